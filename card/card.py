@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: MIT
+"""What a reader needs of a card: activation (ISO/IEC 7816-3, 6), deactivation, and APDUs in between."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class CardTorn(Exception):
+    """The contacts were lost while a command was running; nothing of it has reached the card's memory."""
+
+
+class Activation(Protocol):
+    """A card under power: everything volatile lives here and dies with it."""
+
+    atr: bytes
+
+    def transmit(self, command: bytes) -> bytes:
+        """One command APDU to one response APDU, status word included. Never raises but CardTorn."""
+        ...
+
+
+class Card(Protocol):
+    """A card that can be put into a reader. `name` is for people: traces, messages, `status`."""
+
+    name: str
+
+    def activate(self) -> Activation:
+        """Power up or reset: a new activation, in which no PIN is verified and nothing is selected.
+
+        Any activation given before is over: what still runs on it raises CardTorn and changes nothing.
+        """
+        ...
+
+    def deactivate(self) -> None:
+        """Take the power away. May be called from any thread at any time and does not wait."""
+        ...

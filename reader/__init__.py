@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: MIT
+"""Virtual readers on a bench: insertion, removal, events, the trace, and the doors through which APDUs come."""
+
+from .bench import Bench
+from .errors import BenchError, CardElsewhere, CardRemoved, NoSuchReader, ReaderEmpty, ReaderExists, ReaderOccupied
+from .events import ApduMoment, CallMoment, Change, Event, Moment, When
+from .reader import Insertion, Reader
+from .trace import Trace
+
+__all__ = [
+    "ApduMoment",
+    "Bench",
+    "BenchError",
+    "CallMoment",
+    "CardElsewhere",
+    "CardRemoved",
+    "Change",
+    "Event",
+    "Insertion",
+    "Moment",
+    "NoSuchReader",
+    "Reader",
+    "ReaderEmpty",
+    "ReaderExists",
+    "ReaderOccupied",
+    "Trace",
+    "When",
+]

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: MIT
+"""What can go wrong with readers and cards. Each message says what happened, where, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class BenchError(Exception):
+    """A verb of the bench that cannot be carried out; nothing has changed. `code` is for programs."""
+
+    code = "bench-error"
+
+
+class NoSuchReader(BenchError):
+    code = "no-such-reader"
+
+    def __init__(self, name: str, known: Iterable[str] = ()) -> None:
+        there = ", ".join(known)
+        super().__init__(
+            f"no reader {name!r} is plugged in; " + (f"there are: {there}" if there else "plug one in first")
+        )
+
+
+class ReaderExists(BenchError):
+    code = "reader-exists"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"a reader {name!r} is plugged in already; unplug it first or choose another name")
+
+
+class ReaderOccupied(BenchError):
+    code = "reader-occupied"
+
+    def __init__(self, name: str, card: str) -> None:
+        super().__init__(f"reader {name!r} holds the card {card!r} already; remove or swap it")
+
+
+class ReaderEmpty(BenchError):
+    code = "reader-empty"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"reader {name!r} holds no card; insert one first")
+
+
+class CardElsewhere(BenchError):
+    code = "card-elsewhere"
+
+    def __init__(self, card: str, reader: str) -> None:
+        super().__init__(f"the card {card!r} is in reader {reader!r}; remove it there first")
+
+
+class CardRemoved(Exception):
+    """The card left while it was being spoken to (or before); whoever spoke has lost it for good."""
+
+    def __init__(self, reader: str) -> None:
+        super().__init__(f"the card was removed from reader {reader!r}")

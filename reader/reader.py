@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: MIT
+"""One reader and the stays of cards in it.
+
+A removal never waits for a card that is at work: it ends the stay, and whoever still speaks to the card through it gets
+CardRemoved as soon as the card's thread comes back.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from ..card.card import Card, CardTorn
+from .errors import CardElsewhere, CardRemoved, NoSuchReader, ReaderEmpty, ReaderOccupied
+from .events import ApduMoment, Change, Event, When
+
+if TYPE_CHECKING:
+    from .bench import Bench
+
+
+class Insertion:
+    """One stay of one card in one reader, from insertion to removal.
+
+    `lock` is the transaction lock: hold it over APDUs that belong together. `removed` is set for good when the stay ends;
+    a thread that has to wait on the card's behalf waits on it.
+    """
+
+    def __init__(self, reader: Reader, card: Card) -> None:
+        self.reader = reader
+        self.card = card
+        self.lock = threading.RLock()
+        self.removed = threading.Event()
+        self.activation = card.activate()
+
+    @property
+    def atr(self) -> bytes:
+        """The answer to reset that the card gave last."""
+        return self.activation.atr
+
+    def transmit(self, command: bytes) -> bytes:
+        """Send one command APDU and return the whole response APDU, status word included.
+
+        Raises CardRemoved if the card is gone before, during or right after the command.
+        """
+        bench = self.reader.bench
+        with self.lock:
+            for watcher in bench.watchers:
+                watcher(ApduMoment(When.BEFORE, self, command))
+            if self.removed.is_set():
+                raise CardRemoved(self.reader.name)
+            try:
+                response = self.activation.transmit(command)
+            except CardTorn:
+                bench.trace.apdu(self, command, None)
+                raise CardRemoved(self.reader.name) from None
+            bench.trace.apdu(self, command, response)
+            for watcher in bench.watchers:
+                watcher(ApduMoment(When.AFTER, self, command, response))
+            if self.removed.is_set():
+                raise CardRemoved(self.reader.name)
+            return response
+
+    def reset(self) -> bytes:
+        """Reset the card: all volatile state is lost, the stay goes on. Returns the ATR. Raises CardRemoved."""
+        bench = self.reader.bench
+        with self.lock, bench.lock:
+            if self.removed.is_set():
+                raise CardRemoved(self.reader.name)
+            self.activation = self.card.activate()
+            bench.announce(Event(Change.RESET, self.reader, self))
+            return self.atr
+
+
+class Reader:
+    """A virtual reader of a bench. `insertion` is the stay of the card that is in it now, or None."""
+
+    def __init__(self, bench: Bench, name: str) -> None:
+        self.bench = bench
+        self.name = name
+        self.plugged = False
+        self.insertion: Insertion | None = None
+
+    def insert(self, card: Card) -> Insertion:
+        """Put a card in. Raises ReaderOccupied, CardElsewhere, or NoSuchReader if the reader itself is unplugged."""
+        with self.bench.lock:
+            self._require_plugged()
+            if self.insertion is not None:
+                raise ReaderOccupied(self.name, self.insertion.card.name)
+            for other in self.bench.readers:
+                if other.insertion is not None and other.insertion.card is card:
+                    raise CardElsewhere(card.name, other.name)
+            insertion = self.insertion = Insertion(self, card)
+            self.bench.announce(Event(Change.INSERT, self, insertion))
+            return insertion
+
+    def remove(self) -> Card:
+        """Pull the card out, whatever it is doing, and return it. Raises ReaderEmpty.
+
+        When this returns, every listener knows: no session, login or object handle of that card is left.
+        """
+        with self.bench.lock:
+            self._require_plugged()
+            insertion = self.insertion
+            if insertion is None:
+                raise ReaderEmpty(self.name)
+            self.insertion = None
+            insertion.removed.set()
+            insertion.card.deactivate()
+            self.bench.announce(Event(Change.REMOVE, self, insertion))
+            return insertion.card
+
+    def swap(self, card: Card) -> Card:
+        """Exchange the card for another at one instant, as seen by every application. Returns the old card."""
+        with self.bench.lock:
+            if self.insertion is not None and self.insertion.card is card:
+                raise CardElsewhere(card.name, self.name)
+            for other in self.bench.readers:
+                if other is not self and other.insertion is not None and other.insertion.card is card:
+                    raise CardElsewhere(card.name, other.name)
+            old = self.remove()
+            self.insert(card)
+            return old
+
+    def reset(self) -> None:
+        """Reset the card in the reader, as another program could. Raises ReaderEmpty."""
+        insertion = self.insertion
+        if insertion is None:
+            raise ReaderEmpty(self.name)
+        insertion.reset()
+
+    def _require_plugged(self) -> None:
+        if not self.plugged:
+            raise NoSuchReader(self.name, [each.name for each in self.bench.readers])
