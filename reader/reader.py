@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class Insertion:
     """One stay of one card in one reader, from insertion to removal.
 
-    `lock` is the transaction lock: hold it over APDUs that belong together. `removed` is set for good when the stay ends;
-    a thread that has to wait on the card's behalf waits on it.
+    `lock` is the transaction lock: hold it over APDUs that belong together. `removed` is set for good when the stay
+    ends; a thread that has to wait on the card's behalf waits on it.
     """
 
     def __init__(self, reader: Reader, card: Card) -> None:

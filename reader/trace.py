@@ -28,7 +28,7 @@ _OPEN_COMMANDS = frozenset({0xA4, 0xCB})  # SELECT, GET DATA
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of a trace. `time` is in seconds of the monotonic clock; `call` numbers the PKCS #11 call it belongs to."""
+    """One line of a trace. `time`: seconds of the monotonic clock; `call`: the number of the PKCS #11 call around it."""
 
     number: int
     time: float
@@ -56,7 +56,10 @@ class ReturnEntry(Entry):
 
 @dataclass(frozen=True, slots=True)
 class ApduEntry(Entry):
-    """One APDU. Sensitive data is missing from `command` and `response`, the lengths count it; no response: card torn out."""
+    """One APDU. Sensitive data is left out of `command` and `response`, the lengths count it.
+
+    `status` is None when the card was torn out before it answered.
+    """
 
     reader: str
     card: str
