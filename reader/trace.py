@@ -28,7 +28,7 @@ _OPEN_COMMANDS = frozenset({0xA4, 0xCB})  # SELECT, GET DATA
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of a trace. `time`: seconds of the monotonic clock; `call`: the number of the PKCS #11 call around it."""
+    """One line of a trace. `time`: seconds of the monotonic clock; `call`: the number of the call around it."""
 
     number: int
     time: float
