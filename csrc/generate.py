@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: MIT
+"""Writes what is made from the call table and the header: functions.h, stubs.h and p11/constants.py.
+
+`python -m cardtear.csrc.generate` writes the files, `--check` fails when one is stale.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+from ..p11.calls import BY_NAME, CALLS
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTICE = "made by csrc/generate.py; do not edit"
+
+# The C parameters behind one letter of a signature.
+C_TYPES: dict[str, tuple[str, ...]] = {
+    "u": ("CK_ULONG",),
+    "U": ("CK_ULONG *",),
+    "y": ("CK_BBOOL",),
+    "l": ("CK_UTF8CHAR *",),
+    "b": ("CK_BYTE *", "CK_ULONG"),
+    "n": ("CK_BYTE *", "CK_ULONG"),
+    "B": ("CK_BYTE *", "CK_ULONG *"),
+    "r": ("CK_BYTE *", "CK_ULONG"),
+    "L": ("CK_ULONG *", "CK_ULONG *"),
+    "F": ("CK_ULONG *", "CK_ULONG", "CK_ULONG *"),
+    "m": ("CK_MECHANISM *",),
+    "M": ("CK_MECHANISM *",),
+    "t": ("CK_ATTRIBUTE *", "CK_ULONG"),
+    "q": ("CK_ATTRIBUTE *", "CK_ULONG"),
+    "S": ("CK_SLOT_INFO *",),
+    "K": ("CK_TOKEN_INFO *",),
+    "E": ("CK_SESSION_INFO *",),
+    "H": ("CK_MECHANISM_INFO *",),
+    "-": ("void *",),
+    "0": ("void *",),
+}
+
+# The functions that module.c writes by hand, with their parameters.
+BY_HAND = {
+    "C_Initialize": ("void *",),
+    "C_Finalize": ("void *",),
+    "C_GetInfo": ("CK_INFO *",),
+    "C_GetFunctionList": ("CK_FUNCTION_LIST **",),
+    "C_GetSlotList": ("CK_BBOOL", "CK_ULONG *", "CK_ULONG *"),
+    "C_GetInterfaceList": ("CK_INTERFACE *", "CK_ULONG *"),
+    "C_GetInterface": ("CK_UTF8CHAR *", "CK_VERSION *", "CK_INTERFACE **", "CK_FLAGS"),
+}
+
+# The order of the function lists (PKCS #11 base specification, 3.6), where it differs from the call table's.
+_FIRST = ("C_Initialize", "C_Finalize", "C_GetInfo", "C_GetFunctionList")
+LIST_2_40 = [*_FIRST, *(call.name for call in CALLS if call.version == 2 and call.name not in _FIRST)]
+LIST_3_0 = [*LIST_2_40, "C_GetInterfaceList", "C_GetInterface", *(call.name for call in CALLS if call.version == 3)]
+
+
+def _types(name: str) -> tuple[str, ...]:
+    if name in BY_HAND:
+        return BY_HAND[name]
+    return tuple(c_type for letter in BY_NAME[name].signature for c_type in C_TYPES[letter])
+
+
+def functions_h() -> str:
+    """Numbers and signatures of the calls, and the two function lists; cffi reads it too, from the typedefs on."""
+
+    def struct(tag: str, names: list[str]) -> list[str]:
+        pointers = [f"    CK_RV (*{name})({', '.join(_types(name))});" for name in names]
+        return [f"struct {tag} {{", "    CK_VERSION version;", *pointers, "};"]
+
+    lines = [
+        "/* SPDX-License-Identifier: MIT */",
+        f"/* {NOTICE} */",
+        *(f"#define CALL_{call.name} {call.number}" for call in CALLS),
+        *(f'#define SIGNATURE_{call.name} "{call.signature}"' for call in CALLS),
+        "",
+        "typedef struct CK_FUNCTION_LIST CK_FUNCTION_LIST;",
+        "typedef struct CK_FUNCTION_LIST_3_0 CK_FUNCTION_LIST_3_0;",
+        *struct("CK_FUNCTION_LIST", LIST_2_40),
+        *struct("CK_FUNCTION_LIST_3_0", LIST_3_0),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def stubs_h() -> str:
+    """A stub for each call that module.c does not write by hand, and the filled function lists."""
+    lines = [
+        "/* SPDX-License-Identifier: MIT */",
+        f"/* {NOTICE} */",
+        "CK_RV C_GetFunctionList(CK_FUNCTION_LIST **);",
+        "CK_RV C_GetInterfaceList(CK_INTERFACE *, CK_ULONG *);",
+        "CK_RV C_GetInterface(CK_UTF8CHAR *, CK_VERSION *, CK_INTERFACE **, CK_FLAGS);",
+        "",
+    ]
+    for call in CALLS:
+        if call.name in BY_HAND:
+            continue
+        types = _types(call.name)
+        parameters = ", ".join(
+            f"{c_type}{'' if c_type.endswith('*') else ' '}a{number}" for number, c_type in enumerate(types)
+        )
+        passed = "".join(f", a{number}" for number in range(len(types)))
+        lines += [
+            f"static CK_RV {call.name}({parameters})",
+            "{",
+            f"    return invoke(CALL_{call.name}, SIGNATURE_{call.name}{passed});",
+            "}",
+            "",
+        ]
+    for name, version, names in (("2_40", "{2, 40}", LIST_2_40), ("3_0", "{3, 0}", LIST_3_0)):
+        tag = "CK_FUNCTION_LIST" if name == "2_40" else "CK_FUNCTION_LIST_3_0"
+        lines += [f"static {tag} functions_{name} = {{", f"    {version},", *(f"    {each}," for each in names), "};"]
+    return "\n".join(lines) + "\n"
+
+
+_DEFINE = re.compile(r"#define (CK[RAMOKCUSHPDZGF]|CKF)_(\w+) (0x[0-9A-F]+)UL")
+_DOCS = {
+    "CKR": "Return values.",
+    "CKA": "Attribute types.",
+    "CKM": "Mechanism types.",
+    "CKO": "Object classes.",
+    "CKK": "Key types.",
+    "CKC": "Certificate types.",
+    "CKU": "User types.",
+    "CKS": "Session states.",
+    "CKH": "Hardware feature types.",
+    "CKP": "Profile identifiers.",
+    "CKD": "Key derivation functions.",
+    "CKZ": "OAEP sources.",
+    "CKG": "Mask generation functions and IV generators.",
+    "CKF": "Flags; one number can have several names, one for each struct.",
+}
+
+
+def constants_py() -> str:
+    """The header's numbers as Python enumerations."""
+    groups: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for prefix, name, number in _DEFINE.findall((ROOT / "csrc" / "cryptoki.h").read_text()):
+        groups[prefix].append((name, number))
+    lines = [
+        "# SPDX-License-Identifier: MIT",
+        f'"""The numbers of PKCS #11 by name, from csrc/cryptoki.h ({NOTICE})."""',
+        "",
+        "from enum import IntEnum",
+    ]
+    for prefix, members in groups.items():
+        lines += ["", "", f"class {prefix}(IntEnum):", f'    """{_DOCS[prefix]}"""', ""]
+        lines += [f"    {name} = {number}" for name, number in members]
+    return "\n".join(lines) + "\n"
+
+
+FILES = {"csrc/functions.h": functions_h, "csrc/stubs.h": stubs_h, "p11/constants.py": constants_py}
+
+
+def stale() -> list[str]:
+    """The generated files that are not what the table and the header make of them now."""
+    return [name for name, make in FILES.items() if not (ROOT / name).is_file() or (ROOT / name).read_text() != make()]
+
+
+def main() -> int:
+    """Write the files, or with --check only say which are stale."""
+    if "--check" in sys.argv[1:]:
+        for name in stale():
+            print(f"{name} is stale: run python -m cardtear.csrc.generate", file=sys.stderr)
+        return 1 if stale() else 0
+    for name, make in FILES.items():
+        (ROOT / name).write_text(make())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

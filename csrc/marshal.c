@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: MIT */
+/* Arguments into a frame and results out of one, letter by letter of a call's signature.
+ *
+ * This file checks pointers and lengths and copies; what a call means is known at the other end only.
+ */
+#include "shim.h"
+
+#include <string.h>
+
+#define MAX_MECHANISM_PARAMETER (1u << 16)
+#define MAX_ATTRIBUTES 4096u
+#define MAX_NESTING 2
+
+typedef struct PointerField {
+    size_t pointer, length; /* offsets in the parameter struct */
+} PointerField;
+
+/* Mechanisms whose parameter is a struct with pointers: what they point to travels behind the struct. */
+static const struct ParameterLayout {
+    CK_ULONG mechanism;
+    size_t size;
+    size_t count;
+    PointerField fields[2];
+} LAYOUTS[] = {
+    {CKM_RSA_PKCS_OAEP, sizeof(CK_RSA_PKCS_OAEP_PARAMS), 1,
+     {{offsetof(CK_RSA_PKCS_OAEP_PARAMS, pSourceData), offsetof(CK_RSA_PKCS_OAEP_PARAMS, ulSourceDataLen)}}},
+    {CKM_ECDH1_DERIVE, sizeof(CK_ECDH1_DERIVE_PARAMS), 2,
+     {{offsetof(CK_ECDH1_DERIVE_PARAMS, pSharedData), offsetof(CK_ECDH1_DERIVE_PARAMS, ulSharedDataLen)},
+      {offsetof(CK_ECDH1_DERIVE_PARAMS, pPublicData), offsetof(CK_ECDH1_DERIVE_PARAMS, ulPublicDataLen)}}},
+    {CKM_ECDH1_COFACTOR_DERIVE, sizeof(CK_ECDH1_DERIVE_PARAMS), 2,
+     {{offsetof(CK_ECDH1_DERIVE_PARAMS, pSharedData), offsetof(CK_ECDH1_DERIVE_PARAMS, ulSharedDataLen)},
+      {offsetof(CK_ECDH1_DERIVE_PARAMS, pPublicData), offsetof(CK_ECDH1_DERIVE_PARAMS, ulPublicDataLen)}}},
+    {CKM_EDDSA, sizeof(CK_EDDSA_PARAMS), 1,
+     {{offsetof(CK_EDDSA_PARAMS, pContextData), offsetof(CK_EDDSA_PARAMS, ulContextDataLen)}}},
+    {CKM_AES_GCM, sizeof(CK_GCM_PARAMS), 2,
+     {{offsetof(CK_GCM_PARAMS, pIv), offsetof(CK_GCM_PARAMS, ulIvLen)},
+      {offsetof(CK_GCM_PARAMS, pAAD), offsetof(CK_GCM_PARAMS, ulAADLen)}}},
+};
+
+static const struct ParameterLayout *layout_of(const CK_MECHANISM *mechanism)
+{
+    for (size_t i = 0; i < sizeof LAYOUTS / sizeof *LAYOUTS; i++)
+        if (LAYOUTS[i].mechanism == mechanism->mechanism && LAYOUTS[i].size == mechanism->ulParameterLen)
+            return &LAYOUTS[i];
+    return NULL;
+}
+
+static CK_RV put_mechanism(Frame *frame, const CK_MECHANISM *mechanism)
+{
+    if (mechanism->ulParameterLen > MAX_MECHANISM_PARAMETER ||
+        (mechanism->pParameter == NULL && mechanism->ulParameterLen != 0))
+        return CKR_MECHANISM_PARAM_INVALID;
+    put_u64(frame, mechanism->mechanism);
+    put_string(frame, mechanism->pParameter, mechanism->ulParameterLen);
+    const struct ParameterLayout *layout = mechanism->pParameter == NULL ? NULL : layout_of(mechanism);
+    put_u32(frame, layout == NULL ? 0 : (uint32_t)layout->count);
+    for (size_t i = 0; layout != NULL && i < layout->count; i++) {
+        const void *pointer;
+        CK_ULONG length;
+        memcpy(&pointer, (const char *)mechanism->pParameter + layout->fields[i].pointer, sizeof pointer);
+        memcpy(&length, (const char *)mechanism->pParameter + layout->fields[i].length, sizeof length);
+        if (length > FRAME_LIMIT || (pointer == NULL && length != 0))
+            return CKR_MECHANISM_PARAM_INVALID;
+        put_string(frame, pointer, length);
+    }
+    return CKR_OK;
+}
+
+/* A template: the count, then type and value of each attribute. An array attribute holds a template in turn. */
+static CK_RV put_template(Frame *frame, const CK_ATTRIBUTE *attributes, CK_ULONG count, int depth)
+{
+    if (count > MAX_ATTRIBUTES || depth > MAX_NESTING || (attributes == NULL && count != 0))
+        return CKR_ARGUMENTS_BAD;
+    put_u32(frame, (uint32_t)count);
+    for (CK_ULONG i = 0; i < count; i++) {
+        const CK_ATTRIBUTE *attribute = &attributes[i];
+        put_u64(frame, attribute->type);
+        if (attribute->pValue == NULL && attribute->ulValueLen != 0)
+            return CKR_ATTRIBUTE_VALUE_INVALID;
+        if ((attribute->type & CKF_ARRAY_ATTRIBUTE) != 0 && attribute->type != CKA_ALLOWED_MECHANISMS) {
+            if (attribute->ulValueLen % sizeof(CK_ATTRIBUTE) != 0)
+                return CKR_ATTRIBUTE_VALUE_INVALID;
+            CK_RV rv =
+                put_template(frame, attribute->pValue, attribute->ulValueLen / sizeof(CK_ATTRIBUTE), depth + 1);
+            if (rv != CKR_OK)
+                return rv;
+        } else {
+            if (attribute->ulValueLen > FRAME_LIMIT)
+                return CKR_ATTRIBUTE_VALUE_INVALID;
+            put_u64(frame, attribute->ulValueLen);
+            put_bytes(frame, attribute->pValue, attribute->ulValueLen);
+        }
+    }
+    return CKR_OK;
+}
+
+static void put_query(Frame *frame, const CK_ATTRIBUTE *attributes, CK_ULONG count)
+{
+    put_u32(frame, (uint32_t)count);
+    for (CK_ULONG i = 0; i < count; i++) {
+        put_u64(frame, attributes[i].type);
+        put_u64(frame, attributes[i].pValue == NULL ? NO_LENGTH : attributes[i].ulValueLen);
+    }
+}
+
+CK_RV pack_arguments(Frame *frame, const char *signature, va_list arguments)
+{
+    CK_RV rv = CKR_OK;
+    for (const char *letter = signature; *letter != '\0' && rv == CKR_OK; letter++) {
+        switch (*letter) {
+        case 'u':
+            put_u64(frame, va_arg(arguments, CK_ULONG));
+            break;
+        case 'y':
+            put_u64(frame, (CK_ULONG)(va_arg(arguments, int) & 0xFF));
+            break;
+        case 'b':
+        case 'n': {
+            const void *data = va_arg(arguments, const void *);
+            CK_ULONG length = va_arg(arguments, CK_ULONG);
+            if (data == NULL && length != 0)
+                return CKR_ARGUMENTS_BAD;
+            if (length > FRAME_LIMIT)
+                return *letter == 'n' ? CKR_PIN_LEN_RANGE : CKR_ARGUMENTS_BAD;
+            put_string(frame, data == NULL && *letter == 'b' ? "" : data, length);
+            break;
+        }
+        case 'l': {
+            const void *label = va_arg(arguments, const void *);
+            if (label == NULL)
+                return CKR_ARGUMENTS_BAD;
+            put_string(frame, label, 32);
+            break;
+        }
+        case 'm':
+        case 'M': {
+            const CK_MECHANISM *mechanism = va_arg(arguments, const CK_MECHANISM *);
+            if (mechanism == NULL && *letter == 'm')
+                return CKR_ARGUMENTS_BAD;
+            put_u32(frame, mechanism != NULL);
+            if (mechanism != NULL)
+                rv = put_mechanism(frame, mechanism);
+            break;
+        }
+        case 't': {
+            const CK_ATTRIBUTE *attributes = va_arg(arguments, const CK_ATTRIBUTE *);
+            rv = put_template(frame, attributes, va_arg(arguments, CK_ULONG), 0);
+            break;
+        }
+        case 'q': {
+            const CK_ATTRIBUTE *attributes = va_arg(arguments, const CK_ATTRIBUTE *);
+            CK_ULONG count = va_arg(arguments, CK_ULONG);
+            if (attributes == NULL || count > MAX_ATTRIBUTES)
+                return CKR_ARGUMENTS_BAD;
+            put_query(frame, attributes, count);
+            break;
+        }
+        case 'B':
+        case 'L': {
+            const void *buffer = va_arg(arguments, const void *);
+            const CK_ULONG *room = va_arg(arguments, const CK_ULONG *);
+            if (room == NULL)
+                return CKR_ARGUMENTS_BAD;
+            put_u64(frame, buffer == NULL ? NO_LENGTH : *room);
+            break;
+        }
+        case 'F': {
+            const void *buffer = va_arg(arguments, const void *);
+            CK_ULONG room = va_arg(arguments, CK_ULONG);
+            if (va_arg(arguments, const void *) == NULL || (buffer == NULL && room != 0))
+                return CKR_ARGUMENTS_BAD;
+            put_u64(frame, room);
+            break;
+        }
+        case 'r': {
+            const void *buffer = va_arg(arguments, const void *);
+            CK_ULONG length = va_arg(arguments, CK_ULONG);
+            if ((buffer == NULL && length != 0) || length > FRAME_LIMIT / 2)
+                return CKR_ARGUMENTS_BAD;
+            put_u64(frame, length);
+            break;
+        }
+        case 'U':
+        case 'S':
+        case 'K':
+        case 'E':
+        case 'H':
+            if (va_arg(arguments, const void *) == NULL)
+                return CKR_ARGUMENTS_BAD;
+            break;
+        case '0':
+            if (va_arg(arguments, const void *) != NULL)
+                return CKR_ARGUMENTS_BAD;
+            break;
+        default: /* '-': pApplication, Notify */
+            (void)va_arg(arguments, const void *);
+            break;
+        }
+    }
+    return rv != CKR_OK ? rv : frame->broken ? CKR_HOST_MEMORY : CKR_OK;
+}
+
+/* A list of `unit`-sized elements with its length; the elements themselves follow only where there was room for them. */
+static void get_list(Frame *reply, CK_RV rv, void *buffer, CK_ULONG room, size_t unit, CK_ULONG *length)
+{
+    CK_ULONG count = get_u64(reply);
+    if (!reply->broken && rv == CKR_OK && buffer != NULL) {
+        if (count > room || count > FRAME_LIMIT) {
+            reply->broken = true;
+            return;
+        }
+        const uint8_t *data = get_bytes(reply, count * unit);
+        if (data != NULL && count != 0)
+            memcpy(buffer, data, count * unit);
+    }
+    if (!reply->broken && length != NULL)
+        *length = count;
+}
+
+static void get_query(Frame *reply, CK_ATTRIBUTE *attributes, CK_ULONG count)
+{
+    for (CK_ULONG i = 0; i < count && !reply->broken; i++) {
+        uint64_t length = get_u64(reply);
+        bool filled = get_u32(reply) != 0;
+        if (filled) {
+            const uint8_t *data = length <= FRAME_LIMIT ? get_bytes(reply, length) : NULL;
+            if (data == NULL || attributes[i].pValue == NULL || length > attributes[i].ulValueLen) {
+                reply->broken = true;
+                return;
+            }
+            if (length != 0)
+                memcpy(attributes[i].pValue, data, length);
+        }
+        attributes[i].ulValueLen = length;
+    }
+}
+
+static void get_struct(Frame *reply, void *target, size_t size)
+{
+    const uint8_t *data = get_bytes(reply, size);
+    if (data != NULL)
+        memcpy(target, data, size);
+}
+
+/* Walks the signature once more and fills what the application passed. False: the reply does not fit the call. */
+bool unpack_results(Frame *reply, CK_RV rv, const char *signature, va_list arguments)
+{
+    if (reply->read == reply->used)
+        return rv != CKR_OK || strpbrk(signature, "UBLFrqSKEH") == NULL;
+    for (const char *letter = signature; *letter != '\0' && !reply->broken; letter++) {
+        switch (*letter) {
+        case 'y':
+            (void)va_arg(arguments, int);
+            break;
+        case 'b':
+        case 'n':
+        case 't':
+            (void)va_arg(arguments, const void *);
+            (void)va_arg(arguments, CK_ULONG);
+            break;
+        case 'U': {
+            CK_ULONG *target = va_arg(arguments, CK_ULONG *);
+            *target = get_u64(reply);
+            break;
+        }
+        case 'B':
+        case 'L': {
+            void *buffer = va_arg(arguments, void *);
+            CK_ULONG *length = va_arg(arguments, CK_ULONG *);
+            get_list(reply, rv, buffer, *length, *letter == 'B' ? 1 : sizeof(CK_ULONG), length);
+            break;
+        }
+        case 'F': {
+            void *buffer = va_arg(arguments, void *);
+            CK_ULONG room = va_arg(arguments, CK_ULONG);
+            get_list(reply, rv, buffer, room, sizeof(CK_ULONG), va_arg(arguments, CK_ULONG *));
+            break;
+        }
+        case 'r': {
+            void *buffer = va_arg(arguments, void *);
+            CK_ULONG wanted = va_arg(arguments, CK_ULONG), length = 0;
+            get_list(reply, rv, buffer, wanted, 1, &length);
+            reply->broken |= rv == CKR_OK && length != wanted;
+            break;
+        }
+        case 'q': {
+            CK_ATTRIBUTE *attributes = va_arg(arguments, CK_ATTRIBUTE *);
+            get_query(reply, attributes, va_arg(arguments, CK_ULONG));
+            break;
+        }
+        case 'S':
+            get_struct(reply, va_arg(arguments, void *), sizeof(CK_SLOT_INFO));
+            break;
+        case 'K':
+            get_struct(reply, va_arg(arguments, void *), sizeof(CK_TOKEN_INFO));
+            break;
+        case 'E':
+            get_struct(reply, va_arg(arguments, void *), sizeof(CK_SESSION_INFO));
+            break;
+        case 'H':
+            get_struct(reply, va_arg(arguments, void *), sizeof(CK_MECHANISM_INFO));
+            break;
+        default: /* one word each: u l m M - 0 */
+            (void)va_arg(arguments, CK_ULONG);
+            break;
+        }
+    }
+    return !reply->broken && reply->read == reply->used;
+}

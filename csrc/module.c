@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT */
+/* The module: what it answers by itself (C_Initialize, C_GetInfo, the function lists), the way of every other call to
+ * the simulator, and the answers while there is none. */
+#include "shim.h"
+#include "functions.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+
+#define RECONNECT_MS 50
+
+#define EXPORT __attribute__((visibility("default")))
+
+/* A slot that the application sees for the first time is asked for its description, which has to outlive the
+ * simulator. */
+static void meet_slots(void)
+{
+    CK_SLOT_ID ids[256];
+    CK_ULONG count = sizeof ids / sizeof *ids;
+    if (invoke(CALL_C_GetSlotList, SIGNATURE_C_GetSlotList, CK_FALSE, ids, &count) != CKR_OK)
+        return;
+    for (CK_ULONG i = 0; i < count; i++) {
+        CK_SLOT_INFO info;
+        if (!slots_know(ids[i]))
+            invoke(CALL_C_GetSlotInfo, SIGNATURE_C_GetSlotInfo, ids[i], &info);
+    }
+}
+
+/* What a call does beside its results: the slots it showed are remembered. */
+static void learn(uint16_t number, CK_RV rv, va_list arguments)
+{
+    if (rv != CKR_OK)
+        return;
+    if (number == CALL_C_GetSlotInfo) {
+        CK_SLOT_ID id = va_arg(arguments, CK_SLOT_ID);
+        slots_remember(id, va_arg(arguments, CK_SLOT_INFO *));
+    }
+}
+
+static CK_RV offline_slot_list(va_list arguments)
+{
+    bool present = (va_arg(arguments, int) & 0xFF) != 0;
+    CK_SLOT_ID *ids = va_arg(arguments, CK_SLOT_ID *);
+    CK_ULONG *count = va_arg(arguments, CK_ULONG *);
+    CK_ULONG room = *count;
+    *count = present ? 0 : slots_list(ids, room);
+    return ids != NULL && *count > room ? CKR_BUFFER_TOO_SMALL : CKR_OK;
+}
+
+/* The answers while no simulator is reachable: the known slots are there, with nothing in them. */
+static CK_RV offline(uint16_t number, va_list arguments)
+{
+    switch (number) {
+    case CALL_C_Finalize:
+        return CKR_OK;
+    case CALL_C_GetSlotList:
+        return offline_slot_list(arguments);
+    case CALL_C_GetSlotInfo: {
+        CK_SLOT_ID id = va_arg(arguments, CK_SLOT_ID);
+        return slots_info(id, va_arg(arguments, CK_SLOT_INFO *)) ? CKR_OK : CKR_SLOT_ID_INVALID;
+    }
+    case CALL_C_GetTokenInfo:
+    case CALL_C_GetMechanismList:
+    case CALL_C_GetMechanismInfo:
+    case CALL_C_InitToken:
+    case CALL_C_OpenSession:
+    case CALL_C_CloseAllSessions:
+        return slots_know(va_arg(arguments, CK_SLOT_ID)) ? CKR_TOKEN_NOT_PRESENT : CKR_SLOT_ID_INVALID;
+    default:
+        return CKR_SESSION_HANDLE_INVALID;
+    }
+}
+
+/* C_WaitForSlotEvent while no simulator is reachable: the cards that went with it are events; then wait for another. */
+static bool offline_wait(va_list arguments, CK_RV *rv)
+{
+    CK_FLAGS flags = va_arg(arguments, CK_FLAGS);
+    CK_SLOT_ID *id = va_arg(arguments, CK_SLOT_ID *);
+    if (slots_take_event(id)) {
+        *rv = CKR_OK;
+        return true;
+    }
+    if ((flags & CKF_DONT_BLOCK) != 0) {
+        *rv = CKR_NO_EVENT;
+        return true;
+    }
+    poll(NULL, 0, RECONNECT_MS);
+    return false;
+}
+
+CK_RV invoke(uint16_t number, const char *signature, ...)
+{
+    if (!transport_is_open())
+        return CKR_CRYPTOKI_NOT_INITIALIZED;
+    unsigned generation = transport_generation();
+    for (;;) {
+        va_list arguments;
+        Frame frame;
+        frame_start(&frame);
+        frame.used = 3 * sizeof(uint32_t); /* the header, filled in when the frame is sent */
+        va_start(arguments, signature);
+        CK_RV rv = pack_arguments(&frame, signature, arguments);
+        va_end(arguments);
+        if (rv != CKR_OK) {
+            frame_drop(&frame);
+            return rv;
+        }
+        Outcome outcome = transport_call(number, &frame);
+        bool done = true;
+        va_start(arguments, signature);
+        switch (outcome) {
+        case ANSWERED: {
+            (void)get_u32(&frame);
+            rv = get_u64(&frame);
+            va_list again;
+            va_copy(again, arguments);
+            if (frame.broken || !unpack_results(&frame, rv, signature, arguments))
+                rv = CKR_DEVICE_ERROR;
+            learn(number, rv, again);
+            va_end(again);
+            break;
+        }
+        case FINALIZED:
+            rv = CKR_CRYPTOKI_NOT_INITIALIZED;
+            break;
+        default:
+            if (number == CALL_C_WaitForSlotEvent)
+                done = offline_wait(arguments, &rv);
+            else
+                rv = outcome == LOST && number != CALL_C_GetSlotList && number != CALL_C_GetSlotInfo &&
+                             number != CALL_C_Finalize
+                         ? CKR_DEVICE_REMOVED
+                         : offline(number, arguments);
+            break;
+        }
+        va_end(arguments);
+        frame_drop(&frame);
+        if (done)
+            return rv;
+        if (transport_generation() != generation)
+            return CKR_CRYPTOKI_NOT_INITIALIZED;
+    }
+}
+
+/* Whether a pointer can be read at all: some callers pass junk in a field that is reserved. */
+static bool readable(const void *pointer)
+{
+    return access(pointer, F_OK) == 0 || errno != EFAULT;
+}
+
+static CK_RV C_Initialize(CK_VOID_PTR pInitArgs)
+{
+    const CK_C_INITIALIZE_ARGS *args = pInitArgs;
+    const char *path = NULL;
+    if (args != NULL) {
+        int callbacks = (args->CreateMutex != NULL) + (args->DestroyMutex != NULL) + (args->LockMutex != NULL) +
+                        (args->UnlockMutex != NULL);
+        if (callbacks != 0 && callbacks != 4)
+            return CKR_ARGUMENTS_BAD;
+        if (args->pReserved != NULL) {
+            if (!readable(args->pReserved))
+                return CKR_ARGUMENTS_BAD;
+            path = args->pReserved;
+            if (strncmp(path, "socket=", 7) == 0)
+                path += 7;
+            else if (*path == '\0')
+                path = NULL;
+            else
+                return CKR_ARGUMENTS_BAD;
+        }
+    }
+    CK_RV rv = transport_open(path);
+    if (rv == CKR_OK)
+        slots_forget();
+    return rv;
+}
+
+static CK_RV C_Finalize(CK_VOID_PTR pReserved)
+{
+    CK_RV rv = invoke(CALL_C_Finalize, SIGNATURE_C_Finalize, pReserved);
+    if (rv == CKR_OK)
+        transport_close();
+    return rv;
+}
+
+static void fill(CK_UTF8CHAR *field, size_t size, const char *text)
+{
+    memset(field, ' ', size);
+    memcpy(field, text, strlen(text));
+}
+
+static CK_RV C_GetInfo(CK_INFO *pInfo)
+{
+    if (!transport_is_open())
+        return CKR_CRYPTOKI_NOT_INITIALIZED;
+    if (pInfo == NULL)
+        return CKR_ARGUMENTS_BAD;
+    memset(pInfo, 0, sizeof *pInfo);
+    pInfo->cryptokiVersion = (CK_VERSION){3, 0};
+    pInfo->libraryVersion = (CK_VERSION){0, 1};
+    fill(pInfo->manufacturerID, sizeof pInfo->manufacturerID, "cardtear");
+    fill(pInfo->libraryDescription, sizeof pInfo->libraryDescription, "cardtear virtual smart card");
+    return CKR_OK;
+}
+
+static CK_RV C_GetSlotList(CK_BBOOL tokenPresent, CK_ULONG *pSlotList, CK_ULONG *pulCount)
+{
+    CK_RV rv = invoke(CALL_C_GetSlotList, SIGNATURE_C_GetSlotList, (int)tokenPresent, pSlotList, pulCount);
+    if (rv == CKR_OK && pSlotList != NULL)
+        for (CK_ULONG i = 0; i < *pulCount; i++)
+            if (!slots_know(pSlotList[i])) {
+                meet_slots();
+                break;
+            }
+    return rv;
+}
+
+#include "stubs.h"
+
+static CK_INTERFACE interfaces[] = {
+    {(CK_CHAR *)"PKCS 11", &functions_3_0, 0},
+    {(CK_CHAR *)"PKCS 11", &functions_2_40, 0},
+};
+
+EXPORT CK_RV C_GetFunctionList(CK_FUNCTION_LIST **ppFunctionList)
+{
+    if (ppFunctionList == NULL)
+        return CKR_ARGUMENTS_BAD;
+    *ppFunctionList = &functions_2_40;
+    return CKR_OK;
+}
+
+EXPORT CK_RV C_GetInterfaceList(CK_INTERFACE *pInterfacesList, CK_ULONG *pulCount)
+{
+    const CK_ULONG count = sizeof interfaces / sizeof *interfaces;
+    if (pulCount == NULL)
+        return CKR_ARGUMENTS_BAD;
+    CK_ULONG room = *pulCount;
+    *pulCount = count;
+    if (pInterfacesList == NULL)
+        return CKR_OK;
+    if (room < count)
+        return CKR_BUFFER_TOO_SMALL;
+    memcpy(pInterfacesList, interfaces, sizeof interfaces);
+    return CKR_OK;
+}
+
+EXPORT CK_RV C_GetInterface(CK_UTF8CHAR *pInterfaceName, CK_VERSION *pVersion, CK_INTERFACE **ppInterface,
+                            CK_FLAGS flags)
+{
+    if (ppInterface == NULL)
+        return CKR_ARGUMENTS_BAD;
+    for (size_t i = 0; i < sizeof interfaces / sizeof *interfaces; i++) {
+        const CK_VERSION *version = interfaces[i].pFunctionList;
+        if ((pInterfaceName == NULL || strcmp((const char *)pInterfaceName, "PKCS 11") == 0) &&
+            (pVersion == NULL || (pVersion->major == version->major && pVersion->minor == version->minor)) &&
+            (interfaces[i].flags & flags) == flags) {
+            *ppInterface = &interfaces[i];
+            return CKR_OK;
+        }
+    }
+    return CKR_FUNCTION_FAILED;
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of the module know of each other. */
+#ifndef CARDTEAR_SHIM_H
+#define CARDTEAR_SHIM_H
+
+#include "cryptoki.h"
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define WIRE_VERSION 1u
+#define FRAME_LIMIT (64u << 20) /* bytes in one frame, either way */
+#define NO_LENGTH UINT64_MAX     /* on the wire: a NULL pointer, or CK_UNAVAILABLE_INFORMATION */
+
+/* wire.c: frames and the values in them. A frame that could not be written or read completely says so in `broken`. */
+typedef struct Frame {
+    uint8_t *data;
+    size_t used; /* bytes written, or bytes that a reply holds */
+    size_t room;
+    size_t read; /* read position */
+    bool broken;
+    uint8_t small[1024];
+} Frame;
+
+void frame_start(Frame *frame);
+void frame_drop(Frame *frame);
+bool frame_reserve(Frame *frame, size_t size);
+void put_bytes(Frame *frame, const void *data, size_t size);
+void put_u32(Frame *frame, uint32_t value);
+void put_u64(Frame *frame, uint64_t value);
+void put_string(Frame *frame, const void *data, CK_ULONG length);
+uint32_t get_u32(Frame *frame);
+uint64_t get_u64(Frame *frame);
+const uint8_t *get_bytes(Frame *frame, size_t size);
+
+/* marshal.c: the arguments of a call into a frame, and results out of one, as its signature says (p11/calls.py). */
+CK_RV pack_arguments(Frame *frame, const char *signature, va_list arguments);
+bool unpack_results(Frame *reply, CK_RV rv, const char *signature, va_list arguments);
+
+/* transport.c: connections to the simulator. */
+typedef enum Outcome {
+    ANSWERED,    /* the reply is in the frame */
+    UNREACHABLE, /* nothing was sent */
+    LOST,        /* the simulator went away while it had the call */
+    FINALIZED    /* C_Finalize ended the wait */
+} Outcome;
+
+CK_RV transport_open(const char *path);
+bool transport_is_open(void);
+void transport_close(void);
+Outcome transport_call(uint16_t number, Frame *frame);
+unsigned transport_generation(void);
+
+/* slots.c: what is remembered of slots, so that they stay when the simulator goes. */
+void slots_forget(void);
+bool slots_know(CK_SLOT_ID id);
+void slots_remember(CK_SLOT_ID id, const CK_SLOT_INFO *info);
+void slots_lose_cards(void);
+bool slots_take_event(CK_SLOT_ID *id);
+bool slots_info(CK_SLOT_ID id, CK_SLOT_INFO *info);
+CK_ULONG slots_list(CK_SLOT_ID *ids, CK_ULONG room);
+void slots_put(Frame *hello);
+
+/* module.c: one call, from the stub's arguments to its return value. */
+CK_RV invoke(uint16_t number, const char *signature, ...);
+
+#endif

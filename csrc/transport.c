@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: MIT */
+/* Connections to the simulator: one for each call that is under way, kept in a pool.
+ *
+ * The lock guards the pool only and is never held over I/O, so a call that blocks keeps nobody waiting. Every
+ * C_Initialize and C_Finalize begins a new generation; a call of an older one ends as soon as its connection is shut.
+ */
+#define _GNU_SOURCE
+#include "shim.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define POOL 1024
+#define HELLO_TIMEOUT_MS 5000
+
+typedef struct Connection {
+    int fd;
+    bool busy;
+} Connection;
+
+static struct {
+    pthread_mutex_t lock;
+    bool open;
+    bool had_simulator;
+    unsigned generation;
+    struct sockaddr_un address;
+    uint8_t application[16];
+    size_t count;
+    Connection connections[POOL];
+} pool = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static _Thread_local uint32_t thread_id;
+
+static void lock_pool(void)
+{
+    pthread_mutex_lock(&pool.lock);
+}
+
+static void unlock_pool(void)
+{
+    pthread_mutex_unlock(&pool.lock);
+}
+
+/* After fork: the parent's connections are closed unused, and the child has not called C_Initialize. */
+static void forked_child(void)
+{
+    for (size_t i = 0; i < pool.count; i++)
+        close(pool.connections[i].fd);
+    pool.count = 0;
+    pool.open = false;
+    pool.generation++;
+    thread_id = 0;
+    slots_forget();
+    pthread_mutex_init(&pool.lock, NULL);
+}
+
+__attribute__((constructor)) static void watch_forks(void)
+{
+    pthread_atfork(lock_pool, unlock_pool, forked_child);
+}
+
+__attribute__((destructor)) static void leave(void)
+{
+    transport_close();
+}
+
+/* Where the simulator listens: what C_Initialize was given, else CARDTEAR_SOCKET, else the user's own folder. */
+CK_RV transport_open(const char *path)
+{
+    char standard[sizeof pool.address.sun_path + 32];
+    if (path == NULL)
+        path = getenv("CARDTEAR_SOCKET");
+    if (path == NULL || *path == '\0') {
+        const char *runtime = getenv("XDG_RUNTIME_DIR");
+        if (runtime != NULL && *runtime == '/')
+            snprintf(standard, sizeof standard, "%s/cardtear/p11.sock", runtime);
+        else
+            snprintf(standard, sizeof standard, "/tmp/cardtear-%lu/p11.sock", (unsigned long)getuid());
+        path = standard;
+    }
+    if (strlen(path) >= sizeof pool.address.sun_path)
+        return CKR_ARGUMENTS_BAD;
+    uint8_t application[16];
+    if (getrandom(application, sizeof application, 0) != (ssize_t)sizeof application)
+        return CKR_FUNCTION_FAILED;
+    lock_pool();
+    bool already = pool.open;
+    if (!already) {
+        pool.open = true;
+        pool.generation++;
+        pool.had_simulator = false;
+        memset(&pool.address, 0, sizeof pool.address);
+        pool.address.sun_family = AF_UNIX;
+        memcpy(pool.address.sun_path, path, strlen(path) + 1);
+        memcpy(pool.application, application, sizeof application);
+    }
+    unlock_pool();
+    return already ? CKR_CRYPTOKI_ALREADY_INITIALIZED : CKR_OK;
+}
+
+bool transport_is_open(void)
+{
+    return __atomic_load_n(&pool.open, __ATOMIC_ACQUIRE);
+}
+
+unsigned transport_generation(void)
+{
+    return __atomic_load_n(&pool.generation, __ATOMIC_ACQUIRE);
+}
+
+/* Ends the generation: calls that are under way on other threads come back at once. */
+void transport_close(void)
+{
+    lock_pool();
+    pool.open = false;
+    pool.generation++;
+    size_t kept = 0;
+    for (size_t i = 0; i < pool.count; i++) {
+        if (pool.connections[i].busy) {
+            shutdown(pool.connections[i].fd, SHUT_RDWR);
+            pool.connections[kept++] = pool.connections[i];
+        } else {
+            close(pool.connections[i].fd);
+        }
+    }
+    pool.count = kept;
+    unlock_pool();
+}
+
+static bool send_all(int fd, const uint8_t *data, size_t size)
+{
+    while (size != 0) {
+        ssize_t sent = send(fd, data, size, MSG_NOSIGNAL);
+        if (sent < 0 && errno == EINTR)
+            continue;
+        if (sent <= 0)
+            return false;
+        data += sent;
+        size -= (size_t)sent;
+    }
+    return true;
+}
+
+/* Reads one reply, header included: for most calls one recv. */
+static bool receive_frame(int fd, Frame *frame)
+{
+    frame_drop(frame);
+    size_t wanted = sizeof(uint32_t);
+    while (frame->used < wanted) {
+        ssize_t got = recv(fd, frame->data + frame->used, frame->room - frame->used, 0);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return false;
+        frame->used += (size_t)got;
+        if (wanted == sizeof(uint32_t) && frame->used >= wanted) {
+            wanted += get_u32(frame);
+            if (!frame_reserve(frame, wanted))
+                return false;
+        }
+    }
+    return frame->used == wanted;
+}
+
+static bool peer_is_ours(int fd)
+{
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && (peer.uid == getuid() || peer.uid == 0);
+}
+
+/* The first frame on a connection: who we are, and which slots we have shown to the application. */
+static bool greet(int fd, const uint8_t *application)
+{
+    char name[17] = "";
+    int comm = open("/proc/self/comm", O_RDONLY | O_CLOEXEC);
+    if (comm >= 0) {
+        ssize_t got = read(comm, name, sizeof name - 1);
+        name[got > 0 ? got : 0] = '\0';
+        name[strcspn(name, "\n")] = '\0';
+        close(comm);
+    }
+    Frame frame;
+    frame_start(&frame);
+    put_u32(&frame, 0);
+    put_u32(&frame, WIRE_VERSION);
+    put_u32(&frame, sizeof(CK_ULONG));
+    put_bytes(&frame, application, 16);
+    put_u32(&frame, (uint32_t)getpid());
+    put_string(&frame, name, strlen(name));
+    slots_put(&frame);
+    uint32_t length = (uint32_t)(frame.used - sizeof length);
+    memcpy(frame.data, &length, sizeof length);
+    struct timeval patience = {HELLO_TIMEOUT_MS / 1000, 0}, forever = {0, 0};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    bool welcome = !frame.broken && send_all(fd, frame.data, frame.used) && receive_frame(fd, &frame) &&
+                   get_u32(&frame) == WIRE_VERSION && !frame.broken;
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &forever, sizeof forever);
+    frame_drop(&frame);
+    return welcome;
+}
+
+/* Takes a connection that is alive out of the pool, or makes one; -1 when there is no simulator. */
+static int take(unsigned *generation)
+{
+    lock_pool();
+    if (!pool.open) {
+        unlock_pool();
+        return -1;
+    }
+    *generation = pool.generation;
+    bool lost = false;
+    for (size_t i = 0; i < pool.count; i++) {
+        if (pool.connections[i].busy)
+            continue;
+        char byte;
+        if (recv(pool.connections[i].fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN) {
+            pool.connections[i].busy = true;
+            int fd = pool.connections[i].fd;
+            unlock_pool();
+            return fd;
+        }
+        close(pool.connections[i].fd);
+        pool.connections[i--] = pool.connections[--pool.count];
+        lost = true;
+    }
+    struct sockaddr_un address = pool.address;
+    uint8_t application[16];
+    memcpy(application, pool.application, sizeof application);
+    if (lost && pool.had_simulator) {
+        pool.had_simulator = false;
+        slots_lose_cards();
+    }
+    unlock_pool();
+
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0 || !peer_is_ours(fd) || !greet(fd, application)) {
+        close(fd);
+        return -1;
+    }
+    lock_pool();
+    bool usable = pool.open && pool.generation == *generation && pool.count < POOL;
+    if (usable) {
+        pool.connections[pool.count++] = (Connection){fd, true};
+        pool.had_simulator = true;
+    }
+    unlock_pool();
+    if (!usable) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+/* Gives a connection back; one that failed, or that belongs to an older generation, is closed. */
+static void give_back(int fd, unsigned generation, bool sound)
+{
+    lock_pool();
+    for (size_t i = 0; i < pool.count; i++) {
+        if (pool.connections[i].fd != fd)
+            continue;
+        if (sound && pool.open && pool.generation == generation) {
+            pool.connections[i].busy = false;
+        } else {
+            pool.connections[i] = pool.connections[--pool.count];
+            close(fd);
+            if (!sound && pool.generation == generation && pool.had_simulator) {
+                pool.had_simulator = false;
+                slots_lose_cards();
+            }
+        }
+        break;
+    }
+    unlock_pool();
+}
+
+/* One round trip: `frame` holds the arguments behind room for the header, and afterwards the reply from its CK_RV on. */
+Outcome transport_call(uint16_t number, Frame *frame)
+{
+    unsigned generation;
+    int fd = take(&generation);
+    if (fd < 0)
+        return transport_is_open() ? UNREACHABLE : FINALIZED;
+    if (thread_id == 0)
+        thread_id = (uint32_t)syscall(SYS_gettid);
+    uint32_t header[3] = {(uint32_t)(frame->used - sizeof(uint32_t)), number, thread_id};
+    memcpy(frame->data, header, sizeof header);
+    bool sound = send_all(fd, frame->data, frame->used) && receive_frame(fd, frame);
+    if (sound)
+        (void)get_u32(frame);
+    give_back(fd, generation, sound);
+    if (sound)
+        return ANSWERED;
+    return transport_generation() == generation ? LOST : FINALIZED;
+}
