@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: MIT
+"""The test CA: it issues the certificates on ready-made cards, and those of test servers. Trust it in tests only."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+_YEARS = 20
+_KEY_FILE, _CERTIFICATE_FILE = "ca.key", "ca.pem"
+_USAGES = (
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+    "encipher_only",
+    "decipher_only",
+)
+
+
+class TestCA:
+    """A key and its self-signed certificate."""
+
+    __test__ = False  # not a test, whatever pytest makes of the name
+
+    def __init__(self, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
+        self._key = key
+        self.certificate = certificate
+
+    @classmethod
+    def create(cls) -> TestCA:
+        """A new CA with a P-256 key."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name(
+            [
+                x509.NameAttribute(NameOID.ORGANIZATION_NAME, "cardtear"),
+                x509.NameAttribute(NameOID.COMMON_NAME, "cardtear test CA"),
+            ]
+        )
+        builder = _builder(name, name, key.public_key(), key)
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        builder = builder.add_extension(_key_usage("key_cert_sign", "crl_sign"), critical=True)
+        return cls(key, builder.sign(key, hashes.SHA256()))
+
+    @classmethod
+    def load_or_create(cls, folder: Path) -> TestCA:
+        """The CA kept in `folder` (mode 0700), made at the first use; safe when two processes come first."""
+        if not (folder / _CERTIFICATE_FILE).exists():
+            cls.create()._save(folder)
+        key = serialization.load_pem_private_key((folder / _KEY_FILE).read_bytes(), None)
+        if not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise ValueError(f"{folder / _KEY_FILE} is not the key of a test CA; delete the folder {folder}")
+        return cls(key, x509.load_pem_x509_certificate((folder / _CERTIFICATE_FILE).read_bytes()))
+
+    def certificate_pem(self) -> bytes:
+        """The certificate that a client has to trust."""
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    def issue(
+        self, public_key: CertificatePublicKeyTypes, name: str, email: str | None, usages: Sequence[str]
+    ) -> x509.Certificate:
+        """A certificate for a person. `usages` are names of key usage bits, as in x509.KeyUsage."""
+        subject = [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "cardtear"),
+            x509.NameAttribute(NameOID.COMMON_NAME, name),
+        ]
+        builder = _builder(x509.Name(subject), self.certificate.subject, public_key, self._key)
+        builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        builder = builder.add_extension(_key_usage(*usages), critical=True)
+        builder = builder.add_extension(
+            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.EMAIL_PROTECTION]),
+            critical=False,
+        )
+        if email is not None:
+            builder = builder.add_extension(x509.SubjectAlternativeName([x509.RFC822Name(email)]), critical=False)
+        return builder.sign(self._key, hashes.SHA256())
+
+    def issue_server(self, host: str) -> tuple[bytes, bytes]:
+        """A key and a certificate (both PEM) for a TLS server on `host`."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+        builder = _builder(subject, self.certificate.subject, key.public_key(), self._key)
+        builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        builder = builder.add_extension(_key_usage("digital_signature"), critical=True)
+        builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        certificate = builder.sign(self._key, hashes.SHA256())
+        return _pem(key), certificate.public_bytes(serialization.Encoding.PEM)
+
+    def _save(self, folder: Path) -> None:
+        """Both files appear together, and the first one wins."""
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as draft_folder:
+            draft = Path(draft_folder) / "ca"
+            draft.mkdir(mode=0o700)
+            key_file = draft / _KEY_FILE
+            key_file.touch(mode=0o600)
+            key_file.write_bytes(_pem(self._key))
+            (draft / _CERTIFICATE_FILE).write_bytes(self.certificate_pem())
+            try:
+                os.rename(draft, folder)
+            except OSError:
+                if not (folder / _CERTIFICATE_FILE).exists():
+                    raise
+
+
+def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, public_key: CertificatePublicKeyTypes, issuer_key: ec.EllipticCurvePrivateKey
+) -> x509.CertificateBuilder:
+    """What all certificates have in common."""
+    now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(public_key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=365 * _YEARS))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
+    )
+
+
+def _key_usage(*names: str) -> x509.KeyUsage:
+    return x509.KeyUsage(**{name: name in names for name in _USAGES})

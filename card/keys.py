@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: MIT
+"""Private keys: generation, loading, and the three things a card does with them: RSA, ECDSA, ECDH.
+
+The arithmetic is OpenSSL's (through cryptography); only the bare RSA operation on arbitrary blocks, which cryptography
+does not offer, is GMP's, in the variant whose running time does not depend on the key.
+"""
+
+from __future__ import annotations
+
+import gmpy2
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.utils import NoDigestInfo, Prehashed
+
+from . import tlv
+from .status import SW, CardError
+from .tables import RSA_BITS, Algorithm
+
+_CURVES: dict[int, ec.EllipticCurve] = {Algorithm.P256: ec.SECP256R1(), Algorithm.P384: ec.SECP384R1()}
+# A digest of the field's length; longer ones are cut, shorter ones padded (SP 800-73-4 part 2, A.4).
+_DIGESTS: dict[int, hashes.HashAlgorithm] = {Algorithm.P256: hashes.SHA256(), Algorithm.P384: hashes.SHA384()}
+_PADDING, _NO_DIGEST_INFO = PKCS1v15(), NoDigestInfo()
+_SHORTEST_PADDING = b"\x00\x01" + 8 * b"\xff"
+
+
+class RsaKey:
+    """An RSA key: one operation, on blocks of the length of the modulus."""
+
+    def __init__(self, key: rsa.RSAPrivateKey) -> None:
+        numbers = key.private_numbers()
+        self._key = key
+        self._n = numbers.public_numbers.n
+        self._e = numbers.public_numbers.e
+        self._p, self._q = gmpy2.mpz(numbers.p), gmpy2.mpz(numbers.q)
+        self._dp, self._dq = gmpy2.mpz(numbers.dmp1), gmpy2.mpz(numbers.dmq1)
+        self._q_inverse = gmpy2.mpz(numbers.iqmp)
+        self.length = key.key_size // 8
+
+    def apply(self, block: bytes) -> bytes:
+        """The private operation on one block. Raises CardError(6A80) when it does not fit the modulus."""
+        if len(block) != self.length:
+            raise CardError(SW.INCORRECT_DATA)
+        if block.startswith(_SHORTEST_PADDING):
+            separator = block.find(0, 2)
+            if separator > 0 and block.count(0xFF, 2, separator) == separator - 2:
+                return self._key.sign(block[separator + 1 :], _PADDING, _NO_DIGEST_INFO)
+        number = gmpy2.mpz(int.from_bytes(block, "big"))
+        if number >= self._n:
+            raise CardError(SW.INCORRECT_DATA)
+        at_p = gmpy2.powmod_sec(number % self._p, self._dp, self._p)
+        at_q = gmpy2.powmod_sec(number % self._q, self._dq, self._q)
+        result = at_q + self._q * ((at_p - at_q) * self._q_inverse % self._p)
+        return int(result).to_bytes(self.length, "big")
+
+    def public_template(self) -> bytes:
+        """Modulus and exponent as in the answer of GENERATE ASYMMETRIC KEY PAIR (SP 800-73-4 part 2, table 15)."""
+        exponent = self._e.to_bytes((self._e.bit_length() + 7) // 8, "big")
+        return tlv.encode(0x81, self._n.to_bytes(self.length, "big")) + tlv.encode(0x82, exponent)
+
+
+class EcKey:
+    """A key on a NIST curve: signatures and key agreement."""
+
+    def __init__(self, key: ec.EllipticCurvePrivateKey, algorithm: int) -> None:
+        self._key = key
+        self._curve = _CURVES[algorithm]
+        digest = _DIGESTS[algorithm]
+        self._digest_length = digest.digest_size
+        self._scheme = ec.ECDSA(Prehashed(digest))
+
+    def sign(self, digest: bytes) -> bytes:
+        """An ECDSA signature (DER) of a digest. Raises CardError(6A80) for an empty one or one over 64 bytes."""
+        if not 1 <= len(digest) <= 64:
+            raise CardError(SW.INCORRECT_DATA)
+        return self._key.sign(digest[: self._digest_length].rjust(self._digest_length, b"\0"), self._scheme)
+
+    def agree(self, point: bytes) -> bytes:
+        """The shared secret's x coordinate. Raises CardError(6A80) for a point that is not on the curve."""
+        try:
+            peer = ec.EllipticCurvePublicKey.from_encoded_point(self._curve, point)
+        except ValueError:
+            raise CardError(SW.INCORRECT_DATA) from None
+        return self._key.exchange(ec.ECDH(), peer)
+
+    def public_template(self) -> bytes:
+        """The point, uncompressed."""
+        point = self._key.public_key().public_bytes(
+            serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
+        )
+        return tlv.encode(0x86, point)
+
+
+PrivateKey = RsaKey | EcKey
+
+
+def generate(algorithm: int) -> bytes:
+    """A new private key as PKCS #8 DER. Raises CardError(6A80) for an algorithm that is not one of key pairs."""
+    key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+    if algorithm in RSA_BITS:
+        key = rsa.generate_private_key(65537, RSA_BITS[Algorithm(algorithm)])
+    elif algorithm in _CURVES:
+        key = ec.generate_private_key(_CURVES[algorithm])
+    else:
+        raise CardError(SW.INCORRECT_DATA)
+    return key.private_bytes(
+        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def load(value: bytes, algorithm: int) -> PrivateKey:
+    """A stored key, ready for use."""
+    key = serialization.load_der_private_key(value, None, unsafe_skip_rsa_key_validation=True)
+    if isinstance(key, rsa.RSAPrivateKey):
+        return RsaKey(key)
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return EcKey(key, algorithm)
+    raise ValueError(f"a stored key of type {type(key).__name__}")

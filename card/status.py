@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: MIT
+"""Status words (ISO/IEC 7816-4, 5.6; SP 800-73-4 part 2, table 6) and the exception that carries one."""
+
+from enum import IntEnum, unique
+
+
+@unique
+class SW(IntEnum):
+    """The status words that this card answers."""
+
+    OK = 0x9000
+    VERIFICATION_FAILED = 0x6300
+    WRONG_LENGTH = 0x6700
+    CHAINING_NOT_FINISHED = 0x6883
+    SECURITY_STATUS_NOT_SATISFIED = 0x6982
+    AUTHENTICATION_METHOD_BLOCKED = 0x6983
+    CONDITIONS_NOT_SATISFIED = 0x6985
+    INCORRECT_DATA = 0x6A80
+    FUNCTION_NOT_SUPPORTED = 0x6A81
+    NOT_FOUND = 0x6A82
+    NOT_ENOUGH_MEMORY = 0x6A84
+    INCORRECT_P1P2 = 0x6A86
+    REFERENCE_NOT_FOUND = 0x6A88
+    INS_NOT_SUPPORTED = 0x6D00
+    CLA_NOT_SUPPORTED = 0x6E00
+    INTERNAL_ERROR = 0x6F00
+
+
+def tries_left(count: int) -> int:
+    """63Cx: verification failed, x tries are left."""
+    return 0x63C0 | min(count, 15)
+
+
+class CardError(Exception):
+    """Ends a command with a status word other than 9000."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"{status:04X}")
+        self.status = status

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: MIT
+"""BER-TLV as cards use it (ISO/IEC 7816-4, 5.2.2): tags as numbers, definite lengths of up to four bytes."""
+
+from __future__ import annotations
+
+
+class TlvError(ValueError):
+    """The bytes are not whole BER-TLV data objects."""
+
+
+def encode(tag: int, *values: bytes) -> bytes:
+    """One data object with the values joined."""
+    value = b"".join(values)
+    return tag.to_bytes((tag.bit_length() + 7) // 8 or 1, "big") + _length(len(value)) + value
+
+
+def decode(data: bytes) -> list[tuple[int, bytes]]:
+    """All data objects of a string, in order. Raises TlvError when something is cut off or left over."""
+    found = []
+    at = 0
+    while at < len(data):
+        tag, value, at = read(data, at)
+        found.append((tag, value))
+    return found
+
+
+def read(data: bytes, at: int = 0) -> tuple[int, bytes, int]:
+    """The data object at a position: tag, value, and where the next one begins. Raises TlvError."""
+    try:
+        start = at
+        first = data[at]
+        at += 1
+        if first & 0x1F == 0x1F:
+            while data[at] & 0x80:
+                at += 1
+            at += 1
+        tag = int.from_bytes(data[start:at], "big")
+        length = data[at]
+        at += 1
+        if length & 0x80:
+            count = length & 0x7F
+            if not 1 <= count <= 4 or at + count > len(data):
+                raise TlvError(f"a length of {count} bytes at {at}")
+            length = int.from_bytes(data[at : at + count], "big")
+            at += count
+    except IndexError:
+        raise TlvError(f"cut off at {at}") from None
+    end = at + length
+    if end > len(data):
+        raise TlvError(f"{length} bytes wanted at {at}, {len(data) - at} there")
+    return tag, data[at:end], end
+
+
+def _length(length: int) -> bytes:
+    if length < 0x80:
+        return bytes([length])
+    size = (length.bit_length() + 7) // 8
+    return bytes([0x80 | size]) + length.to_bytes(size, "big")

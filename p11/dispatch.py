@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: MIT
+"""From a request frame to a reply frame: decode, call the handler, encode. The one place where errors become CK_RVs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..reader.bench import Bench
+from ..reader.errors import CardRemoved
+from ..reader.events import CallMoment, When
+from ..reader.trace import Hidden
+from .caller import Caller, CallerGone
+from .constants import CKR
+from .errors import P11Error
+from .wire import CODECS, REQUEST_HEADER, Codec, WireError
+
+LOG = logging.getLogger(__name__)
+
+Handler = Callable[..., Any]
+
+
+class Dispatcher:
+    """Carries out the calls of all applications of one bench with the given handlers, by function name."""
+
+    def __init__(self, bench: Bench, handlers: Mapping[str, Handler]) -> None:
+        self._bench = bench
+        self._table: dict[int, tuple[Codec, Handler | None]] = {
+            number: (codec, handlers.get(codec.name)) for number, codec in CODECS.items()
+        }
+
+    def __call__(self, caller: Caller, frame: bytes) -> bytes:
+        """Answer one whole request frame. Raises WireError for a frame that no module of ours sends, and CallerGone."""
+        _, number, _, caller.thread = REQUEST_HEADER.unpack_from(frame)
+        try:
+            codec, handler = self._table[number]
+        except KeyError:
+            raise WireError(f"there is no call number {number}") from None
+        arguments = codec.decode(frame)
+        bench = self._bench
+        name, application = codec.name, caller.application.name
+        call = bench.trace.call(application, caller.thread, name, _shown(arguments, codec.secret))
+        for watcher in bench.watchers:
+            watcher(CallMoment(When.BEFORE, application, caller.thread, name, arguments))
+        value: int = CKR.FUNCTION_NOT_SUPPORTED
+        results: tuple[Any, ...] = ()
+        try:
+            if handler is not None:
+                answer = handler(caller, *arguments)
+                results = () if answer is None else answer if type(answer) is tuple else (answer,)
+                value = 0
+        except P11Error as error:
+            value, results = error.value, error.results
+        except CardRemoved:
+            value = CKR.DEVICE_REMOVED
+        except CallerGone:
+            bench.trace.answer(call, name, CKR.FUNCTION_CANCELED)
+            raise
+        except Exception:
+            LOG.exception("%s failed for %s", name, application)
+            value = CKR.GENERAL_ERROR
+        for watcher in bench.watchers:
+            watcher(CallMoment(When.AFTER, application, caller.thread, name, arguments, value))
+        bench.trace.answer(call, name, value)
+        return codec.encode(value, results, arguments)
+
+
+def _shown(arguments: tuple[Any, ...], secret: list[int]) -> tuple[Any, ...]:
+    """The arguments without the contents of byte strings, templates and mechanism parameters."""
+    if not secret:
+        return arguments
+    shown = list(arguments)
+    for position in secret:
+        value = shown[position]
+        if isinstance(value, bytes):
+            shown[position] = Hidden(len(value))
+        elif isinstance(value, list):
+            shown[position] = [kind for kind, _ in value]
+        elif value is not None:
+            shown[position] = value.type
+    return tuple(shown)

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: MIT
+"""The socket on which modules reach the simulator: a thread for each connection, one read and one write for each call."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import struct
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..reader.bench import Bench
+from ..reader.private_socket import listen, peer_is_ours
+from .application import Application
+from .caller import Caller, CallerGone
+from .dispatch import Dispatcher, Handler
+from .wire import FRAME_LIMIT, WireError, decode_hello, encode_welcome
+
+LOG = logging.getLogger(__name__)
+
+_HEADER = struct.Struct("=I")
+_CHUNK = 1 << 16
+
+
+class Server:
+    """Serves the applications of one bench on a Unix socket, from construction to `close`.
+
+    Raises SocketInUse if a simulator listens there already, UnsafeFolder if the folder is not the user's own.
+    """
+
+    def __init__(self, bench: Bench, path: Path, handlers: Mapping[str, Handler]) -> None:
+        self.path = path
+        self._bench = bench
+        self._dispatch = Dispatcher(bench, handlers)
+        self._lock = threading.Lock()
+        self._applications: dict[bytes, tuple[Application, set[socket.socket]]] = {}
+        self._closing = False
+        self._listener = listen(path)
+        self._acceptor = threading.Thread(target=self._accept, name="p11-accept", daemon=True)
+        self._acceptor.start()
+
+    @property
+    def applications(self) -> list[Application]:
+        """The applications that have the module initialised now."""
+        with self._lock:
+            return [application for application, _ in self._applications.values()]
+
+    def close(self) -> None:
+        """Stop listening and drop every connection; applications see their cards go."""
+        self._closing = True
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._acceptor.join()
+        self.path.unlink(missing_ok=True)
+        with self._lock:
+            connections = [each for _, members in self._applications.values() for each in members]
+        for connection in connections:
+            _shut(connection)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                if self._closing:
+                    return
+                LOG.exception("cannot accept a connection on %s", self.path)
+                return
+            if peer_is_ours(connection):
+                threading.Thread(target=self._serve, args=(connection,), name="p11-call", daemon=True).start()
+            else:
+                LOG.warning("refused a connection of another user on %s", self.path)
+                connection.close()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection:
+            try:
+                caller = self._greet(connection)
+                if caller is None:
+                    return
+                try:
+                    self._answer_calls(connection, caller)
+                finally:
+                    caller.close()
+            except WireError as error:
+                LOG.warning("dropped a connection on %s: %s", self.path, error)
+            except (CallerGone, OSError):
+                pass
+            finally:
+                self._leave(connection)
+
+    def _greet(self, connection: socket.socket) -> Caller | None:
+        frame = _read_frame(connection, b"")
+        if frame is None:
+            return None
+        hello = decode_hello(frame)
+        with self._lock:
+            if self._closing:
+                return None
+            known = self._applications.get(hello.application)
+            if known is None:
+                application = Application(self._bench, hello.name, hello.pid, hello.slots)
+                known = self._applications[hello.application] = (application, set())
+            application, connections = known
+            connections.add(connection)
+        connection.sendall(encode_welcome())
+        return Caller(application, connection)
+
+    def _answer_calls(self, connection: socket.socket, caller: Caller) -> None:
+        dispatch, receive, send = self._dispatch, connection.recv, connection.sendall
+        while data := receive(_CHUNK):
+            if len(data) < 4 or len(data) != 4 + _HEADER.unpack_from(data)[0]:
+                frame = _read_frame(connection, data)
+                if frame is None:
+                    return
+                data = frame
+            if len(data) < 12:
+                raise WireError(f"a frame of {len(data)} bytes")
+            send(dispatch(caller, data))
+
+    def _leave(self, connection: socket.socket) -> None:
+        """Forget a connection; with the last one the application is over, however it ended."""
+        with self._lock:
+            for identity, (application, connections) in list(self._applications.items()):
+                if connection not in connections:
+                    continue
+                connections.discard(connection)
+                if not connections:
+                    del self._applications[identity]
+                    break
+            else:
+                return
+        application.close()
+
+
+def _read_frame(connection: socket.socket, data: bytes) -> bytes | None:
+    """One whole frame that begins with `data`, or None at its end. A connection carries one frame at a time."""
+    wanted = 4
+    parts, size = [data], len(data)
+    while size < wanted or wanted == 4:
+        if wanted == 4 and size >= 4:
+            (length,) = _HEADER.unpack_from(b"".join(parts))
+            if length > FRAME_LIMIT:
+                raise WireError(f"a frame of {length} bytes; the limit is {FRAME_LIMIT}")
+            wanted = 4 + length
+            continue
+        part = connection.recv(min(max(wanted - size, _CHUNK), 1 << 20))
+        if not part:
+            return None
+        parts.append(part)
+        size += len(part)
+    if size != wanted:
+        raise WireError(f"{size - wanted} bytes behind a frame")
+    return b"".join(parts)
+
+
+def _shut(connection: socket.socket) -> None:
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return

@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: MIT
+"""Frames between the module and the simulator: bytes to arguments and results to bytes. No I/O.
+
+A request is `u32 length | u16 call | u16 zero | u32 thread | arguments`, a reply `u32 length | u32 zero | u64 CK_RV |
+results`; lengths do not count themselves. All numbers are native-endian: both ends are on one machine. csrc/marshal.c
+is the other end; the letters are those of calls.py.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from .calls import CALLS, Call
+from .constants import CKA, CKF
+
+VERSION = 1
+ULONG_SIZE = 8
+FRAME_LIMIT = 64 << 20
+NO_LENGTH = 2**64 - 1
+
+REQUEST_HEADER = struct.Struct("=IHHI")
+REPLY_HEADER = struct.Struct("=IIQ")
+_U32 = struct.Struct("=I")
+_U64 = struct.Struct("=Q")
+_HELLO = struct.Struct("=III16sI")
+_SLOT = struct.Struct("=Q64s")
+
+
+class WireError(Exception):
+    """The bytes are not what the call table says."""
+
+
+class Mechanism(NamedTuple):
+    """A CK_MECHANISM: the parameter's bytes as they lie in memory, and what the pointers in it point to, in order."""
+
+    type: int
+    parameter: bytes = b""
+    pointers: tuple[bytes, ...] = ()
+
+
+class Hello(NamedTuple):
+    """The first frame on a connection. `slots` are those that the application has been shown already, by name."""
+
+    application: bytes
+    pid: int
+    name: str
+    slots: tuple[tuple[int, str], ...]
+
+
+Template = list[tuple[int, Any]]
+"""Attributes as (type, value); the value of an array attribute is a template in turn, of any other bytes."""
+
+_Decoder = Callable[[bytes, int], tuple[Any, int]]
+
+
+def _ulong(data: bytes, at: int) -> tuple[int, int]:
+    return _U64.unpack_from(data, at)[0], at + 8
+
+
+def _nullable_string(data: bytes, at: int) -> tuple[bytes | None, int]:
+    (length,) = _U64.unpack_from(data, at)
+    if length == NO_LENGTH:
+        return None, at + 8
+    end = at + 8 + length
+    if end > len(data):
+        raise WireError(f"a string of {length} bytes in {len(data)}")
+    return data[at + 8 : end], end
+
+
+def _string(data: bytes, at: int) -> tuple[bytes, int]:
+    value, at = _nullable_string(data, at)
+    return value or b"", at
+
+
+def _room(data: bytes, at: int) -> tuple[int | None, int]:
+    (room,) = _U64.unpack_from(data, at)
+    return (None if room == NO_LENGTH else room), at + 8
+
+
+def _mechanism(data: bytes, at: int) -> tuple[Mechanism | None, int]:
+    (present,) = _U32.unpack_from(data, at)
+    at += 4
+    if not present:
+        return None, at
+    kind, at = _ulong(data, at)
+    parameter, at = _string(data, at)
+    (count,) = _U32.unpack_from(data, at)
+    at += 4
+    pointers = []
+    for _ in range(min(count, 8)):
+        pointed, at = _string(data, at)
+        pointers.append(pointed)
+    return Mechanism(kind, parameter, tuple(pointers)), at
+
+
+def _template(data: bytes, at: int, depth: int = 0) -> tuple[Template, int]:
+    (count,) = _U32.unpack_from(data, at)
+    at += 4
+    if count > len(data) or depth > 3:
+        raise WireError(f"a template of {count} attributes, {depth} deep")
+    template: Template = []
+    for _ in range(count):
+        kind, at = _ulong(data, at)
+        value: Any
+        if kind & CKF.ARRAY_ATTRIBUTE and kind != CKA.ALLOWED_MECHANISMS:
+            value, at = _template(data, at, depth + 1)
+        else:
+            value, at = _string(data, at)
+        template.append((kind, value))
+    return template, at
+
+
+def _query(data: bytes, at: int) -> tuple[list[tuple[int, int | None]], int]:
+    (count,) = _U32.unpack_from(data, at)
+    at += 4
+    query = []
+    for _ in range(count):
+        kind, at = _ulong(data, at)
+        room, at = _room(data, at)
+        query.append((kind, room))
+    return query, at
+
+
+_DECODERS: dict[str, _Decoder] = {
+    "u": _ulong,
+    "y": _ulong,
+    "l": _string,
+    "b": _string,
+    "n": _nullable_string,
+    "m": _mechanism,
+    "M": _mechanism,
+    "t": _template,
+    "q": _query,
+    "B": _room,
+    "L": _room,
+    "F": _room,
+    "r": _ulong,
+}
+
+
+def _encode_string(value: Any, room: int | None) -> bytes:
+    if isinstance(value, int):
+        return _U64.pack(value)
+    return _U64.pack(len(value)) + (value if room is not None else b"")
+
+
+def _encode_ulongs(value: Any, room: int | None) -> bytes:
+    if isinstance(value, int):
+        return _U64.pack(value)
+    return struct.pack(f"={len(value) + 1}Q", len(value), *value) if room is not None else _U64.pack(len(value))
+
+
+def _encode_query(values: Sequence[bytes | int], _room: object) -> bytes:
+    parts = []
+    for value in values:
+        if isinstance(value, int):
+            parts.append(struct.pack("=QI", value if value >= 0 else NO_LENGTH, 0))
+        else:
+            parts.append(struct.pack("=QI", len(value), 1) + value)
+    return b"".join(parts)
+
+
+def _encode_ulong(value: int, _room: object) -> bytes:
+    return _U64.pack(value)
+
+
+def _encode_struct(value: bytes, _room: object) -> bytes:
+    return value
+
+
+_ENCODERS: dict[str, Callable[[Any, Any], bytes]] = {
+    "U": _encode_ulong,
+    "B": _encode_string,
+    "r": _encode_string,
+    "L": _encode_ulongs,
+    "F": _encode_ulongs,
+    "q": _encode_query,
+    **dict.fromkeys("SKEH", _encode_struct),
+}
+
+
+class Codec:
+    """Arguments and results of one call."""
+
+    def __init__(self, call: Call) -> None:
+        self.name = call.name
+        carried = [letter for letter in call.signature if letter in _DECODERS]
+        self._decoders = [_DECODERS[letter] for letter in carried]
+        self._numbers = struct.Struct(f"={len(carried)}Q") if set(carried) <= {"u", "y"} else None
+        # Each output, with the position of its room among the arguments.
+        self._outputs = [
+            (_ENCODERS[letter], carried.index(letter) if letter in carried else None)
+            for letter in call.signature
+            if letter in _ENCODERS
+        ]
+        self.secret = [position for position, letter in enumerate(carried) if letter in "bnlmMt"]
+
+    def decode(self, frame: bytes) -> tuple[Any, ...]:
+        """The arguments in a request frame, header included. Raises WireError for anything that does not fit."""
+        try:
+            if self._numbers is not None:
+                if len(frame) != REQUEST_HEADER.size + self._numbers.size:
+                    raise WireError(f"{self.name}: {len(frame)} bytes")
+                return self._numbers.unpack_from(frame, REQUEST_HEADER.size)
+            at = REQUEST_HEADER.size
+            arguments = []
+            for decoder in self._decoders:
+                value, at = decoder(frame, at)
+                arguments.append(value)
+        except struct.error as error:
+            raise WireError(f"{self.name}: {error}") from None
+        if at != len(frame):
+            raise WireError(f"{self.name}: {len(frame) - at} bytes too many")
+        return tuple(arguments)
+
+    def encode(self, value: int, results: tuple[Any, ...], arguments: tuple[Any, ...]) -> bytes:
+        """A reply frame, header included. Without results there is the return value alone."""
+        body = b""
+        if results:
+            body = b"".join(
+                encoder(result, arguments[room] if room is not None else None)
+                for (encoder, room), result in zip(self._outputs, results, strict=True)
+            )
+        return REPLY_HEADER.pack(REPLY_HEADER.size - 4 + len(body), 0, value) + body
+
+
+CODECS: dict[int, Codec] = {call.number: Codec(call) for call in CALLS}
+
+
+def decode_hello(frame: bytes) -> Hello:
+    """The hello in a whole frame, length included. Raises WireError, also for another version of the module."""
+    try:
+        _, version, ulong_size, application, pid = _HELLO.unpack_from(frame)
+        if version != VERSION or ulong_size != ULONG_SIZE:
+            raise WireError(f"a module of wire version {version} with {8 * ulong_size}-bit CK_ULONG; this is {VERSION}")
+        name, at = _string(frame, _HELLO.size)
+        (count,) = _U32.unpack_from(frame, at)
+        at += 4
+        slots = []
+        for _ in range(count):
+            number, description = _SLOT.unpack_from(frame, at)
+            slots.append((number, description.decode("utf-8", "replace").rstrip()))
+            at += _SLOT.size
+    except struct.error as error:
+        raise WireError(f"hello: {error}") from None
+    if at != len(frame):
+        raise WireError(f"hello: {len(frame) - at} bytes too many")
+    return Hello(application, pid, name.decode("utf-8", "replace"), tuple(slots))
+
+
+def encode_welcome() -> bytes:
+    """The answer to a hello."""
+    return struct.pack("=II", 4, VERSION)

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+"""Unix sockets that belong to one user: a folder of mode 0700, a socket of mode 0600, and a check of who connects."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import struct
+from pathlib import Path
+
+BACKLOG = 128
+
+
+class SocketError(Exception):
+    """A socket cannot be had; the message says why and what to do. `code` is for programs."""
+
+    code = "socket-error"
+
+
+class SocketInUse(SocketError):
+    code = "socket-in-use"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"a simulator listens on {path} already; stop it, or choose another folder")
+
+
+class UnsafeFolder(SocketError):
+    code = "unsafe-folder"
+
+    def __init__(self, folder: Path, reason: str) -> None:
+        super().__init__(f"the socket folder {folder} {reason}; remove it, or choose another folder")
+
+
+def private_folder(folder: Path) -> Path:
+    """Make the folder with mode 0700 if it is missing. Raises UnsafeFolder if it is not the user's own, or a link."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = folder.lstat()
+    except OSError as error:
+        raise UnsafeFolder(folder, f"cannot be used ({error.strerror})") from None
+    if not stat.S_ISDIR(status.st_mode):
+        raise UnsafeFolder(folder, "is not a folder")
+    if status.st_uid != os.getuid():
+        raise UnsafeFolder(folder, f"belongs to user {status.st_uid}, not to you")
+    if status.st_mode & 0o077:
+        raise UnsafeFolder(folder, f"is open to others (mode {stat.S_IMODE(status.st_mode):04o}, wanted 0700)")
+    return folder
+
+
+def listen(path: Path) -> socket.socket:
+    """A listening socket. One that a dead simulator left behind is taken over. Raises SocketInUse, UnsafeFolder."""
+    private_folder(path.parent)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if path.exists() and _is_alive(path):
+            raise SocketInUse(path)
+        path.unlink(missing_ok=True)
+        old = os.umask(0o177)
+        try:
+            listener.bind(str(path))
+        finally:
+            os.umask(old)
+        listener.listen(BACKLOG)
+    except SocketError:
+        listener.close()
+        raise
+    except OSError as error:
+        listener.close()
+        raise SocketError(f"cannot listen on {path}: {error.strerror or error}; choose another folder") from None
+    return listener
+
+
+def peer_is_ours(connection: socket.socket) -> bool:
+    """Whether the other end runs as this user, or as root."""
+    size = struct.calcsize("3i")
+    _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+    return uid in (os.getuid(), 0)
+
+
+def _is_alive(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+        return True
