@@ -88,7 +88,7 @@ class Applet:
         return handler(command), SW.OK
 
     def _select(self, command: Command) -> bytes:
-        """3.1.1. Selecting again keeps the security status; another application's AID is not found and changes nothing."""
+        """3.1.1. Selecting again keeps the security status; another application is not found and changes nothing."""
         if command.p1 != 0x04 or command.p2 != 0x00:
             raise CardError(SW.INCORRECT_P1P2)
         if not (PIV_AID.startswith(command.data) and command.data.startswith(PIV_RID_PIX)):

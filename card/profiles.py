@@ -27,6 +27,7 @@ from .tables import (
     CHUID,
     DISCOVERY,
     KEY_HISTORY,
+    LABEL_OBJECT,
     MANAGEMENT_KEY,
     PIN,
     PIV_AID,
@@ -37,9 +38,6 @@ from .tables import (
 )
 
 TRIES = 3
-LABEL_OBJECT = 0x5FFF10
-"""The vendor data object that holds the card's name, for software that shows one (UTF-8 in tag 80)."""
-
 _KIND = 3
 """Changes when ready-made images get other contents, so that those kept from before are not used."""
 

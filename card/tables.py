@@ -113,3 +113,6 @@ OBJECTS: dict[int, ReadRule] = {
 
 VENDOR_OBJECTS = range(0x5FFF00, 0x600000)
 """Data objects that are not PIV's: read always, written with the management key like any other."""
+
+LABEL_OBJECT = 0x5FFF10
+"""The vendor data object that holds the card's name, for software that shows one (UTF-8 in tag 80)."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The socket on which modules reach the simulator: a thread for each connection, one read and one write for each call."""
+"""The socket on which modules reach the simulator: a thread for each connection, one read and one write a call."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ..reader.private_socket import listen, peer_is_ours
 from .application import Application
 from .caller import Caller, CallerGone
 from .dispatch import Dispatcher, Handler
+from .token import Tokens
 from .wire import FRAME_LIMIT, WireError, decode_hello, encode_welcome
 
 LOG = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ class Server:
     def __init__(self, bench: Bench, path: Path, handlers: Mapping[str, Handler]) -> None:
         self.path = path
         self._bench = bench
+        self._tokens = Tokens(bench)
         self._dispatch = Dispatcher(bench, handlers)
         self._lock = threading.Lock()
         self._applications: dict[bytes, tuple[Application, set[socket.socket]]] = {}
@@ -57,6 +59,7 @@ class Server:
             connections = [each for _, members in self._applications.values() for each in members]
         for connection in connections:
             _shut(connection)
+        self._tokens.close()
 
     def _accept(self) -> None:
         while True:
@@ -100,7 +103,7 @@ class Server:
                 return None
             known = self._applications.get(hello.application)
             if known is None:
-                application = Application(self._bench, hello.name, hello.pid, hello.slots)
+                application = Application(self._bench, self._tokens, hello.name, hello.pid, hello.slots)
                 known = self._applications[hello.application] = (application, set())
             application, connections = known
             connections.add(connection)
@@ -122,13 +125,14 @@ class Server:
     def _leave(self, connection: socket.socket) -> None:
         """Forget a connection; with the last one the application is over, however it ended."""
         with self._lock:
-            for identity, (application, connections) in list(self._applications.items()):
+            for identity, (_, connections) in list(self._applications.items()):
                 if connection not in connections:
                     continue
                 connections.discard(connection)
                 if not connections:
-                    del self._applications[identity]
+                    application, _ = self._applications.pop(identity)
                     break
+                return
             else:
                 return
         application.close()

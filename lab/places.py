@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: MIT
+"""Where things lie: sockets, ready-made images, the test CA. All of it is the user's own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+MODULE_SOCKET = "p11.sock"
+CONTROL_SOCKET = "control.sock"
+
+
+def runtime_folder() -> Path:
+    """The folder of the sockets: $XDG_RUNTIME_DIR/cardtear, else /tmp/cardtear-UID, as in csrc/transport.c."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    return Path(runtime) / "cardtear" if runtime.startswith("/") else Path(f"/tmp/cardtear-{os.getuid()}")
+
+
+def image_cache() -> Path:
+    """Ready-made card images; may be deleted at any time."""
+    return _base("XDG_CACHE_HOME", ".cache") / "cardtear" / "cards"
+
+
+def ca_folder() -> Path:
+    """The test CA's key and certificate."""
+    return _base("XDG_DATA_HOME", ".local/share") / "cardtear" / "ca"
+
+
+def _base(variable: str, fallback: str) -> Path:
+    value = os.environ.get(variable, "")
+    return Path(value) if value.startswith("/") else Path.home() / fallback

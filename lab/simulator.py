@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: MIT
+"""The simulator: a bench, the socket for PKCS #11 modules and the socket for scripts, in one process."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from ..card import profiles
+from ..card.card import Card
+from ..card.piv_card import ForeignCard, PivCard
+from ..csrc import module_path
+from ..p11.functions import HANDLERS
+from ..p11.server import Server
+from ..reader.bench import Bench
+from ..reader.errors import BenchError
+from ..reader.events import Moment
+from ..reader.reader import Reader
+from . import places
+from .control_server import ControlServer
+from .trigger import Trigger
+
+CardSource = Path | profiles.CardRequest
+"""A card: the image at a path, used where it lies, or a ready-made one, of which the simulator uses a copy."""
+
+
+class ReaderStatus(dict[str, Any]):
+    """A reader as `status` tells of it: name, card, profile, atr (hexadecimal); the last three None when empty."""
+
+
+class Simulator:
+    """A bench with its doors, from construction to `close`; a context manager.
+
+    `folder` holds the sockets and has mode 0700; without one a temporary folder is made, and removed at the end.
+    Raises SocketError when somebody else listens there, or the folder is not the user's own.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._scratch = Path(tempfile.mkdtemp(prefix="cardtear-"))
+        self.folder = folder if folder is not None else self._scratch / "run"
+        self.bench = Bench()
+        self._lock = threading.Lock()
+        self._cards: dict[Path, PivCard] = {}
+        self._undo = contextlib.ExitStack()
+        self._undo.callback(shutil.rmtree, self._scratch, ignore_errors=True)
+        try:
+            self._server = Server(self.bench, self.folder / places.MODULE_SOCKET, HANDLERS)
+            self._undo.callback(self._close_cards)
+            self._undo.callback(self._server.close)
+            self._control = ControlServer(self, self.folder / places.CONTROL_SOCKET)
+            self._undo.callback(self._control.close)
+        except BaseException:
+            self._undo.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End: applications see their cards go, images are closed, sockets and temporary files removed."""
+        self._undo.close()
+
+    @property
+    def module_socket(self) -> Path:
+        """Where the PKCS #11 module finds this simulator (CARDTEAR_SOCKET)."""
+        return self._server.path
+
+    @property
+    def control_socket(self) -> Path:
+        """Where scripts find it (CARDTEAR_CONTROL)."""
+        return self._control.path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables by which programs find the module and this simulator."""
+        return {
+            "CARDTEAR_MODULE": str(module_path()),
+            "CARDTEAR_SOCKET": str(self.module_socket),
+            "CARDTEAR_CONTROL": str(self.control_socket),
+        }
+
+    # The verbs
+
+    def plug(self, reader: str) -> Reader:
+        """Plug a reader in."""
+        return self.bench.plug(reader)
+
+    def unplug(self, reader: str) -> None:
+        """Pull a reader out, with the card that is in it."""
+        self.bench.unplug(reader)
+
+    def insert(self, reader: str, card: CardSource | None = None) -> Card:
+        """Put a card into a reader. Raises BenchError, ImageError, ProfileError, with nothing changed."""
+        place = self.bench.reader(reader)
+        chosen = self.card(card if card is not None else profiles.CardRequest())
+        place.insert(chosen)
+        return chosen
+
+    def remove(self, reader: str) -> Card:
+        """Pull the card out; when this returns, no application has anything left of it."""
+        return self.bench.reader(reader).remove()
+
+    def swap(self, reader: str, card: CardSource) -> Card:
+        """Exchange the card for another at one instant."""
+        place = self.bench.reader(reader)
+        chosen = self.card(card)
+        place.swap(chosen)
+        return chosen
+
+    def reset(self, reader: str) -> None:
+        """Reset the card, as another program could: every login is lost, sessions stay."""
+        self.bench.reader(reader).reset()
+
+    def arm(self, trigger: Trigger) -> None:
+        """Carry out the trigger's verb when its moment comes, once."""
+
+        def watch(moment: Moment) -> None:
+            if trigger.fires(moment):
+                self.bench.unwatch(watch)
+                with contextlib.suppress(BenchError):  # what it should act on may be gone by then
+                    self.do(trigger.verb, trigger.arguments)
+
+        self.bench.watch(watch)
+
+    def status(self) -> dict[str, Any]:
+        """Readers with their cards, and the applications that have the module initialised."""
+        with self.bench.lock:
+            readers = [_reader_status(reader) for reader in self.bench.readers]
+        applications = [
+            {"name": each.name, "sessions": len(each.sessions), "logged_in": bool(each.roles)}
+            for each in self._server.applications
+        ]
+        return {"readers": readers, "applications": applications, "module": str(module_path())}
+
+    def do(self, verb: str, arguments: Mapping[str, Any]) -> Any:
+        """A verb by name, as the control channel has it. Raises ValueError for an unknown verb or argument."""
+        return self._control.do(verb, arguments)
+
+    # Cards
+
+    def card(self, source: CardSource) -> Card:
+        """The card of a source: the same image is the same card, the same request another copy only when in use."""
+        if isinstance(source, Path):
+            return self._open(source.resolve())
+        if not profiles.PROFILES[source.profile].piv:
+            return profiles.foreign_card(source.name)
+        image = profiles.ready_image(source, places.image_cache(), profiles.TestCA.load_or_create(places.ca_folder()))
+        copy = self._scratch / image.name
+        with self._lock:
+            if not copy.exists():
+                shutil.copyfile(image, copy)
+                copy.chmod(0o600)
+        return self._open(copy)
+
+    def _open(self, path: Path) -> PivCard:
+        with self._lock:
+            card = self._cards.get(path)
+            if card is None:
+                card = self._cards[path] = profiles.open_card(path)
+            return card
+
+    def _close_cards(self) -> None:
+        for card in self._cards.values():
+            card.close()
+
+
+def _reader_status(reader: Reader) -> ReaderStatus:
+    insertion = reader.insertion
+    if insertion is None:
+        return ReaderStatus(name=reader.name, card=None, profile=None, atr=None)
+    card = insertion.card
+    profile = card.profile if isinstance(card, PivCard | ForeignCard) else None
+    return ReaderStatus(name=reader.name, card=card.name, profile=profile, atr=insertion.atr.hex().upper())
+
+
+@contextlib.contextmanager
+def running(reader: str | None = "front", card: CardSource | None = None) -> Iterator[Simulator]:
+    """A simulator in a temporary folder, with one reader and, unless `reader` is None, a card in it."""
+    with Simulator() as simulator:
+        if reader is not None:
+            simulator.plug(reader)
+            simulator.insert(reader, card)
+        yield simulator

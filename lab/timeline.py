@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: MIT
+"""Trace entries for people and for programs: one record each, one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ..card.status import SW
+from ..card.tables import INS
+from ..p11.calls import BY_NAME
+from ..p11.constants import CKA, CKM, CKR, CKU
+from ..reader.trace import ApduEntry, CallEntry, Entry, EventEntry, Hidden, ReturnEntry
+
+_EVENT_WORDS = {
+    "plug": "reader {reader} plugged in",
+    "unplug": "reader {reader} unplugged",
+    "insert": "{card} inserted into {reader}",
+    "remove": "{card} pulled out of {reader}",
+    "reset": "{card} reset in {reader}",
+}
+_STATUS_WORDS = {
+    SW.OK: "ok",
+    SW.SECURITY_STATUS_NOT_SATISFIED: "security status not satisfied",
+    SW.AUTHENTICATION_METHOD_BLOCKED: "blocked",
+    SW.INCORRECT_DATA: "incorrect data",
+    SW.NOT_FOUND: "not found",
+    SW.REFERENCE_NOT_FOUND: "no such key",
+    SW.WRONG_LENGTH: "wrong length",
+}
+
+
+def name_of(kind: type, value: int) -> str:
+    """A number of the standard by its name, unknown ones in hexadecimal."""
+    try:
+        return f"{kind.__name__}_{kind(value).name}"
+    except ValueError:
+        return f"{kind.__name__} 0x{value:X}"
+
+
+def as_record(entry: Entry) -> dict[str, Any]:
+    """An entry for programs: JSON values only."""
+    match entry:
+        case CallEntry():
+            kind = "call"
+            rest: dict[str, Any] = {
+                "application": entry.application,
+                "thread": entry.thread,
+                "name": entry.name,
+                "arguments": call_arguments(entry.name, entry.arguments),
+            }
+        case ReturnEntry():
+            kind = "return"
+            rest = {"name": entry.name, "value": entry.value, "rv": name_of(CKR, entry.value)}
+        case ApduEntry():
+            kind = "apdu"
+            rest = {
+                "reader": entry.reader,
+                "card": entry.card,
+                "command": entry.command.hex().upper(),
+                "command_length": entry.command_length,
+                "response": entry.response.hex().upper(),
+                "response_length": entry.response_length,
+                "status": None if entry.status is None else f"{entry.status:04X}",
+            }
+        case EventEntry():
+            kind = "event"
+            rest = {"change": entry.change, "reader": entry.reader, "card": entry.card}
+    return {"kind": kind, "number": entry.number, "time": entry.time, "call": entry.call, **rest}
+
+
+def call_arguments(name: str, arguments: tuple[object, ...]) -> str:
+    """The arguments of a call for people: mechanisms and attributes by name, handles short, byte strings by length."""
+    letters = [letter for letter in BY_NAME[name].signature if letter in "uylbnmMtqBLFr"]
+    parts = []
+    for position, (letter, value) in enumerate(zip(letters, arguments, strict=True)):
+        if letter in "BLFU":
+            continue
+        if letter in "mM":
+            parts.append("NULL" if value is None else name_of(CKM, int(str(value))))
+        elif letter == "t" and isinstance(value, list):
+            parts.append("{" + ", ".join(name_of(CKA, kind) for kind in value) + "}")
+        elif letter == "q" and isinstance(value, list):
+            parts.append("{" + ", ".join(name_of(CKA, kind) for kind, _ in value) + "}")
+        elif isinstance(value, Hidden):
+            parts.append(f"<{value.length} bytes>")
+        elif value is None:
+            parts.append("NULL")
+        elif name == "C_Login" and position == 1:
+            parts.append(name_of(CKU, int(str(value))))
+        elif isinstance(value, int) and value > 0xFFFFFFFF:
+            parts.append(f"#{value & 0xFFFFFFFF}")
+        else:
+            parts.append(str(value))
+    return ", ".join(parts)
+
+
+def apdu_words(entry: ApduEntry) -> str:
+    """An APDU for people: the command by name, lengths, and the status word with its meaning."""
+    ins = entry.command[1] if len(entry.command) > 1 else 0
+    try:
+        name = INS(ins).name.replace("_", " ")
+    except ValueError:
+        name = f"INS {ins:02X}"
+    if entry.command[:1] == b"\x10":
+        name += " (link)"
+    reference = entry.command[2:4].hex().upper()
+    if entry.status is None:
+        outcome = "torn out"
+    elif entry.status & 0xFF00 == 0x6100:
+        outcome = f"{entry.status:04X} more to fetch"
+    elif entry.status & 0xFFF0 == 0x63C0:
+        outcome = f"{entry.status:04X} {entry.status & 0xF} tries left"
+    else:
+        meaning = _STATUS_WORDS.get(SW(entry.status), "") if entry.status in set(SW) else ""
+        outcome = f"{entry.status:04X} {meaning}".rstrip()
+    size = f", {entry.response_length} bytes" if entry.response_length else ""
+    return f"{name} {reference} [{entry.command_length}] -> {outcome}{size}"
+
+
+def event_words(entry: EventEntry) -> str:
+    """An event for people."""
+    return _EVENT_WORDS.get(entry.change, entry.change).format(reader=entry.reader, card=entry.card)
+
+
+class Lines:
+    """Turns entries into (style, text) lines, one after another: APDUs stand under the call they were made for."""
+
+    def __init__(self) -> None:
+        self._start: float | None = None
+        self._open: dict[int, str] = {}
+
+    def render(self, entry: Entry) -> Iterable[tuple[str, str]]:
+        """The lines of one entry; the style is a name: call, error, apdu or event."""
+        if self._start is None:
+            self._start = entry.time
+        clock = f"{(entry.time - self._start) * 1000:10.2f} ms  "
+        match entry:
+            case CallEntry():
+                self._open[entry.number] = f"{entry.application} {entry.name}"
+                arguments = call_arguments(entry.name, entry.arguments)
+                yield "call", f"{clock}{entry.application:<18} {entry.name}({arguments})"
+            case ReturnEntry():
+                self._open.pop(entry.call, None)
+                style = "call" if entry.value == 0 else "error"
+                yield style, f"{clock}{'':<18} {entry.name} -> {name_of(CKR, entry.value)}"
+            case ApduEntry():
+                yield "apdu", f"{clock}{'':<18}     {apdu_words(entry)}"
+            case EventEntry():
+                yield "event", f"{clock}=== {event_words(entry)} ==="

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: MIT
+"""One application: a process between C_Initialize and C_Finalize, with its slots, sessions, logins and handles.
+
+All of it changes under the bench's lock, so that a removal takes everything of a card away at one instant.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Sequence
+
+from ..reader.bench import Bench
+from ..reader.errors import CardRemoved
+from ..reader.events import Change, Event
+from ..reader.reader import Reader
+from .caller import Caller
+from .constants import CKR, CKU
+from .errors import P11Error
+from .objects import P11Object
+from .sessions import Session
+from .slots import Slot
+from .token import Token, Tokens
+
+_Condition = Callable[[Token, P11Object, "Session | None"], bool]
+
+
+class Application:
+    """The state of one application. `known_slots` are slots that it has been shown by a simulator before this one."""
+
+    def __init__(
+        self, bench: Bench, tokens: Tokens, name: str, pid: int, known_slots: Sequence[tuple[int, str]] = ()
+    ) -> None:
+        self.bench = bench
+        self.name = f"{name}[{pid}]"
+        self.sessions: dict[int, Session] = {}
+        self.roles: dict[Token, CKU] = {}
+        self.waiters: set[Caller] = set()
+        self.finalized = False
+        self._tokens = tokens
+        # A random epoch above a counter: no handle comes back, not even from another simulator.
+        epoch = int.from_bytes(os.urandom(4), "big") >> 1 or 1
+        self._handles = itertools.count((epoch << 32) + 1)
+        self._objects: dict[int, tuple[Token, P11Object, Session | None]] = {}
+        self._handle_of: dict[P11Object, int] = {}
+        self.slots: dict[int, Slot] = {number: Slot(number, slot_name, True) for number, slot_name in known_slots}
+        self._by_name: dict[str, Slot] = {slot.name: slot for slot in self.slots.values()}
+        with bench.lock:
+            for reader in bench.readers:
+                slot = self._attach(reader, listed=True)
+                # An application that comes from another simulator has seen its slots empty in between.
+                slot.event = bool(known_slots) and slot.token is not None
+            self._unsubscribe = bench.subscribe(self._hear)
+
+    def close(self) -> None:
+        """The application is over: its sessions are, and if nobody else is logged in, the card forgets the PIN."""
+        with self.bench.lock:
+            self.finalized = True
+            self._unsubscribe()
+            tokens = {session.token for session in self.sessions.values()} | set(self.roles)
+            left_alone = [token for token in tokens if self.drop_sessions(token)]
+            for waiter in self.waiters:
+                waiter.wake()
+        for token in left_alone:
+            give_up(token)
+
+    # Slots
+
+    def slot(self, number: int) -> Slot:
+        """Raises P11Error(SLOT_ID_INVALID)."""
+        slot = self.slots.get(number)
+        if slot is None:
+            raise P11Error(CKR.SLOT_ID_INVALID)
+        return slot
+
+    def token(self, number: int) -> Token:
+        """The token in a slot. Raises P11Error(SLOT_ID_INVALID or TOKEN_NOT_PRESENT)."""
+        token = self.slot(number).token
+        if token is None:
+            raise P11Error(CKR.TOKEN_NOT_PRESENT)
+        return token
+
+    def take_event(self) -> int | None:
+        """The number of a slot to which something has happened, once. The caller holds the bench's lock."""
+        for slot in self.slots.values():
+            if slot.event:
+                slot.event = False
+                return slot.number
+        return None
+
+    # Sessions and login
+
+    def session(self, handle: int) -> Session:
+        """Raises P11Error(SESSION_HANDLE_INVALID), whatever became of the session."""
+        session = self.sessions.get(handle)
+        if session is None:
+            raise P11Error(CKR.SESSION_HANDLE_INVALID)
+        return session
+
+    def open_session(self, slot: Slot, token: Token, read_write: bool, flags: int) -> Session:
+        """A new session on a token that is still there. Raises CardRemoved, P11Error."""
+        with self.bench.lock:
+            if slot.token is not token:
+                raise CardRemoved(slot.name)
+            if not read_write and self.roles.get(token) is CKU.SO:
+                raise P11Error(CKR.SESSION_READ_WRITE_SO_EXISTS)
+            session = Session(next(self._handles), slot, token, read_write, flags)
+            self.sessions[session.handle] = session
+            return session
+
+    def close_session(self, session: Session) -> bool:
+        """End a session with its objects; with the last one of a token the login ends. True: it did."""
+        with self.bench.lock:
+            if self.sessions.pop(session.handle, None) is None:
+                raise P11Error(CKR.SESSION_HANDLE_INVALID)
+            self._forget_objects(lambda _token, _item, owner: owner is session)
+            if any(each.token is session.token for each in self.sessions.values()):
+                return False
+            return self.drop_sessions(session.token)
+
+    def drop_sessions(self, token: Token) -> bool:
+        """End all sessions on a token. True if that ended the card's last login. The caller holds the bench's lock."""
+        for session in [each for each in self.sessions.values() if each.token is token]:
+            del self.sessions[session.handle]
+        self._forget_objects(lambda owner, _item, _session: owner is token)
+        return self._end_role(token)
+
+    def log_in(self, session: Session, role: CKU) -> None:
+        """The card has accepted the PIN. Raises CardRemoved when it is gone meanwhile."""
+        with self.bench.lock:
+            if self.sessions.get(session.handle) is not session:
+                raise CardRemoved(session.slot.name)
+            self.roles[session.token] = role
+            session.token.users.add(self)
+
+    def log_out(self, session: Session) -> bool:
+        """Raises P11Error(USER_NOT_LOGGED_IN). True if nobody is logged in to the card any more."""
+        with self.bench.lock:
+            if self.roles.get(session.token) is None:
+                raise P11Error(CKR.USER_NOT_LOGGED_IN)
+            self._forget_objects(lambda token, item, _session: token is session.token and item.is_private)
+            return self._end_role(session.token)
+
+    def role(self, session: Session) -> CKU | None:
+        """Who is logged in."""
+        return self.roles.get(session.token)
+
+    # Objects
+
+    def handle(self, session: Session, item: P11Object) -> int:
+        """The handle of an object on the session's token; the same one as long as it is good."""
+        with self.bench.lock:
+            if self.sessions.get(session.handle) is not session:
+                raise CardRemoved(session.slot.name)
+            handle = self._handle_of.get(item)
+            if handle is None:
+                handle = self._handle_of[item] = next(self._handles)
+                self._objects[handle] = (session.token, item, None)
+            return handle
+
+    def add_session_object(self, session: Session, item: P11Object) -> int:
+        """An object that lives as long as the session. Raises CardRemoved."""
+        with self.bench.lock:
+            handle = self.handle(session, item)
+            self._objects[handle] = (session.token, item, session)
+            return handle
+
+    def object(self, session: Session, handle: int, error: CKR = CKR.OBJECT_HANDLE_INVALID) -> P11Object:
+        """The object of a handle on the session's token; private ones only after login. Raises P11Error."""
+        known = self._objects.get(handle)
+        if known is None or known[0] is not session.token:
+            raise P11Error(error)
+        item = known[1]
+        if item.is_private and self.roles.get(session.token) is not CKU.USER:
+            raise P11Error(CKR.USER_NOT_LOGGED_IN)
+        return item
+
+    def forget_object(self, handle: int) -> None:
+        """An object is gone; its handle stays invalid."""
+        with self.bench.lock:
+            known = self._objects.pop(handle, None)
+            if known is not None:
+                self._handle_of.pop(known[1], None)
+
+    def visible_objects(self, session: Session) -> list[P11Object]:
+        """The objects of the token and of this application's sessions on it that may be seen now."""
+        own = [item for token, item, owner in list(self._objects.values()) if owner and token is session.token]
+        logged_in = self.roles.get(session.token) is CKU.USER
+        return [item for item in session.token.objects() + own if logged_in or not item.is_private]
+
+    # What the bench says
+
+    def _hear(self, event: Event) -> None:
+        """A change of the bench, at the instant it happens."""
+        slot = self._by_name.get(event.reader.name)
+        if slot is None:
+            slot = self._attach(event.reader, listed=False)
+        if event.change is Change.RESET:
+            if slot.token is not None:
+                self.roles.pop(slot.token, None)
+            return
+        if event.change is Change.INSERT and event.insertion is not None:
+            slot.token = self._tokens.of(event.insertion)
+        elif event.change is Change.REMOVE and slot.token is not None:
+            self.drop_sessions(slot.token)
+            slot.token = None
+        slot.event = True
+        for waiter in self.waiters:
+            waiter.wake()
+
+    def _attach(self, reader: Reader, listed: bool) -> Slot:
+        slot = self._by_name.get(reader.name)
+        if slot is None:
+            number = max(self.slots, default=-1) + 1
+            slot = self.slots[number] = self._by_name[reader.name] = Slot(number, reader.name, listed)
+        slot.reader = reader
+        if reader.insertion is not None:
+            slot.token = self._tokens.of(reader.insertion)
+        return slot
+
+    def _end_role(self, token: Token) -> bool:
+        if self.roles.pop(token, None) is None:
+            return False
+        token.users.discard(self)
+        return not token.users
+
+    def _forget_objects(self, is_over: _Condition) -> None:
+        for handle, (token, item, owner) in list(self._objects.items()):
+            if is_over(token, item, owner):
+                del self._objects[handle]
+                self._handle_of.pop(item, None)
+
+
+def give_up(token: Token) -> None:
+    """Take the PIN back from a card to which nobody is logged in; a card that is gone has forgotten it already."""
+    try:
+        with token.insertion.lock:
+            if not token.users:
+                token.piv.give_up_verification()
+    except (CardRemoved, P11Error):
+        return

@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: MIT
+"""The functions of PKCS #11 by chapter of the standard, and the table in which dispatch finds them.
+
+A handler has its function's name and parameters: pointer and length are one argument, an output buffer appears as the
+room in it (None for a NULL pointer), results are returned. What has no handler answers CKR_FUNCTION_NOT_SUPPORTED.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from . import crypt, digest, general, keys, objects, random, session, sign, slot_token
+
+HANDLERS: dict[str, Callable[..., Any]] = {
+    name: function
+    for module in (general, slot_token, session, objects, crypt, digest, sign, keys, random)
+    for name, function in vars(module).items()
+    if name.startswith("C_")
+}

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: MIT
+"""Session management (5.6)."""
+
+from __future__ import annotations
+
+from .. import abi
+from ..application import give_up
+from ..caller import Caller
+from ..constants import CKF, CKR, CKU
+from ..errors import P11Error
+from ..operations import Operation
+from ..sessions import STATES, Kind, Session
+
+_SESSION_FLAGS = CKF.RW_SESSION | CKF.SERIAL_SESSION
+
+
+def C_OpenSession(caller: Caller, slot: int, flags: int) -> int:
+    """Read-only or read/write; parallel sessions are history."""
+    application = caller.application
+    place = application.slot(slot)
+    if not flags & CKF.SERIAL_SESSION:
+        raise P11Error(CKR.SESSION_PARALLEL_NOT_SUPPORTED)
+    token = application.token(slot)
+    token.require_recognised()
+    return application.open_session(place, token, bool(flags & CKF.RW_SESSION), flags & _SESSION_FLAGS).handle
+
+
+def C_CloseSession(caller: Caller, session: int) -> None:
+    """With the last session on a token the login ends."""
+    application = caller.application
+    live = application.session(session)
+    if application.close_session(live):
+        give_up(live.token)
+
+
+def C_CloseAllSessions(caller: Caller, slot: int) -> None:
+    """On an empty slot there is nothing to close."""
+    application = caller.application
+    place = application.slot(slot)
+    with application.bench.lock:
+        token = place.token
+        left_alone = token is not None and application.drop_sessions(token)
+    if token is not None and left_alone:
+        give_up(token)
+
+
+def C_GetSessionInfo(caller: Caller, session: int) -> bytes:
+    """The truth of this instant; the card is not asked."""
+    application = caller.application
+    live = application.session(session)
+    state = STATES[application.roles.get(live.token), live.read_write]
+    return abi.session_info(live.slot.number, state, live.flags)
+
+
+def C_Login(caller: Caller, session: int, user: int, pin: bytes | None) -> None:
+    """VERIFY for a user, the PUK for the SO, VERIFY once more for a key that asks each time (CKU_CONTEXT_SPECIFIC)."""
+    application = caller.application
+    live = application.session(session)
+    if user not in (CKU.USER, CKU.SO, CKU.CONTEXT_SPECIFIC):
+        raise P11Error(CKR.USER_TYPE_INVALID)
+    if user == CKU.CONTEXT_SPECIFIC:
+        _log_in_for_operation(live, pin)
+        return
+    role = application.role(live)
+    if role is not None:
+        raise P11Error(CKR.USER_ALREADY_LOGGED_IN if role == user else CKR.USER_ANOTHER_ALREADY_LOGGED_IN)
+    if user == CKU.SO:
+        with application.bench.lock:
+            if any(each.token is live.token and not each.read_write for each in application.sessions.values()):
+                raise P11Error(CKR.SESSION_READ_ONLY_EXISTS)
+    if pin is None:
+        raise P11Error(CKR.ARGUMENTS_BAD)
+    token = live.token
+    with token.insertion.lock:
+        if user == CKU.USER:
+            token.piv.verify(pin)
+            token.pin_was_right()
+        else:
+            token.piv.check_puk(pin)
+        application.log_in(live, CKU(user))
+
+
+def C_LoginUser(caller: Caller, session: int, user: int, pin: bytes | None, name: bytes | None) -> None:
+    """A card has no user names."""
+    if name:
+        caller.application.session(session)
+        raise P11Error(CKR.USER_TYPE_INVALID)
+    C_Login(caller, session, user, pin)
+
+
+def C_Logout(caller: Caller, session: int) -> None:
+    """For this application; the card forgets the PIN when nobody else is logged in."""
+    application = caller.application
+    live = application.session(session)
+    with live.lock:
+        for kind in (Kind.SIGN, Kind.DECRYPT):
+            live.end(kind)
+    if application.log_out(live):
+        give_up(live.token)
+
+
+def C_SessionCancel(caller: Caller, session: int, flags: int) -> None:
+    """Ends the operations whose flags are given (PKCS #11 3.0, 5.6.10)."""
+    live = caller.application.session(session)
+    with live.lock:
+        for kind, flag in _CANCEL.items():
+            if flags & flag:
+                live.end(kind)
+        if flags & CKF.FIND_OBJECTS:
+            live.found = None
+
+
+_CANCEL = {
+    Kind.ENCRYPT: CKF.ENCRYPT,
+    Kind.DECRYPT: CKF.DECRYPT,
+    Kind.DIGEST: CKF.DIGEST,
+    Kind.SIGN: CKF.SIGN,
+    Kind.VERIFY: CKF.VERIFY,
+}
+
+
+def _log_in_for_operation(live: Session, pin: bytes | None) -> None:
+    operation: Operation | None = live.operations.get(Kind.SIGN) or live.operations.get(Kind.DECRYPT)
+    if operation is None or not getattr(operation.key, "always_authenticate", False):
+        raise P11Error(CKR.OPERATION_NOT_INITIALIZED)
+    if pin is None:
+        raise P11Error(CKR.ARGUMENTS_BAD)
+    live.token.piv.verify(pin)
+    live.token.pin_was_right()
+    operation.context_login = True

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: MIT
+"""The host's half of RSA on a card that only exponentiates: encodings of PKCS #1 v2.2 (RFC 8017) around its blocks."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+
+from .constants import CKR
+from .errors import P11Error
+
+# RFC 8017, 9.2 note 1
+DIGEST_INFO: dict[str, bytes] = {
+    "sha1": bytes.fromhex("3021300906052b0e03021a05000414"),
+    "sha224": bytes.fromhex("302d300d06096086480165030402040500041c"),
+    "sha256": bytes.fromhex("3031300d060960864801650304020105000420"),
+    "sha384": bytes.fromhex("3041300d060960864801650304020205000430"),
+    "sha512": bytes.fromhex("3051300d060960864801650304020305000440"),
+}
+
+
+def pkcs1_signature_block(data: bytes, length: int) -> bytes:
+    """EMSA-PKCS1-v1_5 (9.2). Raises P11Error(DATA_LEN_RANGE) when the data leaves no room for padding."""
+    if len(data) > length - 11:
+        raise P11Error(CKR.DATA_LEN_RANGE)
+    return b"\0\1" + b"\xff" * (length - 3 - len(data)) + b"\0" + data
+
+
+def pkcs1_decode(block: bytes) -> bytes:
+    """EME-PKCS1-v1_5 (7.2.2). Raises P11Error(ENCRYPTED_DATA_INVALID)."""
+    separator = block.find(0, 2)
+    if not (block[:2] == b"\0\2" and separator >= 10):
+        raise P11Error(CKR.ENCRYPTED_DATA_INVALID)
+    return block[separator + 1 :]
+
+
+def oaep_decode(block: bytes, digest: str, mgf_digest: str, label: bytes) -> bytes:
+    """EME-OAEP (7.1.2). Raises P11Error(ENCRYPTED_DATA_INVALID), whatever was wrong."""
+    size = hashlib.new(digest).digest_size
+    if len(block) < 2 * size + 2:
+        raise P11Error(CKR.KEY_SIZE_RANGE)
+    masked_seed, masked = block[1 : 1 + size], block[1 + size :]
+    seed = _xor(masked_seed, _mgf1(masked, size, mgf_digest))
+    data = _xor(masked, _mgf1(seed, len(masked), mgf_digest))
+    separator = data.find(1, size)
+    right = hmac.compare_digest(data[:size], hashlib.new(digest, label).digest())
+    if not right or block[0] != 0 or separator < 0 or any(data[size:separator]):
+        raise P11Error(CKR.ENCRYPTED_DATA_INVALID)
+    return data[separator + 1 :]
+
+
+def pss_encode(hashed: bytes, bits: int, digest: str, mgf_digest: str, salt_length: int) -> bytes:
+    """EMSA-PSS (9.1.1) for a modulus of `bits` bits. Raises P11Error(KEY_SIZE_RANGE) when the key is too short."""
+    length = (bits + 6) // 8
+    size = len(hashed)
+    if length < size + salt_length + 2:
+        raise P11Error(CKR.KEY_SIZE_RANGE)
+    salt = os.urandom(salt_length)
+    check = hashlib.new(digest, bytes(8) + hashed + salt).digest()
+    data = b"\0" * (length - salt_length - size - 2) + b"\1" + salt
+    masked = bytearray(_xor(data, _mgf1(check, len(data), mgf_digest)))
+    masked[0] &= 0xFF >> (8 * length - (bits - 1))
+    return (bytes(masked) + check + b"\xbc").rjust((bits + 7) // 8, b"\0")
+
+
+def _mgf1(seed: bytes, length: int, digest: str) -> bytes:
+    """MGF1 (B.2.1)."""
+    output = b""
+    counter = 0
+    while len(output) < length:
+        output += hashlib.new(digest, seed + counter.to_bytes(4, "big")).digest()
+        counter += 1
+    return output[:length]
+
+
+def _xor(left: bytes, right: bytes) -> bytes:
+    return (int.from_bytes(left, "big") ^ int.from_bytes(right, "big")).to_bytes(len(left), "big")

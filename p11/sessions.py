@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: MIT
+"""Sessions: a handle, a token, and the operations that are under way."""
+
+from __future__ import annotations
+
+import threading
+from enum import StrEnum, unique
+from typing import TYPE_CHECKING
+
+from .constants import CKR, CKS, CKU
+from .errors import P11Error
+
+if TYPE_CHECKING:
+    from .operations import Operation
+    from .slots import Slot
+    from .token import Token
+
+
+@unique
+class Kind(StrEnum):
+    """The kinds of operation of which a session can have one each (PKCS #11, 5.1)."""
+
+    ENCRYPT = "encrypt"
+    DECRYPT = "decrypt"
+    DIGEST = "digest"
+    SIGN = "sign"
+    VERIFY = "verify"
+
+
+STATES: dict[tuple[CKU | None, bool], CKS] = {
+    (None, False): CKS.RO_PUBLIC_SESSION,
+    (None, True): CKS.RW_PUBLIC_SESSION,
+    (CKU.USER, False): CKS.RO_USER_FUNCTIONS,
+    (CKU.USER, True): CKS.RW_USER_FUNCTIONS,
+    (CKU.SO, True): CKS.RW_SO_FUNCTIONS,
+}
+"""The state of a session by who is logged in and whether it is read/write (5.6, figures 1 and 2)."""
+
+
+class Session:
+    """One session. Who works on its operations holds `lock`; when it is over, it is out of the application's table."""
+
+    def __init__(self, handle: int, slot: Slot, token: Token, read_write: bool, flags: int) -> None:
+        self.handle = handle
+        self.slot = slot
+        self.token = token
+        self.read_write = read_write
+        self.flags = flags
+        self.lock = threading.RLock()
+        self.operations: dict[Kind, Operation] = {}
+        self.found: list[int] | None = None  # what C_FindObjects has still to give
+
+    def begin(self, kind: Kind, operation: Operation) -> None:
+        """Start an operation. Raises P11Error(OPERATION_ACTIVE)."""
+        if kind in self.operations:
+            raise P11Error(CKR.OPERATION_ACTIVE)
+        self.operations[kind] = operation
+
+    def operation(self, kind: Kind) -> Operation:
+        """The operation under way. Raises P11Error(OPERATION_NOT_INITIALIZED)."""
+        operation = self.operations.get(kind)
+        if operation is None:
+            raise P11Error(CKR.OPERATION_NOT_INITIALIZED)
+        return operation
+
+    def end(self, kind: Kind) -> None:
+        """Forget an operation, if there is one."""
+        self.operations.pop(kind, None)

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: MIT
+"""Slots as one application sees them: numbered once, never renumbered, never fewer."""
+
+from __future__ import annotations
+
+from ..reader.reader import Reader
+from . import abi
+from .constants import CKF
+from .token import Token
+
+
+class Slot:
+    """A reader by name. It stays when the reader is unplugged, empty. Changes under the bench's lock only.
+
+    `event` is the flag that C_WaitForSlotEvent takes; `listed` tells whether C_GetSlotList shows the slot already.
+    """
+
+    def __init__(self, number: int, name: str, listed: bool) -> None:
+        self.number = number
+        self.name = name
+        self.listed = listed
+        self.event = False
+        self.reader: Reader | None = None
+        self.token: Token | None = None
+        self._empty = abi.slot_info(name, CKF.REMOVABLE_DEVICE | CKF.HW_SLOT)
+        self._occupied = abi.slot_info(name, CKF.REMOVABLE_DEVICE | CKF.HW_SLOT | CKF.TOKEN_PRESENT)
+
+    @property
+    def info(self) -> bytes:
+        """CK_SLOT_INFO as of now."""
+        return self._empty if self.token is None else self._occupied
