@@ -30,10 +30,6 @@ CardSource = Path | profiles.CardRequest
 """A card: the image at a path, used where it lies, or a ready-made one, of which the simulator uses a copy."""
 
 
-class ReaderStatus(dict[str, Any]):
-    """A reader as `status` tells of it: name, card, profile, atr (hexadecimal); the last three None when empty."""
-
-
 class Simulator:
     """A bench with its doors, from construction to `close`; a context manager.
 
@@ -80,6 +76,11 @@ class Simulator:
     def control_socket(self) -> Path:
         """Where scripts find it (CARDTEAR_CONTROL)."""
         return self._control.path
+
+    @property
+    def stopped(self) -> threading.Event:
+        """Set when a script has asked for the end."""
+        return self._control.stopped
 
     @property
     def environment(self) -> dict[str, str]:
@@ -175,13 +176,13 @@ class Simulator:
             card.close()
 
 
-def _reader_status(reader: Reader) -> ReaderStatus:
+def _reader_status(reader: Reader) -> dict[str, Any]:
     insertion = reader.insertion
     if insertion is None:
-        return ReaderStatus(name=reader.name, card=None, profile=None, atr=None)
+        return {"name": reader.name, "card": None, "profile": None, "atr": None}
     card = insertion.card
     profile = card.profile if isinstance(card, PivCard | ForeignCard) else None
-    return ReaderStatus(name=reader.name, card=card.name, profile=profile, atr=insertion.atr.hex().upper())
+    return {"name": reader.name, "card": card.name, "profile": profile, "atr": insertion.atr.hex().upper()}
 
 
 @contextlib.contextmanager

@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
 
 from ..card.status import SW
 from ..card.tables import INS
 from ..p11.calls import BY_NAME
 from ..p11.constants import CKA, CKM, CKR, CKU
 from ..reader.trace import ApduEntry, CallEntry, Entry, EventEntry, Hidden, ReturnEntry
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _EVENT_WORDS = {
     "plug": "reader {reader} plugged in",
@@ -95,56 +99,59 @@ def call_arguments(name: str, arguments: tuple[object, ...]) -> str:
     return ", ".join(parts)
 
 
-def apdu_words(entry: ApduEntry) -> str:
+def apdu_words(record: dict[str, Any]) -> str:
     """An APDU for people: the command by name, lengths, and the status word with its meaning."""
-    ins = entry.command[1] if len(entry.command) > 1 else 0
+    command = bytes.fromhex(record["command"])
+    status = None if record["status"] is None else int(record["status"], 16)
+    ins = command[1] if len(command) > 1 else 0
     try:
         name = INS(ins).name.replace("_", " ")
     except ValueError:
         name = f"INS {ins:02X}"
-    if entry.command[:1] == b"\x10":
+    if command[:1] == b"\x10":
         name += " (link)"
-    reference = entry.command[2:4].hex().upper()
-    if entry.status is None:
+    reference = command[2:4].hex().upper()
+    if status is None:
         outcome = "torn out"
-    elif entry.status & 0xFF00 == 0x6100:
-        outcome = f"{entry.status:04X} more to fetch"
-    elif entry.status & 0xFFF0 == 0x63C0:
-        outcome = f"{entry.status:04X} {entry.status & 0xF} tries left"
+    elif status & 0xFF00 == 0x6100:
+        outcome = f"{status:04X} more to fetch"
+    elif status & 0xFFF0 == 0x63C0:
+        outcome = f"{status:04X} {status & 0xF} tries left"
     else:
-        meaning = _STATUS_WORDS.get(SW(entry.status), "") if entry.status in set(SW) else ""
-        outcome = f"{entry.status:04X} {meaning}".rstrip()
-    size = f", {entry.response_length} bytes" if entry.response_length else ""
-    return f"{name} {reference} [{entry.command_length}] -> {outcome}{size}"
+        meaning = _STATUS_WORDS.get(SW(status), "") if status in set(SW) else ""
+        outcome = f"{status:04X} {meaning}".rstrip()
+    size = f", {record['response_length']} bytes" if record["response_length"] else ""
+    return f"{name} {reference} [{record['command_length']}] -> {outcome}{size}"
 
 
-def event_words(entry: EventEntry) -> str:
+def event_words(record: dict[str, Any]) -> str:
     """An event for people."""
-    return _EVENT_WORDS.get(entry.change, entry.change).format(reader=entry.reader, card=entry.card)
+    return _EVENT_WORDS[record["change"]].format(reader=record["reader"], card=record["card"])
 
 
 class Lines:
-    """Turns entries into (style, text) lines, one after another: APDUs stand under the call they were made for."""
+    """Prints records, one after another: APDUs stand under the call they were made for."""
 
     def __init__(self) -> None:
         self._start: float | None = None
-        self._open: dict[int, str] = {}
 
-    def render(self, entry: Entry) -> Iterable[tuple[str, str]]:
-        """The lines of one entry; the style is a name: call, error, apdu or event."""
+    def print(self, console: Console, record: dict[str, Any]) -> None:
+        """One record of `as_record`, in the colours of the console."""
         if self._start is None:
-            self._start = entry.time
-        clock = f"{(entry.time - self._start) * 1000:10.2f} ms  "
-        match entry:
-            case CallEntry():
-                self._open[entry.number] = f"{entry.application} {entry.name}"
-                arguments = call_arguments(entry.name, entry.arguments)
-                yield "call", f"{clock}{entry.application:<18} {entry.name}({arguments})"
-            case ReturnEntry():
-                self._open.pop(entry.call, None)
-                style = "call" if entry.value == 0 else "error"
-                yield style, f"{clock}{'':<18} {entry.name} -> {name_of(CKR, entry.value)}"
-            case ApduEntry():
-                yield "apdu", f"{clock}{'':<18}     {apdu_words(entry)}"
-            case EventEntry():
-                yield "event", f"{clock}=== {event_words(entry)} ==="
+            self._start = record["time"]
+        clock = f"{(record['time'] - self._start) * 1000:9.2f} ms"
+        style, text = _words(record)
+        console.print(Text.assemble((clock, "dim"), "  ", (text, style)), soft_wrap=True)
+
+
+def _words(record: dict[str, Any]) -> tuple[str, str]:
+    """Style and text of one record."""
+    match record["kind"]:
+        case "call":
+            return "cyan", f"{record['application']}  {record['name']}({record['arguments']})"
+        case "return":
+            return ("green" if record["value"] == 0 else "yellow"), f"    {record['name']} -> {record['rv']}"
+        case "apdu":
+            return "bright_black", f"        {apdu_words(record)}"
+        case _:
+            return "bold magenta", f"=== {event_words(record)} ==="

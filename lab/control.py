@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: MIT
+"""The control channel, the script's end: verbs of a running simulator (docs/control.md)."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from . import places
+
+
+class ControlFailure(Exception):
+    """The simulator refused a request, or there is none; nothing has changed. `code` is for programs."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Control:
+    """A connection to a simulator: at `path`, else $CARDTEAR_CONTROL, else the user's own. A context manager.
+
+    Every method returns when the verb has taken effect, and raises ControlFailure.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        given = path or os.environ.get("CARDTEAR_CONTROL") or places.runtime_folder() / places.CONTROL_SOCKET
+        self.path = Path(given)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._socket.connect(str(self.path))
+        except OSError:
+            self._socket.close()
+            message = f"no simulator listens on {self.path}; start one with: cardtear serve"
+            raise ControlFailure("no-simulator", message) from None
+        self._lines = self._socket.makefile("rb")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; the simulator goes on."""
+        self._lines.close()
+        self._socket.close()
+
+    def do(self, verb: str, **arguments: Any) -> Any:
+        """Any verb with its arguments; the result as JSON has it."""
+        try:
+            self._socket.sendall(json.dumps({"do": verb, **arguments}).encode() + b"\n")
+            line = self._lines.readline()
+        except OSError as error:
+            raise ControlFailure("no-simulator", f"the simulator on {self.path} went away: {error}") from None
+        if not line:
+            raise ControlFailure("no-simulator", f"the simulator on {self.path} went away")
+        answer = json.loads(line)
+        if not answer["ok"]:
+            raise ControlFailure(answer["error"]["code"], answer["error"]["message"])
+        return answer["result"]
+
+    def stream(self, verb: str, **arguments: Any) -> Iterator[dict[str, Any]]:
+        """The entries of `trace` or `events`, until the simulator ends or, without `follow`, all are there."""
+        self.do(verb, **arguments)
+        for line in self._lines:
+            message = json.loads(line)
+            if "entry" not in message:
+                return
+            yield message["entry"]
