@@ -120,6 +120,8 @@ def apdu_words(record: dict[str, Any]) -> str:
     else:
         meaning = _STATUS_WORDS.get(SW(status), "") if status in set(SW) else ""
         outcome = f"{status:04X} {meaning}".rstrip()
+    if ins == INS.GET_DATA and command[5:6] == b"\x5c":
+        reference = command[7 : 7 + command[6]].hex().upper()
     size = f", {record['response_length']} bytes" if record["response_length"] else ""
     return f"{name} {reference} [{record['command_length']}] -> {outcome}{size}"
 
@@ -130,18 +132,82 @@ def event_words(record: dict[str, Any]) -> str:
 
 
 class Lines:
-    """Prints records, one after another: APDUs stand under the call they were made for."""
+    """Prints records, one line each: returns and APDUs stand under the call they belong to."""
 
     def __init__(self) -> None:
         self._start: float | None = None
 
     def print(self, console: Console, record: dict[str, Any]) -> None:
         """One record of `as_record`, in the colours of the console."""
+        self.line(console, record, *_words(record))
+
+    def line(self, console: Console, record: dict[str, Any], style: str, text: str) -> None:
+        """One line with the clock of a record before it."""
         if self._start is None:
             self._start = record["time"]
         clock = f"{(record['time'] - self._start) * 1000:9.2f} ms"
-        style, text = _words(record)
         console.print(Text.assemble((clock, "dim"), "  ", (text, style)), soft_wrap=True)
+
+
+class FoldedLines(Lines):
+    """The same, shorter: a return stands beside its call, like calls in a row and further APDUs are counted.
+
+    A call is printed when it has been answered or something else happens meanwhile.
+    """
+
+    MOST_APDUS = 4
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._call: dict[str, Any] | None = None
+        self._last: tuple[str, int] | None = None
+        self._repeated = 0
+        self._apdus = 0
+
+    def print(self, console: Console, record: dict[str, Any]) -> None:
+        """One record, or nothing yet."""
+        call, self._call = self._call, None
+        if record["kind"] == "return" and call is not None and call["number"] == record["call"]:
+            self._print_answered(console, call, record)
+            return
+        if call is not None:
+            self._end_row(console)
+            super().print(console, call)
+        if record["kind"] == "call":
+            self._call = record
+            return
+        self._end_row(console)
+        if record["kind"] == "apdu":
+            self._apdus += 1
+            if self._apdus > self.MOST_APDUS:
+                return
+        elif self._apdus > self.MOST_APDUS:
+            console.print(Text(f"{'':22}... and {self._apdus - self.MOST_APDUS} more APDUs", "bright_black"))
+        if record["kind"] != "apdu":
+            self._apdus = 0
+        super().print(console, record)
+
+    def flush(self, console: Console) -> None:
+        """Print what has been held back."""
+        call, self._call = self._call, None
+        self._end_row(console)
+        if call is not None:
+            super().print(console, call)
+
+    def _print_answered(self, console: Console, call: dict[str, Any], answer: dict[str, Any]) -> None:
+        like = (call["name"], answer["value"])
+        if like == self._last:
+            self._repeated += 1
+            return
+        self._end_row(console)
+        self._last = like
+        style = "cyan" if answer["value"] == 0 else "yellow"
+        self.line(console, call, style, f"{_words(call)[1]} -> {answer['rv']}")
+
+    def _end_row(self, console: Console) -> None:
+        if self._repeated:
+            console.print(Text(f"{'':14}... {self._repeated} more like it", "dim"))
+        self._last, self._repeated = None, 0
 
 
 def _words(record: dict[str, Any]) -> tuple[str, str]:
