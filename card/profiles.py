@@ -21,7 +21,7 @@ from .ca import TestCA
 from .card import Card
 from .piv_card import ForeignCard, PivCard
 from .security import PIN_LENGTH, pin_is_well_formed
-from .store import CardState, ImageError, Reference, StoredKey, create_image
+from .store import CardState, Reference, StoredKey, create_image
 from .tables import (
     CCC,
     CHUID,
@@ -228,6 +228,3 @@ def _with_check(atr: bytes) -> bytes:
     for each in atr[1:]:
         check ^= each
     return atr + bytes([check])
-
-
-__all__ = ["PROFILES", "CardRequest", "ImageError", "Profile", "ProfileError", "create", "open_card", "ready_image"]

@@ -19,7 +19,7 @@ _CSRC = Path(__file__).resolve().parent.parent / "csrc"
 
 
 @cache
-def ffi() -> FFI:
+def ffi() -> Any:
     """The declarations of csrc/cryptoki.h and functions.h."""
     declarations = FFI()
     functions = (_CSRC / "functions.h").read_text()

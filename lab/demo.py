@@ -204,7 +204,7 @@ class Demonstration:
         application.do("begin_signature", b"\1", CKM.SHA256_RSA_PKCS)
         simulator.remove(READER)
         self._require("C_Sign fails", application.do("finish_signature"), "CKR_SESSION_HANDLE_INVALID")
-        self._require("the slot is empty", application.do("present"), False)
+        self._require("a card in the slot", application.do("present"), False)
 
         self._say("The card goes in again: every old handle is dead, and nobody is logged in.")
         simulator.insert(READER, CardRequest(name="Alice"))

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ..card import profiles
+from ..card.ca import TestCA
 from ..card.card import Card
 from ..card.piv_card import ForeignCard, PivCard
 from ..csrc import module_path
@@ -156,7 +157,7 @@ class Simulator:
             return self._open(source.resolve())
         if not profiles.PROFILES[source.profile].piv:
             return profiles.foreign_card(source.name)
-        image = profiles.ready_image(source, places.image_cache(), profiles.TestCA.load_or_create(places.ca_folder()))
+        image = profiles.ready_image(source, places.image_cache(), TestCA.load_or_create(places.ca_folder()))
         copy = self._scratch / image.name
         with self._lock:
             if not copy.exists():

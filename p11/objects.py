@@ -157,7 +157,7 @@ def certificate_object(certificate: x509.Certificate, identity: bytes, label: st
 
 def public_key_attributes(public: PublicKey) -> Attributes:
     """What is told of a public key by its kind (RSA: PKCS #11 mechanisms 2.1.2; EC: 2.3.3)."""
-    common = {CKA.PUBLIC_KEY_INFO: public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)}
+    common: Attributes = {CKA.PUBLIC_KEY_INFO: public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)}
     if isinstance(public, rsa.RSAPublicKey):
         numbers = public.public_numbers()
         return {

@@ -131,14 +131,14 @@ class Sign(Collector):
         self._card = card
         self._rule = rule
         self._pss = _pss_parameters(rule, mechanism)
-        self.key: CardKey = key
+        self.key = self._key = key
         self.length = signature_length(key.public)
 
     def finish(self) -> bytes:
         """The signature; ECDSA's as r and s, each of the length of the order."""
-        if self.key.always_authenticate and not self.context_login:
+        if self._key.always_authenticate and not self.context_login:
             raise P11Error(CKR.USER_NOT_LOGGED_IN)
-        data, key = self.collected(), self.key
+        data, key = self.collected(), self._key
         if isinstance(key.public, rsa.RSAPublicKey):
             block = _signature_block(self._rule, self._pss, data, key.public.key_size)
             return self._card.use_key(key.slot, key.algorithm, block)
@@ -223,12 +223,12 @@ class Decrypt(Collector):
         self._scheme = rule.scheme
         self.exact = rule.scheme is Scheme.RSA_RAW
         self._oaep = _oaep_parameters(mechanism) if rule.scheme is Scheme.RSA_OAEP else None
-        self.key: CardKey = key
+        self.key = self._key = key
         self.length = key.public.key_size // 8
 
     def finish(self) -> bytes:
         """The plaintext."""
-        data, key = self.collected(), self.key
+        data, key = self.collected(), self._key
         if len(data) != self.length:
             raise P11Error(CKR.ENCRYPTED_DATA_LEN_RANGE)
         try:
