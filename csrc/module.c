@@ -172,8 +172,10 @@ static CK_RV C_Initialize(CK_VOID_PTR pInitArgs)
         }
     }
     CK_RV rv = transport_open(path);
-    if (rv == CKR_OK)
+    if (rv == CKR_OK) {
         slots_forget();
+        transport_announce();
+    }
     return rv;
 }
 

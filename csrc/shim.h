@@ -50,6 +50,7 @@ typedef enum Outcome {
 CK_RV transport_open(const char *path);
 bool transport_is_open(void);
 void transport_close(void);
+void transport_announce(void);
 Outcome transport_call(uint16_t number, Frame *frame);
 unsigned transport_generation(void);
 

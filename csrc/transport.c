@@ -286,6 +286,15 @@ static void give_back(int fd, unsigned generation, bool sound)
     unlock_pool();
 }
 
+/* Makes the application known to the simulator, if there is one: from now on it collects slot events. */
+void transport_announce(void)
+{
+    unsigned generation;
+    int fd = take(&generation);
+    if (fd >= 0)
+        give_back(fd, generation, true);
+}
+
 /* One round trip: `frame` holds the arguments behind room for the header, and afterwards the reply from its CK_RV on. */
 Outcome transport_call(uint16_t number, Frame *frame)
 {

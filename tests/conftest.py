@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: MIT
+"""Fixtures of all tests: a simulator, host processes, and a deadline for everything."""
+
+from __future__ import annotations
+
+import faulthandler
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cardtear.csrc import module_path
+from cardtear.lab.simulator import Simulator
+
+TEST_DEADLINE = 120
+"""Seconds after which a test that hangs ends the run, with every thread's stack on the terminal."""
+
+
+def load(path: Path) -> Any:
+    """A module of the test folders, which are no packages."""
+    name = f"cardtear_tests_{path.stem}"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+host_module = load(Path(__file__).parent / "host" / "host.py")
+
+
+@pytest.fixture(autouse=True)
+def _deadline() -> Iterator[None]:
+    faulthandler.dump_traceback_later(TEST_DEADLINE, exit=True, file=sys.__stderr__)
+    yield
+    faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing of the user's own is touched; the ready-made cards of a run are made once."""
+    home = tmp_path_factory.mktemp("home", numbered=True)
+    names = ("XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR")
+    before = {name: os.environ.get(name) for name in names}
+    for name in names:
+        folder = home / name.lower()
+        folder.mkdir(mode=0o700)
+        os.environ[name] = str(folder)
+    yield
+    for name, value in before.items():
+        if value is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = value
+
+
+@pytest.fixture
+def bare_simulator() -> Iterator[Simulator]:
+    """A simulator without readers."""
+    with Simulator() as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def simulator(bare_simulator: Simulator) -> Simulator:
+    """A simulator with the reader `front` and the standard card in it."""
+    bare_simulator.plug("front")
+    bare_simulator.insert("front")
+    return bare_simulator
+
+
+@pytest.fixture
+def new_host() -> Iterator[Callable[..., Any]]:
+    """Makes host processes; `new_host(simulator)` has the module initialised."""
+    hosts: list[Any] = []
+
+    def make(simulator: Simulator | None = None, initialize: bool = True, **environment: str) -> Any:
+        variables = simulator.environment if simulator is not None else {}
+        host = host_module.Host(module_path(), {**variables, **environment})
+        hosts.append(host)
+        if initialize:
+            host.eval("m.initialize()")
+        return host
+
+    yield make
+    for host in hosts:
+        if host.process.poll() is None:
+            host.close()
+
+
+@pytest.fixture
+def host(simulator: Simulator, new_host: Callable[..., Any]) -> Any:
+    """A host process with the module initialised, connected to `simulator`."""
+    return new_host(simulator)
+
+
+@pytest.fixture
+def ro_session(host: Any) -> int:
+    """A read-only public session in the host."""
+    return int(host.eval("m.open_session(0)"))
+
+
+@pytest.fixture
+def user_session(host: Any) -> int:
+    """A read-only session in the host with the user logged in."""
+    return int(host.eval("user_session(m)"))

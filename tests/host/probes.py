@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: MIT
+"""What a host process can be asked to do that is longer than an expression. Runs inside the host."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from typing import Any
+
+from cardtear.lab.client import Failed, Module
+from cardtear.p11.constants import CKA, CKF, CKM, CKO, CKR
+
+
+def rv(function: Any, *arguments: Any) -> int:
+    """The CK_RV of a call that may fail."""
+    try:
+        function(*arguments)
+    except Failed as failure:
+        return failure.value
+    return int(CKR.OK)
+
+
+def key(m: Module, session: int, identity: bytes) -> int:
+    """The private key with a CKA_ID."""
+    (found,) = m.find(session, {CKA.CLASS: CKO.PRIVATE_KEY, CKA.ID: identity})
+    return found
+
+
+def user_session(m: Module, slot: int = 0, read_write: bool = False) -> int:
+    """A session with the user logged in."""
+    session = m.open_session(slot, read_write)
+    m.login(session)
+    return session
+
+
+def sign(m: Module, session: int, handle: int) -> bytes:
+    """An RSA signature."""
+    m.sign_init(session, handle, CKM.SHA256_RSA_PKCS)
+    return m.sign(session, b"data")
+
+
+def events(m: Module) -> list[int]:
+    """All slot events that are pending."""
+    found = []
+    while True:
+        try:
+            found.append(m.wait_for_slot_event(block=False))
+        except Failed as failure:
+            if failure.value != CKR.NO_EVENT:
+                raise
+            return found
+
+
+def slot_list_raw(m: Module, present: int, room: int) -> tuple[int, int, list[int]]:
+    """C_GetSlotList with a buffer of `room`: return value, count, and the numbers."""
+    numbers, count = m.ffi.new("CK_ULONG[]", max(room, 1)), m.ffi.new("CK_ULONG *", room)
+    value = m.call("C_GetSlotList", present, numbers, count)
+    return value, int(count[0]), list(numbers[0 : min(room, count[0])])
+
+
+def session_function_values(m: Module, session: int) -> dict[str, int]:
+    """What every function that takes a session says to a handle, with arguments that are right otherwise."""
+    ffi = m.ffi
+    mechanism, _keep = m.mechanism(CKM.SHA256)
+    buffer, number, other = ffi.new("unsigned char[512]"), ffi.new("CK_ULONG *", 512), ffi.new("CK_ULONG *")
+    attribute = ffi.new("CK_ATTRIBUTE[1]")
+    arguments: dict[str, tuple[Any, ...]] = {
+        "C_GetSessionInfo": (ffi.new("CK_SESSION_INFO *"),),
+        "C_Login": (1, b"123456", 6),
+        "C_Logout": (),
+        "C_SetPIN": (b"123456", 6, b"654321", 6),
+        "C_GetObjectSize": (1, number),
+        "C_GetAttributeValue": (1, attribute, 1),
+        "C_FindObjectsInit": (ffi.NULL, 0),
+        "C_FindObjects": (number, 1, other),
+        "C_FindObjectsFinal": (),
+        "C_EncryptInit": (mechanism, 1),
+        "C_Encrypt": (buffer, 16, buffer, number),
+        "C_DecryptInit": (mechanism, 1),
+        "C_Decrypt": (buffer, 16, buffer, number),
+        "C_DigestInit": (mechanism,),
+        "C_Digest": (buffer, 16, buffer, number),
+        "C_DigestUpdate": (buffer, 16),
+        "C_DigestFinal": (buffer, number),
+        "C_SignInit": (mechanism, 1),
+        "C_Sign": (buffer, 16, buffer, number),
+        "C_SignUpdate": (buffer, 16),
+        "C_SignFinal": (buffer, number),
+        "C_VerifyInit": (mechanism, 1),
+        "C_Verify": (buffer, 16, buffer, 16),
+        "C_VerifyUpdate": (buffer, 16),
+        "C_VerifyFinal": (buffer, 16),
+        "C_DeriveKey": (mechanism, 1, attribute, 0, number),
+        "C_GenerateRandom": (buffer, 16),
+        "C_GetFunctionStatus": (),
+        "C_CancelFunction": (),
+        "C_CloseSession": (),
+    }
+    return {name: m.call(name, session, *rest) for name, rest in arguments.items()}
+
+
+def finalize_against_wait(m: Module, socket: str, rounds: int) -> list[int]:
+    """C_Finalize while a thread blocks in C_WaitForSlotEvent, C_Initialize at once; the waiters' return values."""
+    values: list[int] = []
+    for _ in range(rounds):
+        waiter = threading.Thread(target=lambda: values.append(rv(m.wait_for_slot_event)))
+        waiter.start()
+        m.finalize()
+        m.initialize(socket)
+        waiter.join(10)
+        if waiter.is_alive():
+            raise AssertionError("the waiter hangs")
+    return values
+
+
+def fork_and(m: Module, child: str, **names: Any) -> int:
+    """Fork, evaluate an expression in the child, and return the exit code that it gives."""
+    pid = os.fork()
+    if pid == 0:
+        code = 99
+        try:
+            code = int(eval(child, {**globals(), "m": m}, names))  # noqa: S307 - that is what it is for
+        finally:
+            os._exit(code & 0xFF)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def child_uses_module(m: Module, socket: str) -> int:
+    """In a forked child: everything is uninitialised; then it initialises itself and signs. 0 when all is right."""
+    if rv(m.slots) != CKR.CRYPTOKI_NOT_INITIALIZED or rv(m.finalize) != CKR.CRYPTOKI_NOT_INITIALIZED:
+        return 1
+    m.initialize(socket)
+    session = user_session(m)
+    sign(m, session, key(m, session, b"\1"))
+    m.finalize()
+    return 0
+
+
+def hammer(m: Module, seconds: float, threads: int, seed: int) -> dict[str, list[int]]:
+    """Threads that open, log in, search and sign without end; the return values seen by function."""
+    seen: dict[str, set[int]] = {}
+    end = time.monotonic() + seconds
+
+    def work(number: int) -> None:
+        chance = random.Random(seed + number)
+        while time.monotonic() < end:
+            try:
+                session = m.open_session(0)
+                if chance.random() < 0.7:
+                    code = rv(m.login, session)
+                    seen.setdefault("C_Login", set()).add(code)
+                found = m.find(session, {CKA.CLASS: CKO.PRIVATE_KEY, CKA.ID: b"\1"})
+                if found:
+                    sign(m, session, found[0])
+                m.close_session(session)
+            except Failed as failure:
+                seen.setdefault(failure.function, set()).add(failure.value)
+
+    workers = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(seconds + 15)
+        if worker.is_alive():
+            raise AssertionError("a thread hangs")
+    return {name: sorted(values) for name, values in seen.items()}
+
+
+def flags_of(m: Module, slot: int) -> int:
+    """The flags in CK_SLOT_INFO."""
+    return m.slot_info(slot)[1]
+
+
+PRESENT, REMOVABLE = int(CKF.TOKEN_PRESENT), int(CKF.REMOVABLE_DEVICE)
