@@ -335,3 +335,7 @@ def _wait_for_the_end(simulator: Any) -> None:
     signal.signal(signal.SIGTERM, lambda _number, _frame: simulator.stopped.set())
     signal.signal(signal.SIGINT, lambda _number, _frame: simulator.stopped.set())
     simulator.stopped.wait()
+
+
+if __name__ == "__main__":
+    main()

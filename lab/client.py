@@ -24,7 +24,11 @@ def ffi() -> Any:
     declarations = FFI()
     functions = (_CSRC / "functions.h").read_text()
     text = (_CSRC / "cryptoki.h").read_text() + functions[functions.index("typedef") :]
-    declarations.cdef(text + "CK_RV C_GetFunctionList(CK_FUNCTION_LIST **list);")
+    declarations.cdef(
+        text
+        + "CK_RV C_GetFunctionList(CK_FUNCTION_LIST **list);"
+        + "CK_RV C_GetInterface(char *name, CK_VERSION *version, CK_INTERFACE **interface, CK_FLAGS flags);"
+    )
     return declarations
 
 
@@ -53,15 +57,15 @@ class Module:
 
     def __init__(self, path: Path | str) -> None:
         self.ffi = ffi()
-        self._library = self.ffi.dlopen(str(path))
+        self.library = self.ffi.dlopen(str(path))
         pointer = self.ffi.new("CK_FUNCTION_LIST **")
-        if self._library.C_GetFunctionList(pointer) != CKR.OK:
+        if self.library.C_GetFunctionList(pointer) != CKR.OK:
             raise Failed("C_GetFunctionList", CKR.GENERAL_ERROR)
         self.functions = pointer[0]
 
     def unload(self) -> None:
         """dlclose; the module may not be used afterwards."""
-        self.ffi.dlclose(self._library)
+        self.ffi.dlclose(self.library)
 
     def call(self, name: str, *arguments: Any) -> int:
         """The return value of any function of the 2.40 list."""

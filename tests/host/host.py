@@ -113,7 +113,7 @@ def main() -> None:
     def evaluate(number: int, expression: str, names: dict[str, Any]) -> None:
         answer: tuple[int, bool, Any]
         try:
-            answer = (number, True, eval(expression, scope, names))  # noqa: S307 - that is what it is for
+            answer = (number, True, eval(expression, {**scope, **names}))  # noqa: S307 - that is what it is for
         except Failed as failure:
             answer = (number, False, (str(failure), failure.value))
         except BaseException as error:

@@ -121,7 +121,7 @@ def fork_and(m: Module, child: str, **names: Any) -> int:
     if pid == 0:
         code = 99
         try:
-            code = int(eval(child, {**globals(), "m": m}, names))  # noqa: S307 - that is what it is for
+            code = int(eval(child, {**globals(), **names, "m": m}))  # noqa: S307 - that is what it is for
         finally:
             os._exit(code & 0xFF)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -136,6 +136,30 @@ def child_uses_module(m: Module, socket: str) -> int:
     sign(m, session, key(m, session, b"\1"))
     m.finalize()
     return 0
+
+
+def initialize_with(m: Module, reserved: Any) -> int:
+    """C_Initialize with something in pReserved."""
+    arguments = m.ffi.new("CK_C_INITIALIZE_ARGS *")
+    arguments.pReserved = reserved
+    return m.call("C_Initialize", arguments)
+
+
+def interface(
+    m: Module, name: bytes | None, version: tuple[int, int] | None = None, flags: int = 0
+) -> tuple[int, tuple[int, int], list[str]]:
+    """C_GetInterface: return value, the list's own version, and which of its pointers are NULL."""
+    ffi = m.ffi
+    found = ffi.new("CK_INTERFACE **")
+    wanted = ffi.NULL if version is None else ffi.new("CK_VERSION *", version)
+    value = int(m.library.C_GetInterface(ffi.NULL if name is None else ffi.new("char[]", name), wanted, found, flags))
+    if value != CKR.OK:
+        return value, (0, 0), []
+    told = ffi.cast("CK_VERSION *", found[0].pFunctionList)
+    tag = "CK_FUNCTION_LIST" if told.major == 2 else "CK_FUNCTION_LIST_3_0"
+    functions = ffi.cast(f"{tag} *", found[0].pFunctionList)
+    holes = [each for each in dir(functions) if each != "version" and not getattr(functions, each)]
+    return value, (told.major, told.minor), holes
 
 
 def hammer(m: Module, seconds: float, threads: int, seed: int) -> dict[str, list[int]]:

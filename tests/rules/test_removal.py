@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: MIT
+"""Rules 16 to 23: what a removal takes away, when, and what is said to whom."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from cardtear.card.profiles import CardRequest
+from cardtear.lab.simulator import Simulator
+from cardtear.lab.trigger import Trigger
+from cardtear.p11.constants import CKR
+
+DEAD = {int(CKR.SESSION_HANDLE_INVALID)}
+
+
+def value_of(host: Any, expression: str, **names: Any) -> int:
+    """The CK_RV of an expression that may fail."""
+    return int(host.eval(f"rv(lambda: {expression})", **names))
+
+
+def remove_at(simulator: Simulator, when: str = "before", nth: int = 1, **on: Any) -> None:
+    """The card goes at a certain call or APDU."""
+    simulator.arm(Trigger("remove", {"reader": "front"}, nth=nth, when=when, **on))
+
+
+def test_R16_removal_ends_everything_of_its_slot_at_once(simulator: Simulator, host: Any) -> None:
+    """All sessions, the login, objects and operations of the card; other slots go on."""
+    simulator.plug("second")
+    simulator.insert("second", CardRequest(name="Bob"))
+    host.eval("m.slots()")
+    here = [host.eval("m.open_session(0)") for _ in range(3)]
+    host.eval("m.login(s)", s=here[0])
+    host.eval("m.sign_init(s, key(m, s, b'\\1'))", s=here[0])
+    there = host.eval("user_session(m, 1)")
+    simulator.remove("front")
+    for session in here:
+        assert value_of(host, "m.session_state(s)", s=session) == CKR.SESSION_HANDLE_INVALID
+    assert len(host.eval("sign(m, s, key(m, s, b'\\1'))", s=there)) == 256
+
+
+def test_R17_dead_sessions_are_invalid_in_every_function(simulator: Simulator, host: Any, user_session: int) -> None:
+    """While the card is away, and after it is back."""
+    simulator.remove("front")
+    assert set(host.eval("session_function_values(m, s)", s=user_session).values()) == DEAD
+    simulator.insert("front")
+    assert set(host.eval("session_function_values(m, s)", s=user_session).values()) == DEAD
+
+
+def test_R17_there_is_no_window(simulator: Simulator, host: Any) -> None:
+    """When the verb has returned, the session is dead, a thousand times."""
+    for _ in range(300):
+        session = host.eval("m.open_session(0)")
+        simulator.remove("front")
+        assert value_of(host, "m.session_state(s)", s=session) == CKR.SESSION_HANDLE_INVALID
+        simulator.insert("front")
+
+
+def test_R18_closing_a_dead_session_is_harmless(simulator: Simulator, host: Any, ro_session: int) -> None:
+    """Also twice."""
+    simulator.remove("front")
+    for _ in range(2):
+        assert value_of(host, "m.close_session(s)", s=ro_session) == CKR.SESSION_HANDLE_INVALID
+    simulator.insert("front")
+    again = host.eval("m.open_session(0)")
+    host.eval("m.close_session(s)", s=again)
+    assert value_of(host, "m.close_session(s)", s=again) == CKR.SESSION_HANDLE_INVALID
+
+
+def test_R19_removal_during_a_call(simulator: Simulator, host: Any, user_session: int) -> None:
+    """That call says CKR_DEVICE_REMOVED, the next one CKR_SESSION_HANDLE_INVALID."""
+    key = host.eval("key(m, s, b'\\1')", s=user_session)
+    remove_at(simulator, ins=0x87)
+    assert value_of(host, "sign(m, s, k)", s=user_session, k=key) == CKR.DEVICE_REMOVED
+    assert value_of(host, "m.session_state(s)", s=user_session) == CKR.SESSION_HANDLE_INVALID
+
+
+_MOMENTS = {
+    "C_Login": ({"ins": 0x20}, "m.login(s)"),
+    "C_Sign": ({"call": "C_Sign"}, "sign(m, s, k)"),
+    "C_SignUpdate": ({"call": "C_SignUpdate"}, "m.check('C_SignUpdate', s, b'abc', 3)"),
+    "C_FindObjectsInit": ({"call": "C_FindObjectsInit"}, "m.find(s)"),
+    "C_FindObjects": ({"call": "C_FindObjects"}, "m.find(s)"),
+    "C_FindObjectsFinal": ({"call": "C_FindObjectsFinal"}, "m.check('C_FindObjectsFinal', s)"),
+    "C_GetAttributeValue": ({"call": "C_GetAttributeValue", "nth": 2}, "m.attribute(s, k, CKA.ID)"),
+    "C_GetTokenInfo": ({"ins": 0x20}, "m.token_info(0)"),
+    "C_OpenSession": ({"call": "C_OpenSession"}, "m.open_session(0)"),
+    "C_GenerateRandom": ({"call": "C_GenerateRandom"}, "m.random(s)"),
+    "C_SetPIN": ({"ins": 0x24}, "m.set_pin(w, '123456', '654321')"),
+    "C_Decrypt": ({"ins": 0x87}, "m.decrypt(s, k, bytes(256), CKM.RSA_X_509)"),
+}
+
+
+@pytest.mark.parametrize("point", _MOMENTS)
+def test_R20_removal_at_any_point(simulator: Simulator, host: Any, point: str) -> None:
+    """The call in which the card goes fails, the session is dead, and after re-insertion all works again."""
+    on, expression = _MOMENTS[point]
+    session = host.eval("m.open_session(0)")
+    writable = host.eval("m.open_session(0, True)")
+    if point != "C_Login":
+        host.eval("m.login(s)", s=session)
+    key = 0 if point == "C_Login" else host.eval("key(m, s, b'\\1')", s=session)
+    if point == "C_SignUpdate":
+        host.eval("m.sign_init(s, k, CKM.SHA256_RSA_PKCS)", s=session, k=key)
+    if point == "C_FindObjectsFinal":
+        host.eval("m.check('C_FindObjectsInit', s, m.ffi.NULL, 0)", s=session)
+    remove_at(simulator, **on)
+    allowed = {CKR.DEVICE_REMOVED, CKR.SESSION_HANDLE_INVALID, CKR.TOKEN_NOT_PRESENT}
+    assert value_of(host, expression, s=session, k=key, w=writable) in allowed
+    assert value_of(host, "m.session_state(s)", s=session) == CKR.SESSION_HANDLE_INVALID
+    simulator.insert("front")
+    again = host.eval("user_session(m)")
+    assert len(host.eval("sign(m, s, key(m, s, b'\\1'))", s=again)) == 256
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(("ins", "nth"), [(0x87, 1), (0x87, 2), (0xC0, 1)])
+def test_R21_removal_at_every_apdu_of_a_signature(
+    simulator: Simulator, host: Any, user_session: int, ins: int, nth: int, when: str
+) -> None:
+    """Both links of the chained command, and the fetching of the answer; the card has forgotten login and chain."""
+    key = host.eval("key(m, s, b'\\1')", s=user_session)
+    remove_at(simulator, when, nth, ins=ins)
+    assert value_of(host, "sign(m, s, k)", s=user_session, k=key) == CKR.DEVICE_REMOVED
+    simulator.insert("front")
+    session = host.eval("m.open_session(0)")
+    host.eval("m.login(s)", s=session)
+    assert len(host.eval("sign(m, s, key(m, s, b'\\1'))", s=session)) == 256
+
+
+def test_R22_removal_wakes_a_call_on_a_slow_card(simulator: Simulator, host: Any, user_session: int) -> None:
+    """The removal does not wait for the card, and nobody waits for ever."""
+    key = host.eval("key(m, s, b'\\1')", s=user_session)
+    insertion = simulator.bench.reader("front").insertion
+    assert insertion is not None
+    with insertion.lock:  # as long as somebody else has the card
+        signing = host.start("rv(lambda: sign(m, s, k))", s=user_session, k=key)
+        end = time.monotonic() + 10
+        while not any(getattr(each, "name", "") == "C_Sign" for each in simulator.bench.trace.entries()):
+            assert time.monotonic() < end
+            time.sleep(0.001)
+        started = time.monotonic()
+        simulator.remove("front")
+        assert time.monotonic() - started < 0.1
+    assert signing.result(5) == CKR.DEVICE_REMOVED
+
+
+@pytest.mark.parametrize(("when", "left"), [("before", 3), ("after", 2)])
+def test_R23_pin_counter(simulator: Simulator, host: Any, ro_session: int, when: str, left: int) -> None:
+    """A wrong PIN that never reached the card costs no try; one that did costs one, torn or not."""
+    remove_at(simulator, when, ins=0x20)
+    assert value_of(host, "m.login(s, '999999')", s=ro_session) == CKR.DEVICE_REMOVED
+    card = simulator.insert("front")
+    assert card.store.state.references[0x80].tries == left  # type: ignore[attr-defined]

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: MIT
+"""Rules 32 to 37: sessions, and who is logged in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cardtear.lab.simulator import Simulator
+from cardtear.lab.trigger import Trigger
+from cardtear.p11.constants import CKF, CKR, CKS
+from cardtear.reader.trace import ApduEntry
+
+
+def value_of(host: Any, expression: str, **names: Any) -> int:
+    """The CK_RV of an expression that may fail."""
+    return int(host.eval(f"rv(lambda: {expression})", **names))
+
+
+def test_R32_serial_and_read_write_sessions(host: Any) -> None:
+    """Parallel sessions are history; read/write ones are to be had, as the token is not write-protected."""
+    parallel = "m.call('C_OpenSession', 0, 0, m.ffi.NULL, m.ffi.NULL, m.ffi.new('CK_ULONG *'))"
+    assert host.eval(parallel) == CKR.SESSION_PARALLEL_NOT_SUPPORTED
+    assert not host.eval("m.token_info(0)[2]") & CKF.WRITE_PROTECTED
+    assert host.eval("m.session_state(m.open_session(0, True))") == CKS.RW_PUBLIC_SESSION
+
+
+def test_R33_login_is_of_the_application(simulator: Simulator, host: Any, new_host: Any) -> None:
+    """All its sessions share it, another application has none; it ends with the last session. The card is not asked."""
+    first, second = host.eval("(m.open_session(0), m.open_session(0, True))")
+    other = new_host(simulator)
+    stranger = other.eval("m.open_session(0)")
+    host.eval("m.login(s)", s=first)
+    apdus = [each for each in simulator.bench.trace.entries() if isinstance(each, ApduEntry)]
+    assert host.eval("m.session_state(s)", s=first) == CKS.RO_USER_FUNCTIONS
+    assert host.eval("m.session_state(s)", s=second) == CKS.RW_USER_FUNCTIONS
+    assert other.eval("m.session_state(s)", s=stranger) == CKS.RO_PUBLIC_SESSION
+    assert [each for each in simulator.bench.trace.entries() if isinstance(each, ApduEntry)] == apdus
+    host.eval("(m.close_session(a), m.close_session(b))", a=first, b=second)
+    assert host.eval("m.session_state(m.open_session(0))") == CKS.RO_PUBLIC_SESSION
+
+
+def test_R33_other_application_has_no_private_operation(simulator: Simulator, host: Any, new_host: Any) -> None:
+    """Although the card has the PIN verified."""
+    host.eval("user_session(m)")
+    other = new_host(simulator)
+    session = other.eval("m.open_session(0)")
+    assert other.eval("m.find(s, {CKA.CLASS: CKO.PRIVATE_KEY, CKA.ID: b'\\1'})", s=session) == []
+
+
+def test_R34_login_errors_and_pin_flags(host: Any, ro_session: int) -> None:
+    """Twice, wrong, locked; the token's flags tell how many tries are left."""
+    assert value_of(host, "m.logout(s)", s=ro_session) == CKR.USER_NOT_LOGGED_IN
+    assert not host.eval("m.token_info(0)[2]") & CKF.USER_PIN_COUNT_LOW
+    assert value_of(host, "m.login(s, '999999')", s=ro_session) == CKR.PIN_INCORRECT
+    assert host.eval("m.token_info(0)[2]") & CKF.USER_PIN_COUNT_LOW
+    host.eval("m.login(s)", s=ro_session)
+    assert value_of(host, "m.login(s)", s=ro_session) == CKR.USER_ALREADY_LOGGED_IN
+    assert not host.eval("m.token_info(0)[2]") & CKF.USER_PIN_COUNT_LOW
+    host.eval("m.logout(s)", s=ro_session)
+    for _ in range(2):
+        assert value_of(host, "m.login(s, '999999')", s=ro_session) == CKR.PIN_INCORRECT
+    assert host.eval("m.token_info(0)[2]") & CKF.USER_PIN_FINAL_TRY
+    assert value_of(host, "m.login(s, '999999')", s=ro_session) in (CKR.PIN_INCORRECT, CKR.PIN_LOCKED)
+    assert host.eval("m.token_info(0)[2]") & CKF.USER_PIN_LOCKED
+    assert value_of(host, "m.login(s)", s=ro_session) == CKR.PIN_LOCKED
+
+
+def test_R34_security_officer(host: Any) -> None:
+    """The PUK is the SO PIN; needs read/write sessions only; excludes the user."""
+    session = host.eval("m.open_session(0, True)")
+    assert value_of(host, "m.login(s, '00000000', CKU.SO)", s=session) == CKR.PIN_INCORRECT
+    host.eval("m.login(s, '12345678', CKU.SO)", s=session)
+    assert host.eval("m.session_state(s)", s=session) == CKS.RW_SO_FUNCTIONS
+    assert value_of(host, "m.open_session(0)") == CKR.SESSION_READ_WRITE_SO_EXISTS
+    assert value_of(host, "m.login(s)", s=session) == CKR.USER_ANOTHER_ALREADY_LOGGED_IN
+    host.eval("m.logout(s)", s=session)
+    host.eval("m.open_session(0)")
+    assert value_of(host, "m.login(s, '12345678', CKU.SO)", s=session) == CKR.SESSION_READ_ONLY_EXISTS
+
+
+def test_R34_set_pin(host: Any) -> None:
+    """By the user, in a read/write session."""
+    session, reading = host.eval("(m.open_session(0, True), m.open_session(0))")
+    assert value_of(host, "m.set_pin(s, '123456', '654321')", s=reading) == CKR.SESSION_READ_ONLY
+    assert value_of(host, "m.set_pin(s, '999999', '654321')", s=session) == CKR.PIN_INCORRECT
+    assert value_of(host, "m.set_pin(s, '123456', '1')", s=session) == CKR.PIN_LEN_RANGE
+    assert value_of(host, "m.set_pin(s, '123456', 'abcdef')", s=session) == CKR.PIN_INVALID
+    host.eval("m.set_pin(s, '123456', '654321')", s=session)
+    assert value_of(host, "m.login(s, '123456')", s=session) == CKR.PIN_INCORRECT
+    host.eval("m.login(s, '654321')", s=session)
+
+
+def test_R35_reset_by_somebody_else(simulator: Simulator, host: Any, user_session: int) -> None:
+    """Sessions stay, the login is gone, and the next private operation says so."""
+    key = host.eval("key(m, s, b'\\1')", s=user_session)
+    simulator.reset("front")
+    assert host.eval("m.session_state(s)", s=user_session) == CKS.RO_PUBLIC_SESSION
+    assert value_of(host, "sign(m, s, k)", s=user_session, k=key) == CKR.USER_NOT_LOGGED_IN
+    host.eval("m.login(s)", s=user_session)
+    assert len(host.eval("sign(m, s, k)", s=user_session, k=key)) == 256
+
+
+def test_R35_reset_between_init_and_sign(simulator: Simulator, host: Any, user_session: int) -> None:
+    """The card itself refuses then."""
+    host.eval("m.sign_init(s, key(m, s, b'\\1'), CKM.SHA256_RSA_PKCS)", s=user_session)
+    simulator.reset("front")
+    assert value_of(host, "m.sign(s, b'data')", s=user_session) == CKR.USER_NOT_LOGGED_IN
+
+
+def test_R36_key_that_asks_each_time(simulator: Simulator, host: Any, user_session: int) -> None:
+    """Without the PIN for this very signature there is none; a removal in between is one like any other."""
+    begin = "m.sign_init(s, key(m, s, b'\\2'), CKM.ECDSA_SHA256)"
+    again = "m.login(s, '123456', CKU.CONTEXT_SPECIFIC)"
+    assert value_of(host, again, s=user_session) == CKR.OPERATION_NOT_INITIALIZED
+    host.eval(begin, s=user_session)
+    assert value_of(host, "m.sign(s, b'data')", s=user_session) == CKR.USER_NOT_LOGGED_IN
+    for _ in range(2):
+        host.eval(begin, s=user_session)
+        host.eval(again, s=user_session)
+        assert len(host.eval("m.sign(s, b'data')", s=user_session)) == 64
+    host.eval(begin, s=user_session)
+    simulator.arm(Trigger("remove", {"reader": "front"}, ins=0x20))
+    assert value_of(host, again, s=user_session) == CKR.DEVICE_REMOVED
+    assert value_of(host, "m.sign(s, b'data')", s=user_session) == CKR.SESSION_HANDLE_INVALID
+
+
+def test_R37_no_limit_on_sessions(host: Any) -> None:
+    """The token says so (0: effectively infinite), and so it is."""
+    info = "(lambda i: (m.check('C_GetTokenInfo', 0, i), i.ulMaxSessionCount, i.ulMaxRwSessionCount)[1:])"
+    assert host.eval(f"{info}(m.ffi.new('CK_TOKEN_INFO *'))") == (0, 0)
+    assert host.eval("len({m.open_session(0) for _ in range(500)})") == 500
