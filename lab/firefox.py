@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: MIT
+"""A real, headless Firefox with the module loaded, driven through Marionette.
+
+Needs firefox-esr and the Python package marionette-driver (extra `firefox`).
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+T = TypeVar("T")
+
+BINARY = "firefox-esr"
+MODULE_NAME = "cardtear"
+DEADLINE = 30.0
+"""Seconds that the browser may take to get anywhere."""
+
+NOT_PRESENT, NOT_LOGGED_IN, LOGGED_IN = 1, 3, 4
+"""What nsIPKCS11Slot.status says of a removable slot."""
+
+_PREFERENCES = {
+    "network.captive-portal-service.enabled": False,
+    "network.connectivity-service.enabled": False,
+    "app.update.disabledForTesting": True,
+    "browser.shell.checkDefaultBrowser": False,
+    "datareporting.policy.dataSubmissionEnabled": False,
+    "security.default_personal_cert": "Select Automatically",
+    # A speculative connection is a handshake that nobody asked for: it would take the PIN prompt.
+    "network.http.speculative-parallel-limit": 0,
+    "network.dns.disablePrefetch": True,
+    "network.prefetch-next": False,
+}
+
+# Answers every PIN prompt that opens, and counts them in a preference. Installed once.
+_ANSWER_PROMPTS = """
+const [pin] = arguments;
+Services.prefs.setIntPref("cardtear.prompts", 0);
+Services.prefs.setStringPref("cardtear.pin", pin);
+Services.obs.addObserver({
+  observe(win) {
+    if (!win.Dialog || !win.Dialog.ui.password1Textbox) return;
+    Services.prefs.setIntPref("cardtear.prompts", Services.prefs.getIntPref("cardtear.prompts") + 1);
+    const pin = Services.prefs.getStringPref("cardtear.pin");
+    if (pin === "") return;
+    win.setTimeout(() => {
+      win.Dialog.ui.password1Textbox.value = pin;
+      win.Dialog.ui.button0.disabled = false;
+      win.Dialog.ui.button0.click();
+    }, 0);
+  },
+}, "common-dialog-loaded");
+"""
+
+_CLOSE_PROMPTS = """
+for (const win of Services.wm.getEnumerator(null)) {
+  if (win.Dialog) win.Dialog.ui.button1.click();
+}
+for (const browser of gBrowser.browsers) {
+  const box = gBrowser.getTabDialogBox(browser);
+  for (const dialog of box.getTabDialogManager()._dialogs) {
+    const inner = dialog._frame && dialog._frame.contentWindow;
+    if (inner && inner.Dialog) inner.Dialog.ui.button1.click();
+  }
+}
+"""
+
+_ADD_MODULE = """
+const [name, path, done] = arguments;
+Cc["@mozilla.org/security/pkcs11moduledb;1"].getService(Ci.nsIPKCS11ModuleDB)
+  .addModule(name, path, 0, 0).then(() => done(null), error => done(String(error)));
+"""
+
+_SLOTS = """
+const [name, done] = arguments;
+(async () => {
+  const db = Cc["@mozilla.org/security/pkcs11moduledb;1"].getService(Ci.nsIPKCS11ModuleDB);
+  for (const module of await db.listModules()) {
+    if (module.name !== name) continue;
+    return Array.from(module.slots, slot => ({name: slot.name, token: slot.tokenName, status: slot.status}));
+  }
+  return [];
+})().then(done, error => done(String(error)));
+"""
+
+_CERTIFICATES = """
+const [done] = arguments;
+const db = Cc["@mozilla.org/security/x509certdb;1"].getService(Ci.nsIX509CertDB);
+done(db.getCerts().filter(each => each.tokenName === arguments[0] || true)
+  .map(each => [each.tokenName, each.commonName]));
+"""
+
+_TRUST = """
+Cc["@mozilla.org/security/x509certdb;1"].getService(Ci.nsIX509CertDB).addCertFromBase64(arguments[0], "CTu,,");
+"""
+
+_LOAD = """
+gBrowser.selectedBrowser.stop();
+gBrowser.selectedBrowser.loadURI(Services.io.newURI(arguments[0]), {
+  triggeringPrincipal: Services.scriptSecurityManager.getSystemPrincipal(),
+  loadFlags: Ci.nsIWebNavigation.LOAD_FLAGS_BYPASS_CACHE,
+});
+"""
+
+_PAGE = """
+const browser = gBrowser.selectedBrowser;
+return [browser.documentURI ? browser.documentURI.spec : "", browser.contentTitle, browser.webProgress.isLoadingDocument];
+"""
+
+
+class FirefoxError(Exception):
+    """The browser did not do what it was asked to; the message says what came instead."""
+
+
+def is_available() -> bool:
+    """Whether the browser and its driver are installed."""
+    with contextlib.suppress(ImportError):
+        import marionette_driver.marionette  # noqa: F401 - whether it can be imported is the question
+
+        return shutil.which(BINARY) is not None
+    return False
+
+
+class Firefox:
+    """A browser with a profile of its own and the module loaded; a context manager, which always ends the browser.
+
+    `environment` tells the module where the simulator is; `ca` is trusted for servers; every PIN prompt is answered
+    with `pin`, or left open when that is empty.
+    """
+
+    def __init__(
+        self, module: Path, environment: Mapping[str, str], ca: x509.Certificate, pin: str = "123456", load: bool = True
+    ) -> None:
+        from marionette_driver.marionette import Marionette
+
+        with _environment(environment):
+            self._marionette = Marionette(
+                bin=shutil.which(BINARY),
+                headless=True,
+                prefs=_PREFERENCES,
+                app_args=["--remote-allow-system-access"],
+                startup_timeout=60,
+                gecko_log=os.devnull,
+            )
+            self._marionette.start_session()
+        try:
+            self._marionette.set_context("chrome")
+            self._marionette.timeout.script = DEADLINE
+            self._script(_TRUST, base64.b64encode(ca.public_bytes(Encoding.DER)).decode())
+            self._script(_ANSWER_PROMPTS, pin)
+            if load:
+                self.add_module(MODULE_NAME, module)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the browser and everything it has started."""
+        with contextlib.suppress(Exception):
+            self._marionette.delete_session()
+        instance = self._marionette.instance
+        if instance is not None:
+            instance.close(clean=True)
+
+    @property
+    def process_id(self) -> int:
+        """The browser's own process."""
+        return int(self._marionette.process_id)
+
+    def add_module(self, name: str, path: Path) -> None:
+        """Load a PKCS #11 module, as the Device Manager does. Raises FirefoxError."""
+        problem = self._async_script(_ADD_MODULE, name, str(path))
+        if problem is not None:
+            raise FirefoxError(f"the module {path} cannot be loaded: {problem}")
+
+    def slots(self, module: str = MODULE_NAME) -> list[dict[str, Any]]:
+        """The module's slots: name, token, status."""
+        found = self._async_script(_SLOTS, module)
+        if not isinstance(found, list):
+            raise FirefoxError(f"the module's slots cannot be listed: {found}")
+        return found
+
+    def wait_for_status(self, status: int) -> None:
+        """Until the first slot has that status; the browser looks at most every few seconds. Raises FirefoxError."""
+        self._wait(lambda: self.slots()[0]["status"], lambda found: found == status, f"slot status {status}")
+
+    def certificates(self) -> list[tuple[str, str]]:
+        """Token and common name of every certificate in the browser's list."""
+        return [(token, name) for token, name in self._async_script(_CERTIFICATES)]
+
+    def open(self, url: str) -> str:
+        """Load a page: its title, or the address of the error page. Raises FirefoxError when neither comes."""
+        self.load(url)
+        return self.page(url)
+
+    def load(self, url: str) -> None:
+        """Begin to load a page."""
+        self._script("gBrowser.selectedBrowser.contentTitle; document.title;")
+        self._script(_LOAD, "about:blank")
+        self._wait(self._page, lambda page: page[0] == "about:blank" and not page[2], "an empty page")
+        self._script(_LOAD, url)
+
+    def page(self, url: str) -> str:
+        """Title, or address of the error page, of what is being loaded."""
+
+        def is_there(page: tuple[str, str, bool]) -> bool:
+            address, title, loading = page
+            return not loading and ((address == url and title != "") or address.startswith("about:neterror"))
+
+        address, title, _ = self._wait(self._page, is_there, url)
+        return title if address == url else address
+
+    def prompts(self) -> int:
+        """How many PIN prompts there have been."""
+        return int(self._script('return Services.prefs.getIntPref("cardtear.prompts");'))
+
+    def wait_for_prompt(self, count: int) -> None:
+        """Until there have been so many. Raises FirefoxError."""
+        self._wait(self.prompts, lambda found: found >= count, f"PIN prompt number {count}")
+
+    def answer_with(self, pin: str) -> None:
+        """The PIN for the prompts to come; empty: leave them open."""
+        self._script('Services.prefs.setStringPref("cardtear.pin", arguments[0]);', pin)
+
+    def close_prompts(self) -> None:
+        """Press Cancel in every prompt that is open."""
+        self._script(_CLOSE_PROMPTS)
+
+    def _page(self) -> tuple[str, str, bool]:
+        address, title, loading = self._script(_PAGE)
+        return address, title, loading
+
+    def _script(self, script: str, *arguments: object) -> Any:
+        return self._marionette.execute_script(script, script_args=arguments)
+
+    def _async_script(self, script: str, *arguments: object) -> Any:
+        return self._marionette.execute_async_script(script, script_args=arguments)
+
+    def _wait(self, look: Callable[[], T], good: Callable[[T], bool], awaited: str) -> T:
+        end = time.monotonic() + DEADLINE
+        while True:
+            found = look()
+            if good(found):
+                return found
+            if time.monotonic() > end:
+                raise FirefoxError(f"waited {DEADLINE:.0f} s for {awaited}; there is {found!r}")
+            time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Marionette gives the browser this process's environment."""
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: MIT
+"""A local TLS server that asks for a client certificate and says on its page whose it was."""
+
+from __future__ import annotations
+
+import html
+import http.server
+import ssl
+import tempfile
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ..card.ca import TestCA
+
+HOST = "localhost"
+
+
+class TlsServer:
+    """Serves on a free port of the loopback interface; a context manager.
+
+    The page's title is `client: NAME`, with the common name of the client's certificate, or `client: nobody`.
+    `version` fixes the TLS version; without `required` a client may come without a certificate. `keep_alive` leaves
+    connections open between requests.
+    """
+
+    def __init__(
+        self, ca: TestCA, version: ssl.TLSVersion | None = None, required: bool = True, keep_alive: bool = False
+    ) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        if version is not None:
+            context.minimum_version = context.maximum_version = version
+        context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
+        context.load_verify_locations(cadata=ca.certificate_pem().decode())
+        with tempfile.TemporaryDirectory() as folder:
+            key, certificate = ca.issue_server(HOST)
+            both = Path(folder) / "server.pem"
+            both.touch(mode=0o600)
+            both.write_bytes(key + certificate)
+            context.load_cert_chain(both)
+        self._server = _Server(("127.0.0.1", 0), _KeepAliveHandler if keep_alive else _Handler)
+        self._server.context = context
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    @property
+    def url(self) -> str:
+        """Where the page is."""
+        return f"https://{HOST}:{self._server.server_address[1]}/"
+
+    @property
+    def requests(self) -> int:
+        """How many requests have been answered."""
+        return self._server.answered
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    """Handshakes in the connection's own thread, so that one that waits for a PIN keeps nobody else waiting."""
+
+    context: ssl.SSLContext
+    answered = 0
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Browsers open connections that they give up again; a failed handshake is the client's business."""
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    """One page."""
+
+    server: _Server
+    connection: ssl.SSLSocket
+
+    def setup(self) -> None:
+        self.request = self.server.context.wrap_socket(self.request, server_side=True)
+        super().setup()
+
+    def do_GET(self) -> None:
+        subject = (self.connection.getpeercert() or {}).get("subject", ())
+        names = [value for row in subject for kind, value in row if kind == "commonName"]
+        title = html.escape(f"client: {names[0] if names else 'nobody'}")
+        page = f"<!doctype html><title>{title}</title><h1>{title}</h1>".encode()
+        self.server.answered += 1
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(page)))
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        self.wfile.write(page)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing is logged."""
+
+
+class _KeepAliveHandler(_Handler):
+    protocol_version = "HTTP/1.1"
