@@ -6,6 +6,7 @@ from __future__ import annotations
 import faulthandler
 import importlib.util
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +30,15 @@ def load(path: Path) -> Any:
         sys.modules[name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(sys.modules[name])
     return sys.modules[name]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """`needs` names programs and Python modules: the test skips without them, or fails where none may be missing."""
+    wanted = [name for mark in item.iter_markers("needs") for name in mark.args]
+    missing = [name for name in wanted if shutil.which(name) is None and importlib.util.find_spec(name) is None]
+    if missing:
+        verdict = pytest.fail if os.environ.get("CARDTEAR_REQUIRE_CLIENTS") else pytest.skip
+        verdict(f"not installed: {', '.join(missing)}")
 
 
 host_module = load(Path(__file__).parent / "host" / "host.py")
