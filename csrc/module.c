@@ -172,10 +172,8 @@ static CK_RV C_Initialize(CK_VOID_PTR pInitArgs)
         }
     }
     CK_RV rv = transport_open(path);
-    if (rv == CKR_OK) {
-        slots_forget();
+    if (rv == CKR_OK)
         transport_announce();
-    }
     return rv;
 }
 

@@ -56,6 +56,7 @@ unsigned transport_generation(void);
 
 /* slots.c: what is remembered of slots, so that they stay when the simulator goes. */
 void slots_forget(void);
+void slots_forget_in_child(void);
 bool slots_know(CK_SLOT_ID id);
 void slots_remember(CK_SLOT_ID id, const CK_SLOT_INFO *info);
 void slots_lose_cards(void);

@@ -28,6 +28,14 @@ static CK_ULONG find(CK_SLOT_ID id)
 
 void slots_forget(void)
 {
+    pthread_mutex_lock(&known.lock);
+    known.count = 0;
+    pthread_mutex_unlock(&known.lock);
+}
+
+/* In a forked child: whoever held the lock is not there. */
+void slots_forget_in_child(void)
+{
     pthread_mutex_init(&known.lock, NULL);
     known.count = 0;
 }

@@ -60,7 +60,7 @@ static void forked_child(void)
     pool.open = false;
     pool.generation++;
     thread_id = 0;
-    slots_forget();
+    slots_forget_in_child();
     pthread_mutex_init(&pool.lock, NULL);
 }
 
@@ -103,6 +103,7 @@ CK_RV transport_open(const char *path)
         pool.address.sun_family = AF_UNIX;
         memcpy(pool.address.sun_path, path, strlen(path) + 1);
         memcpy(pool.application, application, sizeof application);
+        slots_forget();
     }
     unlock_pool();
     return already ? CKR_CRYPTOKI_ALREADY_INITIALIZED : CKR_OK;

@@ -27,7 +27,7 @@ class TestP11tool:
         for kind in ("type=cert", "type=public", "type=private"):
             assert listed.count(kind) == 4
 
-    @pytest.mark.parametrize("on", [{"call": "C_Login"}, {"ins": 0x20}, {"call": "C_FindObjects", "nth": 2}], ids=str)
+    @pytest.mark.parametrize("on", [{"call": "C_Login"}, {"ins": 0x20}, {"call": "C_FindObjects"}], ids=str)
     def test_card_goes(self, simulator: Simulator, run: Run, succeed: Succeed, module: str, on: dict[str, Any]) -> None:
         """An error or a shorter list, no hang; all is there again with the card."""
         simulator.arm(Trigger("remove", {"reader": "front"}, **on))
