@@ -61,7 +61,7 @@ def test_certificate_request_by_a_key_on_the_card(succeed: Callable[..., str], d
         "-f",
         "pin",
         "-k",
-        "Alice:Certificate for PIV Authentication",
+        "01",
     )
     succeed(*request, "-s", "CN=Alice", "-a", "-o", "request.pem")
     assert "verify OK" in succeed("openssl", "req", "-in", "request.pem", "-verify", "-noout")

@@ -190,7 +190,7 @@ def test_own_tests(succeed: Succeed, module: str) -> None:
     assert "No errors" in succeed("pkcs11-tool", "--module", module, "--test", *PIN)
     forked = succeed("pkcs11-tool", "--module", module, "--test-fork", *PIN)
     assert "error" not in forked.lower()
-    threads = succeed("pkcs11-tool", "--module", module, *(2 * ("--test-threads", "ILGISLT0")))
+    threads = succeed("pkcs11-tool", "--module", module, "--test-threads", "ILGISLT0")
     assert "error" not in threads.lower()
 
 
