@@ -69,7 +69,12 @@ class TestCA:
         return self.certificate.public_bytes(serialization.Encoding.PEM)
 
     def issue(
-        self, public_key: CertificatePublicKeyTypes, name: str, email: str | None, usages: Sequence[str]
+        self,
+        public_key: CertificatePublicKeyTypes,
+        name: str,
+        email: str,
+        usages: Sequence[str],
+        extended_usages: Sequence[x509.ObjectIdentifier],
     ) -> x509.Certificate:
         """A certificate for a person. `usages` are names of key usage bits, as in x509.KeyUsage."""
         subject = [
@@ -79,12 +84,8 @@ class TestCA:
         builder = _builder(x509.Name(subject), self.certificate.subject, public_key, self._key)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         builder = builder.add_extension(_key_usage(*usages), critical=True)
-        builder = builder.add_extension(
-            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.EMAIL_PROTECTION]),
-            critical=False,
-        )
-        if email is not None:
-            builder = builder.add_extension(x509.SubjectAlternativeName([x509.RFC822Name(email)]), critical=False)
+        builder = builder.add_extension(x509.ExtendedKeyUsage(extended_usages), critical=False)
+        builder = builder.add_extension(x509.SubjectAlternativeName([x509.RFC822Name(email)]), critical=False)
         return builder.sign(self._key, hashes.SHA256())
 
     def issue_server(self, host: str) -> tuple[bytes, bytes]:

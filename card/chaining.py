@@ -1,88 +1,99 @@
 # SPDX-License-Identifier: MIT
 """The transport layer of a card: command chaining and GET RESPONSE (ISO/IEC 7816-4, 5.3; SP 800-73-4 part 2, 3.1.2).
 
-Wraps an applet's `execute`; the applet sees whole commands and gives whole answers.
+Whatever is behind it sees whole commands and gives whole answers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from .apdu import SHORT_LIMIT, Command, parse
-from .status import SW, CardError
+from .apdu import EXTENDED_LIMIT, SHORT_LIMIT, Command, parse
+from .status import SW, CardError, more_data, wrong_le
 from .tables import INS
 
-CHAINING = 0x10
 COMMAND_LIMIT = 16 * 1024
 """Bytes of command data in one chain."""
 
+_PLAIN, _CHAINED = 0x00, 0x10
 _OK = SW.OK.to_bytes(2, "big")
 
 
 class Chaining:
     """One activation's buffers: the links of an unfinished command, and what GET RESPONSE has still to fetch."""
 
-    def __init__(self, execute: Callable[[Command], tuple[bytes, int]]) -> None:
+    def __init__(self, execute: Callable[[Command], bytes]) -> None:
         self._execute = execute
-        self._links: list[bytes] = []
         self._header: tuple[int, int, int] | None = None
+        self._links: list[bytes] = []
         self._size = 0
         self._rest = b""
-        self._rest_status: int = SW.OK
 
     def transmit(self, raw: bytes) -> bytes:
-        """One APDU of the transport to one response."""
+        """One command APDU to one response APDU. Raises CardTorn."""
         try:
             command = parse(raw)
-            if command.cla & CHAINING:
+            if command.cla == _CHAINED:
                 self._add(command)
                 return _OK
-            if command.ins == INS.GET_RESPONSE and self._header is None:
-                return self._next(command)
+            if command.cla != _PLAIN:
+                raise CardError(_class_error(command.cla))
+            if command.ins == INS.GET_RESPONSE:
+                return self._respond(command, self._take_rest(command))
             self._rest = b""
-            answer, status = self._execute(self._whole(command))
+            return self._respond(command, self._execute(self._whole(command)))
         except CardError as error:
-            self._forget()
+            self._forget_links()
             return error.status.to_bytes(2, "big")
-        limit = command.le or SHORT_LIMIT
-        if len(answer) <= limit or command.extended:
-            return answer + status.to_bytes(2, "big")
-        self._rest, self._rest_status = answer[limit:], status
-        return answer[:limit] + self._more()
 
     def _add(self, command: Command) -> None:
-        header = (command.ins, command.p1, command.p2)
-        if self._header not in (None, header):
+        """A link. One that does not belong to the chain that is under way ends it."""
+        header = command[1:4]
+        if self._header is None:
+            self._header = header
+            self._rest = b""
+        elif self._header != header:
             raise CardError(SW.CHAINING_NOT_FINISHED)
-        if self._size + len(command.data) > COMMAND_LIMIT:
-            raise CardError(SW.NOT_ENOUGH_MEMORY)
-        self._header = header
-        self._links.append(command.data)
         self._size += len(command.data)
-        self._rest = b""
+        if self._size > COMMAND_LIMIT:
+            raise CardError(SW.NOT_ENOUGH_MEMORY)
+        self._links.append(command.data)
 
     def _whole(self, command: Command) -> Command:
-        """The command with the links before it; any other command than the chain's ends the chain."""
+        """The last link with those before it. Any other command ends an unfinished chain and stands for itself."""
         if self._header is None:
             return command
-        header, links = self._header, self._links
-        self._forget()
-        if header != (command.ins, command.p1, command.p2):
-            return command
-        data = b"".join((*links, command.data))
-        if len(data) > COMMAND_LIMIT:
-            raise CardError(SW.NOT_ENOUGH_MEMORY)
-        return command._replace(data=data)
+        belongs, links = self._header == command[1:4], self._links
+        self._forget_links()
+        return command._replace(data=b"".join((*links, command.data))) if belongs else command
 
-    def _forget(self) -> None:
-        self._links, self._header, self._size = [], None, 0
+    def _respond(self, command: Command, answer: bytes) -> bytes:
+        """As much of the answer as fits, and how to go on."""
+        limit = command.le or (EXTENDED_LIMIT if command.extended else SHORT_LIMIT)
+        if len(answer) <= limit:
+            return answer + _OK
+        self._rest = answer[limit:]
+        return answer[:limit] + more_data(len(self._rest)).to_bytes(2, "big")
 
-    def _next(self, command: Command) -> bytes:
+    def _take_rest(self, command: Command) -> bytes:
+        """For GET RESPONSE. Le = 00 takes what there is; a greater Le than that is refused, and nothing is lost."""
         if not self._rest:
             raise CardError(SW.CONDITIONS_NOT_SATISFIED)
-        limit = command.le or SHORT_LIMIT
-        part, self._rest = self._rest[:limit], self._rest[limit:]
-        return part + (self._more() if self._rest else self._rest_status.to_bytes(2, "big"))
+        if len(self._rest) < command.le < SHORT_LIMIT:
+            raise CardError(wrong_le(len(self._rest)))
+        rest, self._rest = self._rest, b""
+        return rest
 
-    def _more(self) -> bytes:
-        return bytes((0x61, min(len(self._rest), 255) if len(self._rest) < SHORT_LIMIT else 0))
+    def _forget_links(self) -> None:
+        self._header, self._links, self._size = None, [], 0
+
+
+def _class_error(cla: int) -> SW:
+    """Why the class byte of a command is not accepted (ISO/IEC 7816-4, 5.4.1)."""
+    if cla & 0x80:
+        return SW.CLA_NOT_SUPPORTED
+    if cla & 0x0C:
+        return SW.SECURE_MESSAGING_NOT_SUPPORTED
+    if cla & 0x03:
+        return SW.LOGICAL_CHANNEL_NOT_SUPPORTED
+    return SW.CLA_NOT_SUPPORTED

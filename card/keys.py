@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Private keys: generation, loading, and the three things a card does with them: RSA, ECDSA, ECDH.
+"""Private keys: how they come into being, and the three things a card does with them: RSA, ECDSA, ECDH.
 
 The arithmetic is OpenSSL's (through cryptography); only the bare RSA operation on arbitrary blocks, which cryptography
 does not offer, is GMP's, in the variant whose running time does not depend on the key.
@@ -15,12 +15,15 @@ from cryptography.hazmat.primitives.asymmetric.utils import NoDigestInfo, Prehas
 
 from . import tlv
 from .status import SW, CardError
+from .store import StoredKey
 from .tables import RSA_BITS, Algorithm
 
 _CURVES: dict[int, ec.EllipticCurve] = {Algorithm.P256: ec.SECP256R1(), Algorithm.P384: ec.SECP384R1()}
 # A digest of the field's length; longer ones are cut, shorter ones padded (SP 800-73-4 part 2, A.4).
 _DIGESTS: dict[int, hashes.HashAlgorithm] = {Algorithm.P256: hashes.SHA256(), Algorithm.P384: hashes.SHA384()}
 _PADDING, _NO_DIGEST_INFO = PKCS1v15(), NoDigestInfo()
+_EXPONENT = 65537
+_CRT_TAGS, _SCALAR_TAG = (0x01, 0x02, 0x03, 0x04, 0x05), (0x06,)
 _SHORTEST_PADDING = b"\x00\x01" + 8 * b"\xff"
 
 
@@ -94,25 +97,62 @@ class EcKey:
 PrivateKey = RsaKey | EcKey
 
 
-def generate(algorithm: int) -> bytes:
-    """A new private key as PKCS #8 DER. Raises CardError(6A80) for an algorithm that is not one of key pairs."""
-    key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+class KeyRing:
+    """The private keys of a card, ready for use: each is unpacked once for as long as its slot holds the same."""
+
+    def __init__(self) -> None:
+        self._unpacked: dict[int, tuple[StoredKey, PrivateKey]] = {}
+
+    def unpack(self, slot: int, stored: StoredKey) -> PrivateKey:
+        """The key that a slot holds. Unpacking takes about a millisecond, finding it unpacked takes none."""
+        known = self._unpacked.get(slot)
+        if known is not None and known[0] is stored:
+            return known[1]
+        key = load(stored)
+        self._unpacked[slot] = (stored, key)
+        return key
+
+
+def generate(algorithm: Algorithm) -> bytes:
+    """A new private key as PKCS #8 DER."""
     if algorithm in RSA_BITS:
-        key = rsa.generate_private_key(65537, RSA_BITS[Algorithm(algorithm)])
-    elif algorithm in _CURVES:
-        key = ec.generate_private_key(_CURVES[algorithm])
-    else:
+        return _pack(rsa.generate_private_key(_EXPONENT, RSA_BITS[algorithm]))
+    return _pack(ec.generate_private_key(_CURVES[algorithm]))
+
+
+def assemble(algorithm: Algorithm, numbers: dict[int, bytes]) -> bytes:
+    """A private key as PKCS #8 DER from the numbers of IMPORT KEY. Raises CardError(6A80) when they make none."""
+    tags = _CRT_TAGS if algorithm in RSA_BITS else _SCALAR_TAG
+    if numbers.keys() != set(tags):
         raise CardError(SW.INCORRECT_DATA)
-    return key.private_bytes(
-        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    values = [int.from_bytes(numbers[tag], "big") for tag in tags]
+    try:
+        if algorithm in RSA_BITS:
+            return _pack(_rsa_key(RSA_BITS[algorithm], *values))
+        return _pack(ec.derive_private_key(values[0], _CURVES[algorithm]))
+    except ValueError:
+        raise CardError(SW.INCORRECT_DATA) from None
 
 
-def load(value: bytes, algorithm: int) -> PrivateKey:
+def load(stored: StoredKey) -> PrivateKey:
     """A stored key, ready for use."""
-    key = serialization.load_der_private_key(value, None, unsafe_skip_rsa_key_validation=True)
+    key = serialization.load_der_private_key(stored.value, None, unsafe_skip_rsa_key_validation=True)
     if isinstance(key, rsa.RSAPrivateKey):
         return RsaKey(key)
     if isinstance(key, ec.EllipticCurvePrivateKey):
-        return EcKey(key, algorithm)
+        return EcKey(key, stored.algorithm)
     raise ValueError(f"a stored key of type {type(key).__name__}")
+
+
+def _rsa_key(bits: int, p: int, q: int, dp: int, dq: int, q_inverse: int) -> rsa.RSAPrivateKey:
+    n = p * q
+    if n.bit_length() != bits:  # asked first, for numbers of any length would take any time
+        raise ValueError("a modulus of another length")
+    d = rsa.rsa_recover_private_exponent(_EXPONENT, p, q)
+    return rsa.RSAPrivateNumbers(p, q, d, dp, dq, q_inverse, rsa.RSAPublicNumbers(_EXPONENT, n)).private_key()
+
+
+def _pack(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Authentication with the management key (SP 800-73-4 part 2, 3.2.4 and appendix A.1, A.2).
 
-Single: the card sends a challenge, the host returns it enciphered. Mutual: the card sends an enciphered witness, the
-host returns it in clear with a challenge of its own, which the card returns enciphered.
+Single: the card sends a challenge, the host returns it enciphered; or the other way round. Mutual: the card sends an
+enciphered witness, the host returns it in clear with a challenge of its own, which the card returns enciphered.
 """
 
 from __future__ import annotations
@@ -19,48 +19,68 @@ with warnings.catch_warnings():
     from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 
 from . import tlv
+from .commands import SetManagementKey
+from .context import Context
 from .security import SecurityStatus
 from .status import SW, CardError
 from .store import StoredKey
-from .tables import BLOCK_LENGTHS, Algorithm
+from .tables import BLOCK_LENGTHS, MANAGEMENT_KEY, Access, Algorithm
 
-WITNESS, CHALLENGE, RESPONSE = 0x80, 0x81, 0x82
+_WITNESS, _CHALLENGE, _RESPONSE = 0x80, 0x81, 0x82
+_TEMPLATE = 0x7C
 
 
 def authenticate(key: StoredKey, status: SecurityStatus, fields: dict[int, bytes]) -> bytes:
-    """One step of either protocol. Returns the dynamic authentication template, empty when the host is accepted.
+    """One step of a protocol. Returns the dynamic authentication template, nothing when the host has been accepted.
 
-    Raises CardError: 6300 for a wrong answer, 6985 for one that was not asked for, 6A80 for a malformed template.
+    Raises CardError: 6982 for a wrong answer, 6985 for one that was not asked for, 6A80 for a malformed template.
+    A challenge or witness is good for the very next step only, so the card cannot be made to answer its own.
     """
     length = BLOCK_LENGTHS[Algorithm(key.algorithm)]
     challenge, witness = status.challenge, status.witness
     status.challenge = status.witness = None
-    if WITNESS in fields and CHALLENGE in fields:
-        answer, question = fields[WITNESS], fields[CHALLENGE]
-        if witness is None:
-            raise CardError(SW.CONDITIONS_NOT_SATISFIED)
-        if len(question) != length:
-            raise CardError(SW.INCORRECT_DATA)
-        _accept(status, hmac.compare_digest(answer, witness[1]))
-        return tlv.encode(0x7C, tlv.encode(RESPONSE, _encipher(key, question)))
-    if fields.get(RESPONSE):
-        if challenge is None:
-            raise CardError(SW.CONDITIONS_NOT_SATISFIED)
-        _accept(status, hmac.compare_digest(fields[RESPONSE], _encipher(key, challenge[1])))
-        return b""
-    if fields.get(CHALLENGE) == b"":
-        status.challenge = (key.algorithm, os.urandom(length))
-        return tlv.encode(0x7C, tlv.encode(CHALLENGE, status.challenge[1]))
-    if fields.get(WITNESS) == b"":
-        status.witness = (key.algorithm, os.urandom(length))
-        return tlv.encode(0x7C, tlv.encode(WITNESS, _encipher(key, status.witness[1])))
+    match fields:
+        case {0x80: b""}:
+            status.witness = os.urandom(length)
+            return _template(_WITNESS, _encipher(key, status.witness))
+        case {0x80: answer, 0x81: question}:
+            _check_length(question, length)
+            _accept(status, witness, answer)
+            return _template(_RESPONSE, _encipher(key, question))
+        case {0x81: b""}:
+            status.challenge = os.urandom(length)
+            return _template(_CHALLENGE, status.challenge)
+        case {0x81: question, 0x82: b""}:
+            _check_length(question, length)
+            return _template(_RESPONSE, _encipher(key, question))
+        case {0x82: answer}:
+            _accept(status, challenge and _encipher(key, challenge), answer)
+            return b""
     raise CardError(SW.INCORRECT_DATA)
 
 
-def _accept(status: SecurityStatus, right: bool) -> None:
-    status.management_authenticated = right
-    if not right:
-        raise CardError(SW.VERIFICATION_FAILED)
+def set_management_key(context: Context, command: SetManagementKey) -> bytes:
+    """Replace the key; whoever is authenticated stays so."""
+    context.status.require(Access.MANAGEMENT)
+    context.commit(keys={MANAGEMENT_KEY: StoredKey(command.algorithm, command.value)})
+    return b""
+
+
+def _accept(status: SecurityStatus, expected: bytes | None, answer: bytes) -> None:
+    if expected is None:
+        raise CardError(SW.CONDITIONS_NOT_SATISFIED)
+    status.management_authenticated = hmac.compare_digest(expected, answer)
+    if not status.management_authenticated:
+        raise CardError(SW.SECURITY_STATUS_NOT_SATISFIED)
+
+
+def _check_length(block: bytes, length: int) -> None:
+    if len(block) != length:
+        raise CardError(SW.INCORRECT_DATA)
+
+
+def _template(tag: int, value: bytes) -> bytes:
+    return tlv.encode(_TEMPLATE, tlv.encode(tag, value))
 
 
 def _encipher(key: StoredKey, block: bytes) -> bytes:

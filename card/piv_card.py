@@ -4,40 +4,45 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
-from . import keys
-from .applet import Applet
+from .applet import PivApplet
+from .applications import Applet, Applications
 from .card import CardTorn
 from .chaining import Chaining
+from .context import Context
+from .keys import KeyRing
 from .status import SW
-from .store import ImageError, Store
-from .tables import INS
+from .store import Store
 
 LOG = logging.getLogger(__name__)
 
 _INTERNAL_ERROR = SW.INTERNAL_ERROR.to_bytes(2, "big")
 
 
-class PivActivation:
-    """A PIV card under power: the applet behind the transport layer."""
+class PoweredCard:
+    """One activation of a card: its applications behind the transport layer."""
 
-    def __init__(self, card: PivCard) -> None:
+    def __init__(self, card: PivCard | ForeignCard, applets: Sequence[Applet]) -> None:
         self.atr = card.atr
         self._card = card
-        self.applet = Applet(card.store, card.load_key)
-        self._transport = Chaining(self.applet.execute).transmit
+        self._transmit = Chaining(Applications(applets).execute).transmit
 
     def transmit(self, command: bytes) -> bytes:
         """One APDU. Raises CardTorn when the power was taken away before it was answered."""
+        card = self._card
+        if card.activation is not self:
+            raise CardTorn
         try:
-            response = self._transport(command)
+            response = self._transmit(command)
         except CardTorn:
             raise
         except Exception:
-            LOG.exception("the card %s failed at a command", self._card.name)
+            if card.activation is self:
+                LOG.exception("the card %s failed at a command", card.name)
             response = _INTERNAL_ERROR
-        if self._card.activation is not self:
+        if card.activation is not self:
             raise CardTorn
         return response
 
@@ -45,43 +50,28 @@ class PivActivation:
 class PivCard:
     """A PIV card whose memory is the image at `path`. Raises ImageError.
 
-    `close` ends the card; until then no other process can open the image.
+    `close` ends the card; until then nobody else can open the image. `activation` is the one that has the power.
     """
 
     def __init__(self, path: Path) -> None:
         self.store = Store(path)
-        properties = self.store.state.properties
-        try:
-            self.name = properties["name"].decode()
-            self.profile = properties["profile"].decode()
-            self.atr = properties["atr"]
-        except (KeyError, UnicodeDecodeError):
-            self.store.close()
-            raise ImageError(f"{path} is damaged (no name or ATR); restore it from a copy or make a new one") from None
-        self.activation: PivActivation | None = None
-        self._loaded: dict[int, tuple[object, keys.PrivateKey]] = {}
+        self.name = self.store.state.name
+        self.profile = self.store.state.profile
+        self.atr = self.store.state.atr
+        self.activation: PoweredCard | None = None
+        self._keys = KeyRing()
 
-    def activate(self) -> PivActivation:
+    def activate(self) -> PoweredCard:
         """Cold or warm reset: a new activation; the one before it can change nothing any more."""
-        activation = PivActivation(self)
-        self.activation = activation
-        self.store.own(activation.applet)
-        return activation
+        context = Context(self.store, self._keys)
+        self.store.own(context)
+        self.activation = PoweredCard(self, (PivApplet(context),))
+        return self.activation
 
     def deactivate(self) -> None:
-        """Take the power away, at any time and from any thread."""
+        """Take the power away, at any time and from any thread, without waiting."""
+        self.store.owner = None
         self.activation = None
-        self.store.own(None)
-
-    def load_key(self, slot: int) -> keys.PrivateKey | None:
-        """The private key of a slot; unpacked once for as long as it is the same."""
-        stored = self.store.state.keys.get(slot)
-        if stored is None:
-            return None
-        loaded = self._loaded.get(slot)
-        if loaded is None or loaded[0] is not stored:
-            loaded = self._loaded[slot] = (stored, keys.load(stored.value, stored.algorithm))
-        return loaded[1]
 
     def close(self) -> None:
         """Close the image."""
@@ -90,24 +80,24 @@ class PivCard:
 
 
 class ForeignCard:
-    """A card with no PIV application: another ATR, and nothing that can be selected."""
+    """A card without PIV: another ATR, and nothing that can be selected."""
+
+    profile = "unrecognised"
 
     def __init__(self, name: str, atr: bytes) -> None:
         self.name = name
         self.atr = atr
-        self.profile = "unrecognised"
+        self.activation: PoweredCard | None = None
 
-    def activate(self) -> ForeignCard:
-        """There is nothing volatile."""
-        return self
+    def activate(self) -> PoweredCard:
+        """Reset."""
+        self.activation = PoweredCard(self, ())
+        return self.activation
 
     def deactivate(self) -> None:
-        """There is nothing to lose."""
-
-    def transmit(self, command: bytes) -> bytes:
-        """6A82 to SELECT, 6D00 to everything else."""
-        selects = len(command) > 1 and command[1] == INS.SELECT
-        return (SW.NOT_FOUND if selects else SW.INS_NOT_SUPPORTED).to_bytes(2, "big")
+        """Take the power away."""
+        self.activation = None
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Nothing is kept, so nothing is open."""
+        self.deactivate()

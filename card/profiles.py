@@ -6,46 +6,60 @@ A card is asked for by profile and parameters; the same request finds the same i
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import functools
 import hashlib
-import os
+import operator
+import re
 import uuid
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from . import keys, tlv
 from .ca import TestCA
-from .card import Card
 from .piv_card import ForeignCard, PivCard
-from .security import PIN_LENGTH, pin_is_well_formed
-from .store import CardState, Reference, StoredKey, create_image
+from .security import PIN_LENGTH, is_well_formed
+from .store import CardState, ImageExists, Reference, StoredKey, create_image
 from .tables import (
     CCC,
     CHUID,
     DISCOVERY,
+    EC_ALGORITHMS,
     KEY_HISTORY,
     LABEL_OBJECT,
     MANAGEMENT_KEY,
     PIN,
     PIV_AID,
     PUK,
-    RSA_BITS,
     SLOTS,
     Algorithm,
 )
 
 TRIES = 3
-_KIND = 3
+
+_CONTENTS = 4
 """Changes when ready-made images get other contents, so that those kept from before are not used."""
 
 DEFAULT_MANAGEMENT_KEY = bytes.fromhex("010203040506070801020304050607080102030405060708")
 
-# Direct convention, T=0 and T=1, historical bytes: capabilities (chaining, extended length) and the issuer's name.
-ATR = bytes.fromhex("3B8E800180") + bytes.fromhex("73C021C058") + b"cardtear"
-FOREIGN_ATR = bytes.fromhex("3B6700002063CB680000") + b"\0"
+
+def _with_check(atr: bytes) -> bytes:
+    """An ATR with its check character TCK (ISO/IEC 7816-3, 8.2.5)."""
+    return atr + bytes([functools.reduce(operator.xor, atr[1:])])
+
+
+# Direct convention; T=0 and T=1; fourteen historical bytes in COMPACT-TLV: the card's capabilities (selection by name
+# in full and in part, command chaining, extended lengths) and its issuer.
+ATR = _with_check(bytes.fromhex("3B8E8001 80 73C021C0 58") + b"cardtear")
+# T=1 only; three historical bytes that say nothing.
+FOREIGN_ATR = _with_check(bytes.fromhex("3B8301 000000"))
 
 
 @dataclass(frozen=True)
@@ -70,12 +84,24 @@ PROFILES: dict[str, Profile] = {
     "unrecognised": Profile("another ATR, no PIV: a card that no driver knows", piv=False),
 }
 
-_KEY_USAGES = {
-    0x9A: ("digital_signature",),
-    0x9C: ("digital_signature", "content_commitment"),
-    0x9D: ("key_encipherment",),
-    0x9E: ("digital_signature",),
+
+class Purpose(NamedTuple):
+    """What a certificate says that its key is for: names of key usage bits, and extended key usages."""
+
+    usages: tuple[str, ...]
+    extended: tuple[x509.ObjectIdentifier, ...]
+
+
+_CARD_AUTHENTICATION = x509.ObjectIdentifier("2.16.840.1.101.3.6.8")
+
+# Only the first is for TLS clients, so that a browser has no choice to make.
+_PURPOSES = {
+    0x9A: Purpose(("digital_signature",), (ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SMARTCARD_LOGON)),
+    0x9C: Purpose(("digital_signature", "content_commitment"), (ExtendedKeyUsageOID.EMAIL_PROTECTION,)),
+    0x9D: Purpose(("key_encipherment",), (ExtendedKeyUsageOID.EMAIL_PROTECTION,)),
+    0x9E: Purpose(("digital_signature",), (_CARD_AUTHENTICATION,)),
 }
+_EC_KEY_MANAGEMENT = Purpose(("key_agreement",), (ExtendedKeyUsageOID.EMAIL_PROTECTION,))
 
 
 class ProfileError(ValueError):
@@ -86,7 +112,7 @@ class ProfileError(ValueError):
 
 @dataclass(frozen=True)
 class CardRequest:
-    """A card to be made: `serial` is up to 16 hexadecimal digits, made from the other parameters if left out."""
+    """A card to be made. `email` is made from the name if left out, `serial` (1 to 16 hexadecimal digits) at random."""
 
     profile: str = "piv"
     name: str = "Alice"
@@ -98,28 +124,25 @@ class CardRequest:
     def __post_init__(self) -> None:
         if self.profile not in PROFILES:
             raise ProfileError(f"there is no profile {self.profile!r}; there are: {', '.join(PROFILES)}")
-        if not 1 <= len(self.name.encode()) <= 32 or not self.name.isprintable() or self.name != self.name.strip():
-            raise ProfileError(
-                f"not a name for a card: {self.name!r} (1 to 32 bytes, printable, no blanks at the ends)"
-            )
-        if not pin_is_well_formed(PIN, _padded(self.pin)):
+        if not (0 < len(self.name.encode("utf-8", "replace")) <= 32 and self.name.isprintable()):
+            raise ProfileError(f"not a name for a card: {self.name!r} (1 to 32 bytes, printable)")
+        if self.name != self.name.strip():
+            raise ProfileError(f"not a name for a card: {self.name!r} (no blanks at the ends)")
+        if not re.fullmatch(r"[!-?A-~]+@[!-?A-~]+", self.address):
+            raise ProfileError(f"not an e-mail address: {self.address!r}")
+        if not is_well_formed(PIN, _padded(self.pin)):
             raise ProfileError("that PIN does not fit: a PIN has 6 to 8 digits")
-        if not 6 <= len(self.puk) <= PIN_LENGTH or not self.puk.isascii() or not self.puk.isprintable():
-            raise ProfileError("that PUK does not fit: a PUK has 6 to 8 characters")
-        if self.serial is not None and not _is_serial(self.serial):
+        if not re.fullmatch(r"[ -~]{6,8}", self.puk):
+            raise ProfileError("that PUK does not fit: a PUK has 6 to 8 characters, digits or other ASCII")
+        if self.serial is not None and not re.fullmatch(r"[0-9A-Fa-f]{1,16}", self.serial):
             raise ProfileError(f"not a serial number: {self.serial!r} (1 to 16 hexadecimal digits)")
 
     @property
     def address(self) -> str:
         """The e-mail address in the certificates."""
-        return self.email or f"{''.join(filter(str.isalnum, self.name.lower())) or 'card'}@example.com"
-
-    @property
-    def number(self) -> bytes:
-        """The serial number, eight bytes."""
-        if self.serial is not None:
-            return bytes.fromhex(self.serial.rjust(16, "0"))
-        return hashlib.sha256(f"{self.profile}\0{self.name}\0{self.address}".encode()).digest()[:8]
+        if self.email is not None:
+            return self.email
+        return f"{re.sub('[^a-z0-9]', '', self.name.lower()) or 'card'}@example.com"
 
 
 def request(parameters: dict[str, object]) -> CardRequest:
@@ -138,30 +161,37 @@ def create(wanted: CardRequest, path: Path, ca: TestCA) -> None:
     profile = PROFILES[wanted.profile]
     if not profile.piv:
         raise ProfileError(f"a card of profile {wanted.profile!r} keeps nothing and has no image")
+    if path.exists():
+        raise ImageExists(path)
+    guid = uuid.uuid4().bytes
+    if wanted.serial is not None:
+        guid = guid[:8] + bytes.fromhex(wanted.serial.rjust(16, "0"))
     state = CardState(
-        properties={"name": wanted.name.encode(), "profile": wanted.profile.encode(), "atr": _with_check(ATR)},
+        name=wanted.name,
+        profile=wanted.profile,
+        atr=ATR,
+        serial=guid[8:],
         references={
             PIN: Reference(_padded(wanted.pin), TRIES, TRIES),
             PUK: Reference(_padded(wanted.puk), TRIES, TRIES),
         },
         keys={MANAGEMENT_KEY: StoredKey(Algorithm.TDES, DEFAULT_MANAGEMENT_KEY)},
-        objects=_piv_objects(wanted),
+        objects=_piv_objects(wanted.name, guid),
     )
     for slot, algorithm in profile.keys.items():
-        state.keys[slot] = StoredKey(algorithm, keys.generate(algorithm))
-        state.objects[SLOTS[slot].certificate] = _certificate_object(_certify(wanted, slot, state.keys[slot], ca))
+        stored = state.keys[slot] = StoredKey(algorithm, keys.generate(algorithm))
+        state.objects[SLOTS[slot].certificate] = _certificate_object(_certify(wanted, slot, stored, ca))
     create_image(path, state)
 
 
 def ready_image(wanted: CardRequest, folder: Path, ca: TestCA) -> Path:
     """The image of a card in `folder`, made at the first request. Not to be changed: work on a copy."""
-    described = repr((_KIND, wanted, ca.certificate.serial_number))
+    described = repr((_CONTENTS, wanted, ca.certificate.serial_number))
     path = folder / f"{wanted.profile}-{hashlib.sha256(described.encode()).hexdigest()[:20]}.card"
     if not path.exists():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = folder / f".{path.name}.{os.getpid()}.{uuid.uuid4().hex}"
-        create(wanted, draft, ca)
-        os.replace(draft, path)
+        with contextlib.suppress(ImageExists):  # somebody else asked for the same and was faster
+            create(wanted, path, ca)
     return path
 
 
@@ -170,61 +200,52 @@ def open_card(path: Path) -> PivCard:
     return PivCard(path)
 
 
-def foreign_card(name: str) -> Card:
+def foreign_card(name: str) -> ForeignCard:
     """A card of the profile `unrecognised`."""
-    return ForeignCard(name, _with_check(FOREIGN_ATR[:-1]))
+    return ForeignCard(name, FOREIGN_ATR)
 
 
-def _piv_objects(wanted: CardRequest) -> dict[int, bytes]:
+def _piv_objects(name: str, guid: bytes) -> dict[int, bytes]:
     """The data objects that every PIV card has (SP 800-73-4 part 1, chapter 3 and appendix A)."""
-    guid = uuid.uuid5(uuid.NAMESPACE_DNS, wanted.number.hex()).bytes[:8] + wanted.number
-    expires = f"{datetime.date.today().year + 20}1231".encode()
     fasc_n = bytes.fromhex("D4E739DA739CED39CE739D836858210842108421C84210C3EB")  # agency 9999, as test cards have it
+    expires = f"{datetime.date.today().year + 20}1231".encode()
+    card_identifier = bytes.fromhex("A000000116 FF 02") + guid[:14]  # the issuer's RID, a Java card, its number
+    nothing_more = (0xF6, 0xF7, 0xFA, 0xFB, 0xFC, 0xFD, 0xFE)
     return {
-        CHUID: tlv.encode(0x30, fasc_n)
-        + tlv.encode(0x34, guid)
-        + tlv.encode(0x35, expires)
-        + tlv.encode(0x3E)
-        + tlv.encode(0xFE),
-        CCC: tlv.encode(0xF0, bytes.fromhex("A000000116FF02") + wanted.number + bytes(6))
-        + tlv.encode(0xF1, b"\x21")
-        + tlv.encode(0xF2, b"\x21")
-        + tlv.encode(0xF3)
-        + tlv.encode(0xF4, b"\x00")
-        + tlv.encode(0xF5, b"\x10")
-        + b"".join(tlv.encode(tag) for tag in (0xF6, 0xF7, 0xFA, 0xFB, 0xFC, 0xFD, 0xFE)),
-        DISCOVERY: tlv.encode(0x4F, PIV_AID) + tlv.encode(0x5F2F, b"\x40\x00"),
-        KEY_HISTORY: tlv.encode(0xC1, b"\0") + tlv.encode(0xC2, b"\0") + tlv.encode(0xFE),
-        LABEL_OBJECT: tlv.encode(0x80, wanted.name.encode()),
+        CHUID: _fields((0x30, fasc_n), (0x34, guid), (0x35, expires), (0x3E, b""), (0xFE, b"")),
+        CCC: _fields(
+            (0xF0, card_identifier),
+            (0xF1, b"\x21"),
+            (0xF2, b"\x21"),
+            (0xF3, b""),
+            (0xF4, b"\x00"),
+            (0xF5, b"\x10"),
+            *((tag, b"") for tag in nothing_more),
+        ),
+        DISCOVERY: _fields((0x4F, PIV_AID), (0x5F2F, b"\x40\x00")),  # the PIV application's own PIN only
+        KEY_HISTORY: _fields((0xC1, b"\0"), (0xC2, b"\0"), (0xFE, b"")),  # no retired keys
+        LABEL_OBJECT: _fields((0x80, name.encode())),
     }
 
 
 def _certify(wanted: CardRequest, slot: int, key: StoredKey, ca: TestCA) -> x509.Certificate:
     private = serialization.load_der_private_key(key.value, None, unsafe_skip_rsa_key_validation=True)
-    usages = _KEY_USAGES[slot]
-    if slot == 0x9D and key.algorithm not in RSA_BITS:
-        usages = ("key_agreement",)
-    public = private.public_key()
-    return ca.issue(public, wanted.name, wanted.address, usages)  # type: ignore[arg-type]
+    assert isinstance(private, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey)
+    purpose = _PURPOSES[slot]
+    if slot == 0x9D and key.algorithm in EC_ALGORITHMS:
+        purpose = _EC_KEY_MANAGEMENT
+    return ca.issue(private.public_key(), wanted.name, wanted.address, purpose.usages, purpose.extended)
 
 
 def _certificate_object(certificate: x509.Certificate) -> bytes:
     """Certificate, CertInfo (not compressed), error detection code (SP 800-73-4 part 1, table 10)."""
     der = certificate.public_bytes(serialization.Encoding.DER)
-    return tlv.encode(0x70, der) + tlv.encode(0x71, b"\0") + tlv.encode(0xFE)
+    return _fields((0x70, der), (0x71, b"\0"), (0xFE, b""))
+
+
+def _fields(*fields: tuple[int, bytes]) -> bytes:
+    return b"".join(tlv.encode(tag, value) for tag, value in fields)
 
 
 def _padded(value: str) -> bytes:
     return value.encode("utf-8", "replace").ljust(PIN_LENGTH, b"\xff")
-
-
-def _is_serial(value: str) -> bool:
-    return 1 <= len(value) <= 16 and all(each in "0123456789abcdefABCDEF" for each in value)
-
-
-def _with_check(atr: bytes) -> bytes:
-    """The ATR with its check character TCK (ISO/IEC 7816-3, 8.2.5)."""
-    check = 0
-    for each in atr[1:]:
-        check ^= each
-    return atr + bytes([check])

@@ -9,14 +9,15 @@ class SW(IntEnum):
     """The status words that this card answers."""
 
     OK = 0x9000
-    VERIFICATION_FAILED = 0x6300
+    MEMORY_FAILURE = 0x6581
     WRONG_LENGTH = 0x6700
+    LOGICAL_CHANNEL_NOT_SUPPORTED = 0x6881
+    SECURE_MESSAGING_NOT_SUPPORTED = 0x6882
     CHAINING_NOT_FINISHED = 0x6883
     SECURITY_STATUS_NOT_SATISFIED = 0x6982
     AUTHENTICATION_METHOD_BLOCKED = 0x6983
     CONDITIONS_NOT_SATISFIED = 0x6985
     INCORRECT_DATA = 0x6A80
-    FUNCTION_NOT_SUPPORTED = 0x6A81
     NOT_FOUND = 0x6A82
     NOT_ENOUGH_MEMORY = 0x6A84
     INCORRECT_P1P2 = 0x6A86
@@ -29,6 +30,16 @@ class SW(IntEnum):
 def tries_left(count: int) -> int:
     """63Cx: verification failed, x tries are left."""
     return 0x63C0 | min(count, 15)
+
+
+def more_data(count: int) -> int:
+    """61xx: so many bytes are there for GET RESPONSE; 00 stands for 256 or more."""
+    return 0x6100 | (count if count < 256 else 0)
+
+
+def wrong_le(count: int) -> int:
+    """6Cxx: fewer bytes than Le are there, namely xx."""
+    return 0x6C00 | count
 
 
 class CardError(Exception):

@@ -1,41 +1,58 @@
 # SPDX-License-Identifier: MIT
 """The card image: one SQLite file that holds all that a card keeps without power.
 
-A change is in the file wholly or not at all, also when the process is killed, and only while the activation that asked
-for it is still the card's own.
+A change is in the file wholly or not at all, also when the process is killed, and only while the power that it was
+made under is still on. Between changes the file is complete and closed; what stays open is a lock on it, which costs
+next to nothing for a card that does nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO
 
 from .card import CardTorn
+from .status import SW, CardError
+from .tables import MANAGEMENT_KEY, PIN, PUK
+
+LOG = logging.getLogger(__name__)
 
 FORMAT = 1
 APPLICATION_ID = 0x63617264  # "card"
 
-_SCHEMA = """
-CREATE TABLE property (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE reference (
-    number INTEGER PRIMARY KEY, value BLOB NOT NULL, tries INTEGER NOT NULL, maximum INTEGER NOT NULL
-);
-CREATE TABLE key (
-    slot INTEGER PRIMARY KEY, algorithm INTEGER NOT NULL, value BLOB NOT NULL, imported INTEGER NOT NULL
-);
-CREATE TABLE object (tag INTEGER PRIMARY KEY, value BLOB NOT NULL);
-"""
+_SCHEMA = (
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {FORMAT}",
+    "CREATE TABLE property (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID",
+    """CREATE TABLE reference (
+        number INTEGER PRIMARY KEY, value BLOB NOT NULL, tries INTEGER NOT NULL, maximum INTEGER NOT NULL
+    ) STRICT""",
+    """CREATE TABLE key (
+        slot INTEGER PRIMARY KEY, algorithm INTEGER NOT NULL, value BLOB NOT NULL, imported INTEGER NOT NULL
+    ) STRICT""",
+    "CREATE TABLE object (tag INTEGER PRIMARY KEY, value BLOB NOT NULL) STRICT",
+)
 
 
 class ImageError(Exception):
     """A card image cannot be used; the message says why and what to do. `code` is for programs."""
 
     code = "image-error"
+
+
+class ImageExists(ImageError):
+    """There is a file where a new image should go."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} is there already; choose another name or delete it first")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,184 +75,182 @@ class StoredKey:
 
 @dataclass(slots=True)
 class CardState:
-    """What the image holds, in memory."""
+    """What the image holds, in memory. `serial` has eight bytes."""
 
-    properties: dict[str, bytes] = field(default_factory=dict)
+    name: str
+    profile: str
+    atr: bytes
+    serial: bytes
     references: dict[int, Reference] = field(default_factory=dict)
     keys: dict[int, StoredKey] = field(default_factory=dict)
     objects: dict[int, bytes] = field(default_factory=dict)
 
 
-class Change(NamedTuple):
-    """One change, in the file and in memory."""
-
-    statement: str
-    values: tuple[object, ...]
-    in_memory: Callable[[], None]
-
-
 class Store:
-    """An open card image. Not shared: a second process that opens the file gets ImageError."""
+    """An open card image. A second Store of the same file, here or in another process, gets ImageError.
+
+    `owner` is whoever may change the card now: the activation that has the power. It may be set to None at any time
+    and without waiting; a change that is being written then is still made whole.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        if not path.is_file():
-            raise ImageError(f"there is no card image {path}; make one with: cardtear card new {path}")
-        self._db = _connect(path)
+        self.owner: object = None
+        self._change = threading.Lock()
+        self._lock = _lock(path)
         try:
-            self.state = self._load()
-        except sqlite3.DatabaseError as error:
-            self._db.close()
-            raise _image_error(path, error) from None
+            with _connect(path) as db:
+                self.state = _load(path, db)
+        except sqlite3.Error as error:
+            self._lock.close()
+            raise ImageError(f"{path} is {_DAMAGED} ({error}); {_REMEDY}") from None
         except ImageError:
-            self._db.close()
+            self._lock.close()
             raise
-        self._lock = threading.Lock()
-        self._owner: object = None
 
-    def own(self, activation: object) -> None:
-        """From now on only `activation` may change the card; None: nobody."""
-        with self._lock:
-            self._owner = activation
+    def own(self, owner: object) -> None:
+        """Hand the card over. Waits for a change of the owner before, so that none is made under the new one."""
+        with self._change:
+            self.owner = owner
 
-    def writer(self, activation: object) -> Writer:
-        """Collects the changes of one command of `activation`."""
-        return Writer(self, activation)
+    def commit(
+        self,
+        owner: object,
+        references: Mapping[int, Reference] | None = None,
+        keys: Mapping[int, StoredKey] | None = None,
+        objects: Mapping[int, bytes] | None = None,
+    ) -> None:
+        """Make the changes of one command, in the file and then in memory. An empty object is deleted.
 
-    def apply(self, activation: object, changes: list[Change]) -> None:
-        """Carry out a command's changes in the file, then in memory. Raises CardTorn, with nothing changed."""
-        with self._lock:
-            if self._owner is not activation:
+        Raises CardTorn if the owner has changed, CardError(6581) if the file cannot be written: nothing is changed.
+        """
+        with self._change:
+            if self.owner is not owner:
                 raise CardTorn
-            self._db.execute("BEGIN IMMEDIATE")
             try:
-                for change in changes:
-                    self._db.execute(change.statement, change.values)
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-            for change in changes:
-                change.in_memory()
+                with _connect(self.path) as db:
+                    _write(db, references or {}, keys or {}, objects or {})
+            except sqlite3.Error:
+                LOG.exception("cannot write the card image %s", self.path)
+                raise CardError(SW.MEMORY_FAILURE) from None
+            self.state.references.update(references or {})
+            self.state.keys.update(keys or {})
+            for tag, value in (objects or {}).items():
+                if value:
+                    self.state.objects[tag] = value
+                else:
+                    self.state.objects.pop(tag, None)
 
     def close(self) -> None:
-        """Close the file; the card is of no use afterwards."""
-        with self._lock:
-            self._owner = None
-            self._db.close()
-
-    def _load(self) -> CardState:
-        if self._db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-            raise ImageError(f"{self.path} is not a card image; make one with: cardtear card new FILE")
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version != FORMAT:
-            raise ImageError(f"{self.path} has format {version}, this program knows {FORMAT}; use a newer cardtear")
-        read = self._db.execute
-        return CardState(
-            dict(read("SELECT name, value FROM property")),
-            {number: Reference(*rest) for number, *rest in read("SELECT number, value, tries, maximum FROM reference")},
-            {
-                slot: StoredKey(algorithm, value, bool(imported))
-                for slot, algorithm, value, imported in read("SELECT slot, algorithm, value, imported FROM key")
-            },
-            dict(read("SELECT tag, value FROM object")),
-        )
-
-
-class Writer:
-    """The changes of one command, carried out together by `commit`."""
-
-    def __init__(self, store: Store, activation: object) -> None:
-        self._store = store
-        self._activation = activation
-        self._changes: list[Change] = []
-
-    def put_reference(self, number: int, reference: Reference) -> None:
-        """Set a PIN or PUK, at once: a counter never waits for the rest of a command."""
-        self._add(
-            "REPLACE INTO reference VALUES (?, ?, ?, ?)",
-            (number, reference.value, reference.tries, reference.maximum),
-            lambda: self._store.state.references.__setitem__(number, reference),
-        )
-        self.commit()
-
-    def put_key(self, slot: int, key: StoredKey) -> None:
-        """Set the key of a slot."""
-        self._add(
-            "REPLACE INTO key VALUES (?, ?, ?, ?)",
-            (slot, key.algorithm, key.value, key.imported),
-            lambda: self._store.state.keys.__setitem__(slot, key),
-        )
-
-    def put_object(self, tag: int, value: bytes) -> None:
-        """Set a data object; an empty value deletes it."""
-        if value:
-            self._add(
-                "REPLACE INTO object VALUES (?, ?)",
-                (tag, value),
-                lambda: self._store.state.objects.__setitem__(tag, value),
-            )
-        else:
-            self._add("DELETE FROM object WHERE tag = ?", (tag,), lambda: self._forget_object(tag))
-
-    def commit(self) -> None:
-        """Make the changes. Raises CardTorn when the power was taken away meanwhile."""
-        if self._changes:
-            changes, self._changes = self._changes, []
-            self._store.apply(self._activation, changes)
-
-    def _add(self, statement: str, values: tuple[object, ...], in_memory: Callable[[], None]) -> None:
-        self._changes.append(Change(statement, values, in_memory))
-
-    def _forget_object(self, tag: int) -> None:
-        self._store.state.objects.pop(tag, None)
+        """Give the file free; nothing can be changed any more."""
+        self.owner = None
+        with self._change:
+            self._lock.close()
 
 
 def create_image(path: Path, state: CardState) -> None:
-    """Write a new image, whole or not at all. Raises ImageError if the file is there already."""
-    if path.exists():
-        raise ImageError(f"{path} is there already; choose another name or delete it first")
+    """Write a new image, whole or not at all. Raises ImageExists if there is a file, ImageError if none can be made."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        db = sqlite3.connect(draft)
-        with db:
-            db.executescript(f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; {_SCHEMA}")
-            db.executemany("INSERT INTO property VALUES (?, ?)", state.properties.items())
-            db.executemany(
-                "INSERT INTO reference VALUES (?, ?, ?, ?)",
-                [(number, each.value, each.tries, each.maximum) for number, each in state.references.items()],
-            )
-            db.executemany(
-                "INSERT INTO key VALUES (?, ?, ?, ?)",
-                [(slot, each.algorithm, each.value, each.imported) for slot, each in state.keys.items()],
-            )
-            db.executemany("INSERT INTO object VALUES (?, ?)", state.objects.items())
-        db.close()
-        os.replace(draft, path)
+        try:
+            with _connect(draft) as db:
+                for statement in _SCHEMA:
+                    db.execute(statement)
+                properties = {"name": state.name.encode(), "profile": state.profile.encode()}
+                properties |= {"atr": state.atr, "serial": state.serial}
+                db.executemany("INSERT INTO property VALUES (?, ?)", properties.items())
+                _write(db, state.references, state.keys, state.objects)
+            os.link(draft, path)  # unlike a rename, never over another file
+        finally:
+            draft.unlink(missing_ok=True)
+    except FileExistsError:
+        raise ImageExists(path) from None
     except OSError as error:
         raise ImageError(f"cannot write {path}: {error.strerror}") from None
-    finally:
-        draft.unlink(missing_ok=True)
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    """Exclusive for as long as it is open. The journal protects against a killed process, not against a power cut."""
+_DAMAGED = "damaged or not a card image"
+_REMEDY = "restore it from a copy, or make a new one with: cardtear card new FILE"
+
+
+def _lock(path: Path) -> BinaryIO:
+    """Lock the file for as long as the returned one is open. Raises ImageError."""
     try:
-        db = sqlite3.connect(path, timeout=0.2, isolation_level=None, check_same_thread=False)
-        db.execute("PRAGMA locking_mode = EXCLUSIVE")
-        db.execute("PRAGMA journal_mode = WAL")
+        file = path.open("r+b", buffering=0)
+    except FileNotFoundError:
+        raise ImageError(f"there is no card image {path}; make one with: cardtear card new {path}") from None
+    except OSError as error:
+        raise ImageError(f"cannot open the card image {path}: {error.strerror}") from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise ImageError(f"{path} is open in another simulator; stop it, or work on a copy of the image") from None
+    return file
+
+
+@contextlib.contextmanager
+def _connect(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection for one transaction, committed at the end unless an exception comes out.
+
+    The journal is there for a killed process; a power cut of the whole machine is not provided for.
+    """
+    db = sqlite3.connect(path, timeout=0.2, isolation_level=None)
+    try:
         db.execute("PRAGMA synchronous = OFF")
-        db.execute("PRAGMA cache_size = 8")
         db.execute("BEGIN IMMEDIATE")
+        yield db
         db.execute("COMMIT")
-    except sqlite3.DatabaseError as error:
-        raise _image_error(path, error) from None
-    return db
+    finally:
+        db.close()  # rolls back what is not committed
 
 
-def _image_error(path: Path, error: sqlite3.DatabaseError) -> ImageError:
-    if "locked" in str(error):
-        return ImageError(f"{path} is open in another simulator; stop it, or work on a copy of the image")
-    return ImageError(f"{path} is damaged or not a card image ({error}); restore it from a copy or make a new one")
+def _write(
+    db: sqlite3.Connection,
+    references: Mapping[int, Reference],
+    keys: Mapping[int, StoredKey],
+    objects: Mapping[int, bytes],
+) -> None:
+    db.executemany(
+        "REPLACE INTO reference VALUES (?, ?, ?, ?)",
+        [(number, each.value, each.tries, each.maximum) for number, each in references.items()],
+    )
+    db.executemany(
+        "REPLACE INTO key VALUES (?, ?, ?, ?)",
+        [(slot, each.algorithm, each.value, each.imported) for slot, each in keys.items()],
+    )
+    for tag, value in objects.items():
+        if value:
+            db.execute("REPLACE INTO object VALUES (?, ?)", (tag, value))
+        else:
+            db.execute("DELETE FROM object WHERE tag = ?", (tag,))
+
+
+def _load(path: Path, db: sqlite3.Connection) -> CardState:
+    """Read everything. Raises ImageError, sqlite3.Error."""
+    if _pragma(db, "application_id") != APPLICATION_ID:
+        raise ImageError(f"{path} is not a card image; make one with: cardtear card new FILE")
+    version = _pragma(db, "user_version")
+    if version != FORMAT:
+        raise ImageError(f"{path} has image format {version}, this program knows {FORMAT}; use a newer cardtear")
+    verdict = _pragma(db, "quick_check")
+    properties = dict(db.execute("SELECT name, value FROM property"))
+    try:
+        state = CardState(
+            properties["name"].decode(), properties["profile"].decode(), properties["atr"], properties["serial"]
+        )
+    except (KeyError, UnicodeDecodeError):
+        raise ImageError(f"{path} is {_DAMAGED} (its description is missing); {_REMEDY}") from None
+    for number, *reference in db.execute("SELECT number, value, tries, maximum FROM reference"):
+        state.references[number] = Reference(*reference)
+    for slot, algorithm, value, imported in db.execute("SELECT slot, algorithm, value, imported FROM key"):
+        state.keys[slot] = StoredKey(algorithm, value, bool(imported))
+    state.objects.update(db.execute("SELECT tag, value FROM object"))
+    if verdict != "ok" or not state.references.keys() >= {PIN, PUK} or MANAGEMENT_KEY not in state.keys:
+        raise ImageError(f"{path} is {_DAMAGED} ({verdict}); {_REMEDY}")
+    return state
+
+
+def _pragma(db: sqlite3.Connection, name: str) -> object:
+    return db.execute(f"PRAGMA {name}").fetchone()[0]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The numbers of PIV and its rules: instructions, algorithms, key slots, data objects.
 
-Sources: SP 800-73-4 part 1 (tables 2, 3, 4b) and part 2 (chapter 3), SP 800-78-4 (table 6-2); instructions and tags
-marked Yubico are those of the YubiKey's PIV application.
+Sources: SP 800-73-4 part 1 (tables 2, 3, 4b) and part 2 (chapter 3), SP 800-78-4 (table 6-2); instructions marked
+Yubico are those of the YubiKey's PIV application.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from enum import IntEnum, StrEnum, unique
 from typing import NamedTuple
 
 PIV_AID = bytes.fromhex("A000000308000010000100")
-PIV_RID_PIX = PIV_AID[:9]
-"""The AID without its version, which is enough to SELECT."""
+RID_LENGTH = 5
+"""Bytes of the registered provider's part of an AID; the least that selects by a truncated AID."""
 
 
 @unique
@@ -29,6 +29,14 @@ class INS(IntEnum):
     GET_DATA = 0xCB
     PUT_DATA = 0xDB
     GET_METADATA = 0xF7  # Yubico
+    GET_SERIAL = 0xF8  # Yubico
+    GET_VERSION = 0xFD  # Yubico
+    IMPORT_KEY = 0xFE  # Yubico
+    SET_MANAGEMENT_KEY = 0xFF  # Yubico
+
+
+YUBICO_VERSION = bytes((5, 4, 3))
+"""The version of Yubico's PIV application whose commands of the same number this card has."""
 
 
 class Algorithm(IntEnum):
@@ -48,6 +56,10 @@ RSA_BITS = {Algorithm.RSA2048: 2048, Algorithm.RSA3072: 3072}
 EC_ALGORITHMS = frozenset({Algorithm.P256, Algorithm.P384})
 MANAGEMENT_KEY_LENGTHS = {Algorithm.TDES: 24, Algorithm.AES128: 16, Algorithm.AES192: 24, Algorithm.AES256: 32}
 BLOCK_LENGTHS = {Algorithm.TDES: 8, Algorithm.AES128: 16, Algorithm.AES192: 16, Algorithm.AES256: 16}
+
+PIN = 0x80
+PUK = 0x81
+MANAGEMENT_KEY = 0x9B
 
 
 @unique
@@ -75,44 +87,66 @@ SLOTS: dict[int, Slot] = {
 }
 """SP 800-73-4 part 1, tables 3 and 4b."""
 
-MANAGEMENT_KEY = 0x9B
 
-PIN = 0x80
-PUK = 0x81
-
-
-class ReadRule(StrEnum):
-    """What GET DATA asks for over the contact interface."""
+@unique
+class Access(StrEnum):
+    """What a data object asks for before it is read or written."""
 
     ALWAYS = "always"
     PIN = "pin"
+    MANAGEMENT = "management key"
+    PIN_OR_MANAGEMENT = "pin or management key"
+
+
+class DataObject(NamedTuple):
+    """A data object and its access rules over the contact interface."""
+
+    name: str
+    read: Access = Access.ALWAYS
+    write: Access = Access.MANAGEMENT
 
 
 DISCOVERY = 0x7E
+BIT_GROUP = 0x7F61
 CHUID = 0x5FC102
 CCC = 0x5FC107
 KEY_HISTORY = 0x5FC10C
 
-OBJECTS: dict[int, ReadRule] = {
-    CCC: ReadRule.ALWAYS,
-    CHUID: ReadRule.ALWAYS,
-    0x5FC105: ReadRule.ALWAYS,  # certificate for PIV Authentication
-    0x5FC103: ReadRule.PIN,  # cardholder fingerprints
-    0x5FC106: ReadRule.ALWAYS,  # security object
-    0x5FC108: ReadRule.PIN,  # cardholder facial image
-    0x5FC101: ReadRule.ALWAYS,  # certificate for Card Authentication
-    0x5FC10A: ReadRule.ALWAYS,  # certificate for Digital Signature
-    0x5FC10B: ReadRule.ALWAYS,  # certificate for Key Management
-    0x5FC109: ReadRule.PIN,  # printed information
-    DISCOVERY: ReadRule.ALWAYS,
-    KEY_HISTORY: ReadRule.ALWAYS,
-    **{0x5FC10D + number: ReadRule.ALWAYS for number in range(20)},  # retired certificates 1 to 20
-    0x5FC121: ReadRule.PIN,  # cardholder iris images
+SELF_TAGGED = frozenset({DISCOVERY, BIT_GROUP})
+"""Data objects that travel under their own tag; all others travel in tag 53 (SP 800-73-4 part 2, 3.1.2 and 3.3.1)."""
+
+PIV_OBJECTS: dict[int, DataObject] = {
+    CCC: DataObject("Card Capability Container"),
+    CHUID: DataObject("Card Holder Unique Identifier"),
+    0x5FC105: DataObject("X.509 Certificate for PIV Authentication"),
+    0x5FC103: DataObject("Cardholder Fingerprints", Access.PIN),
+    0x5FC106: DataObject("Security Object"),
+    0x5FC108: DataObject("Cardholder Facial Image", Access.PIN),
+    0x5FC101: DataObject("X.509 Certificate for Card Authentication"),
+    0x5FC10A: DataObject("X.509 Certificate for Digital Signature"),
+    0x5FC10B: DataObject("X.509 Certificate for Key Management"),
+    0x5FC109: DataObject("Printed Information", Access.PIN),
+    DISCOVERY: DataObject("Discovery Object"),
+    KEY_HISTORY: DataObject("Key History Object"),
+    **{0x5FC10D + n: DataObject(f"Retired X.509 Certificate for Key Management {n + 1}") for n in range(20)},
+    0x5FC121: DataObject("Cardholder Iris Images", Access.PIN),
+    BIT_GROUP: DataObject("Biometric Information Templates Group Template"),
+    0x5FC122: DataObject("Secure Messaging Certificate Signer"),
+    0x5FC123: DataObject("Pairing Code Reference Data Container", Access.PIN),
 }
 """SP 800-73-4 part 1, table 2."""
 
-VENDOR_OBJECTS = range(0x5FFF00, 0x600000)
-"""Data objects that are not PIV's: read always, written with the management key like any other."""
+# Data objects for host software, outside of PIV. The range is the one that Yubico uses; its lower half is left to
+# Yubico's own objects, the upper half is this card's.
+PUBLIC_OBJECTS = range(0x5FFF80, 0x5FFFC0)
+PRIVATE_OBJECTS = range(0x5FFFC0, 0x600000)
+VENDOR_OBJECTS: dict[int, DataObject] = {
+    **{tag: DataObject("Yubico") for tag in range(0x5FFF00, 0x5FFF80)},
+    **{tag: DataObject("Public", write=Access.PIN_OR_MANAGEMENT) for tag in PUBLIC_OBJECTS},
+    **{tag: DataObject("Private", Access.PIN, Access.PIN_OR_MANAGEMENT) for tag in PRIVATE_OBJECTS},
+}
 
-LABEL_OBJECT = 0x5FFF10
-"""The vendor data object that holds the card's name, for software that shows one (UTF-8 in tag 80)."""
+OBJECTS = PIV_OBJECTS | VENDOR_OBJECTS
+
+LABEL_OBJECT = PUBLIC_OBJECTS[0]
+"""Holds the card's name, for software that shows one (UTF-8 in tag 80)."""

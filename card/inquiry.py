@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: MIT
+"""What Yubico's commands tell of the card: GET METADATA, GET VERSION, GET SERIAL."""
+
+from __future__ import annotations
+
+from . import tlv
+from .commands import GetMetadata, GetSerial, GetVersion
+from .context import Context
+from .status import SW, CardError
+from .tables import MANAGEMENT_KEY, SLOTS, YUBICO_VERSION, PinRule
+
+_ALGORITHM, _POLICY, _ORIGIN, _PUBLIC_KEY, _IS_DEFAULT, _TRIES = 1, 2, 3, 4, 5, 6
+_PIN_POLICIES = {PinRule.NEVER: 1, PinRule.ONCE: 2, PinRule.ALWAYS: 3}
+_NEVER_TOUCHED = 1
+_GENERATED, _IMPORTED = b"\1", b"\2"
+_NOT_DEFAULT = tlv.encode(_IS_DEFAULT, b"\0")
+
+
+def get_metadata(context: Context, command: GetMetadata) -> bytes:
+    """A key's algorithm, policies, origin and public key; the tries of PIN or PUK, at most and now.
+
+    Raises CardError(6A88) for an empty slot and for what is neither.
+    """
+    number, state = command.reference, context.store.state
+    if number in state.references:
+        reference = state.references[number]
+        return _NOT_DEFAULT + tlv.encode(_TRIES, bytes((reference.maximum, reference.tries)))
+    stored = state.keys.get(number)
+    if stored is None:
+        raise CardError(SW.REFERENCE_NOT_FOUND)
+    algorithm = tlv.encode(_ALGORITHM, bytes([stored.algorithm]))
+    if number == MANAGEMENT_KEY:
+        return algorithm + tlv.encode(_POLICY, bytes((0, _NEVER_TOUCHED))) + _NOT_DEFAULT
+    policy = bytes((_PIN_POLICIES[SLOTS[number].pin_rule], _NEVER_TOUCHED))
+    return b"".join(
+        (
+            algorithm,
+            tlv.encode(_POLICY, policy),
+            tlv.encode(_ORIGIN, _IMPORTED if stored.imported else _GENERATED),
+            tlv.encode(_PUBLIC_KEY, context.keys.unpack(number, stored).public_template()),
+        )
+    )
+
+
+def get_version(context: Context, command: GetVersion) -> bytes:
+    """Three bytes: major, minor, patch."""
+    return YUBICO_VERSION
+
+
+def get_serial(context: Context, command: GetSerial) -> bytes:
+    """The last four bytes of the serial number."""
+    return context.store.state.serial[-4:]

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: MIT
+"""Data objects: GET DATA and PUT DATA under the access rules of the table (SP 800-73-4 part 2, 3.1.2 and 3.3.1)."""
+
+from __future__ import annotations
+
+from . import tlv
+from .commands import GetData, PutData
+from .context import Context
+from .status import SW, CardError
+from .tables import OBJECTS, SELF_TAGGED, DataObject
+
+OBJECT_LIMIT = 12 * 1024
+"""Bytes of one data object."""
+
+_DATA = 0x53
+
+
+def get_data(context: Context, command: GetData) -> bytes:
+    """The object with its tag. Raises CardError: 6A82 for one that is not there, 6982 for one not to be read now."""
+    tag = command.tag
+    context.status.require(_rules(tag).read)
+    value = context.store.state.objects.get(tag)
+    if value is None:
+        raise CardError(SW.NOT_FOUND)
+    return tlv.encode(tag if tag in SELF_TAGGED else _DATA, value)
+
+
+def put_data(context: Context, command: PutData) -> bytes:
+    """Write an object; an empty one is deleted."""
+    context.status.require(_rules(command.tag).write)
+    if len(command.value) > OBJECT_LIMIT:
+        raise CardError(SW.NOT_ENOUGH_MEMORY)
+    context.commit(objects={command.tag: command.value})
+    return b""
+
+
+def _rules(tag: int) -> DataObject:
+    rules = OBJECTS.get(tag)
+    if rules is None:
+        raise CardError(SW.NOT_FOUND)
+    return rules
