@@ -1,104 +1,160 @@
 # SPDX-License-Identifier: MIT
-"""The command line. Each command is a few lines over the simulator or its control channel; --json everywhere."""
+"""The command line. Each command is a few lines over the simulator or its control channel.
+
+Imports stand where they are needed: `cardtear serve` has to be ready at once, `cardtear remove` even sooner.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
-import signal
-import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
+if TYPE_CHECKING:
+    from ..card.profiles import CardRequest
+    from ..reader.trace import Entry
+    from .records import Record
+    from .simulator import Simulator
+
+_SIMULATOR, _BENCH, _ALONE = "Simulator", "Cards and readers of a running simulator", "Without a simulator"
+
 app = typer.Typer(
-    help="A virtual PIV smart card that a script can pull out.",
+    help="A virtual PIV smart card that a script can pull out, with a PKCS #11 module for real applications.",
+    epilog="Try: cardtear run -- pkcs11-tool --module $(cardtear module) --list-objects",
     no_args_is_help=True,
-    add_completion=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 card_app = typer.Typer(help="Make and look at card images.", no_args_is_help=True)
-app.add_typer(card_app, name="card")
+app.add_typer(card_app, name="card", rich_help_panel=_ALONE)
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-ReaderName = Annotated[str, typer.Argument(help="The reader's name.")]
-Folder = Annotated[Path | None, typer.Option("--folder", help="Where the sockets lie.", show_default="your own")]
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, errors too.")]
+ReaderName = Annotated[str, typer.Argument(help="The reader's name.", show_default=False)]
 Profile = Annotated[str, typer.Option(help="Which ready-made card: piv, piv-ec, blank, unrecognised.")]
 Name = Annotated[str, typer.Option(help="The name on a ready-made card.")]
-Email = Annotated[str | None, typer.Option(help="The e-mail address in its certificates.")]
-Serial = Annotated[str | None, typer.Option(help="Its serial number, up to 16 hexadecimal digits.")]
-Image = Annotated[Path | None, typer.Option("--image", help="A card image, used where it lies.")]
-Pin = Annotated[str, typer.Option(help="The PIN of a ready-made card.")]
-Puk = Annotated[str, typer.Option(help="Its PUK, which is the SO PIN in PKCS #11.")]
+Email = Annotated[
+    str | None, typer.Option(help="The e-mail address in its certificates.", show_default="NAME@example.com")
+]
+Serial = Annotated[
+    str | None, typer.Option(help="Its serial number, up to 16 hexadecimal digits.", show_default="by name")
+]
+Pin = Annotated[str, typer.Option(help="Its PIN, 6 to 8 digits.")]
+Puk = Annotated[str, typer.Option(help="Its PUK, 6 to 8 characters; in PKCS #11 it is the SO PIN.")]
+Image = Annotated[Path | None, typer.Option(help="A card image instead, used where it lies.", show_default=False)]
+NoCard = Annotated[bool, typer.Option("--no-card", help="Leave the reader empty.")]
 
 
-@app.command()
+# Simulators
+
+
+@app.command(rich_help_panel=_SIMULATOR)
 def serve(
-    folder: Folder = None,
-    reader: Annotated[list[str] | None, typer.Option("--reader", help="A reader to plug in; several times.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Where the sockets lie.", show_default="your own")] = None,
+    reader: Annotated[
+        list[str] | None, typer.Option(help="A reader to plug in; several times.", show_default="front")
+    ] = None,
     profile: Profile = "piv",
     name: Name = "Alice",
+    email: Email = None,
+    serial: Serial = None,
+    pin: Pin = "123456",
+    puk: Puk = "12345678",
     image: Image = None,
-    no_card: Annotated[bool, typer.Option("--no-card", help="Leave the readers empty.")] = False,
+    no_card: NoCard = False,
     as_json: Json = False,
 ) -> None:
-    """Run a simulator until it is stopped (Ctrl-C). The card goes into the first reader."""
-    from . import places
-    from .simulator import Simulator
+    """Run a simulator until Ctrl-C. The card goes into the first reader."""
+    from . import places, process
 
-    logging.basicConfig(level=logging.WARNING, format="cardtear: %(message)s")
-    with _errors(), Simulator(folder or places.runtime_folder()) as simulator:
-        readers = reader or ["front"]
-        for each in readers:
-            simulator.plug(each)
-        if not no_card:
-            simulator.insert(readers[0], _source(image, profile=profile, name=name))
-        if as_json:
-            print(json.dumps({"ready": True, **simulator.environment}), flush=True)
-        else:
-            print("ready; in another terminal: cardtear status, cardtear remove front", flush=True)
-            for variable, value in simulator.environment.items():
-                print(f"export {variable}={value}", flush=True)
-        _wait_for_the_end(simulator)
+    process.hold_signals()
+    readers = reader or ["front"]
+    with _errors(as_json):
+        card = None if no_card else image or _request(profile, name, email, serial, pin, puk)
+        with _simulator(readers, card, folder or places.runtime_folder()) as simulator:
+            _say_ready(simulator, as_json)
+            process.wait_for_the_end(simulator.stopped)
 
 
-@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@app.command(
+    rich_help_panel=_SIMULATOR, context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
+)
 def run(
-    command: Annotated[list[str], typer.Argument(metavar="-- CMD...", help="The program and its arguments.")],
+    command: Annotated[
+        list[str], typer.Argument(metavar="CMD", help="The program and its arguments.", show_default=False)
+    ],
+    reader: Annotated[str, typer.Option(help="The reader to plug in.")] = "front",
     profile: Profile = "piv",
     name: Name = "Alice",
+    email: Email = None,
+    serial: Serial = None,
+    pin: Pin = "123456",
+    puk: Puk = "12345678",
     image: Image = None,
-    reader: Annotated[str, typer.Option("--reader", help="The reader's name.")] = "front",
-    no_card: Annotated[bool, typer.Option("--no-card", help="Leave the reader empty.")] = False,
+    no_card: NoCard = False,
+    trace: Annotated[bool, typer.Option("--trace", help="Show calls, APDUs and events on standard error.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Run a program with a simulator of its own; exits with the program's exit code.
+    """Run a program with a simulator of its own, and exit with its exit code: cardtear run [OPTIONS] -- CMD...
 
     The program finds CARDTEAR_MODULE, CARDTEAR_SOCKET and CARDTEAR_CONTROL in its environment.
     """
-    from .simulator import Simulator
+    from . import process
 
-    logging.basicConfig(level=logging.WARNING, format="cardtear: %(message)s")
-    with _errors(), Simulator() as simulator:
-        simulator.plug(reader)
-        if not no_card:
-            simulator.insert(reader, _source(image, profile=profile, name=name))
-        try:
-            child = subprocess.Popen(command, env={**os.environ, **simulator.environment})
-        except OSError as error:
-            _fail("cannot-run", f"cannot run {command[0]!r}: {error.strerror}", 127)
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda caught, _frame: child.send_signal(caught))
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the program as well
-        code = child.wait()
-    raise typer.Exit(code if code >= 0 else 128 - code)
+    process.hold_signals()
+    with _errors(as_json):
+        card = None if no_card else image or _request(profile, name, email, serial, pin, puk)
+        with _simulator([reader], card) as simulator:
+            if trace:
+                _show_trace(simulator, as_json)
+            try:
+                code = process.run_program(command, {**os.environ, **simulator.environment})
+            except OSError as error:
+                code = 127 if isinstance(error, FileNotFoundError) else 126
+                _fail(as_json, "cannot-run", f"cannot run {command[0]!r}: {error.strerror}", code)
+    raise typer.Exit(code)
 
 
-@app.command()
+@app.command(rich_help_panel=_SIMULATOR)
+def status(as_json: Json = False) -> None:
+    """Show readers, cards and applications."""
+
+    def show(result: dict[str, Any]) -> None:
+        from . import views
+
+        views.status(result)
+
+    _do(as_json, "status", show)
+
+
+@app.command(rich_help_panel=_SIMULATOR)
+def trace(
+    follow: Annotated[bool, typer.Option(help="Go on until Ctrl-C, or show what is kept and end.")] = True,
+    short: Annotated[bool, typer.Option("--short", help="Count APDUs and calls that look alike.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show calls, APDUs and events in the order in which they happen; PINs and keys never appear."""
+    from .control import Control
+
+    add, end = _timeline(as_json, to_errors=False, short=short)
+    with _errors(as_json), contextlib.suppress(KeyboardInterrupt), Control() as control:
+        for record in control.stream("trace", after=0, follow=follow):
+            add(record)
+        end()
+
+
+# Cards and readers
+
+
+@app.command(rich_help_panel=_BENCH)
 def insert(
     reader: ReaderName,
     profile: Profile = "piv",
@@ -111,17 +167,17 @@ def insert(
     as_json: Json = False,
 ) -> None:
     """Put a card into a reader."""
-    card = _card(image, profile=profile, name=name, email=email, serial=serial, pin=pin, puk=puk)
-    _verb(as_json, "insert", lambda result: f"{result['card']} is in {reader}", reader=reader, card=card)
+    card = _named(image, profile=profile, name=name, email=email, serial=serial, pin=pin, puk=puk)
+    _do(as_json, "insert", lambda result: print(f"{result['card']} is in {reader}"), reader=reader, card=card)
 
 
-@app.command()
+@app.command(rich_help_panel=_BENCH)
 def remove(reader: ReaderName, as_json: Json = False) -> None:
     """Pull the card out of a reader."""
-    _verb(as_json, "remove", lambda result: f"{result['card']} is out of {reader}", reader=reader)
+    _do(as_json, "remove", lambda result: print(f"{result['card']} is out of {reader}"), reader=reader)
 
 
-@app.command()
+@app.command(rich_help_panel=_BENCH)
 def swap(
     reader: ReaderName,
     profile: Profile = "piv",
@@ -134,70 +190,52 @@ def swap(
     as_json: Json = False,
 ) -> None:
     """Exchange the card in a reader for another, at one instant."""
-    card = _card(image, profile=profile, name=name, email=email, serial=serial, pin=pin, puk=puk)
-    _verb(as_json, "swap", lambda result: f"{result['card']} is in {reader} now", reader=reader, card=card)
+    card = _named(image, profile=profile, name=name, email=email, serial=serial, pin=pin, puk=puk)
+    _do(as_json, "swap", lambda result: print(f"{result['card']} is in {reader} now"), reader=reader, card=card)
 
 
-@app.command()
+@app.command(rich_help_panel=_BENCH)
 def plug(reader: ReaderName, as_json: Json = False) -> None:
     """Plug a reader in."""
-    _verb(as_json, "plug", lambda _: f"{reader} is plugged in", reader=reader)
+    _do(as_json, "plug", lambda _: print(f"{reader} is plugged in"), reader=reader)
 
 
-@app.command()
+@app.command(rich_help_panel=_BENCH)
 def unplug(reader: ReaderName, as_json: Json = False) -> None:
-    """Pull a reader out, with its card."""
-    _verb(as_json, "unplug", lambda _: f"{reader} is unplugged", reader=reader)
+    """Pull a reader out, with the card in it."""
+    _do(as_json, "unplug", lambda _: print(f"{reader} is unplugged"), reader=reader)
 
 
-@app.command()
+@app.command(rich_help_panel=_BENCH)
 def reset(reader: ReaderName, as_json: Json = False) -> None:
     """Reset the card in a reader, as another program could: logins are lost."""
-    _verb(as_json, "reset", lambda _: f"the card in {reader} is reset", reader=reader)
+    _do(as_json, "reset", lambda _: print(f"the card in {reader} is reset"), reader=reader)
 
 
-@app.command()
-def status(as_json: Json = False) -> None:
-    """Show readers, cards and applications."""
-
-    def words(result: dict[str, Any]) -> str:
-        lines = [
-            f"{each['name']}: {each['card']} ({each['profile']})" if each["card"] else f"{each['name']}: empty"
-            for each in result["readers"]
-        ]
-        lines += [
-            f"{each['name']}: {each['sessions']} sessions{', logged in' if each['logged_in'] else ''}"
-            for each in result["applications"]
-        ]
-        return "\n".join(lines) or "no readers"
-
-    _verb(as_json, "status", words)
-
-
-@app.command()
-def trace(
-    follow: Annotated[bool, typer.Option(help="Go on until Ctrl-C, or show what is kept and end.")] = True,
+@app.command(rich_help_panel=_BENCH)
+def arm(
+    verb: Annotated[
+        Literal["remove", "unplug", "reset"], typer.Argument(help="What is to happen.", show_default=False)
+    ],
+    reader: ReaderName,
+    call: Annotated[str | None, typer.Option(help="At this PKCS #11 call, as C_Sign.", show_default=False)] = None,
+    ins: Annotated[
+        str | None, typer.Option(help="At an APDU with this instruction byte, as 87.", show_default=False)
+    ] = None,
+    nth: Annotated[int, typer.Option(help="At the n-th of them from now on.")] = 1,
+    after: Annotated[bool, typer.Option("--after", help="When it has been carried out, not before.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show calls, APDUs and events in one order; PINs and key material never appear."""
-    from rich.console import Console
-
-    from .control import Control
-    from .timeline import Lines
-
-    console, lines = Console(highlight=False), Lines()
-    with _errors(), Control() as control:
-        try:
-            for record in control.stream("trace", after=0, follow=follow):
-                if as_json:
-                    print(json.dumps(record), flush=True)
-                else:
-                    lines.print(console, record)
-        except KeyboardInterrupt:
-            return
+    """Let something happen once, at a certain call or APDU."""
+    moment = {"call": call, "ins": ins, "nth": nth, "when": "after" if after else "before"}
+    on = {key: value for key, value in moment.items() if value is not None}
+    _do(as_json, "arm", lambda _: print(f"armed: {verb} {reader}"), on=on, then={"do": verb, "reader": reader})
 
 
-@app.command()
+# What needs no simulator
+
+
+@app.command(rich_help_panel=_ALONE)
 def module(as_json: Json = False) -> None:
     """Print the path of the PKCS #11 module."""
     from ..csrc import module_path
@@ -206,24 +244,25 @@ def module(as_json: Json = False) -> None:
     print(json.dumps({"module": path}) if as_json else path)
 
 
-@app.command()
+@app.command(rich_help_panel=_ALONE)
 def doctor(as_json: Json = False) -> None:
     """Say what works here, and what to install for the rest."""
     from .doctor import examine
 
-    findings = examine()
+    found = examine()
     if as_json:
-        print(json.dumps([each._asdict() for each in findings]))
+        print(json.dumps([each._asdict() for each in found]))
     else:
-        for each in findings:
-            print(f"{'ok     ' if each.works else 'missing'} {each.what}: {each.detail}")
-    if any(each.needed and not each.works for each in findings):
+        from . import views
+
+        views.findings(found)
+    if any(each.needed and not each.works for each in found):
         raise typer.Exit(1)
 
 
 @card_app.command("new")
 def card_new(
-    path: Annotated[Path, typer.Argument(help="The image to write.")],
+    path: Annotated[Path, typer.Argument(help="The image to write.", show_default=False)],
     profile: Profile = "piv",
     name: Name = "Alice",
     email: Email = None,
@@ -233,42 +272,42 @@ def card_new(
     as_json: Json = False,
 ) -> None:
     """Make a card and write its image."""
-    from ..card.ca import TestCA
-    from ..card.profiles import CardRequest, create
+    from ..card.profiles import create
     from . import places
 
-    with _errors():
-        create(CardRequest(profile, name, email, serial, pin, puk), path, TestCA.load_or_create(places.ca_folder()))
-    print(json.dumps({"image": str(path), "card": name}) if as_json else f"{path}: {profile} card of {name}")
+    with _errors(as_json):
+        create(_request(profile, name, email, serial, pin, puk), path, places.test_ca())
+    print(json.dumps({"image": str(path), "card": name}) if as_json else f"{path} is a {profile} card of {name}")
 
 
 @card_app.command("show")
-def card_show(path: Annotated[Path, typer.Argument(help="A card image.")], as_json: Json = False) -> None:
+def card_show(
+    path: Annotated[Path, typer.Argument(help="A card image.", show_default=False)], as_json: Json = False
+) -> None:
     """Show what is on a card; no secrets."""
     from .cards import describe
 
-    with _errors():
+    with _errors(as_json):
         about = describe(path)
     if as_json:
         print(json.dumps(about))
-        return
-    print(f"{about['name']} ({about['profile']}), serial {about['serial']}, ATR {about['atr']}")
-    print(f"PIN: {about['pin_tries']} tries left, PUK: {about['puk_tries']}")
-    for key in about["keys"]:
-        print(f"{key['slot']} {key['purpose']}: {key['algorithm']}, {key['certificate'] or 'no certificate'}")
+    else:
+        from . import views
+
+        views.card(about)
 
 
 @card_app.command("ca")
 def card_ca(
-    out: Annotated[Path | None, typer.Option("--out", help="Write it to a file.")] = None, as_json: Json = False
+    out: Annotated[Path | None, typer.Option(help="Write it to a file.", show_default=False)] = None,
+    as_json: Json = False,
 ) -> None:
-    """Export the certificate of the test CA that issues the certificates on ready-made cards (PEM)."""
-    from ..card.ca import TestCA
+    """Print the certificate (PEM) of the test CA that vouches for ready-made cards."""
     from . import places
 
-    pem = TestCA.load_or_create(places.ca_folder()).certificate_pem().decode()
-    if out is not None:
-        with _errors():
+    with _errors(as_json):
+        pem = places.test_ca().certificate_pem().decode()
+        if out is not None:
             out.write_text(pem)
     if as_json:
         print(json.dumps({"certificate": pem}))
@@ -278,63 +317,122 @@ def card_ca(
 
 def main() -> None:
     """The entry point."""
-    app()
+    logging.basicConfig(level=logging.WARNING, format="cardtear: %(message)s")
+    app(prog_name="cardtear")
 
 
-class _errors:
-    """Turns what the bench, the card and the control channel refuse into one line and exit code 1."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
-        from ..card.profiles import ProfileError
-        from ..card.store import ImageError
-        from ..reader.errors import BenchError
-        from ..reader.private_socket import SocketError
-        from .control import ControlFailure
-
-        if isinstance(error, (BenchError, ImageError, ProfileError, SocketError, ControlFailure)):
-            _fail(error.code, str(error))
-        if isinstance(error, OSError):
-            _fail("os-error", f"{error.filename or ''}: {error.strerror or error}".lstrip(": "))
+# Below the commands
 
 
-def _fail(code: str, message: str, exit_code: int = 1) -> NoReturn:
-    if "--json" in sys.argv:
+@contextlib.contextmanager
+def _errors(as_json: bool) -> Iterator[None]:
+    """Makes one line and an exit code of what can go wrong: 1 when it was refused, 2 when it was asked wrongly."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on
+        raise typer.Exit(1) from None
+    except _refusals() as error:
+        code = getattr(error, "code", "bad-request" if isinstance(error, ValueError) else "os-error")
+        message = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        _fail(as_json, code, message, 2 if isinstance(error, ValueError) else 1)
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """What the bench, card images, sockets and the control channel raise; imported only when something is raised."""
+    from ..card.store import ImageError
+    from ..reader.errors import BenchError
+    from ..reader.private_socket import SocketError
+    from .control import ControlFailure
+
+    return BenchError, ImageError, SocketError, ControlFailure, ValueError, OSError
+
+
+def _fail(as_json: bool, code: str, message: str, exit_code: int) -> NoReturn:
+    if as_json:
         print(json.dumps({"error": {"code": code, "message": message}}))
     else:
         print(f"cardtear: {message}", file=sys.stderr)
     raise typer.Exit(exit_code)
 
 
-def _verb(as_json: bool, verb: str, words: Callable[[Any], str], **arguments: Any) -> None:
+def _do(as_json: bool, verb: str, show: Callable[[Any], None], **arguments: Any) -> None:
     """A verb of the running simulator, and what to say of it."""
     from .control import Control
 
-    with _errors(), Control() as control:
-        result = control.do(verb, **arguments)
-    print(json.dumps(result) if as_json else words(result))
+    with _errors(as_json):
+        with Control() as control:
+            result = control.do(verb, **arguments)
+        if as_json:
+            print(json.dumps(result))
+        else:
+            show(result)
 
 
-def _source(image: Path | None, **parameters: str) -> Any:
+@contextlib.contextmanager
+def _simulator(readers: list[str], card: Path | CardRequest | None, folder: Path | None = None) -> Iterator[Simulator]:
+    """A simulator with readers, and a card in the first one."""
+    from .simulator import Simulator
+
+    with Simulator(folder) as simulator:
+        for each in readers:
+            simulator.plug(each)
+        if card is not None:
+            simulator.insert(readers[0], card)
+        yield simulator
+
+
+def _say_ready(simulator: Simulator, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"ready": True, **simulator.environment}), flush=True)
+        return
+    variables = "".join(f"\nexport {name}={value}" for name, value in simulator.environment.items())
+    print(
+        f"# ready; Ctrl-C ends it. Elsewhere: cardtear status, cardtear trace, cardtear remove front{variables}",
+        flush=True,
+    )
+
+
+def _timeline(
+    as_json: bool, to_errors: bool, short: bool = False
+) -> tuple[Callable[[Record], None], Callable[[], None]]:
+    """Functions that show a record of the trace, and the end."""
+    if as_json:
+        stream = sys.stderr if to_errors else sys.stdout
+        return lambda record: print(json.dumps(record), file=stream, flush=True), lambda: None
+    from rich.console import Console
+
+    from .timeline import Timeline
+
+    timeline = Timeline(Console(highlight=False, stderr=to_errors), most_apdus=3 if short else None, folds=short)
+    return timeline.add, timeline.flush
+
+
+def _show_trace(simulator: Simulator, as_json: bool) -> None:
+    """Show the trace on standard error from now on."""
+    from .records import as_record
+
+    add, _ = _timeline(as_json, to_errors=True)
+    one_at_a_time = threading.Lock()
+
+    def show(entry: Entry) -> None:
+        with one_at_a_time:
+            add(as_record(entry))
+
+    simulator.bench.trace.subscribe(show)
+
+
+def _request(profile: str, name: str, email: str | None, serial: str | None, pin: str, puk: str) -> CardRequest:
     from ..card.profiles import CardRequest
 
-    return image if image is not None else CardRequest(**parameters)
+    return CardRequest(profile, name, email, serial, pin, puk)
 
 
-def _card(image: Path | None, **parameters: str | None) -> str | dict[str, str]:
+def _named(image: Path | None, **parameters: str | None) -> str | dict[str, str]:
     """A card as the control channel names it."""
     if image is not None:
         return str(image.resolve())
     return {name: value for name, value in parameters.items() if value is not None}
-
-
-def _wait_for_the_end(simulator: Any) -> None:
-    """Until Ctrl-C, SIGTERM, or the verb `shutdown`."""
-    signal.signal(signal.SIGTERM, lambda _number, _frame: simulator.stopped.set())
-    signal.signal(signal.SIGINT, lambda _number, _frame: simulator.stopped.set())
-    simulator.stopped.wait()
 
 
 if __name__ == "__main__":

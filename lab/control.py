@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from ..reader.private_socket import peer_is_ours
 from . import places
 
 
@@ -38,6 +39,11 @@ class Control:
             self._socket.close()
             message = f"no simulator listens on {self.path}; start one with: cardtear serve"
             raise ControlFailure("no-simulator", message) from None
+        if not peer_is_ours(self._socket):
+            self._socket.close()
+            raise ControlFailure(
+                "not-yours", f"the simulator on {self.path} belongs to somebody else; use another folder"
+            )
         self._lines = self._socket.makefile("rb")
 
     def __enter__(self) -> Self:

@@ -7,275 +7,192 @@ Everything that is shown is also checked; the exit code is 1 when something is n
 from __future__ import annotations
 
 import argparse
-import contextlib
-import multiprocessing
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from rich.console import Console
+from rich.text import Text
 
 from ..card.profiles import CardRequest
-from ..csrc import module_path
-from ..p11.constants import CKA, CKM, CKO, CKR, CKS, CKU
-from ..reader.trace import Entry
-from .client import Failed, Module, rv_name
+from ..card.tables import INS
+from ..p11.constants import CKM, CKS, CKU
+from ..reader.trace import CallEntry, Entry
+from .demo_application import DEADLINE, MESSAGE, Application, ApplicationFailed
+from .records import as_record, name_of
 from .simulator import Simulator
-from .timeline import FoldedLines, as_record
+from .timeline import Timeline
 from .trigger import Trigger
 
-DEADLINE = 10.0
-"""Seconds that any step may take."""
-
-MESSAGE = b"pull me out"
 READER = "front"
+ALICE, BOB = CardRequest(name="Alice"), CardRequest(name="Bob")
+RSA_KEY, EC_KEY = b"\1", b"\2"
+_DEAD = "CKR_SESSION_HANDLE_INVALID"
+_PICTURE_WIDTH = 98
 
 
 class Wrong(Exception):
     """Something is not as it has to be."""
 
 
-class Application:
-    """The other process: it has the module loaded and does what it is told."""
-
-    def __init__(self, socket: Path) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, there = context.Pipe()
-        self._process = context.Process(target=_application, args=(there, str(socket)), daemon=True)
-        self._process.start()
-        there.close()
-
-    def do(self, step: str, *arguments: Any) -> Any:
-        """Carry out a step there and return its result. Raises Wrong when it takes too long."""
-        self.start(step, *arguments)
-        return self.result()
-
-    def start(self, step: str, *arguments: Any) -> None:
-        """Let a step begin."""
-        self._pipe.send((step, arguments))
-
-    def result(self) -> Any:
-        """What the step has come to."""
-        if not self._pipe.poll(DEADLINE):
-            raise Wrong("the application does not answer")
-        return self._pipe.recv()
-
-    def close(self) -> None:
-        """End the process."""
-        with contextlib.suppress(OSError):
-            self._pipe.send(None)
-        self._process.join(DEADLINE)
-        if self._process.is_alive():
-            self._process.kill()
-
-
-def _application(pipe: Connection, socket: str) -> None:
-    """The main loop of the other process."""
-    steps = _Steps(Module(module_path()), socket)
-    while (asked := pipe.recv()) is not None:
-        step, arguments = asked
-        try:
-            pipe.send(getattr(steps, step)(*arguments))
-        except Failed as failure:
-            pipe.send(rv_name(failure.value))
-
-
-class _Steps:
-    """What the application can be told to do; a PKCS #11 failure is a result like any other."""
-
-    def __init__(self, module: Module, socket: str) -> None:
-        self._module = module
-        self._waiter: threading.Thread | None = None
-        self._event: int | str | None = None
-        self.session = 0
-        self.keys: dict[bytes, int] = {}
-        module.initialize(socket)
-        self._slot = module.slots()[0]
-
-    def wait_in_thread(self) -> str:
-        def wait() -> None:
-            try:
-                self._event = self._module.wait_for_slot_event()
-            except Failed as failure:
-                self._event = rv_name(failure.value)
-
-        self._waiter = threading.Thread(target=wait, daemon=True)
-        self._waiter.start()
-        return "waiting"
-
-    def waited(self) -> int | str | None:
-        if self._waiter is not None:
-            self._waiter.join(DEADLINE)
-        return self._event
-
-    def log_in(self) -> list[bytes]:
-        """A session, login, and the certificates that are there."""
-        self.session = self._module.open_session(self._slot)
-        self._module.login(self.session)
-        found = self._module.find(self.session, {CKA.CLASS: CKO.PRIVATE_KEY})
-        self.keys = {self._module.attribute(self.session, key, CKA.ID): key for key in found}
-        certificates = self._module.find(self.session, {CKA.CLASS: CKO.CERTIFICATE})
-        return [self._module.attribute(self.session, each, CKA.VALUE) for each in certificates]
-
-    def begin_signature(self, identity: bytes, mechanism: int) -> str:
-        self._module.sign_init(self.session, self.keys[identity], mechanism)
-        return rv_name(CKR.OK)
-
-    def finish_signature(self) -> bytes | str:
-        return self._module.sign(self.session, MESSAGE)
-
-    def authenticate_again(self) -> str:
-        self._module.login(self.session, user=CKU.CONTEXT_SPECIFIC)
-        return rv_name(CKR.OK)
-
-    def old_handles(self, session: int) -> list[str]:
-        """What every function says that is given a session of a card that is gone."""
-        return [rv_name(value) for value in _use_everywhere(self._module, session, next(iter(self.keys.values())))]
-
-    def handle(self) -> int:
-        return self.session
-
-    def present(self) -> bool:
-        return self._module.is_present(self._slot)
-
-    def state(self) -> int:
-        self.session = self._module.open_session(self._slot)
-        return self._module.session_state(self.session)
-
-    def label(self) -> str:
-        return self._module.token_info(self._slot)[0]
-
-
-def _use_everywhere(module: Module, session: int, key: int) -> Iterator[int]:
-    ffi = module.ffi
-    mechanism, _keep = module.mechanism(CKM.RSA_PKCS)
-    number, buffer = ffi.new("CK_ULONG *", 16), ffi.new("unsigned char[16]")
-    yield module.call("C_GetSessionInfo", session, ffi.new("CK_SESSION_INFO *"))
-    yield module.call("C_SignInit", session, mechanism, key)
-    yield module.call("C_Sign", session, buffer, 16, buffer, number)
-    yield module.call("C_FindObjectsInit", session, ffi.NULL, 0)
-    yield module.call("C_GenerateRandom", session, buffer, 16)
-    yield module.call("C_Logout", session)
-    yield module.call("C_CloseSession", session)
-
-
 class Demonstration:
-    """The story, told on a console while it happens."""
+    """The story, told on a console while it happens; the console records the scenes that make the picture."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._lines = FoldedLines()
+        self._timeline = Timeline(console, most_apdus=3, folds=True)
         self._printing = threading.Lock()
+        self._waiting = threading.Event()
 
     def play(self) -> None:
-        """All of it. Raises Wrong."""
+        """All of it. Raises Wrong, ApplicationFailed."""
         started = time.monotonic()
         with Simulator() as simulator:
-            simulator.bench.trace.subscribe(self._show)
+            stop = simulator.bench.trace.subscribe(self._show)
             simulator.plug(READER)
             application = Application(simulator.module_socket)
             try:
                 self._story(simulator, application)
             finally:
+                stop()
                 application.close()
-        self._console.print(f"\n[bold green]All as it has to be[/], in {time.monotonic() - started:.1f} s.")
+        self._console.print(f"\n[bold green]✓ All as it has to be[/], in {time.monotonic() - started:.1f} s.")
 
     def _story(self, simulator: Simulator, application: Application) -> None:
+        do = application.do
         self._say("An application waits in C_WaitForSlotEvent. Alice's card goes in.")
-        application.do("wait_in_thread")
-        simulator.insert(READER, CardRequest(name="Alice"))
-        self._require("the waiter wakes with slot 0", application.do("waited"), 0)
+        self._wait_for_event(application)
+        simulator.insert(READER, ALICE)
+        self._require("the waiting thread wakes, with slot", do("woken"), 0)
 
-        self._say("Login, and signatures that are checked against the certificates on the card.")
-        alice = [x509.load_der_x509_certificate(each) for each in application.do("log_in")]
-        self._require("RSA-2048 signature verifies", self._signed(application, b"\1", alice[0]), True)
-        self._require("P-256 signature verifies", self._signed(application, b"\2", alice[1]), True)
+        self._say("It logs in and signs; the signatures fit the certificates on the card.")
+        old = do("open_session")
+        self._require("the PIN is accepted", do("log_in"), "CKR_OK")
+        alice = self._certificate(application, RSA_KEY)
+        self._require("RSA-2048 signature verifies", self._rsa_fits(application, alice), True)
+        self._require("P-256 signature verifies", self._ec_fits(application), True)
 
-        self._say("The card is pulled between C_SignInit and C_Sign.")
-        old = application.do("handle")
-        application.do("begin_signature", b"\1", CKM.SHA256_RSA_PKCS)
+        self._say("The card is pulled between C_SignInit and C_Sign, while a thread waits.", in_picture=True)
+        do("sign_init", RSA_KEY, CKM.SHA256_RSA_PKCS)
+        self._wait_for_event(application)
         simulator.remove(READER)
-        self._require("C_Sign fails", application.do("finish_signature"), "CKR_SESSION_HANDLE_INVALID")
-        self._require("a card in the slot", application.do("present"), False)
+        self._require("C_Sign", do("sign"), _DEAD)
+        self._require("the waiting thread wakes, with slot", do("woken"), 0)
+        self._require("the slot holds a card", do("token_is_present"), False)
 
-        self._say("The card goes in again: every old handle is dead, and nobody is logged in.")
-        simulator.insert(READER, CardRequest(name="Alice"))
-        self._require("old handles", set(application.do("old_handles", old)), {"CKR_SESSION_HANDLE_INVALID"})
-        self._require("a new session is public", application.do("state"), int(CKS.RO_PUBLIC_SESSION))
+        self._say("The same card goes in again: every old handle is dead, and nobody is logged in.", in_picture=True)
+        simulator.insert(READER, ALICE)
+        self._require("what the old session is good for", set(do("use_everywhere", old)), {_DEAD})
+        do("open_session")
+        self._require("a new session", name_of(CKS, do("state")), "CKS_RO_PUBLIC_SESSION")
+        self._require("the RSA key is in sight", do("sees_key", RSA_KEY), False)
 
-        self._say("Login again, and the card is torn out in the middle of a chained GENERAL AUTHENTICATE.")
-        application.do("log_in")
-        application.do("begin_signature", b"\1", CKM.SHA256_RSA_PKCS)
-        simulator.arm(Trigger("remove", {"reader": READER}, ins=0x87, nth=2))
-        self._require("C_Sign, caught in the act", application.do("finish_signature"), "CKR_DEVICE_REMOVED")
+        self._say("Login again; the card is torn out in the middle of a chained GENERAL AUTHENTICATE.", in_picture=True)
+        do("log_in")
+        do("sign_init", RSA_KEY, CKM.SHA256_RSA_PKCS)
+        simulator.arm(Trigger("remove", {"reader": READER}, ins=INS.GENERAL_AUTHENTICATE, nth=2))
+        self._require("C_Sign, caught in the act", do("sign"), "CKR_DEVICE_REMOVED")
 
-        self._say("Another card goes in: another identity.")
-        simulator.insert(READER, CardRequest(name="Bob"))
-        self._require("the token's label", application.do("label"), "Bob")
-        bob = [x509.load_der_x509_certificate(each) for each in application.do("log_in")]
-        self._require("Bob's key signs", self._signed(application, b"\1", bob[0]), True)
-        self._require("it is not Alice's", bob[0].public_key() != alice[0].public_key(), True)
+        self._say("Alice's card goes in again, and is swapped for Bob's: another identity.")
+        simulator.insert(READER, ALICE)
+        do("open_session")
+        simulator.swap(READER, BOB)
+        self._require("the session on Alice's card", do("state"), _DEAD)
+        self._require("the token's label", do("label"), BOB.name)
+        do("open_session")
+        do("log_in")
+        bob = self._certificate(application, RSA_KEY)
+        self._require("its signature fits Bob's certificate", self._rsa_fits(application, bob), True)
+        self._require("and Alice's", self._rsa_fits(application, alice), False)
 
-    def _signed(self, application: Application, identity: bytes, certificate: x509.Certificate) -> bool:
-        """Whether the application can sign with a key, and the certificate confirms it."""
+    # What the application does, and what has to come of it
+
+    def _wait_for_event(self, application: Application) -> None:
+        """A thread of the application is in C_WaitForSlotEvent when this returns."""
+        self._waiting.clear()
+        application.do("wait_in_a_thread")
+        if not self._waiting.wait(DEADLINE):
+            raise Wrong("no call of C_WaitForSlotEvent arrives")
+
+    def _certificate(self, application: Application, identity: bytes) -> x509.Certificate:
+        return x509.load_der_x509_certificate(application.do("certificate", identity))
+
+    def _rsa_fits(self, application: Application, certificate: x509.Certificate) -> bool:
+        """Whether a signature made now fits the certificate."""
         public = certificate.public_key()
-        if isinstance(public, rsa.RSAPublicKey):
-            application.do("begin_signature", identity, CKM.SHA256_RSA_PKCS)
-            signature = application.do("finish_signature")
-            public.verify(signature, MESSAGE, padding.PKCS1v15(), hashes.SHA256())
-            return True
-        if not isinstance(public, ec.EllipticCurvePublicKey):
+        assert isinstance(public, rsa.RSAPublicKey)
+        application.do("sign_init", RSA_KEY, CKM.SHA256_RSA_PKCS)
+        try:
+            public.verify(application.do("sign"), MESSAGE, padding.PKCS1v15(), hashes.SHA256())
+        except InvalidSignature:
             return False
-        application.do("begin_signature", identity, CKM.ECDSA_SHA256)
-        application.do("authenticate_again")
-        signature = application.do("finish_signature")
-        half = len(signature) // 2
-        r, s = (int.from_bytes(part, "big") for part in (signature[:half], signature[half:]))
-        public.verify(encode_dss_signature(r, s), MESSAGE, ec.ECDSA(hashes.SHA256()))
         return True
 
-    def _say(self, text: str) -> None:
+    def _ec_fits(self, application: Application) -> bool:
+        """The same with the signature key, which wants the PIN for every signature."""
+        public = self._certificate(application, EC_KEY).public_key()
+        assert isinstance(public, ec.EllipticCurvePublicKey)
+        application.do("sign_init", EC_KEY, CKM.ECDSA_SHA256)
+        application.do("log_in", CKU.CONTEXT_SPECIFIC)
+        signature = application.do("sign")
+        half = len(signature) // 2
+        r, s = (int.from_bytes(part, "big") for part in (signature[:half], signature[half:]))
+        try:
+            public.verify(encode_dss_signature(r, s), MESSAGE, ec.ECDSA(hashes.SHA256()))
+        except InvalidSignature:
+            return False
+        return True
+
+    # What is printed
+
+    def _say(self, text: str, *, in_picture: bool = False) -> None:
         with self._printing:
-            self._lines.flush(self._console)
+            self._timeline.flush()
+            self._console.record = in_picture
             self._console.print(f"\n[bold]{text}[/]")
 
     def _require(self, what: str, found: object, wanted: object) -> None:
+        is_right = found == wanted
         with self._printing:
-            self._lines.flush(self._console)
-            shown = ", ".join(sorted(found)) if isinstance(found, set) else found
-            mark = "[bold green]ok[/]" if found == wanted else "[bold red]WRONG[/]"
-            self._console.print(f"  {mark} {what}: {shown}")
-        if found != wanted:
-            raise Wrong(f"{what}: {found!r}, wanted {wanted!r}")
+            self._timeline.flush()
+            mark = ("  ✓ ", "bold green") if is_right else ("  ✗ ", "bold red")
+            self._console.print(Text.assemble(mark, f"{what}: ", (_shown(found), "bold")))
+        if not is_right:
+            raise Wrong(f"{what}: {found!r}, but it has to be {wanted!r}")
 
     def _show(self, entry: Entry) -> None:
-        record = as_record(entry)
         with self._printing:
-            self._lines.print(self._console, record)
+            self._timeline.add(as_record(entry))
+        if isinstance(entry, CallEntry) and entry.name == "C_WaitForSlotEvent":
+            self._waiting.set()
+
+
+def _shown(found: object) -> str:
+    if isinstance(found, bool):
+        return "yes" if found else "no"
+    return ", ".join(map(str, found)) if isinstance(found, set) else str(found)
 
 
 def main() -> int:
-    """Play it; with --svg FILE also export the picture."""
+    """Play it; with --svg FILE also export the scenes with a removal as a picture."""
     options = argparse.ArgumentParser(prog="demo", description="A card is pulled out of a running application.")
-    options.add_argument("--svg", type=Path, metavar="FILE", help="export what was shown as a picture")
-    chosen = options.parse_args()
-    console = Console(record=chosen.svg is not None, highlight=False, width=110 if chosen.svg else None)
+    options.add_argument("--svg", type=Path, metavar="FILE", help="export the scenes with a removal as a picture")
+    svg: Path | None = options.parse_args().svg
+    console = Console(highlight=False, width=_PICTURE_WIDTH if svg else None)
     try:
         Demonstration(console).play()
-    except Wrong as wrong:
-        console.print(f"[bold red]{wrong}[/]")
+    except (Wrong, ApplicationFailed) as error:
+        console.print(Text(f"✗ {error}", "bold red"))
         return 1
     finally:
-        if chosen.svg is not None:
-            console.save_svg(str(chosen.svg), title="cardtear")
+        if svg is not None:
+            console.save_svg(str(svg), title="scripts/demo")
     return 0
 
 

@@ -12,55 +12,84 @@ from typing import NamedTuple
 
 from ..csrc import module_path
 from . import places
+from .control import Control, ControlFailure
 
 
 class Finding(NamedTuple):
-    """One thing looked at: `needed` ones have to work for cardtear to be of any use."""
+    """One thing looked at: `needed` ones have to work for cardtear to be of any use; `package` is Debian's."""
 
     what: str
+    purpose: str
     works: bool
     detail: str
     needed: bool = False
+    package: str | None = None
 
 
-_CLIENTS = {
-    "firefox-esr": "firefox-esr",
-    "certutil": "libnss3-tools",
-    "pkcs11-tool": "opensc",
-    "p11tool": "gnutls-bin",
-    "openssl": "openssl",
-    "ssh-keygen": "openssh-client",
-    "softhsm2-util": "softhsm2",
-    "java": "openjdk-17-jre-headless",
-}
-"""Programs that use PKCS #11, and the Debian packages that bring them."""
+class Client(NamedTuple):
+    """Something that uses smart cards: a program on the search path, or a file that matches a pattern."""
+
+    what: str
+    purpose: str
+    package: str
+    pattern: str | None = None
+
+
+CLIENTS = (
+    Client("firefox-esr", "TLS client authentication, scripts/demo firefox", "firefox-esr"),
+    Client("certutil", "NSS: certificates on the card", "libnss3-tools"),
+    Client("pkcs11-tool", "OpenSC: everything PKCS #11", "opensc"),
+    Client("p11tool", "GnuTLS, p11-kit", "gnutls-bin"),
+    Client("openssl", "signatures, certificate requests", "openssl"),
+    Client("openssl engine", "openssl with the card", "libengine-pkcs11-openssl", "/usr/lib/*/engines-3/pkcs11.so"),
+    Client("ssh-keygen", "ssh with the card", "openssh-client"),
+    Client("softhsm2-util", "to compare speeds with", "softhsm2"),
+    Client("java", "SunPKCS11", "default-jre-headless"),
+    Client("pcscd", "PC/SC applications", "pcscd"),
+    Client("vpcd", "the virtual reader in pcscd", "vsmartcard-vpcd", "/etc/reader.conf.d/vpcd"),
+)
 
 
 def examine() -> list[Finding]:
-    """The module, the folder of the sockets, and the client programs."""
-    return [_module(), _folder(), *(_client(program, package) for program, package in _CLIENTS.items())]
+    """What cardtear itself needs, then the programs that it can be tried with."""
+    return [_module(), _folder(), _simulator(), *map(_client, CLIENTS)]
 
 
 def _module() -> Finding:
-    path = module_path()
+    what, purpose, path = "PKCS #11 module", "what applications load", module_path()
     try:
         ctypes.CDLL(str(path)).C_GetFunctionList  # noqa: B018 - found or not is the question
     except (OSError, AttributeError) as error:
-        return Finding("PKCS #11 module", False, f"{error}; install cardtear again with a C compiler at hand", True)
-    return Finding("PKCS #11 module", True, str(path), True)
+        return Finding(
+            what, purpose, False, f"{error}; install cardtear again, with a C compiler", True, "gcc libc6-dev"
+        )
+    return Finding(what, purpose, True, str(path), True)
 
 
 def _folder() -> Finding:
-    folder = places.runtime_folder()
+    what, purpose, folder = "socket folder", "where the simulator listens", places.runtime_folder()
     if not folder.exists():
         parent: Path = next(each for each in folder.parents if each.exists())
         works = os.access(parent, os.W_OK)
-        return Finding("socket folder", works, f"{folder} {'will be made' if works else 'cannot be made'}", True)
-    status = folder.stat()
-    safe = status.st_uid == os.getuid() and not stat.S_IMODE(status.st_mode) & 0o077
-    return Finding("socket folder", safe, f"{folder}{'' if safe else ' is not private to you: remove it'}", True)
+        return Finding(what, purpose, works, f"{folder} {'will be made' if works else 'cannot be made'}", True)
+    status = folder.lstat()
+    safe = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not stat.S_IMODE(status.st_mode) & 0o077
+    return Finding(what, purpose, safe, f"{folder}{'' if safe else ' is not private to you: remove it'}", True)
 
 
-def _client(program: str, package: str) -> Finding:
-    path = shutil.which(program)
-    return Finding(program, path is not None, path or f"for tests with it: apt-get install {package}")
+def _simulator() -> Finding:
+    what, purpose = "running simulator", "cardtear insert, remove, status ..."
+    try:
+        with Control() as control:
+            return Finding(what, purpose, True, str(control.path))
+    except ControlFailure as failure:
+        return Finding(what, purpose, False, str(failure))
+
+
+def _client(client: Client) -> Finding:
+    if client.pattern is not None:
+        root = Path("/")
+        path = next(map(str, root.glob(client.pattern.lstrip("/"))), None)
+    else:
+        path = shutil.which(client.what, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
+    return Finding(client.what, client.purpose, path is not None, path or "", package=client.package)

@@ -5,6 +5,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..card.ca import TestCA
 
 MODULE_SOCKET = "p11.sock"
 CONTROL_SOCKET = "control.sock"
@@ -21,9 +25,11 @@ def image_cache() -> Path:
     return _base("XDG_CACHE_HOME", ".cache") / "cardtear" / "cards"
 
 
-def ca_folder() -> Path:
-    """The test CA's key and certificate."""
-    return _base("XDG_DATA_HOME", ".local/share") / "cardtear" / "ca"
+def test_ca() -> TestCA:
+    """The user's test CA, made at the first use."""
+    from ..card.ca import TestCA  # certificates are a lot to load for somebody who only wants a path
+
+    return TestCA.load_or_create(_base("XDG_DATA_HOME", ".local/share") / "cardtear" / "ca")
 
 
 def _base(variable: str, fallback: str) -> Path:

@@ -4,18 +4,19 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from ..card import profiles
-from ..card.ca import TestCA
 from ..card.card import Card
 from ..card.piv_card import ForeignCard, PivCard
+from ..card.store import ImageError
 from ..csrc import module_path
 from ..p11.functions import HANDLERS
 from ..p11.server import Server
@@ -25,10 +26,10 @@ from ..reader.events import Moment
 from ..reader.reader import Reader
 from . import places
 from .control_server import ControlServer
+from .requests import CardSource
 from .trigger import Trigger
 
-CardSource = Path | profiles.CardRequest
-"""A card: the image at a path, used where it lies, or a ready-made one, of which the simulator uses a copy."""
+LOG = logging.getLogger(__name__)
 
 
 class Simulator:
@@ -102,22 +103,29 @@ class Simulator:
         """Pull a reader out, with the card that is in it."""
         self.bench.unplug(reader)
 
-    def insert(self, reader: str, card: CardSource | None = None) -> Card:
-        """Put a card into a reader. Raises BenchError, ImageError, ProfileError, with nothing changed."""
+    def insert(self, reader: str, card: CardSource | Card | None = None) -> Card:
+        """Put a card into a reader, by default the standard one, and return it.
+
+        Raises BenchError, ImageError, ProfileError, with nothing changed.
+        """
         place = self.bench.reader(reader)
-        chosen = self.card(card if card is not None else profiles.CardRequest())
-        place.insert(chosen)
+        prepared = self._prepare(card if card is not None else profiles.CardRequest())
+        with self._lock:
+            chosen = self._take(prepared)
+            place.insert(chosen)
         return chosen
 
     def remove(self, reader: str) -> Card:
         """Pull the card out; when this returns, no application has anything left of it."""
         return self.bench.reader(reader).remove()
 
-    def swap(self, reader: str, card: CardSource) -> Card:
-        """Exchange the card for another at one instant."""
+    def swap(self, reader: str, card: CardSource | Card) -> Card:
+        """Exchange the card for another at one instant, and return the new one. Raises as `insert`."""
         place = self.bench.reader(reader)
-        chosen = self.card(card)
-        place.swap(chosen)
+        prepared = self._prepare(card)
+        with self._lock:
+            chosen = self._take(prepared)
+            place.swap(chosen)
         return chosen
 
     def reset(self, reader: str) -> None:
@@ -125,13 +133,21 @@ class Simulator:
         self.bench.reader(reader).reset()
 
     def arm(self, trigger: Trigger) -> None:
-        """Carry out the trigger's verb when its moment comes, once."""
+        """Carry out the trigger's verb when its moment comes, once. Raises ImageError, ProfileError for its card."""
+        if trigger.verb in ("insert", "swap"):
+            # The moment itself is no time to make keys, or to find that an image is missing.
+            prepared = self._prepare(trigger.arguments.setdefault("card", profiles.CardRequest()))
+            with self._lock:
+                self._take(prepared)
+        act = getattr(self, trigger.verb)
 
         def watch(moment: Moment) -> None:
             if trigger.fires(moment):
                 self.bench.unwatch(watch)
-                with contextlib.suppress(BenchError):  # what it should act on may be gone by then
-                    self.do(trigger.verb, trigger.arguments)
+                try:
+                    act(**trigger.arguments)
+                except (BenchError, ImageError) as error:  # what it should act on may be gone by then
+                    LOG.warning("an armed %s came to nothing: %s", trigger.verb, error)
 
         self.bench.watch(watch)
 
@@ -145,32 +161,41 @@ class Simulator:
         ]
         return {"readers": readers, "applications": applications, "module": str(module_path())}
 
-    def do(self, verb: str, arguments: Mapping[str, Any]) -> Any:
-        """A verb by name, as the control channel has it. Raises ValueError for an unknown verb or argument."""
-        return self._control.do(verb, arguments)
-
     # Cards
 
-    def card(self, source: CardSource) -> Card:
-        """The card of a source: the same image is the same card, the same request another copy only when in use."""
+    def put_away(self) -> None:
+        """Close the images that were given by path and are in no reader now, so that others can open them."""
+        with self._lock:
+            inserted = [reader.insertion.card for reader in self.bench.readers if reader.insertion is not None]
+            for path, card in list(self._cards.items()):
+                if card not in inserted and not path.is_relative_to(self._scratch):
+                    del self._cards[path]
+                    card.close()
+
+    def _prepare(self, source: CardSource | Card) -> Path | Card:
+        """The image of a source, made if need be: a path that is given, or this simulator's own copy."""
         if isinstance(source, Path):
-            return self._open(source.resolve())
+            return source.resolve()
+        if not isinstance(source, profiles.CardRequest):
+            return source
         if not profiles.PROFILES[source.profile].piv:
             return profiles.foreign_card(source.name)
-        image = profiles.ready_image(source, places.image_cache(), TestCA.load_or_create(places.ca_folder()))
+        image = profiles.ready_image(source, places.image_cache(), places.test_ca())
         copy = self._scratch / image.name
         with self._lock:
             if not copy.exists():
                 shutil.copyfile(image, copy)
                 copy.chmod(0o600)
-        return self._open(copy)
+        return copy
 
-    def _open(self, path: Path) -> PivCard:
-        with self._lock:
-            card = self._cards.get(path)
-            if card is None:
-                card = self._cards[path] = profiles.open_card(path)
-            return card
+    def _take(self, prepared: Path | Card) -> Card:
+        """The card of an image, always the same one while it is open. The caller holds the lock. Raises ImageError."""
+        if not isinstance(prepared, Path):
+            return prepared
+        card = self._cards.get(prepared)
+        if card is None:
+            card = self._cards[prepared] = profiles.open_card(prepared)
+        return card
 
     def _close_cards(self) -> None:
         for card in self._cards.values():

@@ -1,223 +1,209 @@
 # SPDX-License-Identifier: MIT
-"""Trace entries for people and for programs: one record each, one line each."""
+"""The trace as a time line for people: who called what and what came of it, APDUs under their call, events across."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
+from rich.console import Console
 from rich.text import Text
 
 from ..card.status import SW
 from ..card.tables import INS
-from ..p11.calls import BY_NAME
-from ..p11.constants import CKA, CKM, CKR, CKU
-from ..reader.trace import ApduEntry, CallEntry, Entry, EventEntry, Hidden, ReturnEntry
+from ..p11.constants import CKR
+from .records import Record
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-_EVENT_WORDS = {
-    "plug": "reader {reader} plugged in",
-    "unplug": "reader {reader} unplugged",
-    "insert": "{card} inserted into {reader}",
-    "remove": "{card} pulled out of {reader}",
-    "reset": "{card} reset in {reader}",
+_EVENTS = {
+    "plug": ("▲", "reader {reader} plugged in", "bold white on grey30"),
+    "unplug": ("▼", "reader {reader} unplugged", "bold white on grey30"),
+    "insert": ("▼", "{card}'s card goes into {reader}", "bold white on rgb(0,110,60)"),
+    "remove": ("▲", "{card}'s card is pulled out of {reader}", "bold white on rgb(175,25,40)"),
+    "reset": ("●", "{card}'s card in {reader} is reset", "bold white on rgb(150,90,0)"),
 }
-_STATUS_WORDS = {
+"""Sign, words and style of each change of the bench."""
+
+_MEANINGS = {
     SW.OK: "ok",
-    SW.SECURITY_STATUS_NOT_SATISFIED: "security status not satisfied",
+    SW.SECURITY_STATUS_NOT_SATISFIED: "PIN or key wanted first",
     SW.AUTHENTICATION_METHOD_BLOCKED: "blocked",
+    SW.CONDITIONS_NOT_SATISFIED: "not now",
     SW.INCORRECT_DATA: "incorrect data",
     SW.NOT_FOUND: "not found",
     SW.REFERENCE_NOT_FOUND: "no such key",
     SW.WRONG_LENGTH: "wrong length",
+    SW.INS_NOT_SUPPORTED: "unknown instruction",
 }
 
-
-def name_of(kind: type, value: int) -> str:
-    """A number of the standard by its name, unknown ones in hexadecimal."""
-    try:
-        return f"{kind.__name__}_{kind(value).name}"
-    except ValueError:
-        return f"{kind.__name__} 0x{value:X}"
+_CHAINED = 0x10
+_EVENT_WIDTH = 58
+_CLOCK_WIDTH = 10
+_MARGIN = " " * (_CLOCK_WIDTH + 6)
 
 
-def as_record(entry: Entry) -> dict[str, Any]:
-    """An entry for programs: JSON values only."""
-    match entry:
-        case CallEntry():
-            kind = "call"
-            rest: dict[str, Any] = {
-                "application": entry.application,
-                "thread": entry.thread,
-                "name": entry.name,
-                "arguments": call_arguments(entry.name, entry.arguments),
-            }
-        case ReturnEntry():
-            kind = "return"
-            rest = {"name": entry.name, "value": entry.value, "rv": name_of(CKR, entry.value)}
-        case ApduEntry():
-            kind = "apdu"
-            rest = {
-                "reader": entry.reader,
-                "card": entry.card,
-                "command": entry.command.hex().upper(),
-                "command_length": entry.command_length,
-                "response": entry.response.hex().upper(),
-                "response_length": entry.response_length,
-                "status": None if entry.status is None else f"{entry.status:04X}",
-            }
-        case EventEntry():
-            kind = "event"
-            rest = {"change": entry.change, "reader": entry.reader, "card": entry.card}
-    return {"kind": kind, "number": entry.number, "time": entry.time, "call": entry.call, **rest}
+@dataclass
+class Row:
+    """Calls in a row that an application made without trouble and without APDUs: only the first has been printed."""
+
+    application: str
+    further: Counter[str] = field(default_factory=Counter)
 
 
-def call_arguments(name: str, arguments: tuple[object, ...]) -> str:
-    """The arguments of a call for people: mechanisms and attributes by name, handles short, byte strings by length."""
-    letters = [letter for letter in BY_NAME[name].signature if letter in "uylbnmMtqBLFr"]
-    parts = []
-    for position, (letter, value) in enumerate(zip(letters, arguments, strict=True)):
-        if letter in "BLFU":
-            continue
-        if letter in "mM":
-            parts.append("NULL" if value is None else name_of(CKM, int(str(value))))
-        elif letter == "t" and isinstance(value, list):
-            parts.append("{" + ", ".join(name_of(CKA, kind) for kind in value) + "}")
-        elif letter == "q" and isinstance(value, list):
-            parts.append("{" + ", ".join(name_of(CKA, kind) for kind, _ in value) + "}")
-        elif isinstance(value, Hidden):
-            parts.append(f"<{value.length} bytes>")
-        elif value is None:
-            parts.append("NULL")
-        elif name == "C_Login" and position == 1:
-            parts.append(name_of(CKU, int(str(value))))
-        elif isinstance(value, int) and value > 0xFFFFFFFF:
-            parts.append(f"#{value & 0xFFFFFFFF}")
-        else:
-            parts.append(str(value))
-    return ", ".join(parts)
+class Timeline:
+    """Prints records (records.py) one after another, live, on a console.
 
-
-def apdu_words(record: dict[str, Any]) -> str:
-    """An APDU for people: the command by name, lengths, and the status word with its meaning."""
-    command = bytes.fromhex(record["command"])
-    status = None if record["status"] is None else int(record["status"], 16)
-    ins = command[1] if len(command) > 1 else 0
-    try:
-        name = INS(ins).name.replace("_", " ")
-    except ValueError:
-        name = f"INS {ins:02X}"
-    if command[:1] == b"\x10":
-        name += " (link)"
-    reference = command[2:4].hex().upper()
-    if status is None:
-        outcome = "torn out"
-    elif status & 0xFF00 == 0x6100:
-        outcome = f"{status:04X} more to fetch"
-    elif status & 0xFFF0 == 0x63C0:
-        outcome = f"{status:04X} {status & 0xF} tries left"
-    else:
-        meaning = _STATUS_WORDS.get(SW(status), "") if status in set(SW) else ""
-        outcome = f"{status:04X} {meaning}".rstrip()
-    if ins == INS.GET_DATA and command[5:6] == b"\x5c":
-        reference = command[7 : 7 + command[6]].hex().upper()
-    size = f", {record['response_length']} bytes" if record["response_length"] else ""
-    return f"{name} {reference} [{record['command_length']}] -> {outcome}{size}"
-
-
-def event_words(record: dict[str, Any]) -> str:
-    """An event for people."""
-    return _EVENT_WORDS[record["change"]].format(reader=record["reader"], card=record["card"])
-
-
-class Lines:
-    """Prints records, one line each: returns and APDUs stand under the call they belong to."""
-
-    def __init__(self) -> None:
-        self._start: float | None = None
-
-    def print(self, console: Console, record: dict[str, Any]) -> None:
-        """One record of `as_record`, in the colours of the console."""
-        self.line(console, record, *_words(record))
-
-    def line(self, console: Console, record: dict[str, Any], style: str, text: str) -> None:
-        """One line with the clock of a record before it."""
-        if self._start is None:
-            self._start = record["time"]
-        clock = f"{(record['time'] - self._start) * 1000:9.2f} ms"
-        console.print(Text.assemble((clock, "dim"), "  ", (text, style)), soft_wrap=True)
-
-
-class FoldedLines(Lines):
-    """The same, shorter: a return stands beside its call, like calls in a row and further APDUs are counted.
-
-    A call is printed when it has been answered or something else happens meanwhile.
+    A call that is answered at once has one line; one that has APDUs, or others beside it, has a line for its beginning
+    and one for its end. `most_apdus` and `folds` make it shorter: further APDUs are counted
+    only, further calls in a row that all goes well are named only. To fold, a call is held back until it is answered
+    or something else happens.
     """
 
-    MOST_APDUS = 4
+    def __init__(self, console: Console, *, most_apdus: int | None = None, folds: bool = False) -> None:
+        self._console = console
+        self._most_apdus = most_apdus
+        self._folds = folds
+        self._start: float | None = None
+        self._held: Record | None = None
+        self._open: dict[int, Record] = {}
+        self._apdus: dict[int, int] = {}
+        self._row: Row | None = None
+        self._last: int | None = None
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._call: dict[str, Any] | None = None
-        self._last: tuple[str, int] | None = None
-        self._repeated = 0
-        self._apdus = 0
-
-    def print(self, console: Console, record: dict[str, Any]) -> None:
-        """One record, or nothing yet."""
-        call, self._call = self._call, None
-        if record["kind"] == "return" and call is not None and call["number"] == record["call"]:
-            self._print_answered(console, call, record)
+    def add(self, record: Record) -> None:
+        """Print one record."""
+        held, self._held = self._held, None
+        if record["kind"] == "return" and held is not None and held["number"] == record["call"]:
+            self._answered(held, record)
             return
-        if call is not None:
-            self._end_row(console)
-            super().print(console, call)
+        if held is not None:
+            self._begin(held)
         if record["kind"] == "call":
-            self._call = record
+            self._held = record
+            if not self._folds:
+                self._line(record, *_call_words(record), end="")
             return
-        self._end_row(console)
+        self._end_row()
         if record["kind"] == "apdu":
-            self._apdus += 1
-            if self._apdus > self.MOST_APDUS:
-                return
-        elif self._apdus > self.MOST_APDUS:
-            console.print(Text(f"{'':22}... and {self._apdus - self.MOST_APDUS} more APDUs", "bright_black"))
-        if record["kind"] != "apdu":
-            self._apdus = 0
-        super().print(console, record)
+            self._apdu(record)
+        elif record["kind"] == "event":
+            sign, words, style = _EVENTS[record["change"]]
+            banner = f" {sign} {words.format(**record)} ".ljust(_EVENT_WIDTH)
+            self._line(record, (banner, style))
+        else:
+            self._end(record)
+        self._last = record["call"]
 
-    def flush(self, console: Console) -> None:
-        """Print what has been held back."""
-        call, self._call = self._call, None
-        self._end_row(console)
-        if call is not None:
-            super().print(console, call)
+    def flush(self) -> None:
+        """Print what is held back, as before a pause."""
+        held, self._held = self._held, None
+        if held is not None:
+            self._begin(held)
+        self._end_row()
 
-    def _print_answered(self, console: Console, call: dict[str, Any], answer: dict[str, Any]) -> None:
-        like = (call["name"], answer["value"])
-        if like == self._last:
-            self._repeated += 1
+    def _answered(self, call: Record, answer: Record) -> None:
+        """A call with nothing between its beginning and its end: one line."""
+        if not self._folds:
+            self._console.print(Text.assemble((" → ", "dim"), _value_words(answer)), soft_wrap=True)
             return
-        self._end_row(console)
-        self._last = like
-        style = "cyan" if answer["value"] == 0 else "yellow"
-        self.line(console, call, style, f"{_words(call)[1]} -> {answer['rv']}")
+        if self._row is not None and answer["value"] == CKR.OK and call["application"] == self._row.application:
+            self._row.further[call["name"]] += 1
+            return
+        self._end_row()
+        self._line(call, *_call_words(call), (" → ", "dim"), _value_words(answer))
+        if answer["value"] == CKR.OK:
+            self._row = Row(call["application"])
 
-    def _end_row(self, console: Console) -> None:
-        if self._repeated:
-            console.print(Text(f"{'':14}... {self._repeated} more like it", "dim"))
-        self._last, self._repeated = None, 0
+    def _begin(self, call: Record) -> None:
+        """A call that has more than one line: end its first."""
+        if self._folds:
+            self._end_row()
+            self._line(call, *_call_words(call))
+        else:
+            self._console.print()
+        self._open[call["number"]] = call
+        self._last = call["number"]
+
+    def _apdu(self, record: Record) -> None:
+        call = record["call"]
+        count = self._apdus[call] = self._apdus.get(call, 0) + 1
+        if call is None or self._most_apdus is None or count <= self._most_apdus:
+            self._line(record, ("    │ " if call is not None else "    ", "dim"), *_apdu_words(record))
+
+    def _end(self, answer: Record) -> None:
+        call = self._open.pop(answer["call"], None)
+        hidden = self._apdus.pop(answer["call"], 0) - (self._most_apdus or 0)
+        if self._most_apdus is not None and hidden > 0:
+            self._console.print(Text.assemble((f"{_MARGIN}│ … {hidden} more APDUs", "dim")), soft_wrap=True)
+        duration = f"  after {_duration(answer['time'] - call['time'])}" if call is not None else ""
+        interrupted = self._last != answer["call"]
+        name = f"{answer['name']} " if interrupted else ""
+        self._line(answer, ("    └ ", "dim"), (name, "cyan"), ("→ ", "dim"), _value_words(answer), (duration, "dim"))
+
+    def _end_row(self) -> None:
+        if self._row is not None and self._row.further:
+            names = ", ".join(name + (f" x{count}" if count > 1 else "") for name, count in self._row.further.items())
+            line = Text.assemble((f"{_MARGIN}… then {names} → ", "dim"), ("CKR_OK", "green"))
+            self._console.print(line, soft_wrap=True)
+        self._row = None
+
+    def _line(self, record: Record, *parts: tuple[str, str], end: str = "\n") -> None:
+        if self._start is None:
+            self._start = record["time"]
+        clock = f"{_duration(record['time'] - self._start):>{_CLOCK_WIDTH}}  "
+        self._console.print(Text.assemble((clock, "dim"), *parts), soft_wrap=True, end=end)
 
 
-def _words(record: dict[str, Any]) -> tuple[str, str]:
-    """Style and text of one record."""
-    match record["kind"]:
-        case "call":
-            return "cyan", f"{record['application']}  {record['name']}({record['arguments']})"
-        case "return":
-            return ("green" if record["value"] == 0 else "yellow"), f"    {record['name']} -> {record['rv']}"
-        case "apdu":
-            return "bright_black", f"        {apdu_words(record)}"
-        case _:
-            return "bold magenta", f"=== {event_words(record)} ==="
+def _duration(seconds: float) -> str:
+    return f"{seconds * 1000:.1f} ms" if seconds < 10 else f"{seconds:.3f} s"
+
+
+def _call_words(call: Record) -> Sequence[tuple[str, str]]:
+    return (
+        (f"{call['application']}  ", "dim"),
+        (call["name"], "bold cyan"),
+        (f"({', '.join(call['arguments'])})", "cyan"),
+    )
+
+
+def _value_words(answer: Record) -> tuple[str, str]:
+    return answer["rv"], "green" if answer["value"] == CKR.OK else "bold yellow"
+
+
+def _apdu_words(record: Record) -> Sequence[tuple[str, str]]:
+    """The command by name, what it is about, lengths of data in and out, and the status word with its meaning."""
+    command = bytes.fromhex(record["command"])
+    sent = max(record["command_length"] - 5, 0)
+    received = record["response_length"]
+    sizes = ", ".join([f"{sent} bytes in"] * bool(sent) + [f"{received} out"] * bool(received))
+    about = f"{_command_name(command)}{f' ({sizes})' if sizes else ''}"
+    if record["status"] is None:
+        return (about, "grey62"), (" → ", "dim"), ("torn out", "bold red")
+    status = int(record["status"], 16)
+    style = "grey62" if status == SW.OK or status >> 8 == 0x61 else "yellow"
+    return (about, "grey62"), (" → ", "dim"), (f"{record['status']} {_meaning(status)}".rstrip(), style)
+
+
+def _command_name(command: bytes) -> str:
+    """The instruction by name, with the key, PIN or data object that it is about."""
+    ins = command[1] if len(command) > 1 else 0
+    name = INS(ins).name.replace("_", " ") if ins in set(INS) else f"INS {ins:02X}"
+    if ins in (
+        INS.GENERAL_AUTHENTICATE,
+        INS.VERIFY,
+        INS.CHANGE_REFERENCE_DATA,
+        INS.RESET_RETRY_COUNTER,
+        INS.GET_METADATA,
+    ):
+        name += f" {command[3]:02X}" if len(command) > 3 else ""
+    elif ins == INS.GET_DATA and command[5:6] == b"\x5c":
+        name += f" {command[7 : 7 + command[6]].hex().upper()}"
+    return f"{name}, chained" if command[0] & _CHAINED else name
+
+
+def _meaning(status: int) -> str:
+    if status >> 8 == 0x61:
+        return f"{status & 0xFF or 256} more to come"
+    if status & 0xFFF0 == 0x63C0:
+        return f"{status & 0xF} tries left"
+    return _MEANINGS[SW(status)] if status in set(_MEANINGS) else ""

@@ -16,7 +16,8 @@ ARMABLE = ("remove", "unplug", "reset", "swap", "insert", "plug")
 class Trigger:
     """Fires at the `nth` moment that fits: a call by name, or an APDU by instruction byte (and reader).
 
-    Raises ValueError for a trigger that can never fire.
+    `verb` and `arguments` are a method of Simulator and what it is called with. Raises ValueError for a trigger that
+    can never fire.
     """
 
     def __init__(
@@ -34,10 +35,14 @@ class Trigger:
             raise ValueError("a trigger is on a call or on an APDU: give one of 'call' and 'ins'")
         if call is not None and call not in BY_NAME:
             raise ValueError(f"there is no call {call!r}")
+        if call is not None and reader is not None:
+            raise ValueError("'reader' goes with 'ins'; a call belongs to no reader")
         if ins is not None and not 0 <= ins <= 0xFF:
             raise ValueError(f"an instruction byte is 00 to FF, not {ins:#x}")
         if nth < 1:
-            raise ValueError("'nth' counts from 1")
+            raise ValueError(f"'nth' counts from 1, it cannot be {nth}")
+        if when not in list(When):
+            raise ValueError(f"'when' is 'before' or 'after', not {when!r}")
         if verb not in ARMABLE:
             raise ValueError(f"a trigger can do: {', '.join(ARMABLE)}; not {verb!r}")
         self.verb = verb
@@ -58,12 +63,9 @@ class Trigger:
             return self._left == 0
 
     def _fits(self, moment: Moment) -> bool:
-        if isinstance(moment, CallMoment):
-            return moment.name == self._call
-        if isinstance(moment, ApduMoment):
-            return (
-                moment.command[1:2] == bytes([self._ins or 0])
-                and self._ins is not None
-                and (self._reader is None or moment.insertion.reader.name == self._reader)
-            )
-        return False
+        match moment:
+            case CallMoment():
+                return moment.name == self._call
+            case ApduMoment():
+                is_in_reader = self._reader in (None, moment.insertion.reader.name)
+                return self._ins is not None and is_in_reader and moment.command[1:2] == bytes([self._ins])

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: MIT
+"""Programs run on somebody's behalf, and the signals that end them. Works with blocked signals only: no handlers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Mapping
+
+ENDING = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
+"""Signals that ask for the end."""
+
+_FORWARDED = ENDING | {signal.SIGUSR1, signal.SIGUSR2}
+_SI_KERNEL = 0x80  # siginfo(7); the terminal's Ctrl-C comes with it
+
+
+def hold_signals() -> None:
+    """From now on signals wait for `run_program` or `wait_for_the_end`. Call it before any thread is started."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED | {signal.SIGCHLD})
+
+
+def wait_for_the_end(stopped: threading.Event) -> None:
+    """Sleep until a signal asks for the end, or `stopped` is set."""
+
+    def watch() -> None:
+        stopped.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="wait-for-shutdown", daemon=True).start()
+    signal.sigwait(ENDING)
+
+
+def run_program(command: list[str], environment: Mapping[str, str]) -> int:
+    """Run a program to its end with this process's terminal and files, and return its exit code as a shell has it.
+
+    Signals that were sent to this process are passed on; those of the terminal the program gets by itself. Raises
+    OSError if the program cannot be started.
+    """
+    program = os.posix_spawnp(
+        command[0], command, environment, setsigmask=(), setsigdef=(signal.SIGPIPE, signal.SIGXFSZ)
+    )
+    while True:
+        caught = signal.sigwaitinfo(_FORWARDED | {signal.SIGCHLD})
+        ended, status = os.waitpid(program, os.WNOHANG)
+        if ended:
+            code = os.waitstatus_to_exitcode(status)
+            return code if code >= 0 else 128 - code
+        if caught.si_signo != signal.SIGCHLD and caught.si_code != _SI_KERNEL:
+            os.kill(program, caught.si_signo)

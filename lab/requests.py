@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: MIT
+"""Requests of the control channel: from a line of JSON to a verb with checked arguments (docs/control.md). No I/O."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..card.profiles import CardRequest, request
+from .trigger import Trigger
+
+CardSource = Path | CardRequest
+"""A card: the image at a path, used where it lies, or a ready-made one, of which the simulator uses a copy."""
+
+
+class RequestError(ValueError):
+    """A request that cannot be understood; nothing was done. `code` is for programs."""
+
+    code = "bad-request"
+
+
+class Request(NamedTuple):
+    """A verb and its arguments, ready to be carried out."""
+
+    verb: str
+    arguments: dict[str, Any]
+
+
+class Parameter(NamedTuple):
+    """What a verb takes under a name: `read` makes the value of what JSON has, or raises RequestError."""
+
+    read: Callable[[Any], Any]
+    needed: bool = True
+
+
+def parse(line: bytes) -> dict[str, Any]:
+    """One line as an object. Raises RequestError."""
+    try:
+        asked = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise RequestError(f"not a line of JSON: {error}") from None
+    if not isinstance(asked, dict):
+        raise RequestError("a request is a JSON object with the verb in 'do'")
+    return asked
+
+
+def decode(asked: object) -> Request:
+    """The verb and the arguments of a request without its id. Raises RequestError, ProfileError."""
+    if not isinstance(asked, dict) or not isinstance(asked.get("do"), str):
+        raise RequestError("a request is a JSON object with the verb in 'do'")
+    verb = asked["do"]
+    parameters = VERBS.get(verb)
+    if parameters is None:
+        raise RequestError(f"there is no verb {verb!r}; there are: {', '.join(VERBS)}")
+    given = {name: value for name, value in asked.items() if name != "do"}
+    for name in given:
+        if name not in parameters:
+            known = ", ".join(map(repr, parameters)) or "nothing"
+            raise RequestError(f"{verb!r} does not take {name!r}; it takes {known}")
+    for name, parameter in parameters.items():
+        if parameter.needed and name not in given:
+            raise RequestError(f"{verb!r} needs {name!r}")
+    return Request(verb, {name: parameters[name].read(value) for name, value in given.items()})
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise RequestError(f"a string is wanted, not {value!r}")
+    return value
+
+
+def _number(value: object) -> int:
+    if type(value) is not int:
+        raise RequestError(f"a whole number is wanted, not {value!r}")
+    return value
+
+
+def _flag(value: object) -> bool:
+    if type(value) is not bool:
+        raise RequestError(f"true or false is wanted, not {value!r}")
+    return value
+
+
+def _instruction(value: object) -> int:
+    """Two hexadecimal digits, or a number."""
+    if isinstance(value, str):
+        try:
+            return int(value, 16)
+        except ValueError:
+            raise RequestError(f"an instruction byte is two hexadecimal digits, not {value!r}") from None
+    return _number(value)
+
+
+def _card(value: object) -> CardSource:
+    if isinstance(value, str):
+        return Path(value)
+    if isinstance(value, dict):
+        return request(value)
+    raise RequestError("'card' is the path of an image, or an object with the parameters of a ready-made card")
+
+
+_MOMENT = {"call": _text, "ins": _instruction, "nth": _number, "when": _text, "reader": _text}
+
+
+def _moment(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict) or not value.keys() <= _MOMENT.keys():
+        raise RequestError(f"'on' is an object with some of {', '.join(map(repr, _MOMENT))}")
+    return {name: _MOMENT[name](each) for name, each in value.items()}
+
+
+VERBS: dict[str, dict[str, Parameter]] = {
+    "ping": {},
+    "status": {},
+    "plug": {"reader": Parameter(_text)},
+    "unplug": {"reader": Parameter(_text)},
+    "insert": {"reader": Parameter(_text), "card": Parameter(_card, needed=False)},
+    "remove": {"reader": Parameter(_text)},
+    "swap": {"reader": Parameter(_text), "card": Parameter(_card)},
+    "reset": {"reader": Parameter(_text)},
+    "arm": {"on": Parameter(_moment), "then": Parameter(decode)},
+    "trace": {"after": Parameter(_number, needed=False), "follow": Parameter(_flag, needed=False)},
+    "events": {"after": Parameter(_number, needed=False), "follow": Parameter(_flag, needed=False)},
+    "shutdown": {},
+}
+"""The verbs and what they take."""
+
+
+def trigger(on: dict[str, Any], then: Request) -> Trigger:
+    """The trigger of an `arm` request. Raises RequestError if it can never fire."""
+    try:
+        return Trigger(then.verb, then.arguments, **on)
+    except ValueError as error:
+        raise RequestError(str(error)) from None

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: MIT
+"""What commands answer, as tables for people; without colours and as wide as need be when it is not a terminal."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from .doctor import Finding
+
+_WIDE = 1000
+
+
+def status(result: dict[str, Any]) -> None:
+    """Readers with their cards, and applications."""
+    readers = _table("reader", "card", "profile", "ATR")
+    for each in result["readers"]:
+        card = Text(each["card"], "bold green") if each["card"] else Text("empty", "dim")
+        readers.add_row(Text(each["name"], "bold"), card, each["profile"] or "", Text(each["atr"] or "", "dim"))
+    applications = _table("application", "sessions", "logged in")
+    for each in result["applications"]:
+        applications.add_row(each["name"], str(each["sessions"]), "yes" if each["logged_in"] else "no")
+    _print(readers if result["readers"] else "no readers; plug one in with: cardtear plug front")
+    _print("")
+    _print(applications if result["applications"] else "no application has the module initialised")
+
+
+def card(about: dict[str, Any]) -> None:
+    """What is on a card."""
+    _print(f"{about['name']} ({about['profile']})  serial {about['serial']}  ATR {about['atr']}")
+    _print(f"PIN: {about['pin_tries']} tries left   PUK: {about['puk_tries']} tries left")
+    keys = _table("key", "purpose", "algorithm", "certificate")
+    for each in about["keys"]:
+        keys.add_row(each["slot"], each["purpose"], each["algorithm"], each["certificate"] or Text("none", "dim"))
+    _print(keys if about["keys"] else "no keys")
+
+
+def findings(found: list[Finding]) -> None:
+    """What works, what does not, and what to install."""
+    table = _table("", "what", "for", "")
+    for each in found:
+        mark = Text("ok", "bold green") if each.works else Text("missing", "bold red" if each.needed else "yellow")
+        table.add_row(mark, each.what, each.purpose, Text(each.detail, "dim"))
+    _print(table)
+    packages = sorted({each.package for each in found if not each.works and each.package is not None})
+    if packages:
+        _print(f"\nto install what is missing: apt-get install {' '.join(packages)}")
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _print(what: Table | str) -> None:
+    width = None if sys.stdout.isatty() else _WIDE
+    Console(width=width, highlight=False, markup=False).print(what, soft_wrap=isinstance(what, str))
