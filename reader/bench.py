@@ -105,7 +105,7 @@ class Bench:
     def unwatch(self, watcher: Watcher) -> None:
         """Stop calling `watcher`. Unknown watchers are no error."""
         with self.lock:
-            self.watchers = tuple(each for each in self.watchers if each is not watcher)
+            self.watchers = tuple(each for each in self.watchers if each != watcher)
 
     def announce(self, event: Event) -> None:
         """Record a change and tell every listener. The caller holds the lock and has made the change."""

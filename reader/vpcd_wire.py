@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+"""The vpicc protocol between a virtual card and vpcd: messages to bytes and back. No I/O.
+
+A message is a big-endian length of two bytes and as many bytes of body. A body of one byte is a control byte, for no
+APDU is that short; any other body is a command APDU, and its response goes back as a message of the same form. Of the
+controls only ATR is answered, with the card's ATR.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from enum import IntEnum, unique
+
+PORT = 0x8C7B
+"""Where Debian's vpcd waits for the card of its first slot; that of the second slot follows."""
+
+BODY_LIMIT = 0xFFFF
+
+BROKEN_OFF = b"\xff\xff"
+"""The length of an answer that never comes. Then a reset of the connection fails the APDU that vpcd waits for; without
+it vpcd reports success and an empty response, as it does after an orderly end."""
+
+_LENGTH = struct.Struct(">H")
+
+
+@unique
+class Control(IntEnum):
+    """What vpcd wants of the card when it is not an APDU."""
+
+    OFF = 0
+    ON = 1
+    RESET = 2
+    ATR = 4
+
+
+class Decoder:
+    """Takes a stream of bytes in pieces of any size and gives the bodies of the messages in it."""
+
+    def __init__(self) -> None:
+        self._pending = b""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The bodies that are complete with this piece, each of them once."""
+        self._pending += data
+        while len(self._pending) >= _LENGTH.size:
+            end = _LENGTH.size + _LENGTH.unpack_from(self._pending)[0]
+            if len(self._pending) < end:
+                return
+            body, self._pending = self._pending[_LENGTH.size : end], self._pending[end:]
+            yield body
+
+
+def encode(body: bytes) -> bytes:
+    """One message. Raises ValueError for a body of more than 65535 bytes."""
+    if len(body) > BODY_LIMIT:
+        raise ValueError(f"a body of {len(body)} bytes; vpcd takes {BODY_LIMIT}")
+    return _LENGTH.pack(len(body)) + body
+
+
+def control(body: bytes) -> Control | None:
+    """The control that a body is, or None for an APDU, also for a byte that is no known control."""
+    return _CONTROLS.get(body)
+
+
+_CONTROLS = {bytes([each]): each for each in Control}

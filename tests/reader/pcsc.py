@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: MIT
+"""As much of PC/SC as the tests need, straight from pcsc-lite's client library."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import byref, c_char_p, c_long, c_ubyte, c_ulong, c_void_p
+
+OK, TIMEOUT = 0, 0x8010000A
+PRESENT, EMPTY = 0x20, 0x10
+LEAVE, RESET, UNPOWER = 0, 1, 2
+_SHARED, _ANY_PROTOCOL = 2, 3
+
+
+class ReaderState(ctypes.Structure):
+    """SCARD_READERSTATE."""
+
+    _fields_ = (
+        ("reader", c_char_p),
+        ("user_data", c_void_p),
+        ("current", c_ulong),
+        ("event", c_ulong),
+        ("atr_length", c_ulong),
+        ("atr", c_ubyte * 33),
+    )
+
+
+class PcscError(Exception):
+    """A function that failed; `code` is its LONG as 32 bits."""
+
+    def __init__(self, function: str, code: int) -> None:
+        self.code = code
+        super().__init__(f"{function}: 0x{code:08X}")
+
+
+class Context:
+    """A connection to pcscd. Raises PcscError when there is none."""
+
+    def __init__(self) -> None:
+        self._library = ctypes.CDLL("libpcsclite.so.1")
+        self._handle = c_long()
+        self.call("SCardEstablishContext", c_ulong(2), None, None, byref(self._handle))
+
+    def call(self, name: str, *arguments: object) -> None:
+        function = getattr(self._library, name)
+        function.restype = c_long
+        code = function(*arguments) & 0xFFFFFFFF
+        if code != OK:
+            raise PcscError(name, code)
+
+    def close(self) -> None:
+        self.call("SCardReleaseContext", self._handle)
+
+    def readers(self) -> list[str]:
+        length = c_ulong()
+        self.call("SCardListReaders", self._handle, None, None, byref(length))
+        names = ctypes.create_string_buffer(length.value)
+        self.call("SCardListReaders", self._handle, None, names, byref(length))
+        return [name.decode() for name in names.raw[: length.value].split(b"\0") if name]
+
+    def wait(self, reader: str, wanted: int, seconds: float) -> bytes:
+        """Block until the reader is PRESENT or EMPTY, and return the ATR."""
+        state = ReaderState(reader=reader.encode())
+        while not state.event & wanted:
+            state.current = state.event
+            self.call("SCardGetStatusChange", self._handle, c_ulong(int(seconds * 1000)), byref(state), c_ulong(1))
+        return bytes(state.atr[: state.atr_length])
+
+    def connect(self, reader: str) -> Card:
+        card, protocol = c_long(), c_ulong()
+        self.call(
+            "SCardConnect",
+            self._handle,
+            reader.encode(),
+            c_ulong(_SHARED),
+            c_ulong(_ANY_PROTOCOL),
+            byref(card),
+            byref(protocol),
+        )
+        return Card(self, card, protocol)
+
+
+class Card:
+    """A connection to the card in a reader."""
+
+    def __init__(self, context: Context, handle: c_long, protocol: c_ulong) -> None:
+        self._context = context
+        self._handle = handle
+        self._protocol = protocol
+
+    def transmit(self, command: bytes) -> bytes:
+        request = (c_ulong * 2)(self._protocol.value, 16)
+        answer = (c_ubyte * 65538)()
+        length = c_ulong(len(answer))
+        self._context.call(
+            "SCardTransmit", self._handle, request, command, c_ulong(len(command)), None, answer, byref(length)
+        )
+        return bytes(answer[: length.value])
+
+    def reconnect(self, initialization: int) -> None:
+        self._context.call(
+            "SCardReconnect",
+            self._handle,
+            c_ulong(_SHARED),
+            c_ulong(_ANY_PROTOCOL),
+            c_ulong(initialization),
+            byref(self._protocol),
+        )
+
+    def disconnect(self, disposition: int) -> None:
+        self._context.call("SCardDisconnect", self._handle, c_ulong(disposition))

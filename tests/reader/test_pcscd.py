@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: MIT
+"""The door to pcscd against the real one: a card of the bench as PC/SC programs see it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic, perf_counter, sleep
+
+import pytest
+from cardtear.card.profiles import CardRequest
+from cardtear.card.tables import PIV_AID
+from cardtear.lab.simulator import Simulator
+from cardtear.reader import Change
+from cardtear.reader.vpcd import VpcdDoor
+
+from . import pcsc
+
+DEADLINE = 10.0
+READER = "Virtual PCD 00 00"
+SELECT = bytes((0, 0xA4, 4, 0, len(PIV_AID))) + PIV_AID + b"\0"
+VERIFY = bytes.fromhex("00200080 08") + b"123456\xff\xff"
+PIN_STATUS = bytes.fromhex("00200080")
+DRIVER = "/usr/lib/pcsc/drivers/serial/libifdvpcd.so"
+
+READER_CONF = """
+FRIENDLYNAME "Virtual PCD"
+DEVICENAME   /dev/null:{port}
+LIBPATH      {driver}
+CHANNELID    {port}
+"""
+
+
+def find_driver() -> str | None:
+    """Where the distribution has put vpcd."""
+    found = [Path(DRIVER), *Path("/usr/lib").glob("*/pcsc/drivers/serial/libifdvpcd.so")]
+    return next((str(path) for path in found if path.exists()), None)
+
+
+def free_ports() -> int:
+    """The first of two free ports: vpcd has two slots."""
+    for port in range(35980, 36980, 2):
+        try:
+            for each in (port, port + 1):
+                socket.create_server(("", each)).close()
+        except OSError:
+            continue
+        return port
+    raise RuntimeError("no two free ports")
+
+
+@pytest.fixture(scope="module")
+def vpcd_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """A pcscd of the tests' own, with vpcd and nothing else."""
+    daemon = shutil.which("pcscd", path=os.environ["PATH"] + ":/usr/sbin")
+    driver = find_driver()
+    if daemon is None or driver is None:
+        pytest.skip("pcscd and vpcd are not installed (Debian: pcscd, vsmartcard-vpcd)")
+    if os.getuid() != 0:
+        pytest.skip("only root can start a pcscd")
+    if Path("/run/pcscd/pcscd.comm").exists() and is_alive():
+        pytest.skip("another pcscd is running; stop it for this test")
+    folder = tmp_path_factory.mktemp("pcscd")
+    port = free_ports()
+    (folder / "vpcd").write_text(READER_CONF.format(port=port, driver=driver))
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([daemon, "--foreground", "--config", folder], stdout=log, stderr=subprocess.STDOUT)
+    try:
+        deadline = monotonic() + DEADLINE
+        while not is_alive():
+            assert process.poll() is None, (folder / "log").read_text()
+            assert monotonic() < deadline, "pcscd does not start"
+            sleep(0.01)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(DEADLINE)
+
+
+def is_alive() -> bool:
+    """Whether a pcscd answers."""
+    try:
+        pcsc.Context().close()
+    except (pcsc.PcscError, OSError):
+        return False
+    return True
+
+
+@pytest.fixture
+def context(vpcd_port: int) -> Iterator[pcsc.Context]:
+    """A PC/SC program, before any card is there."""
+    context = pcsc.Context()
+    context.wait(READER, pcsc.EMPTY, DEADLINE)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def door(simulator: Simulator, context: pcsc.Context, vpcd_port: int) -> Iterator[VpcdDoor]:
+    """The standard card in a reader that pcscd sees."""
+    door = VpcdDoor(simulator.bench.reader("front"), vpcd_port)
+    context.wait(READER, pcsc.PRESENT, DEADLINE)
+    yield door
+    door.close()
+    context.wait(READER, pcsc.EMPTY, DEADLINE)
+
+
+@pytest.fixture
+def card(context: pcsc.Context, door: VpcdDoor) -> pcsc.Card:
+    """A connection to the card, with the PIV application selected."""
+    card = context.connect(READER)
+    assert card.transmit(SELECT)[-2:] == b"\x90\x00"
+    return card
+
+
+def test_insertion_and_removal(simulator: Simulator, door: VpcdDoor, context: pcsc.Context) -> None:
+    insertion = simulator.bench.reader("front").insertion
+    assert insertion is not None
+    assert context.wait(READER, pcsc.PRESENT, DEADLINE) == insertion.atr
+    for _ in range(2):
+        simulator.remove("front")
+        context.wait(READER, pcsc.EMPTY, DEADLINE)
+        with pytest.raises(pcsc.PcscError):
+            context.connect(READER)
+        simulator.insert("front")
+        context.wait(READER, pcsc.PRESENT, DEADLINE)
+        assert context.connect(READER).transmit(SELECT)[-2:] == b"\x90\x00"
+
+
+def test_swap_is_never_missed(simulator: Simulator, card: pcsc.Card, context: pcsc.Context) -> None:
+    """Faster than pcscd looks, and the same ATR: the old connection is dead all the same, and the card another."""
+    simulator.swap("front", CardRequest(name="Bob"))
+    with pytest.raises(pcsc.PcscError):
+        card.transmit(SELECT)
+
+
+def test_removal_in_the_middle_of_an_apdu(simulator: Simulator, card: pcsc.Card) -> None:
+    """The program waits for a signature when the card goes: it gets an error, and soon."""
+    start = monotonic()
+    with simulator.bench.watching(lambda _moment: simulator.remove("front")), pytest.raises(pcsc.PcscError):
+        card.transmit(SELECT)
+    assert monotonic() - start < 1
+
+
+def test_login_is_shared_and_a_reset_takes_it(simulator: Simulator, card: pcsc.Card) -> None:
+    changes: list[Change] = []
+    simulator.bench.subscribe(lambda event: changes.append(event.change))
+    assert card.transmit(VERIFY) == b"\x90\x00"
+    insertion = simulator.bench.reader("front").insertion
+    assert insertion is not None
+    assert insertion.transmit(PIN_STATUS) == b"\x90\x00"
+    card.reconnect(pcsc.RESET)
+    assert changes == [Change.RESET]
+    assert card.transmit(SELECT)[-2:] == b"\x90\x00"
+    assert card.transmit(PIN_STATUS) == b"\x63\xc3"
+
+
+def test_power_off_and_on_takes_the_login(card: pcsc.Card, context: pcsc.Context) -> None:
+    assert card.transmit(VERIFY) == b"\x90\x00"
+    card.disconnect(pcsc.UNPOWER)
+    card = context.connect(READER)
+    assert card.transmit(SELECT)[-2:] == b"\x90\x00"
+    assert card.transmit(PIN_STATUS) == b"\x63\xc3"
+
+
+def test_long_answers(card: pcsc.Card) -> None:
+    """A certificate in GET RESPONSE steps, and at once by extended length."""
+    get = bytes.fromhex("5C035FC105")
+    answer = card.transmit(bytes.fromhex("00CB3FFF05") + get + b"\0")
+    parts = [answer[:-2]]
+    while answer[-2] == 0x61:
+        answer = card.transmit(bytes.fromhex("00C0000000"))
+        parts.append(answer[:-2])
+    assert answer[-2:] == b"\x90\x00"
+    assert card.transmit(bytes.fromhex("00CB3FFF000005") + get + b"\0\0") == b"".join(parts) + b"\x90\x00"
+
+
+def test_latency(card: pcsc.Card) -> None:
+    """Without an acknowledgement at once each APDU would take 40 ms more: vpcd writes its length first."""
+    times = []
+    for _ in range(50):
+        start = perf_counter()
+        card.transmit(PIN_STATUS)
+        times.append(perf_counter() - start)
+    assert statistics.median(times) < 0.01
+
+
+def test_opensc_tool(card: pcsc.Card) -> None:
+    tool = shutil.which("opensc-tool")
+    if tool is None:
+        pytest.skip("opensc-tool is not installed (Debian: opensc)")
+    shown = subprocess.run([tool, "--name"], capture_output=True, text=True, timeout=30)
+    assert shown.returncode == 0, shown.stderr
+    assert "PIV" in shown.stdout or "Personal Identity" in shown.stdout, shown.stdout
