@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import logging
 import os
 import shutil
 import time
@@ -42,37 +43,31 @@ _PREFERENCES = {
     "network.prefetch-next": False,
 }
 
-# Answers every PIN prompt that opens, and counts them in a preference. Installed once.
+# Counts PIN prompts in a preference and answers them; while a gate is set, not before the gate's file is there.
+# (Marionette refuses every command while a prompt is open, so the word to go on cannot come through it.)
 _ANSWER_PROMPTS = """
 const [pin] = arguments;
+const {setTimeout} = ChromeUtils.importESModule("resource://gre/modules/Timer.sys.mjs");
 Services.prefs.setIntPref("cardtear.prompts", 0);
 Services.prefs.setStringPref("cardtear.pin", pin);
+Services.prefs.setStringPref("cardtear.gate", "");
+async function answer({ui}) {
+  const gate = Services.prefs.getStringPref("cardtear.gate");
+  if (gate !== "" && !(await IOUtils.exists(gate))) {
+    setTimeout(answer, 20, {ui});
+    return;
+  }
+  ui.password1Textbox.value = Services.prefs.getStringPref("cardtear.pin");
+  ui.button0.disabled = false;
+  ui.button0.click();
+}
 Services.obs.addObserver({
   observe(win) {
     if (!win.Dialog || !win.Dialog.ui.password1Textbox) return;
     Services.prefs.setIntPref("cardtear.prompts", Services.prefs.getIntPref("cardtear.prompts") + 1);
-    const pin = Services.prefs.getStringPref("cardtear.pin");
-    if (pin === "") return;
-    win.setTimeout(() => {
-      win.Dialog.ui.password1Textbox.value = pin;
-      win.Dialog.ui.button0.disabled = false;
-      win.Dialog.ui.button0.click();
-    }, 0);
+    setTimeout(answer, 0, win.Dialog);
   },
 }, "common-dialog-loaded");
-"""
-
-_CLOSE_PROMPTS = """
-for (const win of Services.wm.getEnumerator(null)) {
-  if (win.Dialog) win.Dialog.ui.button1.click();
-}
-for (const browser of gBrowser.browsers) {
-  const box = gBrowser.getTabDialogBox(browser);
-  for (const dialog of box.getTabDialogManager()._dialogs) {
-    const inner = dialog._frame && dialog._frame.contentWindow;
-    if (inner && inner.Dialog) inner.Dialog.ui.button1.click();
-  }
-}
 """
 
 _ADD_MODULE = """
@@ -96,8 +91,7 @@ const [name, done] = arguments;
 _CERTIFICATES = """
 const [done] = arguments;
 const db = Cc["@mozilla.org/security/x509certdb;1"].getService(Ci.nsIX509CertDB);
-done(db.getCerts().filter(each => each.tokenName === arguments[0] || true)
-  .map(each => [each.tokenName, each.commonName]));
+done(db.getCerts().map(each => [each.tokenName, each.commonName]));
 """
 
 _TRUST = """
@@ -114,7 +108,8 @@ gBrowser.selectedBrowser.loadURI(Services.io.newURI(arguments[0]), {
 
 _PAGE = """
 const browser = gBrowser.selectedBrowser;
-return [browser.documentURI ? browser.documentURI.spec : "", browser.contentTitle, browser.webProgress.isLoadingDocument];
+const address = browser.documentURI ? browser.documentURI.spec : "";
+return [address, browser.contentTitle, browser.webProgress.isLoadingDocument];
 """
 
 
@@ -135,7 +130,7 @@ class Firefox:
     """A browser with a profile of its own and the module loaded; a context manager, which always ends the browser.
 
     `environment` tells the module where the simulator is; `ca` is trusted for servers; every PIN prompt is answered
-    with `pin`, or left open when that is empty.
+    with `pin`.
     """
 
     def __init__(
@@ -143,6 +138,7 @@ class Firefox:
     ) -> None:
         from marionette_driver.marionette import Marionette
 
+        logging.getLogger("mozversion").setLevel(logging.ERROR)
         with _environment(environment):
             self._marionette = Marionette(
                 bin=shutil.which(BINARY),
@@ -151,8 +147,9 @@ class Firefox:
                 app_args=["--remote-allow-system-access"],
                 startup_timeout=60,
                 gecko_log=os.devnull,
+                port=0,  # a free one
             )
-            self._marionette.start_session()
+            self._marionette.start_session({"unhandledPromptBehavior": "ignore"})
         try:
             self._marionette.set_context("chrome")
             self._marionette.timeout.script = DEADLINE
@@ -176,9 +173,7 @@ class Firefox:
         """End the browser and everything it has started."""
         with contextlib.suppress(Exception):
             self._marionette.delete_session()
-        instance = self._marionette.instance
-        if instance is not None:
-            instance.close(clean=True)
+        self._marionette.cleanup()
 
     @property
     def process_id(self) -> int:
@@ -202,6 +197,10 @@ class Firefox:
         """Until the first slot has that status; the browser looks at most every few seconds. Raises FirefoxError."""
         self._wait(lambda: self.slots()[0]["status"], lambda found: found == status, f"slot status {status}")
 
+    def wait_for_token(self, token: str) -> None:
+        """Until the first slot holds the token of that name. Raises FirefoxError."""
+        self._wait(lambda: self.slots()[0]["token"], lambda found: found == token, f"token {token}")
+
     def certificates(self) -> list[tuple[str, str]]:
         """Token and common name of every certificate in the browser's list."""
         return [(token, name) for token, name in self._async_script(_CERTIFICATES)]
@@ -213,7 +212,6 @@ class Firefox:
 
     def load(self, url: str) -> None:
         """Begin to load a page."""
-        self._script("gBrowser.selectedBrowser.contentTitle; document.title;")
         self._script(_LOAD, "about:blank")
         self._wait(self._page, lambda page: page[0] == "about:blank" and not page[2], "an empty page")
         self._script(_LOAD, url)
@@ -232,17 +230,22 @@ class Firefox:
         """How many PIN prompts there have been."""
         return int(self._script('return Services.prefs.getIntPref("cardtear.prompts");'))
 
-    def wait_for_prompt(self, count: int) -> None:
-        """Until there have been so many. Raises FirefoxError."""
-        self._wait(self.prompts, lambda found: found >= count, f"PIN prompt number {count}")
+    def hold_prompts(self, gate: Path | None) -> None:
+        """Leave prompts open until the file `gate` is there; None: answer them at once."""
+        self._script('Services.prefs.setStringPref("cardtear.gate", arguments[0]);', "" if gate is None else str(gate))
 
-    def answer_with(self, pin: str) -> None:
-        """The PIN for the prompts to come; empty: leave them open."""
-        self._script('Services.prefs.setStringPref("cardtear.pin", arguments[0]);', pin)
+    def wait_for_prompt(self, is_open: bool) -> None:
+        """Until a prompt is open (one that is held), or none is any more. Raises FirefoxError."""
+        from marionette_driver.errors import UnexpectedAlertOpen
 
-    def close_prompts(self) -> None:
-        """Press Cancel in every prompt that is open."""
-        self._script(_CLOSE_PROMPTS)
+        def look() -> bool:
+            try:
+                self.prompts()
+            except UnexpectedAlertOpen:
+                return True
+            return False
+
+        self._wait(look, lambda found: found is is_open, "a PIN prompt" if is_open else "the end of a PIN prompt")
 
     def _page(self) -> tuple[str, str, bool]:
         address, title, loading = self._script(_PAGE)

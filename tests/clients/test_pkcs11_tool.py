@@ -16,7 +16,6 @@ from cardtear.lab.simulator import Simulator
 from cardtear.lab.trigger import Trigger
 from cardtear.reader.trace import CallEntry
 
-
 pytestmark = pytest.mark.needs("pkcs11-tool", "openssl")
 
 Run = Callable[..., Any]
