@@ -240,7 +240,7 @@ class Firefox:
 
         def look() -> bool:
             try:
-                self.prompts()
+                self._marionette.execute_script("")
             except UnexpectedAlertOpen:
                 return True
             return False
@@ -252,10 +252,23 @@ class Firefox:
         return address, title, loading
 
     def _script(self, script: str, *arguments: object) -> Any:
-        return self._marionette.execute_script(script, script_args=arguments)
+        return self._retry(self._marionette.execute_script, script, arguments)
 
     def _async_script(self, script: str, *arguments: object) -> Any:
-        return self._marionette.execute_async_script(script, script_args=arguments)
+        return self._retry(self._marionette.execute_async_script, script, arguments)
+
+    def _retry(self, execute: Callable[..., Any], script: str, arguments: tuple[object, ...]) -> Any:
+        """Carry out a script as soon as no prompt is open: until then Marionette refuses."""
+        from marionette_driver.errors import UnexpectedAlertOpen
+
+        end = time.monotonic() + DEADLINE
+        while True:
+            try:
+                return execute(script, script_args=arguments)
+            except UnexpectedAlertOpen:
+                if time.monotonic() > end:
+                    raise FirefoxError("a prompt stays open that nobody answers") from None
+                time.sleep(0.02)
 
     def _wait(self, look: Callable[[], T], good: Callable[[T], bool], awaited: str) -> T:
         end = time.monotonic() + DEADLINE
