@@ -8,7 +8,6 @@ import time
 
 from rich.console import Console
 
-from ..card.ca import TestCA
 from ..card.profiles import CardRequest
 from ..csrc import module_path
 from . import places
@@ -28,7 +27,7 @@ class Demonstration:
 
     def play(self) -> None:
         """All of it."""
-        ca = TestCA.load_or_create(places.ca_folder())
+        ca = places.test_ca()
         with Simulator() as simulator, TlsServer(ca) as server:
             simulator.plug(READER)
             simulator.insert(READER, CardRequest(name="Alice"))

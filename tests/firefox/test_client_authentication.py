@@ -27,7 +27,7 @@ VERSIONS = {"TLS 1.2": ssl.TLSVersion.TLSv1_2, "TLS 1.3": ssl.TLSVersion.TLSv1_3
 @pytest.fixture(scope="module")
 def ca(_own_places: None) -> TestCA:
     """The CA that the cards and the server are certified by."""
-    return TestCA.load_or_create(places.ca_folder())
+    return places.test_ca()
 
 
 @pytest.fixture(scope="module")
