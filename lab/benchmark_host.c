@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: MIT */
+/* The measuring end of scripts/benchmark: an application that loads any PKCS #11 module and takes times inside itself.
+ *
+ *   host first MODULE ARGUMENT PIN                       nanoseconds from dlopen to the first RSA signature
+ *   host measure MODULE ARGUMENT PIN ECHO CONTROL        measurements by lines on standard input: NAME COUNT
+ *
+ * ARGUMENT is the string for C_Initialize or empty; the RSA key has CKA_ID 01, the P-256 key 04. ECHO is a socket on
+ * which each byte comes back, CONTROL the simulator's control socket; both may be empty.
+ */
+#define _GNU_SOURCE
+#include "cryptoki.h"
+#include "functions.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#define ID_RSA 1
+#define ID_EC 4
+
+static CK_FUNCTION_LIST *p11;
+static CK_SLOT_ID slot;
+static CK_ULONG session, rsa_key, ec_key;
+static const char *pin;
+static int echo_socket = -1, control_socket = -1;
+
+static int64_t now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
+
+static void need(bool fine, const char *what, unsigned long value)
+{
+    if (fine)
+        return;
+    fprintf(stderr, "benchmark host: %s (0x%lx)\n", what, value);
+    exit(1);
+}
+
+static void check(CK_RV rv, const char *function)
+{
+    need(rv == CKR_OK, function, rv);
+}
+
+static int connect_to(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    need(strlen(path) < sizeof address.sun_path, "socket path too long", 0);
+    strcpy(address.sun_path, path);
+    need(connect(fd, (struct sockaddr *)&address, sizeof address) == 0, path, 0);
+    return fd;
+}
+
+/* The application */
+
+static void load(const char *path, const char *argument)
+{
+    void *module = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    need(module != NULL, "dlopen", 0);
+    CK_RV (*get_list)(CK_FUNCTION_LIST **);
+    *(void **)&get_list = dlsym(module, "C_GetFunctionList");
+    need(get_list != NULL, "C_GetFunctionList is missing", 0);
+    check(get_list(&p11), "C_GetFunctionList");
+    CK_C_INITIALIZE_ARGS arguments = {.flags = CKF_OS_LOCKING_OK};
+    arguments.pReserved = *argument == '\0' ? NULL : (void *)argument;
+    check(p11->C_Initialize(&arguments), "C_Initialize");
+    CK_SLOT_ID slots[16];
+    CK_ULONG count = sizeof slots / sizeof *slots;
+    check(p11->C_GetSlotList(CK_TRUE, slots, &count), "C_GetSlotList");
+    for (CK_ULONG i = 0; i < count; i++) {
+        CK_TOKEN_INFO info;
+        check(p11->C_GetTokenInfo(slots[i], &info), "C_GetTokenInfo");
+        slot = slots[i];
+        if ((info.flags & CKF_TOKEN_INITIALIZED) != 0)
+            return;
+    }
+    need(false, "no token", count);
+}
+
+static CK_ULONG find_key(CK_BYTE id)
+{
+    CK_ULONG class = CKO_PRIVATE_KEY, key = 0, count = 0;
+    CK_ATTRIBUTE template[] = {{CKA_CLASS, &class, sizeof class}, {CKA_ID, &id, sizeof id}};
+    check(p11->C_FindObjectsInit(session, template, 2), "C_FindObjectsInit");
+    check(p11->C_FindObjects(session, &key, 1, &count), "C_FindObjects");
+    check(p11->C_FindObjectsFinal(session), "C_FindObjectsFinal");
+    need(count == 1, "no such key", id);
+    return key;
+}
+
+static void log_in(void)
+{
+    check(p11->C_OpenSession(slot, CKF_SERIAL_SESSION, NULL, NULL, &session), "C_OpenSession");
+    check(p11->C_Login(session, CKU_USER, (CK_BYTE *)pin, strlen(pin)), "C_Login");
+}
+
+/* What is measured; each call makes one measurement */
+
+static void echo(void)
+{
+    char byte = 0;
+    need(send(echo_socket, &byte, 1, 0) == 1 && recv(echo_socket, &byte, 1, 0) == 1, "echo", 0);
+}
+
+static void get_slot_info(void)
+{
+    CK_SLOT_INFO info;
+    check(p11->C_GetSlotInfo(slot, &info), "C_GetSlotInfo");
+}
+
+static void get_session_info(void)
+{
+    CK_SESSION_INFO info;
+    check(p11->C_GetSessionInfo(session, &info), "C_GetSessionInfo");
+}
+
+static void sign(CK_ULONG type, CK_ULONG key, CK_BYTE *data, CK_ULONG size)
+{
+    CK_MECHANISM mechanism = {type, NULL, 0};
+    CK_BYTE signature[512];
+    CK_ULONG length = sizeof signature;
+    check(p11->C_SignInit(session, &mechanism, key), "C_SignInit");
+    check(p11->C_Sign(session, data, size, signature, &length), "C_Sign");
+}
+
+static void sign_rsa(void)
+{
+    /* DigestInfo of a SHA-256 (RFC 8017, 9.2 note 1) */
+    static CK_BYTE data[51] = {0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01,
+                               0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20};
+    data[sizeof data - 1]++;
+    sign(CKM_RSA_PKCS, rsa_key, data, sizeof data);
+}
+
+static void sign_ec(void)
+{
+    static CK_BYTE data[32];
+    data[sizeof data - 1]++;
+    sign(CKM_ECDSA, ec_key, data, sizeof data);
+}
+
+static const struct {
+    const char *name;
+    void (*once)(void);
+} MEASUREMENTS[] = {
+    {"echo", echo},         {"C_GetSlotInfo", get_slot_info}, {"C_GetSessionInfo", get_session_info},
+    {"sign_rsa", sign_rsa}, {"sign_ec", sign_ec},
+};
+
+/* Removals */
+
+/* One verb of the control channel; back when it has taken effect. */
+static void control(const char *verb)
+{
+    char line[4096];
+    size_t used = (size_t)snprintf(line, sizeof line, "{\"do\": \"%s\", \"reader\": \"front\"}\n", verb);
+    need(send(control_socket, line, used, 0) == (ssize_t)used, "control", 0);
+    used = 0;
+    do {
+        ssize_t got = recv(control_socket, line + used, sizeof line - 1 - used, 0);
+        need(got > 0, "control", 0);
+        used += (size_t)got;
+        line[used] = '\0';
+    } while (strchr(line, '\n') == NULL);
+    need(strstr(line, "\"ok\":true") != NULL, line, 0);
+}
+
+static sem_t about_to_wait, event_came;
+static int64_t came_at;
+static pid_t waiter_id;
+
+/* Takes `count` slot events in a thread of its own. */
+static void *wait_for_events(void *count)
+{
+    waiter_id = (pid_t)syscall(SYS_gettid);
+    for (long i = 0; i < (long)count; i++) {
+        CK_SLOT_ID id;
+        sem_post(&about_to_wait);
+        check(p11->C_WaitForSlotEvent(0, &id, NULL), "C_WaitForSlotEvent");
+        came_at = now();
+        sem_post(&event_came);
+    }
+    return NULL;
+}
+
+/* Until the waiter has asked, and sleeps until it is answered. */
+static void until_waiting(void)
+{
+    char path[64], line[256];
+    sem_wait(&about_to_wait);
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", waiter_id);
+    for (int asleep = 0; asleep < 3;) {
+        FILE *file = fopen(path, "r");
+        need(file != NULL && fgets(line, sizeof line, file) != NULL, path, 0);
+        fclose(file);
+        asleep = strstr(line, ") S ") != NULL ? asleep + 1 : 0;
+        usleep(200);
+    }
+}
+
+/* Nanoseconds from before the request to remove the card until a blocked C_WaitForSlotEvent is back. */
+static void measure_wait(long count)
+{
+    CK_SLOT_ID id;
+    pthread_t waiter;
+    while (p11->C_WaitForSlotEvent(CKF_DONT_BLOCK, &id, NULL) == CKR_OK)
+        continue;
+    sem_init(&about_to_wait, 0, 0);
+    sem_init(&event_came, 0, 0);
+    pthread_create(&waiter, NULL, wait_for_events, (void *)(2 * count));
+    for (long i = 0; i < count; i++) {
+        until_waiting();
+        int64_t start = now();
+        control("remove");
+        sem_wait(&event_came);
+        printf("%lld ", (long long)(came_at - start));
+        until_waiting();
+        control("insert");
+        sem_wait(&event_came);
+    }
+    pthread_join(waiter, NULL);
+    log_in();
+}
+
+/* How often a session was still alive when the removal of its card had returned. */
+static void measure_window(long count)
+{
+    long alive = 0;
+    for (long i = 0; i < count; i++) {
+        CK_SESSION_INFO info;
+        CK_RV rv;
+        get_session_info();
+        control("remove");
+        rv = p11->C_GetSessionInfo(session, &info);
+        alive += rv != CKR_SESSION_HANDLE_INVALID;
+        control("insert");
+        check(p11->C_OpenSession(slot, CKF_SERIAL_SESSION, NULL, NULL, &session), "C_OpenSession");
+    }
+    check(p11->C_CloseSession(session), "C_CloseSession");
+    log_in();
+    printf("%ld ", alive);
+}
+
+static void measure(const char *name, long count)
+{
+    if (strcmp(name, "wait") == 0) {
+        measure_wait(count);
+    } else if (strcmp(name, "window") == 0) {
+        measure_window(count);
+    } else {
+        size_t which = 0;
+        while (which < sizeof MEASUREMENTS / sizeof *MEASUREMENTS && strcmp(name, MEASUREMENTS[which].name) != 0)
+            which++;
+        need(which < sizeof MEASUREMENTS / sizeof *MEASUREMENTS, name, 0);
+        for (long i = 0; i < count; i++) {
+            int64_t start = now();
+            MEASUREMENTS[which].once();
+            printf("%lld ", (long long)(now() - start));
+        }
+    }
+    rsa_key = find_key(ID_RSA);
+    ec_key = find_key(ID_EC);
+    printf("\n");
+    fflush(stdout);
+}
+
+int main(int count, char **arguments)
+{
+    int64_t start = now();
+    need(count >= 5, "usage: see the source", 0);
+    pin = arguments[4];
+    load(arguments[2], arguments[3]);
+    log_in();
+    rsa_key = find_key(ID_RSA);
+    if (strcmp(arguments[1], "first") == 0) {
+        sign_rsa();
+        printf("%lld\n", (long long)(now() - start));
+        return 0;
+    }
+    need(count == 7, "usage: see the source", 0);
+    ec_key = find_key(ID_EC);
+    if (*arguments[5] != '\0')
+        echo_socket = connect_to(arguments[5]);
+    if (*arguments[6] != '\0')
+        control_socket = connect_to(arguments[6]);
+    printf("ready\n");
+    fflush(stdout);
+    char name[32];
+    long wanted;
+    while (scanf("%31s %ld", name, &wanted) == 2)
+        measure(name, wanted);
+    return 0;
+}
