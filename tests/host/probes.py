@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 from cardtear.lab.client import Failed, Module
+from cardtear.p11.calls import BY_NAME
 from cardtear.p11.constants import CKA, CKF, CKM, CKO, CKR
 
 
@@ -198,3 +199,46 @@ def flags_of(m: Module, slot: int) -> int:
 
 
 PRESENT, REMOVABLE = int(CKF.TOKEN_PRESENT), int(CKF.REMOVABLE_DEVICE)
+
+
+def _arguments(m: Module, name: str, first: int) -> list[Any]:
+    """Arguments of the right types for any call: `first` as the first number, small buffers, an RSA mechanism."""
+    ffi = m.ffi
+    built: dict[str, Any] = {
+        "u": lambda: [1],
+        "y": lambda: [0],
+        "U": lambda: [ffi.new("CK_ULONG *")],
+        "b": lambda: [ffi.new("unsigned char[16]"), 16],
+        "n": lambda: [ffi.new("unsigned char[]", b"123456"), 6],
+        "l": lambda: [ffi.new("unsigned char[32]")],
+        "B": lambda: [ffi.new("unsigned char[512]"), ffi.new("CK_ULONG *", 512)],
+        "r": lambda: [ffi.new("unsigned char[16]"), 16],
+        "L": lambda: [ffi.new("CK_ULONG[64]"), ffi.new("CK_ULONG *", 64)],
+        "F": lambda: [ffi.new("CK_ULONG[64]"), 64, ffi.new("CK_ULONG *")],
+        "m": lambda: [ffi.new("CK_MECHANISM *", (CKM.RSA_PKCS, ffi.NULL, 0))],
+        "t": lambda: [ffi.new("CK_ATTRIBUTE[1]"), 0],
+        "q": lambda: [ffi.new("CK_ATTRIBUTE[1]"), 1],
+        "S": lambda: [ffi.new("CK_SLOT_INFO *")],
+        "K": lambda: [ffi.new("CK_TOKEN_INFO *")],
+        "E": lambda: [ffi.new("CK_SESSION_INFO *")],
+        "H": lambda: [ffi.new("CK_MECHANISM_INFO *")],
+        "-": lambda: [ffi.NULL],
+        "0": lambda: [ffi.NULL],
+    }
+    groups = [built[letter.lower() if letter == "M" else letter]() for letter in BY_NAME[name].signature]
+    if groups and BY_NAME[name].signature[0] == "u":
+        groups[0] = [first]
+    return groups
+
+
+def call_with_junk(m: Module, name: str, first: int) -> int:
+    """A call whose first number is the wrong one."""
+    return m.call(name, *(each for group in _arguments(m, name, first) for each in group))
+
+
+def call_with_null(m: Module, name: str, position: int, session: int) -> int:
+    """A call with NULL for its parameter number `position`: for a buffer, its length."""
+    groups = _arguments(m, name, 0 if name.startswith("C_Get") and "Session" not in name else session)
+    letter = BY_NAME[name].signature[position]
+    groups[position][-1 if letter in "BLF" else 0] = m.ffi.NULL
+    return m.call(name, *(each for group in groups for each in group))
