@@ -87,7 +87,7 @@ class Host:
     """The C application over one module."""
 
     def __init__(self, program: Path, module: str, argument: str, echo: Path | None, control: Path | None) -> None:
-        command = [program, "measure", module, argument, PIN, str(echo or ""), str(control or "")]
+        command = [str(program), "measure", module, argument, PIN, str(echo or ""), str(control or "")]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._answer()
 
@@ -105,7 +105,7 @@ class Host:
 
     def _answer(self) -> str:
         assert self.process.stdout is not None
-        line = self.process.stdout.readline()
+        line: str = self.process.stdout.readline()
         if not line:
             raise SystemExit("the measuring application failed")
         return line
@@ -165,7 +165,7 @@ class Bed:
 
     def start_simulator(self, folder: Path) -> tuple[subprocess.Popen[str], int]:
         """`cardtear serve`, ready, and the nanoseconds that took."""
-        command = [Path(sys.executable).with_name("cardtear"), "serve", "--json", "--folder", folder]
+        command = [str(Path(sys.executable).with_name("cardtear")), "serve", "--json", "--folder", str(folder)]
         start = perf_counter_ns()
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
@@ -218,8 +218,8 @@ def measure(bed: Bed, amount: Amount) -> list[Row]:
     for name, what in (("sign_rsa", "SignInit + Sign, RSA-2048"), ("sign_ec", "SignInit + Sign, P-256")):
         plain = _p50(times[f"cryptography {name}"])
         references = {"cryptography": plain}
-        if softhsm := times.get(f"SoftHSM2 {name}"):
-            references["SoftHSM2"] = _p50(softhsm)
+        if f"SoftHSM2 {name}" in times:
+            references["SoftHSM2"] = _p50(times[f"SoftHSM2 {name}"])
         if name == "sign_rsa":
             limit, target = 1.2 * plain, f"p50 <= 1.2 x cryptography = {1.2 * plain:.0f}"
         else:
@@ -227,8 +227,8 @@ def measure(bed: Bed, amount: Amount) -> list[Row]:
         rows.append(_timed(what, times[name], target, limit, **references))
     p99 = _p99(waits)
     rows.append(Row("remove -> C_WaitForSlotEvent", _p50(waits), p99, "p99 <= 1000", p99, 1000, {}))
-    softhsm = {"SoftHSM2": _p50(first["SoftHSM2"])} if "SoftHSM2" in first else {}
-    rows.append(_timed("dlopen to first RSA signature", first["cardtear"], "p50 <= 15000", 15_000, **softhsm))
+    beside = {"SoftHSM2": _p50(first["SoftHSM2"])} if "SoftHSM2" in first else {}
+    rows.append(_timed("dlopen to first RSA signature", first["cardtear"], "p50 <= 15000", 15_000, **beside))
     rows.append(_timed("cardtear serve to ready", starts, "p50 <= 400000", 400_000))
     rows += [
         Row("cardtear serve, resident", None, None, "<= 60", memory, 60, {}, "MB"),
@@ -322,6 +322,7 @@ def _ended(process: subprocess.Popen[str]) -> Iterator[None]:
 
 
 def _run(*command: object) -> str:
+    """What a program prints. Ends the benchmark when it fails."""
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=60)
     if done.returncode != 0:
         raise SystemExit(f"{command[0]} failed: {done.stderr.strip()}")
