@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -139,6 +140,8 @@ class Firefox:
         from marionette_driver.marionette import Marionette
 
         logging.getLogger("mozversion").setLevel(logging.ERROR)
+        # The driver deletes what is at the log's path before it begins: /dev/null would be gone from the machine.
+        self._logs = tempfile.TemporaryDirectory(prefix="cardtear-firefox-")
         with _environment(environment):
             self._marionette = Marionette(
                 bin=shutil.which(BINARY),
@@ -146,7 +149,7 @@ class Firefox:
                 prefs=_PREFERENCES,
                 app_args=["--remote-allow-system-access"],
                 startup_timeout=60,
-                gecko_log=os.devnull,
+                gecko_log=str(Path(self._logs.name) / "gecko.log"),
                 port=0,  # a free one
             )
             self._marionette.start_session({"unhandledPromptBehavior": "ignore"})
@@ -174,6 +177,7 @@ class Firefox:
         with contextlib.suppress(Exception):
             self._marionette.delete_session()
         self._marionette.cleanup()
+        self._logs.cleanup()
 
     @property
     def process_id(self) -> int:

@@ -10,7 +10,7 @@ import tempfile
 import threading
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from ..card.ca import TestCA
 
@@ -86,7 +86,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         super().setup()
 
     def do_GET(self) -> None:
-        subject = (self.connection.getpeercert() or {}).get("subject", ())
+        subject: Any = (self.connection.getpeercert() or {}).get("subject", ())
         names = [value for row in subject for kind, value in row if kind == "commonName"]
         title = html.escape(f"client: {names[0] if names else 'nobody'}")
         page = f"<!doctype html><title>{title}</title><h1>{title}</h1>".encode()
