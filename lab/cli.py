@@ -36,7 +36,6 @@ app = typer.Typer(
 card_app = typer.Typer(help="Make and look at card images.", no_args_is_help=True)
 app.add_typer(card_app, name="card", rich_help_panel=_ALONE)
 
-
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, errors too.")]
 ReaderName = Annotated[str, typer.Argument(help="The reader's name.", show_default=False)]
 Profile = Annotated[str, typer.Option(help="Which ready-made card: piv, piv-ec, blank, unrecognised.")]

@@ -74,8 +74,14 @@ class Control:
         return answer["result"]
 
     def stream(self, verb: str, **arguments: Any) -> Iterator[dict[str, Any]]:
-        """The entries of `trace` or `events`, until the simulator ends or, without `follow`, all are there."""
+        """The entries of `trace` or `events`, until the simulator ends or, without `follow`, all are there.
+
+        What happens after this has returned is in it.
+        """
         self.do(verb, **arguments)
+        return self._entries()
+
+    def _entries(self) -> Iterator[dict[str, Any]]:
         for line in self._lines:
             message = json.loads(line)
             if "entry" not in message:

@@ -106,8 +106,7 @@ class ControlServer:
             number = asked.pop("id", None)
             request = decode(asked)
             if request.verb in _STREAMS:
-                yield _success(number, None)
-                yield from self._stream(connection, _STREAMS[request.verb], **request.arguments)
+                yield from self._stream(number, connection, _STREAMS[request.verb], **request.arguments)
                 return
             yield _success(number, self._do(request))
         except (BenchError, ImageError, ProfileError, RequestError) as error:
@@ -125,14 +124,19 @@ class ControlServer:
 
     def _stream(
         self,
+        number: object,
         connection: socket.socket,
         is_wanted: Callable[[Entry], bool],
         after: int | None = None,
         follow: bool = True,
     ) -> Iterator[dict[str, Any]]:
-        """Entries that are kept and numbered above `after`, then new ones until the other end closes."""
+        """Entries that are kept and numbered above `after`, then new ones until the other end closes.
+
+        Nothing is missed from the answer on.
+        """
         trace = self._simulator.bench.trace
         with Feed(trace, is_wanted) as feed:
+            yield _success(number, None)
             kept = [] if after is None else list(filter(is_wanted, trace.entries(after)))
             known = {entry.number for entry in kept}
             yield from ({"entry": as_record(entry)} for entry in kept)
@@ -142,7 +146,7 @@ class ControlServer:
             for entries in feed.until_closed(connection):
                 yield from ({"entry": as_record(entry)} for entry in entries if entry.number not in known)
                 if feed.lost:
-                    yield {"lost": feed.lost}
+                    yield {"entry": {"kind": "lost", "count": feed.lost}}
                     feed.lost = 0
 
     def _plug(self, reader: str) -> None:

@@ -36,6 +36,15 @@ _MEANINGS = {
     SW.INS_NOT_SUPPORTED: "unknown instruction",
 }
 
+_ABOUT_P2 = {
+    INS.GENERAL_AUTHENTICATE,
+    INS.VERIFY,
+    INS.CHANGE_REFERENCE_DATA,
+    INS.RESET_RETRY_COUNTER,
+    INS.GET_METADATA,
+}
+"""Commands whose P2 says which key or PIN is meant."""
+
 _CHAINED = 0x10
 _EVENT_WIDTH = 58
 _CLOCK_WIDTH = 10
@@ -90,6 +99,11 @@ class Timeline:
             sign, words, style = _EVENTS[record["change"]]
             banner = f" {sign} {words.format(**record)} ".ljust(_EVENT_WIDTH)
             self._line(record, (banner, style))
+        elif record["kind"] == "lost":
+            self._console.print(
+                Text(f"… {record['count']} entries are missing here: too many to keep up with", "bold red")
+            )
+            return
         else:
             self._end(record)
         self._last = record["call"]
@@ -185,20 +199,14 @@ def _apdu_words(record: Record) -> Sequence[tuple[str, str]]:
 
 
 def _command_name(command: bytes) -> str:
-    """The instruction by name, with the key, PIN or data object that it is about."""
-    ins = command[1] if len(command) > 1 else 0
+    """The instruction by name, with the key, PIN or data object that it is about; of malformed commands too."""
+    cla, ins, _p1, p2 = command[:4].ljust(4, b"\0")
     name = INS(ins).name.replace("_", " ") if ins in set(INS) else f"INS {ins:02X}"
-    if ins in (
-        INS.GENERAL_AUTHENTICATE,
-        INS.VERIFY,
-        INS.CHANGE_REFERENCE_DATA,
-        INS.RESET_RETRY_COUNTER,
-        INS.GET_METADATA,
-    ):
-        name += f" {command[3]:02X}" if len(command) > 3 else ""
+    if ins in _ABOUT_P2:
+        name += f" {p2:02X}"
     elif ins == INS.GET_DATA and command[5:6] == b"\x5c":
-        name += f" {command[7 : 7 + command[6]].hex().upper()}"
-    return f"{name}, chained" if command[0] & _CHAINED else name
+        name += f" {command[7 : 7 + sum(command[6:7])].hex().upper()}"
+    return f"{name}, chained" if cla & _CHAINED else name
 
 
 def _meaning(status: int) -> str:

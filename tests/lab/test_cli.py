@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: MIT
+"""The command line from outside: each command in a process of its own, each error one clear line."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+import pytest
+from cardtear.csrc import module_path
+from cardtear.lab import places
+
+DEADLINE = 30.0
+CARDTEAR = (sys.executable, "-m", "cardtear.lab.cli")
+
+
+def cardtear(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        (*CARDTEAR, *arguments),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        env={**os.environ, "COLUMNS": "200", **environment},
+        check=False,
+    )
+
+
+class Running:
+    """A process whose lines are read as they come, with a deadline for each; killed at the end. A context manager."""
+
+    def __init__(self, *command: str, **environment: str) -> None:
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}
+        )
+        self._lines: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait(DEADLINE)
+
+    def line(self) -> str:
+        return self._lines.get(timeout=DEADLINE)
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(DEADLINE)
+
+    def errors(self) -> str:
+        assert self.process.stderr is not None
+        return self.process.stderr.read()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._lines.put(line.rstrip("\n"))
+
+
+class Served(Running):
+    """`cardtear serve` with the card in `front`."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(*CARDTEAR, "serve", "--folder", str(folder), "--json")
+        ready = json.loads(self.line())
+        self.environment = {name: value for name, value in ready.items() if name.startswith("CARDTEAR_")}
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    with Served(tmp_path / "run") as served:
+        yield served
+
+
+def one_clear_line(done: subprocess.CompletedProcess[str], *words: str, code: int = 1) -> None:
+    assert done.returncode == code
+    assert done.stdout == ""
+    assert done.stderr.startswith("cardtear: ")
+    assert done.stderr.count("\n") == 1
+    for word in words:
+        assert word in done.stderr
+
+
+# serve and the verbs
+
+
+def test_every_verb_with_json_and_without(served: Served) -> None:
+    def told(*arguments: str) -> str:
+        done = cardtear(*arguments, **served.environment)
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout.strip()
+
+    assert told("remove", "front") == "Alice is out of front"
+    assert told("insert", "front", "--name", "Carol") == "Carol is in front"
+    assert told("swap", "front") == "Bob is in front now"
+    assert told("reset", "front") == "the card in front is reset"
+    assert told("plug", "back") == "back is plugged in"
+    assert told("arm", "remove", "front", "--ins", "87", "--nth", "2") == "armed: remove front"
+    assert told("unplug", "back") == "back is unplugged"
+    assert "Bob" in told("status")
+    assert json.loads(told("remove", "front", "--json")) == {"card": "Bob"}
+    assert json.loads(told("insert", "front", "--profile", "blank", "--json")) == {"card": "Alice"}
+    (reader,) = json.loads(told("status", "--json"))["readers"]
+    assert (reader["name"], reader["card"], reader["profile"]) == ("front", "Alice", "blank")
+    kinds = [json.loads(line)["kind"] for line in told("trace", "--no-follow", "--json").splitlines()]
+    assert set(kinds) == {"event"}
+    assert "Bob's card is pulled out of front" in told("trace", "--no-follow")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_serve_ends_without_a_trace(served: Served, tmp_path: Path, number: int) -> None:
+    assert served.end(number) == 0
+    assert list((tmp_path / "run").iterdir()) == []
+    assert served.errors() == ""
+
+
+def test_serve_can_be_ended_by_a_script(served: Served) -> None:
+    with socket.socket(socket.AF_UNIX) as control:
+        control.connect(served.environment["CARDTEAR_CONTROL"])
+        control.sendall(b'{"do": "shutdown"}\n')
+        assert b'"ok":true' in control.recv(1000)
+    assert served.process.wait(DEADLINE) == 0
+
+
+def test_the_trace_goes_on_while_it_is_shown(served: Served) -> None:
+    with Running(*CARDTEAR, "trace", "--json", **served.environment) as following:
+        assert [json.loads(following.line())["change"] for _ in range(2)] == ["plug", "insert"]
+        cardtear("remove", "front", **served.environment)
+        assert json.loads(following.line())["change"] == "remove"
+        assert following.end(signal.SIGINT) == 0
+
+
+# Errors
+
+
+def test_no_simulator(tmp_path: Path) -> None:
+    where = str(tmp_path / "control.sock")
+    for command in (["status"], ["remove", "front"], ["insert", "front"], ["trace"]):
+        one_clear_line(cardtear(*command, CARDTEAR_CONTROL=where), where, "cardtear serve")
+    done = cardtear("status", "--json", CARDTEAR_CONTROL=where)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["error"]["code"] == "no-simulator"
+
+
+def test_a_second_serve_on_the_same_sockets(served: Served, tmp_path: Path) -> None:
+    one_clear_line(cardtear("serve", "--folder", str(tmp_path / "run")), "already", "another folder")
+    assert cardtear("status", **served.environment).returncode == 0
+
+
+def test_a_folder_that_is_open_to_others(tmp_path: Path) -> None:
+    folder = tmp_path / "open"
+    folder.mkdir()
+    folder.chmod(0o777)
+    one_clear_line(cardtear("serve", "--folder", str(folder)), str(folder), "0777", "another folder")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
+def test_a_folder_of_somebody_else(tmp_path: Path) -> None:
+    folder = tmp_path / "theirs"
+    folder.mkdir(mode=0o700)
+    os.chown(folder, 65534, 65534)
+    one_clear_line(cardtear("serve", "--folder", str(folder)), str(folder), "65534", "another folder")
+
+
+def test_what_a_dead_simulator_left_is_taken_over(served: Served, tmp_path: Path) -> None:
+    served.end(signal.SIGKILL)
+    with Served(tmp_path / "run") as again:
+        assert cardtear("status", **again.environment).returncode == 0
+
+
+def test_a_missing_or_damaged_image(served: Served, tmp_path: Path) -> None:
+    missing, damaged = tmp_path / "missing.card", tmp_path / "damaged.card"
+    damaged.write_bytes(b"SQLite format 3\0" + bytes(1000))
+    for image, word in ((missing, "cardtear card new"), (damaged, "damaged")):
+        swapped = cardtear("swap", "front", "--image", str(image), **served.environment)
+        one_clear_line(swapped, str(image), word)
+        one_clear_line(cardtear("card", "show", str(image)), str(image), word)
+        one_clear_line(cardtear("run", "--image", str(image), "--", "true"), str(image), word)
+    assert "Alice" in cardtear("status", **served.environment).stdout
+
+
+def test_wrong_parameters_of_a_card(served: Served, tmp_path: Path) -> None:
+    image = str(tmp_path / "x.card")
+    one_clear_line(cardtear("card", "new", image, "--pin", "12"), "PIN", "6 to 8 digits", code=2)
+    one_clear_line(cardtear("card", "new", image, "--profile", "visa"), "visa", "piv-ec", code=2)
+    one_clear_line(cardtear("run", "--serial", "xyz", "--", "true"), "xyz", "hexadecimal", code=2)
+    one_clear_line(cardtear("serve", "--reader", " "), "reader name", code=2)
+    one_clear_line(cardtear("insert", "front", "--pin", "12", **served.environment), "PIN", "6 to 8 digits")
+    one_clear_line(cardtear("insert", "front", **served.environment), "front", "remove or swap it")
+    one_clear_line(cardtear("remove", "back", **served.environment), "back", "front")
+    one_clear_line(cardtear("arm", "remove", "front", **served.environment), "'call' and 'ins'")
+    assert not Path(image).exists()
+
+
+# run
+
+
+def test_run_passes_the_exit_code_on() -> None:
+    assert cardtear("run", "--no-card", "--", "true").returncode == 0
+    assert cardtear("run", "--no-card", "--", "sh", "-c", "exit 7").returncode == 7
+    assert cardtear("run", "--no-card", "--", "sh", "-c", "kill -KILL $$").returncode == 128 + signal.SIGKILL
+
+
+def test_run_of_something_that_cannot_be_run(tmp_path: Path) -> None:
+    one_clear_line(cardtear("run", "--no-card", "--", "/nowhere/program"), "/nowhere/program", code=127)
+    script = tmp_path / "script"
+    script.touch()
+    one_clear_line(cardtear("run", "--no-card", "--", str(script)), str(script), code=126)
+
+
+def test_run_gives_the_program_a_simulator_of_its_own(tmp_path: Path) -> None:
+    """The program can script the simulator, and its options are left alone."""
+    script = f"""
+set -e
+[ "$CARDTEAR_MODULE" = {module_path()} ] && [ -S "$CARDTEAR_SOCKET" ] && [ -S "$CARDTEAR_CONTROL" ]
+{" ".join(CARDTEAR)} remove mine --json
+"""
+    done = cardtear("run", "--reader", "mine", "--profile", "blank", "--name", "Dora", "--", "sh", "-c", script)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"card": "Dora"}
+
+
+@pytest.mark.parametrize("ending", ["true", "kill -KILL $$", "kill -TERM $PPID; sleep 20"])
+def test_run_leaves_nothing_behind(tmp_path: Path, ending: str) -> None:
+    """However the program ends, and also when it is `cardtear run` that is to end."""
+    done = cardtear("run", "--", "sh", "-c", f"ls $TMPDIR; {ending}", TMPDIR=str(tmp_path))
+    assert done.stdout.startswith("cardtear-")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["TERM", "INT", "HUP", "USR1"])
+def test_run_forwards_signals(tmp_path: Path, name: str) -> None:
+    """The program gets the signal, once, and its exit code counts."""
+    script = f"trap 'echo caught; exit 9' {name}; echo ready; while :; do sleep 0.05; done"
+    command = (*CARDTEAR, "run", "--no-card", "--", "sh", "-c", script)
+    with Running(*command, TMPDIR=str(tmp_path)) as running:
+        assert running.line() == "ready"
+        running.process.send_signal(getattr(signal, f"SIG{name}"))
+        assert running.line() == "caught"
+        assert running.process.wait(DEADLINE) == 9
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_run_shows_the_trace_on_standard_error() -> None:
+    script = f"{' '.join(CARDTEAR)} remove front >/dev/null; echo done"
+    done = cardtear("run", "--trace", "--", "sh", "-c", script)
+    assert done.stdout == "done\n"
+    assert "Alice's card is pulled out of front" in done.stderr
+
+
+# What needs no simulator
+
+
+def test_a_card_is_made_shown_and_served(tmp_path: Path) -> None:
+    image = tmp_path / "erin.card"
+    made = cardtear("card", "new", str(image), "--name", "Erin", "--email", "erin@example.org", "--serial", "C0FFEE")
+    assert made.returncode == 0
+    about = json.loads(cardtear("card", "show", str(image), "--json").stdout)
+    assert (about["name"], about["profile"], about["pin_tries"]) == ("Erin", "piv", 3)
+    assert about["serial"].endswith("C0FFEE")
+    assert [each["slot"] for each in about["keys"]] == ["9A", "9C", "9D", "9E"]
+    assert "CN=Erin" in cardtear("card", "show", str(image)).stdout
+    one_clear_line(cardtear("card", "new", str(image)), str(image), "already")
+    inside = cardtear("run", "--image", str(image), "--", *CARDTEAR, "status", "--json")
+    assert json.loads(inside.stdout)["readers"][0]["card"] == "Erin"
+
+
+def test_the_test_ca_is_exported(tmp_path: Path) -> None:
+    pem = cardtear("card", "ca").stdout
+    assert pem.startswith("-----BEGIN CERTIFICATE-----")
+    assert pem.encode() == places.test_ca().certificate_pem()
+    assert json.loads(cardtear("card", "ca", "--json").stdout) == {"certificate": pem}
+    cardtear("card", "ca", "--out", str(tmp_path / "ca.pem"))
+    assert (tmp_path / "ca.pem").read_text() == pem
+    one_clear_line(cardtear("card", "ca", "--out", "/nowhere/ca.pem"), "/nowhere/ca.pem")
+
+
+def test_module_prints_the_path() -> None:
+    assert cardtear("module").stdout == f"{module_path()}\n"
+    assert json.loads(cardtear("module", "--json").stdout) == {"module": str(module_path())}
+
+
+def test_doctor_says_what_works(tmp_path: Path) -> None:
+    found = {each["what"]: each for each in json.loads(cardtear("doctor", "--json", PATH=str(tmp_path)).stdout)}
+    assert found["PKCS #11 module"]["works"]
+    assert not found["pkcs11-tool"]["works"]
+    assert found["pkcs11-tool"]["package"] == "opensc"
+    shown = cardtear("doctor", PATH=str(tmp_path))
+    assert shown.returncode == 0
+    assert "apt-get install" in shown.stdout
+
+
+def test_doctor_fails_when_nothing_can_work(tmp_path: Path) -> None:
+    (tmp_path / "cardtear").mkdir(mode=0o755)
+    done = cardtear("doctor", XDG_RUNTIME_DIR=str(tmp_path))
+    assert done.returncode == 1
+    assert "not private" in done.stdout

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: MIT
+"""The control channel over its socket: verbs, errors, streams, and clients that behave badly."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cardtear.card.card import Card
+from cardtear.card.profiles import CardRequest, create
+from cardtear.lab import places
+from cardtear.lab.control import Control, ControlFailure
+from cardtear.lab.control_server import LINE_LIMIT
+from cardtear.lab.simulator import Simulator
+from cardtear.reader.events import Change
+
+DEADLINE = 20.0
+
+
+class RawClient:
+    """A connection that sends any bytes."""
+
+    def __init__(self, simulator: Simulator) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.settimeout(DEADLINE)
+        self.socket.connect(str(simulator.control_socket))
+        self.lines = self.socket.makefile("rb")
+
+    def ask(self, line: bytes) -> Any:
+        self.socket.sendall(line)
+        return json.loads(self.lines.readline())
+
+    def close(self) -> None:
+        self.lines.close()
+        self.socket.close()
+
+
+@pytest.fixture
+def raw(simulator: Simulator) -> Iterator[RawClient]:
+    client = RawClient(simulator)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def control(simulator: Simulator) -> Iterator[Control]:
+    with Control(simulator.control_socket) as control:
+        yield control
+
+
+def _send_select(simulator: Simulator) -> bytes:
+    insertion = simulator.bench.reader("front").insertion
+    assert insertion is not None
+    return insertion.transmit(bytes.fromhex("00A404000BA000000308000010000100"))
+
+
+def test_every_verb_in_one_sitting(control: Control) -> None:
+    assert control.do("ping") == "pong"
+    control.do("plug", reader="back")
+    assert [each["name"] for each in control.do("status")["readers"]] == ["front", "back"]
+    assert control.do("remove", reader="front") == {"card": "Alice"}
+    assert control.do("insert", reader="back", card={"name": "Bob", "profile": "blank"}) == {"card": "Bob"}
+    assert control.do("swap", reader="back", card={"profile": "unrecognised", "name": "Mallory"}) == {"card": "Mallory"}
+    control.do("reset", reader="back")
+    control.do("unplug", reader="back")
+    assert [each["name"] for each in control.do("status")["readers"]] == ["front"]
+    control.do("shutdown")
+
+
+def test_the_answer_carries_the_id_whatever_it_is(raw: RawClient) -> None:
+    assert raw.ask(b'{"id": {"a": [1]}, "do": "ping"}\n') == {"id": {"a": [1]}, "ok": True, "result": "pong"}
+    assert raw.ask(b'{"do": "ping"}\n')["id"] is None
+    assert raw.ask(b'{"id": 7, "do": "eject"}\n')["id"] == 7
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"\n",
+        b"\x00\xff\xfe\n",
+        b"[]\n",
+        b'{"do": \n',
+        b'{"do": "remove", "reader": ["front"]}\n',
+        b'{"do": "plug", "reader": ""}\n',
+        b'{"do": "plug", "reader": "\\ud800"}\n',
+        b'{"do": "insert", "reader": "front", "card": "\\u0000"}\n',
+        b'{"do": "arm", "on": {"call": "C_Sign"}, "then": {"do": "arm"}}\n',
+    ],
+)
+def test_a_malformed_line_is_a_json_error_and_the_connection_lives(raw: RawClient, line: bytes) -> None:
+    answer = raw.ask(line)
+    assert answer["ok"] is False
+    assert answer["error"]["code"] == "bad-request"
+    assert raw.ask(b'{"do": "ping"}\n')["result"] == "pong"
+
+
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [
+        ({"do": "remove", "reader": "back"}, "no-such-reader"),
+        ({"do": "plug", "reader": "front"}, "reader-exists"),
+        ({"do": "insert", "reader": "front"}, "reader-occupied"),
+        ({"do": "swap", "reader": "front", "card": {"pin": "1"}}, "profile-error"),
+        ({"do": "swap", "reader": "front", "card": "/nowhere/alice.card"}, "image-error"),
+        ({"do": "swap", "reader": "front", "card": {}}, "card-elsewhere"),
+    ],
+)
+def test_what_is_refused_has_a_code_and_changes_nothing(
+    simulator: Simulator, raw: RawClient, asked: dict[str, Any], code: str
+) -> None:
+    before = simulator.status()
+    answer = raw.ask(json.dumps(asked).encode() + b"\n")
+    assert (answer["ok"], answer["error"]["code"]) == (False, code)
+    assert simulator.status() == before
+
+
+def test_an_endless_line_ends_its_connection_only(raw: RawClient, control: Control) -> None:
+    raw.socket.sendall(b"x" * (LINE_LIMIT + 1))
+    assert "at most" in json.loads(raw.lines.readline())["error"]["message"]
+    assert raw.lines.readline() == b""
+    assert control.do("ping") == "pong"
+
+
+def test_a_client_that_goes_away_in_the_middle_of_a_line(raw: RawClient, control: Control) -> None:
+    raw.socket.sendall(b'{"do": "rem')
+    raw.close()
+    assert control.do("status")["readers"][0]["card"] == "Alice"
+
+
+def test_events_are_streamed_as_they_happen(simulator: Simulator, control: Control) -> None:
+    """A stream has begun when it is answered, and says nothing of calls and APDUs."""
+    events = control.stream("events")
+    _send_select(simulator)
+    simulator.swap("front", CardRequest(name="Bob"))
+    told = [next(events), next(events)]
+    assert [(each["change"], each["reader"], each["card"]) for each in told] == [
+        ("remove", "front", "Alice"),
+        ("insert", "front", "Bob"),
+    ]
+
+
+def test_a_reader_that_does_not_keep_up_is_told_what_it_missed(
+    simulator: Simulator, control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cardtear.lab.feed.ROOM", 0)
+    entries = control.stream("trace")
+    simulator.remove("front")
+    monkeypatch.undo()
+    simulator.insert("front")
+    seen = [next(entries), next(entries)]
+    assert {each["kind"] for each in seen} == {"event", "lost"}
+    assert [each["count"] for each in seen if each["kind"] == "lost"] == [1]
+
+
+def test_the_kept_trace_is_whole_in_order_and_ends(simulator: Simulator, control: Control) -> None:
+    _send_select(simulator)
+    entries = list(control.stream("trace", after=0, follow=False))
+    assert [each["kind"] for each in entries] == ["event", "event", "apdu"]
+    assert [each["number"] for each in entries] == sorted(each["number"] for each in entries)
+    assert entries[2]["command"].startswith("00A40400")
+    assert entries[2]["status"] == "9000"
+    assert list(control.stream("trace", after=entries[2]["number"], follow=False)) == []
+
+
+def test_an_armed_removal_happens_at_the_nth_apdu(simulator: Simulator, control: Control) -> None:
+    control.do("arm", on={"ins": "A4", "nth": 2, "when": "after"}, then={"do": "remove", "reader": "front"})
+    _send_select(simulator)
+    assert simulator.bench.reader("front").insertion is not None
+    with pytest.raises(Exception, match="removed"):
+        _send_select(simulator)
+    assert simulator.bench.reader("front").insertion is None
+    control.do("insert", reader="front")
+    _send_select(simulator)  # it was armed once
+
+
+def test_an_armed_swap_looks_at_its_card_at_once(simulator: Simulator, control: Control) -> None:
+    with pytest.raises(ControlFailure, match="no card image"):
+        control.do("arm", on={"ins": "A4"}, then={"do": "swap", "reader": "front", "card": "/nowhere/bob.card"})
+    control.do("arm", on={"ins": "A4"}, then={"do": "swap", "reader": "front", "card": {"name": "Bob"}})
+    with pytest.raises(Exception, match="removed"):
+        _send_select(simulator)
+    assert control.do("status")["readers"][0]["card"] == "Bob"
+
+
+def test_an_armed_verb_that_comes_too_late_harms_nobody(simulator: Simulator, control: Control) -> None:
+    control.do("arm", on={"ins": "A4"}, then={"do": "unplug", "reader": "back"})
+    assert _send_select(simulator)[-2:] == b"\x90\x00"
+
+
+def test_a_card_that_was_pulled_out_can_be_opened_elsewhere(
+    simulator: Simulator, control: Control, tmp_path: Path
+) -> None:
+    image = tmp_path / "carol.card"
+    create(CardRequest(profile="blank", name="Carol"), image, places.test_ca())
+    control.do("swap", reader="front", card=str(image))
+    with Simulator() as other:
+        other.plug("front")
+        with pytest.raises(Exception, match="open in another"):
+            other.insert("front", image)
+        control.do("remove", reader="front")
+        assert other.insert("front", image).name == "Carol"
+
+
+def test_the_same_card_comes_back_as_it_was_left(simulator: Simulator) -> None:
+    """A ready-made card is a copy that lives as long as the simulator."""
+    seen: list[Card] = [simulator.remove("front")]
+    seen.append(simulator.insert("front"))
+    assert seen[0] is seen[1]
+    simulator.remove("front")
+    assert simulator.insert("front", seen[0]) is seen[0]
+
+
+def test_listeners_have_run_when_the_answer_comes(simulator: Simulator, control: Control) -> None:
+    changes: list[Change] = []
+    simulator.bench.subscribe(lambda event: changes.append(event.change))
+    control.do("swap", reader="front", card={"name": "Bob"})
+    assert changes == [Change.REMOVE, Change.INSERT]
+
+
+def test_without_a_simulator_the_client_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ControlFailure, match="cardtear serve") as caught:
+        Control(tmp_path / "control.sock")
+    assert caught.value.code == "no-simulator"
+
+
+def test_a_simulator_that_goes_ends_the_streams(bare_simulator: Simulator) -> None:
+    control = Control(bare_simulator.control_socket)
+    bare_simulator.plug("front")
+    stream = control.stream("trace", after=0)
+    assert next(stream)["change"] == "plug"
+    bare_simulator.close()
+    assert list(stream) == []
+    with pytest.raises(ControlFailure, match="went away"):
+        control.do("ping")
+    control.close()

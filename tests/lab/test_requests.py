@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: MIT
+"""The decoder of the control channel: every line is a request with checked arguments, or a RequestError."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cardtear.card.profiles import CardRequest, ProfileError
+from cardtear.lab.requests import VERBS, Request, RequestError, decode, parse, trigger
+from cardtear.lab.trigger import Trigger
+from hypothesis import given
+from hypothesis import strategies as st
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=10,
+)
+ARGUMENTS = st.dictionaries(
+    st.sampled_from(["reader", "card", "on", "then", "after", "follow", "extra"]),
+    JSON | st.fixed_dictionaries({"do": st.sampled_from(sorted(VERBS)), "reader": st.text(max_size=5)}),
+)
+
+
+@given(st.binary(max_size=200))
+def test_any_line_is_an_object_or_an_error(line: bytes) -> None:
+    with contextlib.suppress(RequestError):
+        assert isinstance(parse(line), dict)
+
+
+@given(st.sampled_from(sorted(VERBS)) | st.text(max_size=8), ARGUMENTS)
+def test_any_object_is_a_request_or_an_error(verb: str, arguments: dict[str, Any]) -> None:
+    """What is decoded has the verb's own parameters and no others, and survives as JSON does."""
+    asked = parse(json.dumps({"do": verb, **arguments}).encode())
+    try:
+        request = decode(asked)
+    except (RequestError, ProfileError):
+        return
+    assert request.verb == verb
+    assert request.arguments.keys() == arguments.keys() <= VERBS[verb].keys()
+
+
+@given(st.dictionaries(st.sampled_from(["call", "ins", "nth", "when", "reader"]), JSON))
+def test_any_moment_makes_a_trigger_or_an_error(on: dict[str, Any]) -> None:
+    asked = {"do": "arm", "on": on, "then": {"do": "remove", "reader": "front"}}
+    with contextlib.suppress(RequestError):
+        assert isinstance(trigger(**decode(asked).arguments), Trigger)
+
+
+def test_nesting_has_an_end() -> None:
+    with pytest.raises(RequestError):
+        parse(b"[" * 60_000)
+
+
+def test_values_become_what_the_simulator_takes() -> None:
+    card = {"profile": "blank", "name": "Bob"}
+    assert decode({"do": "insert", "reader": "front", "card": card}) == Request(
+        "insert", {"reader": "front", "card": CardRequest(profile="blank", name="Bob")}
+    )
+    assert decode({"do": "swap", "reader": "front", "card": "/tmp/bob.card"}).arguments["card"] == Path("/tmp/bob.card")
+    assert decode({"do": "status"}) == Request("status", {})
+    on = decode({"do": "arm", "on": {"ins": "87"}, "then": {"do": "remove", "reader": "front"}}).arguments["on"]
+    assert on == {"ins": 0x87}
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ([], "object"),
+        ({}, "'do'"),
+        ({"do": 1}, "'do'"),
+        ({"do": "eject"}, "no verb 'eject'"),
+        ({"do": "remove"}, "needs 'reader'"),
+        ({"do": "remove", "reader": 1}, "string"),
+        ({"do": "remove", "reader": "front", "card": "x"}, "does not take 'card'"),
+        ({"do": "insert", "reader": "front", "card": 1}, "'card'"),
+        ({"do": "trace", "follow": 1}, "true or false"),
+        ({"do": "trace", "after": True}, "whole number"),
+        ({"do": "arm", "on": {}, "then": {"do": "eject"}}, "no verb 'eject'"),
+        ({"do": "arm", "on": {"ins": "xy"}, "then": {"do": "remove", "reader": "front"}}, "hexadecimal"),
+    ],
+)
+def test_errors_say_what_is_wrong(asked: object, words: str) -> None:
+    with pytest.raises(RequestError, match=words):
+        decode(asked)
+
+
+@pytest.mark.parametrize(
+    ("on", "words"),
+    [
+        ({}, "one of"),
+        ({"call": "C_Sign", "ins": 0x87}, "one of"),
+        ({"call": "C_Sing"}, "C_Sing"),
+        ({"call": "C_Sign", "reader": "front"}, "reader"),
+        ({"ins": 0x100}, "instruction"),
+        ({"ins": 0x87, "nth": 0}, "nth"),
+        ({"ins": 0x87, "when": "meanwhile"}, "when"),
+    ],
+)
+def test_triggers_that_can_never_fire_are_refused(on: dict[str, Any], words: str) -> None:
+    with pytest.raises(RequestError, match=words):
+        trigger(on, Request("remove", {"reader": "front"}))
+
+
+def test_a_trigger_does_verbs_of_the_bench_only() -> None:
+    with pytest.raises(RequestError, match="shutdown"):
+        trigger({"ins": 0x87}, Request("shutdown", {}))
+
+
+def test_wrong_pin_in_a_card_is_named() -> None:
+    with pytest.raises(ProfileError, match="PIN"):
+        decode({"do": "insert", "reader": "front", "card": {"pin": "12"}})
