@@ -44,7 +44,7 @@ from .tables import (
 
 TRIES = 3
 
-_CONTENTS = 4
+_CONTENTS = 6
 """Changes when ready-made images get other contents, so that those kept from before are not used."""
 
 DEFAULT_MANAGEMENT_KEY = bytes.fromhex("010203040506070801020304050607080102030405060708")

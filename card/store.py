@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import logging
 import os
 import sqlite3
@@ -21,7 +22,6 @@ from typing import BinaryIO
 
 from .card import CardTorn
 from .status import SW, CardError
-from .tables import MANAGEMENT_KEY, PIN, PUK
 
 LOG = logging.getLogger(__name__)
 
@@ -39,6 +39,7 @@ _SCHEMA = (
         slot INTEGER PRIMARY KEY, algorithm INTEGER NOT NULL, value BLOB NOT NULL, imported INTEGER NOT NULL
     ) STRICT""",
     "CREATE TABLE object (tag INTEGER PRIMARY KEY, value BLOB NOT NULL) STRICT",
+    "CREATE TABLE digest (only INTEGER PRIMARY KEY, value BLOB NOT NULL) STRICT",
 )
 
 
@@ -101,9 +102,9 @@ class Store:
         try:
             with _connect(path) as db:
                 self.state = _load(path, db)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError):
             self._lock.close()
-            raise ImageError(f"{path} is {_DAMAGED} ({error}); {_REMEDY}") from None
+            raise ImageError(f"{path} is {_DAMAGED}; {_REMEDY}") from None
         except ImageError:
             self._lock.close()
             raise
@@ -225,6 +226,16 @@ def _write(
             db.execute("REPLACE INTO object VALUES (?, ?)", (tag, value))
         else:
             db.execute("DELETE FROM object WHERE tag = ?", (tag,))
+    db.execute("REPLACE INTO digest VALUES (0, ?)", (_digest(db),))
+
+
+def _digest(db: sqlite3.Connection) -> bytes:
+    """Over all that the image holds: SQLite itself notices only damage to its own structures."""
+    digest = hashlib.sha256()
+    for table in ("property", "reference", "key", "object"):
+        for row in db.execute(f"SELECT * FROM {table} ORDER BY 1"):
+            digest.update(repr(row).encode())
+    return digest.digest()
 
 
 def _load(path: Path, db: sqlite3.Connection) -> CardState:
@@ -234,21 +245,17 @@ def _load(path: Path, db: sqlite3.Connection) -> CardState:
     version = _pragma(db, "user_version")
     if version != FORMAT:
         raise ImageError(f"{path} has image format {version}, this program knows {FORMAT}; use a newer cardtear")
-    verdict = _pragma(db, "quick_check")
+    if _pragma(db, "quick_check") != "ok" or db.execute("SELECT value FROM digest").fetchall() != [(_digest(db),)]:
+        raise ImageError(f"{path} is {_DAMAGED}; {_REMEDY}")
     properties = dict(db.execute("SELECT name, value FROM property"))
-    try:
-        state = CardState(
-            properties["name"].decode(), properties["profile"].decode(), properties["atr"], properties["serial"]
-        )
-    except (KeyError, UnicodeDecodeError):
-        raise ImageError(f"{path} is {_DAMAGED} (its description is missing); {_REMEDY}") from None
+    state = CardState(
+        properties["name"].decode(), properties["profile"].decode(), properties["atr"], properties["serial"]
+    )
     for number, *reference in db.execute("SELECT number, value, tries, maximum FROM reference"):
         state.references[number] = Reference(*reference)
     for slot, algorithm, value, imported in db.execute("SELECT slot, algorithm, value, imported FROM key"):
         state.keys[slot] = StoredKey(algorithm, value, bool(imported))
     state.objects.update(db.execute("SELECT tag, value FROM object"))
-    if verdict != "ok" or not state.references.keys() >= {PIN, PUK} or MANAGEMENT_KEY not in state.keys:
-        raise ImageError(f"{path} is {_DAMAGED} ({verdict}); {_REMEDY}")
     return state
 
 

@@ -136,12 +136,13 @@ PIV_OBJECTS: dict[int, DataObject] = {
 }
 """SP 800-73-4 part 1, table 2."""
 
-# Data objects for host software, outside of PIV. The range is the one that Yubico uses; its lower half is left to
-# Yubico's own objects, the upper half is this card's.
-PUBLIC_OBJECTS = range(0x5FFF80, 0x5FFFC0)
-PRIVATE_OBJECTS = range(0x5FFFC0, 0x600000)
+# Data objects for host software, outside of PIV: the tags that Yubico's own software knows, and those of this card.
+# The last byte of a BER-TLV tag is below 80, so there are no more than these.
+YUBICO_OBJECTS = range(0x5FFF00, 0x5FFF20)
+PUBLIC_OBJECTS = range(0x5FFF20, 0x5FFF50)
+PRIVATE_OBJECTS = range(0x5FFF50, 0x5FFF80)
 VENDOR_OBJECTS: dict[int, DataObject] = {
-    **{tag: DataObject("Yubico") for tag in range(0x5FFF00, 0x5FFF80)},
+    **{tag: DataObject("Yubico") for tag in YUBICO_OBJECTS},
     **{tag: DataObject("Public", write=Access.PIN_OR_MANAGEMENT) for tag in PUBLIC_OBJECTS},
     **{tag: DataObject("Private", Access.PIN, Access.PIN_OR_MANAGEMENT) for tag in PRIVATE_OBJECTS},
 }

@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: MIT
+"""The card image: one private file, one user at a time, and a clear word about every file that is none."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import pytest
+from cardtear.card import store
+from cardtear.card.card import CardTorn
+from cardtear.card.profiles import open_card
+from cardtear.card.status import CardError
+from cardtear.card.store import ImageError, ImageExists, Reference, Store, create_image
+from cardtear.card.tables import PIN
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+SELECT = bytes.fromhex("00A4040005A000000308")
+WRONG = bytes.fromhex("0020008008313233343537FFFF")
+OPEN_AND_WAIT = """
+import sys
+from pathlib import Path
+from cardtear.card.profiles import open_card
+card = open_card(Path(sys.argv[1]))
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(ImageError) as caught:
+        open_card(path)
+    message = str(caught.value)
+    assert str(path) in message
+    assert "\n" not in message
+    return message
+
+
+def test_it_is_one_private_file_also_while_it_is_in_use(image: Callable[..., Path], power: Callable[..., Any]) -> None:
+    path = image()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    card = open_card(path)
+    terminal = power(card)
+    assert terminal.send(WRONG) == (b"", 0x63C2)
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+    copy = Path(shutil.copy(path, path.with_name("copy.card")))
+    again = open_card(copy)
+    assert again.store.state == card.store.state
+    card.close()
+    again.close()
+
+
+def test_opened_twice_in_one_process(image: Callable[..., Path]) -> None:
+    path = image()
+    first = open_card(path)
+    assert "open in another simulator" in refusal(path)
+    first.close()
+    open_card(path).close()
+
+
+def test_opened_by_two_processes(image: Callable[..., Path]) -> None:
+    path = image()
+    command = [sys.executable, "-c", OPEN_AND_WAIT, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"open\n"
+        assert "open in another simulator" in refusal(path)
+        other.kill()
+    open_card(path).close()
+
+
+def test_closing_twice_does_no_harm(image: Callable[..., Path]) -> None:
+    card = open_card(image())
+    card.close()
+    card.close()
+
+
+def test_a_closed_card_is_without_power(image: Callable[..., Path], power: Callable[..., Any]) -> None:
+    card = open_card(image())
+    terminal = power(card)
+    card.close()
+    with pytest.raises(CardTorn):
+        terminal.send(WRONG)
+
+
+def test_what_is_no_image(tmp_path: Path, image: Callable[..., Path]) -> None:
+    assert "cardtear card new" in refusal(tmp_path / "missing.card")
+    assert "directory" in refusal(tmp_path).lower()
+    empty = tmp_path / "empty.card"
+    empty.touch()
+    assert "not a card image" in refusal(empty)
+    text = tmp_path / "text.card"
+    text.write_text("not a database " * 100)
+    assert "not a card image" in refusal(text)
+    other = tmp_path / "other.card"
+    with sqlite3.connect(other) as db:
+        db.execute("CREATE TABLE something (whatever)")
+    db.close()
+    assert "not a card image" in refusal(other)
+
+
+def change(path: Path, statement: str) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute(statement)
+    db.close()
+
+
+def test_an_image_of_a_later_program(image: Callable[..., Path]) -> None:
+    path = image()
+    change(path, f"PRAGMA user_version = {store.FORMAT + 1}")
+    assert "newer cardtear" in refusal(path)
+
+
+def with_a_try_less(path: Path) -> None:
+    card = open_card(path)
+    activation = card.activate()
+    activation.transmit(SELECT)
+    assert activation.transmit(WRONG) == b"\x63\xc2"
+    card.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM property WHERE name = 'atr'",
+        "UPDATE property SET value = x'FF' WHERE name = 'name'",
+        "UPDATE reference SET tries = 3",
+        "UPDATE digest SET value = x'00'",
+        "DELETE FROM digest",
+        "DELETE FROM reference WHERE number = 128",
+        "DELETE FROM key WHERE slot = 155",
+        "DROP TABLE object",
+    ],
+)
+def test_an_image_that_was_changed_by_others(image: Callable[..., Path], statement: str) -> None:
+    path = image()
+    with_a_try_less(path)
+    change(path, statement)
+    assert "damaged" in refusal(path)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.floats(0, 1, exclude_max=True), noise=st.binary(min_size=1, max_size=64))
+def test_overwritten_anywhere(image: Callable[..., Path], place: float, noise: bytes) -> None:
+    """It is refused, or nothing of what it holds was hit."""
+    path = image()
+    sound = Store(path)
+    sound.close()
+    with path.open("r+b") as file:
+        file.seek(int(path.stat().st_size * place))
+        file.write(noise)
+    try:
+        damaged = Store(path)
+    except ImageError:
+        return
+    damaged.close()
+    assert damaged.state == sound.state
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(part=st.floats(0, 1, exclude_max=True))
+def test_cut_off_anywhere(image: Callable[..., Path], part: float) -> None:
+    path = image()
+    length = int(path.stat().st_size * part)
+    with path.open("r+b") as file:
+        file.truncate(length)
+    refusal(path)
+
+
+def test_a_new_image_never_takes_the_place_of_a_file(tmp_path: Path, image: Callable[..., Path]) -> None:
+    source = Store(image())
+    state = source.state
+    source.close()
+    path = tmp_path / "new.card"
+    path.write_text("mine")
+    with pytest.raises(ImageExists, match="already"):
+        create_image(path, state)
+    assert path.read_text() == "mine"
+    path.unlink()
+    create_image(path, state)
+    again = Store(path)
+    assert again.state == state
+    again.close()
+    with pytest.raises(ImageError, match="cannot write"):
+        create_image(tmp_path / "no such folder" / "new.card", state)
+
+
+def test_a_file_that_cannot_be_written_counts_as_a_memory_failure(
+    image: Callable[..., Path], power: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The card says so, does not tell whether the PIN was right by any other answer, and works again afterwards."""
+    card = open_card(image())
+    terminal = power(card)
+
+    def full(*arguments: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(store, "_write", full)
+    assert terminal.send(WRONG) == (b"", 0x6581)
+    monkeypatch.undo()
+    assert terminal.send("00200080") == (b"", 0x63C3)
+    assert terminal.send(WRONG) == (b"", 0x63C2)
+    card.close()
+
+
+def test_a_change_is_whole_or_not_at_all(image: Callable[..., Path]) -> None:
+    """The second of two values cannot be stored: the first is not either, neither in the file nor in memory."""
+    opened = Store(image())
+    opened.own(owner := object())
+    before = opened.state.references[PIN]
+    with pytest.raises(CardError, match="6581"):
+        opened.commit(owner, {PIN: Reference(bytes(8), 1, 1)}, None, {0x5FFF21: "a string"})  # type: ignore[dict-item]
+    assert opened.state.references[PIN] == before
+    opened.close()
+    again = Store(opened.path)
+    assert again.state.references[PIN] == before
+    again.close()
+
+
+def test_a_right_pin_writes_nothing_when_no_try_is_missing(
+    image: Callable[..., Path], power: Callable[..., Any]
+) -> None:
+    card = open_card(image())
+    terminal = power(card)
+    before = card.store.path.stat().st_mtime_ns
+    assert terminal.verify() == 0x9000
+    assert card.store.path.stat().st_mtime_ns == before
+    terminal.send(WRONG)
+    assert card.store.path.stat().st_mtime_ns != before
+    card.close()
+
+
+def test_opening_takes_milliseconds(image: Callable[..., Path]) -> None:
+    path = image()
+    times = []
+    for _ in range(20):
+        start = perf_counter()
+        card = open_card(path)
+        times.append(perf_counter() - start)
+        card.close()
+    assert sorted(times)[10] <= 0.005
+
+
+def test_an_idle_card_takes_little_memory(image: Callable[..., Path], tmp_path: Path) -> None:
+    """At most 100 kB for each of 300 cards that are open at the same time."""
+    source = image()
+    for number in range(301):
+        shutil.copy(source, tmp_path / f"{number}.card")
+    script = """
+import sys
+from pathlib import Path
+from cardtear.card.profiles import open_card
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4
+paths = [Path(sys.argv[1]) / f"{number}.card" for number in range(301)]
+cards = [open_card(paths.pop())]
+before = resident()
+cards += [open_card(path) for path in paths]
+for card in cards:
+    card.activate()
+print((resident() - before) / 300)
+"""
+    result = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, check=True, timeout=60)
+    assert float(result.stdout) <= 100

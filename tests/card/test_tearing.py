@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: MIT
+"""The card torn out or the process killed in the middle of things: the image is whole, and no try comes back."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pytest
+from cardtear.card import keys, profiles
+from cardtear.card.card import CardTorn
+from cardtear.card.piv_card import PivCard
+from cardtear.card.profiles import open_card
+from cardtear.card.store import CardState, Reference, Store, StoredKey, create_image
+from cardtear.card.tables import MANAGEMENT_KEY, PIN, PUK, Algorithm
+
+DEADLINE = 30
+GENERATE_P256 = bytes.fromhex("AC03800111")
+RIGHT, WRONG = (bytes.fromhex(f"002000800831323334353{last}FFFF") for last in "67")
+
+
+def end_power(card: PivCard) -> None:
+    card.deactivate()
+
+
+def reset(card: PivCard) -> None:
+    card.activate()
+
+
+@pytest.mark.parametrize("tear", [end_power, reset])
+def test_torn_while_a_key_is_generated(
+    card: PivCard, terminal: Any, power: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tear: Callable[..., None]
+) -> None:
+    """The command stands still inside of the generation while another thread takes the power away."""
+    inside, go_on = threading.Event(), threading.Event()
+    generate = keys.generate
+
+    def slowly(algorithm: Algorithm) -> bytes:
+        inside.set()
+        assert go_on.wait(DEADLINE)
+        return generate(algorithm)
+
+    monkeypatch.setattr(keys, "generate", slowly)
+    terminal.manage()
+    before = terminal.command(0xF7, 0, 0x9A)
+    outcome: list[str] = []
+
+    def command() -> None:
+        try:
+            terminal.command(0x47, 0, 0x9A, GENERATE_P256)
+            outcome.append("answered")
+        except CardTorn:
+            outcome.append("torn")
+
+    thread = threading.Thread(target=command)
+    thread.start()
+    assert inside.wait(DEADLINE)
+    tear(card)
+    go_on.set()
+    thread.join(DEADLINE)
+    assert outcome == ["torn"]
+    assert power(card).command(0xF7, 0, 0x9A) == before
+
+
+def test_torn_while_a_real_key_is_generated(card: PivCard, terminal: Any, power: Callable[..., Any]) -> None:
+    """Nothing is held up artificially: RSA-3072 takes long enough, and the tear does not wait for it."""
+    terminal.manage()
+    before = terminal.command(0xF7, 0, 0x9A)
+    outcome: list[str] = []
+
+    def command() -> None:
+        try:
+            terminal.command(0x47, 0, 0x9A, bytes.fromhex("AC03800105"))
+            outcome.append("answered")
+        except CardTorn:
+            outcome.append("torn")
+
+    thread = threading.Thread(target=command)
+    thread.start()
+    card.deactivate()
+    thread.join(DEADLINE)
+    assert outcome == ["torn"]
+    assert power(card).command(0xF7, 0, 0x9A) == before
+
+
+def test_an_old_activation_answers_nothing_and_changes_nothing(card: PivCard, power: Callable[..., Any]) -> None:
+    old = power(card)
+    new = power(card)
+    for _ in range(4):
+        with pytest.raises(CardTorn):
+            old.send(WRONG)
+    assert new.send("00200080") == (b"", 0x63C3)
+    assert new.send(RIGHT) == (b"", 0x9000)
+    card.deactivate()
+    with pytest.raises(CardTorn):
+        new.send("00200080")
+
+
+def test_torn_between_compare_and_count_costs_no_try_but_tells_nothing(
+    card: PivCard, terminal: Any, power: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The power goes right before the wrong PIN is counted: no answer, so nothing was learnt and nothing is due."""
+    commit = Store.commit
+
+    def torn(store: Store, *arguments: Any) -> None:
+        card.deactivate()
+        commit(store, *arguments)
+
+    monkeypatch.setattr(Store, "commit", torn)
+    with pytest.raises(CardTorn):
+        terminal.send(WRONG)
+    monkeypatch.undo()
+    assert power(card).send("00200080") == (b"", 0x63C3)
+
+
+def test_torn_right_after_the_count_the_try_is_gone(
+    card: PivCard, terminal: Any, power: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = Store.commit
+
+    def torn(store: Store, *arguments: Any) -> None:
+        commit(store, *arguments)
+        card.deactivate()
+
+    monkeypatch.setattr(Store, "commit", torn)
+    with pytest.raises(CardTorn):
+        terminal.send(WRONG)
+    monkeypatch.undo()
+    assert power(card).send("00200080") == (b"", 0x63C2)
+
+
+def test_a_torn_chain_is_forgotten(card: PivCard, terminal: Any, power: Callable[..., Any]) -> None:
+    terminal.manage()
+    assert terminal.send("10DB3FFF 05 5C035FC10D") == (b"", 0x9000)
+    card.deactivate()
+    again = power(card)
+    assert again.send("00DB3FFF 03 530101") == (b"", 0x6A80)
+    assert again.send("00C0000000") == (b"", 0x6985)
+
+
+def test_tearing_does_not_wait_for_a_change(card: PivCard, power: Callable[..., Any]) -> None:
+    """Not even while the image is being written; a new activation does."""
+    power(card)
+    with card.store._change:
+        ended = threading.Thread(target=card.deactivate)
+        ended.start()
+        ended.join(DEADLINE)
+        assert not ended.is_alive()
+        begun = threading.Thread(target=card.activate)
+        begun.start()
+        assert card.activation is None
+    begun.join(DEADLINE)
+    assert card.activation is not None
+
+
+def test_tries_never_come_back_whatever_the_moment(card: PivCard) -> None:
+    """Many wrong PINs with the card torn and reset by another thread at any moment: every answer has been counted."""
+    store = card.store
+    store.own(owner := object())
+    store.commit(owner, references={PIN: Reference(b"123456\xff\xff", 10_000, 10_000)})
+    stop = threading.Event()
+    chance = random.Random(7816)
+
+    def shake() -> None:
+        while not stop.wait(chance.uniform(0, 0.002)):
+            card.deactivate()
+            card.activate().transmit(bytes.fromhex("00A4040005A000000308"))
+
+    shaker = threading.Thread(target=shake)
+    shaker.start()
+    answered = torn = 0
+    end = monotonic() + DEADLINE
+    while (answered < 30 or torn < 30) and monotonic() < end:
+        activation = card.activation
+        try:
+            answered += activation is not None and activation.transmit(WRONG)[0] == 0x63
+        except CardTorn:
+            torn += 1
+    stop.set()
+    shaker.join(DEADLINE)
+    assert answered >= 30
+    assert torn >= 30
+    left = store.state.references[PIN].tries
+    assert answered <= 10_000 - left <= answered + torn
+    card.close()
+    assert open_card(store.path).store.state.references[PIN].tries == left
+
+
+# Killed
+
+VERIFIER = """
+import os, sys
+from pathlib import Path
+from cardtear.card.profiles import open_card
+activation = open_card(Path(sys.argv[1])).activate()
+activation.transmit(bytes.fromhex("00A4040005A000000308"))
+os.write(1, b"!")
+while True:
+    assert activation.transmit(bytes.fromhex("0020008008313233343537FFFF"))[0] == 0x63
+    os.write(1, b".")
+"""
+
+WRITER = """
+import os, sys
+from pathlib import Path
+from cardtear.card.profiles import open_card
+from cardtear.card.store import Reference
+store = open_card(Path(sys.argv[1])).store
+store.own(owner := object())
+os.write(1, b"!")
+count = store.state.references[0x80].tries
+while True:
+    count += 1
+    text = str(count).encode()
+    references = {0x80: Reference(b"123456\\xff\\xff", count, count)}
+    store.commit(owner, references, None, {0x5FFF21: text * 2000, 0x5FFF22: text})
+    os.write(1, b".")
+"""
+
+
+def kill_after(script: str, image: Path, answers: int) -> int:
+    """Run the script on the image, kill it in the middle of whatever follows so many dots; return how many came."""
+    with subprocess.Popen([sys.executable, "-c", script, str(image)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        seen = 0
+        while seen <= answers:
+            got = os.read(process.stdout.fileno(), 1000)
+            assert got, "the script ended by itself"
+            seen += len(got)
+        process.send_signal(signal.SIGKILL)
+        while got := os.read(process.stdout.fileno(), 1000):
+            seen += len(got)
+    return seen - 1
+
+
+@pytest.fixture
+def many_tries(tmp_path: Path) -> Path:
+    """A card without keys that takes 10000 wrong PINs."""
+    path = tmp_path / "many.card"
+    references = {number: Reference(b"123456\xff\xff", 10_000, 10_000) for number in (PIN, PUK)}
+    management = {MANAGEMENT_KEY: StoredKey(Algorithm.TDES, profiles.DEFAULT_MANAGEMENT_KEY)}
+    create_image(path, CardState("Alice", "blank", profiles.ATR, bytes(8), references, management))
+    return path
+
+
+@pytest.mark.parametrize("answers", [0, 1, 7, 40])
+def test_killed_in_the_middle_of_pin_tries(many_tries: Path, answers: int) -> None:
+    """Killing the simulator saves no try: all that were answered are counted, and at most one more."""
+    given = kill_after(VERIFIER, many_tries, answers)
+    card = open_card(many_tries)
+    used = 10_000 - card.store.state.references[PIN].tries
+    card.close()
+    assert given <= used <= given + 1
+
+
+@pytest.mark.parametrize("answers", [0, 3, 20, 50])
+def test_killed_in_the_middle_of_a_change_that_touches_much(many_tries: Path, answers: int) -> None:
+    given = kill_after(WRITER, many_tries, answers)
+    card = open_card(many_tries)
+    state = card.store.state
+    count = state.references[PIN].tries
+    assert given <= count - 10_000 <= given + 1
+    if count > 10_000:
+        assert state.objects == {0x5FFF21: str(count).encode() * 2000, 0x5FFF22: str(count).encode()}
+    card.close()

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: MIT
+"""Commands and answers byte by byte, from the files in transcripts/, one for each command.
+
+A line is `> command`, `< answer` (`..` stands for any bytes), or `! step`: reset, select, verify, manage. Each file is
+played on a card of profile `piv` that has just been reset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cardtear.card.piv_card import PivCard
+
+TRANSCRIPTS = sorted((Path(__file__).parent / "transcripts").glob("*.txt"))
+
+
+def lines(transcript: Path) -> Iterator[tuple[int, str, str]]:
+    for number, line in enumerate(transcript.read_text().splitlines(), start=1):
+        content = line.partition("#")[0].strip()
+        if content:
+            yield number, content[0], content[1:].strip()
+
+
+@pytest.mark.parametrize("transcript", TRANSCRIPTS, ids=lambda path: path.stem)
+def test_transcript(transcript: Path, card: PivCard, power: Callable[..., Any]) -> None:
+    terminal = power(card, select=False)
+    response = ""
+    for number, kind, text in lines(transcript):
+        where = f"{transcript.name}:{number}"
+        if kind == "!" and text == "reset":
+            terminal = power(card, select=False)
+        elif kind == "!":
+            assert getattr(terminal, text)() in (None, 0x9000), where
+        elif kind == ">":
+            assert response == "", f"{where}: the answer before this was not looked at"
+            response = terminal.activation.transmit(bytes.fromhex(text)).hex().upper()
+        else:
+            head, dots, tail = text.replace(" ", "").upper().partition("..")
+            fits = response.startswith(head) and response.endswith(tail) if dots else response == head
+            assert fits, f"{where}: {response}"
+            response = ""
+
+
+def test_there_are_transcripts() -> None:
+    assert len(TRANSCRIPTS) >= 8
