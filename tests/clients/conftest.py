@@ -8,7 +8,7 @@ import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from cardtear.csrc import module_path
@@ -62,7 +62,7 @@ def run(simulator: Simulator, tmp_path: Path) -> Run:
 def succeed(run: Run) -> Callable[..., str]:
     """Runs a program that has to succeed; its output."""
 
-    def run_well(*command: str, **options: str) -> str:
+    def run_well(*command: str, **options: Any) -> str:
         ended = run(*command, **options)
         assert ended.code == 0, ended.output
         return ended.output

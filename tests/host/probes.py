@@ -102,20 +102,6 @@ def session_function_values(m: Module, session: int) -> dict[str, int]:
     return {name: m.call(name, session, *rest) for name, rest in arguments.items()}
 
 
-def finalize_against_wait(m: Module, socket: str, rounds: int) -> list[int]:
-    """C_Finalize while a thread blocks in C_WaitForSlotEvent, C_Initialize at once; the waiters' return values."""
-    values: list[int] = []
-    for _ in range(rounds):
-        waiter = threading.Thread(target=lambda: values.append(rv(m.wait_for_slot_event)))
-        waiter.start()
-        m.finalize()
-        m.initialize(socket)
-        waiter.join(10)
-        if waiter.is_alive():
-            raise AssertionError("the waiter hangs")
-    return values
-
-
 def fork_and(m: Module, child: str, **names: Any) -> int:
     """Fork, evaluate an expression in the child, and return the exit code that it gives."""
     pid = os.fork()
