@@ -104,7 +104,7 @@ class Application:
                 raise CardRemoved(slot.name)
             if not read_write and self.roles.get(token) is CKU.SO:
                 raise P11Error(CKR.SESSION_READ_WRITE_SO_EXISTS)
-            session = Session(next(self._handles), slot, token, read_write, flags)
+            session = Session(next(self._handles), slot, token, read_write, flags, self.roles)
             self.sessions[session.handle] = session
             return session
 
@@ -136,14 +136,10 @@ class Application:
     def log_out(self, session: Session) -> bool:
         """Raises P11Error(USER_NOT_LOGGED_IN). True if nobody is logged in to the card any more."""
         with self.bench.lock:
-            if self.roles.get(session.token) is None:
+            if session.role is None:
                 raise P11Error(CKR.USER_NOT_LOGGED_IN)
             self._forget_objects(lambda token, item, _session: token is session.token and item.is_private)
             return self._end_role(session.token)
-
-    def role(self, session: Session) -> CKU | None:
-        """Who is logged in."""
-        return self.roles.get(session.token)
 
     # Objects
 
@@ -171,7 +167,7 @@ class Application:
         if known is None or known[0] is not session.token:
             raise P11Error(error)
         item = known[1]
-        if item.is_private and self.roles.get(session.token) is not CKU.USER:
+        if item.is_private and session.role is not CKU.USER:
             raise P11Error(CKR.USER_NOT_LOGGED_IN)
         return item
 
@@ -185,7 +181,7 @@ class Application:
     def visible_objects(self, session: Session) -> list[P11Object]:
         """The objects of the token and of this application's sessions on it that may be seen now."""
         own = [item for token, item, owner in list(self._objects.values()) if owner and token is session.token]
-        logged_in = self.roles.get(session.token) is CKU.USER
+        logged_in = session.role is CKU.USER
         return [item for item in session.token.objects() + own if logged_in or not item.is_private]
 
     # What the bench says

@@ -97,6 +97,11 @@ class CardKey:
     public: PublicKey = field(repr=False)
 
     @property
+    def needs_login(self) -> bool:
+        """Whether the card wants the PIN at all."""
+        return SLOTS[self.slot].pin_rule is not PinRule.NEVER
+
+    @property
     def always_authenticate(self) -> bool:
         """Whether the card wants the PIN before each use."""
         return SLOTS[self.slot].pin_rule is PinRule.ALWAYS

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from enum import StrEnum, unique
 from typing import TYPE_CHECKING
 
@@ -40,8 +41,11 @@ STATES: dict[tuple[CKU | None, bool], CKS] = {
 class Session:
     """One session. Who works on its operations holds `lock`; when it is over, it is out of the application's table."""
 
-    def __init__(self, handle: int, slot: Slot, token: Token, read_write: bool, flags: int) -> None:
+    def __init__(
+        self, handle: int, slot: Slot, token: Token, read_write: bool, flags: int, roles: Mapping[Token, CKU]
+    ) -> None:
         self.handle = handle
+        self._roles = roles
         self.slot = slot
         self.token = token
         self.read_write = read_write
@@ -49,6 +53,16 @@ class Session:
         self.lock = threading.RLock()
         self.operations: dict[Kind, Operation] = {}
         self.found: list[int] | None = None  # what C_FindObjects has still to give
+
+    @property
+    def role(self) -> CKU | None:
+        """Who is logged in to the token: all sessions of an application share it."""
+        return self._roles.get(self.token)
+
+    @property
+    def state(self) -> CKS:
+        """The state in CK_SESSION_INFO."""
+        return STATES[self.role, self.read_write]
 
     def begin(self, kind: Kind, operation: Operation) -> None:
         """Start an operation. Raises P11Error(OPERATION_ACTIVE)."""

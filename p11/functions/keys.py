@@ -56,7 +56,7 @@ def C_DeriveKey(caller: Caller, session: int, mechanism: Mechanism, base: int, t
         raise P11Error(CKR.KEY_TYPE_INCONSISTENT)
     if not item.allows(CKA.DERIVE):
         raise P11Error(CKR.KEY_FUNCTION_NOT_PERMITTED)
-    if item.is_private and application.role(live) is not CKU.USER:
+    if item.is_private and live.role is not CKU.USER:
         raise P11Error(CKR.USER_NOT_LOGGED_IN)
     attributes, length = _secret_template(template, (key.public.key_size + 7) // 8)
     try:

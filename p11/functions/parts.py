@@ -46,7 +46,7 @@ def key_for(caller: Caller, live: Session, kind: Kind, rule: MechanismRule, hand
         raise P11Error(CKR.KEY_TYPE_INCONSISTENT)
     if not item.allows(USAGE[kind]) or isinstance(item.key, bytes):
         raise P11Error(CKR.KEY_FUNCTION_NOT_PERMITTED)
-    if isinstance(item.key, CardKey) and item.is_private and application.role(live) is not CKU.USER:
+    if isinstance(item.key, CardKey) and item.is_private and live.role is not CKU.USER:
         raise P11Error(CKR.USER_NOT_LOGGED_IN)
     return item
 
@@ -94,9 +94,17 @@ def _require_room(operation: Operation, room: int) -> None:
         raise P11Error(CKR.BUFFER_TOO_SMALL, operation.length)
 
 
+def _require_login(live: Session, operation: Operation) -> None:
+    """Between Init and here the login may have gone, while the card is still open to another application's PIN."""
+    key = operation.key
+    if isinstance(key, CardKey) and key.needs_login and live.role is not CKU.USER:
+        raise P11Error(CKR.USER_NOT_LOGGED_IN)
+
+
 def _give(live: Session, kind: Kind, operation: Operation, room: int) -> bytes:
     """A result of unforeseen length is held until there is room for it."""
     try:
+        _require_login(live, operation)
         result = operation.held if operation.held is not None else operation.finish()
     except BaseException:
         live.end(kind)

@@ -9,7 +9,7 @@ from ..caller import Caller
 from ..constants import CKF, CKR, CKU
 from ..errors import P11Error
 from ..operations import Operation
-from ..sessions import STATES, Kind, Session
+from ..sessions import Kind, Session
 
 _SESSION_FLAGS = CKF.RW_SESSION | CKF.SERIAL_SESSION
 
@@ -46,10 +46,8 @@ def C_CloseAllSessions(caller: Caller, slot: int) -> None:
 
 def C_GetSessionInfo(caller: Caller, session: int) -> bytes:
     """The truth of this instant; the card is not asked."""
-    application = caller.application
-    live = application.session(session)
-    state = STATES[application.roles.get(live.token), live.read_write]
-    return abi.session_info(live.slot.number, state, live.flags)
+    live = caller.application.session(session)
+    return abi.session_info(live.slot.number, live.state, live.flags)
 
 
 def C_Login(caller: Caller, session: int, user: int, pin: bytes | None) -> None:
@@ -61,7 +59,7 @@ def C_Login(caller: Caller, session: int, user: int, pin: bytes | None) -> None:
     if user == CKU.CONTEXT_SPECIFIC:
         _log_in_for_operation(live, pin)
         return
-    role = application.role(live)
+    role = live.role
     if role is not None:
         raise P11Error(CKR.USER_ALREADY_LOGGED_IN if role == user else CKR.USER_ANOTHER_ALREADY_LOGGED_IN)
     if user == CKU.SO:

@@ -94,7 +94,7 @@ def C_SetPIN(caller: Caller, session: int, old: bytes | None, new: bytes | None)
     if not live.read_write:
         raise P11Error(CKR.SESSION_READ_ONLY)
     token = live.token
-    reference = PUK if application.role(live) is CKU.SO else PIN
+    reference = PUK if live.role is CKU.SO else PIN
     with token.insertion.lock:
         token.piv.change(reference, old, new)
         if reference == PIN:

@@ -107,6 +107,15 @@ def test_R35_reset_between_init_and_sign(simulator: Simulator, host: Any, user_s
     assert value_of(host, "m.sign(s, b'data')", s=user_session) == CKR.USER_NOT_LOGGED_IN
 
 
+def test_R35_another_login_does_not_help(simulator: Simulator, host: Any, new_host: Any, user_session: int) -> None:
+    """After a reset somebody else gives the PIN: the first application's operation is still over."""
+    host.eval("m.sign_init(s, key(m, s, b'\\1'), CKM.SHA256_RSA_PKCS)", s=user_session)
+    simulator.reset("front")
+    other = new_host(simulator)
+    assert len(other.eval("sign(m, s, key(m, s, b'\\1'))", s=other.eval("user_session(m)"))) == 256
+    assert value_of(host, "m.sign(s, b'data')", s=user_session) == CKR.USER_NOT_LOGGED_IN
+
+
 def test_R36_key_that_asks_each_time(simulator: Simulator, host: Any, user_session: int) -> None:
     """Without the PIN for this very signature there is none; a removal in between is one like any other."""
     begin = "m.sign_init(s, key(m, s, b'\\2'), CKM.ECDSA_SHA256)"
