@@ -8,7 +8,6 @@ import logging
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -209,13 +208,3 @@ def _reader_status(reader: Reader) -> dict[str, Any]:
     card = insertion.card
     profile = card.profile if isinstance(card, PivCard | ForeignCard) else None
     return {"name": reader.name, "card": card.name, "profile": profile, "atr": insertion.atr.hex().upper()}
-
-
-@contextlib.contextmanager
-def running(reader: str | None = "front", card: CardSource | None = None) -> Iterator[Simulator]:
-    """A simulator in a temporary folder, with one reader and, unless `reader` is None, a card in it."""
-    with Simulator() as simulator:
-        if reader is not None:
-            simulator.plug(reader)
-            simulator.insert(reader, card)
-        yield simulator

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import queue
+import select
 import signal
 import socket
 import subprocess
@@ -250,6 +253,26 @@ def test_run_forwards_signals(tmp_path: Path, name: str) -> None:
         assert running.line() == "caught"
         assert running.process.wait(DEADLINE) == 9
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_in_a_terminal_reaches_the_program_once() -> None:
+    """The terminal sends it to the program as well: it is not passed on a second time."""
+    script = "trap 'echo caught' INT; echo ready; while read word; do echo $word; [ $word = end ] && exit 5; done"
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, [*CARDTEAR, "run", "--no-card", "--", "bash", "-c", script])
+    seen = b""
+    for wanted, answer in ((b"ready", b"\x03"), (b"caught", b"end\n")):
+        while wanted not in seen:
+            assert select.select([terminal], [], [], DEADLINE)[0], seen
+            seen += os.read(terminal, 1000)
+        os.write(terminal, answer)
+    with contextlib.suppress(OSError):  # the terminal's end
+        while select.select([terminal], [], [], DEADLINE)[0]:
+            seen += os.read(terminal, 1000)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 5
+    assert seen.count(b"caught") == 1
+    os.close(terminal)
 
 
 def test_run_shows_the_trace_on_standard_error() -> None:
