@@ -43,6 +43,7 @@ class Demonstration:
         self._require("the server says", firefox.open(url), "client: Alice")
         self._require("the server says", firefox.open(url), "client: Alice")
         self._require("PIN prompts so far", firefox.prompts(), 1)
+        firefox.wait_for_status(LOGGED_IN)
         self._require("slot status: logged in", firefox.slots()[0]["status"], LOGGED_IN)
 
         self._say("The card is pulled out.")

@@ -63,7 +63,7 @@ def test_removal_insertion_and_another_card(bench: Simulator, firefox: Firefox, 
         assert firefox.open(server.url) == "client: Alice"
         assert firefox.open(server.url) == "client: Alice"
         assert firefox.prompts() == before + 1
-        assert firefox.slots()[0]["status"] == LOGGED_IN
+        firefox.wait_for_status(LOGGED_IN)
         bench.remove("front")
         firefox.wait_for_status(NOT_PRESENT)
         assert firefox.open(server.url).startswith(ERROR)
