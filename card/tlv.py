@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 
 class TlvError(ValueError):
     """The bytes are not whole BER-TLV data objects."""
@@ -11,7 +13,7 @@ class TlvError(ValueError):
 def encode(tag: int, *values: bytes) -> bytes:
     """One data object with the values joined."""
     value = b"".join(values)
-    return tag.to_bytes((tag.bit_length() + 7) // 8 or 1, "big") + _length(len(value)) + value
+    return _header(tag, len(value)) + value
 
 
 def decode(data: bytes) -> list[tuple[int, bytes]]:
@@ -27,14 +29,14 @@ def decode(data: bytes) -> list[tuple[int, bytes]]:
 def read(data: bytes, at: int = 0) -> tuple[int, bytes, int]:
     """The data object at a position: tag, value, and where the next one begins. Raises TlvError."""
     try:
-        start = at
-        first = data[at]
+        tag = data[at]
         at += 1
-        if first & 0x1F == 0x1F:
+        if tag & 0x1F == 0x1F:
+            start = at - 1
             while data[at] & 0x80:
                 at += 1
             at += 1
-        tag = int.from_bytes(data[start:at], "big")
+            tag = int.from_bytes(data[start:at], "big")
         length = data[at]
         at += 1
         if length & 0x80:
@@ -51,8 +53,10 @@ def read(data: bytes, at: int = 0) -> tuple[int, bytes, int]:
     return tag, data[at:end], end
 
 
-def _length(length: int) -> bytes:
+@lru_cache(1024)  # cards use a handful of tags and lengths over and over
+def _header(tag: int, length: int) -> bytes:
+    name = tag.to_bytes((tag.bit_length() + 7) // 8 or 1, "big")
     if length < 0x80:
-        return bytes([length])
+        return name + bytes([length])
     size = (length.bit_length() + 7) // 8
-    return bytes([0x80 | size]) + length.to_bytes(size, "big")
+    return name + bytes([0x80 | size]) + length.to_bytes(size, "big")

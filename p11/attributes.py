@@ -30,9 +30,12 @@ SECRET: frozenset[int] = frozenset(
 """Attributes of private and secret keys that never leave in clear while the key is sensitive or not extractable."""
 
 
+_ULONG = struct.Struct("@L")
+
+
 def ulong(value: int) -> bytes:
     """A CK_ULONG."""
-    return struct.pack("@L", value)
+    return _ULONG.pack(value)
 
 
 def boolean(value: bool) -> bytes:
@@ -52,9 +55,9 @@ def date(value: datetime.datetime) -> bytes:
 
 def as_ulong(value: bytes) -> int:
     """Read a CK_ULONG from a template. Raises P11Error(ATTRIBUTE_VALUE_INVALID)."""
-    if len(value) != struct.calcsize("@L"):
+    if len(value) != _ULONG.size:
         raise P11Error(CKR.ATTRIBUTE_VALUE_INVALID)
-    return int(struct.unpack("@L", value)[0])
+    return int(_ULONG.unpack(value)[0])
 
 
 def as_boolean(value: bytes) -> bool:

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
     encode_dss_signature,
 )
 
+from ..card.tables import RSA_BITS, Algorithm
 from . import rsa_padding
 from .constants import CKA, CKG, CKR, CKZ
 from .errors import P11Error
@@ -43,6 +44,7 @@ _HASHES: dict[str, hashes.HashAlgorithm] = {
     "sha384": hashes.SHA384(),
     "sha512": hashes.SHA512(),
 }
+_SIGNATURE_LENGTHS = {Algorithm.RSA2048: 256, Algorithm.RSA3072: 384, Algorithm.P256: 64, Algorithm.P384: 96}
 _PSS_PARAMS = struct.Struct("@3L")
 _OAEP_PARAMS = struct.Struct("@5L")
 
@@ -132,15 +134,15 @@ class Sign(Collector):
         self._rule = rule
         self._pss = _pss_parameters(rule, mechanism)
         self.key = self._key = key
-        self.length = signature_length(key.public)
+        self.length = _SIGNATURE_LENGTHS[key.algorithm]
 
     def finish(self) -> bytes:
         """The signature; ECDSA's as r and s, each of the length of the order."""
         if self._key.always_authenticate and not self.context_login:
             raise P11Error(CKR.USER_NOT_LOGGED_IN)
         data, key = self.collected(), self._key
-        if isinstance(key.public, rsa.RSAPublicKey):
-            block = _signature_block(self._rule, self._pss, data, key.public.key_size)
+        if key.algorithm in RSA_BITS:
+            block = _signature_block(self._rule, self._pss, data, 8 * self.length)
             return self._card.use_key(key.slot, key.algorithm, block)
         size = self.length // 2
         signature = self._card.use_key(key.slot, key.algorithm, _ecdsa_input(data, size))

@@ -219,10 +219,8 @@ class Codec:
         """A reply frame, header included. Without results there is the return value alone."""
         body = b""
         if results:
-            body = b"".join(
-                encoder(result, arguments[room] if room is not None else None)
-                for (encoder, room), result in zip(self._outputs, results, strict=True)
-            )
+            for (encoder, room), result in zip(self._outputs, results, strict=True):
+                body += encoder(result, arguments[room] if room is not None else None)
         return REPLY_HEADER.pack(REPLY_HEADER.size - 4 + len(body), 0, value) + body
 
 
