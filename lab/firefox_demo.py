@@ -61,7 +61,7 @@ class Demonstration:
 
         self._say("Another card takes its place.")
         simulator.swap(READER, CardRequest(name="Bob"))
-        firefox.wait_for_status(NOT_LOGGED_IN)
+        firefox.wait_for_token("Bob")
         self._require("the token", firefox.slots()[0]["token"], "Bob")
         self._require("the server says", firefox.open(url), "client: Bob")
         self._require("PIN prompts so far", firefox.prompts(), 3)

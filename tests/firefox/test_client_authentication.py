@@ -72,8 +72,7 @@ def test_removal_insertion_and_another_card(bench: Simulator, firefox: Firefox, 
         assert firefox.open(server.url) == "client: Alice"
         assert firefox.prompts() == before + 2
         bench.swap("front", CardRequest(name="Bob"))
-        firefox.wait_for_status(NOT_LOGGED_IN)
-        assert firefox.slots()[0]["token"] == "Bob"
+        firefox.wait_for_token("Bob")
         assert firefox.open(server.url) == "client: Bob"
         assert firefox.prompts() == before + 3
 
