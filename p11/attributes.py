@@ -1,12 +1,20 @@
 # SPDX-License-Identifier: MIT
-"""Attribute values as the bytes that PKCS #11 gives out, and the rules on reading them."""
+"""Attributes: their values as the bytes that PKCS #11 gives out, and one table of what each may be told and when.
+
+The table is the standard's (PKCS #11 3.1, 4.4 to 4.13, with the footnotes of table 13); templates.py applies it.
+"""
 
 from __future__ import annotations
 
 import datetime
 import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Flag, StrEnum, auto, unique
+from functools import cache
+from typing import Any
 
-from .constants import CKA, CKR
+from .constants import CKA, CKK, CKO, CKR
 from .errors import P11Error
 
 TRUE, FALSE = b"\1", b"\0"
@@ -14,22 +22,206 @@ TRUE, FALSE = b"\1", b"\0"
 UNAVAILABLE = -1
 """Stands for CK_UNAVAILABLE_INFORMATION in the answer to a query."""
 
-Attributes = dict[int, bytes]
-
-SECRET: frozenset[int] = frozenset(
-    {
-        CKA.VALUE,
-        CKA.PRIVATE_EXPONENT,
-        CKA.PRIME_1,
-        CKA.PRIME_2,
-        CKA.EXPONENT_1,
-        CKA.EXPONENT_2,
-        CKA.COEFFICIENT,
-    }
-)
-"""Attributes of private and secret keys that never leave in clear while the key is sensitive or not extractable."""
+Attributes = dict[int, Any]
+"""By type: bytes; a template again for CKA_WRAP_TEMPLATE and its like."""
 
 
+@unique
+class Form(StrEnum):
+    """What the value of an attribute is made of."""
+
+    BYTES = "bytes"
+    BOOLEAN = "boolean"
+    ULONG = "ulong"
+    NUMBER = "number"
+    DATE = "date"
+    ULONGS = "ulongs"
+    TEMPLATE = "template"
+
+
+class On(Flag):
+    """The occasions on which a template is given, or a value is asked for."""
+
+    CREATE = auto()
+    GENERATE = auto()
+    UNWRAP = auto()
+    DERIVE = auto()
+    COPY = auto()
+    SET = auto()
+
+
+MAKING = On.CREATE | On.GENERATE | On.UNWRAP | On.DERIVE
+CHANGING = On.COPY | On.SET
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One attribute of one kind of object.
+
+    `needed` and `barred` are the occasions on which a template has to have it, or must not; `one_way` is the value from
+    which it cannot be changed back, `so_only` the one that only the SO may give; `secret` values do not leave a
+    sensitive key.
+    """
+
+    type: CKA
+    form: Form
+    needed: On = On(0)
+    barred: On = On(0)
+    default: bytes | None = None
+    one_way: bytes | None = None
+    so_only: bool = False
+    secret: bool = False
+
+
+# One line for each attribute: name, form, then marks:
+#   c g u   needed to create, generate, unwrap           C G U D   must not be there to create, generate, unwrap, derive
+#   m       may be modified with C_SetAttributeValue and while copying        p   may be given anew while copying only
+#   t f     cannot be changed any more once true, once false                  s   secret        o   true by the SO only
+#   =...    the default: 0, 1, e (empty), x (unavailable information); without one there is none, or the code gives it
+
+_TABLES: dict[str, str] = {
+    "storage": """
+        CLASS       ulong    -
+        TOKEN       boolean  p =0
+        PRIVATE     boolean  p
+        MODIFIABLE  boolean  p f =1
+        COPYABLE    boolean  m f =1
+        DESTROYABLE boolean  m =1
+        LABEL       bytes    m =e
+        UNIQUE_ID   bytes    C G U D
+    """,
+    "data": """
+        APPLICATION bytes    m =e
+        OBJECT_ID   bytes    m =e
+        VALUE       bytes    m =e
+    """,
+    "certificate": """
+        CERTIFICATE_TYPE     ulong   c
+        TRUSTED              boolean m o =0
+        CERTIFICATE_CATEGORY ulong   =0
+        CHECK_VALUE          bytes   -
+        START_DATE           date    -
+        END_DATE             date    -
+        PUBLIC_KEY_INFO      bytes   -
+        SUBJECT              bytes   c
+        ID                   bytes   m
+        ISSUER               bytes   m
+        SERIAL_NUMBER        bytes   m
+        VALUE                bytes   c
+        URL                  bytes   =e
+        HASH_OF_SUBJECT_PUBLIC_KEY bytes =e
+        HASH_OF_ISSUER_PUBLIC_KEY  bytes =e
+        NAME_HASH_ALGORITHM  ulong   -
+        JAVA_MIDP_SECURITY_DOMAIN ulong =0
+    """,
+    "key": """
+        KEY_TYPE          ulong    c u
+        ID                bytes    m
+        START_DATE        date     m =e
+        END_DATE          date     m =e
+        DERIVE            boolean  m
+        LOCAL             boolean  C G U D =0
+        KEY_GEN_MECHANISM ulong    C G U D =x
+        ALLOWED_MECHANISMS ulongs  -
+    """,
+    "public": """
+        SUBJECT         bytes    m =e
+        ENCRYPT         boolean  m
+        VERIFY          boolean  m
+        VERIFY_RECOVER  boolean  m
+        WRAP            boolean  m
+        TRUSTED         boolean  m o =0
+        WRAP_TEMPLATE   template -
+        PUBLIC_KEY_INFO bytes    -
+    """,
+    "private": """
+        SUBJECT             bytes    m =e
+        SENSITIVE           boolean  m t
+        DECRYPT             boolean  m
+        SIGN                boolean  m
+        SIGN_RECOVER        boolean  m
+        UNWRAP              boolean  m
+        EXTRACTABLE         boolean  m f
+        ALWAYS_SENSITIVE    boolean  C G U D
+        NEVER_EXTRACTABLE   boolean  C G U D
+        WRAP_WITH_TRUSTED   boolean  m t =0
+        UNWRAP_TEMPLATE     template -
+        DERIVE_TEMPLATE     template -
+        ALWAYS_AUTHENTICATE boolean  =0
+        PUBLIC_KEY_INFO     bytes    -
+    """,
+    "secret": """
+        SENSITIVE         boolean  m t
+        ENCRYPT           boolean  m
+        DECRYPT           boolean  m
+        SIGN              boolean  m
+        VERIFY            boolean  m
+        WRAP              boolean  m
+        UNWRAP            boolean  m
+        EXTRACTABLE       boolean  m f
+        ALWAYS_SENSITIVE  boolean  C G U D
+        NEVER_EXTRACTABLE boolean  C G U D
+        CHECK_VALUE       bytes    -
+        WRAP_WITH_TRUSTED boolean  m t =0
+        TRUSTED           boolean  m o =0
+        WRAP_TEMPLATE     template -
+        UNWRAP_TEMPLATE   template -
+        DERIVE_TEMPLATE   template -
+        VALUE             bytes    c G U D s
+        VALUE_LEN         ulong    C
+    """,
+    "rsa public": """
+        MODULUS         number c G
+        MODULUS_BITS    ulong  C g
+        PUBLIC_EXPONENT number c
+    """,
+    "rsa private": """
+        MODULUS          number c G U
+        PUBLIC_EXPONENT  number G U
+        PRIVATE_EXPONENT number c G U s
+        PRIME_1          number G U s
+        PRIME_2          number G U s
+        EXPONENT_1       number G U s
+        EXPONENT_2       number G U s
+        COEFFICIENT      number G U s
+    """,
+    "ec public": """
+        EC_PARAMS bytes c g
+        EC_POINT  bytes c G
+    """,
+    "ec private": """
+        EC_PARAMS bytes  c G U
+        EC_POINT  bytes  G U
+        VALUE     bytes  c G U s
+    """,
+    "profile": "PROFILE_ID ulong -",
+    "feature": """
+        HW_FEATURE_TYPE ulong   -
+        RESET_ON_INIT   boolean -
+        HAS_RESET       boolean -
+        VALUE           bytes   -
+    """,
+    "mechanism": "MECHANISM_TYPE ulong -",
+}
+
+_CURVES = (CKK.EC, CKK.EC_EDWARDS, CKK.EC_MONTGOMERY)
+_PARTS: dict[tuple[int, int | None], tuple[str, ...]] = {
+    (CKO.DATA, None): ("storage", "data"),
+    (CKO.CERTIFICATE, None): ("storage", "certificate"),
+    (CKO.PROFILE, None): ("storage", "profile"),
+    (CKO.PUBLIC_KEY, CKK.RSA): ("storage", "key", "public", "rsa public"),
+    (CKO.PRIVATE_KEY, CKK.RSA): ("storage", "key", "private", "rsa private"),
+    **{(CKO.PUBLIC_KEY, curve): ("storage", "key", "public", "ec public") for curve in _CURVES},
+    **{(CKO.PRIVATE_KEY, curve): ("storage", "key", "private", "ec private") for curve in _CURVES},
+    **{
+        (CKO.SECRET_KEY, kind): ("storage", "key", "secret")
+        for kind in (CKK.GENERIC_SECRET, CKK.AES, CKK.DES3)
+    },
+}
+"""The kinds of object that applications make: by class, and for keys by key type."""
+
+_MARKS = {"c": On.CREATE, "g": On.GENERATE, "u": On.UNWRAP}
+_BARS = {"C": On.CREATE, "G": On.GENERATE, "U": On.UNWRAP, "D": On.DERIVE}
 _ULONG = struct.Struct("@L")
 
 
@@ -67,6 +259,57 @@ def as_boolean(value: bytes) -> bool:
     return value != FALSE
 
 
+UNAVAILABLE_INFORMATION = ulong(2**64 - 1)
+"""CK_UNAVAILABLE_INFORMATION as a value."""
+
+_DEFAULTS = {"0": FALSE, "1": TRUE, "e": b"", "x": UNAVAILABLE_INFORMATION}
+
+
+@cache
+def rules(object_class: int, key_type: int | None) -> Mapping[int, Rule] | None:
+    """The rules of a kind of object by attribute type; None for a kind that the module does not make."""
+    parts = _PARTS.get((object_class, key_type))
+    if parts is None:
+        return None
+    lines = [line.split() for part in parts for line in _TABLES[part].strip().splitlines()]
+    table = {rule.type: rule for rule in (_rule(name, form, marks) for name, form, *marks in lines)}
+    return dict(table)
+
+
+def is_made(object_class: int) -> bool:
+    """Whether there is any kind of object of this class that an application can make."""
+    return any(known == object_class for known, _ in _PARTS)
+
+
+def checked(rule: Rule, value: Any) -> Any:
+    """The value in its one form: 1 for any true boolean, numbers without leading zeros. Raises P11Error."""
+    form = rule.form
+    if form is Form.TEMPLATE:
+        return value
+    if form is Form.BOOLEAN:
+        return boolean(as_boolean(value))
+    if form is Form.ULONG:
+        as_ulong(value)
+    elif form is Form.ULONGS:
+        if len(value) % _ULONG.size:
+            raise P11Error(CKR.ATTRIBUTE_VALUE_INVALID)
+    elif form is Form.NUMBER:
+        return value.lstrip(b"\0") or value[:1]
+    elif form is Form.DATE and value:
+        try:
+            datetime.date(int(value[:4]), int(value[4:6]), int(value[6:]))
+        except ValueError:
+            raise P11Error(CKR.ATTRIBUTE_VALUE_INVALID) from None
+        if len(value) != 8:
+            raise P11Error(CKR.ATTRIBUTE_VALUE_INVALID)
+    return value
+
+
+def as_ulongs(value: bytes) -> tuple[int, ...]:
+    """The numbers in the value of an array such as CKA_ALLOWED_MECHANISMS."""
+    return struct.unpack(f"@{len(value) // _ULONG.size}L", value)
+
+
 def query(attributes: Attributes, hidden: frozenset[int], wanted: list[tuple[int, int | None]]) -> list[bytes | int]:
     """What C_GetAttributeValue answers, attribute by attribute: all are looked at, whatever is wrong with one.
 
@@ -79,7 +322,7 @@ def query(attributes: Attributes, hidden: frozenset[int], wanted: list[tuple[int
         if kind in hidden:
             answers.append(UNAVAILABLE)
             problem = CKR.ATTRIBUTE_SENSITIVE
-        elif value is None:
+        elif not isinstance(value, bytes):
             answers.append(UNAVAILABLE)
             problem = CKR.ATTRIBUTE_TYPE_INVALID
         elif room is None:
@@ -92,3 +335,22 @@ def query(attributes: Attributes, hidden: frozenset[int], wanted: list[tuple[int
     if problem is not None:
         raise P11Error(problem, answers)
     return answers
+
+
+def _rule(name: str, form: str, marks: list[str]) -> Rule:
+    needed, barred, default = On(0), CHANGING, None
+    one_way: bytes | None = None
+    for mark in marks:
+        if mark in _MARKS:
+            needed |= _MARKS[mark]
+        elif mark in _BARS:
+            barred |= _BARS[mark]
+        elif mark == "m":
+            barred &= ~CHANGING
+        elif mark == "p":
+            barred &= ~On.COPY
+        elif mark in "tf":
+            one_way = TRUE if mark == "t" else FALSE
+        elif mark.startswith("="):
+            default = _DEFAULTS[mark[1:]]
+    return Rule(CKA[name], Form(form), needed, barred, default, one_way, "o" in marks, "s" in marks)

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: MIT
+"""How a new object comes into being, whichever function makes it: in the session, or on the card."""
+
+from __future__ import annotations
+
+from ..attributes import TRUE, Attributes
+from ..caller import Caller
+from ..constants import CKA, CKR, CKU
+from ..errors import P11Error
+from ..objects import finished
+from ..sessions import Session
+
+
+def add(caller: Caller, live: Session, attributes: Attributes) -> int:
+    """The handle of a new object with these attributes, complete as templates.compose leaves them.
+
+    Raises P11Error: SESSION_READ_ONLY, USER_NOT_LOGGED_IN, what finished() says of the material, DEVICE_MEMORY.
+    """
+    check_place(live, attributes)
+    item = finished(attributes)
+    if attributes[CKA.TOKEN] == TRUE:
+        item = live.token.create(item, live.role)
+        return caller.application.handle(live, item)
+    return caller.application.add_session_object(live, item)
+
+
+def check_place(live: Session, attributes: Attributes) -> None:
+    """Whether this session may make such an object: on the token only read/write, private ones only as the user."""
+    if attributes[CKA.TOKEN] == TRUE:
+        if not live.read_write:
+            raise P11Error(CKR.SESSION_READ_ONLY)
+        live.token.require_writable()
+    if attributes[CKA.PRIVATE] == TRUE and live.role is not CKU.USER:
+        raise P11Error(CKR.USER_NOT_LOGGED_IN)

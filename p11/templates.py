@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: MIT
+"""Templates: what an application may say about an object that it makes, copies or changes, and what it may not.
+
+The order of the checks is the standard's (PKCS #11 3.1, 4.1.1 to 4.1.3): the attribute, its value, whether it may be
+given at all, whether something is missing, whether all of it goes together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from .attributes import FALSE, TRUE, Attributes, Form, On, Rule, as_ulong, boolean, checked, rules, ulong
+from .constants import CKA, CKK, CKO, CKR
+from .errors import P11Error
+from .wire import Template
+
+_STANDARD = frozenset(CKA)
+_KEYS = (CKO.PUBLIC_KEY, CKO.PRIVATE_KEY, CKO.SECRET_KEY)
+
+# Attributes of NSS's own store, which it sends along to every token; they say nothing that is not said elsewhere.
+_IGNORED = frozenset({0xD5A0DB00})
+
+_CIPHER = (CKA.ENCRYPT, CKA.DECRYPT, CKA.SIGN, CKA.VERIFY, CKA.WRAP, CKA.UNWRAP, CKA.DERIVE)
+_USAGES: dict[int, tuple[CKA, ...]] = {
+    CKK.RSA: (CKA.ENCRYPT, CKA.DECRYPT, CKA.SIGN, CKA.VERIFY, CKA.SIGN_RECOVER, CKA.VERIFY_RECOVER, CKA.WRAP, CKA.UNWRAP),
+    CKK.EC: (CKA.SIGN, CKA.VERIFY, CKA.DERIVE),
+    CKK.EC_EDWARDS: (CKA.SIGN, CKA.VERIFY),
+    CKK.EC_MONTGOMERY: (CKA.DERIVE,),
+}
+"""What a key may be used for if its template does not say: what its kind can do. Secret keys can do everything."""
+
+USAGES = frozenset({*_CIPHER, CKA.SIGN_RECOVER, CKA.VERIFY_RECOVER})
+
+
+def folded(template: Template) -> Attributes:
+    """The attributes by type; one that is given twice has to have one value. Raises P11Error(TEMPLATE_INCONSISTENT)."""
+    given: Attributes = {}
+    for kind, value in template:
+        if kind in given and given[kind] != value:
+            raise P11Error(CKR.TEMPLATE_INCONSISTENT)
+        if kind not in _IGNORED:
+            given[kind] = value
+    return given
+
+
+def compose(
+    on: On,
+    template: Template,
+    *,
+    object_class: CKO | None = None,
+    key_type: int | None = None,
+    logged_in: bool,
+    by_so: bool = False,
+) -> Attributes:
+    """The attributes of a new object as far as the template and the defaults make them.
+
+    `object_class` and `key_type` are what the function makes, where it makes one thing; the template may repeat them.
+    Raises P11Error.
+    """
+    given = folded(template)
+    for kind in given:
+        if kind not in _STANDARD:
+            raise P11Error(CKR.ATTRIBUTE_TYPE_INVALID)
+    kind_of_object = _decided(given, CKA.CLASS, object_class)
+    if kind_of_object not in CKO.__members__.values():
+        raise P11Error(CKR.ATTRIBUTE_VALUE_INVALID)
+    kind_of_key = _decided(given, CKA.KEY_TYPE, key_type) if kind_of_object in _KEYS else None
+    table = rules(kind_of_object, kind_of_key)
+    if table is None:
+        raise P11Error(CKR.ATTRIBUTE_VALUE_INVALID)
+    attributes = _accepted(on, given, table.get, by_so)
+    if any(rule.needed & on and rule.type not in attributes for rule in table.values()):
+        raise P11Error(CKR.TEMPLATE_INCOMPLETE)
+    attributes[CKA.CLASS] = ulong(kind_of_object)
+    if kind_of_key is not None:
+        attributes[CKA.KEY_TYPE] = ulong(kind_of_key)
+    for rule in table.values():
+        if rule.default is not None:
+            attributes.setdefault(rule.type, rule.default)
+    attributes.setdefault(CKA.PRIVATE, boolean(logged_in and kind_of_object in (CKO.PRIVATE_KEY, CKO.SECRET_KEY)))
+    if kind_of_key is not None:
+        _complete_key(on, attributes, kind_of_object, kind_of_key, table)
+    return attributes
+
+
+def changed(on: On, current: Attributes, template: Template, by_so: bool = False) -> Attributes:
+    """The attributes after C_CopyObject or C_SetAttributeValue. Raises P11Error."""
+    given = folded(template)
+    object_class = as_ulong(current[CKA.CLASS])
+    key_type = as_ulong(current[CKA.KEY_TYPE]) if CKA.KEY_TYPE in current else None
+    table = rules(object_class, key_type) or {}
+    result = dict(current)
+    for kind, value in given.items():
+        rule = table.get(kind)
+        if rule is None:
+            raise P11Error(CKR.ATTRIBUTE_TYPE_INVALID)
+        value = checked(rule, value)
+        if value == current.get(kind):
+            continue
+        if rule.barred & on or (rule.so_only and value == TRUE and not by_so):
+            raise P11Error(CKR.ATTRIBUTE_READ_ONLY)
+        if rule.one_way is not None and current.get(kind) == rule.one_way:
+            raise P11Error(CKR.ATTRIBUTE_READ_ONLY)
+        result[kind] = value
+    return result
+
+
+def secret_attributes(attributes: Attributes) -> frozenset[int]:
+    """The attributes of an object that are not given out now (4.9, 4.10: sensitive, or not extractable)."""
+    object_class = as_ulong(attributes[CKA.CLASS])
+    if object_class not in (CKO.PRIVATE_KEY, CKO.SECRET_KEY):
+        return frozenset()
+    if attributes.get(CKA.SENSITIVE) == FALSE and attributes.get(CKA.EXTRACTABLE) == TRUE:
+        return frozenset()
+    table = rules(object_class, as_ulong(attributes[CKA.KEY_TYPE])) or {}
+    return frozenset(kind for kind, rule in table.items() if rule.secret)
+
+
+def require(attributes: Attributes, demanded: Iterable[tuple[int, Any]]) -> None:
+    """What an unwrapping or base key's template demands of the new key. Raises P11Error(TEMPLATE_INCONSISTENT)."""
+    if any(attributes.get(kind) != value for kind, value in demanded):
+        raise P11Error(CKR.TEMPLATE_INCONSISTENT)
+
+
+def _decided(given: Attributes, kind: CKA, made: int | None) -> int:
+    """The class or key type: what the function makes, or what the template says; both have to agree."""
+    told = as_ulong(given[kind]) if kind in given else None
+    if told is None and made is None:
+        raise P11Error(CKR.TEMPLATE_INCOMPLETE)
+    if told is not None and made is not None and told != made:
+        raise P11Error(CKR.TEMPLATE_INCONSISTENT)
+    return told if told is not None else int(made or 0)
+
+
+def _accepted(on: On, given: Attributes, rule_of: Any, by_so: bool) -> Attributes:
+    attributes: Attributes = {}
+    for kind, value in given.items():
+        rule: Rule | None = rule_of(kind)
+        if rule is None:  # an attribute of the standard, but of other objects
+            raise P11Error(CKR.TEMPLATE_INCONSISTENT)
+        if (rule.form is Form.TEMPLATE) != isinstance(value, list):
+            raise P11Error(CKR.ATTRIBUTE_VALUE_INVALID)
+        attributes[kind] = checked(rule, value)
+        if rule.barred & on or (rule.so_only and attributes[kind] == TRUE and not by_so):
+            raise P11Error(CKR.ATTRIBUTE_READ_ONLY)
+    return attributes
+
+
+def _complete_key(on: On, attributes: Attributes, object_class: int, key_type: int, table: Any) -> None:
+    """The defaults of a key that depend on other attributes, and what its history says of it."""
+    usual = _USAGES.get(key_type, _CIPHER)
+    for usage in USAGES:
+        if usage in table:
+            attributes.setdefault(usage, boolean(usage in usual))
+    attributes.setdefault(CKA.ID, b"")
+    attributes[CKA.LOCAL] = boolean(on is On.GENERATE)
+    if object_class == CKO.PUBLIC_KEY:
+        return
+    attributes.setdefault(CKA.SENSITIVE, boolean(object_class == CKO.PRIVATE_KEY))
+    attributes.setdefault(CKA.EXTRACTABLE, boolean(object_class == CKO.SECRET_KEY))
+    generated = on is On.GENERATE
+    attributes[CKA.ALWAYS_SENSITIVE] = boolean(generated and attributes[CKA.SENSITIVE] == TRUE)
+    attributes[CKA.NEVER_EXTRACTABLE] = boolean(generated and attributes[CKA.EXTRACTABLE] == FALSE)
