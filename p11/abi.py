@@ -26,11 +26,18 @@ def slot_info(description: str, flags: int) -> bytes:
 
 
 def token_info(
-    label: str, model: str, serial: str, flags: int, sessions: int, rw_sessions: int, pin_lengths: tuple[int, int]
+    label: str,
+    model: str,
+    serial: str,
+    flags: int,
+    sessions: int,
+    rw_sessions: int,
+    pin_lengths: tuple[int, int],
+    most_sessions: int = 0,
 ) -> bytes:
-    """CK_TOKEN_INFO; no limit on sessions, memory not told, no clock. `pin_lengths` are minimum and maximum."""
+    """CK_TOKEN_INFO; memory is not told, there is no clock. `pin_lengths` are minimum and maximum, 0 sessions no limit."""
     shortest, longest = pin_lengths
-    counts = (0, sessions, 0, rw_sessions, longest, shortest, *4 * (UNAVAILABLE,))
+    counts = (most_sessions, sessions, most_sessions, rw_sessions, longest, shortest, *4 * (UNAVAILABLE,))
     names = (padded(label, 32), padded(MANUFACTURER, 32), padded(model, 16), padded(serial, 16))
     return _TOKEN_INFO.pack(*names, flags, *counts, *VERSION, *VERSION, b" " * 16)
 

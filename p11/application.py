@@ -18,7 +18,7 @@ from .caller import Caller
 from .constants import CKR, CKU
 from .errors import P11Error
 from .objects import P11Object
-from .sessions import Session
+from .sessions import NOBODY, Right, Session
 from .slots import Slot
 from .token import Token, Tokens
 
@@ -34,7 +34,7 @@ class Application:
         self.bench = bench
         self.name = f"{name}[{pid}]"
         self.sessions: dict[int, Session] = {}
-        self.roles: dict[Token, CKU] = {}
+        self.rights: dict[Token, Right] = {}
         self.waiters: set[Caller] = set()
         self.finalized = False
         self._tokens = tokens
@@ -57,7 +57,7 @@ class Application:
         with self.bench.lock:
             self.finalized = True
             self._unsubscribe()
-            tokens = {session.token for session in self.sessions.values()} | set(self.roles)
+            tokens = {session.token for session in self.sessions.values()} | set(self.rights)
             left_alone = [token for token in tokens if self.drop_sessions(token)]
             for waiter in self.waiters:
                 waiter.wake()
@@ -99,13 +99,17 @@ class Application:
 
     def open_session(self, slot: Slot, token: Token, read_write: bool, flags: int) -> Session:
         """A new session on a token that is still there. Raises CardRemoved, P11Error."""
+        single = token.traits().single_session
         with self.bench.lock:
             if slot.token is not token:
                 raise CardRemoved(slot.name)
-            if not read_write and self.roles.get(token) is CKU.SO:
+            if single and any(each.token is token for each in self.sessions.values()):
+                raise P11Error(CKR.SESSION_COUNT)
+            if not read_write and self.rights.get(token, NOBODY).role is CKU.SO:
                 raise P11Error(CKR.SESSION_READ_WRITE_SO_EXISTS)
-            session = Session(next(self._handles), slot, token, read_write, flags, self.roles)
+            session = Session(next(self._handles), slot, token, read_write, flags, self.rights)
             self.sessions[session.handle] = session
+            token.sessions.add(session)
             return session
 
     def close_session(self, session: Session) -> bool:
@@ -113,6 +117,7 @@ class Application:
         with self.bench.lock:
             if self.sessions.pop(session.handle, None) is None:
                 raise P11Error(CKR.SESSION_HANDLE_INVALID)
+            session.token.sessions.discard(session)
             self._forget_objects(lambda _token, _item, owner: owner is session)
             if any(each.token is session.token for each in self.sessions.values()):
                 return False
@@ -122,15 +127,16 @@ class Application:
         """End all sessions on a token. True if that ended the card's last login. The caller holds the bench's lock."""
         for session in [each for each in self.sessions.values() if each.token is token]:
             del self.sessions[session.handle]
+            token.sessions.discard(session)
         self._forget_objects(lambda owner, _item, _session: owner is token)
         return self._end_role(token)
 
-    def log_in(self, session: Session, role: CKU) -> None:
+    def log_in(self, session: Session, right: Right) -> None:
         """The card has accepted the PIN. Raises CardRemoved when it is gone meanwhile."""
         with self.bench.lock:
             if self.sessions.get(session.handle) is not session:
                 raise CardRemoved(session.slot.name)
-            self.roles[session.token] = role
+            self.rights[session.token] = right
             session.token.users.add(self)
 
     def log_out(self, session: Session) -> bool:
@@ -138,7 +144,7 @@ class Application:
         with self.bench.lock:
             if session.role is None:
                 raise P11Error(CKR.USER_NOT_LOGGED_IN)
-            self._forget_objects(lambda token, item, _session: token is session.token and item.is_private)
+            self._forget_private_objects(session.token)
             return self._end_role(session.token)
 
     # Objects
@@ -167,6 +173,9 @@ class Application:
         if known is None or known[0] is not session.token:
             raise P11Error(error)
         item = known[1]
+        if item.gone:
+            self.forget_object(handle)
+            raise P11Error(error)
         if item.is_private and session.role is not CKU.USER:
             raise P11Error(CKR.USER_NOT_LOGGED_IN)
         return item
@@ -180,9 +189,11 @@ class Application:
 
     def visible_objects(self, session: Session) -> list[P11Object]:
         """The objects of the token and of this application's sessions on it that may be seen now."""
-        own = [item for token, item, owner in list(self._objects.values()) if owner and token is session.token]
         logged_in = session.role is CKU.USER
-        return [item for item in session.token.objects() + own if logged_in or not item.is_private]
+        on_card = session.token.objects(logged_in)
+        with self.bench.lock:
+            own = [item for token, item, owner in self._objects.values() if owner and token is session.token]
+        return on_card + [item for item in own if logged_in or not item.is_private]
 
     # What the bench says
 
@@ -192,8 +203,8 @@ class Application:
         if slot is None:
             slot = self._attach(event.reader, listed=False)
         if event.change is Change.RESET:
-            if slot.token is not None:
-                self.roles.pop(slot.token, None)
+            if slot.token is not None and self.rights.pop(slot.token, None) is not None:
+                self._forget_private_objects(slot.token)
             return
         if event.change is Change.INSERT and event.insertion is not None:
             slot.token = self._tokens.of(event.insertion)
@@ -215,10 +226,13 @@ class Application:
         return slot
 
     def _end_role(self, token: Token) -> bool:
-        if self.roles.pop(token, None) is None:
+        if self.rights.pop(token, None) is None:
             return False
         token.users.discard(self)
         return not token.users
+
+    def _forget_private_objects(self, token: Token) -> None:
+        self._forget_objects(lambda owner, item, _session: owner is token and item.is_private)
 
     def _forget_objects(self, is_over: _Condition) -> None:
         for handle, (token, item, owner) in list(self._objects.items()):

@@ -9,11 +9,21 @@ from __future__ import annotations
 from ..card import tlv
 from ..card.security import PIN_LENGTH
 from ..card.status import SW
-from ..card.tables import DISCOVERY, INS, PIN, PIV_AID, PUK, Algorithm
+from ..card.tables import (
+    DISCOVERY,
+    INS,
+    PIN,
+    PIV_AID,
+    PUK,
+    SELF_TAGGED,
+    Algorithm,
+    PinRule,
+)
 from ..reader.reader import Insertion
 from .constants import CKR
 from .errors import P11Error, from_status
 
+_POLICIES = {PinRule.NEVER: b"\1", PinRule.ONCE: b"\2", PinRule.ALWAYS: b"\3"}
 _SHORT = 255
 _CHAINING = 0x10
 _OK = b"\x90\x00"
@@ -24,7 +34,24 @@ class PivClient:
 
     def __init__(self, insertion: Insertion) -> None:
         self.insertion = insertion
+        self.lock = insertion.lock
         self._selected: object = None
+        self._authenticated: object = None
+
+    @property
+    def is_authenticated(self) -> bool:
+        """Whether the management key has been proved since the last reset."""
+        return self._authenticated is self.insertion.activation
+
+    @is_authenticated.setter
+    def is_authenticated(self, value: bool) -> None:
+        self._authenticated = self.insertion.activation if value else None
+
+    @property
+    def revision(self) -> tuple[object, int]:
+        """Another value whenever anybody has changed keys or data on the card."""
+        card = self.insertion.card
+        return card, card.revision
 
     def select(self) -> bool:
         """Select the PIV application if that has not been done since the last reset. False: the card has none."""
@@ -79,9 +106,33 @@ class PivClient:
             return None
         return value if kind == (DISCOVERY if tag == DISCOVERY else 0x53) else None
 
+    def write_object(self, tag: int, value: bytes) -> None:
+        """PUT DATA; an empty value deletes the object. Raises P11Error."""
+        if tag in SELF_TAGGED:
+            self.command(INS.PUT_DATA, 0x3F, 0xFF, tlv.encode(tag, value))
+            return
+        name = tag.to_bytes((tag.bit_length() + 7) // 8, "big")
+        self.command(INS.PUT_DATA, 0x3F, 0xFF, tlv.encode(0x5C, name) + tlv.encode(0x53, value))
+
+    def generate(self, slot: int, algorithm: Algorithm, rule: PinRule) -> None:
+        """GENERATE ASYMMETRIC KEY PAIR with a PIN policy. Raises P11Error."""
+        control = tlv.encode(0x80, bytes([algorithm])) + tlv.encode(0xAA, _POLICIES[rule])
+        self.command(INS.GENERATE_ASYMMETRIC_KEY_PAIR, 0, slot, tlv.encode(0xAC, control))
+
+    def import_key(self, slot: int, algorithm: Algorithm, numbers: dict[int, bytes], rule: PinRule) -> None:
+        """Yubico's IMPORT KEY with a PIN policy. Raises P11Error."""
+        fields = [tlv.encode(tag, value) for tag, value in numbers.items()]
+        self.command(INS.IMPORT_KEY, algorithm, slot, b"".join(fields) + tlv.encode(0xAA, _POLICIES[rule]))
+
+    def delete_key(self, slot: int) -> None:
+        """Yubico's MOVE KEY to nowhere. Raises P11Error."""
+        self.command(INS.MOVE_KEY, 0xFF, slot)
+
     def metadata(self, reference: int) -> dict[int, bytes] | None:
-        """What the card tells of a key slot, where it has that command."""
+        """What the card tells of a key slot: nothing for an empty one, None if it does not have that command."""
         answer, status = self.exchange(INS.GET_METADATA, 0, reference)
+        if status == SW.REFERENCE_NOT_FOUND:
+            return {}
         if status != SW.OK:
             return None
         try:
@@ -91,36 +142,41 @@ class PivClient:
 
     def verify(self, pin: bytes) -> None:
         """VERIFY. Raises P11Error(PIN_INCORRECT or PIN_LOCKED)."""
-        _, status = self.exchange(INS.VERIFY, 0, PIN, _padded(pin, CKR.PIN_INCORRECT))
+        _, status = self.exchange(INS.VERIFY, 0, PIN, _padded(pin))
         _check_pin(status)
 
     def give_up_verification(self) -> None:
         """Back to a card on which no PIN is verified (SP 800-73-4 part 2, 3.2.1)."""
         self.exchange(INS.VERIFY, 0xFF, PIN)
 
-    def pin_tries(self) -> int | None:
-        """Tries left for the PIN; None while it is verified, for then the card does not say."""
+    def tries(self, reference: int) -> tuple[int | None, int | None]:
+        """The tries left for PIN or PUK, and how many there are at most, as far as the card tells.
+
+        Without GET METADATA only an empty VERIFY tells, and only of a PIN that is not verified.
+        """
+        told = (self.metadata(reference) or {}).get(0x06)
+        if told is not None and len(told) == 2:
+            return told[1], told[0]
+        if reference != PIN:
+            return None, None
         _, status = self.exchange(INS.VERIFY, 0, PIN)
         if status == SW.AUTHENTICATION_METHOD_BLOCKED:
-            return 0
-        return status & 0xF if status & 0xFFF0 == 0x63C0 else None
+            return 0, None
+        return (status & 0xF if status & 0xFFF0 == 0x63C0 else None), None
 
     def change(self, reference: int, old: bytes, new: bytes) -> None:
         """CHANGE REFERENCE DATA for PIN or PUK. Raises P11Error."""
-        value = _padded(old, CKR.PIN_INCORRECT) + _padded(new, CKR.PIN_LEN_RANGE)
-        _, status = self.exchange(INS.CHANGE_REFERENCE_DATA, 0, reference, value)
+        _, status = self.exchange(INS.CHANGE_REFERENCE_DATA, 0, reference, _padded(old) + _padded(new))
         _check_pin(status, malformed=CKR.PIN_INVALID)
 
     def check_puk(self, puk: bytes) -> None:
         """PIV has no command that only compares the PUK; changing it to itself does. Raises P11Error."""
-        value = _padded(puk, CKR.PIN_INCORRECT)
-        _, status = self.exchange(INS.CHANGE_REFERENCE_DATA, 0, PUK, value + value)
+        _, status = self.exchange(INS.CHANGE_REFERENCE_DATA, 0, PUK, 2 * _padded(puk))
         _check_pin(status)
 
     def reset_pin(self, puk: bytes, pin: bytes) -> None:
         """RESET RETRY COUNTER: a new PIN by the PUK. Raises P11Error."""
-        value = _padded(puk, CKR.PIN_INCORRECT) + _padded(pin, CKR.PIN_LEN_RANGE)
-        _, status = self.exchange(INS.RESET_RETRY_COUNTER, 0, PIN, value)
+        _, status = self.exchange(INS.RESET_RETRY_COUNTER, 0, PIN, _padded(puk) + _padded(pin))
         _check_pin(status, malformed=CKR.PIN_INVALID)
 
     def use_key(self, slot: int, algorithm: Algorithm, data: bytes, tag: int = 0x81) -> bytes:
@@ -133,10 +189,10 @@ class PivClient:
             raise P11Error(CKR.DEVICE_ERROR) from None
 
 
-def _padded(value: bytes, error: CKR) -> bytes:
-    """A PIN for the card edge; one that cannot be sent at all never costs a try."""
-    if not 6 <= len(value) <= PIN_LENGTH:
-        raise P11Error(error)
+def _padded(value: bytes) -> bytes:
+    """A PIN for the card edge. Raises P11Error(PIN_INCORRECT): one that cannot be sent at all costs no try."""
+    if not 1 <= len(value) <= PIN_LENGTH:
+        raise P11Error(CKR.PIN_INCORRECT)
     return value.ljust(PIN_LENGTH, b"\xff")
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from enum import StrEnum, unique
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .constants import CKR, CKS, CKU
 from .errors import P11Error
@@ -28,6 +28,18 @@ class Kind(StrEnum):
     VERIFY = "verify"
 
 
+class Right(NamedTuple):
+    """What a login entitles to: the role, and the SO's PUK, which the card asks for at every step of his."""
+
+    role: CKU | None = None
+    puk: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"Right({self.role})"
+
+
+NOBODY = Right()
+
 STATES: dict[tuple[CKU | None, bool], CKS] = {
     (None, False): CKS.RO_PUBLIC_SESSION,
     (None, True): CKS.RW_PUBLIC_SESSION,
@@ -42,10 +54,10 @@ class Session:
     """One session. Who works on its operations holds `lock`; when it is over, it is out of the application's table."""
 
     def __init__(
-        self, handle: int, slot: Slot, token: Token, read_write: bool, flags: int, roles: Mapping[Token, CKU]
+        self, handle: int, slot: Slot, token: Token, read_write: bool, flags: int, rights: Mapping[Token, Right]
     ) -> None:
         self.handle = handle
-        self._roles = roles
+        self._rights = rights
         self.slot = slot
         self.token = token
         self.read_write = read_write
@@ -55,9 +67,14 @@ class Session:
         self.found: list[int] | None = None  # what C_FindObjects has still to give
 
     @property
+    def right(self) -> Right:
+        """What this application may do on the token: all its sessions share it."""
+        return self._rights.get(self.token, NOBODY)
+
+    @property
     def role(self) -> CKU | None:
-        """Who is logged in to the token: all sessions of an application share it."""
-        return self._roles.get(self.token)
+        """Who is logged in to the token."""
+        return self.right.role
 
     @property
     def state(self) -> CKS:

@@ -3,38 +3,52 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..card import tlv
-from ..card.tables import CHUID, LABEL_OBJECT
+from ..card.tables import CHUID, LABEL_OBJECT, PIN, PUK, Algorithm
+from ..card.traits import TRAITS_OBJECT, Traits
 from ..reader.bench import Bench
 from ..reader.events import Change, Event
 from ..reader.reader import Insertion
-from .constants import CKF, CKR
+from . import management
+from .attributes import Attributes
+from .card_objects import CardObjects
+from .constants import CKF, CKR, CKU
 from .errors import P11Error
-from .objects import P11Object, read_card
+from .mechanisms import MechanismRule
+from .objects import P11Object
+from .offer import offered
 from .piv_client import PivClient
+from .sessions import Right, Session
 
 if TYPE_CHECKING:
     from .application import Application
 
-PIN_LENGTHS = (6, 8)
-_TRIES = 3
-_FLAGS = CKF.RNG | CKF.LOGIN_REQUIRED | CKF.USER_PIN_INITIALIZED | CKF.TOKEN_INITIALIZED
+_PUK_LENGTHS = (6, 8)
 
 
 class Token:
-    """What is known of a card, and who is logged in to it. `users` changes under the bench's lock only."""
+    """What is known of a card, who is logged in to it, and all applications' sessions on it.
+
+    `users` and `sessions` change under the bench's lock only.
+    """
 
     def __init__(self, insertion: Insertion) -> None:
         self.insertion = insertion
         self.piv = PivClient(insertion)
         self.users: set[Application] = set()
+        self.sessions: set[Session] = set()
         self._lock = threading.Lock()
         self._names: tuple[str, str] | None = None
-        self._objects: list[P11Object] | None = None
-        self._pin_tries = _TRIES
+        self._traits: Traits | None = None
+        self._objects: CardObjects | None = None
+        self._mechanisms: Mapping[int, MechanismRule] | None = None
 
     @property
     def is_present(self) -> bool:
@@ -45,6 +59,8 @@ class Token:
         """Raises P11Error(TOKEN_NOT_RECOGNIZED) for a card without PIV, CardRemoved for one that is gone."""
         if not self.piv.select():
             raise P11Error(CKR.TOKEN_NOT_RECOGNIZED)
+
+    # What it is
 
     def names(self) -> tuple[str, str]:
         """Label and serial number, from the card: its name, and the end of the GUID in its CHUID."""
@@ -57,30 +73,188 @@ class Token:
                 self._names = (label or f"PIV {serial}", serial)
             return self._names
 
+    def traits(self) -> Traits:
+        """What the card says that its token is like."""
+        if self._traits is None:
+            self.require_recognised()
+            self._traits = Traits.decode(self.piv.read_object(TRAITS_OBJECT))
+        return self._traits
+
+    def mechanisms(self) -> Mapping[int, MechanismRule]:
+        """What the token can do, by mechanism."""
+        if self._mechanisms is None:
+            self._mechanisms = offered(self.traits())
+        return self._mechanisms
+
+    def mechanism(self, number: int) -> MechanismRule:
+        """Raises P11Error(MECHANISM_INVALID)."""
+        rule = self.mechanisms().get(number)
+        if rule is None:
+            raise P11Error(CKR.MECHANISM_INVALID)
+        return rule
+
     def flags(self) -> int:
         """The flags of CK_TOKEN_INFO; asks the card for the tries that are left."""
-        left = self.piv.pin_tries()
-        if left is not None:
-            self._pin_tries = left
-        flags = int(_FLAGS)
-        if self._pin_tries == 0:
-            return flags | CKF.USER_PIN_LOCKED
-        if self._pin_tries < _TRIES:
-            flags |= CKF.USER_PIN_COUNT_LOW
-        return flags | CKF.USER_PIN_FINAL_TRY if self._pin_tries == 1 else flags
+        traits = self.traits()
+        flags = int(CKF.RNG | CKF.LOGIN_REQUIRED)
+        for set_, flag in (
+            (not traits.uninitialised, CKF.TOKEN_INITIALIZED),
+            (traits.pin_initialised and not traits.uninitialised, CKF.USER_PIN_INITIALIZED),
+            (traits.read_only, CKF.WRITE_PROTECTED),
+            (traits.pin_pad, CKF.PROTECTED_AUTHENTICATION_PATH),
+        ):
+            flags |= flag if set_ else 0
+        for reference, low, final, locked in _COUNTERS:
+            left, most = self.piv.tries(reference)
+            if left == 0:
+                flags |= locked
+            elif left is not None and left < (most or 3):
+                flags |= low | (final if left == 1 else 0)
+        return flags
 
-    def pin_was_right(self) -> None:
-        """The card has all its tries again."""
-        self._pin_tries = _TRIES
+    def pin_lengths(self) -> tuple[int, int]:
+        """The least and the most characters of a PIN."""
+        traits = self.traits()
+        return traits.pin_min, traits.pin_max
 
-    def objects(self) -> list[P11Object]:
-        """The objects on the card, read when they are first asked for."""
-        with self._lock:
-            if self._objects is None:
-                self.require_recognised()
-                with self.insertion.lock:
-                    self._objects = read_card(self.piv)
-            return self._objects
+    # PIN and PUK
+
+    def log_in(self, role: CKU, pin: bytes) -> Right:
+        """Prove the PIN, or the PUK as the SO. Raises P11Error."""
+        traits = self.traits()
+        if role is CKU.SO:
+            _check_length(pin, _PUK_LENGTHS, CKR.PIN_INCORRECT)
+            self.piv.check_puk(pin)
+            return Right(CKU.SO, pin)
+        if not traits.pin_initialised or traits.uninitialised:
+            raise P11Error(CKR.USER_PIN_NOT_INITIALIZED)
+        _check_length(pin, self.pin_lengths(), CKR.PIN_INCORRECT)
+        self.piv.verify(pin)
+        return Right(CKU.USER)
+
+    def change_pin(self, right: Right, old: bytes, new: bytes) -> Right:
+        """CHANGE REFERENCE DATA: of the PUK for the SO, of the PIN for everybody else. The right as it is now."""
+        traits = self.traits()
+        if right.role is not CKU.SO:
+            if not traits.pin_initialised or traits.uninitialised:
+                raise P11Error(CKR.USER_PIN_NOT_INITIALIZED)
+            _check_length(old, self.pin_lengths(), CKR.PIN_INCORRECT)
+            _check_length(new, self.pin_lengths(), CKR.PIN_LEN_RANGE)
+            with self.piv.lock:
+                self.piv.change(PIN, old, new)
+                if not self.users:
+                    self.piv.give_up_verification()
+            return right
+        _check_length(old, _PUK_LENGTHS, CKR.PIN_INCORRECT)
+        _check_length(new, _PUK_LENGTHS, CKR.PIN_LEN_RANGE)
+        with self.piv.lock:
+            if traits.management == "so":
+                management.require(self.piv, traits, right)
+            self.piv.change(PUK, old, new)
+            if traits.management == "so":
+                management.set_derived(self.piv, new)
+        return Right(CKU.SO, new)
+
+    def initialise_pin(self, right: Right, pin: bytes) -> None:
+        """The user's PIN from the SO, by RESET RETRY COUNTER. Raises P11Error."""
+        _check_length(pin, self.pin_lengths(), CKR.PIN_LEN_RANGE)
+        with self.piv.lock:
+            self.piv.reset_pin(right.puk, pin)
+            if not self.traits().pin_initialised:
+                self._with_pin(pin, replace(self.traits(), pin_initialised=True))
+
+    def initialise(self, puk: bytes, label: str) -> None:
+        """Erase the token and name it; the user has no PIN any more. Raises P11Error.
+
+        The SO proves the PUK; on a token that has never been initialised he says what it shall be. What is cut off by
+        a removal can be done again.
+        """
+        traits = self.traits()
+        self.require_writable()
+        _check_length(puk, _PUK_LENGTHS, CKR.PIN_INCORRECT)
+        with self.piv.lock:
+            if traits.uninitialised:
+                with contextlib.suppress(P11Error):  # its PUK may be another one already
+                    self.change_pin(Right(CKU.SO, _FACTORY_PUK), _FACTORY_PUK, puk)
+            nobody_knows = "".join(str(digit % 10) for digit in os.urandom(traits.pin_max)).encode()
+            self.piv.reset_pin(puk, nobody_knows)
+            try:
+                self.piv.verify(nobody_knows)
+                self._write_traits(replace(traits, pin_initialised=False))
+                right = Right(CKU.SO, puk) if traits.management == "so" else Right(CKU.USER)
+                management.require(self.piv, traits, right)
+                self._card_objects().erase()
+                self.piv.write_object(LABEL_OBJECT, tlv.encode(0x80, label.encode()))
+                self._write_traits(replace(traits, pin_initialised=False, uninitialised=False))
+            finally:
+                self.piv.give_up_verification()
+            self._names = None
+
+    # Objects
+
+    def objects(self, logged_in: bool = False) -> list[P11Object]:
+        """The objects on the card; what has been read is not read again while nothing changes on it."""
+        self.require_recognised()
+        return self._card_objects().visible(logged_in)
+
+    def require_writable(self) -> None:
+        """Raises P11Error(TOKEN_WRITE_PROTECTED)."""
+        if self.traits().read_only:
+            raise P11Error(CKR.TOKEN_WRITE_PROTECTED)
+
+    def create(self, item: P11Object, right: Right) -> P11Object:
+        """Put an object on the card. Raises P11Error, CardRemoved."""
+        with self.piv.lock:
+            self._authorise(right)
+            return self._card_objects().create(item)
+
+    def generate(
+        self, algorithm: Algorithm, public: Attributes, private: Attributes, right: Right
+    ) -> tuple[P11Object, P11Object]:
+        """Let the card make a key pair. Raises P11Error, CardRemoved."""
+        with self.piv.lock:
+            self._authorise(right)
+            return self._card_objects().generate(algorithm, public, private)
+
+    def change(self, item: P11Object, attributes: Attributes, right: Right) -> None:
+        """Change an object on the card. Raises P11Error, CardRemoved."""
+        with self.piv.lock:
+            self._authorise(right)
+            self._card_objects().change(item, attributes)
+
+    def destroy(self, item: P11Object, right: Right) -> None:
+        """Delete an object from the card. Raises P11Error, CardRemoved."""
+        with self.piv.lock:
+            self._authorise(right)
+            self._card_objects().destroy(item)
+
+    def _authorise(self, right: Right) -> None:
+        self.require_writable()
+        management.require(self.piv, self.traits(), right)
+
+    def _card_objects(self) -> CardObjects:
+        if self._objects is None:
+            self._objects = CardObjects(self.piv, self.traits())
+        return self._objects
+
+    def _with_pin(self, pin: bytes, traits: Traits) -> None:
+        """Write the traits by a PIN that has just been set; afterwards nobody is verified."""
+        self.piv.verify(pin)
+        try:
+            self._write_traits(traits)
+        finally:
+            self.piv.give_up_verification()
+
+    def _write_traits(self, traits: Traits) -> None:
+        self.piv.write_object(TRAITS_OBJECT, traits.encode())
+        self._traits = traits
+
+
+_FACTORY_PUK = b"12345678"
+_COUNTERS = (
+    (PIN, CKF.USER_PIN_COUNT_LOW, CKF.USER_PIN_FINAL_TRY, CKF.USER_PIN_LOCKED),
+    (PUK, CKF.SO_PIN_COUNT_LOW, CKF.SO_PIN_FINAL_TRY, CKF.SO_PIN_LOCKED),
+)
 
 
 class Tokens:
@@ -109,6 +283,13 @@ class Tokens:
             self._tokens.pop(event.insertion, None)
         elif event.change is Change.RESET:
             self.of(event.insertion).users.clear()
+
+
+def _check_length(pin: bytes, lengths: tuple[int, int], error: CKR) -> None:
+    """One that cannot be right never costs a try. Raises P11Error(error)."""
+    shortest, longest = lengths
+    if not shortest <= len(pin) <= longest:
+        raise P11Error(error)
 
 
 def _fields(value: bytes | None) -> dict[int, bytes]:

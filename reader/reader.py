@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ..card.card import Card, CardTorn
 from .errors import CardElsewhere, CardRemoved, NoSuchReader, ReaderEmpty, ReaderOccupied
 from .events import ApduMoment, Change, Event, When
+from .pin_pad import PinPad
 
 if TYPE_CHECKING:
     from .bench import Bench
@@ -79,6 +80,7 @@ class Reader:
         self.name = name
         self.plugged = False
         self.insertion: Insertion | None = None
+        self.pin_pad = PinPad()
 
     def insert(self, card: Card) -> Insertion:
         """Put a card in. Raises ReaderOccupied, CardElsewhere, or NoSuchReader if the reader itself is unplugged."""

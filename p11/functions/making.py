@@ -19,7 +19,7 @@ def add(caller: Caller, live: Session, attributes: Attributes) -> int:
     check_place(live, attributes)
     item = finished(attributes)
     if attributes[CKA.TOKEN] == TRUE:
-        item = live.token.create(item, live.role)
+        item = live.token.create(item, live.right)
         return caller.application.handle(live, item)
     return caller.application.add_session_object(live, item)
 

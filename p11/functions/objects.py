@@ -3,11 +3,51 @@
 
 from __future__ import annotations
 
-from ..attributes import query
+from ..attributes import FALSE, TRUE, On, query
 from ..caller import Caller
-from ..constants import CKA, CKR
+from ..constants import CKA, CKR, CKU
 from ..errors import P11Error
+from ..objects import P11Object
+from ..sessions import Session
+from ..templates import changed, compose
 from ..wire import Template
+from .making import add, check_place
+
+
+def C_CreateObject(caller: Caller, session: int, template: Template) -> int:
+    """In the session, or on the card: keys in its key slots, certificates beside them, everything else as data."""
+    live = caller.application.session(session)
+    role = live.role
+    return add(caller, live, compose(On.CREATE, template, logged_in=role is CKU.USER, by_so=role is CKU.SO))
+
+
+def C_CopyObject(caller: Caller, session: int, handle: int, template: Template) -> int:
+    """A copy, with other attributes where the template says so; a key never leaves the card for it."""
+    application = caller.application
+    live = application.session(session)
+    item = application.object(live, handle)
+    if item.attributes.get(CKA.COPYABLE, TRUE) == FALSE:
+        raise P11Error(CKR.ACTION_PROHIBITED)
+    attributes = changed(On.COPY, item.attributes, template, live.role is CKU.SO)
+    attributes.pop(CKA.UNIQUE_ID, None)
+    check_place(live, attributes)
+    copy = P11Object(attributes, item.key)
+    if attributes[CKA.TOKEN] == TRUE:
+        return application.handle(live, live.token.create(copy, live.right))
+    return application.add_session_object(live, copy)
+
+
+def C_DestroyObject(caller: Caller, session: int, handle: int) -> None:
+    """From the session, or from the card."""
+    application = caller.application
+    live = application.session(session)
+    item = application.object(live, handle)
+    if item.attributes.get(CKA.DESTROYABLE, TRUE) == FALSE:
+        raise P11Error(CKR.ACTION_PROHIBITED)
+    if item.place is not None:
+        _require_read_write(live)
+        live.token.destroy(item, live.right)
+    application.forget_object(handle)
 
 
 def C_GetObjectSize(caller: Caller, session: int, handle: int) -> int:
@@ -26,14 +66,20 @@ def C_GetAttributeValue(
     return query(item.attributes, item.hidden, wanted)
 
 
-def C_DestroyObject(caller: Caller, session: int, handle: int) -> None:
-    """Session objects only: what is on the card stays there."""
+def C_SetAttributeValue(caller: Caller, session: int, handle: int, template: Template) -> None:
+    """All of the template or nothing."""
     application = caller.application
     live = application.session(session)
     item = application.object(live, handle)
-    if item.attributes[CKA.DESTROYABLE] != b"\1":
+    if item.attributes.get(CKA.TOKEN) == TRUE:
+        _require_read_write(live)
+    if item.attributes.get(CKA.MODIFIABLE, TRUE) == FALSE:
         raise P11Error(CKR.ACTION_PROHIBITED)
-    application.forget_object(handle)
+    attributes = changed(On.SET, item.attributes, template, live.role is CKU.SO)
+    if item.place is not None:
+        live.token.change(item, attributes, live.right)
+    else:
+        item.become(attributes)
 
 
 def C_FindObjectsInit(caller: Caller, session: int, template: Template) -> None:
@@ -64,3 +110,9 @@ def C_FindObjectsFinal(caller: Caller, session: int) -> None:
         if live.found is None:
             raise P11Error(CKR.OPERATION_NOT_INITIALIZED)
         live.found = None
+
+
+def _require_read_write(live: Session) -> None:
+    if not live.read_write:
+        raise P11Error(CKR.SESSION_READ_ONLY)
+    live.token.require_writable()

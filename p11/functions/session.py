@@ -10,6 +10,7 @@ from ..constants import CKF, CKR, CKU
 from ..errors import P11Error
 from ..operations import Operation
 from ..sessions import Kind, Session
+from .pin_entry import given_or_pad
 
 _SESSION_FLAGS = CKF.RW_SESSION | CKF.SERIAL_SESSION
 
@@ -57,7 +58,7 @@ def C_Login(caller: Caller, session: int, user: int, pin: bytes | None) -> None:
     if user not in (CKU.USER, CKU.SO, CKU.CONTEXT_SPECIFIC):
         raise P11Error(CKR.USER_TYPE_INVALID)
     if user == CKU.CONTEXT_SPECIFIC:
-        _log_in_for_operation(live, pin)
+        _log_in_for_operation(caller, live, pin)
         return
     role = live.role
     if role is not None:
@@ -66,16 +67,10 @@ def C_Login(caller: Caller, session: int, user: int, pin: bytes | None) -> None:
         with application.bench.lock:
             if any(each.token is live.token and not each.read_write for each in application.sessions.values()):
                 raise P11Error(CKR.SESSION_READ_ONLY_EXISTS)
-    if pin is None:
-        raise P11Error(CKR.ARGUMENTS_BAD)
     token = live.token
+    pin = given_or_pad(caller, token, pin)
     with token.insertion.lock:
-        if user == CKU.USER:
-            token.piv.verify(pin)
-            token.pin_was_right()
-        else:
-            token.piv.check_puk(pin)
-        application.log_in(live, CKU(user))
+        application.log_in(live, token.log_in(CKU(user), pin))
 
 
 def C_LoginUser(caller: Caller, session: int, user: int, pin: bytes | None, name: bytes | None) -> None:
@@ -117,12 +112,9 @@ _CANCEL = {
 }
 
 
-def _log_in_for_operation(live: Session, pin: bytes | None) -> None:
+def _log_in_for_operation(caller: Caller, live: Session, pin: bytes | None) -> None:
     operation: Operation | None = live.operations.get(Kind.SIGN) or live.operations.get(Kind.DECRYPT)
     if operation is None or not getattr(operation.key, "always_authenticate", False):
         raise P11Error(CKR.OPERATION_NOT_INITIALIZED)
-    if pin is None:
-        raise P11Error(CKR.ARGUMENTS_BAD)
-    live.token.piv.verify(pin)
-    live.token.pin_was_right()
+    live.token.log_in(CKU.USER, given_or_pad(caller, live.token, pin))
     operation.context_login = True

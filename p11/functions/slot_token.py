@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-from ...card.tables import PIN, PUK
 from .. import abi
 from ..caller import Caller
 from ..constants import CKF, CKR, CKU
 from ..errors import P11Error
-from ..mechanisms import MECHANISMS
-from ..token import PIN_LENGTHS
+from .pin_entry import given_or_pad
 
 
 def C_GetSlotList(caller: Caller, token_present: int, room: int | None) -> list[int] | int:
@@ -39,10 +37,11 @@ def C_GetTokenInfo(caller: Caller, slot: int) -> bytes:
     token = application.token(slot)
     label, serial = token.names()
     flags = token.flags()
+    most = 1 if token.traits().single_session else 0
     with application.bench.lock:
         sessions = [each for each in application.sessions.values() if each.token is token]
     read_write = sum(each.read_write for each in sessions)
-    return abi.token_info(label, "PIV", serial, flags, len(sessions), read_write, PIN_LENGTHS)
+    return abi.token_info(label, "PIV", serial, flags, len(sessions), read_write, token.pin_lengths(), most)
 
 
 def C_WaitForSlotEvent(caller: Caller, flags: int) -> int:
@@ -69,35 +68,51 @@ def C_WaitForSlotEvent(caller: Caller, flags: int) -> int:
 
 
 def C_GetMechanismList(caller: Caller, slot: int, room: int | None) -> list[int] | int:
-    """The mechanisms of the card's keys and the digests."""
-    caller.application.token(slot).require_recognised()
-    if room is not None and room < len(MECHANISMS):
-        raise P11Error(CKR.BUFFER_TOO_SMALL, len(MECHANISMS))
-    return list(MECHANISMS)
+    """What this token offers."""
+    mechanisms = caller.application.token(slot).mechanisms()
+    if room is not None and room < len(mechanisms):
+        raise P11Error(CKR.BUFFER_TOO_SMALL, len(mechanisms))
+    return list(mechanisms)
 
 
 def C_GetMechanismInfo(caller: Caller, slot: int, mechanism: int) -> bytes:
-    """Key sizes in bits."""
-    caller.application.token(slot).require_recognised()
-    rule = MECHANISMS.get(mechanism)
-    if rule is None:
-        raise P11Error(CKR.MECHANISM_INVALID)
+    """Key sizes in the unit of the mechanism."""
+    rule = caller.application.token(slot).mechanism(mechanism)
     return abi.mechanism_info(*rule.sizes, rule.flags)
 
 
+def C_InitToken(caller: Caller, slot: int, pin: bytes | None, label: bytes) -> None:
+    """Everything on the token goes; the SO proves his PIN, the user has none afterwards (5.5.7)."""
+    application = caller.application
+    token = application.token(slot)
+    token.require_recognised()
+    with application.bench.lock:
+        if token.sessions:
+            raise P11Error(CKR.SESSION_EXISTS)
+    try:
+        name = label.decode("utf-8").rstrip(" \0")
+    except UnicodeDecodeError:
+        raise P11Error(CKR.ARGUMENTS_BAD) from None
+    token.initialise(given_or_pad(caller, token, pin), name)
+
+
+def C_InitPIN(caller: Caller, session: int, pin: bytes | None) -> None:
+    """The SO gives the user a PIN (5.5.8)."""
+    live = caller.application.session(session)
+    if live.role is not CKU.SO:
+        raise P11Error(CKR.USER_NOT_LOGGED_IN)
+    live.token.initialise_pin(live.right, given_or_pad(caller, live.token, pin))
+
+
 def C_SetPIN(caller: Caller, session: int, old: bytes | None, new: bytes | None) -> None:
-    """CHANGE REFERENCE DATA: of the PUK for an SO, of the PIN for everybody else."""
+    """CHANGE REFERENCE DATA: of the PUK for an SO, of the PIN for everybody else (5.5.9)."""
     application = caller.application
     live = application.session(session)
-    if old is None or new is None:
-        raise P11Error(CKR.ARGUMENTS_BAD)
+    if not live.token.traits().change_pin:
+        raise P11Error(CKR.FUNCTION_NOT_SUPPORTED)
     if not live.read_write:
         raise P11Error(CKR.SESSION_READ_ONLY)
-    token = live.token
-    reference = PUK if live.role is CKU.SO else PIN
-    with token.insertion.lock:
-        token.piv.change(reference, old, new)
-        if reference == PIN:
-            token.pin_was_right()
-            if not token.users:
-                token.piv.give_up_verification()
+    old, new = given_or_pad(caller, live.token, old), given_or_pad(caller, live.token, new)
+    right = live.token.change_pin(live.right, old, new)
+    if right is not live.right and live.role is CKU.SO:
+        application.log_in(live, right)

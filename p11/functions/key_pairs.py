@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: MIT
+"""Generating key pairs (5.18.2): by the card in one of its key slots, or in the session."""
+
+from __future__ import annotations
+
+from ...card.tables import Algorithm
+from .. import keys
+from ..attributes import TRUE, Attributes, On, as_ulong, boolean, ulong
+from ..caller import Caller
+from ..constants import CKA, CKF, CKK, CKO, CKR, CKU
+from ..errors import P11Error
+from ..objects import P11Object
+from ..templates import compose, folded
+from ..wire import Mechanism, Template
+from .making import check_place
+
+_CARD_EXPONENT = 65537
+_EXPONENTS = (3, _CARD_EXPONENT)
+
+
+def C_GenerateKeyPair(
+    caller: Caller, session: int, mechanism: Mechanism, public: Template, private: Template
+) -> tuple[int, int]:
+    """Both keys on the card, or both in the session. The CKA_ID, if the templates have none, is made from the key."""
+    application = caller.application
+    live = application.session(session)
+    rule = live.token.mechanism(mechanism.type)
+    key_type = rule.key_type
+    if key_type is None or not rule.flags & CKF.GENERATE_KEY_PAIR:
+        raise P11Error(CKR.MECHANISM_INVALID)
+    if mechanism.parameter:
+        raise P11Error(CKR.MECHANISM_PARAM_INVALID)
+    as_user, by_so = live.role is CKU.USER, live.role is CKU.SO
+    halves = [
+        compose(On.GENERATE, template, object_class=kind, key_type=key_type, logged_in=as_user, by_so=by_so)
+        for template, kind in ((public, CKO.PUBLIC_KEY), (private, CKO.PRIVATE_KEY))
+    ]
+    public_half, private_half = halves
+    algorithm = _algorithm(key_type, public_half)
+    exponent = int.from_bytes(public_half.get(CKA.PUBLIC_EXPONENT) or b"\1\0\1", "big")
+    on_card = private_half[CKA.TOKEN] == TRUE
+    if on_card != (public_half[CKA.TOKEN] == TRUE) and CKA.TOKEN not in folded(public):
+        public_half[CKA.TOKEN] = private_half[CKA.TOKEN]
+    for half in halves:
+        half[CKA.KEY_GEN_MECHANISM] = ulong(mechanism.type)
+        check_place(live, half)
+    if on_card:
+        if exponent != _CARD_EXPONENT:
+            raise P11Error(CKR.ATTRIBUTE_VALUE_INVALID)
+        _pin_down(private_half)
+        for half in halves:
+            if not half[CKA.ID]:
+                del half[CKA.ID]  # the card's objects have one made from the key
+        pair = live.token.generate(algorithm, public_half, private_half, live.right)
+        if public_half[CKA.TOKEN] == TRUE:
+            return application.handle(live, pair[0]), application.handle(live, pair[1])
+        session_half = P11Object({**pair[0].attributes, CKA.TOKEN: boolean(False)}, pair[0].key)
+        return application.add_session_object(live, session_half), application.handle(live, pair[1])
+    if exponent not in _EXPONENTS:
+        raise P11Error(CKR.ATTRIBUTE_VALUE_INVALID)
+    key = keys.generate(algorithm, exponent)
+    made_public = P11Object(
+        {**keys.public_attributes(key.public_key()), **public_half, **_identified(public_half, key)}, key.public_key()
+    )
+    made_private = P11Object(
+        {**keys.private_attributes(key), **private_half, **_identified(private_half, key)}, keys.SessionKey(key)
+    )
+    if public_half[CKA.TOKEN] == TRUE:
+        handle = application.handle(live, live.token.create(made_public, live.right))
+    else:
+        handle = application.add_session_object(live, made_public)
+    return handle, application.add_session_object(live, made_private)
+
+
+def _algorithm(key_type: CKK, public: Attributes) -> Algorithm:
+    if key_type == CKK.RSA:
+        return keys.rsa_algorithm(as_ulong(public[CKA.MODULUS_BITS]))
+    return keys.curve(public[CKA.EC_PARAMS], key_type)
+
+
+def _identified(half: Attributes, key: keys.SoftKey) -> Attributes:
+    return {CKA.ID: half[CKA.ID] or keys.identity(key.public_key())}
+
+
+def _pin_down(private: Attributes) -> None:
+    """Whatever the template asks for: a card never gives a private key out."""
+    private |= {
+        CKA.SENSITIVE: TRUE,
+        CKA.EXTRACTABLE: boolean(False),
+        CKA.ALWAYS_SENSITIVE: TRUE,
+        CKA.NEVER_EXTRACTABLE: TRUE,
+        CKA.COPYABLE: boolean(False),
+    }

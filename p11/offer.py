@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: MIT
+"""Which mechanisms a token offers: of all that this module has, those that its traits leave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ..card.traits import Traits
+from .constants import CKF
+from .mechanisms import MECHANISMS, MechanismRule
+
+
+def offered(traits: Traits) -> Mapping[int, MechanismRule]:
+    """The rows of the mechanism table, with the flags that are true for this token."""
+    rows = {}
+    for number, rule in MECHANISMS.items():
+        if traits.mechanisms is not None and f"CKM_{rule.type.name}" not in traits.mechanisms:
+            continue
+        if rule.flags & CKF.GENERATE_KEY_PAIR and not traits.key_generation:
+            continue
+        rows[number] = rule if traits.hardware else replace(rule, flags=rule.flags & ~CKF.HW)
+    return rows

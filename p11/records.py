@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: MIT
+"""What PIV has no place for, as bytes in data objects of the card for host software. No I/O.
+
+A *record* holds one object with all its attributes. An *overlay* holds what PKCS #11 knows of a key slot beyond PIV:
+names, CKA_IDs, usages. An *index* names the records and overlays that count; what it does not name is not there, so
+writing it is the instant at which a new object exists and an old one is gone.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, replace
+
+from ..card import tlv
+from .attributes import Attributes
+from .constants import CKA, CKF
+
+_HEAD = struct.Struct(">II")
+_DEPTH = 4
+
+_PUBLIC_INFO, _CERTIFICATE, _PUBLIC, _PRIVATE, _NO_PUBLIC = 0x80, 0x81, 0x82, 0x83, 0x84
+_RECORDS, _OVERLAYS = 0x80, 0x81
+
+
+class RecordError(ValueError):
+    """The bytes are not what this module writes: somebody else has used the data object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """Attributes of the objects of one key slot; an empty one says nothing.
+
+    `public_info` is the SubjectPublicKeyInfo of a key whose private half has been destroyed and whose public one has
+    not; `no_public` is true when the slot's public key shall not appear as an object.
+    """
+
+    certificate: Attributes | None = None
+    public: Attributes | None = None
+    private: Attributes | None = None
+    public_info: bytes = b""
+    no_public: bool = False
+
+    def encode(self) -> bytes:
+        """As the value of a data object; nothing for an empty overlay."""
+        parts = [
+            tlv.encode(tag, encode_attributes(attributes))
+            for tag, attributes in ((_CERTIFICATE, self.certificate), (_PUBLIC, self.public), (_PRIVATE, self.private))
+            if attributes is not None
+        ]
+        if self.public_info:
+            parts.append(tlv.encode(_PUBLIC_INFO, self.public_info))
+        if self.no_public:
+            parts.append(tlv.encode(_NO_PUBLIC))
+        return b"".join(parts)
+
+    @classmethod
+    def decode(cls, value: bytes | None) -> Overlay:
+        """Anything that is not an overlay counts as an empty one."""
+        try:
+            fields = dict(tlv.decode(value or b""))
+            sections = {
+                tag: decode_attributes(fields[tag]) for tag in (_CERTIFICATE, _PUBLIC, _PRIVATE) if tag in fields
+            }
+        except (tlv.TlvError, RecordError):
+            return cls()
+        return cls(
+            sections.get(_CERTIFICATE),
+            sections.get(_PUBLIC),
+            sections.get(_PRIVATE),
+            fields.get(_PUBLIC_INFO, b""),
+            _NO_PUBLIC in fields,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """The numbers of the records that count, and the key slots that have an overlay."""
+
+    records: frozenset[int] = frozenset()
+    overlays: frozenset[int] = frozenset()
+
+    def with_record(self, number: int) -> Index:
+        """One more."""
+        return replace(self, records=self.records | {number})
+
+    def without_record(self, number: int) -> Index:
+        """One less."""
+        return replace(self, records=self.records - {number})
+
+    def with_overlay(self, slot: int) -> Index:
+        """One more."""
+        return replace(self, overlays=self.overlays | {slot})
+
+    def encode(self) -> bytes:
+        """As the value of a data object; nothing for an empty index."""
+        parts = []
+        if self.records:
+            parts.append(tlv.encode(_RECORDS, struct.pack(f">{len(self.records)}H", *sorted(self.records))))
+        if self.overlays:
+            parts.append(tlv.encode(_OVERLAYS, bytes(sorted(self.overlays))))
+        return b"".join(parts)
+
+    @classmethod
+    def decode(cls, value: bytes | None) -> Index:
+        """Anything that is not an index counts as an empty one."""
+        try:
+            fields = dict(tlv.decode(value or b""))
+            records = fields.get(_RECORDS, b"")
+            numbers = struct.unpack(f">{len(records) // 2}H", records)
+        except (tlv.TlvError, struct.error):
+            return cls()
+        return cls(frozenset(numbers), frozenset(fields.get(_OVERLAYS, b"")))
+
+
+def encode_attributes(attributes: Attributes) -> bytes:
+    """Type, length and value of each attribute; a template's value is the same again."""
+    parts = []
+    for kind, value in sorted(attributes.items()):
+        encoded = value if isinstance(value, bytes) else encode_attributes(dict(value))
+        parts.append(_HEAD.pack(kind, len(encoded)) + encoded)
+    return b"".join(parts)
+
+
+def decode_attributes(data: bytes, depth: int = 0) -> Attributes:
+    """Raises RecordError."""
+    attributes: Attributes = {}
+    at = 0
+    while at < len(data):
+        try:
+            kind, length = _HEAD.unpack_from(data, at)
+        except struct.error:
+            raise RecordError(f"cut off at {at}") from None
+        at += _HEAD.size
+        value = data[at : at + length]
+        if len(value) != length or depth > _DEPTH:
+            raise RecordError(f"{length} bytes wanted at {at}, {len(value)} there")
+        is_template = kind & CKF.ARRAY_ATTRIBUTE and kind != CKA.ALLOWED_MECHANISMS
+        attributes[kind] = list(decode_attributes(value, depth + 1).items()) if is_template else value
+        at += length
+    return attributes
