@@ -149,6 +149,10 @@ class PivClient:
         """Back to a card on which no PIN is verified (SP 800-73-4 part 2, 3.2.1)."""
         self.exchange(INS.VERIFY, 0xFF, PIN)
 
+    def is_verified(self) -> bool:
+        """Whether the PIN counts as verified: an empty VERIFY asks."""
+        return self.exchange(INS.VERIFY, 0, PIN)[1] == SW.OK
+
     def tries(self, reference: int) -> tuple[int | None, int | None]:
         """The tries left for PIN or PUK, and how many there are at most, as far as the card tells.
 

@@ -48,6 +48,7 @@ class Token:
         self._names: tuple[str, str] | None = None
         self._traits: Traits | None = None
         self._objects: CardObjects | None = None
+        self._tries: dict[int, tuple[int | None, int | None]] = {}
         self._mechanisms: Mapping[int, MechanismRule] | None = None
 
     @property
@@ -104,13 +105,21 @@ class Token:
             (traits.pin_pad, CKF.PROTECTED_AUTHENTICATION_PATH),
         ):
             flags |= flag if set_ else 0
+        if not self._awaits_signature:
+            self._tries = {reference: self.piv.tries(reference) for reference in (PIN, PUK)}
         for reference, low, final, locked in _COUNTERS:
-            left, most = self.piv.tries(reference)
+            left, most = self._tries.get(reference, (None, None))
             if left == 0:
                 flags |= locked
             elif left is not None and left < (most or 3):
                 flags |= low | (final if left == 1 else 0)
         return flags
+
+    @property
+    def _awaits_signature(self) -> bool:
+        """Whether the PIN was given for one signature that is still to come: another command would use it up."""
+        operations = (each for session in tuple(self.sessions) for each in tuple(session.operations.values()))
+        return any(operation.context_login for operation in operations)
 
     def pin_lengths(self) -> tuple[int, int]:
         """The least and the most characters of a PIN."""

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from .. import abi
-from ..application import give_up
+from ..application import follow_card, give_up
 from ..caller import Caller
 from ..constants import CKF, CKR, CKU
 from ..errors import P11Error
 from ..operations import Operation
-from ..sessions import Kind, Session
+from ..sessions import Kind, Right, Session
+from ..token import Token
 from .pin_entry import given_or_pad
 
 _SESSION_FLAGS = CKF.RW_SESSION | CKF.SERIAL_SESSION
@@ -70,7 +71,7 @@ def C_Login(caller: Caller, session: int, user: int, pin: bytes | None) -> None:
     token = live.token
     pin = given_or_pad(caller, token, pin)
     with token.insertion.lock:
-        application.log_in(live, token.log_in(CKU(user), pin))
+        application.log_in(live, _proved(token, CKU(user), pin))
 
 
 def C_LoginUser(caller: Caller, session: int, user: int, pin: bytes | None, name: bytes | None) -> None:
@@ -116,5 +117,15 @@ def _log_in_for_operation(caller: Caller, live: Session, pin: bytes | None) -> N
     operation: Operation | None = live.operations.get(Kind.SIGN) or live.operations.get(Kind.DECRYPT)
     if operation is None or not getattr(operation.key, "always_authenticate", False):
         raise P11Error(CKR.OPERATION_NOT_INITIALIZED)
-    live.token.log_in(CKU.USER, given_or_pad(caller, live.token, pin))
+    pin = given_or_pad(caller, live.token, pin)
+    live.token.flags()  # asked now: after the PIN the signature has to be the card's next command
+    _proved(live.token, CKU.USER, pin)
     operation.context_login = True
+
+
+def _proved(token: Token, role: CKU, pin: bytes) -> Right:
+    try:
+        return token.log_in(role, pin)
+    except P11Error:
+        follow_card(token)
+        raise

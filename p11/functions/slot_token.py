@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from .. import abi
+from ..application import follow_card
 from ..caller import Caller
 from ..constants import CKF, CKR, CKU
 from ..errors import P11Error
@@ -113,6 +114,10 @@ def C_SetPIN(caller: Caller, session: int, old: bytes | None, new: bytes | None)
     if not live.read_write:
         raise P11Error(CKR.SESSION_READ_ONLY)
     old, new = given_or_pad(caller, live.token, old), given_or_pad(caller, live.token, new)
-    right = live.token.change_pin(live.right, old, new)
+    try:
+        right = live.token.change_pin(live.right, old, new)
+    except P11Error:
+        follow_card(live.token)
+        raise
     if right is not live.right and live.role is CKU.SO:
         application.log_in(live, right)
