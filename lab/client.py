@@ -202,6 +202,51 @@ class Module:
         self.check("C_GenerateRandom", session, buffer, length)
         return bytes(self.ffi.buffer(buffer))
 
+    def create(self, session: int, attributes: Mapping[int, int | bytes]) -> int:
+        """C_CreateObject."""
+        template, _kept = self.template(attributes)
+        handle = self.ffi.new("CK_ULONG *")
+        self.check("C_CreateObject", session, template, len(attributes), handle)
+        return int(handle[0])
+
+    def copy(self, session: int, handle: int, attributes: Mapping[int, int | bytes]) -> int:
+        """C_CopyObject."""
+        template, _kept = self.template(attributes)
+        copy = self.ffi.new("CK_ULONG *")
+        self.check("C_CopyObject", session, handle, template, len(attributes), copy)
+        return int(copy[0])
+
+    def change(self, session: int, handle: int, attributes: Mapping[int, int | bytes]) -> None:
+        """C_SetAttributeValue."""
+        template, _kept = self.template(attributes)
+        self.check("C_SetAttributeValue", session, handle, template, len(attributes))
+
+    def destroy(self, session: int, handle: int) -> None:
+        """C_DestroyObject."""
+        self.check("C_DestroyObject", session, handle)
+
+    def generate_pair(
+        self, session: int, kind: int, public: Mapping[int, int | bytes], private: Mapping[int, int | bytes]
+    ) -> tuple[int, int]:
+        """C_GenerateKeyPair: public and private key."""
+        mechanism, _parameter = self.mechanism(kind)
+        (first, _first), (second, _second) = self.template(public), self.template(private)
+        handles = self.ffi.new("CK_ULONG[2]")
+        self.check(
+            "C_GenerateKeyPair", session, mechanism, first, len(public), second, len(private), handles, handles + 1
+        )
+        return int(handles[0]), int(handles[1])
+
+    def init_token(self, slot: int, so_pin: str = "12345678", label: str = "token") -> None:
+        """C_InitToken."""
+        value, name = so_pin.encode(), label.encode().ljust(32)
+        self.check("C_InitToken", slot, value, len(value), name)
+
+    def init_pin(self, session: int, pin: str = "123456") -> None:
+        """C_InitPIN."""
+        value = pin.encode()
+        self.check("C_InitPIN", session, value, len(value))
+
     def mechanism(self, kind: int, parameter: bytes = b"") -> tuple[Any, Any]:
         """A CK_MECHANISM, and what has to be kept alive with it."""
         buffer = self.ffi.new("unsigned char[]", parameter or b"\0")

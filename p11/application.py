@@ -211,7 +211,8 @@ class Application:
             slot = self._attach(event.reader, listed=False)
         if event.change is Change.RESET:
             if slot.token is not None and self.rights.pop(slot.token, None) is not None:
-                self._forget_private_objects(slot.token)
+                token = slot.token
+                self._forget_objects(lambda owner, item, session: owner is token and item.is_private and bool(session))
             return
         if event.change is Change.INSERT and event.insertion is not None:
             slot.token = self._tokens.of(event.insertion)

@@ -114,7 +114,7 @@ class SessionKey:
     def __init__(self, key: SoftKey) -> None:
         self.private = key
         self.public: PublicKey = key.public_key()
-        self._working: Any = arithmetic.working(key)
+        self._working: Any = arithmetic.wrap(key)
 
     def use(self, data: bytes) -> bytes:
         """The same operation as a card's."""

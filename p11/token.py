@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..card import tlv
-from ..card.tables import CHUID, LABEL_OBJECT, PIN, PUK, Algorithm
-from ..card.traits import TRAITS_OBJECT, Traits
+from ..card.tables import CHUID, LABEL_OBJECT, PIN, PUK, TRAITS_OBJECT, Algorithm
+from ..card.traits import Traits
 from ..reader.bench import Bench
 from ..reader.events import Change, Event
 from ..reader.reader import Insertion

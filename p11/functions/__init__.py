@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import crypt, digest, general, keys, objects, random, session, sign, slot_token
+from . import crypt, digest, general, key_pairs, keys, objects, random, session, sign, slot_token
 
 HANDLERS: dict[str, Callable[..., Any]] = {
     name: function
-    for module in (general, slot_token, session, objects, crypt, digest, sign, keys, random)
+    for module in (general, slot_token, session, objects, crypt, digest, sign, keys, key_pairs, random)
     for name, function in vars(module).items()
     if name.startswith("C_")
 }

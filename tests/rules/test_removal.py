@@ -84,7 +84,7 @@ _MOMENTS = {
     "C_FindObjects": ({"call": "C_FindObjects"}, "m.find(s)"),
     "C_FindObjectsFinal": ({"call": "C_FindObjectsFinal"}, "m.check('C_FindObjectsFinal', s)"),
     "C_GetAttributeValue": ({"call": "C_GetAttributeValue", "nth": 2}, "m.attribute(s, k, CKA.ID)"),
-    "C_GetTokenInfo": ({"ins": 0x20}, "m.token_info(0)"),
+    "C_GetTokenInfo": ({"ins": 0xF7}, "m.token_info(0)"),
     "C_OpenSession": ({"call": "C_OpenSession"}, "m.open_session(0)"),
     "C_GenerateRandom": ({"call": "C_GenerateRandom"}, "m.random(s)"),
     "C_SetPIN": ({"ins": 0x24}, "m.set_pin(w, '123456', '654321')"),
