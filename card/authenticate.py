@@ -6,7 +6,7 @@ from __future__ import annotations
 from . import management, tlv
 from .commands import GeneralAuthenticate
 from .context import Context
-from .keys import RsaKey
+from .keys import EcKey, MontgomeryKey, PrivateKey, RsaKey
 from .status import SW, CardError
 from .tables import MANAGEMENT_KEY, SLOTS
 
@@ -33,11 +33,15 @@ def general_authenticate(context: Context, command: GeneralAuthenticate) -> byte
     context.status.require_pin(slot.pin_rule)
     if fields.get(_RESPONSE) != b"":
         raise CardError(SW.INCORRECT_DATA)
-    key = context.keys.unpack(number, stored)
-    if isinstance(key, RsaKey):
-        result = key.apply(fields.get(_CHALLENGE, b""))
-    elif _EXPONENTIATION in fields:
-        result = key.agree(fields[_EXPONENTIATION])
-    else:
-        result = key.sign(fields.get(_CHALLENGE, b""))
+    result = _use(context.keys.unpack(number, stored), fields)
     return tlv.encode(_TEMPLATE, tlv.encode(_RESPONSE, result))
+
+
+def _use(key: PrivateKey, fields: dict[int, bytes]) -> bytes:
+    """The one operation that the key is there for; a NIST curve has two, told apart by the field that comes."""
+    point, challenge = fields.get(_EXPONENTIATION), fields.get(_CHALLENGE)
+    if point is not None and isinstance(key, EcKey | MontgomeryKey):
+        return key.agree(point)
+    if challenge is None or isinstance(key, MontgomeryKey):
+        raise CardError(SW.INCORRECT_DATA)
+    return key.apply(challenge) if isinstance(key, RsaKey) else key.sign(challenge)

@@ -15,13 +15,12 @@ from .apdu import Command
 from .security import PIN_LENGTH
 from .status import SW, CardError
 from .tables import (
-    EC_ALGORITHMS,
     INS,
+    KEY_PAIR_ALGORITHMS,
     MANAGEMENT_KEY,
     MANAGEMENT_KEY_LENGTHS,
     PIN,
     PUK,
-    RSA_BITS,
     SELF_TAGGED,
     SLOTS,
     Algorithm,
@@ -100,7 +99,11 @@ class GenerateKeyPair:
 
 @dataclass(frozen=True, slots=True)
 class ImportKey:
-    """Yubico: a private key by its `numbers`: 01 to 05 are p, q, dP, dQ, qInv of an RSA key, 06 is an EC scalar."""
+    """Yubico: a private key by its `numbers`.
+
+    01 to 05 are p, q, dP, dQ, qInv of an RSA key, 06 is the scalar on a NIST curve, 07 the private key of Ed25519,
+    08 that of X25519 (32 bytes each).
+    """
 
     slot: int
     algorithm: Algorithm
@@ -293,6 +296,6 @@ def _key_slot(number: int) -> int:
 
 
 def _key_pair_algorithm(number: int, status: SW) -> Algorithm:
-    if number in RSA_BITS or number in EC_ALGORITHMS:
+    if number in KEY_PAIR_ALGORITHMS:
         return Algorithm(number)
     raise CardError(status)

@@ -28,6 +28,7 @@ class INS(IntEnum):
     GET_RESPONSE = 0xC0
     GET_DATA = 0xCB
     PUT_DATA = 0xDB
+    MOVE_KEY = 0xF6  # Yubico
     GET_METADATA = 0xF7  # Yubico
     GET_SERIAL = 0xF8  # Yubico
     GET_VERSION = 0xFD  # Yubico
@@ -35,7 +36,7 @@ class INS(IntEnum):
     SET_MANAGEMENT_KEY = 0xFF  # Yubico
 
 
-YUBICO_VERSION = bytes((5, 4, 3))
+YUBICO_VERSION = bytes((5, 7, 0))
 """The version of Yubico's PIV application whose commands of the same number this card has."""
 
 
@@ -44,16 +45,21 @@ class Algorithm(IntEnum):
 
     TDES = 0x03
     RSA3072 = 0x05
+    RSA1024 = 0x06
     RSA2048 = 0x07
     AES128 = 0x08
     AES192 = 0x0A
     AES256 = 0x0C
     P256 = 0x11
     P384 = 0x14
+    RSA4096 = 0x16  # Yubico
+    ED25519 = 0xE0  # Yubico
+    X25519 = 0xE1  # Yubico
 
 
-RSA_BITS = {Algorithm.RSA2048: 2048, Algorithm.RSA3072: 3072}
+RSA_BITS = {Algorithm.RSA1024: 1024, Algorithm.RSA2048: 2048, Algorithm.RSA3072: 3072, Algorithm.RSA4096: 4096}
 EC_ALGORITHMS = frozenset({Algorithm.P256, Algorithm.P384})
+KEY_PAIR_ALGORITHMS = frozenset({*RSA_BITS, *EC_ALGORITHMS, Algorithm.ED25519, Algorithm.X25519})
 MANAGEMENT_KEY_LENGTHS = {Algorithm.TDES: 24, Algorithm.AES128: 16, Algorithm.AES192: 24, Algorithm.AES256: 32}
 BLOCK_LENGTHS = {Algorithm.TDES: 8, Algorithm.AES128: 16, Algorithm.AES192: 16, Algorithm.AES256: 16}
 
