@@ -20,17 +20,16 @@ def general_authenticate(context: Context, command: GeneralAuthenticate) -> byte
     Raises CardError: 6A86 for a key or algorithm that cannot be, 6A88 for a slot without key, 6982 without the PIN.
     """
     number, fields = command.slot, command.fields
-    slot = SLOTS.get(number)
-    if slot is None and number != MANAGEMENT_KEY:
+    if number not in SLOTS and number != MANAGEMENT_KEY:
         raise CardError(SW.INCORRECT_P1P2)
     stored = context.store.state.keys.get(number)
     if stored is None:
         raise CardError(SW.REFERENCE_NOT_FOUND)
     if stored.algorithm != command.algorithm:
         raise CardError(SW.INCORRECT_P1P2)
-    if slot is None:
+    if number == MANAGEMENT_KEY:
         return management.authenticate(stored, context.status, fields)
-    context.status.require_pin(slot.pin_rule)
+    context.status.require_pin(stored.pin_rule)
     if fields.get(_RESPONSE) != b"":
         raise CardError(SW.INCORRECT_DATA)
     result = _use(context.keys.unpack(number, stored), fields)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Private keys: how they come into being, and what is done with them: RSA, signatures and key agreement on curves.
 
-The classes work alone, too: each is made of a private key of cryptography and knows nothing of slots. The arithmetic is OpenSSL's (through cryptography); only the bare RSA operation on arbitrary blocks, which cryptography
-does not offer, is GMP's, in the variant whose running time does not depend on the key.
+The classes work alone, too: each is made of a private key of cryptography and knows nothing of slots. The arithmetic is
+OpenSSL's (through cryptography); only the bare RSA operation on arbitrary blocks, which cryptography does not offer, is
+GMP's, in the variant whose running time does not depend on the key.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.utils import NoDigestInfo, Prehashed
 
 from . import tlv
+from .state import StoredKey
 from .status import SW, CardError
-from .store import StoredKey
 from .tables import RSA_BITS, Algorithm
 
 _CURVES: dict[int, ec.EllipticCurve] = {Algorithm.P256: ec.SECP256R1(), Algorithm.P384: ec.SECP384R1()}

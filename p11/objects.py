@@ -110,7 +110,7 @@ class CardKey:
 def read_card(card: PivClient) -> list[P11Object]:
     """All objects of a card, read from it: certificates, public and private keys, profiles. Raises CardRemoved."""
     objects: list[P11Object] = []
-    for position, slot in enumerate(SLOTS, start=1):
+    for position, slot in enumerate(SLOT_LABELS, start=1):
         identity = bytes([position])
         certificate = _read_certificate(card, slot)
         metadata = card.metadata(slot)
