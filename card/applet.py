@@ -18,6 +18,7 @@ from .commands import (
     GetSerial,
     GetVersion,
     ImportKey,
+    MoveKey,
     PutData,
     QueryVerification,
     ResetRetryCounter,
@@ -28,7 +29,7 @@ from .commands import (
 )
 from .context import Context
 from .inquiry import get_metadata, get_serial, get_version
-from .key_slots import generate_key_pair, import_key
+from .key_slots import generate_key_pair, import_key, move_key
 from .management import set_management_key
 from .objects import get_data, put_data
 from .references import change_reference_data, query_verification, reset_retry_counter, reset_verification, verify
@@ -56,6 +57,7 @@ _HANDLERS: dict[type, Callable[[Context, Any], bytes]] = {
     GeneralAuthenticate: general_authenticate,
     GenerateKeyPair: generate_key_pair,
     ImportKey: import_key,
+    MoveKey: move_key,
     SetManagementKey: set_management_key,
     GetMetadata: get_metadata,
     GetVersion: get_version,

@@ -6,7 +6,7 @@ from __future__ import annotations
 from . import management, tlv
 from .commands import GeneralAuthenticate
 from .context import Context
-from .keys import RsaKey
+from .keys import EcKey, MontgomeryKey, PrivateKey, RsaKey
 from .status import SW, CardError
 from .tables import MANAGEMENT_KEY, SLOTS
 
@@ -20,24 +20,27 @@ def general_authenticate(context: Context, command: GeneralAuthenticate) -> byte
     Raises CardError: 6A86 for a key or algorithm that cannot be, 6A88 for a slot without key, 6982 without the PIN.
     """
     number, fields = command.slot, command.fields
-    slot = SLOTS.get(number)
-    if slot is None and number != MANAGEMENT_KEY:
+    if number not in SLOTS and number != MANAGEMENT_KEY:
         raise CardError(SW.INCORRECT_P1P2)
     stored = context.store.state.keys.get(number)
     if stored is None:
         raise CardError(SW.REFERENCE_NOT_FOUND)
     if stored.algorithm != command.algorithm:
         raise CardError(SW.INCORRECT_P1P2)
-    if slot is None:
+    if number == MANAGEMENT_KEY:
         return management.authenticate(stored, context.status, fields)
-    context.status.require_pin(slot.pin_rule)
+    context.status.require_pin(stored.pin_rule)
     if fields.get(_RESPONSE) != b"":
         raise CardError(SW.INCORRECT_DATA)
-    key = context.keys.unpack(number, stored)
-    if isinstance(key, RsaKey):
-        result = key.apply(fields.get(_CHALLENGE, b""))
-    elif _EXPONENTIATION in fields:
-        result = key.agree(fields[_EXPONENTIATION])
-    else:
-        result = key.sign(fields.get(_CHALLENGE, b""))
+    result = _use(context.keys.unpack(number, stored), fields)
     return tlv.encode(_TEMPLATE, tlv.encode(_RESPONSE, result))
+
+
+def _use(key: PrivateKey, fields: dict[int, bytes]) -> bytes:
+    """The one operation that the key is there for; a NIST curve has two, told apart by the field that comes."""
+    point, challenge = fields.get(_EXPONENTIATION), fields.get(_CHALLENGE)
+    if point is not None and isinstance(key, EcKey | MontgomeryKey):
+        return key.agree(point)
+    if challenge is None or isinstance(key, MontgomeryKey):
+        raise CardError(SW.INCORRECT_DATA)
+    return key.apply(challenge) if isinstance(key, RsaKey) else key.sign(challenge)

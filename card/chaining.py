@@ -12,8 +12,8 @@ from .apdu import EXTENDED_LIMIT, SHORT_LIMIT, Command, parse
 from .status import SW, CardError, more_data, wrong_le
 from .tables import INS
 
-COMMAND_LIMIT = 16 * 1024
-"""Bytes of command data in one chain."""
+COMMAND_LIMIT = 64 * 1024
+"""Bytes of command data in one chain; no more fits into an extended length either."""
 
 _PLAIN, _CHAINED = 0x00, 0x10
 _OK = SW.OK.to_bytes(2, "big")

@@ -15,21 +15,25 @@ from .apdu import Command
 from .security import PIN_LENGTH
 from .status import SW, CardError
 from .tables import (
-    EC_ALGORITHMS,
     INS,
+    KEY_PAIR_ALGORITHMS,
     MANAGEMENT_KEY,
     MANAGEMENT_KEY_LENGTHS,
     PIN,
+    PIN_POLICIES,
     PUK,
-    RSA_BITS,
     SELF_TAGGED,
     SLOTS,
     Algorithm,
+    PinRule,
+    Touch,
 )
 
 _TAG_LIST = 0x5C
 _DYNAMIC_AUTHENTICATION = 0x7C
 _CONTROL_REFERENCE, _MECHANISM = 0xAC, 0x80
+_PIN_POLICY, _TOUCH_POLICY, _DEFAULT = 0xAA, 0xAB, b"\0"
+_NOWHERE = 0xFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,20 +95,42 @@ class GeneralAuthenticate:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyPolicy:
+    """Yubico: what a new key asks for before it is used."""
+
+    pin_rule: PinRule
+    touch: Touch
+
+
+@dataclass(frozen=True, slots=True)
 class GenerateKeyPair:
     """3.3.2"""
 
     slot: int
     algorithm: Algorithm
+    policy: KeyPolicy
 
 
 @dataclass(frozen=True, slots=True)
 class ImportKey:
-    """Yubico: a private key by its `numbers`: 01 to 05 are p, q, dP, dQ, qInv of an RSA key, 06 is an EC scalar."""
+    """Yubico: a private key by its `numbers`.
+
+    01 to 05 are p, q, dP, dQ, qInv of an RSA key, 06 is the scalar on a NIST curve, 07 the private key of Ed25519,
+    08 that of X25519 (32 bytes each).
+    """
 
     slot: int
     algorithm: Algorithm
     numbers: dict[int, bytes]
+    policy: KeyPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class MoveKey:
+    """Yubico: a key to another slot, or away when there is no destination."""
+
+    source: int
+    destination: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +169,7 @@ PivCommand = (
     | GeneralAuthenticate
     | GenerateKeyPair
     | ImportKey
+    | MoveKey
     | SetManagementKey
     | GetMetadata
     | GetVersion
@@ -205,15 +232,25 @@ def _general_authenticate(command: Command) -> GeneralAuthenticate:
 def _generate_key_pair(command: Command) -> GenerateKeyPair:
     _expect(command, 0x00, command.p2)
     fields = dict(tlv.decode(_only(command.data, _CONTROL_REFERENCE)))
-    mechanism = fields.pop(_MECHANISM, b"")
+    mechanism, slot = fields.pop(_MECHANISM, b""), _key_slot(command.p2)
+    policy = _take_policy(fields, slot)
     if len(mechanism) != 1 or fields:
         raise CardError(SW.INCORRECT_DATA)
-    return GenerateKeyPair(_key_slot(command.p2), _key_pair_algorithm(mechanism[0], SW.INCORRECT_DATA))
+    return GenerateKeyPair(slot, _key_pair_algorithm(mechanism[0], SW.INCORRECT_DATA), policy)
 
 
 def _import_key(command: Command) -> ImportKey:
-    algorithm = _key_pair_algorithm(command.p1, SW.INCORRECT_P1P2)
-    return ImportKey(_key_slot(command.p2), algorithm, dict(tlv.decode(command.data)))
+    algorithm, slot = _key_pair_algorithm(command.p1, SW.INCORRECT_P1P2), _key_slot(command.p2)
+    numbers = dict(tlv.decode(command.data))
+    policy = _take_policy(numbers, slot)
+    return ImportKey(slot, algorithm, numbers, policy)
+
+
+def _move_key(command: Command) -> MoveKey:
+    if command.data:
+        raise CardError(SW.INCORRECT_DATA)
+    destination = None if command.p1 == _NOWHERE else _key_slot(command.p1)
+    return MoveKey(_key_slot(command.p2), destination)
 
 
 def _set_management_key(command: Command) -> SetManagementKey:
@@ -253,6 +290,7 @@ _PARSERS: dict[int, Callable[[Command], PivCommand]] = {
     INS.GET_SERIAL: _get_serial,
     INS.GET_VERSION: _get_version,
     INS.IMPORT_KEY: _import_key,
+    INS.MOVE_KEY: _move_key,
     INS.SET_MANAGEMENT_KEY: _set_management_key,
 }
 
@@ -292,7 +330,21 @@ def _key_slot(number: int) -> int:
     return number
 
 
+def _take_policy(fields: dict[int, bytes], slot: int) -> KeyPolicy:
+    """The policies among the fields of a command that makes a key; what is left out or 0 is as the slot has it."""
+    pin, touch = (fields.pop(tag, _DEFAULT) for tag in (_PIN_POLICY, _TOUCH_POLICY))
+    if len(pin) != 1 or len(touch) != 1:
+        raise CardError(SW.INCORRECT_DATA)
+    try:
+        return KeyPolicy(
+            SLOTS[slot].pin_rule if pin == _DEFAULT else PIN_POLICIES[pin[0]],
+            Touch.NEVER if touch == _DEFAULT else Touch(touch[0]),
+        )
+    except (KeyError, ValueError):
+        raise CardError(SW.INCORRECT_DATA) from None
+
+
 def _key_pair_algorithm(number: int, status: SW) -> Algorithm:
-    if number in RSA_BITS or number in EC_ALGORITHMS:
+    if number in KEY_PAIR_ALGORITHMS:
         return Algorithm(number)
     raise CardError(status)

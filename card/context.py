@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from .keys import KeyRing
 from .security import SecurityStatus
-from .store import Reference, Store, StoredKey
+from .state import Reference, StoredKey
+from .store import Store
 
 
 @dataclass(eq=False, slots=True)
@@ -22,7 +23,7 @@ class Context:
     def commit(
         self,
         references: Mapping[int, Reference] | None = None,
-        keys: Mapping[int, StoredKey] | None = None,
+        keys: Mapping[int, StoredKey | None] | None = None,
         objects: Mapping[int, bytes] | None = None,
     ) -> None:
         """Make the changes of one command together. Raises CardTorn when the power has gone, then changing nothing."""

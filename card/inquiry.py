@@ -7,11 +7,10 @@ from . import tlv
 from .commands import GetMetadata, GetSerial, GetVersion
 from .context import Context
 from .status import SW, CardError
-from .tables import MANAGEMENT_KEY, SLOTS, YUBICO_VERSION, PinRule
+from .tables import MANAGEMENT_KEY, PIN_POLICIES, YUBICO_VERSION, Touch
 
 _ALGORITHM, _POLICY, _ORIGIN, _PUBLIC_KEY, _IS_DEFAULT, _TRIES = 1, 2, 3, 4, 5, 6
-_PIN_POLICIES = {PinRule.NEVER: 1, PinRule.ONCE: 2, PinRule.ALWAYS: 3}
-_NEVER_TOUCHED = 1
+_CODES = {rule: code for code, rule in PIN_POLICIES.items()}
 _GENERATED, _IMPORTED = b"\1", b"\2"
 _NOT_DEFAULT = tlv.encode(_IS_DEFAULT, b"\0")
 
@@ -30,8 +29,8 @@ def get_metadata(context: Context, command: GetMetadata) -> bytes:
         raise CardError(SW.REFERENCE_NOT_FOUND)
     algorithm = tlv.encode(_ALGORITHM, bytes([stored.algorithm]))
     if number == MANAGEMENT_KEY:
-        return algorithm + tlv.encode(_POLICY, bytes((0, _NEVER_TOUCHED))) + _NOT_DEFAULT
-    policy = bytes((_PIN_POLICIES[SLOTS[number].pin_rule], _NEVER_TOUCHED))
+        return algorithm + tlv.encode(_POLICY, bytes((0, Touch.NEVER))) + _NOT_DEFAULT
+    policy = bytes((_CODES[stored.pin_rule], stored.touch))
     return b"".join(
         (
             algorithm,

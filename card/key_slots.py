@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""Key pairs in their slots: GENERATE ASYMMETRIC KEY PAIR (SP 800-73-4 part 2, 3.3.2) and Yubico's IMPORT KEY."""
+"""Key pairs in their slots: GENERATE ASYMMETRIC KEY PAIR (SP 800-73-4 part 2, 3.3.2), Yubico's IMPORT and MOVE KEY."""
 
 from __future__ import annotations
 
 from . import keys, tlv
-from .commands import GenerateKeyPair, ImportKey
+from .commands import GenerateKeyPair, ImportKey, MoveKey
 from .context import Context
-from .store import StoredKey
+from .state import StoredKey
+from .status import SW, CardError
 from .tables import Access
 
 _PUBLIC_KEY = 0x7F49
@@ -15,7 +16,8 @@ _PUBLIC_KEY = 0x7F49
 def generate_key_pair(context: Context, command: GenerateKeyPair) -> bytes:
     """A new key pair in place of the one before; the answer is the public key. Nothing is kept of one that is torn."""
     context.status.require(Access.MANAGEMENT)
-    stored = StoredKey(command.algorithm, keys.generate(command.algorithm))
+    value, policy = keys.generate(command.algorithm), command.policy
+    stored = StoredKey(command.algorithm, value, False, policy.pin_rule, policy.touch)
     public = context.keys.unpack(command.slot, stored).public_template()
     context.commit(keys={command.slot: stored})
     return tlv.encode(_PUBLIC_KEY, public)
@@ -24,6 +26,25 @@ def generate_key_pair(context: Context, command: GenerateKeyPair) -> bytes:
 def import_key(context: Context, command: ImportKey) -> bytes:
     """A private key from outside. Raises CardError(6A80) for numbers that make none."""
     context.status.require(Access.MANAGEMENT)
-    value = keys.assemble(command.algorithm, command.numbers)
-    context.commit(keys={command.slot: StoredKey(command.algorithm, value, imported=True)})
+    value, policy = keys.assemble(command.algorithm, command.numbers), command.policy
+    context.commit(keys={command.slot: StoredKey(command.algorithm, value, True, policy.pin_rule, policy.touch)})
+    return b""
+
+
+def move_key(context: Context, command: MoveKey) -> bytes:
+    """To an empty slot, with its policies and without its certificate; or away.
+
+    Raises CardError: 6A88 for a slot without key, 6A80 for a destination that has one.
+    """
+    context.status.require(Access.MANAGEMENT)
+    held = context.store.state.keys
+    key = held.get(command.source)
+    if key is None:
+        raise CardError(SW.REFERENCE_NOT_FOUND)
+    if command.destination is None:
+        context.commit(keys={command.source: None})
+        return b""
+    if command.destination in held:
+        raise CardError(SW.INCORRECT_DATA)
+    context.commit(keys={command.source: None, command.destination: key})
     return b""

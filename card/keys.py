@@ -1,29 +1,31 @@
 # SPDX-License-Identifier: MIT
-"""Private keys: how they come into being, and the three things a card does with them: RSA, ECDSA, ECDH.
+"""Private keys: how they come into being, and what is done with them: RSA, signatures and key agreement on curves.
 
-The arithmetic is OpenSSL's (through cryptography); only the bare RSA operation on arbitrary blocks, which cryptography
-does not offer, is GMP's, in the variant whose running time does not depend on the key.
+The classes work alone, too: each is made of a private key of cryptography and knows nothing of slots. The arithmetic is
+OpenSSL's (through cryptography); only the bare RSA operation on arbitrary blocks, which cryptography does not offer, is
+GMP's, in the variant whose running time does not depend on the key.
 """
 
 from __future__ import annotations
 
 import gmpy2
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.utils import NoDigestInfo, Prehashed
 
 from . import tlv
+from .state import StoredKey
 from .status import SW, CardError
-from .store import StoredKey
 from .tables import RSA_BITS, Algorithm
 
 _CURVES: dict[int, ec.EllipticCurve] = {Algorithm.P256: ec.SECP256R1(), Algorithm.P384: ec.SECP384R1()}
 # A digest of the field's length; longer ones are cut, shorter ones padded (SP 800-73-4 part 2, A.4).
-_DIGESTS: dict[int, hashes.HashAlgorithm] = {Algorithm.P256: hashes.SHA256(), Algorithm.P384: hashes.SHA384()}
+_DIGESTS: dict[str, hashes.HashAlgorithm] = {"secp256r1": hashes.SHA256(), "secp384r1": hashes.SHA384()}
 _PADDING, _NO_DIGEST_INFO = PKCS1v15(), NoDigestInfo()
 _EXPONENT = 65537
-_CRT_TAGS, _SCALAR_TAG = (0x01, 0x02, 0x03, 0x04, 0x05), (0x06,)
+_GREATEST_EXPONENT = 2**256  # FIPS 186-5, 5.1: public exponents are less
+_CRT_TAGS = (0x01, 0x02, 0x03, 0x04, 0x05)
 _SHORTEST_PADDING = b"\x00\x01" + 8 * b"\xff"
 
 
@@ -63,12 +65,12 @@ class RsaKey:
 
 
 class EcKey:
-    """A key on a NIST curve: signatures and key agreement."""
+    """A key on P-256 or P-384: signatures and key agreement."""
 
-    def __init__(self, key: ec.EllipticCurvePrivateKey, algorithm: int) -> None:
+    def __init__(self, key: ec.EllipticCurvePrivateKey) -> None:
         self._key = key
-        self._curve = _CURVES[algorithm]
-        digest = _DIGESTS[algorithm]
+        self._curve = key.curve
+        digest = _DIGESTS[key.curve.name]
         self._digest_length = digest.digest_size
         self._scheme = ec.ECDSA(Prehashed(digest))
 
@@ -94,7 +96,41 @@ class EcKey:
         return tlv.encode(0x86, point)
 
 
-PrivateKey = RsaKey | EcKey
+class EdwardsKey:
+    """An Ed25519 key: signatures of messages (RFC 8032, 5.1.6), which are not hashed before."""
+
+    def __init__(self, key: ed25519.Ed25519PrivateKey) -> None:
+        self._key = key
+
+    def sign(self, message: bytes) -> bytes:
+        """A signature of 64 bytes."""
+        return self._key.sign(message)
+
+    def public_template(self) -> bytes:
+        """The public key, 32 bytes."""
+        return tlv.encode(0x86, self._key.public_key().public_bytes_raw())
+
+
+class MontgomeryKey:
+    """An X25519 key: key agreement (RFC 7748, 5)."""
+
+    def __init__(self, key: x25519.X25519PrivateKey) -> None:
+        self._key = key
+
+    def agree(self, point: bytes) -> bytes:
+        """The shared secret, 32 bytes. Raises CardError(6A80) for a point of small order or of another length."""
+        try:
+            return self._key.exchange(x25519.X25519PublicKey.from_public_bytes(point))
+        except ValueError:
+            raise CardError(SW.INCORRECT_DATA) from None
+
+    def public_template(self) -> bytes:
+        """The public key, 32 bytes."""
+        return tlv.encode(0x86, self._key.public_key().public_bytes_raw())
+
+
+PrivateKey = RsaKey | EcKey | EdwardsKey | MontgomeryKey
+_Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | x25519.X25519PrivateKey
 
 
 class KeyRing:
@@ -117,42 +153,65 @@ def generate(algorithm: Algorithm) -> bytes:
     """A new private key as PKCS #8 DER."""
     if algorithm in RSA_BITS:
         return _pack(rsa.generate_private_key(_EXPONENT, RSA_BITS[algorithm]))
+    if algorithm is Algorithm.ED25519:
+        return _pack(ed25519.Ed25519PrivateKey.generate())
+    if algorithm is Algorithm.X25519:
+        return _pack(x25519.X25519PrivateKey.generate())
     return _pack(ec.generate_private_key(_CURVES[algorithm]))
 
 
 def assemble(algorithm: Algorithm, numbers: dict[int, bytes]) -> bytes:
     """A private key as PKCS #8 DER from the numbers of IMPORT KEY. Raises CardError(6A80) when they make none."""
-    tags = _CRT_TAGS if algorithm in RSA_BITS else _SCALAR_TAG
-    if numbers.keys() != set(tags):
-        raise CardError(SW.INCORRECT_DATA)
-    values = [int.from_bytes(numbers[tag], "big") for tag in tags]
     try:
-        if algorithm in RSA_BITS:
-            return _pack(_rsa_key(RSA_BITS[algorithm], *values))
-        return _pack(ec.derive_private_key(values[0], _CURVES[algorithm]))
+        return _pack(_assemble(algorithm, numbers))
     except ValueError:
         raise CardError(SW.INCORRECT_DATA) from None
 
 
 def load(stored: StoredKey) -> PrivateKey:
     """A stored key, ready for use."""
-    key = serialization.load_der_private_key(stored.value, None, unsafe_skip_rsa_key_validation=True)
+    return wrap(serialization.load_der_private_key(stored.value, None, unsafe_skip_rsa_key_validation=True))
+
+
+def wrap(key: object) -> PrivateKey:
+    """A private key of cryptography, ready for use. Raises ValueError for one of another kind than the card's."""
     if isinstance(key, rsa.RSAPrivateKey):
         return RsaKey(key)
-    if isinstance(key, ec.EllipticCurvePrivateKey):
-        return EcKey(key, stored.algorithm)
-    raise ValueError(f"a stored key of type {type(key).__name__}")
+    if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in _DIGESTS:
+        return EcKey(key)
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return EdwardsKey(key)
+    if isinstance(key, x25519.X25519PrivateKey):
+        return MontgomeryKey(key)
+    raise ValueError(f"a card has no keys of type {type(key).__name__}")
+
+
+def _assemble(algorithm: Algorithm, numbers: dict[int, bytes]) -> _Key:
+    if algorithm in RSA_BITS and numbers.keys() == set(_CRT_TAGS):
+        return _rsa_key(RSA_BITS[algorithm], *(int.from_bytes(numbers[tag], "big") for tag in _CRT_TAGS))
+    match algorithm, numbers:
+        case (Algorithm.P256 | Algorithm.P384, {0x06: scalar}) if len(numbers) == 1:
+            return ec.derive_private_key(int.from_bytes(scalar, "big"), _CURVES[algorithm])
+        case (Algorithm.ED25519, {0x07: value}) if len(numbers) == 1:
+            return ed25519.Ed25519PrivateKey.from_private_bytes(value)
+        case (Algorithm.X25519, {0x08: value}) if len(numbers) == 1:
+            return x25519.X25519PrivateKey.from_private_bytes(value)
+    raise ValueError("the numbers of another kind of key")
 
 
 def _rsa_key(bits: int, p: int, q: int, dp: int, dq: int, q_inverse: int) -> rsa.RSAPrivateKey:
+    """The public exponent does not come along; it is what dP undoes, unless that is too great to be one."""
     n = p * q
     if n.bit_length() != bits:  # asked first, for numbers of any length would take any time
         raise ValueError("a modulus of another length")
-    d = rsa.rsa_recover_private_exponent(_EXPONENT, p, q)
-    return rsa.RSAPrivateNumbers(p, q, d, dp, dq, q_inverse, rsa.RSAPublicNumbers(_EXPONENT, n)).private_key()
+    e = pow(dp, -1, p - 1)
+    if not 2 < e < _GREATEST_EXPONENT:
+        raise ValueError("no public exponent")
+    d = rsa.rsa_recover_private_exponent(e, p, q)
+    return rsa.RSAPrivateNumbers(p, q, d, dp, dq, q_inverse, rsa.RSAPublicNumbers(e, n)).private_key()
 
 
-def _pack(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
+def _pack(key: _Key) -> bytes:
     return key.private_bytes(
         serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

@@ -7,6 +7,7 @@ enciphered witness, the host returns it in clear with a challenge of its own, wh
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import os
 import warnings
@@ -22,12 +23,15 @@ from . import tlv
 from .commands import SetManagementKey
 from .context import Context
 from .security import SecurityStatus
+from .state import StoredKey
 from .status import SW, CardError
-from .store import StoredKey
-from .tables import BLOCK_LENGTHS, MANAGEMENT_KEY, Access, Algorithm
+from .tables import BLOCK_LENGTHS, MANAGEMENT_KEY, MANAGEMENT_KEY_LENGTHS, Access, Algorithm
 
 _WITNESS, _CHALLENGE, _RESPONSE = 0x80, 0x81, 0x82
 _TEMPLATE = 0x7C
+
+SALT_LENGTH = 16
+_ITERATIONS = 10_000
 
 
 def authenticate(key: StoredKey, status: SecurityStatus, fields: dict[int, bytes]) -> bytes:
@@ -64,6 +68,11 @@ def set_management_key(context: Context, command: SetManagementKey) -> bytes:
     context.status.require(Access.MANAGEMENT)
     context.commit(keys={MANAGEMENT_KEY: StoredKey(command.algorithm, command.value)})
     return b""
+
+
+def key_from_puk(puk: str, salt: bytes) -> bytes:
+    """The AES-192 management key of a card whose policy is "so": whoever has the PUK can write."""
+    return hashlib.pbkdf2_hmac("sha1", puk.encode(), salt, _ITERATIONS, MANAGEMENT_KEY_LENGTHS[Algorithm.AES192])
 
 
 def _accept(status: SecurityStatus, expected: bytes | None, answer: bytes) -> None:

@@ -7,10 +7,7 @@ from . import tlv
 from .commands import GetData, PutData
 from .context import Context
 from .status import SW, CardError
-from .tables import OBJECTS, SELF_TAGGED, DataObject
-
-OBJECT_LIMIT = 12 * 1024
-"""Bytes of one data object."""
+from .tables import SELF_TAGGED, DataObject, object_rules
 
 _DATA = 0x53
 
@@ -26,16 +23,17 @@ def get_data(context: Context, command: GetData) -> bytes:
 
 
 def put_data(context: Context, command: PutData) -> bytes:
-    """Write an object; an empty one is deleted."""
-    context.status.require(_rules(command.tag).write)
-    if len(command.value) > OBJECT_LIMIT:
+    """Write an object; an empty one is deleted. Raises CardError: 6A84 for one too long, or if the card is full."""
+    rules = _rules(command.tag)
+    context.status.require(rules.write)
+    if len(command.value) > rules.limit:
         raise CardError(SW.NOT_ENOUGH_MEMORY)
     context.commit(objects={command.tag: command.value})
     return b""
 
 
 def _rules(tag: int) -> DataObject:
-    rules = OBJECTS.get(tag)
+    rules = object_rules(tag)
     if rules is None:
         raise CardError(SW.NOT_FOUND)
     return rules

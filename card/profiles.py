@@ -11,11 +11,12 @@ import datetime
 import functools
 import hashlib
 import operator
+import os
 import re
 import uuid
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -24,10 +25,13 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from . import keys, tlv
 from .ca import TestCA
+from .management import SALT_LENGTH, key_from_puk
 from .piv_card import ForeignCard, PivCard
-from .security import PIN_LENGTH, is_well_formed
-from .store import CardState, ImageExists, Reference, StoredKey, create_image
+from .security import PIN_LENGTH
+from .state import DEFAULT_CAPACITY, CardState, Reference, StoredKey
+from .store import ImageExists, create_image
 from .tables import (
+    ADMIN_DATA,
     CCC,
     CHUID,
     DISCOVERY,
@@ -35,16 +39,19 @@ from .tables import (
     KEY_HISTORY,
     LABEL_OBJECT,
     MANAGEMENT_KEY,
+    MANAGEMENT_KEY_LENGTHS,
     PIN,
     PIV_AID,
+    PRINTED_INFORMATION,
     PUK,
+    SALT_OBJECT,
     SLOTS,
+    TRAITS_OBJECT,
     Algorithm,
 )
+from .traits import RULES, Traits
 
-TRIES = 3
-
-_CONTENTS = 6
+_CONTENTS = 7
 """Changes when ready-made images get other contents, so that those kept from before are not used."""
 
 DEFAULT_MANAGEMENT_KEY = bytes.fromhex("010203040506070801020304050607080102030405060708")
@@ -64,23 +71,35 @@ FOREIGN_ATR = _with_check(bytes.fromhex("3B8301 000000"))
 
 @dataclass(frozen=True)
 class Profile:
-    """The algorithms of the key pairs by slot; a profile without PIV is a card that nobody recognises."""
+    """The algorithms of the key pairs by slot, and the parameters that are not as they always are.
+
+    A profile without PIV is a card that nobody recognises.
+    """
 
     about: str
     keys: dict[int, Algorithm] = field(default_factory=dict)
+    parameters: dict[str, Any] = field(default_factory=dict)
     piv: bool = True
 
 
+_PIV_KEYS = {0x9A: Algorithm.RSA2048, 0x9C: Algorithm.P256, 0x9D: Algorithm.RSA2048, 0x9E: Algorithm.P256}
+
 PROFILES: dict[str, Profile] = {
-    "piv": Profile(
-        "RSA-2048 and P-256 keys in all four slots, with certificates",
-        {0x9A: Algorithm.RSA2048, 0x9C: Algorithm.P256, 0x9D: Algorithm.RSA2048, 0x9E: Algorithm.P256},
-    ),
+    "piv": Profile("RSA-2048 and P-256 keys in the four slots of PIV, with certificates", _PIV_KEYS),
     "piv-ec": Profile(
-        "P-256 and P-384 keys in all four slots, with certificates",
+        "P-256 and P-384 keys in the four slots of PIV, with certificates",
         {0x9A: Algorithm.P256, 0x9C: Algorithm.P384, 0x9D: Algorithm.P256, 0x9E: Algorithm.P256},
     ),
     "blank": Profile("PIN and PUK, but neither keys nor certificates"),
+    "uninitialised": Profile(
+        "blank, and the PIN still to be set with the PUK", {}, {"uninitialised": True, "pin_initialised": False}
+    ),
+    "initial-pin": Profile("blank, with the PIN 9999", {}, {"pin": "9999", "pin_min": 4}),
+    "read-only": Profile("as piv, a token that cannot be written", _PIV_KEYS, {"read_only": True}),
+    "single-session": Profile("as piv, a token with one session at a time", _PIV_KEYS, {"single_session": True}),
+    "pin-pad": Profile("as piv, a token whose PIN is entered at the reader", _PIV_KEYS, {"pin_pad": True}),
+    "no-generation": Profile("as piv, a token that generates no keys", _PIV_KEYS, {"key_generation": False}),
+    "private": Profile("as piv, a token that shows nothing before login", _PIV_KEYS, {"public_objects": False}),
     "unrecognised": Profile("another ATR, no PIV: a card that no driver knows", piv=False),
 }
 
@@ -110,9 +129,13 @@ class ProfileError(ValueError):
     code = "profile-error"
 
 
-@dataclass(frozen=True)
-class CardRequest:
-    """A card to be made. `email` is made from the name if left out, `serial` (1 to 16 hexadecimal digits) at random."""
+@dataclass(frozen=True, init=False)
+class CardRequest(Traits):
+    """A card to be made: by profile, and by parameters where they are other than the profile's.
+
+    `email` is made from the name if left out, `serial` (1 to 16 hexadecimal digits) at random. `capacity` is bytes of
+    keys and data objects. `pin_left` and `puk_left` are tries that are left from birth (0: locked), None for all.
+    """
 
     profile: str = "piv"
     name: str = "Alice"
@@ -120,22 +143,43 @@ class CardRequest:
     serial: str | None = None
     pin: str = "123456"
     puk: str = "12345678"
+    capacity: int = DEFAULT_CAPACITY
+    pin_tries: int = 3
+    puk_tries: int = 3
+    pin_left: int | None = None
+    puk_left: int | None = None
 
-    def __post_init__(self) -> None:
-        if self.profile not in PROFILES:
-            raise ProfileError(f"there is no profile {self.profile!r}; there are: {', '.join(PROFILES)}")
+    def __init__(self, profile: str = "piv", **parameters: Any) -> None:
+        if profile not in PROFILES:
+            raise ProfileError(f"there is no profile {profile!r}; there are: {', '.join(PROFILES)}")
+        given = {"profile": profile, **PROFILES[profile].parameters, **parameters}
+        for name, value in given.items():
+            _check(name, value)
+        for each in fields(self):
+            value = given.get(each.name, each.default)
+            object.__setattr__(self, each.name, tuple(value) if isinstance(value, list) else value)
+        self._check_together()
+
+    def _check_together(self) -> None:
+        """What the rules of single parameters do not say. Raises ProfileError."""
         if not (0 < len(self.name.encode("utf-8", "replace")) <= 32 and self.name.isprintable()):
             raise ProfileError(f"not a name for a card: {self.name!r} (1 to 32 bytes, printable)")
         if self.name != self.name.strip():
             raise ProfileError(f"not a name for a card: {self.name!r} (no blanks at the ends)")
         if not re.fullmatch(r"[!-?A-~]+@[!-?A-~]+", self.address):
             raise ProfileError(f"not an e-mail address: {self.address!r}")
-        if not is_well_formed(PIN, _padded(self.pin)):
-            raise ProfileError("that PIN does not fit: a PIN has 6 to 8 digits")
+        if self.pin_min > self.pin_max:
+            raise ProfileError(f"no PIN has at least {self.pin_min} and at most {self.pin_max} characters")
+        if self.pin_initialised and not self.pin_rules.accept(PIN, _padded(self.pin)):
+            lengths = f"{self.pin_min} to {self.pin_max}" if self.pin_min < self.pin_max else f"{self.pin_max}"
+            raise ProfileError(f"that PIN does not fit: a PIN has {lengths} {_CHARACTERS[self.pin_format]}")
         if not re.fullmatch(r"[ -~]{6,8}", self.puk):
             raise ProfileError("that PUK does not fit: a PUK has 6 to 8 characters, digits or other ASCII")
         if self.serial is not None and not re.fullmatch(r"[0-9A-Fa-f]{1,16}", self.serial):
             raise ProfileError(f"not a serial number: {self.serial!r} (1 to 16 hexadecimal digits)")
+        for left, tries in ((self.pin_left, self.pin_tries), (self.puk_left, self.puk_tries)):
+            if left is not None and left > tries:
+                raise ProfileError(f"there cannot be {left} tries left of {tries}")
 
     @property
     def address(self) -> str:
@@ -145,15 +189,23 @@ class CardRequest:
         return f"{re.sub('[^a-z0-9]', '', self.name.lower()) or 'card'}@example.com"
 
 
-def request(parameters: dict[str, object]) -> CardRequest:
-    """A request from a mapping of its fields. Raises ProfileError for unknown fields and wrong types."""
-    known = {each.name for each in fields(CardRequest)}
+_CHARACTERS = {"digits": "digits", "any": "characters, digits or other ASCII", "hex": "hexadecimal digits"}
+
+
+def request(parameters: dict[str, Any]) -> CardRequest:
+    """A request from a mapping of its parameters. Raises ProfileError for unknown names and wrong types."""
     for name, value in parameters.items():
-        if name not in known:
-            raise ProfileError(f"a card has no parameter {name!r}; there are: {', '.join(sorted(known))}")
-        if not isinstance(value, str):
-            raise ProfileError(f"the parameter {name!r} of a card is a string, not {value!r}")
-    return CardRequest(**parameters)  # type: ignore[arg-type]
+        _check(name, value)
+    return CardRequest(**parameters)
+
+
+def _check(name: str, value: object) -> None:
+    rule = RULES.get(name)
+    if rule is None:
+        raise ProfileError(f"a card has no parameter {name!r}; there are: {', '.join(sorted(RULES))}")
+    if not rule.fits(value):
+        got = "something else" if name in ("pin", "puk") else repr(value)
+        raise ProfileError(f"the parameter {name!r} of a card is {rule.words}, not {got}")
 
 
 def create(wanted: CardRequest, path: Path, ca: TestCA) -> None:
@@ -171,15 +223,17 @@ def create(wanted: CardRequest, path: Path, ca: TestCA) -> None:
         profile=wanted.profile,
         atr=ATR,
         serial=guid[8:],
-        references={
-            PIN: Reference(_padded(wanted.pin), TRIES, TRIES),
-            PUK: Reference(_padded(wanted.puk), TRIES, TRIES),
-        },
-        keys={MANAGEMENT_KEY: StoredKey(Algorithm.TDES, DEFAULT_MANAGEMENT_KEY)},
+        references=_references(wanted),
         objects=_piv_objects(wanted.name, guid),
+        capacity=wanted.capacity,
+        pin_rules=wanted.pin_rules,
     )
+    _provide_management_key(wanted, state)
+    traits = wanted.encode()
+    if traits != Traits().encode():
+        state.objects[TRAITS_OBJECT] = traits
     for slot, algorithm in profile.keys.items():
-        stored = state.keys[slot] = StoredKey(algorithm, keys.generate(algorithm))
+        stored = state.keys[slot] = StoredKey(algorithm, keys.generate(algorithm), pin_rule=SLOTS[slot].pin_rule)
         state.objects[SLOTS[slot].certificate] = _certificate_object(_certify(wanted, slot, stored, ca))
     create_image(path, state)
 
@@ -203,6 +257,34 @@ def open_card(path: Path) -> PivCard:
 def foreign_card(name: str) -> ForeignCard:
     """A card of the profile `unrecognised`."""
     return ForeignCard(name, FOREIGN_ATR)
+
+
+def _references(wanted: CardRequest) -> dict[int, Reference]:
+    """PIN and PUK. A PIN that is not initialised is none that anybody could enter, and locked."""
+    pin = Reference(_padded(wanted.pin), _left(wanted.pin_left, wanted.pin_tries), wanted.pin_tries)
+    if not wanted.pin_initialised:
+        pin = Reference(b"\xff" * PIN_LENGTH, 0, wanted.pin_tries)
+    return {PIN: pin, PUK: Reference(_padded(wanted.puk), _left(wanted.puk_left, wanted.puk_tries), wanted.puk_tries)}
+
+
+def _left(left: int | None, tries: int) -> int:
+    return tries if left is None else left
+
+
+def _provide_management_key(wanted: CardRequest, state: CardState) -> None:
+    """The key, and what software needs to get at it under the card's policy (MANAGEMENT_POLICIES)."""
+    algorithm, key = Algorithm.AES192, os.urandom(MANAGEMENT_KEY_LENGTHS[Algorithm.AES192])
+    match wanted.management:
+        case "default":
+            algorithm, key = Algorithm.TDES, DEFAULT_MANAGEMENT_KEY
+        case "pin":
+            state.objects[PRINTED_INFORMATION] = tlv.encode(0x88, tlv.encode(0x89, key))
+            state.objects[ADMIN_DATA] = tlv.encode(0x80, tlv.encode(0x81, b"\x02"))  # the key is kept for the PIN
+        case "so":
+            salt = os.urandom(SALT_LENGTH)
+            key = key_from_puk(wanted.puk, salt)
+            state.objects[SALT_OBJECT] = tlv.encode(0x80, salt)
+    state.keys[MANAGEMENT_KEY] = StoredKey(algorithm, key)
 
 
 def _piv_objects(name: str, guid: bytes) -> dict[int, bytes]:

@@ -10,16 +10,15 @@ import hmac
 
 from .commands import ChangeReferenceData, QueryVerification, ResetRetryCounter, ResetVerification, Verify
 from .context import Context
-from .security import is_well_formed
+from .state import Reference
 from .status import SW, CardError, tries_left
-from .store import Reference
 from .tables import PIN, PUK
 
 
 def verify(context: Context, command: Verify) -> bytes:
     """A malformed PIN costs no try and leaves the status as it is; a wrong one does neither."""
     reference = _open(context, PIN)
-    if not is_well_formed(PIN, command.value):
+    if not context.store.state.pin_rules.accept(PIN, command.value):
         raise CardError(SW.INCORRECT_DATA)
     _compare(context, PIN, reference, command.value)
     if reference.tries != reference.maximum:
@@ -44,8 +43,8 @@ def reset_verification(context: Context, command: ResetVerification) -> bytes:
 def change_reference_data(context: Context, command: ChangeReferenceData) -> bytes:
     """A new PIN counts as verified."""
     number = command.reference
-    reference = _open(context, number)
-    if not (is_well_formed(number, command.old) and is_well_formed(number, command.new)):
+    reference, rules = _open(context, number), context.store.state.pin_rules
+    if not (rules.accept(number, command.old) and rules.accept(number, command.new)):
         raise CardError(SW.INCORRECT_DATA)
     _compare(context, number, reference, command.old)
     context.commit(references={number: _fresh(reference, command.new)})
@@ -57,7 +56,7 @@ def change_reference_data(context: Context, command: ChangeReferenceData) -> byt
 def reset_retry_counter(context: Context, command: ResetRetryCounter) -> bytes:
     """PIN and PUK get all their tries back; whether the PIN is verified stays as it is."""
     puk = _open(context, PUK)
-    if not is_well_formed(PIN, command.pin):
+    if not context.store.state.pin_rules.accept(PIN, command.pin):
         raise CardError(SW.INCORRECT_DATA)
     _compare(context, PUK, puk, command.puk)
     pin = context.store.state.references[PIN]

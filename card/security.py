@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from .status import SW, CardError
@@ -10,6 +11,26 @@ from .tables import PIN, Access, PinRule
 
 PIN_LENGTH = 8
 """Bytes of a PIN or PUK on the card edge; a PIN is padded with FF (SP 800-73-4 part 2, 2.4.3)."""
+
+
+PIN_FORMATS = {"digits": b"[0-9]", "any": b"[ -~]", "hex": b"[0-9A-Fa-f]"}
+"""What a PIN may be made of, as a regular expression for one byte; PIV itself knows digits only."""
+
+
+@dataclass(frozen=True, slots=True)
+class PinRules:
+    """What can be a PIN: its length in bytes, and one of PIN_FORMATS. A PUK is any eight bytes."""
+
+    minimum: int = 6
+    maximum: int = PIN_LENGTH
+    form: str = "digits"
+
+    def accept(self, reference: int, value: bytes) -> bool:
+        """Whether the bytes, padded with FF, can be a PIN or PUK (SP 800-73-4 part 2, 2.4.3)."""
+        if len(value) != PIN_LENGTH or reference != PIN:
+            return len(value) == PIN_LENGTH
+        allowed = rb"%s{%d,%d}" % (PIN_FORMATS[self.form], self.minimum, self.maximum)
+        return re.fullmatch(allowed, value.rstrip(b"\xff")) is not None
 
 
 @dataclass(slots=True)
@@ -47,13 +68,3 @@ class SecurityStatus:
             return
         if not self.pin_verified or (rule is PinRule.ALWAYS and self.verified_by != self.command - 1):
             raise CardError(SW.SECURITY_STATUS_NOT_SATISFIED)
-
-
-def is_well_formed(reference: int, value: bytes) -> bool:
-    """Whether the bytes can be a PIN (six to eight digits, padded with FF) or a PUK (any eight bytes)."""
-    if len(value) != PIN_LENGTH:
-        return False
-    if reference != PIN:
-        return True
-    digits = value.rstrip(b"\xff")
-    return len(digits) >= 6 and digits.isdigit()

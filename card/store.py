@@ -10,37 +10,21 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import logging
 import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from . import image_format
 from .card import CardTorn
+from .image_format import FORMAT, NotAnImage, UnknownFormat
+from .state import CardState, Reference, StoredKey
 from .status import SW, CardError
 
 LOG = logging.getLogger(__name__)
-
-FORMAT = 1
-APPLICATION_ID = 0x63617264  # "card"
-
-_SCHEMA = (
-    f"PRAGMA application_id = {APPLICATION_ID}",
-    f"PRAGMA user_version = {FORMAT}",
-    "CREATE TABLE property (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID",
-    """CREATE TABLE reference (
-        number INTEGER PRIMARY KEY, value BLOB NOT NULL, tries INTEGER NOT NULL, maximum INTEGER NOT NULL
-    ) STRICT""",
-    """CREATE TABLE key (
-        slot INTEGER PRIMARY KEY, algorithm INTEGER NOT NULL, value BLOB NOT NULL, imported INTEGER NOT NULL
-    ) STRICT""",
-    "CREATE TABLE object (tag INTEGER PRIMARY KEY, value BLOB NOT NULL) STRICT",
-    "CREATE TABLE digest (only INTEGER PRIMARY KEY, value BLOB NOT NULL) STRICT",
-)
 
 
 class ImageError(Exception):
@@ -54,37 +38,6 @@ class ImageExists(ImageError):
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path} is there already; choose another name or delete it first")
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """A PIN or PUK: its eight bytes, the tries that are left, and how many there are at most."""
-
-    value: bytes
-    tries: int
-    maximum: int
-
-
-@dataclass(frozen=True, slots=True)
-class StoredKey:
-    """A key in a slot: the bytes of a management key, or a private key as PKCS #8 DER."""
-
-    algorithm: int
-    value: bytes
-    imported: bool = False
-
-
-@dataclass(slots=True)
-class CardState:
-    """What the image holds, in memory. `serial` has eight bytes."""
-
-    name: str
-    profile: str
-    atr: bytes
-    serial: bytes
-    references: dict[int, Reference] = field(default_factory=dict)
-    keys: dict[int, StoredKey] = field(default_factory=dict)
-    objects: dict[int, bytes] = field(default_factory=dict)
 
 
 class Store:
@@ -101,13 +54,11 @@ class Store:
         self._lock = _lock(path)
         try:
             with _connect(path) as db:
-                self.state = _load(path, db)
-        except (sqlite3.Error, UnicodeDecodeError):
+                self.state, self._digest = image_format.load(db)
+        except Exception as error:
             self._lock.close()
-            raise ImageError(f"{path} is {_DAMAGED}; {_REMEDY}") from None
-        except ImageError:
-            self._lock.close()
-            raise
+            raise ImageError(_unusable(path, error)) from None
+        self._used = self.state.used
 
     def own(self, owner: object) -> None:
         """Hand the card over. Waits for a change of the owner before, so that none is made under the new one."""
@@ -118,29 +69,33 @@ class Store:
         self,
         owner: object,
         references: Mapping[int, Reference] | None = None,
-        keys: Mapping[int, StoredKey] | None = None,
+        keys: Mapping[int, StoredKey | None] | None = None,
         objects: Mapping[int, bytes] | None = None,
     ) -> None:
-        """Make the changes of one command, in the file and then in memory. An empty object is deleted.
+        """Make the changes of one command, in the file and then in memory. No key and an empty object are deleted.
 
-        Raises CardTorn if the owner has changed, CardError(6581) if the file cannot be written: nothing is changed.
+        Raises CardTorn if the owner has changed, CardError: 6A84 for what does not fit, 6581 if the file cannot be
+        written. Then nothing is changed.
         """
         with self._change:
             if self.owner is not owner:
                 raise CardTorn
+            state = self.state
+            changes = image_format.changes(state, references, keys, objects)
+            growth = sum(each.growth for each in changes)
+            if growth > 0 and self._used + growth > state.capacity:
+                raise CardError(SW.NOT_ENOUGH_MEMORY)
+            digest = image_format.fold(self._digest, changes)
             try:
                 with _connect(self.path) as db:
-                    _write(db, references or {}, keys or {}, objects or {})
+                    image_format.write(db, changes, digest)
             except sqlite3.Error:
                 LOG.exception("cannot write the card image %s", self.path)
                 raise CardError(SW.MEMORY_FAILURE) from None
-            self.state.references.update(references or {})
-            self.state.keys.update(keys or {})
-            for tag, value in (objects or {}).items():
-                if value:
-                    self.state.objects[tag] = value
-                else:
-                    self.state.objects.pop(tag, None)
+            self._used, self._digest = self._used + growth, digest
+            image_format.update(state.references, references or {})
+            image_format.update(state.keys, keys or {})
+            image_format.update(state.objects, objects or {})
 
     def close(self) -> None:
         """Give the file free; nothing can be changed any more."""
@@ -156,12 +111,7 @@ def create_image(path: Path, state: CardState) -> None:
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         try:
             with _connect(draft) as db:
-                for statement in _SCHEMA:
-                    db.execute(statement)
-                properties = {"name": state.name.encode(), "profile": state.profile.encode()}
-                properties |= {"atr": state.atr, "serial": state.serial}
-                db.executemany("INSERT INTO property VALUES (?, ?)", properties.items())
-                _write(db, state.references, state.keys, state.objects)
+                image_format.create(db, state)
             os.link(draft, path)  # unlike a rename, never over another file
         finally:
             draft.unlink(missing_ok=True)
@@ -171,8 +121,17 @@ def create_image(path: Path, state: CardState) -> None:
         raise ImageError(f"cannot write {path}: {error.strerror}") from None
 
 
-_DAMAGED = "damaged or not a card image"
-_REMEDY = "restore it from a copy, or make a new one with: cardtear card new FILE"
+def _unusable(path: Path, error: Exception) -> str:
+    """Why an image cannot be opened, and what to do."""
+    new = "make a new one with: cardtear card new FILE"
+    match error:
+        case NotAnImage():
+            return f"{path} is not a card image; {new}"
+        case UnknownFormat(args=(version,)):
+            return f"{path} has image format {version}, this program knows {FORMAT}; use a newer cardtear"
+        case sqlite3.Error() | ValueError() | KeyError():
+            return f"{path} is damaged or not a card image; restore it from a copy, or {new}"
+    raise error
 
 
 def _lock(path: Path) -> BinaryIO:
@@ -205,59 +164,3 @@ def _connect(path: Path) -> Iterator[sqlite3.Connection]:
         db.execute("COMMIT")
     finally:
         db.close()  # rolls back what is not committed
-
-
-def _write(
-    db: sqlite3.Connection,
-    references: Mapping[int, Reference],
-    keys: Mapping[int, StoredKey],
-    objects: Mapping[int, bytes],
-) -> None:
-    db.executemany(
-        "REPLACE INTO reference VALUES (?, ?, ?, ?)",
-        [(number, each.value, each.tries, each.maximum) for number, each in references.items()],
-    )
-    db.executemany(
-        "REPLACE INTO key VALUES (?, ?, ?, ?)",
-        [(slot, each.algorithm, each.value, each.imported) for slot, each in keys.items()],
-    )
-    for tag, value in objects.items():
-        if value:
-            db.execute("REPLACE INTO object VALUES (?, ?)", (tag, value))
-        else:
-            db.execute("DELETE FROM object WHERE tag = ?", (tag,))
-    db.execute("REPLACE INTO digest VALUES (0, ?)", (_digest(db),))
-
-
-def _digest(db: sqlite3.Connection) -> bytes:
-    """Over all that the image holds: SQLite itself notices only damage to its own structures."""
-    digest = hashlib.sha256()
-    for table in ("property", "reference", "key", "object"):
-        for row in db.execute(f"SELECT * FROM {table} ORDER BY 1"):
-            digest.update(repr(row).encode())
-    return digest.digest()
-
-
-def _load(path: Path, db: sqlite3.Connection) -> CardState:
-    """Read everything. Raises ImageError, sqlite3.Error."""
-    if _pragma(db, "application_id") != APPLICATION_ID:
-        raise ImageError(f"{path} is not a card image; make one with: cardtear card new FILE")
-    version = _pragma(db, "user_version")
-    if version != FORMAT:
-        raise ImageError(f"{path} has image format {version}, this program knows {FORMAT}; use a newer cardtear")
-    if _pragma(db, "quick_check") != "ok" or db.execute("SELECT value FROM digest").fetchall() != [(_digest(db),)]:
-        raise ImageError(f"{path} is {_DAMAGED}; {_REMEDY}")
-    properties = dict(db.execute("SELECT name, value FROM property"))
-    state = CardState(
-        properties["name"].decode(), properties["profile"].decode(), properties["atr"], properties["serial"]
-    )
-    for number, *reference in db.execute("SELECT number, value, tries, maximum FROM reference"):
-        state.references[number] = Reference(*reference)
-    for slot, algorithm, value, imported in db.execute("SELECT slot, algorithm, value, imported FROM key"):
-        state.keys[slot] = StoredKey(algorithm, value, bool(imported))
-    state.objects.update(db.execute("SELECT tag, value FROM object"))
-    return state
-
-
-def _pragma(db: sqlite3.Connection, name: str) -> object:
-    return db.execute(f"PRAGMA {name}").fetchone()[0]

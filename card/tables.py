@@ -7,8 +7,9 @@ Yubico are those of the YubiKey's PIV application.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum, StrEnum, unique
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 PIV_AID = bytes.fromhex("A000000308000010000100")
 RID_LENGTH = 5
@@ -28,6 +29,7 @@ class INS(IntEnum):
     GET_RESPONSE = 0xC0
     GET_DATA = 0xCB
     PUT_DATA = 0xDB
+    MOVE_KEY = 0xF6  # Yubico
     GET_METADATA = 0xF7  # Yubico
     GET_SERIAL = 0xF8  # Yubico
     GET_VERSION = 0xFD  # Yubico
@@ -35,7 +37,7 @@ class INS(IntEnum):
     SET_MANAGEMENT_KEY = 0xFF  # Yubico
 
 
-YUBICO_VERSION = bytes((5, 4, 3))
+YUBICO_VERSION = bytes((5, 7, 0))
 """The version of Yubico's PIV application whose commands of the same number this card has."""
 
 
@@ -44,16 +46,21 @@ class Algorithm(IntEnum):
 
     TDES = 0x03
     RSA3072 = 0x05
+    RSA1024 = 0x06
     RSA2048 = 0x07
     AES128 = 0x08
     AES192 = 0x0A
     AES256 = 0x0C
     P256 = 0x11
     P384 = 0x14
+    RSA4096 = 0x16  # Yubico
+    ED25519 = 0xE0  # Yubico
+    X25519 = 0xE1  # Yubico
 
 
-RSA_BITS = {Algorithm.RSA2048: 2048, Algorithm.RSA3072: 3072}
+RSA_BITS = {Algorithm.RSA1024: 1024, Algorithm.RSA2048: 2048, Algorithm.RSA3072: 3072, Algorithm.RSA4096: 4096}
 EC_ALGORITHMS = frozenset({Algorithm.P256, Algorithm.P384})
+KEY_PAIR_ALGORITHMS = frozenset({*RSA_BITS, *EC_ALGORITHMS, Algorithm.ED25519, Algorithm.X25519})
 MANAGEMENT_KEY_LENGTHS = {Algorithm.TDES: 24, Algorithm.AES128: 16, Algorithm.AES192: 24, Algorithm.AES256: 32}
 BLOCK_LENGTHS = {Algorithm.TDES: 8, Algorithm.AES128: 16, Algorithm.AES192: 16, Algorithm.AES256: 16}
 
@@ -71,8 +78,21 @@ class PinRule(StrEnum):
     ALWAYS = "always"
 
 
+PIN_POLICIES = {1: PinRule.NEVER, 2: PinRule.ONCE, 3: PinRule.ALWAYS}
+"""A key's own PIN rule as Yubico's commands code it; 0 is the slot's rule."""
+
+
+@unique
+class Touch(IntEnum):
+    """When a key asks for a touch. Kept and told; this card has nothing to touch."""
+
+    NEVER = 1
+    ALWAYS = 2
+    CACHED = 3
+
+
 class Slot(NamedTuple):
-    """A key slot: its PIN rule, and the data object of its certificate."""
+    """A key slot: the PIN rule of a key that is made without one of its own, and the data object of its certificate."""
 
     name: str
     pin_rule: PinRule
@@ -84,6 +104,7 @@ SLOTS: dict[int, Slot] = {
     0x9C: Slot("Digital Signature", PinRule.ALWAYS, 0x5FC10A),
     0x9D: Slot("Key Management", PinRule.ONCE, 0x5FC10B),
     0x9E: Slot("Card Authentication", PinRule.NEVER, 0x5FC101),
+    **{0x82 + n: Slot(f"Retired Key Management {n + 1}", PinRule.ONCE, 0x5FC10D + n) for n in range(20)},
 }
 """SP 800-73-4 part 1, tables 3 and 4b."""
 
@@ -98,12 +119,17 @@ class Access(StrEnum):
     PIN_OR_MANAGEMENT = "pin or management key"
 
 
+OBJECT_LIMIT, RECORD_LIMIT = 12 * 1024, 60_000
+"""Bytes of one data object, and of one record."""
+
+
 class DataObject(NamedTuple):
-    """A data object and its access rules over the contact interface."""
+    """A data object: its access rules over the contact interface, and the bytes that it may have."""
 
     name: str
     read: Access = Access.ALWAYS
     write: Access = Access.MANAGEMENT
+    limit: int = OBJECT_LIMIT
 
 
 DISCOVERY = 0x7E
@@ -111,6 +137,8 @@ BIT_GROUP = 0x7F61
 CHUID = 0x5FC102
 CCC = 0x5FC107
 KEY_HISTORY = 0x5FC10C
+PRINTED_INFORMATION = 0x5FC109
+"""Yubico's software keeps a management key here for whoever has the PIN: 88 { 89 KEY }."""
 
 SELF_TAGGED = frozenset({DISCOVERY, BIT_GROUP})
 """Data objects that travel under their own tag; all others travel in tag 53 (SP 800-73-4 part 2, 3.1.2 and 3.3.1)."""
@@ -125,7 +153,7 @@ PIV_OBJECTS: dict[int, DataObject] = {
     0x5FC101: DataObject("X.509 Certificate for Card Authentication"),
     0x5FC10A: DataObject("X.509 Certificate for Digital Signature"),
     0x5FC10B: DataObject("X.509 Certificate for Key Management"),
-    0x5FC109: DataObject("Printed Information", Access.PIN),
+    PRINTED_INFORMATION: DataObject("Printed Information", Access.PIN),
     DISCOVERY: DataObject("Discovery Object"),
     KEY_HISTORY: DataObject("Key History Object"),
     **{0x5FC10D + n: DataObject(f"Retired X.509 Certificate for Key Management {n + 1}") for n in range(20)},
@@ -137,7 +165,7 @@ PIV_OBJECTS: dict[int, DataObject] = {
 """SP 800-73-4 part 1, table 2."""
 
 # Data objects for host software, outside of PIV: the tags that Yubico's own software knows, and those of this card.
-# The last byte of a BER-TLV tag is below 80, so there are no more than these.
+# The last byte of a BER-TLV tag is below 80, so there are no more than these of three bytes.
 YUBICO_OBJECTS = range(0x5FFF00, 0x5FFF20)
 PUBLIC_OBJECTS = range(0x5FFF20, 0x5FFF50)
 PRIVATE_OBJECTS = range(0x5FFF50, 0x5FFF80)
@@ -149,5 +177,52 @@ VENDOR_OBJECTS: dict[int, DataObject] = {
 
 OBJECTS = PIV_OBJECTS | VENDOR_OBJECTS
 
+
+class Records(Sequence[int]):
+    """Tags of four bytes, 5FFF followed by a byte in a range of 64 and one below 80: `records[n]` is the n-th."""
+
+    def __init__(self, first: int) -> None:
+        self._third = range(first >> 8, (first >> 8) + 64)
+
+    def __len__(self) -> int:
+        return 0x80 * len(self._third)
+
+    @overload
+    def __getitem__(self, index: int) -> int: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[int]: ...
+    def __getitem__(self, index: int | slice) -> int | list[int]:
+        if isinstance(index, slice):
+            return [self[n] for n in range(*index.indices(len(self)))]
+        place = range(len(self))[index]
+        return self._third[place >> 7] << 8 | place & 0x7F
+
+    def __contains__(self, tag: object) -> bool:
+        return isinstance(tag, int) and tag >> 8 in self._third and not tag & 0x80
+
+
+PUBLIC_RECORDS = Records(0x5FFF8000)
+PRIVATE_RECORDS = Records(0x5FFFC000)
+"""Further data objects for host software, many and long, with the rules of PUBLIC_OBJECTS and PRIVATE_OBJECTS."""
+
+
+def object_rules(tag: int) -> DataObject | None:
+    """The access rules and the size limit of any tag; None where the card has no such object."""
+    if tag in PUBLIC_RECORDS:
+        return _PUBLIC_RECORD
+    if tag in PRIVATE_RECORDS:
+        return _PRIVATE_RECORD
+    return OBJECTS.get(tag)
+
+
+_PUBLIC_RECORD = VENDOR_OBJECTS[PUBLIC_OBJECTS[0]]._replace(name="Public record", limit=RECORD_LIMIT)
+_PRIVATE_RECORD = VENDOR_OBJECTS[PRIVATE_OBJECTS[0]]._replace(name="Private record", limit=RECORD_LIMIT)
+
 LABEL_OBJECT = PUBLIC_OBJECTS[0]
 """Holds the card's name, for software that shows one (UTF-8 in tag 80)."""
+TRAITS_OBJECT = PUBLIC_OBJECTS[1]
+"""Holds what the token is like beyond PIV (see traits.py)."""
+SALT_OBJECT = PUBLIC_OBJECTS[2]
+"""Holds the salt (tag 80) of a management key that is derived from the PUK."""
+ADMIN_DATA = YUBICO_OBJECTS[0]
+"""Yubico's software says here that it keeps a management key in the Printed Information: 80 { 81 FLAGS }."""

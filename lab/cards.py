@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ from cryptography import x509
 
 from ..card import tlv
 from ..card.profiles import open_card
-from ..card.tables import CHUID, PIN, PUK, SLOTS, Algorithm
+from ..card.tables import CHUID, PIN, PUK, SLOTS, TRAITS_OBJECT, Algorithm
+from ..card.traits import Traits
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """Name, profile, serial, tries, and keys with their certificates. Raises ImageError."""
+    """Name, profile, serial, tries, memory, traits, and keys with their certificates. Raises ImageError."""
     card = open_card(path)
     try:
         state = card.store.state
@@ -26,11 +28,15 @@ def describe(path: Path) -> dict[str, Any]:
             "atr": card.atr.hex().upper(),
             "pin_tries": state.references[PIN].tries,
             "puk_tries": state.references[PUK].tries,
+            "capacity": state.capacity,
+            "used": state.used,
+            "traits": json.loads(Traits.decode(state.objects.get(TRAITS_OBJECT)).encode()),
             "keys": [
                 {
                     "slot": f"{number:02X}",
                     "purpose": slot.name,
                     "algorithm": Algorithm(state.keys[number].algorithm).name,
+                    "pin": state.keys[number].pin_rule.value,
                     "certificate": _subject(state.objects.get(slot.certificate)),
                 }
                 for number, slot in SLOTS.items()

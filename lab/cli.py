@@ -38,7 +38,7 @@ app.add_typer(card_app, name="card", rich_help_panel=_ALONE)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, errors too.")]
 ReaderName = Annotated[str, typer.Argument(help="The reader's name.", show_default=False)]
-Profile = Annotated[str, typer.Option(help="Which ready-made card: piv, piv-ec, blank, unrecognised.")]
+Profile = Annotated[str, typer.Option(help="Which ready-made card; `cardtear card profiles` lists them.")]
 Name = Annotated[str, typer.Option(help="The name on a ready-made card.")]
 Email = Annotated[
     str | None, typer.Option(help="The e-mail address in its certificates.", show_default="NAME@example.com")
@@ -46,8 +46,20 @@ Email = Annotated[
 Serial = Annotated[
     str | None, typer.Option(help="Its serial number, up to 16 hexadecimal digits.", show_default="by name")
 ]
-Pin = Annotated[str, typer.Option(help="Its PIN, 6 to 8 digits.")]
-Puk = Annotated[str, typer.Option(help="Its PUK, 6 to 8 characters; in PKCS #11 it is the SO PIN.")]
+Pin = Annotated[str | None, typer.Option(help="Its PIN, 6 to 8 digits.", show_default="123456")]
+Puk = Annotated[
+    str | None,
+    typer.Option(help="Its PUK, 6 to 8 characters; in PKCS #11 it is the SO PIN.", show_default="12345678"),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Another parameter of it, as capacity=65536 or pin_pad=true (docs/control.md); several times.",
+        show_default=False,
+    ),
+]
 Image = Annotated[Path | None, typer.Option(help="A card image instead, used where it lies.", show_default=False)]
 NoCard = Annotated[bool, typer.Option("--no-card", help="Leave the reader empty.")]
 
@@ -65,8 +77,9 @@ def serve(
     name: Name = "Alice",
     email: Email = None,
     serial: Serial = None,
-    pin: Pin = "123456",
-    puk: Puk = "12345678",
+    pin: Pin = None,
+    puk: Puk = None,
+    settings: Settings = None,
     image: Image = None,
     no_card: NoCard = False,
     as_json: Json = False,
@@ -77,7 +90,7 @@ def serve(
     process.hold_signals()
     readers = reader or ["front"]
     with _errors(as_json):
-        card = None if no_card else image or _request(profile, name, email, serial, pin, puk)
+        card = None if no_card else image or _request(profile, name, email, serial, pin, puk, settings)
         with _simulator(readers, card, folder or places.runtime_folder()) as simulator:
             _say_ready(simulator, as_json)
             process.wait_for_the_end(simulator.stopped)
@@ -95,8 +108,9 @@ def run(
     name: Name = "Alice",
     email: Email = None,
     serial: Serial = None,
-    pin: Pin = "123456",
-    puk: Puk = "12345678",
+    pin: Pin = None,
+    puk: Puk = None,
+    settings: Settings = None,
     image: Image = None,
     no_card: NoCard = False,
     trace: Annotated[bool, typer.Option("--trace", help="Show calls, APDUs and events on standard error.")] = False,
@@ -110,7 +124,7 @@ def run(
 
     process.hold_signals()
     with _errors(as_json):
-        card = None if no_card else image or _request(profile, name, email, serial, pin, puk)
+        card = None if no_card else image or _request(profile, name, email, serial, pin, puk, settings)
         with _simulator([reader], card) as simulator:
             if trace:
                 _show_trace(simulator, as_json)
@@ -160,13 +174,15 @@ def insert(
     name: Name = "Alice",
     email: Email = None,
     serial: Serial = None,
-    pin: Pin = "123456",
-    puk: Puk = "12345678",
+    pin: Pin = None,
+    puk: Puk = None,
+    settings: Settings = None,
     image: Image = None,
     as_json: Json = False,
 ) -> None:
     """Put a card into a reader."""
-    card = _named(image, profile=profile, name=name, email=email, serial=serial, pin=pin, puk=puk)
+    with _errors(as_json):
+        card = _named(image, profile, name, email, serial, pin, puk, settings)
     _do(as_json, "insert", lambda result: print(f"{result['card']} is in {reader}"), reader=reader, card=card)
 
 
@@ -183,13 +199,15 @@ def swap(
     name: Name = "Bob",
     email: Email = None,
     serial: Serial = None,
-    pin: Pin = "123456",
-    puk: Puk = "12345678",
+    pin: Pin = None,
+    puk: Puk = None,
+    settings: Settings = None,
     image: Image = None,
     as_json: Json = False,
 ) -> None:
     """Exchange the card in a reader for another, at one instant."""
-    card = _named(image, profile=profile, name=name, email=email, serial=serial, pin=pin, puk=puk)
+    with _errors(as_json):
+        card = _named(image, profile, name, email, serial, pin, puk, settings)
     _do(as_json, "swap", lambda result: print(f"{result['card']} is in {reader} now"), reader=reader, card=card)
 
 
@@ -266,8 +284,9 @@ def card_new(
     name: Name = "Alice",
     email: Email = None,
     serial: Serial = None,
-    pin: Pin = "123456",
-    puk: Puk = "12345678",
+    pin: Pin = None,
+    puk: Puk = None,
+    settings: Settings = None,
     as_json: Json = False,
 ) -> None:
     """Make a card and write its image."""
@@ -275,7 +294,11 @@ def card_new(
     from . import places
 
     with _errors(as_json):
-        create(_request(profile, name, email, serial, pin, puk), path, places.test_ca())
+        create(
+            _request(profile, name, email, serial, pin, puk, settings),
+            path,
+            places.test_ca(),
+        )
     print(json.dumps({"image": str(path), "card": name}) if as_json else f"{path} is a {profile} card of {name}")
 
 
@@ -294,6 +317,19 @@ def card_show(
         from . import views
 
         views.card(about)
+
+
+@card_app.command("profiles")
+def card_profiles(as_json: Json = False) -> None:
+    """List the ready-made cards."""
+    from ..card.profiles import PROFILES
+
+    if as_json:
+        print(json.dumps({name: {"about": each.about, **each.parameters} for name, each in PROFILES.items()}))
+    else:
+        from . import views
+
+        views.profiles({name: each.about for name, each in PROFILES.items()})
 
 
 @card_app.command("ca")
@@ -421,17 +457,38 @@ def _show_trace(simulator: Simulator, as_json: bool) -> None:
     simulator.bench.trace.subscribe(show)
 
 
-def _request(profile: str, name: str, email: str | None, serial: str | None, pin: str, puk: str) -> CardRequest:
-    from ..card.profiles import CardRequest
+def _request(*options: Any) -> CardRequest:
+    """A ready-made card of the options of a command, as _parameters has them."""
+    from ..card.profiles import request
 
-    return CardRequest(profile, name, email, serial, pin, puk)
+    return request(_parameters(*options))
 
 
-def _named(image: Path | None, **parameters: str | None) -> str | dict[str, str]:
+def _named(image: Path | None, *options: Any) -> str | dict[str, object]:
     """A card as the control channel names it."""
-    if image is not None:
-        return str(image.resolve())
-    return {name: value for name, value in parameters.items() if value is not None}
+    return str(image.resolve()) if image is not None else _parameters(*options)
+
+
+def _parameters(
+    profile: str,
+    name: str,
+    email: str | None,
+    serial: str | None,
+    pin: str | None,
+    puk: str | None,
+    settings: list[str] | None,
+) -> dict[str, object]:
+    """The parameters of a card that were given. Raises ValueError for a setting without a value."""
+    options = {"profile": profile, "name": name, "email": email, "serial": serial, "pin": pin, "puk": puk}
+    parameters: dict[str, object] = {key: value for key, value in options.items() if value is not None}
+    if settings:
+        from ..card.traits import from_text
+
+        for setting in settings:
+            if "=" not in setting:
+                raise ValueError(f"--set wants NAME=VALUE, not {setting!r}")
+        parameters.update(map(from_text, settings))
+    return parameters
 
 
 if __name__ == "__main__":

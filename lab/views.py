@@ -33,10 +33,22 @@ def card(about: dict[str, Any]) -> None:
     """What is on a card."""
     _print(f"{about['name']} ({about['profile']})  serial {about['serial']}  ATR {about['atr']}")
     _print(f"PIN: {about['pin_tries']} tries left   PUK: {about['puk_tries']} tries left")
-    keys = _table("key", "purpose", "algorithm", "certificate")
+    _print(f"memory: {about['used']} of {about['capacity']} bytes used")
+    if about["traits"]:
+        _print("  ".join(f"{name}: {value}" for name, value in about["traits"].items()))
+    keys = _table("key", "purpose", "algorithm", "PIN", "certificate")
     for each in about["keys"]:
-        keys.add_row(each["slot"], each["purpose"], each["algorithm"], each["certificate"] or Text("none", "dim"))
+        certificate = each["certificate"] or Text("none", "dim")
+        keys.add_row(each["slot"], each["purpose"], each["algorithm"], each["pin"], certificate)
     _print(keys if about["keys"] else "no keys")
+
+
+def profiles(abouts: dict[str, str]) -> None:
+    """The ready-made cards."""
+    table = _table("profile", "")
+    for name, about in abouts.items():
+        table.add_row(Text(name, "bold"), about)
+    _print(table)
 
 
 def findings(found: list[Finding]) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cardtear.card import tlv
@@ -82,9 +83,10 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def image(tmp_path: Path, ca: TestCA, cache: Path) -> Callable[..., Path]:
-    """Makes a copy of a ready-made image: `image(profile, name=...)`."""
+    """Makes a copy of a ready-made image: `image(profile, name=...)`. Its management key is the well-known one."""
 
-    def copy(profile: str = "piv", **parameters: str) -> Path:
+    def copy(profile: str = "piv", **parameters: Any) -> Path:
+        parameters.setdefault("management", "default")
         ready = ready_image(CardRequest(profile, **parameters), cache, ca)
         return Path(shutil.copy(ready, tmp_path / ready.name))
 
@@ -96,7 +98,7 @@ def new_card(image: Callable[..., Path]) -> Iterator[Callable[..., PivCard]]:
     """Opens a card of its own for a test: `new_card(profile, name=...)`."""
     cards: list[PivCard] = []
 
-    def make(profile: str = "piv", **parameters: str) -> PivCard:
+    def make(profile: str = "piv", **parameters: Any) -> PivCard:
         cards.append(open_card(image(profile, **parameters)))
         return cards[-1]
 

@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import Any
 
 import pytest
-from cardtear.card import store
+from cardtear.card import image_format
 from cardtear.card.card import CardTorn
 from cardtear.card.profiles import open_card
 from cardtear.card.status import CardError
@@ -115,7 +115,7 @@ def change(path: Path, statement: str) -> None:
 
 def test_an_image_of_a_later_program(image: Callable[..., Path]) -> None:
     path = image()
-    change(path, f"PRAGMA user_version = {store.FORMAT + 1}")
+    change(path, f"PRAGMA user_version = {image_format.FORMAT + 1}")
     assert "newer cardtear" in refusal(path)
 
 
@@ -203,7 +203,7 @@ def test_a_file_that_cannot_be_written_counts_as_a_memory_failure(
     def full(*arguments: object) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr(store, "_write", full)
+    monkeypatch.setattr(image_format, "write", full)
     assert terminal.send(WRONG) == (b"", 0x6581)
     monkeypatch.undo()
     assert terminal.send("00200080") == (b"", 0x63C3)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from cardtear.card import tlv
 from cardtear.card.piv_card import PivCard
 from cardtear.card.tables import RSA_BITS, Algorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 CURVES = {Algorithm.P256: ec.SECP256R1(), Algorithm.P384: ec.SECP384R1()}
@@ -87,7 +88,7 @@ def rsa_numbers(key: rsa.RSAPrivateKey) -> dict[int, int]:
 
 
 def coded(numbers: dict[int, int]) -> bytes:
-    return b"".join(tlv.encode(tag, number.to_bytes(192, "big")) for tag, number in numbers.items())
+    return b"".join(tlv.encode(tag, number.to_bytes(256, "big")) for tag, number in numbers.items())
 
 
 @pytest.mark.parametrize("algorithm", RSA_BITS)
@@ -95,6 +96,84 @@ def test_import_rsa(blank: PivCard, manager: Any, power: Callable[..., Any], alg
     key = rsa.generate_private_key(65537, RSA_BITS[algorithm])
     assert manager.command(0xFE, algorithm, 0x9E, coded(rsa_numbers(key))) == (b"", 0x9000)
     check_rsa(power(blank), algorithm, key.public_key().public_numbers().n, 65537)
+
+
+@pytest.mark.parametrize("exponent", [3, 17, 2**32 + 15])
+def test_import_rsa_with_another_public_exponent(
+    blank: PivCard, manager: Any, power: Callable[..., Any], exponent: int
+) -> None:
+    """The exponent does not come along; the card finds it from p and dP."""
+    key = rsa_key(exponent)
+    assert manager.command(0xFE, Algorithm.RSA1024, 0x9E, coded(rsa_numbers(key))) == (b"", 0x9000)
+    check_rsa(power(blank), Algorithm.RSA1024, key.public_key().public_numbers().n, exponent)
+    public = dict(tlv.decode(dict(tlv.decode(power(blank).command(0xF7, 0, 0x9E)[0]))[4]))
+    assert int.from_bytes(public[0x82], "big") == exponent
+
+
+def rsa_key(exponent: int) -> rsa.RSAPrivateKey:
+    """An RSA-1024 key of primes that the exponent fits; cryptography makes no keys with any exponent."""
+    while True:
+        numbers = rsa.generate_private_key(65537, 1024).private_numbers()
+        p, q, order = numbers.p, numbers.q, (numbers.p - 1) * (numbers.q - 1)
+        if math.gcd(exponent, order) == 1:
+            d = pow(exponent, -1, order)
+            public = rsa.RSAPublicNumbers(exponent, p * q)
+            return rsa.RSAPrivateNumbers(p, q, d, d % (p - 1), d % (q - 1), numbers.iqmp, public).private_key()
+
+
+def made(manager: Any, algorithm: Algorithm, key: Any) -> bytes:
+    """The public key of a key pair in 9E: of an imported one if there is a key to import, else of a generated one."""
+    if key is not None:
+        tag = {Algorithm.ED25519: 7, Algorithm.X25519: 8}[algorithm]
+        assert manager.command(0xFE, algorithm, 0x9E, tlv.encode(tag, key.private_bytes_raw())) == (b"", 0x9000)
+        answer = dict(tlv.decode(manager.command(0xF7, 0, 0x9E)[0]))[4]
+        assert tlv.decode(answer) == [(0x86, key.public_key().public_bytes_raw())]
+        return key.public_key().public_bytes_raw()  # type: ignore[no-any-return]
+    answer, status = manager.command(0x47, 0, 0x9E, bytes((0xAC, 3, 0x80, 1, algorithm)))
+    assert status == 0x9000
+    ((tag, public),) = tlv.decode(dict(tlv.decode(answer))[0x7F49])
+    assert tag == 0x86
+    return public
+
+
+@pytest.mark.parametrize("key", [None, ed25519.Ed25519PrivateKey.generate()], ids=["generated", "imported"])
+@pytest.mark.parametrize("length", [0, 1, 32, 255, 5000, 60_000])
+def test_ed25519(blank: PivCard, manager: Any, power: Callable[..., Any], key: Any, length: int) -> None:
+    """A message of any length, and none at all is one, too (RFC 8032, 7.1)."""
+    public = ed25519.Ed25519PublicKey.from_public_bytes(made(manager, Algorithm.ED25519, key))
+    message = bytes(length)
+    signature, status = power(blank).use_key(Algorithm.ED25519, 0x9E, message)
+    assert status == 0x9000
+    assert len(signature) == 64
+    public.verify(signature, message)
+
+
+@pytest.mark.parametrize("key", [None, x25519.X25519PrivateKey.generate()], ids=["generated", "imported"])
+def test_x25519(blank: PivCard, manager: Any, power: Callable[..., Any], key: Any) -> None:
+    public, ours = made(manager, Algorithm.X25519, key), x25519.X25519PrivateKey.generate()
+    terminal = power(blank)
+    point = ours.public_key().public_bytes_raw()
+    secret = ours.exchange(x25519.X25519PublicKey.from_public_bytes(public))
+    assert terminal.use_key(Algorithm.X25519, 0x9E, point, tag=0x85) == (secret, 0x9000)
+    for wrong in (bytes(32), b"\1" + bytes(31), point[:-1], point + b"\0", b""):
+        assert terminal.use_key(Algorithm.X25519, 0x9E, wrong, tag=0x85) == (b"", 0x6A80)
+    assert terminal.use_key(Algorithm.X25519, 0x9E, point) == (b"", 0x6A80)
+
+
+def test_rfc_8032_and_7748(manager: Any) -> None:
+    """RFC 8032, 7.1, test 2; RFC 7748, 6.1."""
+    private = bytes.fromhex("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb")
+    assert manager.command(0xFE, Algorithm.ED25519, 0x9E, tlv.encode(7, private))[1] == 0x9000
+    signature = (
+        "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da"
+        "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00"
+    )
+    assert manager.use_key(Algorithm.ED25519, 0x9E, b"\x72") == (bytes.fromhex(signature), 0x9000)
+    private = bytes.fromhex("77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a")
+    bob = bytes.fromhex("de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f")
+    secret = bytes.fromhex("4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742")
+    assert manager.command(0xFE, Algorithm.X25519, 0x9E, tlv.encode(8, private))[1] == 0x9000
+    assert manager.use_key(Algorithm.X25519, 0x9E, bob, tag=0x85) == (secret, 0x9000)
 
 
 def test_import_of_what_is_no_key(manager: Any) -> None:
@@ -111,6 +190,11 @@ def test_import_of_what_is_no_key(manager: Any) -> None:
         "scalar 0": (Algorithm.P256, tlv.encode(0x06, bytes(32))),
         "scalar too great": (Algorithm.P256, tlv.encode(0x06, b"\xff" * 32)),
         "no scalar": (Algorithm.P256, tlv.encode(0x07, b"\1" * 32)),
+        "an exponent that dP does not undo": (Algorithm.RSA2048, coded(numbers | {3: 2})),
+        "an exponent as great as p": (Algorithm.RSA2048, coded(numbers | {3: numbers[1] - 2})),
+        "Ed25519 in the tag of X25519": (Algorithm.ED25519, tlv.encode(0x08, b"\1" * 32)),
+        "Ed25519 too short": (Algorithm.ED25519, tlv.encode(0x07, b"\1" * 31)),
+        "X25519 too long": (Algorithm.X25519, tlv.encode(0x08, b"\1" * 33)),
         "cut off": (Algorithm.P256, tlv.encode(0x06, b"\1" * 32)[:-1]),
     }
     for what, (algorithm, data) in wrong.items():

@@ -40,6 +40,7 @@ KEYS = {
     "piv-ec": {0x9A: "secp256r1", 0x9C: "secp384r1", 0x9D: "secp256r1", 0x9E: "secp256r1"},
 }
 IN_PIV_CARDS = ("piv", "piv-ec")
+PIV_SLOTS = (0x9A, 0x9C, 0x9D, 0x9E)
 
 
 def certificate(terminal: Any, slot: int) -> x509.Certificate:
@@ -54,14 +55,14 @@ def extension(of: x509.Certificate, kind: Any) -> Any:
 def test_algorithms(new_card: Callable[..., PivCard], power: Callable[..., Any], profile: str) -> None:
     terminal = power(new_card(profile))
     found: dict[int, int | str] = {}
-    for slot in SLOTS:
+    for slot in PIV_SLOTS:
         public = certificate(terminal, slot).public_key()
         assert isinstance(public, rsa.RSAPublicKey | ec.EllipticCurvePublicKey)
         found[slot] = public.key_size if isinstance(public, rsa.RSAPublicKey) else public.curve.name
     assert found == KEYS[profile]
 
 
-@pytest.mark.parametrize("slot", SLOTS)
+@pytest.mark.parametrize("slot", PIV_SLOTS)
 @pytest.mark.parametrize("profile", IN_PIV_CARDS)
 def test_certificates(
     new_card: Callable[..., PivCard], power: Callable[..., Any], ca: TestCA, profile: str, slot: int
@@ -85,14 +86,14 @@ def test_purposes(new_card: Callable[..., PivCard], power: Callable[..., Any]) -
     """One certificate is for TLS clients, so that a browser has no choice to make."""
     for profile in IN_PIV_CARDS:
         terminal = power(new_card(profile))
-        usages = {slot: extension(certificate(terminal, slot), x509.KeyUsage).value for slot in SLOTS}
-        assert [slot for slot in SLOTS if usages[slot].digital_signature] == [0x9A, 0x9C, 0x9E]
-        assert [slot for slot in SLOTS if usages[slot].content_commitment] == [0x9C]
+        usages = {slot: extension(certificate(terminal, slot), x509.KeyUsage).value for slot in PIV_SLOTS}
+        assert [slot for slot in PIV_SLOTS if usages[slot].digital_signature] == [0x9A, 0x9C, 0x9E]
+        assert [slot for slot in PIV_SLOTS if usages[slot].content_commitment] == [0x9C]
         assert usages[0x9D].key_encipherment is (profile == "piv")
         assert usages[0x9D].key_agreement is (profile == "piv-ec")
         clients = [
             slot
-            for slot in SLOTS
+            for slot in PIV_SLOTS
             if ExtendedKeyUsageOID.CLIENT_AUTH in extension(certificate(terminal, slot), x509.ExtendedKeyUsage).value
         ]
         assert clients == [0x9A]
@@ -112,7 +113,7 @@ def test_cards_of_two_people_have_nothing_in_common(
     new_card: Callable[..., PivCard], power: Callable[..., Any]
 ) -> None:
     terminals = [power(new_card("piv-ec", name=name)) for name in ("Alice", "Bob")]
-    for slot in SLOTS:
+    for slot in PIV_SLOTS:
         first, second = (certificate(terminal, slot) for terminal in terminals)
         assert first.public_key() != second.public_key()
         assert first.serial_number != second.serial_number
@@ -166,7 +167,7 @@ def test_an_unrecognised_card(power: Callable[..., Any]) -> None:
 
 
 BAD_REQUESTS: list[tuple[dict[str, object], str]] = [
-    ({"profile": "pvi"}, "there is no profile 'pvi'; there are: piv, piv-ec, blank, unrecognised"),
+    ({"profile": "pvi"}, "there is no profile 'pvi'; there are: piv, piv-ec, blank, uninitialised, initial-pin"),
     ({"pin": "12345"}, "6 to 8 digits"),
     ({"pin": "123456789"}, "6 to 8 digits"),
     ({"pin": "12345a"}, "6 to 8 digits"),
@@ -264,7 +265,7 @@ def test_create(tmp_path: Path, ca: TestCA) -> None:
 
 
 def test_profiles_say_what_they_are() -> None:
-    assert list(PROFILES) == ["piv", "piv-ec", "blank", "unrecognised"]
+    assert {"piv", "piv-ec", "blank", "unrecognised"} < set(PROFILES)
     assert all(profile.about for profile in PROFILES.values())
 
 

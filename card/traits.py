@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: MIT
+"""What a token is like beyond PIV, told by the card itself in a data object, and the rules of all parameters of cards.
+
+The card obeys what is the card's (PIN rules, management key); the rest is for the software that makes a token of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from .security import PIN_FORMATS, PIN_LENGTH, PinRules
+
+MANAGEMENT_POLICIES = {
+    "pin": "a random key, kept on the card for whoever has the PIN",
+    "so": "a key derived from the PUK",
+    "default": "the key that everybody knows",
+    "none": "a random key, kept nowhere",
+}
+"""How software gets the management key, without which it cannot write keys and certificates."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traits:
+    """What a token is like; every default is a token that does all it can.
+
+    `pin_pad_timeout` is in seconds. `mechanisms` are names (CKM_...), None for all. `pin_min`, `pin_max` and
+    `pin_format` tell the rules that the card has.
+    """
+
+    management: str = "pin"
+    read_only: bool = False
+    single_session: bool = False
+    pin_pad: bool = False
+    pin_pad_timeout: float = 30.0
+    key_generation: bool = True
+    uninitialised: bool = False
+    pin_initialised: bool = True
+    public_objects: bool = True
+    friendly: bool = True
+    hardware: bool = True
+    change_pin: bool = True
+    pin_min: int = 6
+    pin_max: int = PIN_LENGTH
+    pin_format: str = "digits"
+    mechanisms: tuple[str, ...] | None = None
+
+    def encode(self) -> bytes:
+        """The content of the data object: JSON without what is as it always is."""
+        given = {name: getattr(self, name) for name, default in _DEFAULTS.items() if getattr(self, name) != default}
+        return json.dumps(given, separators=(",", ":")).encode()
+
+    @classmethod
+    def decode(cls, content: bytes | None) -> Traits:
+        """The traits in a data object. What is missing, unknown or impossible there is as it always is."""
+        try:
+            found = json.loads(content or b"{}")
+        except (ValueError, RecursionError):
+            return cls()
+        if not isinstance(found, dict):
+            return cls()
+        traits = {name: _frozen(found[name]) for name in _DEFAULTS if name in found and RULES[name].fits(found[name])}
+        decoded = cls(**traits)
+        if decoded.pin_min > decoded.pin_max:
+            return dataclasses.replace(decoded, pin_min=cls.pin_min, pin_max=cls.pin_max)
+        return decoded
+
+    @property
+    def pin_rules(self) -> PinRules:
+        """What can be a PIN."""
+        return PinRules(self.pin_min, self.pin_max, self.pin_format)
+
+
+class Rule(NamedTuple):
+    """What a parameter can be: in words, and as a test of what JSON has for it."""
+
+    words: str
+    fits: Callable[[Any], bool]
+
+
+def _one_of(*values: str) -> Rule:
+    return Rule(f"one of {', '.join(values)}", lambda value: isinstance(value, str) and value in values)
+
+
+def _whole(least: int, most: int) -> Rule:
+    return Rule(f"a whole number from {least} to {most}", lambda value: type(value) is int and least <= value <= most)
+
+
+def _names(value: Any) -> bool:
+    return value is None or (
+        isinstance(value, list | tuple)
+        and all(isinstance(name, str) and re.fullmatch("CKM_[A-Z0-9_]+", name) for name in value)
+    )
+
+
+def _seconds(value: Any) -> bool:
+    return type(value) in (int, float) and 0 < value <= _LONGEST
+
+
+_LONGEST = 3600
+_FLAG = Rule("true or false", lambda value: type(value) is bool)
+_TEXT = Rule("a string", lambda value: isinstance(value, str))
+_TEXT_OR_NONE = Rule("a string", lambda value: value is None or isinstance(value, str))
+_TRIES = _whole(1, 15)
+_TRIES_LEFT = Rule(
+    "a whole number from 0 to 15", lambda value: value is None or (type(value) is int and 0 <= value <= 15)
+)
+
+RULES: dict[str, Rule] = {
+    "profile": _TEXT,
+    "name": _TEXT,
+    "email": _TEXT_OR_NONE,
+    "serial": _TEXT_OR_NONE,
+    "pin": _TEXT,
+    "puk": _TEXT,
+    "capacity": _whole(0, 2**30),
+    "pin_tries": _TRIES,
+    "puk_tries": _TRIES,
+    "pin_left": _TRIES_LEFT,
+    "puk_left": _TRIES_LEFT,
+    "management": _one_of(*MANAGEMENT_POLICIES),
+    "read_only": _FLAG,
+    "single_session": _FLAG,
+    "pin_pad": _FLAG,
+    "pin_pad_timeout": Rule(f"seconds, more than 0 and at most {_LONGEST}", _seconds),
+    "key_generation": _FLAG,
+    "uninitialised": _FLAG,
+    "pin_initialised": _FLAG,
+    "public_objects": _FLAG,
+    "friendly": _FLAG,
+    "hardware": _FLAG,
+    "change_pin": _FLAG,
+    "pin_min": _whole(4, PIN_LENGTH),
+    "pin_max": _whole(4, PIN_LENGTH),
+    "pin_format": _one_of(*PIN_FORMATS),
+    "mechanisms": Rule("a list of names of mechanisms (CKM_...)", _names),
+}
+"""The parameters of a card to be made, those of its traits among them."""
+
+_DEFAULTS: dict[str, Any] = {each.name: each.default for each in dataclasses.fields(Traits)}
+
+
+def from_text(text: str) -> tuple[str, object]:
+    """A parameter from NAME=VALUE, the value as JSON has it, as a bare word, or as words with commas in between.
+
+    What is no such parameter comes back as it is; whoever takes it says what is wrong with it.
+    """
+    name, _, value = text.partition("=")
+    rule = RULES.get(name)
+    if rule is None:
+        return name, value
+    for read in (_json, str, lambda words: words.split(",")):
+        found = read(value)
+        if rule.fits(found):
+            return name, found
+    return name, value
+
+
+def _json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
