@@ -87,6 +87,18 @@
 #define CALL_C_VerifyMessageBegin 85
 #define CALL_C_VerifyMessageNext 86
 #define CALL_C_MessageVerifyFinal 87
+#define CALL_C_EncapsulateKey 88
+#define CALL_C_DecapsulateKey 89
+#define CALL_C_VerifySignatureInit 90
+#define CALL_C_VerifySignature 91
+#define CALL_C_VerifySignatureUpdate 92
+#define CALL_C_VerifySignatureFinal 93
+#define CALL_C_GetSessionValidationFlags 94
+#define CALL_C_AsyncComplete 95
+#define CALL_C_AsyncGetID 96
+#define CALL_C_AsyncJoin 97
+#define CALL_C_WrapKeyAuthenticated 98
+#define CALL_C_UnwrapKeyAuthenticated 99
 #define SIGNATURE_C_Finalize "0"
 #define SIGNATURE_C_GetSlotList "yL"
 #define SIGNATURE_C_GetSlotInfo "uS"
@@ -144,7 +156,7 @@
 #define SIGNATURE_C_DecryptVerifyUpdate "ubB"
 #define SIGNATURE_C_GenerateKey "umtU"
 #define SIGNATURE_C_GenerateKeyPair "umttUU"
-#define SIGNATURE_C_WrapKey "umuuB"
+#define SIGNATURE_C_WrapKey "uwuuB"
 #define SIGNATURE_C_UnwrapKey "umubtU"
 #define SIGNATURE_C_DeriveKey "umutU"
 #define SIGNATURE_C_SeedRandom "ub"
@@ -154,29 +166,42 @@
 #define SIGNATURE_C_WaitForSlotEvent "uU0"
 #define SIGNATURE_C_LoginUser "uunn"
 #define SIGNATURE_C_SessionCancel "uu"
-#define SIGNATURE_C_MessageEncryptInit "uMu"
-#define SIGNATURE_C_EncryptMessage "ubbbB"
-#define SIGNATURE_C_EncryptMessageBegin "ubb"
-#define SIGNATURE_C_EncryptMessageNext "ubbBu"
+#define SIGNATURE_C_MessageEncryptInit "uWu"
+#define SIGNATURE_C_EncryptMessage "upbbB"
+#define SIGNATURE_C_EncryptMessageBegin "upb"
+#define SIGNATURE_C_EncryptMessageNext "upbBu"
 #define SIGNATURE_C_MessageEncryptFinal "u"
-#define SIGNATURE_C_MessageDecryptInit "uMu"
-#define SIGNATURE_C_DecryptMessage "ubbbB"
-#define SIGNATURE_C_DecryptMessageBegin "ubb"
-#define SIGNATURE_C_DecryptMessageNext "ubbBu"
+#define SIGNATURE_C_MessageDecryptInit "uWu"
+#define SIGNATURE_C_DecryptMessage "upbbB"
+#define SIGNATURE_C_DecryptMessageBegin "upb"
+#define SIGNATURE_C_DecryptMessageNext "upbBu"
 #define SIGNATURE_C_MessageDecryptFinal "u"
 #define SIGNATURE_C_MessageSignInit "uMu"
-#define SIGNATURE_C_SignMessage "ubbB"
-#define SIGNATURE_C_SignMessageBegin "ub"
-#define SIGNATURE_C_SignMessageNext "ubbB"
+#define SIGNATURE_C_SignMessage "uPbB"
+#define SIGNATURE_C_SignMessageBegin "uP"
+#define SIGNATURE_C_SignMessageNext "uPbB"
 #define SIGNATURE_C_MessageSignFinal "u"
 #define SIGNATURE_C_MessageVerifyInit "uMu"
-#define SIGNATURE_C_VerifyMessage "ubbb"
-#define SIGNATURE_C_VerifyMessageBegin "ub"
-#define SIGNATURE_C_VerifyMessageNext "ubbb"
+#define SIGNATURE_C_VerifyMessage "uPbb"
+#define SIGNATURE_C_VerifyMessageBegin "uP"
+#define SIGNATURE_C_VerifyMessageNext "uPbb"
 #define SIGNATURE_C_MessageVerifyFinal "u"
+#define SIGNATURE_C_EncapsulateKey "umutBU"
+#define SIGNATURE_C_DecapsulateKey "umutbU"
+#define SIGNATURE_C_VerifySignatureInit "uMub"
+#define SIGNATURE_C_VerifySignature "ub"
+#define SIGNATURE_C_VerifySignatureUpdate "ub"
+#define SIGNATURE_C_VerifySignatureFinal "u"
+#define SIGNATURE_C_GetSessionValidationFlags "uuU"
+#define SIGNATURE_C_AsyncComplete "us-"
+#define SIGNATURE_C_AsyncGetID "usU"
+#define SIGNATURE_C_AsyncJoin "usu-u"
+#define SIGNATURE_C_WrapKeyAuthenticated "uWuubB"
+#define SIGNATURE_C_UnwrapKeyAuthenticated "uWubtbU"
 
 typedef struct CK_FUNCTION_LIST CK_FUNCTION_LIST;
 typedef struct CK_FUNCTION_LIST_3_0 CK_FUNCTION_LIST_3_0;
+typedef struct CK_FUNCTION_LIST_3_2 CK_FUNCTION_LIST_3_2;
 struct CK_FUNCTION_LIST {
     CK_VERSION version;
     CK_RV (*C_Initialize)(void *);
@@ -323,23 +348,130 @@ struct CK_FUNCTION_LIST_3_0 {
     CK_RV (*C_LoginUser)(CK_ULONG, CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG);
     CK_RV (*C_SessionCancel)(CK_ULONG, CK_ULONG);
     CK_RV (*C_MessageEncryptInit)(CK_ULONG, CK_MECHANISM *, CK_ULONG);
-    CK_RV (*C_EncryptMessage)(CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
-    CK_RV (*C_EncryptMessageBegin)(CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG);
-    CK_RV (*C_EncryptMessageNext)(CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *, CK_ULONG);
+    CK_RV (*C_EncryptMessage)(CK_ULONG, void *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_EncryptMessageBegin)(CK_ULONG, void *, CK_ULONG, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_EncryptMessageNext)(CK_ULONG, void *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *, CK_ULONG);
     CK_RV (*C_MessageEncryptFinal)(CK_ULONG);
     CK_RV (*C_MessageDecryptInit)(CK_ULONG, CK_MECHANISM *, CK_ULONG);
-    CK_RV (*C_DecryptMessage)(CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
-    CK_RV (*C_DecryptMessageBegin)(CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG);
-    CK_RV (*C_DecryptMessageNext)(CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *, CK_ULONG);
+    CK_RV (*C_DecryptMessage)(CK_ULONG, void *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_DecryptMessageBegin)(CK_ULONG, void *, CK_ULONG, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_DecryptMessageNext)(CK_ULONG, void *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *, CK_ULONG);
     CK_RV (*C_MessageDecryptFinal)(CK_ULONG);
     CK_RV (*C_MessageSignInit)(CK_ULONG, CK_MECHANISM *, CK_ULONG);
-    CK_RV (*C_SignMessage)(CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
-    CK_RV (*C_SignMessageBegin)(CK_ULONG, CK_BYTE *, CK_ULONG);
-    CK_RV (*C_SignMessageNext)(CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_SignMessage)(CK_ULONG, void *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_SignMessageBegin)(CK_ULONG, void *, CK_ULONG);
+    CK_RV (*C_SignMessageNext)(CK_ULONG, void *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
     CK_RV (*C_MessageSignFinal)(CK_ULONG);
     CK_RV (*C_MessageVerifyInit)(CK_ULONG, CK_MECHANISM *, CK_ULONG);
-    CK_RV (*C_VerifyMessage)(CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG);
-    CK_RV (*C_VerifyMessageBegin)(CK_ULONG, CK_BYTE *, CK_ULONG);
-    CK_RV (*C_VerifyMessageNext)(CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_VerifyMessage)(CK_ULONG, void *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_VerifyMessageBegin)(CK_ULONG, void *, CK_ULONG);
+    CK_RV (*C_VerifyMessageNext)(CK_ULONG, void *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG);
     CK_RV (*C_MessageVerifyFinal)(CK_ULONG);
+};
+struct CK_FUNCTION_LIST_3_2 {
+    CK_VERSION version;
+    CK_RV (*C_Initialize)(void *);
+    CK_RV (*C_Finalize)(void *);
+    CK_RV (*C_GetInfo)(CK_INFO *);
+    CK_RV (*C_GetFunctionList)(CK_FUNCTION_LIST **);
+    CK_RV (*C_GetSlotList)(CK_BBOOL, CK_ULONG *, CK_ULONG *);
+    CK_RV (*C_GetSlotInfo)(CK_ULONG, CK_SLOT_INFO *);
+    CK_RV (*C_GetTokenInfo)(CK_ULONG, CK_TOKEN_INFO *);
+    CK_RV (*C_GetMechanismList)(CK_ULONG, CK_ULONG *, CK_ULONG *);
+    CK_RV (*C_GetMechanismInfo)(CK_ULONG, CK_ULONG, CK_MECHANISM_INFO *);
+    CK_RV (*C_InitToken)(CK_ULONG, CK_BYTE *, CK_ULONG, CK_UTF8CHAR *);
+    CK_RV (*C_InitPIN)(CK_ULONG, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_SetPIN)(CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_OpenSession)(CK_ULONG, CK_ULONG, void *, void *, CK_ULONG *);
+    CK_RV (*C_CloseSession)(CK_ULONG);
+    CK_RV (*C_CloseAllSessions)(CK_ULONG);
+    CK_RV (*C_GetSessionInfo)(CK_ULONG, CK_SESSION_INFO *);
+    CK_RV (*C_GetOperationState)(CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_SetOperationState)(CK_ULONG, CK_BYTE *, CK_ULONG, CK_ULONG, CK_ULONG);
+    CK_RV (*C_Login)(CK_ULONG, CK_ULONG, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_Logout)(CK_ULONG);
+    CK_RV (*C_CreateObject)(CK_ULONG, CK_ATTRIBUTE *, CK_ULONG, CK_ULONG *);
+    CK_RV (*C_CopyObject)(CK_ULONG, CK_ULONG, CK_ATTRIBUTE *, CK_ULONG, CK_ULONG *);
+    CK_RV (*C_DestroyObject)(CK_ULONG, CK_ULONG);
+    CK_RV (*C_GetObjectSize)(CK_ULONG, CK_ULONG, CK_ULONG *);
+    CK_RV (*C_GetAttributeValue)(CK_ULONG, CK_ULONG, CK_ATTRIBUTE *, CK_ULONG);
+    CK_RV (*C_SetAttributeValue)(CK_ULONG, CK_ULONG, CK_ATTRIBUTE *, CK_ULONG);
+    CK_RV (*C_FindObjectsInit)(CK_ULONG, CK_ATTRIBUTE *, CK_ULONG);
+    CK_RV (*C_FindObjects)(CK_ULONG, CK_ULONG *, CK_ULONG, CK_ULONG *);
+    CK_RV (*C_FindObjectsFinal)(CK_ULONG);
+    CK_RV (*C_EncryptInit)(CK_ULONG, CK_MECHANISM *, CK_ULONG);
+    CK_RV (*C_Encrypt)(CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_EncryptUpdate)(CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_EncryptFinal)(CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_DecryptInit)(CK_ULONG, CK_MECHANISM *, CK_ULONG);
+    CK_RV (*C_Decrypt)(CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_DecryptUpdate)(CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_DecryptFinal)(CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_DigestInit)(CK_ULONG, CK_MECHANISM *);
+    CK_RV (*C_Digest)(CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_DigestUpdate)(CK_ULONG, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_DigestKey)(CK_ULONG, CK_ULONG);
+    CK_RV (*C_DigestFinal)(CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_SignInit)(CK_ULONG, CK_MECHANISM *, CK_ULONG);
+    CK_RV (*C_Sign)(CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_SignUpdate)(CK_ULONG, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_SignFinal)(CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_SignRecoverInit)(CK_ULONG, CK_MECHANISM *, CK_ULONG);
+    CK_RV (*C_SignRecover)(CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_VerifyInit)(CK_ULONG, CK_MECHANISM *, CK_ULONG);
+    CK_RV (*C_Verify)(CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_VerifyUpdate)(CK_ULONG, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_VerifyFinal)(CK_ULONG, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_VerifyRecoverInit)(CK_ULONG, CK_MECHANISM *, CK_ULONG);
+    CK_RV (*C_VerifyRecover)(CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_DigestEncryptUpdate)(CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_DecryptDigestUpdate)(CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_SignEncryptUpdate)(CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_DecryptVerifyUpdate)(CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_GenerateKey)(CK_ULONG, CK_MECHANISM *, CK_ATTRIBUTE *, CK_ULONG, CK_ULONG *);
+    CK_RV (*C_GenerateKeyPair)(CK_ULONG, CK_MECHANISM *, CK_ATTRIBUTE *, CK_ULONG, CK_ATTRIBUTE *, CK_ULONG, CK_ULONG *, CK_ULONG *);
+    CK_RV (*C_WrapKey)(CK_ULONG, CK_MECHANISM *, CK_ULONG, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_UnwrapKey)(CK_ULONG, CK_MECHANISM *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_ATTRIBUTE *, CK_ULONG, CK_ULONG *);
+    CK_RV (*C_DeriveKey)(CK_ULONG, CK_MECHANISM *, CK_ULONG, CK_ATTRIBUTE *, CK_ULONG, CK_ULONG *);
+    CK_RV (*C_SeedRandom)(CK_ULONG, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_GenerateRandom)(CK_ULONG, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_GetFunctionStatus)(CK_ULONG);
+    CK_RV (*C_CancelFunction)(CK_ULONG);
+    CK_RV (*C_WaitForSlotEvent)(CK_ULONG, CK_ULONG *, void *);
+    CK_RV (*C_GetInterfaceList)(CK_INTERFACE *, CK_ULONG *);
+    CK_RV (*C_GetInterface)(CK_UTF8CHAR *, CK_VERSION *, CK_INTERFACE **, CK_FLAGS);
+    CK_RV (*C_LoginUser)(CK_ULONG, CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_SessionCancel)(CK_ULONG, CK_ULONG);
+    CK_RV (*C_MessageEncryptInit)(CK_ULONG, CK_MECHANISM *, CK_ULONG);
+    CK_RV (*C_EncryptMessage)(CK_ULONG, void *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_EncryptMessageBegin)(CK_ULONG, void *, CK_ULONG, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_EncryptMessageNext)(CK_ULONG, void *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *, CK_ULONG);
+    CK_RV (*C_MessageEncryptFinal)(CK_ULONG);
+    CK_RV (*C_MessageDecryptInit)(CK_ULONG, CK_MECHANISM *, CK_ULONG);
+    CK_RV (*C_DecryptMessage)(CK_ULONG, void *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_DecryptMessageBegin)(CK_ULONG, void *, CK_ULONG, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_DecryptMessageNext)(CK_ULONG, void *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *, CK_ULONG);
+    CK_RV (*C_MessageDecryptFinal)(CK_ULONG);
+    CK_RV (*C_MessageSignInit)(CK_ULONG, CK_MECHANISM *, CK_ULONG);
+    CK_RV (*C_SignMessage)(CK_ULONG, void *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_SignMessageBegin)(CK_ULONG, void *, CK_ULONG);
+    CK_RV (*C_SignMessageNext)(CK_ULONG, void *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_MessageSignFinal)(CK_ULONG);
+    CK_RV (*C_MessageVerifyInit)(CK_ULONG, CK_MECHANISM *, CK_ULONG);
+    CK_RV (*C_VerifyMessage)(CK_ULONG, void *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_VerifyMessageBegin)(CK_ULONG, void *, CK_ULONG);
+    CK_RV (*C_VerifyMessageNext)(CK_ULONG, void *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_MessageVerifyFinal)(CK_ULONG);
+    CK_RV (*C_EncapsulateKey)(CK_ULONG, CK_MECHANISM *, CK_ULONG, CK_ATTRIBUTE *, CK_ULONG, CK_BYTE *, CK_ULONG *, CK_ULONG *);
+    CK_RV (*C_DecapsulateKey)(CK_ULONG, CK_MECHANISM *, CK_ULONG, CK_ATTRIBUTE *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_ULONG *);
+    CK_RV (*C_VerifySignatureInit)(CK_ULONG, CK_MECHANISM *, CK_ULONG, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_VerifySignature)(CK_ULONG, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_VerifySignatureUpdate)(CK_ULONG, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_VerifySignatureFinal)(CK_ULONG);
+    CK_RV (*C_GetSessionValidationFlags)(CK_ULONG, CK_ULONG, CK_ULONG *);
+    CK_RV (*C_AsyncComplete)(CK_ULONG, CK_UTF8CHAR *, void *);
+    CK_RV (*C_AsyncGetID)(CK_ULONG, CK_UTF8CHAR *, CK_ULONG *);
+    CK_RV (*C_AsyncJoin)(CK_ULONG, CK_UTF8CHAR *, CK_ULONG, void *, CK_ULONG);
+    CK_RV (*C_WrapKeyAuthenticated)(CK_ULONG, CK_MECHANISM *, CK_ULONG, CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_UnwrapKeyAuthenticated)(CK_ULONG, CK_MECHANISM *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_ATTRIBUTE *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_ULONG *);
 };

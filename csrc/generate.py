@@ -28,8 +28,13 @@ C_TYPES: dict[str, tuple[str, ...]] = {
     "r": ("CK_BYTE *", "CK_ULONG"),
     "L": ("CK_ULONG *", "CK_ULONG *"),
     "F": ("CK_ULONG *", "CK_ULONG", "CK_ULONG *"),
+    "s": ("CK_UTF8CHAR *",),
     "m": ("CK_MECHANISM *",),
     "M": ("CK_MECHANISM *",),
+    "w": ("CK_MECHANISM *",),
+    "W": ("CK_MECHANISM *",),
+    "p": ("void *", "CK_ULONG"),
+    "P": ("void *", "CK_ULONG"),
     "t": ("CK_ATTRIBUTE *", "CK_ULONG"),
     "q": ("CK_ATTRIBUTE *", "CK_ULONG"),
     "S": ("CK_SLOT_INFO *",),
@@ -53,8 +58,25 @@ BY_HAND = {
 
 # The order of the function lists (PKCS #11 base specification, 3.6), where it differs from the call table's.
 _FIRST = ("C_Initialize", "C_Finalize", "C_GetInfo", "C_GetFunctionList")
-LIST_2_40 = [*_FIRST, *(call.name for call in CALLS if call.version == 2 and call.name not in _FIRST)]
-LIST_3_0 = [*LIST_2_40, "C_GetInterfaceList", "C_GetInterface", *(call.name for call in CALLS if call.version == 3)]
+
+
+def _since(version: int, minor: int) -> list[str]:
+    return [call.name for call in CALLS if (call.version, call.minor) == (version, minor) and call.name not in _FIRST]
+
+
+LIST_2_40 = [*_FIRST, *_since(2, 40)]
+LIST_3_0 = [*LIST_2_40, "C_GetInterfaceList", "C_GetInterface", *_since(3, 0)]
+LIST_3_2 = [*LIST_3_0, *_since(3, 2)]
+
+STRUCTS = {"CK_FUNCTION_LIST": LIST_2_40, "CK_FUNCTION_LIST_3_0": LIST_3_0, "CK_FUNCTION_LIST_3_2": LIST_3_2}
+
+# The function lists that the module offers, newest first. 3.1 has no functions that 3.0 does not have.
+LISTS = {
+    (3, 2): "CK_FUNCTION_LIST_3_2",
+    (3, 1): "CK_FUNCTION_LIST_3_0",
+    (3, 0): "CK_FUNCTION_LIST_3_0",
+    (2, 40): "CK_FUNCTION_LIST",
+}
 
 
 def _types(name: str) -> tuple[str, ...]:
@@ -64,7 +86,7 @@ def _types(name: str) -> tuple[str, ...]:
 
 
 def functions_h() -> str:
-    """Numbers and signatures of the calls, and the two function lists; cffi reads it too, from the typedefs on."""
+    """Numbers and signatures of the calls, and the function lists; cffi reads it too, from the typedefs on."""
 
     def struct(tag: str, names: list[str]) -> list[str]:
         pointers = [f"    CK_RV (*{name})({', '.join(_types(name))});" for name in names]
@@ -76,16 +98,18 @@ def functions_h() -> str:
         *(f"#define CALL_{call.name} {call.number}" for call in CALLS),
         *(f'#define SIGNATURE_{call.name} "{call.signature}"' for call in CALLS),
         "",
-        "typedef struct CK_FUNCTION_LIST CK_FUNCTION_LIST;",
-        "typedef struct CK_FUNCTION_LIST_3_0 CK_FUNCTION_LIST_3_0;",
-        *struct("CK_FUNCTION_LIST", LIST_2_40),
-        *struct("CK_FUNCTION_LIST_3_0", LIST_3_0),
+        *(f"typedef struct {tag} {tag};" for tag in STRUCTS),
+        *(line for tag, names in STRUCTS.items() for line in struct(tag, names)),
     ]
     return "\n".join(lines) + "\n"
 
 
 def stubs_h() -> str:
-    """A stub for each call that module.c does not write by hand, and the filled function lists."""
+    """A stub for each call that module.c does not write by hand, and the interfaces with their filled function lists.
+
+    C_GetInfo tells the version of the list that it is reached through (PKCS #11 base specification, 5.4), so each
+    list has its own.
+    """
     lines = [
         "/* SPDX-License-Identifier: MIT */",
         f"/* {NOTICE} */",
@@ -109,13 +133,30 @@ def stubs_h() -> str:
             "}",
             "",
         ]
-    for name, version, names in (("2_40", "{2, 40}", LIST_2_40), ("3_0", "{3, 0}", LIST_3_0)):
-        tag = "CK_FUNCTION_LIST" if name == "2_40" else "CK_FUNCTION_LIST_3_0"
-        lines += [f"static {tag} functions_{name} = {{", f"    {version},", *(f"    {each}," for each in names), "};"]
+    for (major, minor), tag in LISTS.items():
+        suffix = f"{major}_{minor}"
+        own = {"C_GetInfo": f"C_GetInfo_{suffix}"}
+        lines += [
+            f"static CK_RV C_GetInfo_{suffix}(CK_INFO *a0)",
+            "{",
+            f"    return get_info((CK_VERSION){{{major}, {minor}}}, a0);",
+            "}",
+            "",
+            f"static {tag} functions_{suffix} = {{",
+            f"    {{{major}, {minor}}},",
+            *(f"    {own.get(name, name)}," for name in STRUCTS[tag]),
+            "};",
+            "",
+        ]
+    lines += [
+        "static CK_INTERFACE interfaces[] = {",
+        *(f'    {{(CK_CHAR *)"PKCS 11", &functions_{major}_{minor}, 0}},' for major, minor in LISTS),
+        "};",
+    ]
     return "\n".join(lines) + "\n"
 
 
-_DEFINE = re.compile(r"#define (CK[RAMOKCUSHPDZGF]|CKF)_(\w+) (0x[0-9A-F]+)UL")
+_DEFINE = re.compile(r"#define (CK[A-Z]?)_(\w+) (0x[0-9A-F]+)UL")
 _DOCS = {
     "CKR": "Return values.",
     "CKA": "Attribute types.",
@@ -124,13 +165,17 @@ _DOCS = {
     "CKK": "Key types.",
     "CKC": "Certificate types.",
     "CKU": "User types.",
-    "CKS": "Session states.",
-    "CKH": "Hardware feature types.",
-    "CKP": "Profile identifiers.",
+    "CKS": "Session states, and types of validation flags.",
+    "CKH": "Hardware feature types, and how a signature is hedged.",
+    "CKP": "Profile identifiers, pseudo-random functions of PBKDF2, and parameter sets.",
+    "CKN": "Notifications.",
     "CKD": "Key derivation functions.",
-    "CKZ": "OAEP sources.",
+    "CKZ": "Sources of OAEP labels and of salts.",
     "CKG": "Mask generation functions and IV generators.",
     "CKF": "Flags; one number can have several names, one for each struct.",
+    "CKV": "Types of validations and of their authorities.",
+    "CKT": "Trust.",
+    "CK": "Special values, certificate categories, security domains, and what SP 800-108 is fed.",
 }
 
 

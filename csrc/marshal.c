@@ -7,64 +7,9 @@
 
 #include <string.h>
 
-#define MAX_MECHANISM_PARAMETER (1u << 16)
 #define MAX_ATTRIBUTES 4096u
 #define MAX_NESTING 2
-
-typedef struct PointerField {
-    size_t pointer, length; /* offsets in the parameter struct */
-} PointerField;
-
-/* Mechanisms whose parameter is a struct with pointers: what they point to travels behind the struct. */
-static const struct ParameterLayout {
-    CK_ULONG mechanism;
-    size_t size;
-    size_t count;
-    PointerField fields[2];
-} LAYOUTS[] = {
-    {CKM_RSA_PKCS_OAEP, sizeof(CK_RSA_PKCS_OAEP_PARAMS), 1,
-     {{offsetof(CK_RSA_PKCS_OAEP_PARAMS, pSourceData), offsetof(CK_RSA_PKCS_OAEP_PARAMS, ulSourceDataLen)}}},
-    {CKM_ECDH1_DERIVE, sizeof(CK_ECDH1_DERIVE_PARAMS), 2,
-     {{offsetof(CK_ECDH1_DERIVE_PARAMS, pSharedData), offsetof(CK_ECDH1_DERIVE_PARAMS, ulSharedDataLen)},
-      {offsetof(CK_ECDH1_DERIVE_PARAMS, pPublicData), offsetof(CK_ECDH1_DERIVE_PARAMS, ulPublicDataLen)}}},
-    {CKM_ECDH1_COFACTOR_DERIVE, sizeof(CK_ECDH1_DERIVE_PARAMS), 2,
-     {{offsetof(CK_ECDH1_DERIVE_PARAMS, pSharedData), offsetof(CK_ECDH1_DERIVE_PARAMS, ulSharedDataLen)},
-      {offsetof(CK_ECDH1_DERIVE_PARAMS, pPublicData), offsetof(CK_ECDH1_DERIVE_PARAMS, ulPublicDataLen)}}},
-    {CKM_EDDSA, sizeof(CK_EDDSA_PARAMS), 1,
-     {{offsetof(CK_EDDSA_PARAMS, pContextData), offsetof(CK_EDDSA_PARAMS, ulContextDataLen)}}},
-    {CKM_AES_GCM, sizeof(CK_GCM_PARAMS), 2,
-     {{offsetof(CK_GCM_PARAMS, pIv), offsetof(CK_GCM_PARAMS, ulIvLen)},
-      {offsetof(CK_GCM_PARAMS, pAAD), offsetof(CK_GCM_PARAMS, ulAADLen)}}},
-};
-
-static const struct ParameterLayout *layout_of(const CK_MECHANISM *mechanism)
-{
-    for (size_t i = 0; i < sizeof LAYOUTS / sizeof *LAYOUTS; i++)
-        if (LAYOUTS[i].mechanism == mechanism->mechanism && LAYOUTS[i].size == mechanism->ulParameterLen)
-            return &LAYOUTS[i];
-    return NULL;
-}
-
-static CK_RV put_mechanism(Frame *frame, const CK_MECHANISM *mechanism)
-{
-    if (mechanism->ulParameterLen > MAX_MECHANISM_PARAMETER ||
-        (mechanism->pParameter == NULL && mechanism->ulParameterLen != 0))
-        return CKR_MECHANISM_PARAM_INVALID;
-    put_u64(frame, mechanism->mechanism);
-    put_string(frame, mechanism->pParameter, mechanism->ulParameterLen);
-    const struct ParameterLayout *layout = mechanism->pParameter == NULL ? NULL : layout_of(mechanism);
-    put_u32(frame, layout == NULL ? 0 : (uint32_t)layout->count);
-    for (size_t i = 0; layout != NULL && i < layout->count; i++) {
-        const void *pointer;
-        CK_ULONG length;
-        memcpy(&pointer, (const char *)mechanism->pParameter + layout->fields[i].pointer, sizeof pointer);
-        memcpy(&length, (const char *)mechanism->pParameter + layout->fields[i].length, sizeof length);
-        if (length > FRAME_LIMIT || (pointer == NULL && length != 0))
-            return CKR_MECHANISM_PARAM_INVALID;
-        put_string(frame, pointer, length);
-    }
-    return CKR_OK;
-}
+#define MAX_NAME 64u
 
 /* A template: the count, then type and value of each attribute. An array attribute holds a template in turn. */
 static CK_RV put_template(Frame *frame, const CK_ATTRIBUTE *attributes, CK_ULONG count, int depth)
@@ -132,14 +77,30 @@ CK_RV pack_arguments(Frame *frame, const char *signature, va_list arguments)
             put_string(frame, label, 32);
             break;
         }
+        case 's': {
+            const char *name = va_arg(arguments, const char *);
+            size_t length = name == NULL ? 0 : strnlen(name, MAX_NAME);
+            if (name == NULL || length == MAX_NAME)
+                return CKR_ARGUMENTS_BAD;
+            put_string(frame, name, length);
+            break;
+        }
         case 'm':
-        case 'M': {
+        case 'M':
+        case 'w':
+        case 'W': {
             const CK_MECHANISM *mechanism = va_arg(arguments, const CK_MECHANISM *);
-            if (mechanism == NULL && *letter == 'm')
+            if (mechanism == NULL && (*letter == 'm' || *letter == 'w'))
                 return CKR_ARGUMENTS_BAD;
             put_u32(frame, mechanism != NULL);
             if (mechanism != NULL)
-                rv = put_mechanism(frame, mechanism);
+                rv = put_mechanism(frame, mechanism, *letter == 'W');
+            break;
+        }
+        case 'p':
+        case 'P': {
+            const void *parameter = va_arg(arguments, const void *);
+            rv = put_message_parameter(frame, parameter, va_arg(arguments, CK_ULONG), *letter == 'p');
             break;
         }
         case 't': {
@@ -242,9 +203,13 @@ static void get_struct(Frame *reply, void *target, size_t size)
         memcpy(target, data, size);
 }
 
-/* Walks the signature once more and fills what the application passed. False: the reply does not fit the call. */
+/* Walks the signature once more and fills what the application passed; what belongs into a parameter comes last.
+ * False: the reply does not fit the call. */
 bool unpack_results(Frame *reply, CK_RV rv, const char *signature, va_list arguments)
 {
+    char last = '\0'; /* the letter of the parameter that takes outputs */
+    void *parameter = NULL;
+    CK_ULONG length = 0;
     if (reply->read == reply->used)
         return rv != CKR_OK || strpbrk(signature, "UBLFrqSKEH") == NULL;
     for (const char *letter = signature; *letter != '\0' && !reply->broken; letter++) {
@@ -255,8 +220,19 @@ bool unpack_results(Frame *reply, CK_RV rv, const char *signature, va_list argum
         case 'b':
         case 'n':
         case 't':
+        case 'P':
             (void)va_arg(arguments, const void *);
             (void)va_arg(arguments, CK_ULONG);
+            break;
+        case 'w':
+        case 'W':
+            last = *letter;
+            parameter = va_arg(arguments, void *);
+            break;
+        case 'p':
+            last = *letter;
+            parameter = va_arg(arguments, void *);
+            length = va_arg(arguments, CK_ULONG);
             break;
         case 'U': {
             CK_ULONG *target = va_arg(arguments, CK_ULONG *);
@@ -266,8 +242,8 @@ bool unpack_results(Frame *reply, CK_RV rv, const char *signature, va_list argum
         case 'B':
         case 'L': {
             void *buffer = va_arg(arguments, void *);
-            CK_ULONG *length = va_arg(arguments, CK_ULONG *);
-            get_list(reply, rv, buffer, *length, *letter == 'B' ? 1 : sizeof(CK_ULONG), length);
+            CK_ULONG *count = va_arg(arguments, CK_ULONG *);
+            get_list(reply, rv, buffer, *count, *letter == 'B' ? 1 : sizeof(CK_ULONG), count);
             break;
         }
         case 'F': {
@@ -278,9 +254,9 @@ bool unpack_results(Frame *reply, CK_RV rv, const char *signature, va_list argum
         }
         case 'r': {
             void *buffer = va_arg(arguments, void *);
-            CK_ULONG wanted = va_arg(arguments, CK_ULONG), length = 0;
-            get_list(reply, rv, buffer, wanted, 1, &length);
-            reply->broken |= rv == CKR_OK && length != wanted;
+            CK_ULONG wanted = va_arg(arguments, CK_ULONG), got = 0;
+            get_list(reply, rv, buffer, wanted, 1, &got);
+            reply->broken |= rv == CKR_OK && got != wanted;
             break;
         }
         case 'q': {
@@ -300,10 +276,14 @@ bool unpack_results(Frame *reply, CK_RV rv, const char *signature, va_list argum
         case 'H':
             get_struct(reply, va_arg(arguments, void *), sizeof(CK_MECHANISM_INFO));
             break;
-        default: /* one word each: u l m M - 0 */
+        default: /* one word each: u l s m M - 0 */
             (void)va_arg(arguments, CK_ULONG);
             break;
         }
     }
+    if (last == 'p')
+        get_message_outputs(reply, parameter, length);
+    else if (last != '\0')
+        get_mechanism_outputs(reply, parameter, last == 'W');
     return !reply->broken && reply->read == reply->used;
 }

@@ -191,14 +191,14 @@ static void fill(CK_UTF8CHAR *field, size_t size, const char *text)
     memcpy(field, text, strlen(text));
 }
 
-static CK_RV C_GetInfo(CK_INFO *pInfo)
+static CK_RV get_info(CK_VERSION version, CK_INFO *pInfo)
 {
     if (!transport_is_open())
         return CKR_CRYPTOKI_NOT_INITIALIZED;
     if (pInfo == NULL)
         return CKR_ARGUMENTS_BAD;
     memset(pInfo, 0, sizeof *pInfo);
-    pInfo->cryptokiVersion = (CK_VERSION){3, 0};
+    pInfo->cryptokiVersion = version;
     pInfo->libraryVersion = (CK_VERSION){0, 1};
     fill(pInfo->manufacturerID, sizeof pInfo->manufacturerID, "cardtear");
     fill(pInfo->libraryDescription, sizeof pInfo->libraryDescription, "cardtear virtual smart card");
@@ -218,11 +218,6 @@ static CK_RV C_GetSlotList(CK_BBOOL tokenPresent, CK_ULONG *pSlotList, CK_ULONG 
 }
 
 #include "stubs.h"
-
-static CK_INTERFACE interfaces[] = {
-    {(CK_CHAR *)"PKCS 11", &functions_3_0, 0},
-    {(CK_CHAR *)"PKCS 11", &functions_2_40, 0},
-};
 
 EXPORT CK_RV C_GetFunctionList(CK_FUNCTION_LIST **ppFunctionList)
 {

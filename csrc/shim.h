@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WIRE_VERSION 1u
+#define WIRE_VERSION 2u
 #define FRAME_LIMIT (64u << 20) /* bytes in one frame, either way */
 #define NO_LENGTH UINT64_MAX     /* on the wire: a NULL pointer, or CK_UNAVAILABLE_INFORMATION */
 
@@ -34,6 +34,12 @@ void put_string(Frame *frame, const void *data, CK_ULONG length);
 uint32_t get_u32(Frame *frame);
 uint64_t get_u64(Frame *frame);
 const uint8_t *get_bytes(Frame *frame, size_t size);
+
+/* parameters.c: mechanism and message parameters, with what the pointers in them point to. */
+CK_RV put_mechanism(Frame *frame, const CK_MECHANISM *mechanism, bool of_message);
+CK_RV put_message_parameter(Frame *frame, const void *parameter, CK_ULONG length, bool in_and_out);
+void get_mechanism_outputs(Frame *reply, const CK_MECHANISM *mechanism, bool of_message);
+void get_message_outputs(Frame *reply, void *parameter, CK_ULONG length);
 
 /* marshal.c: the arguments of a call into a frame, and results out of one, as its signature says (p11/calls.py). */
 CK_RV pack_arguments(Frame *frame, const char *signature, va_list arguments);

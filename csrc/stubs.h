@@ -334,17 +334,17 @@ static CK_RV C_MessageEncryptInit(CK_ULONG a0, CK_MECHANISM *a1, CK_ULONG a2)
     return invoke(CALL_C_MessageEncryptInit, SIGNATURE_C_MessageEncryptInit, a0, a1, a2);
 }
 
-static CK_RV C_EncryptMessage(CK_ULONG a0, CK_BYTE *a1, CK_ULONG a2, CK_BYTE *a3, CK_ULONG a4, CK_BYTE *a5, CK_ULONG a6, CK_BYTE *a7, CK_ULONG *a8)
+static CK_RV C_EncryptMessage(CK_ULONG a0, void *a1, CK_ULONG a2, CK_BYTE *a3, CK_ULONG a4, CK_BYTE *a5, CK_ULONG a6, CK_BYTE *a7, CK_ULONG *a8)
 {
     return invoke(CALL_C_EncryptMessage, SIGNATURE_C_EncryptMessage, a0, a1, a2, a3, a4, a5, a6, a7, a8);
 }
 
-static CK_RV C_EncryptMessageBegin(CK_ULONG a0, CK_BYTE *a1, CK_ULONG a2, CK_BYTE *a3, CK_ULONG a4)
+static CK_RV C_EncryptMessageBegin(CK_ULONG a0, void *a1, CK_ULONG a2, CK_BYTE *a3, CK_ULONG a4)
 {
     return invoke(CALL_C_EncryptMessageBegin, SIGNATURE_C_EncryptMessageBegin, a0, a1, a2, a3, a4);
 }
 
-static CK_RV C_EncryptMessageNext(CK_ULONG a0, CK_BYTE *a1, CK_ULONG a2, CK_BYTE *a3, CK_ULONG a4, CK_BYTE *a5, CK_ULONG *a6, CK_ULONG a7)
+static CK_RV C_EncryptMessageNext(CK_ULONG a0, void *a1, CK_ULONG a2, CK_BYTE *a3, CK_ULONG a4, CK_BYTE *a5, CK_ULONG *a6, CK_ULONG a7)
 {
     return invoke(CALL_C_EncryptMessageNext, SIGNATURE_C_EncryptMessageNext, a0, a1, a2, a3, a4, a5, a6, a7);
 }
@@ -359,17 +359,17 @@ static CK_RV C_MessageDecryptInit(CK_ULONG a0, CK_MECHANISM *a1, CK_ULONG a2)
     return invoke(CALL_C_MessageDecryptInit, SIGNATURE_C_MessageDecryptInit, a0, a1, a2);
 }
 
-static CK_RV C_DecryptMessage(CK_ULONG a0, CK_BYTE *a1, CK_ULONG a2, CK_BYTE *a3, CK_ULONG a4, CK_BYTE *a5, CK_ULONG a6, CK_BYTE *a7, CK_ULONG *a8)
+static CK_RV C_DecryptMessage(CK_ULONG a0, void *a1, CK_ULONG a2, CK_BYTE *a3, CK_ULONG a4, CK_BYTE *a5, CK_ULONG a6, CK_BYTE *a7, CK_ULONG *a8)
 {
     return invoke(CALL_C_DecryptMessage, SIGNATURE_C_DecryptMessage, a0, a1, a2, a3, a4, a5, a6, a7, a8);
 }
 
-static CK_RV C_DecryptMessageBegin(CK_ULONG a0, CK_BYTE *a1, CK_ULONG a2, CK_BYTE *a3, CK_ULONG a4)
+static CK_RV C_DecryptMessageBegin(CK_ULONG a0, void *a1, CK_ULONG a2, CK_BYTE *a3, CK_ULONG a4)
 {
     return invoke(CALL_C_DecryptMessageBegin, SIGNATURE_C_DecryptMessageBegin, a0, a1, a2, a3, a4);
 }
 
-static CK_RV C_DecryptMessageNext(CK_ULONG a0, CK_BYTE *a1, CK_ULONG a2, CK_BYTE *a3, CK_ULONG a4, CK_BYTE *a5, CK_ULONG *a6, CK_ULONG a7)
+static CK_RV C_DecryptMessageNext(CK_ULONG a0, void *a1, CK_ULONG a2, CK_BYTE *a3, CK_ULONG a4, CK_BYTE *a5, CK_ULONG *a6, CK_ULONG a7)
 {
     return invoke(CALL_C_DecryptMessageNext, SIGNATURE_C_DecryptMessageNext, a0, a1, a2, a3, a4, a5, a6, a7);
 }
@@ -384,17 +384,17 @@ static CK_RV C_MessageSignInit(CK_ULONG a0, CK_MECHANISM *a1, CK_ULONG a2)
     return invoke(CALL_C_MessageSignInit, SIGNATURE_C_MessageSignInit, a0, a1, a2);
 }
 
-static CK_RV C_SignMessage(CK_ULONG a0, CK_BYTE *a1, CK_ULONG a2, CK_BYTE *a3, CK_ULONG a4, CK_BYTE *a5, CK_ULONG *a6)
+static CK_RV C_SignMessage(CK_ULONG a0, void *a1, CK_ULONG a2, CK_BYTE *a3, CK_ULONG a4, CK_BYTE *a5, CK_ULONG *a6)
 {
     return invoke(CALL_C_SignMessage, SIGNATURE_C_SignMessage, a0, a1, a2, a3, a4, a5, a6);
 }
 
-static CK_RV C_SignMessageBegin(CK_ULONG a0, CK_BYTE *a1, CK_ULONG a2)
+static CK_RV C_SignMessageBegin(CK_ULONG a0, void *a1, CK_ULONG a2)
 {
     return invoke(CALL_C_SignMessageBegin, SIGNATURE_C_SignMessageBegin, a0, a1, a2);
 }
 
-static CK_RV C_SignMessageNext(CK_ULONG a0, CK_BYTE *a1, CK_ULONG a2, CK_BYTE *a3, CK_ULONG a4, CK_BYTE *a5, CK_ULONG *a6)
+static CK_RV C_SignMessageNext(CK_ULONG a0, void *a1, CK_ULONG a2, CK_BYTE *a3, CK_ULONG a4, CK_BYTE *a5, CK_ULONG *a6)
 {
     return invoke(CALL_C_SignMessageNext, SIGNATURE_C_SignMessageNext, a0, a1, a2, a3, a4, a5, a6);
 }
@@ -409,17 +409,17 @@ static CK_RV C_MessageVerifyInit(CK_ULONG a0, CK_MECHANISM *a1, CK_ULONG a2)
     return invoke(CALL_C_MessageVerifyInit, SIGNATURE_C_MessageVerifyInit, a0, a1, a2);
 }
 
-static CK_RV C_VerifyMessage(CK_ULONG a0, CK_BYTE *a1, CK_ULONG a2, CK_BYTE *a3, CK_ULONG a4, CK_BYTE *a5, CK_ULONG a6)
+static CK_RV C_VerifyMessage(CK_ULONG a0, void *a1, CK_ULONG a2, CK_BYTE *a3, CK_ULONG a4, CK_BYTE *a5, CK_ULONG a6)
 {
     return invoke(CALL_C_VerifyMessage, SIGNATURE_C_VerifyMessage, a0, a1, a2, a3, a4, a5, a6);
 }
 
-static CK_RV C_VerifyMessageBegin(CK_ULONG a0, CK_BYTE *a1, CK_ULONG a2)
+static CK_RV C_VerifyMessageBegin(CK_ULONG a0, void *a1, CK_ULONG a2)
 {
     return invoke(CALL_C_VerifyMessageBegin, SIGNATURE_C_VerifyMessageBegin, a0, a1, a2);
 }
 
-static CK_RV C_VerifyMessageNext(CK_ULONG a0, CK_BYTE *a1, CK_ULONG a2, CK_BYTE *a3, CK_ULONG a4, CK_BYTE *a5, CK_ULONG a6)
+static CK_RV C_VerifyMessageNext(CK_ULONG a0, void *a1, CK_ULONG a2, CK_BYTE *a3, CK_ULONG a4, CK_BYTE *a5, CK_ULONG a6)
 {
     return invoke(CALL_C_VerifyMessageNext, SIGNATURE_C_VerifyMessageNext, a0, a1, a2, a3, a4, a5, a6);
 }
@@ -429,82 +429,76 @@ static CK_RV C_MessageVerifyFinal(CK_ULONG a0)
     return invoke(CALL_C_MessageVerifyFinal, SIGNATURE_C_MessageVerifyFinal, a0);
 }
 
-static CK_FUNCTION_LIST functions_2_40 = {
-    {2, 40},
+static CK_RV C_EncapsulateKey(CK_ULONG a0, CK_MECHANISM *a1, CK_ULONG a2, CK_ATTRIBUTE *a3, CK_ULONG a4, CK_BYTE *a5, CK_ULONG *a6, CK_ULONG *a7)
+{
+    return invoke(CALL_C_EncapsulateKey, SIGNATURE_C_EncapsulateKey, a0, a1, a2, a3, a4, a5, a6, a7);
+}
+
+static CK_RV C_DecapsulateKey(CK_ULONG a0, CK_MECHANISM *a1, CK_ULONG a2, CK_ATTRIBUTE *a3, CK_ULONG a4, CK_BYTE *a5, CK_ULONG a6, CK_ULONG *a7)
+{
+    return invoke(CALL_C_DecapsulateKey, SIGNATURE_C_DecapsulateKey, a0, a1, a2, a3, a4, a5, a6, a7);
+}
+
+static CK_RV C_VerifySignatureInit(CK_ULONG a0, CK_MECHANISM *a1, CK_ULONG a2, CK_BYTE *a3, CK_ULONG a4)
+{
+    return invoke(CALL_C_VerifySignatureInit, SIGNATURE_C_VerifySignatureInit, a0, a1, a2, a3, a4);
+}
+
+static CK_RV C_VerifySignature(CK_ULONG a0, CK_BYTE *a1, CK_ULONG a2)
+{
+    return invoke(CALL_C_VerifySignature, SIGNATURE_C_VerifySignature, a0, a1, a2);
+}
+
+static CK_RV C_VerifySignatureUpdate(CK_ULONG a0, CK_BYTE *a1, CK_ULONG a2)
+{
+    return invoke(CALL_C_VerifySignatureUpdate, SIGNATURE_C_VerifySignatureUpdate, a0, a1, a2);
+}
+
+static CK_RV C_VerifySignatureFinal(CK_ULONG a0)
+{
+    return invoke(CALL_C_VerifySignatureFinal, SIGNATURE_C_VerifySignatureFinal, a0);
+}
+
+static CK_RV C_GetSessionValidationFlags(CK_ULONG a0, CK_ULONG a1, CK_ULONG *a2)
+{
+    return invoke(CALL_C_GetSessionValidationFlags, SIGNATURE_C_GetSessionValidationFlags, a0, a1, a2);
+}
+
+static CK_RV C_AsyncComplete(CK_ULONG a0, CK_UTF8CHAR *a1, void *a2)
+{
+    return invoke(CALL_C_AsyncComplete, SIGNATURE_C_AsyncComplete, a0, a1, a2);
+}
+
+static CK_RV C_AsyncGetID(CK_ULONG a0, CK_UTF8CHAR *a1, CK_ULONG *a2)
+{
+    return invoke(CALL_C_AsyncGetID, SIGNATURE_C_AsyncGetID, a0, a1, a2);
+}
+
+static CK_RV C_AsyncJoin(CK_ULONG a0, CK_UTF8CHAR *a1, CK_ULONG a2, void *a3, CK_ULONG a4)
+{
+    return invoke(CALL_C_AsyncJoin, SIGNATURE_C_AsyncJoin, a0, a1, a2, a3, a4);
+}
+
+static CK_RV C_WrapKeyAuthenticated(CK_ULONG a0, CK_MECHANISM *a1, CK_ULONG a2, CK_ULONG a3, CK_BYTE *a4, CK_ULONG a5, CK_BYTE *a6, CK_ULONG *a7)
+{
+    return invoke(CALL_C_WrapKeyAuthenticated, SIGNATURE_C_WrapKeyAuthenticated, a0, a1, a2, a3, a4, a5, a6, a7);
+}
+
+static CK_RV C_UnwrapKeyAuthenticated(CK_ULONG a0, CK_MECHANISM *a1, CK_ULONG a2, CK_BYTE *a3, CK_ULONG a4, CK_ATTRIBUTE *a5, CK_ULONG a6, CK_BYTE *a7, CK_ULONG a8, CK_ULONG *a9)
+{
+    return invoke(CALL_C_UnwrapKeyAuthenticated, SIGNATURE_C_UnwrapKeyAuthenticated, a0, a1, a2, a3, a4, a5, a6, a7, a8, a9);
+}
+
+static CK_RV C_GetInfo_3_2(CK_INFO *a0)
+{
+    return get_info((CK_VERSION){3, 2}, a0);
+}
+
+static CK_FUNCTION_LIST_3_2 functions_3_2 = {
+    {3, 2},
     C_Initialize,
     C_Finalize,
-    C_GetInfo,
-    C_GetFunctionList,
-    C_GetSlotList,
-    C_GetSlotInfo,
-    C_GetTokenInfo,
-    C_GetMechanismList,
-    C_GetMechanismInfo,
-    C_InitToken,
-    C_InitPIN,
-    C_SetPIN,
-    C_OpenSession,
-    C_CloseSession,
-    C_CloseAllSessions,
-    C_GetSessionInfo,
-    C_GetOperationState,
-    C_SetOperationState,
-    C_Login,
-    C_Logout,
-    C_CreateObject,
-    C_CopyObject,
-    C_DestroyObject,
-    C_GetObjectSize,
-    C_GetAttributeValue,
-    C_SetAttributeValue,
-    C_FindObjectsInit,
-    C_FindObjects,
-    C_FindObjectsFinal,
-    C_EncryptInit,
-    C_Encrypt,
-    C_EncryptUpdate,
-    C_EncryptFinal,
-    C_DecryptInit,
-    C_Decrypt,
-    C_DecryptUpdate,
-    C_DecryptFinal,
-    C_DigestInit,
-    C_Digest,
-    C_DigestUpdate,
-    C_DigestKey,
-    C_DigestFinal,
-    C_SignInit,
-    C_Sign,
-    C_SignUpdate,
-    C_SignFinal,
-    C_SignRecoverInit,
-    C_SignRecover,
-    C_VerifyInit,
-    C_Verify,
-    C_VerifyUpdate,
-    C_VerifyFinal,
-    C_VerifyRecoverInit,
-    C_VerifyRecover,
-    C_DigestEncryptUpdate,
-    C_DecryptDigestUpdate,
-    C_SignEncryptUpdate,
-    C_DecryptVerifyUpdate,
-    C_GenerateKey,
-    C_GenerateKeyPair,
-    C_WrapKey,
-    C_UnwrapKey,
-    C_DeriveKey,
-    C_SeedRandom,
-    C_GenerateRandom,
-    C_GetFunctionStatus,
-    C_CancelFunction,
-    C_WaitForSlotEvent,
-};
-static CK_FUNCTION_LIST_3_0 functions_3_0 = {
-    {3, 0},
-    C_Initialize,
-    C_Finalize,
-    C_GetInfo,
+    C_GetInfo_3_2,
     C_GetFunctionList,
     C_GetSlotList,
     C_GetSlotInfo,
@@ -594,4 +588,302 @@ static CK_FUNCTION_LIST_3_0 functions_3_0 = {
     C_VerifyMessageBegin,
     C_VerifyMessageNext,
     C_MessageVerifyFinal,
+    C_EncapsulateKey,
+    C_DecapsulateKey,
+    C_VerifySignatureInit,
+    C_VerifySignature,
+    C_VerifySignatureUpdate,
+    C_VerifySignatureFinal,
+    C_GetSessionValidationFlags,
+    C_AsyncComplete,
+    C_AsyncGetID,
+    C_AsyncJoin,
+    C_WrapKeyAuthenticated,
+    C_UnwrapKeyAuthenticated,
+};
+
+static CK_RV C_GetInfo_3_1(CK_INFO *a0)
+{
+    return get_info((CK_VERSION){3, 1}, a0);
+}
+
+static CK_FUNCTION_LIST_3_0 functions_3_1 = {
+    {3, 1},
+    C_Initialize,
+    C_Finalize,
+    C_GetInfo_3_1,
+    C_GetFunctionList,
+    C_GetSlotList,
+    C_GetSlotInfo,
+    C_GetTokenInfo,
+    C_GetMechanismList,
+    C_GetMechanismInfo,
+    C_InitToken,
+    C_InitPIN,
+    C_SetPIN,
+    C_OpenSession,
+    C_CloseSession,
+    C_CloseAllSessions,
+    C_GetSessionInfo,
+    C_GetOperationState,
+    C_SetOperationState,
+    C_Login,
+    C_Logout,
+    C_CreateObject,
+    C_CopyObject,
+    C_DestroyObject,
+    C_GetObjectSize,
+    C_GetAttributeValue,
+    C_SetAttributeValue,
+    C_FindObjectsInit,
+    C_FindObjects,
+    C_FindObjectsFinal,
+    C_EncryptInit,
+    C_Encrypt,
+    C_EncryptUpdate,
+    C_EncryptFinal,
+    C_DecryptInit,
+    C_Decrypt,
+    C_DecryptUpdate,
+    C_DecryptFinal,
+    C_DigestInit,
+    C_Digest,
+    C_DigestUpdate,
+    C_DigestKey,
+    C_DigestFinal,
+    C_SignInit,
+    C_Sign,
+    C_SignUpdate,
+    C_SignFinal,
+    C_SignRecoverInit,
+    C_SignRecover,
+    C_VerifyInit,
+    C_Verify,
+    C_VerifyUpdate,
+    C_VerifyFinal,
+    C_VerifyRecoverInit,
+    C_VerifyRecover,
+    C_DigestEncryptUpdate,
+    C_DecryptDigestUpdate,
+    C_SignEncryptUpdate,
+    C_DecryptVerifyUpdate,
+    C_GenerateKey,
+    C_GenerateKeyPair,
+    C_WrapKey,
+    C_UnwrapKey,
+    C_DeriveKey,
+    C_SeedRandom,
+    C_GenerateRandom,
+    C_GetFunctionStatus,
+    C_CancelFunction,
+    C_WaitForSlotEvent,
+    C_GetInterfaceList,
+    C_GetInterface,
+    C_LoginUser,
+    C_SessionCancel,
+    C_MessageEncryptInit,
+    C_EncryptMessage,
+    C_EncryptMessageBegin,
+    C_EncryptMessageNext,
+    C_MessageEncryptFinal,
+    C_MessageDecryptInit,
+    C_DecryptMessage,
+    C_DecryptMessageBegin,
+    C_DecryptMessageNext,
+    C_MessageDecryptFinal,
+    C_MessageSignInit,
+    C_SignMessage,
+    C_SignMessageBegin,
+    C_SignMessageNext,
+    C_MessageSignFinal,
+    C_MessageVerifyInit,
+    C_VerifyMessage,
+    C_VerifyMessageBegin,
+    C_VerifyMessageNext,
+    C_MessageVerifyFinal,
+};
+
+static CK_RV C_GetInfo_3_0(CK_INFO *a0)
+{
+    return get_info((CK_VERSION){3, 0}, a0);
+}
+
+static CK_FUNCTION_LIST_3_0 functions_3_0 = {
+    {3, 0},
+    C_Initialize,
+    C_Finalize,
+    C_GetInfo_3_0,
+    C_GetFunctionList,
+    C_GetSlotList,
+    C_GetSlotInfo,
+    C_GetTokenInfo,
+    C_GetMechanismList,
+    C_GetMechanismInfo,
+    C_InitToken,
+    C_InitPIN,
+    C_SetPIN,
+    C_OpenSession,
+    C_CloseSession,
+    C_CloseAllSessions,
+    C_GetSessionInfo,
+    C_GetOperationState,
+    C_SetOperationState,
+    C_Login,
+    C_Logout,
+    C_CreateObject,
+    C_CopyObject,
+    C_DestroyObject,
+    C_GetObjectSize,
+    C_GetAttributeValue,
+    C_SetAttributeValue,
+    C_FindObjectsInit,
+    C_FindObjects,
+    C_FindObjectsFinal,
+    C_EncryptInit,
+    C_Encrypt,
+    C_EncryptUpdate,
+    C_EncryptFinal,
+    C_DecryptInit,
+    C_Decrypt,
+    C_DecryptUpdate,
+    C_DecryptFinal,
+    C_DigestInit,
+    C_Digest,
+    C_DigestUpdate,
+    C_DigestKey,
+    C_DigestFinal,
+    C_SignInit,
+    C_Sign,
+    C_SignUpdate,
+    C_SignFinal,
+    C_SignRecoverInit,
+    C_SignRecover,
+    C_VerifyInit,
+    C_Verify,
+    C_VerifyUpdate,
+    C_VerifyFinal,
+    C_VerifyRecoverInit,
+    C_VerifyRecover,
+    C_DigestEncryptUpdate,
+    C_DecryptDigestUpdate,
+    C_SignEncryptUpdate,
+    C_DecryptVerifyUpdate,
+    C_GenerateKey,
+    C_GenerateKeyPair,
+    C_WrapKey,
+    C_UnwrapKey,
+    C_DeriveKey,
+    C_SeedRandom,
+    C_GenerateRandom,
+    C_GetFunctionStatus,
+    C_CancelFunction,
+    C_WaitForSlotEvent,
+    C_GetInterfaceList,
+    C_GetInterface,
+    C_LoginUser,
+    C_SessionCancel,
+    C_MessageEncryptInit,
+    C_EncryptMessage,
+    C_EncryptMessageBegin,
+    C_EncryptMessageNext,
+    C_MessageEncryptFinal,
+    C_MessageDecryptInit,
+    C_DecryptMessage,
+    C_DecryptMessageBegin,
+    C_DecryptMessageNext,
+    C_MessageDecryptFinal,
+    C_MessageSignInit,
+    C_SignMessage,
+    C_SignMessageBegin,
+    C_SignMessageNext,
+    C_MessageSignFinal,
+    C_MessageVerifyInit,
+    C_VerifyMessage,
+    C_VerifyMessageBegin,
+    C_VerifyMessageNext,
+    C_MessageVerifyFinal,
+};
+
+static CK_RV C_GetInfo_2_40(CK_INFO *a0)
+{
+    return get_info((CK_VERSION){2, 40}, a0);
+}
+
+static CK_FUNCTION_LIST functions_2_40 = {
+    {2, 40},
+    C_Initialize,
+    C_Finalize,
+    C_GetInfo_2_40,
+    C_GetFunctionList,
+    C_GetSlotList,
+    C_GetSlotInfo,
+    C_GetTokenInfo,
+    C_GetMechanismList,
+    C_GetMechanismInfo,
+    C_InitToken,
+    C_InitPIN,
+    C_SetPIN,
+    C_OpenSession,
+    C_CloseSession,
+    C_CloseAllSessions,
+    C_GetSessionInfo,
+    C_GetOperationState,
+    C_SetOperationState,
+    C_Login,
+    C_Logout,
+    C_CreateObject,
+    C_CopyObject,
+    C_DestroyObject,
+    C_GetObjectSize,
+    C_GetAttributeValue,
+    C_SetAttributeValue,
+    C_FindObjectsInit,
+    C_FindObjects,
+    C_FindObjectsFinal,
+    C_EncryptInit,
+    C_Encrypt,
+    C_EncryptUpdate,
+    C_EncryptFinal,
+    C_DecryptInit,
+    C_Decrypt,
+    C_DecryptUpdate,
+    C_DecryptFinal,
+    C_DigestInit,
+    C_Digest,
+    C_DigestUpdate,
+    C_DigestKey,
+    C_DigestFinal,
+    C_SignInit,
+    C_Sign,
+    C_SignUpdate,
+    C_SignFinal,
+    C_SignRecoverInit,
+    C_SignRecover,
+    C_VerifyInit,
+    C_Verify,
+    C_VerifyUpdate,
+    C_VerifyFinal,
+    C_VerifyRecoverInit,
+    C_VerifyRecover,
+    C_DigestEncryptUpdate,
+    C_DecryptDigestUpdate,
+    C_SignEncryptUpdate,
+    C_DecryptVerifyUpdate,
+    C_GenerateKey,
+    C_GenerateKeyPair,
+    C_WrapKey,
+    C_UnwrapKey,
+    C_DeriveKey,
+    C_SeedRandom,
+    C_GenerateRandom,
+    C_GetFunctionStatus,
+    C_CancelFunction,
+    C_WaitForSlotEvent,
+};
+
+static CK_INTERFACE interfaces[] = {
+    {(CK_CHAR *)"PKCS 11", &functions_3_2, 0},
+    {(CK_CHAR *)"PKCS 11", &functions_3_1, 0},
+    {(CK_CHAR *)"PKCS 11", &functions_3_0, 0},
+    {(CK_CHAR *)"PKCS 11", &functions_2_40, 0},
 };

@@ -14,7 +14,7 @@ from ..reader.trace import Hidden
 from .caller import Caller, CallerGone
 from .constants import CKR
 from .errors import P11Error
-from .wire import CODECS, REQUEST_HEADER, Codec, WireError
+from .wire import CODECS, REQUEST_HEADER, Codec, MessageParameter, WireError
 
 LOG = logging.getLogger(__name__)
 
@@ -75,6 +75,8 @@ def _shown(arguments: tuple[Any, ...], secret: list[int]) -> tuple[Any, ...]:
         value = shown[position]
         if isinstance(value, bytes):
             shown[position] = Hidden(len(value))
+        elif isinstance(value, MessageParameter):
+            shown[position] = Hidden(len(value.parameter))
         elif isinstance(value, list):
             shown[position] = [kind for kind, _ in value]
         elif value is not None:

@@ -3,7 +3,7 @@
 
 A request is `u32 length | u16 call | u16 zero | u32 thread | arguments`, a reply `u32 length | u32 zero | u64 CK_RV |
 results`; lengths do not count themselves. All numbers are native-endian: both ends are on one machine. csrc/marshal.c
-is the other end; the letters are those of calls.py.
+and csrc/parameters.c are the other end; the letters are those of calls.py.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from .calls import CALLS, Call
 from .constants import CKA, CKF
 
-VERSION = 1
+VERSION = 2
 ULONG_SIZE = 8
 FRAME_LIMIT = 64 << 20
 NO_LENGTH = 2**64 - 1
@@ -33,11 +33,30 @@ class WireError(Exception):
 
 
 class Mechanism(NamedTuple):
-    """A CK_MECHANISM: the parameter's bytes as they lie in memory, and what the pointers in it point to, in order."""
+    """A CK_MECHANISM: the parameter's bytes as they lie in memory, and what the pointers in it point to, in order.
+
+    What points to structs is followed by what these point to; a NULL pointer is empty. There are no pointers where the
+    parameter's size is not that of a struct that the mechanism takes.
+    """
 
     type: int
     parameter: bytes = b""
     pointers: tuple[bytes, ...] = ()
+
+
+class MessageParameter(NamedTuple):
+    """The pParameter of a function for messages, likewise; of CK_..._MESSAGE_PARAMS the pointers are IV and tag.
+
+    On encryption both are buffers for the token's use. Their new contents, or None for what stays as it is, are one
+    more result behind the others of the function: a tuple in the order of the pointers, none longer than what is there.
+    It may be left out. The same holds for C_WrapKey and C_WrapKeyAuthenticated with their Mechanism.
+    """
+
+    parameter: bytes = b""
+    pointers: tuple[bytes, ...] = ()
+
+
+MAX_POINTERS = 128
 
 
 class Hello(NamedTuple):
@@ -79,20 +98,37 @@ def _room(data: bytes, at: int) -> tuple[int | None, int]:
     return (None if room == NO_LENGTH else room), at + 8
 
 
+def _name(data: bytes, at: int) -> tuple[str, int]:
+    value, at = _string(data, at)
+    return value.decode("ascii", "replace"), at
+
+
+def _parameter(data: bytes, at: int) -> tuple[bytes, tuple[bytes, ...], int]:
+    parameter, at = _string(data, at)
+    (count,) = _U32.unpack_from(data, at)
+    at += 4
+    if count > MAX_POINTERS:
+        raise WireError(f"a parameter with {count} pointers")
+    pointers = []
+    for _ in range(count):
+        pointed, at = _string(data, at)
+        pointers.append(pointed)
+    return parameter, tuple(pointers), at
+
+
 def _mechanism(data: bytes, at: int) -> tuple[Mechanism | None, int]:
     (present,) = _U32.unpack_from(data, at)
     at += 4
     if not present:
         return None, at
     kind, at = _ulong(data, at)
-    parameter, at = _string(data, at)
-    (count,) = _U32.unpack_from(data, at)
-    at += 4
-    pointers = []
-    for _ in range(min(count, 8)):
-        pointed, at = _string(data, at)
-        pointers.append(pointed)
-    return Mechanism(kind, parameter, tuple(pointers)), at
+    parameter, pointers, at = _parameter(data, at)
+    return Mechanism(kind, parameter, pointers), at
+
+
+def _message_parameter(data: bytes, at: int) -> tuple[MessageParameter, int]:
+    parameter, pointers, at = _parameter(data, at)
+    return MessageParameter(parameter, pointers), at
 
 
 def _template(data: bytes, at: int, depth: int = 0) -> tuple[Template, int]:
@@ -129,8 +165,9 @@ _DECODERS: dict[str, _Decoder] = {
     "l": _string,
     "b": _string,
     "n": _nullable_string,
-    "m": _mechanism,
-    "M": _mechanism,
+    "s": _name,
+    **dict.fromkeys("mMwW", _mechanism),
+    **dict.fromkeys("pP", _message_parameter),
     "t": _template,
     "q": _query,
     "B": _room,
@@ -170,6 +207,13 @@ def _encode_struct(value: bytes, _room: object) -> bytes:
     return value
 
 
+def _encode_outputs(pointed: Sequence[bytes | None]) -> bytes:
+    """What comes back into a parameter, behind all other results."""
+    parts = [_U32.pack(len(pointed))]
+    parts += [_U64.pack(NO_LENGTH) if value is None else _U64.pack(len(value)) + value for value in pointed]
+    return b"".join(parts)
+
+
 _ENCODERS: dict[str, Callable[[Any, Any], bytes]] = {
     "U": _encode_ulong,
     "B": _encode_string,
@@ -195,7 +239,8 @@ class Codec:
             for letter in call.signature
             if letter in _ENCODERS
         ]
-        self.secret = [position for position, letter in enumerate(carried) if letter in "bnlmMt"]
+        self._has_parameter = not set(call.signature).isdisjoint("wWp")
+        self.secret = [position for position, letter in enumerate(carried) if letter in "bnlmMwWpPt"]
 
     def decode(self, frame: bytes) -> tuple[Any, ...]:
         """The arguments in a request frame, header included. Raises WireError for anything that does not fit."""
@@ -219,8 +264,13 @@ class Codec:
         """A reply frame, header included. Without results there is the return value alone."""
         body = b""
         if results:
+            written: Sequence[bytes | None] = ()
+            if self._has_parameter and len(results) > len(self._outputs):
+                results, written = results[:-1], results[-1]
             for (encoder, room), result in zip(self._outputs, results, strict=True):
                 body += encoder(result, arguments[room] if room is not None else None)
+            if self._has_parameter:
+                body += _encode_outputs(written)
         return REPLY_HEADER.pack(REPLY_HEADER.size - 4 + len(body), 0, value) + body
 
 
