@@ -25,6 +25,11 @@ class Card(Protocol):
 
     name: str
 
+    @property
+    def revision(self) -> int:
+        """Another number whenever keys or data on the card have changed; never a smaller one."""
+        ...
+
     def activate(self) -> Activation:
         """Power up or reset: a new activation, in which no PIN is verified and nothing is selected.
 

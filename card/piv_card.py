@@ -61,6 +61,11 @@ class PivCard:
         self.activation: PoweredCard | None = None
         self._keys = KeyRing()
 
+    @property
+    def revision(self) -> int:
+        """The number of changes of keys and data since the image was opened."""
+        return self.store.revision
+
     def activate(self) -> PoweredCard:
         """Cold or warm reset: a new activation; the one before it can change nothing any more."""
         context = Context(self.store, self._keys)
@@ -83,6 +88,7 @@ class ForeignCard:
     """A card without PIV: another ATR, and nothing that can be selected."""
 
     profile = "unrecognised"
+    revision = 0
 
     def __init__(self, name: str, atr: bytes) -> None:
         self.name = name

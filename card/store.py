@@ -50,6 +50,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.owner: object = None
+        self.revision = 0
         self._change = threading.Lock()
         self._lock = _lock(path)
         try:
@@ -93,6 +94,8 @@ class Store:
                 LOG.exception("cannot write the card image %s", self.path)
                 raise CardError(SW.MEMORY_FAILURE) from None
             self._used, self._digest = self._used + growth, digest
+            if keys or objects:
+                self.revision += 1
             image_format.update(state.references, references or {})
             image_format.update(state.keys, keys or {})
             image_format.update(state.objects, objects or {})

@@ -155,7 +155,7 @@ class Simulator:
         with self.bench.lock:
             readers = [_reader_status(reader) for reader in self.bench.readers]
         applications = [
-            {"name": each.name, "sessions": len(each.sessions), "logged_in": bool(each.roles)}
+            {"name": each.name, "sessions": len(each.sessions), "logged_in": bool(each.rights)}
             for each in self._server.applications
         ]
         return {"readers": readers, "applications": applications, "module": str(module_path())}
