@@ -26,6 +26,8 @@ _CURVES: dict[str, tuple[Algorithm, bytes]] = {
 _CURVE_OF = {Algorithm.P256: ec.SECP256R1(), Algorithm.P384: ec.SECP384R1()}
 _UNAVAILABLE_INFORMATION = 2**64 - 1
 _NO_ATTRIBUTES: frozenset[int] = frozenset()
+_EC_SECRET: frozenset[int] = frozenset({CKA.VALUE})
+_RSA_SECRET = SECRET - _EC_SECRET
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,8 @@ def profile_object(profile: CKP) -> P11Object:
     """CKO_PROFILE (PKCS #11 3.0, 4.13)."""
     common = _token_object(CKO.PROFILE, "", private=False)
     del common[CKA.LABEL]
-    return P11Object({**common, CKA.PROFILE_ID: ulong(profile)})
+    unique = f"profile:{profile.name.lower()}".encode()
+    return P11Object({**common, CKA.UNIQUE_ID: unique, CKA.PROFILE_ID: ulong(profile)})
 
 
 def certificate_object(certificate: x509.Certificate, identity: bytes, label: str) -> P11Object:
@@ -193,8 +196,6 @@ def secret_key(value: bytes, template: Attributes) -> P11Object:
         CKA.KEY_GEN_MECHANISM: ulong(_UNAVAILABLE_INFORMATION),
         CKA.SENSITIVE: FALSE,
         CKA.EXTRACTABLE: TRUE,
-        CKA.ALWAYS_SENSITIVE: FALSE,
-        CKA.NEVER_EXTRACTABLE: FALSE,
         CKA.WRAP_WITH_TRUSTED: FALSE,
         CKA.TRUSTED: FALSE,
         **dict.fromkeys((CKA.ENCRYPT, CKA.DECRYPT, CKA.SIGN, CKA.VERIFY, CKA.WRAP, CKA.UNWRAP, CKA.DERIVE), FALSE),
@@ -202,6 +203,9 @@ def secret_key(value: bytes, template: Attributes) -> P11Object:
         CKA.VALUE: value,
         CKA.VALUE_LEN: ulong(len(value)),
     }
+    # The card's key that it comes from has always been sensitive and never extractable (2.3.11).
+    attributes[CKA.ALWAYS_SENSITIVE] = attributes[CKA.SENSITIVE]
+    attributes[CKA.NEVER_EXTRACTABLE] = boolean(attributes[CKA.EXTRACTABLE] == FALSE)
     readable = attributes[CKA.SENSITIVE] == FALSE and attributes[CKA.EXTRACTABLE] == TRUE
     return P11Object(attributes, _NO_ATTRIBUTES if readable else frozenset({CKA.VALUE}), value)
 
@@ -274,7 +278,7 @@ def _key_pair(slot: int, public: PublicKey, identity: bytes, subject: bytes) -> 
             CKA.WRAP_WITH_TRUSTED: FALSE,
             CKA.ALWAYS_AUTHENTICATE: boolean(rule is PinRule.ALWAYS),
         },
-        SECRET,
+        _RSA_SECRET if is_rsa else _EC_SECRET,
         card_key,
     )
     return [public_object, private_object]
