@@ -133,6 +133,13 @@ class Application:
             self.roles[session.token] = role
             session.token.users.add(self)
 
+    def lose_login(self, token: Token) -> None:
+        """The card has no PIN verified any more: sessions stay, the user is out."""
+        with self.bench.lock:
+            if self.roles.get(token) is CKU.USER:
+                self._forget_objects(lambda owner, item, _session: owner is token and item.is_private)
+                self._end_role(token)
+
     def log_out(self, session: Session) -> bool:
         """Raises P11Error(USER_NOT_LOGGED_IN). True if nobody is logged in to the card any more."""
         with self.bench.lock:
@@ -225,6 +232,20 @@ class Application:
             if is_over(token, item, owner):
                 del self._objects[handle]
                 self._handle_of.pop(item, None)
+
+
+def follow_card(token: Token) -> None:
+    """After a refusal: who is logged in stays so only if the card still has the PIN verified.
+
+    A wrong PIN takes the verification away, also from another application, or for another purpose than login.
+    """
+    try:
+        with token.insertion.lock:
+            if token.users and token.piv.pin_tries() is not None:
+                for application in tuple(token.users):
+                    application.lose_login(token)
+    except (CardRemoved, P11Error):
+        return
 
 
 def give_up(token: Token) -> None:

@@ -59,7 +59,7 @@ class Token:
 
     def flags(self) -> int:
         """The flags of CK_TOKEN_INFO; asks the card for the tries that are left."""
-        left = self.piv.pin_tries()
+        left = None if self._awaits_signature else self.piv.pin_tries()
         if left is not None:
             self._pin_tries = left
         flags = int(_FLAGS)
@@ -68,6 +68,12 @@ class Token:
         if self._pin_tries < _TRIES:
             flags |= CKF.USER_PIN_COUNT_LOW
         return flags | CKF.USER_PIN_FINAL_TRY if self._pin_tries == 1 else flags
+
+    @property
+    def _awaits_signature(self) -> bool:
+        """Whether the PIN was given for one signature that is still to come: another command would use it up."""
+        sessions = (each for user in tuple(self.users) for each in tuple(user.sessions.values()) if each.token is self)
+        return any(operation.context_login for each in sessions for operation in tuple(each.operations.values()))
 
     def pin_was_right(self) -> None:
         """The card has all its tries again."""

@@ -8,6 +8,7 @@ import struct
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from ...card import tlv
+from ..application import follow_card
 from ..attributes import FALSE, as_boolean, as_ulong, ulong
 from ..caller import Caller
 from ..constants import CKA, CKD, CKK, CKO, CKR, CKU
@@ -64,6 +65,8 @@ def C_DeriveKey(caller: Caller, session: int, mechanism: Mechanism, base: int, t
     try:
         secret = live.token.piv.use_key(key.slot, key.algorithm, point, _EXPONENTIATION)
     except P11Error as error:
+        if error.value is CKR.USER_NOT_LOGGED_IN:
+            follow_card(live.token)
         # A point that is not on the curve is the parameter's fault, and the only thing the card complains of.
         raise P11Error(CKR.MECHANISM_PARAM_INVALID) if error.value is CKR.DATA_INVALID else error from None
     return application.add_session_object(live, secret_key(secret[len(secret) - length :], attributes))

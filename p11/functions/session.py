@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from .. import abi
-from ..application import give_up
+from ..application import follow_card, give_up
 from ..caller import Caller
 from ..constants import CKF, CKR, CKU
 from ..errors import P11Error
 from ..operations import Operation
 from ..sessions import Kind, Session
+from ..token import Token
 
 _SESSION_FLAGS = CKF.RW_SESSION | CKF.SERIAL_SESSION
 
@@ -71,8 +72,7 @@ def C_Login(caller: Caller, session: int, user: int, pin: bytes | None) -> None:
     token = live.token
     with token.insertion.lock:
         if user == CKU.USER:
-            token.piv.verify(pin)
-            token.pin_was_right()
+            _verify(token, pin)
         else:
             token.piv.check_puk(pin)
         application.log_in(live, CKU(user))
@@ -123,6 +123,15 @@ def _log_in_for_operation(live: Session, pin: bytes | None) -> None:
         raise P11Error(CKR.OPERATION_NOT_INITIALIZED)
     if pin is None:
         raise P11Error(CKR.ARGUMENTS_BAD)
-    live.token.piv.verify(pin)
-    live.token.pin_was_right()
+    live.token.names()  # read now if not before: after the PIN the signature has to be the card's next command
+    _verify(live.token, pin)
     operation.context_login = True
+
+
+def _verify(token: Token, pin: bytes) -> None:
+    try:
+        token.piv.verify(pin)
+    except P11Error:
+        follow_card(token)
+        raise
+    token.pin_was_right()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from ...card.tables import PIN, PUK
 from .. import abi
+from ..application import follow_card
 from ..caller import Caller
 from ..constants import CKF, CKR, CKU
 from ..errors import P11Error
@@ -96,7 +97,11 @@ def C_SetPIN(caller: Caller, session: int, old: bytes | None, new: bytes | None)
     token = live.token
     reference = PUK if live.role is CKU.SO else PIN
     with token.insertion.lock:
-        token.piv.change(reference, old, new)
+        try:
+            token.piv.change(reference, old, new)
+        except P11Error:
+            follow_card(token)
+            raise
         if reference == PIN:
             token.pin_was_right()
             if not token.users:
