@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 import os
+import shlex
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -92,7 +93,7 @@ def serve(
     with _errors(as_json):
         card = None if no_card else image or _request(profile, name, email, serial, pin, puk, settings)
         with _simulator(readers, card, folder or places.runtime_folder()) as simulator:
-            _say_ready(simulator, as_json)
+            _say_ready(simulator, readers[0], as_json)
             process.wait_for_the_end(simulator.stopped)
 
 
@@ -359,6 +360,10 @@ def main() -> None:
 # Below the commands
 
 
+_ASKED_WRONGLY = frozenset({"bad-request", "profile-error"})
+"""What a running simulator calls that which is a ValueError here."""
+
+
 @contextlib.contextmanager
 def _errors(as_json: bool) -> Iterator[None]:
     """Makes one line and an exit code of what can go wrong: 1 when it was refused, 2 when it was asked wrongly."""
@@ -370,7 +375,8 @@ def _errors(as_json: bool) -> Iterator[None]:
     except _refusals() as error:
         code = getattr(error, "code", "bad-request" if isinstance(error, ValueError) else "os-error")
         message = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
-        _fail(as_json, code, message, 2 if isinstance(error, ValueError) else 1)
+        asked_wrongly = isinstance(error, ValueError) or code in _ASKED_WRONGLY
+        _fail(as_json, code, message, 2 if asked_wrongly else 1)
 
 
 def _refusals() -> tuple[type[Exception], ...]:
@@ -417,15 +423,17 @@ def _simulator(readers: list[str], card: Path | CardRequest | None, folder: Path
         yield simulator
 
 
-def _say_ready(simulator: Simulator, as_json: bool) -> None:
+def _say_ready(simulator: Simulator, reader: str, as_json: bool) -> None:
+    """In one write, so that a script may read the first line and close the pipe."""
     if as_json:
-        print(json.dumps({"ready": True, **simulator.environment}), flush=True)
-        return
-    variables = "".join(f"\nexport {name}={value}" for name, value in simulator.environment.items())
-    print(
-        f"# ready; Ctrl-C ends it. Elsewhere: cardtear status, cardtear trace, cardtear remove front{variables}",
-        flush=True,
-    )
+        text = json.dumps({"ready": True, **simulator.environment})
+    else:
+        remove = f"cardtear remove {shlex.quote(reader)}"
+        text = f"# ready; Ctrl-C ends it. Elsewhere: cardtear status, cardtear trace, {remove}"
+        for name, value in simulator.environment.items():
+            text += f"\nexport {name}={shlex.quote(value)}"
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def _timeline(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,7 +39,7 @@ class Parameter(NamedTuple):
 def parse(line: bytes) -> dict[str, Any]:
     """One line as an object. Raises RequestError."""
     try:
-        asked = json.loads(line)
+        asked = json.loads(line.decode(), parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise RequestError(f"not a line of JSON: {error}") from None
     if not isinstance(asked, dict):
@@ -63,6 +64,14 @@ def decode(asked: object) -> Request:
         if parameter.needed and name not in given:
             raise RequestError(f"{verb!r} needs {name!r}")
     return Request(verb, {name: parameters[name].read(value) for name, value in given.items()})
+
+
+def _finite(digits: str) -> float:
+    """Python's JSON knows infinity and NaN, nobody else's does, and an id goes back as it came."""
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError(f"{digits} is not a number of JSON")
+    return value
 
 
 def _text(value: object) -> str:

@@ -148,7 +148,9 @@ class Timeline:
         call = self._open.pop(answer["call"], None)
         hidden = self._apdus.pop(answer["call"], 0) - (self._most_apdus or 0)
         if self._most_apdus is not None and hidden > 0:
-            self._console.print(Text.assemble((f"{_MARGIN}│ … {hidden} more APDUs", "dim")), soft_wrap=True)
+            self._console.print(
+                Text.assemble((f"{_MARGIN}│ … {hidden} more APDU{'s' if hidden > 1 else ''}", "dim")), soft_wrap=True
+            )
         duration = f"  after {_duration(answer['time'] - call['time'])}" if call is not None else ""
         interrupted = self._last != answer["call"]
         name = f"{answer['name']} " if interrupted else ""

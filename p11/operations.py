@@ -45,6 +45,8 @@ _HASHES: dict[str, hashes.HashAlgorithm] = {
     "sha512": hashes.SHA512(),
 }
 _SIGNATURE_LENGTHS = {Algorithm.RSA2048: 256, Algorithm.RSA3072: 384, Algorithm.P256: 64, Algorithm.P384: 96}
+_MOST_KEPT = 1 << 16
+"""Bytes of data that is not hashed on the way."""
 _PSS_PARAMS = struct.Struct("@3L")
 _OAEP_PARAMS = struct.Struct("@5L")
 
@@ -94,6 +96,7 @@ class Collector:
     def __init__(self, digest: str | None) -> None:
         self._hash = hashlib.new(digest) if digest is not None else None
         self._parts: list[bytes] = []
+        self._kept = 0
         self.parts = 0
         self.exact = True
         self.key: object = None
@@ -101,12 +104,15 @@ class Collector:
         self.held: bytes | None = None
 
     def update(self, data: bytes) -> None:
-        """Take more data."""
+        """Take more data. Raises P11Error(DATA_LEN_RANGE) for more than any key can take."""
         self.parts += 1
         if self._hash is not None:
             self._hash.update(data)
-        else:
-            self._parts.append(data)
+            return
+        self._kept += len(data)
+        if self._kept > _MOST_KEPT:
+            raise P11Error(CKR.DATA_LEN_RANGE)
+        self._parts.append(data)
 
     def collected(self) -> bytes:
         """The digest, or the data itself."""

@@ -8,7 +8,8 @@ import struct
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from ...card import tlv
-from ..attributes import FALSE, as_boolean, as_ulong
+from ..application import follow_card
+from ..attributes import FALSE, as_boolean, as_ulong, ulong
 from ..caller import Caller
 from ..constants import CKA, CKD, CKK, CKO, CKR, CKU
 from ..errors import P11Error
@@ -37,6 +38,7 @@ _BOOLEANS = frozenset(
         CKA.WRAP_WITH_TRUSTED,
     }
 )
+_AES_LENGTHS = (16, 24, 32)
 _STRINGS = frozenset({CKA.LABEL, CKA.ID, CKA.START_DATE, CKA.END_DATE})
 
 
@@ -47,7 +49,6 @@ def C_DeriveKey(caller: Caller, session: int, mechanism: Mechanism, base: int, t
     rule = MECHANISMS.get(mechanism.type)
     if rule is None or rule.scheme is not Scheme.ECDH:
         raise P11Error(CKR.MECHANISM_INVALID)
-    point = _peer_point(mechanism)
     item = application.object(live, base, CKR.KEY_HANDLE_INVALID)
     key = item.key
     if not isinstance(key, CardKey):
@@ -58,31 +59,36 @@ def C_DeriveKey(caller: Caller, session: int, mechanism: Mechanism, base: int, t
         raise P11Error(CKR.KEY_FUNCTION_NOT_PERMITTED)
     if item.is_private and live.role is not CKU.USER:
         raise P11Error(CKR.USER_NOT_LOGGED_IN)
-    attributes, length = _secret_template(template, (key.public.key_size + 7) // 8)
+    size = (key.public.key_size + 7) // 8
+    point = _peer_point(mechanism, size)
+    attributes, length = _secret_template(template, size)
     try:
         secret = live.token.piv.use_key(key.slot, key.algorithm, point, _EXPONENTIATION)
     except P11Error as error:
+        if error.value is CKR.USER_NOT_LOGGED_IN:
+            follow_card(live.token)
         # A point that is not on the curve is the parameter's fault, and the only thing the card complains of.
         raise P11Error(CKR.MECHANISM_PARAM_INVALID) if error.value is CKR.DATA_INVALID else error from None
     return application.add_session_object(live, secret_key(secret[len(secret) - length :], attributes))
 
 
-def _peer_point(mechanism: Mechanism) -> bytes:
-    """The other side's point, bare or as a DER OCTET STRING."""
+def _peer_point(mechanism: Mechanism, size: int) -> bytes:
+    """The other side's point, bare or as a DER OCTET STRING; its coordinates have `size` bytes."""
     try:
         kdf, *_ = _ECDH1_PARAMS.unpack(mechanism.parameter)
         shared, point = mechanism.pointers
     except (struct.error, ValueError):
         raise P11Error(CKR.MECHANISM_PARAM_INVALID) from None
-    if kdf != CKD.NULL or shared or not point:
-        raise P11Error(CKR.MECHANISM_PARAM_INVALID)
-    if len(point) % 2 == 0:
+    lengths = (1 + 2 * size, 1 + size)  # uncompressed, compressed: no DER of one is as long as the other
+    if point[:1] == b"\4" and len(point) not in lengths:
         try:
-            tag, inner, end = tlv.read(point)
+            _, point, end = tlv.read(outer := point)
         except tlv.TlvError:
             raise P11Error(CKR.MECHANISM_PARAM_INVALID) from None
-        if tag == 0x04 and end == len(point):
-            return inner
+        if end != len(outer):
+            raise P11Error(CKR.MECHANISM_PARAM_INVALID)
+    if kdf != CKD.NULL or shared or len(point) not in lengths:
+        raise P11Error(CKR.MECHANISM_PARAM_INVALID)
     return point
 
 
@@ -113,6 +119,6 @@ def _secret_template(template: Template, most: int) -> tuple[dict[int, bytes], i
             raise P11Error(CKR.ATTRIBUTE_TYPE_INVALID)
     if attributes.get(CKA.TOKEN, FALSE) != FALSE:
         raise P11Error(CKR.TEMPLATE_INCONSISTENT)
-    if not 1 <= length <= most:
+    if not 1 <= length <= most or (attributes.get(CKA.KEY_TYPE) == ulong(CKK.AES) and length not in _AES_LENGTHS):
         raise P11Error(CKR.KEY_SIZE_RANGE)
     return attributes, length

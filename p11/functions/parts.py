@@ -7,6 +7,7 @@ ends it.
 
 from __future__ import annotations
 
+from ..application import follow_card
 from ..caller import Caller
 from ..constants import CKR, CKU
 from ..errors import P11Error
@@ -106,8 +107,10 @@ def _give(live: Session, kind: Kind, operation: Operation, room: int) -> bytes:
     try:
         _require_login(live, operation)
         result = operation.held if operation.held is not None else operation.finish()
-    except BaseException:
+    except BaseException as error:
         live.end(kind)
+        if isinstance(error, P11Error) and error.value is CKR.USER_NOT_LOGGED_IN:
+            follow_card(live.token)
         raise
     if room < len(result):
         operation.held = result

@@ -145,3 +145,12 @@ def test_one_part_and_many_do_not_mix(host: Any, user_session: int) -> None:
     host.eval("m.check('C_SignUpdate', s, b'abc', 3)", s=user_session)
     assert host.eval("rv(lambda: m.sign(s, b'data'))", s=user_session) == CKR.OPERATION_ACTIVE
     assert host.eval("rv(lambda: m.sign_init(s, 1))", s=user_session) == CKR.OPERATION_ACTIVE
+
+
+def test_parts_without_end(host: Any, user_session: int) -> None:
+    """What is not hashed has to be kept: not more of it than a key can ever take, then the operation is over."""
+    host.eval("m.sign_init(s, key(m, s, b'\\1'), CKM.RSA_PKCS)", s=user_session)
+    part = "m.call('C_SignUpdate', s, bytes(40000), 40000)"
+    assert host.eval(part, s=user_session) == CKR.OK
+    assert host.eval(part, s=user_session) == CKR.DATA_LEN_RANGE
+    assert host.eval(part, s=user_session) == CKR.OPERATION_NOT_INITIALIZED

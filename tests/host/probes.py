@@ -11,7 +11,7 @@ from typing import Any
 
 from cardtear.lab.client import Failed, Module
 from cardtear.p11.calls import BY_NAME
-from cardtear.p11.constants import CKA, CKF, CKM, CKO, CKR
+from cardtear.p11.constants import CKA, CKD, CKF, CKM, CKO, CKR
 
 
 def rv(function: Any, *arguments: Any) -> int:
@@ -40,6 +40,18 @@ def sign(m: Module, session: int, handle: int) -> bytes:
     """An RSA signature."""
     m.sign_init(session, handle, CKM.SHA256_RSA_PKCS)
     return m.sign(session, b"data")
+
+
+def derive(m: Module, session: int, base: int, point: bytes, template: dict[int, int | bytes]) -> int:
+    """C_DeriveKey with ECDH1 and no KDF: the new key's handle."""
+    ffi = m.ffi
+    buffer = ffi.new("unsigned char[]", point or b"\0")
+    parameter = ffi.new("CK_ECDH1_DERIVE_PARAMS *", (CKD.NULL, 0, ffi.NULL, len(point), buffer))
+    mechanism = ffi.new("CK_MECHANISM *", (CKM.ECDH1_DERIVE, parameter, ffi.sizeof("CK_ECDH1_DERIVE_PARAMS")))
+    attributes, _keep = m.template(template)
+    handle = ffi.new("CK_ULONG *")
+    m.check("C_DeriveKey", session, mechanism, base, attributes, len(template), handle)
+    return int(handle[0])
 
 
 def events(m: Module) -> list[int]:

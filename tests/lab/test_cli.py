@@ -98,6 +98,44 @@ def one_clear_line(done: subprocess.CompletedProcess[str], *words: str, code: in
 # serve and the verbs
 
 
+def test_the_ready_line_is_for_shells(tmp_path: Path) -> None:
+    """Its commands can be pasted, whatever the names, and a script may stop reading after the first line."""
+    folder = tmp_path / "my run"
+    command = (*CARDTEAR, "serve", "--no-card", "--reader", "left one", "--folder", str(folder))
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        ready = [process.stdout.readline() for _ in range(4)]
+        process.stdout.close()
+        try:
+            assert ready[0].startswith("# ready")
+            assert ready[0].endswith("cardtear remove 'left one'\n")
+            shell = "".join(ready) + 'printf %s "$CARDTEAR_CONTROL"'
+            told = subprocess.run(("sh", "-c", shell), capture_output=True, text=True, timeout=DEADLINE, check=True)
+            assert told.stdout == str(folder / "control.sock")
+            assert "left one" in cardtear("status", CARDTEAR_CONTROL=told.stdout).stdout
+        finally:
+            process.terminate()
+        assert process.wait(DEADLINE) == 0
+
+
+def test_the_ready_line_is_one_write(tmp_path: Path) -> None:
+    """Who closes the pipe at the first byte does not end the simulator."""
+    command = (*CARDTEAR, "serve", "--no-card", "--folder", str(tmp_path / "run"))
+    ours, theirs = os.pipe()
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, stdout=theirs, env=environment) as process:
+        os.close(theirs)
+        assert os.read(ours, 1) == b"#"
+        os.close(ours)
+        try:
+            done = cardtear("status", CARDTEAR_CONTROL=str(tmp_path / "run" / "control.sock"))
+            assert done.returncode == 0, done.stderr
+        finally:
+            process.terminate()
+        assert process.wait(DEADLINE) == 0
+
+
 def test_every_verb_with_json_and_without(served: Served) -> None:
     def told(*arguments: str) -> str:
         done = cardtear(*arguments, **served.environment)
@@ -199,10 +237,10 @@ def test_wrong_parameters_of_a_card(served: Served, tmp_path: Path) -> None:
     one_clear_line(cardtear("card", "new", image, "--profile", "visa"), "visa", "piv-ec", code=2)
     one_clear_line(cardtear("run", "--serial", "xyz", "--", "true"), "xyz", "hexadecimal", code=2)
     one_clear_line(cardtear("serve", "--reader", " "), "reader name", code=2)
-    one_clear_line(cardtear("insert", "front", "--pin", "12", **served.environment), "PIN", "6 to 8 digits")
+    one_clear_line(cardtear("insert", "front", "--pin", "12", **served.environment), "PIN", "6 to 8 digits", code=2)
     one_clear_line(cardtear("insert", "front", **served.environment), "front", "remove or swap it")
     one_clear_line(cardtear("remove", "back", **served.environment), "back", "front")
-    one_clear_line(cardtear("arm", "remove", "front", **served.environment), "'call' and 'ins'")
+    one_clear_line(cardtear("arm", "remove", "front", **served.environment), "'call' and 'ins'", code=2)
     assert not Path(image).exists()
 
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=10,
 )
@@ -49,6 +49,15 @@ def test_any_moment_makes_a_trigger_or_an_error(on: dict[str, Any]) -> None:
     asked = {"do": "arm", "on": on, "then": {"do": "remove", "reader": "front"}}
     with contextlib.suppress(RequestError):
         assert isinstance(trigger(**decode(asked).arguments), Trigger)
+
+
+@pytest.mark.parametrize(
+    "line", [b'{"id": NaN}', b'{"id": [-Infinity]}', b'{"id": 1e999}', '{"id": 1}'.encode("utf-16")]
+)
+def test_what_only_python_takes_for_json(line: bytes) -> None:
+    """No answer could give such an id back as JSON, and lines are UTF-8."""
+    with pytest.raises(RequestError, match="not a line of JSON"):
+        parse(line)
 
 
 def test_nesting_has_an_end() -> None:

@@ -176,6 +176,12 @@ def test_folding_counts_apdus_and_names_calls_but_never_hides_a_failure() -> Non
     ]
 
 
+def test_one_hidden_apdu_is_one() -> None:
+    apdus = [_apdu(number, 1, "00C00000", "9000", response_length=20) for number in range(2, 5)]
+    shown = _shown(_call(1, "C_FindObjectsInit", "#1"), *apdus, _return(5, 1, "C_FindObjectsInit"), most_apdus=2)
+    assert "    │ … 1 more APDU" in shown
+
+
 @pytest.mark.parametrize(
     ("command", "status", "words"),
     [

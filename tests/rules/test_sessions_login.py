@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from cardtear.lab.simulator import Simulator
 from cardtear.lab.trigger import Trigger
 from cardtear.p11.constants import CKF, CKR, CKS
@@ -138,3 +139,70 @@ def test_R37_no_limit_on_sessions(host: Any) -> None:
     info = "(lambda i: (m.check('C_GetTokenInfo', 0, i), i.ulMaxSessionCount, i.ulMaxRwSessionCount)[1:])"
     assert host.eval(f"{info}(m.ffi.new('CK_TOKEN_INFO *'))") == (0, 0)
     assert host.eval("len({m.open_session(0) for _ in range(500)})") == 500
+
+
+WRONG_PINS = [
+    ("m.login(s, '999999', CKU.CONTEXT_SPECIFIC)", "m.sign_init(s, key(m, s, b'\\2'), CKM.ECDSA)"),
+    ("m.set_pin(s, '999999', '654321')", "0"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "before"), WRONG_PINS)
+def test_R33_wrong_pin_ends_the_login(host: Any, wrong: str, before: str) -> None:
+    """The card forgets the PIN when a wrong one is tried, so the sessions are public, and say so."""
+    session = host.eval("user_session(m, 0, True)")
+    host.eval(before, s=session)
+    assert value_of(host, wrong, s=session) == CKR.PIN_INCORRECT
+    assert host.eval("m.session_state(s)", s=session) == CKS.RW_PUBLIC_SESSION
+    assert host.eval("m.token_info(0)[2]") & CKF.USER_PIN_COUNT_LOW
+    host.eval("m.call('C_SignInit', s, m.ffi.NULL, 0)", s=session)
+    host.eval("m.login(s)", s=session)
+    assert len(host.eval("sign(m, s, key(m, s, b'\\1'))", s=session)) == 256
+
+
+def test_R33_malformed_pin_leaves_the_login(host: Any, user_session: int) -> None:
+    """It never reaches the card, or the card does not count it."""
+    host.eval("m.sign_init(s, key(m, s, b'\\2'), CKM.ECDSA)", s=user_session)
+    for pin in ("1", "abcdef"):
+        assert value_of(host, "m.login(s, p, CKU.CONTEXT_SPECIFIC)", s=user_session, p=pin) == CKR.PIN_INCORRECT
+        assert host.eval("m.session_state(s)", s=user_session) == CKS.RO_USER_FUNCTIONS
+
+
+def test_R35_wrong_pin_of_another_application(
+    simulator: Simulator, host: Any, new_host: Any, user_session: int
+) -> None:
+    """It takes the card's verification away from all; the first one's sessions stay and tell the truth."""
+    other = new_host(simulator)
+    host.eval("m.sign_init(s, key(m, s, b'\\1'), CKM.SHA256_RSA_PKCS)", s=user_session)
+    assert value_of(other, "m.login(m.open_session(0), '999999')") == CKR.PIN_INCORRECT
+    assert host.eval("m.session_state(s)", s=user_session) == CKS.RO_PUBLIC_SESSION
+    assert value_of(host, "m.sign(s, b'data')", s=user_session) == CKR.USER_NOT_LOGGED_IN
+    host.eval("m.login(s)", s=user_session)
+    assert len(host.eval("sign(m, s, key(m, s, b'\\1'))", s=user_session)) == 256
+
+
+def test_R36_token_info_between_pin_and_signature(host: Any, user_session: int) -> None:
+    """Looking at the token does not use up the PIN that was given for one signature."""
+    host.eval("m.sign_init(s, key(m, s, b'\\2'), CKM.ECDSA_SHA256)", s=user_session)
+    host.eval("m.login(s, '123456', CKU.CONTEXT_SPECIFIC)", s=user_session)
+    host.eval("m.token_info(0)")
+    assert len(host.eval("m.sign(s, b'data')", s=user_session)) == 64
+
+
+def test_R35_verification_lost_behind_the_modules_back(simulator: Simulator, host: Any, user_session: int) -> None:
+    """Another program makes the card forget the PIN: the next private operation says so, and login helps again."""
+    insertion = simulator.bench.reader("front").insertion
+    assert insertion is not None
+    assert insertion.transmit(bytes.fromhex("0020FF80")) == b"\x90\x00"
+    assert value_of(host, "sign(m, s, key(m, s, b'\\1'))", s=user_session) == CKR.USER_NOT_LOGGED_IN
+    assert host.eval("m.session_state(s)", s=user_session) == CKS.RO_PUBLIC_SESSION
+    host.eval("m.login(s)", s=user_session)
+    assert len(host.eval("sign(m, s, key(m, s, b'\\1'))", s=user_session)) == 256
+
+
+def test_R36_card_pulled_while_it_is_asked_about_the_login(simulator: Simulator, host: Any, user_session: int) -> None:
+    """After a wrong PIN the card is asked once more; it may go at that very command."""
+    host.eval("m.sign_init(s, key(m, s, b'\\2'), CKM.ECDSA)", s=user_session)
+    simulator.arm(Trigger("remove", {"reader": "front"}, ins=0x20, nth=2))
+    assert value_of(host, "m.login(s, '999999', CKU.CONTEXT_SPECIFIC)", s=user_session) == CKR.PIN_INCORRECT
+    assert value_of(host, "m.session_state(s)", s=user_session) == CKR.SESSION_HANDLE_INVALID
