@@ -26,7 +26,7 @@ from . import rsa_padding
 from .constants import CKA, CKG, CKR, CKZ
 from .errors import P11Error
 from .mechanisms import DIGESTS, MechanismRule, Scheme
-from .objects import CardKey, PublicKey
+from .keys import CardKey, PublicKey
 from .piv_client import PivClient
 from .wire import Mechanism
 
@@ -140,18 +140,18 @@ class Sign(Collector):
         self._rule = rule
         self._pss = _pss_parameters(rule, mechanism)
         self.key = self._key = key
-        self.length = _SIGNATURE_LENGTHS[key.algorithm]
+        self.length = signature_length(key.public)
 
     def finish(self) -> bytes:
         """The signature; ECDSA's as r and s, each of the length of the order."""
         if self._key.always_authenticate and not self.context_login:
             raise P11Error(CKR.USER_NOT_LOGGED_IN)
         data, key = self.collected(), self._key
-        if key.algorithm in RSA_BITS:
+        if isinstance(key.public, rsa.RSAPublicKey):
             block = _signature_block(self._rule, self._pss, data, 8 * self.length)
-            return self._card.use_key(key.slot, key.algorithm, block)
+            return key.use(block)
         size = self.length // 2
-        signature = self._card.use_key(key.slot, key.algorithm, _ecdsa_input(data, size))
+        signature = key.use(_ecdsa_input(data, size))
         try:
             r, s = decode_dss_signature(signature)
         except ValueError:
@@ -240,7 +240,7 @@ class Decrypt(Collector):
         if len(data) != self.length:
             raise P11Error(CKR.ENCRYPTED_DATA_LEN_RANGE)
         try:
-            block = self._card.use_key(key.slot, key.algorithm, data)
+            block = key.use(data)
         except P11Error as error:
             # The one thing that a card finds wrong with a block of the right length: it is not below the modulus.
             raise P11Error(CKR.ENCRYPTED_DATA_INVALID) if error.value is CKR.DATA_INVALID else error from None

@@ -14,7 +14,10 @@ from ..caller import Caller
 from ..constants import CKA, CKD, CKK, CKO, CKR, CKU
 from ..errors import P11Error
 from ..mechanisms import MECHANISMS, Scheme
-from ..objects import CardKey, secret_key
+from ..keys import CardKey
+from .making import add
+from ..templates import compose
+from ..attributes import On
 from ..wire import Mechanism, Template
 
 _ECDH1_PARAMS = struct.Struct("@5L")
@@ -61,15 +64,11 @@ def C_DeriveKey(caller: Caller, session: int, mechanism: Mechanism, base: int, t
         raise P11Error(CKR.USER_NOT_LOGGED_IN)
     size = (key.public.key_size + 7) // 8
     point = _peer_point(mechanism, size)
-    attributes, length = _secret_template(template, size)
-    try:
-        secret = live.token.piv.use_key(key.slot, key.algorithm, point, _EXPONENTIATION)
-    except P11Error as error:
-        if error.value is CKR.USER_NOT_LOGGED_IN:
-            follow_card(live.token)
-        # A point that is not on the curve is the parameter's fault, and the only thing the card complains of.
-        raise P11Error(CKR.MECHANISM_PARAM_INVALID) if error.value is CKR.DATA_INVALID else error from None
-    return application.add_session_object(live, secret_key(secret[len(secret) - length :], attributes))
+    attributes = compose(On.DERIVE, template, object_class=CKO.SECRET_KEY, logged_in=live.role is CKU.USER)
+    length = as_ulong(attributes.pop(CKA.VALUE_LEN, ulong(size)))
+    secret = key.agree(point)
+    attributes[CKA.VALUE] = secret[len(secret) - length :]
+    return add(caller, live, attributes)
 
 
 def _peer_point(mechanism: Mechanism, size: int) -> bytes:
@@ -92,33 +91,3 @@ def _peer_point(mechanism: Mechanism, size: int) -> bytes:
     return point
 
 
-def _secret_template(template: Template, most: int) -> tuple[dict[int, bytes], int]:
-    """The attributes of the new key, checked, and its length in bytes."""
-    attributes: dict[int, bytes] = {}
-    length = most
-    for kind, value in template:
-        if kind in attributes and attributes[kind] != value:
-            raise P11Error(CKR.TEMPLATE_INCONSISTENT)
-        if kind == CKA.CLASS:
-            if as_ulong(value) != CKO.SECRET_KEY:
-                raise P11Error(CKR.TEMPLATE_INCONSISTENT)
-        elif kind == CKA.KEY_TYPE:
-            if as_ulong(value) not in (CKK.GENERIC_SECRET, CKK.AES):
-                raise P11Error(CKR.TEMPLATE_INCONSISTENT)
-            attributes[kind] = value
-        elif kind == CKA.VALUE_LEN:
-            length = as_ulong(value)
-        elif kind in _BOOLEANS:
-            as_boolean(value)
-            attributes[kind] = value
-        elif kind in _STRINGS:
-            attributes[kind] = value
-        elif kind == CKA.VALUE:
-            raise P11Error(CKR.ATTRIBUTE_READ_ONLY)
-        else:
-            raise P11Error(CKR.ATTRIBUTE_TYPE_INVALID)
-    if attributes.get(CKA.TOKEN, FALSE) != FALSE:
-        raise P11Error(CKR.TEMPLATE_INCONSISTENT)
-    if not 1 <= length <= most or (attributes.get(CKA.KEY_TYPE) == ulong(CKK.AES) and length not in _AES_LENGTHS):
-        raise P11Error(CKR.KEY_SIZE_RANGE)
-    return attributes, length

@@ -12,7 +12,8 @@ from ..caller import Caller
 from ..constants import CKR, CKU
 from ..errors import P11Error
 from ..mechanisms import MECHANISMS, MechanismRule, Scheme
-from ..objects import CardKey, P11Object
+from ..keys import CardKey
+from ..objects import P11Object
 from ..operations import USAGE, Operation, check_mechanism
 from ..sessions import Kind, Session
 from ..wire import Mechanism
