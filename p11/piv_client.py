@@ -35,6 +35,7 @@ class PivClient:
     def __init__(self, insertion: Insertion) -> None:
         self.insertion = insertion
         self.lock = insertion.lock
+        self._extended = _takes_extended_lengths(insertion.atr)
         self._selected: object = None
         self._authenticated: object = None
 
@@ -97,7 +98,7 @@ class PivClient:
     def read_object(self, tag: int) -> bytes | None:
         """A data object without its wrapping, or None if the card has none (or does not let it be read now)."""
         name = tag.to_bytes((tag.bit_length() + 7) // 8, "big")
-        answer, status = self.exchange(INS.GET_DATA, 0x3F, 0xFF, tlv.encode(0x5C, name))
+        answer, status = self._get_data(tlv.encode(0x5C, name))
         if status != SW.OK:
             return None
         try:
@@ -105,6 +106,17 @@ class PivClient:
         except tlv.TlvError:
             return None
         return value if kind == (DISCOVERY if tag == DISCOVERY else 0x53) else None
+
+    def _get_data(self, tag_list: bytes) -> tuple[bytes, int]:
+        """GET DATA: in one APDU where the card takes extended lengths, for objects are longer than 256 bytes."""
+        if not self._extended:
+            return self.exchange(INS.GET_DATA, 0x3F, 0xFF, tag_list)
+        with self.lock:
+            if self._selected is not self.insertion.activation and not self.select():
+                raise P11Error(CKR.TOKEN_NOT_RECOGNIZED)
+            header = bytes((0, INS.GET_DATA, 0x3F, 0xFF, 0, 0, len(tag_list)))
+            response = self.insertion.transmit(header + tag_list + b"\0\0")
+        return response[:-2], int.from_bytes(response[-2:], "big")
 
     def write_object(self, tag: int, value: bytes) -> None:
         """PUT DATA; an empty value deletes the object. Raises P11Error."""
@@ -191,6 +203,18 @@ class PivClient:
             return dict(tlv.decode(tlv.read(answer)[1]))[0x82]
         except (tlv.TlvError, KeyError):
             raise P11Error(CKR.DEVICE_ERROR) from None
+
+
+def _takes_extended_lengths(atr: bytes) -> bool:
+    """What the card capabilities (tag 7) among the historical bytes say (ISO/IEC 7816-4, 8.1.1.2.7)."""
+    historical = atr[-(atr[1] & 0xF) - 1 : -1]
+    at = 1  # after the category indicator
+    while at < len(historical):
+        tag, length = historical[at] >> 4, historical[at] & 0xF
+        if tag == 7 and length == 3:
+            return bool(historical[at + 3] & 0x40)
+        at += 1 + length
+    return False
 
 
 def _padded(value: bytes) -> bytes:
