@@ -230,6 +230,18 @@ def reset(reader: ReaderName, as_json: Json = False) -> None:
     _do(as_json, "reset", lambda _: print(f"the card in {reader} is reset"), reader=reader)
 
 
+@app.command("pin-pad", rich_help_panel=_BENCH)
+def pin_pad(
+    reader: ReaderName,
+    pin: Annotated[str | None, typer.Argument(help="The PIN; without one, the red key.", show_default=False)] = None,
+    as_json: Json = False,
+) -> None:
+    """Type at a reader's PIN pad; what is typed waits there until a program asks for it."""
+    arguments = {"reader": reader} if pin is None else {"reader": reader, "pin": pin}
+    done = f"the red key of {reader} is pressed" if pin is None else f"a PIN is typed at {reader}"
+    _do(as_json, "pin-pad", lambda _: print(done), **arguments)
+
+
 @app.command(rich_help_panel=_BENCH)
 def arm(
     verb: Annotated[

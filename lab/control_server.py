@@ -45,6 +45,7 @@ class ControlServer:
             "remove": self._remove,
             "swap": self._swap,
             "reset": simulator.reset,
+            "pin-pad": simulator.pin_pad,
             "arm": self._arm,
             "shutdown": self.stopped.set,
         }

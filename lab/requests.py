@@ -128,6 +128,7 @@ VERBS: dict[str, dict[str, Parameter]] = {
     "remove": {"reader": Parameter(_text)},
     "swap": {"reader": Parameter(_text), "card": Parameter(_card)},
     "reset": {"reader": Parameter(_text)},
+    "pin-pad": {"reader": Parameter(_text), "pin": Parameter(_text, needed=False)},
     "arm": {"on": Parameter(_moment), "then": Parameter(decode)},
     "trace": {"after": Parameter(_number, needed=False), "follow": Parameter(_flag, needed=False)},
     "events": {"after": Parameter(_number, needed=False), "follow": Parameter(_flag, needed=False)},

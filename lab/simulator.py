@@ -22,6 +22,7 @@ from ..p11.server import Server
 from ..reader.bench import Bench
 from ..reader.errors import BenchError
 from ..reader.events import Moment
+from ..reader.pin_pad import Entry
 from ..reader.reader import Reader
 from . import places
 from .control_server import ControlServer
@@ -131,6 +132,12 @@ class Simulator:
         """Reset the card, as another program could: every login is lost, sessions stay."""
         self.bench.reader(reader).reset()
 
+    def pin_pad(self, reader: str, pin: str | None = None) -> None:
+        """Type a PIN at the reader's PIN pad, or press its red key. It waits there until a program asks for it."""
+        place = self.bench.reader(reader)
+        with self.bench.lock:
+            place.pin_pad.enter(Entry(b"", cancelled=True) if pin is None else Entry(pin.encode()))
+
     def arm(self, trigger: Trigger) -> None:
         """Carry out the trigger's verb when its moment comes, once. Raises ImageError, ProfileError for its card."""
         if trigger.verb in ("insert", "swap"):
@@ -138,7 +145,7 @@ class Simulator:
             prepared = self._prepare(trigger.arguments.setdefault("card", profiles.CardRequest()))
             with self._lock:
                 self._take(prepared)
-        act = getattr(self, trigger.verb)
+        act = getattr(self, trigger.verb.replace("-", "_"))
 
         def watch(moment: Moment) -> None:
             if trigger.fires(moment):

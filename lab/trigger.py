@@ -10,7 +10,7 @@ from typing import Any
 from ..p11.calls import BY_NAME
 from ..reader.events import ApduMoment, CallMoment, Moment, When
 
-ARMABLE = ("remove", "unplug", "reset", "swap", "insert", "plug")
+ARMABLE = ("remove", "unplug", "reset", "swap", "insert", "plug", "pin-pad")
 
 
 class Trigger:

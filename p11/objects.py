@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from ..card import tlv
 from . import keys
 from .attributes import FALSE, TRUE, Attributes, as_ulong, date, ulong
-from .constants import CKA, CKC, CKK, CKM, CKO, CKP, CKR
+from .constants import CKA, CKC, CKH, CKK, CKM, CKO, CKP, CKR
 from .errors import P11Error
 from .keys import PrivateKey, PublicKey, SessionKey
 from .templates import secret_attributes
@@ -110,6 +110,24 @@ def built_in(kind: CKO, unique: str) -> Attributes:
         CKA.DESTROYABLE: FALSE,
         CKA.UNIQUE_ID: unique.encode(),
     }
+
+
+def user_interface_object() -> P11Object:
+    """CKO_HW_FEATURE (4.4.3): a PIN pad with one line of sixteen characters."""
+    return P11Object(
+        {
+            CKA.CLASS: ulong(CKO.HW_FEATURE),
+            CKA.HW_FEATURE_TYPE: ulong(CKH.USER_INTERFACE),
+            **{kind: ulong(0) for kind in (CKA.PIXEL_X, CKA.PIXEL_Y, CKA.RESOLUTION)},
+            CKA.CHAR_ROWS: ulong(1),
+            CKA.CHAR_COLUMNS: ulong(16),
+            CKA.COLOR: FALSE,
+            CKA.BITS_PER_PIXEL: ulong(0),
+            CKA.CHAR_SETS: b"US-ASCII",
+            CKA.ENCODING_METHODS: b"",
+            CKA.MIME_TYPES: b"",
+        }
+    )
 
 
 def certificate_attributes(certificate: x509.Certificate) -> Attributes:

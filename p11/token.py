@@ -22,7 +22,7 @@ from .card_objects import CardObjects
 from .constants import CKF, CKR, CKU
 from .errors import P11Error
 from .mechanisms import MechanismRule
-from .objects import P11Object
+from .objects import P11Object, mechanism_object, user_interface_object
 from .offer import offered
 from .piv_client import PivClient
 from .sessions import Right, Session
@@ -49,6 +49,7 @@ class Token:
         self._traits: Traits | None = None
         self._objects: CardObjects | None = None
         self._tries: dict[int, tuple[int | None, int | None]] = {}
+        self._features: list[P11Object] | None = None
         self._mechanisms: Mapping[int, MechanismRule] | None = None
 
     @property
@@ -205,6 +206,13 @@ class Token:
         """The objects on the card; what has been read is not read again while nothing changes on it."""
         self.require_recognised()
         return self._card_objects().visible(logged_in)
+
+    def features(self) -> list[P11Object]:
+        """What is found only when it is asked for by class: the mechanisms, and the PIN pad as a user interface."""
+        if self._features is None:
+            pad = [user_interface_object()] if self.traits().pin_pad else []
+            self._features = [*map(mechanism_object, self.mechanisms()), *pad]
+        return self._features
 
     def require_writable(self) -> None:
         """Raises P11Error(TOKEN_WRITE_PROTECTED)."""

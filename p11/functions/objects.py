@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
-from ..attributes import FALSE, TRUE, On, query
+from ..attributes import FALSE, TRUE, On, query, ulong
 from ..caller import Caller
-from ..constants import CKA, CKR, CKU
+from ..constants import CKA, CKO, CKR, CKU
 from ..errors import P11Error
 from ..objects import P11Object
 from ..sessions import Session
 from ..templates import changed, compose
 from ..wire import Template
 from .making import add, check_place
+
+
+_ASKED_FOR = (ulong(CKO.HW_FEATURE), ulong(CKO.MECHANISM))
+"""Classes whose objects are found only when the template names the class (4.4.1, 4.12)."""
 
 
 def C_CreateObject(caller: Caller, session: int, template: Template) -> int:
@@ -89,7 +93,9 @@ def C_FindObjectsInit(caller: Caller, session: int, template: Template) -> None:
     with live.lock:
         if live.found is not None:
             raise P11Error(CKR.OPERATION_ACTIVE)
-        matching = [item for item in application.visible_objects(live) if item.matches(template)]
+        wanted = dict(template).get(CKA.CLASS)
+        candidates = live.token.features() if wanted in _ASKED_FOR else application.visible_objects(live)
+        matching = [item for item in candidates if item.matches(template)]
         live.found = [application.handle(live, item) for item in matching]
 
 
