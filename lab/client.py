@@ -113,6 +113,14 @@ class Module:
         self.check("C_GetTokenInfo", slot, info)
         return bytes(info.label).decode().rstrip(), bytes(info.serialNumber).decode().rstrip(), int(info.flags)
 
+    def mechanisms(self, slot: int) -> list[int]:
+        """C_GetMechanismList, both calls."""
+        count = self.ffi.new("CK_ULONG *")
+        self.check("C_GetMechanismList", slot, self.ffi.NULL, count)
+        numbers = self.ffi.new("CK_ULONG[]", max(count[0], 1))
+        self.check("C_GetMechanismList", slot, numbers, count)
+        return list(numbers[0 : count[0]])
+
     def open_session(self, slot: int, read_write: bool = False) -> int:
         """C_OpenSession, serial."""
         handle = self.ffi.new("CK_ULONG *")

@@ -99,6 +99,8 @@ class Application:
 
     def open_session(self, slot: Slot, token: Token, read_write: bool, flags: int) -> Session:
         """A new session on a token that is still there. Raises CardRemoved, P11Error."""
+        if read_write:
+            token.require_writable()
         single = token.traits().single_session
         with self.bench.lock:
             if slot.token is not token:

@@ -240,3 +240,39 @@ def call_with_null(m: Module, name: str, position: int, session: int) -> int:
     letter = BY_NAME[name].signature[position]
     groups[position][-1 if letter in "BLF" else 0] = m.ffi.NULL
     return m.call(name, *(each for group in groups for each in group))
+
+
+TOKEN, PRIVATE, SESSION = {CKA.TOKEN: b"\1"}, {CKA.TOKEN: b"\1", CKA.PRIVATE: b"\1"}, {CKA.TOKEN: b"\0"}
+P256 = bytes.fromhex("06082a8648ce3d030107")
+
+
+def objects(m: Module, session: int, **attributes: Any) -> list[tuple[int, bytes]]:
+    """Class and label of everything that a search finds, profiles left out, in order."""
+    wanted = {CKA[name]: value for name, value in attributes.items()}
+    classes = {handle: int.from_bytes(m.attribute(session, handle, CKA.CLASS), "little") for handle in m.find(session, wanted)}
+    return sorted((kind, m.attribute(session, handle, CKA.LABEL)) for handle, kind in classes.items() if kind != CKO.PROFILE)
+
+
+def data(m: Module, session: int, label: bytes, value: bytes = b"value", where: Any = TOKEN) -> int:
+    """A new CKO_DATA."""
+    return m.create(session, {CKA.CLASS: CKO.DATA, CKA.LABEL: label, CKA.VALUE: value, **where})
+
+
+def ec_pair(m: Module, session: int, label: bytes, where: Any = TOKEN, **private: Any) -> tuple[int, int]:
+    """A new key pair on P-256."""
+    named = {CKA.LABEL: label, **where}
+    mine = {CKA.PRIVATE: b"\1", CKA.SIGN: b"\1", **named, **{CKA[name]: value for name, value in private.items()}}
+    return m.generate_pair(session, CKM.EC_KEY_PAIR_GEN, {CKA.EC_PARAMS: P256, CKA.VERIFY: b"\1", **named}, mine)
+
+
+def ecdsa(m: Module, session: int, handle: int) -> bytes:
+    """An ECDSA signature of 32 bytes."""
+    m.sign_init(session, handle, CKM.ECDSA)
+    return m.sign(session, bytes(32))
+
+
+def verifies(m: Module, session: int, handle: int, signature: bytes) -> int:
+    """The CK_RV of verifying what `ecdsa` has made."""
+    mechanism, _kept = m.mechanism(CKM.ECDSA)
+    m.check("C_VerifyInit", session, mechanism, handle)
+    return m.call("C_Verify", session, bytes(32), 32, signature, len(signature))

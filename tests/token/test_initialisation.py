@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: MIT
+"""C_InitToken, C_InitPIN, C_SetPIN: the SO's part, and whom the card lets write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from cardtear.lab.simulator import Simulator
+from cardtear.p11.constants import CKF, CKR
+
+SO = 0
+
+
+def flags(host: Any) -> int:
+    """The flags of CK_TOKEN_INFO."""
+    return int(host.eval("m.token_info(0)[2]"))
+
+
+def test_token_starts_anew(token: Callable[..., Any]) -> None:
+    """All is gone but the SO's PIN; the SO gives the user a PIN."""
+    host = token(profile="piv")
+    assert host.eval("rv(lambda: m.init_token(0, '11111111', 'new'))") == CKR.PIN_INCORRECT
+    session = host.eval("user_session(m, read_write=True)")
+    host.eval("(data(m, s, b'open'), data(m, s, b'shut', where=PRIVATE), ec_pair(m, s, b'key'))", s=session)
+    assert host.eval("rv(lambda: m.init_token(0, '12345678', 'new'))") == CKR.SESSION_EXISTS
+    host.eval("m.close_session(s)", s=session)
+    host.eval("m.init_token(0, '12345678', 'My new token')")
+    assert host.eval("m.token_info(0)[0]") == "My new token"
+    assert flags(host) & CKF.TOKEN_INITIALIZED
+    assert not flags(host) & CKF.USER_PIN_INITIALIZED
+    session = host.eval("m.open_session(0, True)")
+    assert host.eval("objects(m, s)", s=session) == []
+    assert host.eval("rv(lambda: m.login(s, '123456'))", s=session) == CKR.USER_PIN_NOT_INITIALIZED
+    assert host.eval("rv(lambda: m.init_pin(s, '654321'))", s=session) == CKR.USER_NOT_LOGGED_IN
+    host.eval("m.login(s, '12345678', 0)", s=session)
+    assert host.eval("rv(lambda: m.init_pin(s, '1'))", s=session) == CKR.PIN_LEN_RANGE
+    host.eval("(m.init_pin(s, '654321'), m.logout(s), m.login(s, '654321'))", s=session)
+    assert flags(host) & CKF.USER_PIN_INITIALIZED
+    assert host.eval("objects(m, s)", s=session) == []
+    host.eval("ec_pair(m, s, b'key')", s=session)
+
+
+def test_uninitialised_token(token: Callable[..., Any]) -> None:
+    """The SO says what his PIN shall be."""
+    host = token(profile="uninitialised")
+    assert not flags(host) & (CKF.TOKEN_INITIALIZED | CKF.USER_PIN_INITIALIZED)
+    assert flags(host) & CKF.LOGIN_REQUIRED
+    host.eval("m.init_token(0, 'my so pi', 'mine')")
+    assert flags(host) & CKF.TOKEN_INITIALIZED
+    session = host.eval("m.open_session(0, True)")
+    assert host.eval("rv(lambda: m.login(s, '12345678', 0))", s=session) == CKR.PIN_INCORRECT
+    host.eval("(m.login(s, 'my so pi', 0), m.init_pin(s, '123456'), m.logout(s), m.login(s, '123456'))", s=session)
+    host.eval("data(m, s, b'x')", s=session)
+
+
+def test_initialisation_that_is_cut_off_can_be_done_again(bare_simulator: Simulator, token: Callable[..., Any]) -> None:
+    """Nothing of the old token is usable in between."""
+    host = token(profile="piv")
+    image = bare_simulator.bench.reader("front").insertion.card.store.path  # type: ignore[union-attr, attr-defined]
+    from cardtear.lab.trigger import Trigger
+
+    bare_simulator.arm(Trigger("remove", {"reader": "front"}, ins=0xDB, nth=4))
+    assert host.eval("rv(lambda: m.init_token(0, '12345678', 'new'))") == CKR.DEVICE_REMOVED
+    bare_simulator.insert("front", image)
+    assert not flags(host) & CKF.USER_PIN_INITIALIZED
+    host.eval("m.init_token(0, '12345678', 'new')")
+    assert host.eval("objects(m, m.open_session(0))") == []
+
+
+def test_so_changes_his_pin(token: Callable[..., Any]) -> None:
+    """The PUK; also on a card whose management key is derived from it."""
+    host = token(management="so")
+    session = host.eval("m.open_session(0, True)")
+    host.eval("m.login(s, '12345678', 0)", s=session)
+    host.eval("data(m, s, b'by the SO')", s=session)
+    host.eval("(m.set_pin(s, '12345678', '87654321'), data(m, s, b'again'), m.logout(s))", s=session)
+    assert host.eval("rv(lambda: m.login(s, '12345678', 0))", s=session) == CKR.PIN_INCORRECT
+    host.eval("(m.login(s, '87654321', 0), data(m, s, b'once more'), m.logout(s))", s=session)
+    assert len(host.eval("objects(m, s)", s=session)) == 3
+
+
+@pytest.mark.parametrize(
+    ("management", "public", "user", "so"),
+    [
+        ("pin", CKR.USER_NOT_LOGGED_IN, CKR.OK, CKR.USER_NOT_LOGGED_IN),
+        ("so", CKR.USER_NOT_LOGGED_IN, CKR.USER_NOT_LOGGED_IN, CKR.OK),
+        ("default", CKR.OK, CKR.OK, CKR.OK),
+        ("none", CKR.USER_NOT_LOGGED_IN, CKR.TOKEN_WRITE_PROTECTED, CKR.TOKEN_WRITE_PROTECTED),
+    ],
+)
+def test_who_may_write(token: Callable[..., Any], management: str, public: int, user: int, so: int) -> None:
+    """Nobody, the user, the SO, by the policy of the card's management key."""
+    host = token(management=management)
+    session = host.eval("m.open_session(0, True)")
+    write = "rv(lambda: m.generate_pair(s, CKM.EC_KEY_PAIR_GEN, {CKA.EC_PARAMS: P256, **TOKEN}, {CKA.PRIVATE: b'\\0', **TOKEN}))"
+    assert host.eval(write, s=session) == public
+    host.eval("m.login(s)", s=session)
+    assert host.eval(write, s=session) == user
+    host.eval("(m.logout(s), m.login(s, '12345678', 0))", s=session)
+    assert host.eval(write, s=session) == so
+
+
+def test_counters_of_both_pins(token: Callable[..., Any]) -> None:
+    """Low, final, locked; also as a card is born."""
+    host = token()
+    session = host.eval("m.open_session(0, True)")
+    for user, low, final, locked in (
+        (1, CKF.USER_PIN_COUNT_LOW, CKF.USER_PIN_FINAL_TRY, CKF.USER_PIN_LOCKED),
+        (0, CKF.SO_PIN_COUNT_LOW, CKF.SO_PIN_FINAL_TRY, CKF.SO_PIN_LOCKED),
+    ):
+        for expected in (low, low | final, locked):
+            host.eval("rv(lambda: m.login(s, '99999999', u))", s=session, u=user)
+            assert flags(host) & (low | final | locked) == expected
+        assert host.eval("rv(lambda: m.login(s, '12345678', u))", s=session, u=user) == CKR.PIN_LOCKED
+
+
+@pytest.mark.parametrize(("left", "expected"), [(1, CKF.USER_PIN_COUNT_LOW | CKF.USER_PIN_FINAL_TRY), (0, CKF.USER_PIN_LOCKED)])
+def test_card_born_with_few_tries(token: Callable[..., Any], left: int, expected: int) -> None:
+    """`pin_left`."""
+    host = token(pin_left=left)
+    assert flags(host) & (CKF.USER_PIN_COUNT_LOW | CKF.USER_PIN_FINAL_TRY | CKF.USER_PIN_LOCKED) == expected
+    session = host.eval("m.open_session(0, True)")
+    assert host.eval("rv(lambda: m.login(s))", s=session) == (CKR.OK if left else CKR.PIN_LOCKED)
+
+
+def test_wrong_pin_of_one_application_ends_the_login_of_another(token: Callable[..., Any], bare_simulator: Simulator, new_host: Callable[..., Any]) -> None:
+    """The card is shared, as with a real one."""
+    host = token()
+    session = host.eval("user_session(m, read_write=True)")
+    handle = host.eval("data(m, s, b'x', where=PRIVATE)", s=session)
+    other = new_host(bare_simulator)
+    other.eval("rv(lambda: m.login(m.open_session(0), '999999'))")
+    assert host.eval("m.session_state(s)", s=session) == 2
+    assert host.eval("rv(lambda: m.attribute(s, h, CKA.VALUE))", s=session, h=handle) != CKR.OK
+    host.eval("(m.login(s), data(m, s, b'y'))", s=session)

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: MIT
+"""A card that is pulled at any APDU of a write holds the state before or the state after, never half of it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cardtear.card.profiles import CardRequest, ready_image
+from cardtear.lab import places
+from cardtear.lab.simulator import Simulator
+from cardtear.p11.constants import CKR
+from cardtear.reader.events import ApduMoment, Moment, When
+
+SETUP = "(data(m, s, b'there'), ec_pair(m, s, b'pair'), ec_pair(m, s, b'lonely'))"
+OPERATIONS = {
+    "create public data": "data(m, s, b'new', b'v' * 700)",
+    "create private data": "data(m, s, b'new', b'v' * 700, PRIVATE)",
+    "generate": "ec_pair(m, s, b'new')",
+    "change data": "m.change(s, m.find(s, {CKA.LABEL: b'there'})[0], {CKA.LABEL: b'changed'})",
+    "change a key": "m.change(s, m.find(s, {CKA.LABEL: b'pair', CKA.CLASS: CKO.PRIVATE_KEY})[0], {CKA.LABEL: b'changed'})",
+    "destroy data": "m.destroy(s, m.find(s, {CKA.LABEL: b'there'})[0])",
+    "destroy a private key": "m.destroy(s, m.find(s, {CKA.LABEL: b'pair', CKA.CLASS: CKO.PRIVATE_KEY})[0])",
+    "destroy a public key": "m.destroy(s, m.find(s, {CKA.LABEL: b'pair', CKA.CLASS: CKO.PUBLIC_KEY})[0])",
+}
+GONE = {CKR.DEVICE_REMOVED, CKR.SESSION_HANDLE_INVALID, CKR.OBJECT_HANDLE_INVALID, CKR.TOKEN_NOT_PRESENT}
+
+
+@pytest.fixture
+def image(tmp_path: Path, new_host: Callable[..., Any]) -> Path:
+    """A card with some objects on it."""
+    path = tmp_path / "prepared.card"
+    shutil.copy(ready_image(CardRequest(profile="blank"), places.image_cache(), places.test_ca()), path)
+    with Simulator() as simulator:
+        simulator.plug("front")
+        simulator.insert("front", path)
+        host = new_host(simulator)
+        host.eval(SETUP, s=host.eval("user_session(m, read_write=True)"))
+        host.close()
+    return path
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_torn_anywhere(tmp_path: Path, image: Path, new_host: Callable[..., Any], operation: str) -> None:
+    """Every APDU of the operation, before and after it has reached the card."""
+    expression = OPERATIONS[operation]
+    with Simulator() as simulator:
+        simulator.plug("front")
+        host = new_host(simulator)
+        states, points = [], 0
+        while True:
+            copy = tmp_path / f"{points}.card"
+            shutil.copy(image, copy)
+            simulator.insert("front", copy)
+            session = host.eval("user_session(m, read_write=True)")
+            before = host.eval("objects(m, s)", s=session)
+            place, count = points // 2, 0
+            when = When.AFTER if points % 2 else When.BEFORE
+            fired = []
+
+            def pull(moment: Moment) -> None:
+                nonlocal count
+                if isinstance(moment, ApduMoment) and moment.when is when and not fired:
+                    if count == place:
+                        fired.append(moment)
+                        simulator.remove("front")
+                    count += 1
+
+            simulator.bench.watch(pull)
+            value = host.eval(f"rv(lambda: {expression})", s=session)
+            simulator.bench.unwatch(pull)
+            if not fired:
+                assert value == CKR.OK
+                after = host.eval("objects(m, s)", s=session)
+                break
+            assert value in GONE
+            simulator.insert("front", copy)
+            session = host.eval("user_session(m, read_write=True)")
+            states.append(host.eval("objects(m, s)", s=session))
+            for handle in host.eval("m.find(s, {CKA.CLASS: CKO.PRIVATE_KEY})", s=session):
+                assert len(host.eval("ecdsa(m, s, h)", s=session, h=handle)) == 64
+            simulator.remove("front")
+            points += 1
+        assert points >= 2
+        assert after != before
+        assert all(state in (before, after) for state in states), [state for state in states if state not in (before, after)]
+        assert states[0] == before
