@@ -72,16 +72,24 @@ def test_the_rules_last(new_card: Callable[..., PivCard], power: Callable[..., A
     assert terminal.verify(padded("8888")) == 0x9000
 
 
-@given(st.builds(PinRules, st.integers(4, 8), st.integers(4, 8), st.sampled_from(sorted(PIN_FORMATS))), st.binary())
-def test_a_pin_is_accepted_if_each_rule_accepts_it(rules: PinRules, value: bytes) -> None:
-    kinds = {
-        "digits": str.isdigit,
-        "any": str.isprintable,
-        "hex": lambda text: set(text) <= set("0123456789abcdefABCDEF"),
-    }
+ALPHABETS = {
+    "digits": b"0123456789",
+    "hex": b"0123456789abcdefABCDEF",
+    "any": bytes(range(0x20, 0x7F)),
+}
+likely = st.lists(st.sampled_from(b"0123456789afAFgz ~\x1f\x7f\xff"), max_size=8).map(
+    lambda each: bytes(each).ljust(8, b"\xff")
+)
+
+
+@given(
+    st.builds(PinRules, st.integers(4, 8), st.integers(4, 8), st.sampled_from(sorted(PIN_FORMATS))),
+    likely | st.binary(max_size=16),
+)
+def test_a_pin_is_accepted_if_its_length_and_its_characters_fit(rules: PinRules, value: bytes) -> None:
     content = value.rstrip(b"\xff")
     fits = len(value) == 8 and rules.minimum <= len(content) <= rules.maximum
-    assert rules.accept(PIN, value) is bool(fits and set(content) <= set(alphabet.encode()))
+    assert rules.accept(PIN, value) is bool(fits and set(content) <= set(ALPHABETS[rules.form]))
     assert rules.accept(PUK, value) is (len(value) == 8)
 
 
