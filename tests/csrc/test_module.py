@@ -17,6 +17,7 @@ from cardtear import csrc
 from cardtear.csrc.generate import stale
 from cardtear.lab.simulator import Simulator
 from cardtear.p11.constants import CKR
+from cardtear.p11.wire import encode_welcome
 
 SOURCES = sorted(Path(csrc.__file__).parent.glob("*.c"))
 HOST = Path(__file__).parent / "host.c"
@@ -111,7 +112,7 @@ def test_hostile_simulator(tmp_path: Path, new_host: Any, kind: str) -> None:
                     return
                 with connection:
                     connection.recv(4096)
-                    connection.sendall(struct.pack("=II", 4, 1))
+                    connection.sendall(encode_welcome())
                     while connection.recv(4096):
                         connection.sendall(REPLIES[kind])
                         if kind in ("nothing", "cut"):

@@ -9,6 +9,7 @@ import threading
 import time
 from typing import Any
 
+from cardtear.csrc.generate import LISTS
 from cardtear.lab.client import Failed, Module
 from cardtear.p11.calls import BY_NAME
 from cardtear.p11.constants import CKA, CKF, CKM, CKO, CKR
@@ -143,8 +144,7 @@ def interface(
     if value != CKR.OK:
         return value, (0, 0), []
     told = ffi.cast("CK_VERSION *", found[0].pFunctionList)
-    tag = "CK_FUNCTION_LIST" if told.major == 2 else "CK_FUNCTION_LIST_3_0"
-    functions = ffi.cast(f"{tag} *", found[0].pFunctionList)
+    functions = ffi.cast(f"{LISTS[told.major, told.minor]} *", found[0].pFunctionList)
     holes = [each for each in dir(functions) if each != "version" and not getattr(functions, each)]
     return value, (told.major, told.minor), holes
 
