@@ -119,3 +119,22 @@ def test_functions_of_3_2(fake: Any, module: Module) -> None:
     assert module.call("C_VerifySignatureFinal", 1) == CKR.OK
     fake.answers["C_GetSessionValidationFlags"] = lambda *_: (CKR.OK, (0,))
     assert (module.call("C_GetSessionValidationFlags", 1, 1, handle), handle[0]) == (CKR.OK, 0)
+
+
+def zeros(module: Module, name: str) -> list[Any]:
+    """Arguments that are all 0 or NULL."""
+    types = module.ffi.typeof(getattr(module.functions, name)).args
+    return [module.ffi.NULL if each.kind == "pointer" else 0 for each in types]
+
+
+@pytest.mark.parametrize("name", [call.name for call in CALLS if call.name != "C_Finalize"])
+def test_every_function_bears_nothing_at_all(fake: Any, module: Module, name: str) -> None:
+    """Zeros and NULLs: an error of the module, or a call that arrives. Uninitialised, it says so."""
+    value = module.call(name, *zeros(module, name))
+    assert value in (CKR.OK, CKR.ARGUMENTS_BAD, CKR.DEVICE_ERROR)
+    assert fake.calls or value == CKR.ARGUMENTS_BAD
+    module.finalize()
+    try:
+        assert module.call(name, *zeros(module, name)) == CKR.CRYPTOKI_NOT_INITIALIZED
+    finally:
+        module.initialize(fake.path)

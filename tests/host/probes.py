@@ -201,7 +201,9 @@ def _arguments(m: Module, name: str, first: int) -> list[Any]:
         "r": lambda: [ffi.new("unsigned char[16]"), 16],
         "L": lambda: [ffi.new("CK_ULONG[64]"), ffi.new("CK_ULONG *", 64)],
         "F": lambda: [ffi.new("CK_ULONG[64]"), 64, ffi.new("CK_ULONG *")],
-        "m": lambda: [ffi.new("CK_MECHANISM *", (CKM.RSA_PKCS, ffi.NULL, 0))],
+        "s": lambda: [ffi.new("unsigned char[]", b"C_Sign")],
+        **dict.fromkeys("mMwW", lambda: [ffi.new("CK_MECHANISM *", (CKM.RSA_PKCS, ffi.NULL, 0))]),
+        **dict.fromkeys("pP", lambda: [ffi.NULL, 0]),
         "t": lambda: [ffi.new("CK_ATTRIBUTE[1]"), 0],
         "q": lambda: [ffi.new("CK_ATTRIBUTE[1]"), 1],
         "S": lambda: [ffi.new("CK_SLOT_INFO *")],
@@ -211,7 +213,7 @@ def _arguments(m: Module, name: str, first: int) -> list[Any]:
         "-": lambda: [ffi.NULL],
         "0": lambda: [ffi.NULL],
     }
-    groups = [built[letter.lower() if letter == "M" else letter]() for letter in BY_NAME[name].signature]
+    groups = [built[letter]() for letter in BY_NAME[name].signature]
     if groups and BY_NAME[name].signature[0] == "u":
         groups[0] = [first]
     return groups
