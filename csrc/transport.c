@@ -211,40 +211,28 @@ static bool greet(int fd, const uint8_t *application)
     return welcome;
 }
 
-/* Takes a connection that is alive out of the pool, or makes one; -1 when there is no simulator. */
-static int take(unsigned *generation)
+/* Takes a connection out of the pool, or makes one; -1 when there is no simulator. Whether one out of the pool is still
+ * alive is seen when something is sent on it. */
+static int take(unsigned *generation, bool *fresh)
 {
     lock_pool();
-    if (!pool.open) {
-        unlock_pool();
-        return -1;
-    }
     *generation = pool.generation;
-    bool lost = false;
-    for (size_t i = 0; i < pool.count; i++) {
+    *fresh = false;
+    for (size_t i = 0; pool.open && i < pool.count; i++) {
         if (pool.connections[i].busy)
             continue;
-        char byte;
-        if (recv(pool.connections[i].fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN) {
-            pool.connections[i].busy = true;
-            int fd = pool.connections[i].fd;
-            unlock_pool();
-            return fd;
-        }
-        close(pool.connections[i].fd);
-        pool.connections[i--] = pool.connections[--pool.count];
-        lost = true;
+        pool.connections[i].busy = true;
+        int fd = pool.connections[i].fd;
+        unlock_pool();
+        return fd;
     }
+    bool open = pool.open;
     struct sockaddr_un address = pool.address;
     uint8_t application[16];
     memcpy(application, pool.application, sizeof application);
-    if (lost && pool.had_simulator) {
-        pool.had_simulator = false;
-        slots_lose_cards();
-    }
     unlock_pool();
 
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = open ? socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0) : -1;
     if (fd < 0)
         return -1;
     if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0 || !peer_is_ours(fd) || !greet(fd, application)) {
@@ -262,6 +250,7 @@ static int take(unsigned *generation)
         close(fd);
         return -1;
     }
+    *fresh = true;
     return fd;
 }
 
@@ -291,25 +280,39 @@ static void give_back(int fd, unsigned generation, bool sound)
 void transport_announce(void)
 {
     unsigned generation;
-    int fd = take(&generation);
+    bool fresh;
+    int fd = take(&generation, &fresh);
     if (fd >= 0)
         give_back(fd, generation, true);
 }
 
-/* One round trip: `frame` holds the arguments behind room for the header, and afterwards the reply from its CK_RV on. */
+/* One round trip: `frame` holds the arguments behind room for the header, and afterwards the reply from its CK_RV on.
+ *
+ * A call that could not be sent whole has not been carried out. On a connection out of the pool that only says that
+ * its simulator has gone since, so the next one is tried, and at last a fresh one. */
 Outcome transport_call(uint16_t number, Frame *frame)
 {
-    unsigned generation;
-    int fd = take(&generation);
-    if (fd < 0)
-        return transport_is_open() ? UNREACHABLE : FINALIZED;
     if (thread_id == 0)
         thread_id = (uint32_t)syscall(SYS_gettid);
     uint32_t header[3] = {(uint32_t)(frame->used - sizeof(uint32_t)), number, thread_id};
     memcpy(frame->data, header, sizeof header);
-    bool sound = send_all(fd, frame->data, frame->used) && receive_frame(fd, frame);
-    give_back(fd, generation, sound);
-    if (sound)
-        return ANSWERED;
-    return transport_generation() == generation ? LOST : FINALIZED;
+    unsigned first = transport_generation(), generation;
+    for (;;) {
+        bool fresh;
+        int fd = take(&generation, &fresh);
+        if (fd < 0 || generation != first) {
+            if (fd >= 0)
+                give_back(fd, generation, true);
+            return transport_is_open() && generation == first ? UNREACHABLE : FINALIZED;
+        }
+        bool sent = send_all(fd, frame->data, frame->used);
+        bool sound = sent && receive_frame(fd, frame);
+        give_back(fd, generation, sound);
+        if (sound)
+            return ANSWERED;
+        if (transport_generation() != generation)
+            return FINALIZED;
+        if (sent || fresh)
+            return sent ? LOST : UNREACHABLE;
+    }
 }

@@ -106,8 +106,8 @@ _ROOMS = "BLF"
 """The letters of parameters that say how much room there is for the answer."""
 
 _INPUTS: dict[str, Callable[[Any], str]] = {
-    **dict.fromkeys("uylbnr", _plain),
-    **dict.fromkeys("mM", _mechanism),
+    **dict.fromkeys("uylbnrspP", _plain),
+    **dict.fromkeys("mMwW", _mechanism),
     "t": _template,
     "q": _query,
 }

@@ -22,7 +22,7 @@ POINTERS = [
     for call in CALLS
     if call.version == 2
     for position, letter in enumerate(call.signature)
-    if letter in "UBLFqSKEHlm" and call.name != "C_WaitForSlotEvent"
+    if letter in "UBLFqSKEHlmw" and call.name != "C_WaitForSlotEvent"
 ]
 
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from cardtear.lab.simulator import Simulator
 from cardtear.p11.calls import BY_NAME
-from cardtear.p11.wire import CODECS, WireError, decode_hello
+from cardtear.p11.wire import CODECS, VERSION, WireError, decode_hello
 from hypothesis import given
 from hypothesis import strategies as st
 
 
-def hello(application: bytes = b"a" * 16, version: int = 1, ulong: int = 8, name: bytes = b"test") -> bytes:
+def hello(application: bytes = b"a" * 16, version: int = VERSION, ulong: int = 8, name: bytes = b"test") -> bytes:
     """The first frame of a module."""
     body = struct.pack("=II16sI", version, ulong, application, 1) + struct.pack("=Q", len(name)) + name
     body += struct.pack("=I", 0)
@@ -50,7 +50,7 @@ HOSTILE = {
     "nothing": [b""],
     "cut in the length": [b"\x08\x00"],
     "cut in the hello": [hello()[:20]],
-    "another version": [hello(version=99)],
+    "another version": [hello(version=VERSION - 1)],
     "32 bits": [hello(ulong=4)],
     "4 GiB": [struct.pack("=I", 2**32 - 1)],
     "over the limit": [hello(), struct.pack("=I", (64 << 20) + 1)],

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import socket
@@ -16,7 +17,9 @@ import pytest
 from cardtear import csrc
 from cardtear.csrc.generate import stale
 from cardtear.lab.simulator import Simulator
+from cardtear.p11.calls import CALLS
 from cardtear.p11.constants import CKR
+from cardtear.p11.wire import NO_LENGTH, REPLY_HEADER, encode_welcome
 
 SOURCES = sorted(Path(csrc.__file__).parent.glob("*.c"))
 HOST = Path(__file__).parent / "host.c"
@@ -49,12 +52,34 @@ def test_generated_files_are_fresh() -> None:
     assert stale() == []
 
 
-@pytest.mark.parametrize("sanitizer", ["address,undefined", "thread"])
-def test_sanitizers(simulator: Simulator, tmp_path: Path, sanitizer: str) -> None:
-    """Threads that call, wait, finalize, fork and lose the card: no race, no leak, no undefined behaviour."""
-    program = tmp_path / "host"
+@pytest.fixture(scope="module", params=["address,undefined", "thread"])
+def sanitized(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Runs host.c, built with a sanitizer, and wants it to find nothing."""
+    sanitizer = request.param
+    program = tmp_path_factory.mktemp("sanitized") / "host"
     build = ["cc", *FLAGS, f"-fsanitize={sanitizer}", f"-I{SOURCES[0].parent}", "-o", str(program), str(HOST)]
     subprocess.run([*build, *map(str, SOURCES)], check=True)
+
+    def run(environment: dict[str, str], *arguments: str) -> None:
+        command = [str(program), *arguments]
+        if sanitizer == "thread" and shutil.which("setarch"):
+            command = ["setarch", os.uname().machine, "-R", *command]  # its shadow memory wants fixed addresses
+        done = subprocess.run(
+            command,
+            env={**os.environ, **environment, "TSAN_OPTIONS": "halt_on_error=1"},
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "done" in done.stdout
+
+    return run
+
+
+def test_sanitizers(simulator: Simulator, sanitized: Any) -> None:
+    """Threads that call, wait, finalize, fork and lose the card: no race, no leak, no undefined behaviour."""
     stop = threading.Event()
 
     def come_and_go() -> None:
@@ -65,22 +90,56 @@ def test_sanitizers(simulator: Simulator, tmp_path: Path, sanitizer: str) -> Non
     mover = threading.Thread(target=come_and_go)
     mover.start()
     try:
-        command = [str(program)]
-        if sanitizer == "thread" and shutil.which("setarch"):
-            command = ["setarch", os.uname().machine, "-R", *command]  # its shadow memory wants fixed addresses
-        done = subprocess.run(
-            command,
-            env={**os.environ, **simulator.environment, "TSAN_OPTIONS": "halt_on_error=1"},
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
-        )
+        sanitized(simulator.environment)
     finally:
         stop.set()
         mover.join()
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "done" in done.stdout
+
+
+def numbers(*values: int) -> bytes:
+    """64 bits each."""
+    return struct.pack(f"={len(values)}Q", *values)
+
+
+def outputs(*lengths: int) -> bytes:
+    """What comes back into a parameter."""
+    parts = [numbers(each) + bytes(each if each < 1000 else 0) for each in lengths]
+    return struct.pack("=I", len(lengths)) + b"".join(parts)
+
+
+BODIES = {
+    "nothing": b"",
+    "a number": numbers(3),
+    "a string": numbers(4) + b"four",
+    "a string and outputs": numbers(4) + b"four" + outputs(12, 16),
+    "outputs": outputs(12, 16),
+    "unchanged": outputs(NO_LENGTH, NO_LENGTH),
+    "longer outputs": numbers(4) + b"four" + outputs(13, 17),
+    "endless outputs": numbers(4) + b"four" + outputs(2**63, 2**62),
+    "more outputs": numbers(4) + b"four" + outputs(1, 1, 1),
+    "a longer string": numbers(5) + b"fives" + outputs(),
+    "an endless string": numbers(2**64 - 2),
+    "attributes": numbers(4) + b"\1\0\0\0four" + numbers(9) + bytes(4),
+    "longer attributes": numbers(5) + b"\1\0\0\0fives" + numbers(9) + b"\1\0\0\0" + bytes(9),
+    "zeros": bytes(200),
+    "ones": b"\xff" * 200,
+}
+
+
+@pytest.mark.parametrize("value", [CKR.OK, CKR.BUFFER_TOO_SMALL])
+def test_sanitized_calls(fake: Any, sanitized: Any, value: CKR) -> None:
+    """Every kind of parameter and result, answered with every kind of reply in turn: nothing beyond any buffer."""
+    bodies = itertools.cycle(BODIES.values())
+
+    def answer(*_: object) -> bytes:
+        body = next(bodies)
+        return REPLY_HEADER.pack(REPLY_HEADER.size - 4 + len(body), 0, value) + body
+
+    for call in CALLS:
+        if call.name != "C_Finalize":
+            fake.answers[call.name] = answer
+    sanitized({"CARDTEAR_SOCKET": str(fake.path)}, "calls")
+    assert len(fake.calls) > 4 * 25 * 30
 
 
 REPLIES = {
@@ -111,7 +170,7 @@ def test_hostile_simulator(tmp_path: Path, new_host: Any, kind: str) -> None:
                     return
                 with connection:
                     connection.recv(4096)
-                    connection.sendall(struct.pack("=II", 4, 1))
+                    connection.sendall(encode_welcome())
                     while connection.recv(4096):
                         connection.sendall(REPLIES[kind])
                         if kind in ("nothing", "cut"):

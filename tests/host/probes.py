@@ -9,6 +9,7 @@ import threading
 import time
 from typing import Any
 
+from cardtear.csrc.generate import LISTS
 from cardtear.lab.client import Failed, Module
 from cardtear.p11.calls import BY_NAME
 from cardtear.p11.constants import CKA, CKD, CKF, CKM, CKO, CKR
@@ -155,8 +156,7 @@ def interface(
     if value != CKR.OK:
         return value, (0, 0), []
     told = ffi.cast("CK_VERSION *", found[0].pFunctionList)
-    tag = "CK_FUNCTION_LIST" if told.major == 2 else "CK_FUNCTION_LIST_3_0"
-    functions = ffi.cast(f"{tag} *", found[0].pFunctionList)
+    functions = ffi.cast(f"{LISTS[told.major, told.minor]} *", found[0].pFunctionList)
     holes = [each for each in dir(functions) if each != "version" and not getattr(functions, each)]
     return value, (told.major, told.minor), holes
 
@@ -213,7 +213,9 @@ def _arguments(m: Module, name: str, first: int) -> list[Any]:
         "r": lambda: [ffi.new("unsigned char[16]"), 16],
         "L": lambda: [ffi.new("CK_ULONG[64]"), ffi.new("CK_ULONG *", 64)],
         "F": lambda: [ffi.new("CK_ULONG[64]"), 64, ffi.new("CK_ULONG *")],
-        "m": lambda: [ffi.new("CK_MECHANISM *", (CKM.RSA_PKCS, ffi.NULL, 0))],
+        "s": lambda: [ffi.new("unsigned char[]", b"C_Sign")],
+        **dict.fromkeys("mMwW", lambda: [ffi.new("CK_MECHANISM *", (CKM.RSA_PKCS, ffi.NULL, 0))]),
+        **dict.fromkeys("pP", lambda: [ffi.NULL, 0]),
         "t": lambda: [ffi.new("CK_ATTRIBUTE[1]"), 0],
         "q": lambda: [ffi.new("CK_ATTRIBUTE[1]"), 1],
         "S": lambda: [ffi.new("CK_SLOT_INFO *")],
@@ -223,7 +225,7 @@ def _arguments(m: Module, name: str, first: int) -> list[Any]:
         "-": lambda: [ffi.NULL],
         "0": lambda: [ffi.NULL],
     }
-    groups = [built[letter.lower() if letter == "M" else letter]() for letter in BY_NAME[name].signature]
+    groups = [built[letter]() for letter in BY_NAME[name].signature]
     if groups and BY_NAME[name].signature[0] == "u":
         groups[0] = [first]
     return groups

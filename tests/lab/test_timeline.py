@@ -18,8 +18,9 @@ from rich.console import Console
 
 _SAMPLES: dict[str, object] = {
     **dict.fromkeys("uyr", 1),
-    **dict.fromkeys("lbn", Hidden(6)),
-    **dict.fromkeys("mM", int(CKM.RSA_PKCS)),
+    **dict.fromkeys("lbnpP", Hidden(6)),
+    **dict.fromkeys("mMwW", int(CKM.RSA_PKCS)),
+    "s": "C_Sign",
     "t": [int(CKA.CLASS)],
     "q": [(int(CKA.VALUE), None)],
     **dict.fromkeys("BLF", 100),

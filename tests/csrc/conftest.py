@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: MIT
+"""A simulator that only answers what a test tells it to, and the module in this process, connected to it."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cardtear.csrc import module_path
+from cardtear.lab.client import Module
+from cardtear.p11.constants import CKR
+from cardtear.p11.wire import CODECS, REQUEST_HEADER, decode_hello, encode_welcome
+
+
+class FakeSimulator:
+    """Keeps the calls that arrive, and answers each by its name: CKR_OK where nothing else is said.
+
+    An answer is a function of the arguments. It gives the CK_RV and the results, or the bytes of a reply, or None: the
+    connection is closed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.calls: list[tuple[str, tuple[Any, ...]]] = []
+        self.answers: dict[str, Callable[..., tuple[Any, ...] | bytes | None]] = {}
+        self.connections: list[socket.socket] = []
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(path))
+        self._listener.listen()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """Gone, with all connections."""
+        self._listener.close()
+        self.path.unlink(missing_ok=True)
+        self.drop()
+
+    def drop(self) -> None:
+        """Close the connections; new ones are welcome."""
+        while self.connections:
+            with contextlib.suppress(OSError):
+                self.connections.pop().shutdown(socket.SHUT_RDWR)
+
+    def last(self, name: str) -> tuple[Any, ...]:
+        """The arguments of the last call, which is this one."""
+        assert self.calls[-1][0] == name
+        return self.calls[-1][1]
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                self.connections.append(connection)
+                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            decode_hello(_frame(connection))
+            connection.sendall(encode_welcome())
+            while frame := _frame(connection):
+                reply = self._answer(frame)
+                if reply is None:
+                    return
+                connection.sendall(reply)
+
+    def _answer(self, frame: bytes) -> bytes | None:
+        codec = CODECS[REQUEST_HEADER.unpack_from(frame)[1]]
+        arguments = codec.decode(frame)
+        self.calls.append((codec.name, arguments))
+        answer = self.answers.get(codec.name, lambda *_: (CKR.OK, ()))(*arguments)
+        return codec.encode(*answer, arguments) if isinstance(answer, tuple) else answer
+
+
+def _frame(connection: socket.socket) -> bytes:
+    data = connection.recv(4, socket.MSG_WAITALL)
+    if len(data) < 4:
+        raise OSError("closed")
+    return data + connection.recv(struct.unpack("=I", data)[0], socket.MSG_WAITALL)
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> Iterator[FakeSimulator]:
+    """A fake simulator."""
+    simulator = FakeSimulator(tmp_path / "p11.sock")
+    yield simulator
+    simulator.close()
+
+
+@pytest.fixture
+def module(fake: FakeSimulator) -> Iterator[Module]:
+    """The module, initialised, with the newest function list."""
+    module = Module(module_path())
+    interface = module.ffi.new("CK_INTERFACE **")
+    version = module.ffi.new("CK_VERSION *", (3, 2))
+    assert module.library.C_GetInterface(module.ffi.NULL, version, interface, 0) == CKR.OK
+    module.functions = module.ffi.cast("CK_FUNCTION_LIST_3_2 *", interface[0].pFunctionList)
+    module.initialize(fake.path)
+    yield module
+    module.finalize()
