@@ -29,6 +29,9 @@ with warnings.catch_warnings():
 
 PRINTED_INFORMATION = 0x5FC109
 _PROTECTED_DATA, _PROTECTED_KEY = 0x88, 0x89
+_WRITERS = {"pin": CKU.USER, "so": CKU.SO}
+"""Who has to be logged in for the module to know the key."""
+
 _WELL_KNOWN = bytes.fromhex("010203040506070801020304050607080102030405060708")
 _SALT_OBJECT, _SALT = PUBLIC_OBJECTS[2], 0x80
 _ITERATIONS = 10_000
@@ -38,7 +41,7 @@ _TEMPLATE, _WITNESS, _CHALLENGE, _RESPONSE = 0x7C, 0x80, 0x81, 0x82
 def require(card: PivClient, traits: Traits, right: Right) -> None:
     """See to it that the card lets us write. Raises P11Error(USER_NOT_LOGGED_IN, TOKEN_WRITE_PROTECTED), CardRemoved."""
     with card.lock:
-        if right.role is None and traits.management != "default":
+        if right.role is not _WRITERS.get(traits.management, right.role):
             raise P11Error(CKR.USER_NOT_LOGGED_IN)
         if card.is_authenticated:
             return
@@ -68,13 +71,10 @@ def _find(card: PivClient, traits: Traits, right: Right) -> bytes:
         key = _field(card.read_object(PRINTED_INFORMATION), _PROTECTED_DATA, _PROTECTED_KEY)
         if key is not None:
             return key
-        if right.role is CKU.SO:
-            raise P11Error(CKR.USER_NOT_LOGGED_IN)
     elif traits.management == "so":
         salt = _field(card.read_object(_SALT_OBJECT), _SALT)
-        if right.role is not CKU.SO or salt is None:
-            raise P11Error(CKR.USER_NOT_LOGGED_IN)
-        return derived(right.puk, salt)
+        if salt is not None:
+            return derived(right.puk, salt)
     elif traits.management == "none":
         raise P11Error(CKR.TOKEN_WRITE_PROTECTED)
     return _WELL_KNOWN

@@ -87,7 +87,7 @@ def test_so_changes_his_pin(token: Callable[..., Any]) -> None:
         ("pin", CKR.USER_NOT_LOGGED_IN, CKR.OK, CKR.USER_NOT_LOGGED_IN),
         ("so", CKR.USER_NOT_LOGGED_IN, CKR.USER_NOT_LOGGED_IN, CKR.OK),
         ("default", CKR.OK, CKR.OK, CKR.OK),
-        ("none", CKR.USER_NOT_LOGGED_IN, CKR.TOKEN_WRITE_PROTECTED, CKR.TOKEN_WRITE_PROTECTED),
+        ("none", CKR.TOKEN_WRITE_PROTECTED, CKR.TOKEN_WRITE_PROTECTED, CKR.TOKEN_WRITE_PROTECTED),
     ],
 )
 def test_who_may_write(token: Callable[..., Any], management: str, public: int, user: int, so: int) -> None:
