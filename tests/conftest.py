@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cardtear.card.profiles import CardRequest
 from cardtear.csrc import module_path
 from cardtear.lab.simulator import Simulator
 
@@ -51,6 +52,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 host_module = load(Path(__file__).parent / "host" / "host.py")
+nss_module = load(Path(__file__).parent / "clients" / "nss.py")
 
 
 @pytest.fixture(autouse=True)
@@ -128,3 +130,17 @@ def ro_session(host: Any) -> int:
 def user_session(host: Any) -> int:
     """A read-only session in the host with the user logged in."""
     return int(host.eval("user_session(m)"))
+
+
+@pytest.fixture
+def new_nss(bare_simulator: Simulator, tmp_path: Path) -> Callable[..., Any]:
+    """Puts a card of the given parameters into `front`, and makes an NSS database with the module in it."""
+
+    def make(pin: str = "123456", **parameters: Any) -> Any:
+        bare_simulator.plug("front")
+        bare_simulator.insert("front", CardRequest(**parameters))
+        folder = tmp_path / "nss"
+        folder.mkdir()
+        return nss_module.Nss(folder, bare_simulator, pin)
+
+    return make
