@@ -90,7 +90,7 @@ class Nss:
         kind = key or ("-k", "rsa", "-g", "2048")
         return ["-h", token, "-n", nickname, "-s", subject, *by, "-t", "CTu,Cu,Cu", "-m", serial, "-z", "noise", *kind]
 
-    def keys(self, token: str = "Alice") -> dict[str, tuple[str, str]]:
+    def private_keys(self, token: str = "Alice") -> dict[str, tuple[str, str]]:
         """certutil -K: kind and name of the private keys by CKA_ID."""
         ended = self.run("certutil", "-K", "-d", self.database, "-h", token, "-f", "pin")
         rows = [line.partition(">")[2].split(None, 2) for line in ended.output.splitlines() if line.startswith("<")]

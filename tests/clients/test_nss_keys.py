@@ -50,7 +50,7 @@ def test_key_with_its_own_certificate(nss: Any, key: str) -> None:
     assert nss.certificates(token="Empty") == {}
     nss.simulator.swap("front", CardRequest(profile="blank"))
     assert nss.certificates()["mine"].replace("C", "").replace("T", "") == "u,u,u"
-    ((identity, (kind, name)),) = nss.keys().items()
+    ((identity, (kind, name)),) = nss.private_keys().items()
     assert (kind, name) == (KEYS[key][1], "Alice:mine")
     assert len(identity) == 40
 
@@ -72,31 +72,31 @@ def test_from_request_to_certificate(nss: Any, key: str) -> None:
     nss.certify("issuer", *KEYS["P-256"])
     nss.certutil("-R", "-h", "Alice", "-s", "CN=asked", *KEYS[key], "-z", "noise", "-o", "request.der")
     assert "verify OK" in nss("openssl", "req", "-inform", "DER", "-in", "request.der", "-verify", "-noout")
-    orphans = [identity for identity, (_, name) in nss.keys().items() if name == "(orphan)"]
+    orphans = [identity for identity, (_, name) in nss.private_keys().items() if name == "(orphan)"]
     assert len(orphans) == 1
     nss.certutil("-C", "-c", "Alice:issuer", "-i", "request.der", "-o", "asked.der", "-m", "77")
     nss.certutil("-A", "-h", "Alice", "-n", "asked", "-i", "asked.der", "-t", ",,")
     assert nss.certificates()["asked"] == "u,u,u"
-    assert nss.keys()[orphans[0]] == (KEYS[key][1], "Alice:asked")
+    assert nss.private_keys()[orphans[0]] == (KEYS[key][1], "Alice:asked")
     assert "certificate is valid" in nss.certutil("-V", "-n", "Alice:asked", "-u", "C")
     nss.certutil("-F", "-n", "Alice:asked")
     assert list(nss.certificates()) == ["issuer"]
-    assert [name for _, name in nss.keys().values()] == ["Alice:issuer"]
+    assert [name for _, name in nss.private_keys().values()] == ["Alice:issuer"]
 
 
 def test_request_by_a_key_that_is_there(nss: Any) -> None:
     """-G makes a key pair, -R -k finds it by its CKA_ID, -F -k deletes it."""
     nss.certutil("-G", "-h", "Alice", *KEYS["P-256"], "-z", "noise")
-    (identity,) = nss.keys()
+    (identity,) = nss.private_keys()
     nss.certutil("-R", "-h", "Alice", "-k", identity, "-s", "CN=x", "-a", "-o", "request.pem")
     assert "verify OK" in nss("openssl", "req", "-in", "request.pem", "-verify", "-noout")
     nss.certutil("-F", "-h", "Alice", "-k", identity)
-    assert nss.keys() == {}
+    assert nss.private_keys() == {}
 
 
 @pytest.mark.parametrize("friendly", [True, False])
 def test_deleting_a_certificate(new_nss: Callable[..., Any], friendly: bool) -> None:
-    """-D logs in only to a token that does not show its certificates to everybody; without the PIN it changes nothing."""
+    """-D logs in only to a token that shows nobody its certificates; without the PIN it changes nothing."""
     nss = new_nss(profile="blank", friendly=friendly)
     nss.certify("mine", *KEYS["P-256"])
     ended = nss.run("certutil", *nss.options("-D", "-n", "Alice:mine"))
@@ -107,7 +107,7 @@ def test_deleting_a_certificate(new_nss: Callable[..., Any], friendly: bool) -> 
     else:
         assert ended.code == 0
         assert nss.certificates() == {}
-        assert [name for _, name in nss.keys().values()] == ["(orphan)"]
+        assert [name for _, name in nss.private_keys().values()] == ["(orphan)"]
 
 
 def test_more_certificates_than_key_slots(nss: Any) -> None:
@@ -127,7 +127,7 @@ def test_pkcs12_in_but_not_out(nss: Any, pkcs12: Callable[[str], str], kind: str
     """What comes onto the card signs there, and its key does not leave it."""
     nss("pk12util", "-i", pkcs12(kind), "-d", nss.database, "-h", "Alice", "-k", "pin", "-W", "password")
     assert nss.certificates() == {kind: "u,u,u"}
-    ((identity, (found, _)),) = nss.keys().items()
+    ((identity, (found, _)),) = nss.private_keys().items()
     assert found == kind
     nss.certutil("-R", "-h", "Alice", "-k", identity, "-s", "CN=x", "-a", "-o", "request.pem")
     assert "verify OK" in nss("openssl", "req", "-in", "request.pem", "-verify", "-noout")
@@ -144,7 +144,7 @@ def test_the_same_pkcs12_twice(nss: Any, pkcs12: Callable[[str], str], kind: str
     for _ in range(2):
         nss.run("pk12util", "-i", file, "-d", nss.database, "-h", "Alice", "-k", "pin", "-W", "password")
     assert list(nss.certificates()) == [kind]
-    assert len(nss.keys()) == 1
+    assert len(nss.private_keys()) == 1
 
 
 def test_full_card(new_nss: Callable[..., Any]) -> None:
@@ -159,7 +159,7 @@ def test_full_card(new_nss: Callable[..., Any]) -> None:
     assert "certutil:" in ended.output
     assert made > 0
     assert {f"n{number}" for number in range(made)} <= set(nss.certificates())
-    assert len(nss.keys()) in (made, made + 1)
+    assert len(nss.private_keys()) in (made, made + 1)
 
 
 @pytest.mark.parametrize("curve", ["nistp521", "secp256k1"])
@@ -167,7 +167,7 @@ def test_curve_that_the_card_does_not_have(nss: Any, curve: str) -> None:
     """An error, and nothing is made."""
     ended = nss.run("certutil", *nss.options("-G", "-h", "Alice", "-k", "ec", "-q", curve, "-z", "noise"))
     assert ended.code != 0
-    assert nss.keys() == {}
+    assert nss.private_keys() == {}
 
 
 def test_new_pin(nss: Any) -> None:

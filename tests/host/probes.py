@@ -12,7 +12,7 @@ from typing import Any
 from cardtear.csrc.generate import LISTS
 from cardtear.lab.client import Failed, Module
 from cardtear.p11.calls import BY_NAME
-from cardtear.p11.constants import CKA, CKD, CKF, CKM, CKO, CKR
+from cardtear.p11.constants import CKA, CKD, CKF, CKK, CKM, CKO, CKR
 
 
 def rv(function: Any, *arguments: Any) -> int:
@@ -278,3 +278,31 @@ def verifies(m: Module, session: int, handle: int, signature: bytes) -> int:
     mechanism, _kept = m.mechanism(CKM.ECDSA)
     m.check("C_VerifyInit", session, mechanism, handle)
     return m.call("C_Verify", session, bytes(32), 32, signature, len(signature))
+
+
+def identified(m: Module, session: int) -> list[tuple[str, bytes, bytes]]:
+    """Class, label and CKA_ID of all keys and certificates, in order."""
+    kinds = (CKO.CERTIFICATE, CKO.PUBLIC_KEY, CKO.PRIVATE_KEY)
+    return sorted(
+        (kind.name, m.attribute(session, handle, CKA.LABEL), m.attribute(session, handle, CKA.ID))
+        for kind in kinds
+        for handle in m.find(session, {CKA.CLASS: kind})
+    )
+
+
+def unsound_keys(m: Module, session: int) -> list[bytes]:
+    """The CKA_IDs of private keys that have no public half on the token, or do not sign what that verifies."""
+    unsound = []
+    for private in m.find(session, {CKA.CLASS: CKO.PRIVATE_KEY}):
+        identity = m.attribute(session, private, CKA.ID)
+        public = m.find(session, {CKA.CLASS: CKO.PUBLIC_KEY, CKA.ID: identity})
+        is_rsa = int.from_bytes(m.attribute(session, private, CKA.KEY_TYPE), "little") == CKK.RSA
+        kind = CKM.SHA256_RSA_PKCS if is_rsa else CKM.ECDSA_SHA256
+        m.sign_init(session, private, kind)
+        signature = m.sign(session, b"data")
+        mechanism, _keep = m.mechanism(kind)
+        if not public or m.call("C_VerifyInit", session, mechanism, public[0]) != CKR.OK:
+            unsound.append(identity)
+        elif m.call("C_Verify", session, b"data", 4, signature, len(signature)) != CKR.OK:
+            unsound.append(identity)
+    return unsound
