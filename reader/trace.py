@@ -11,8 +11,12 @@ import itertools
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
+
+from ..card import tlv
+from ..card.tables import INS, Access, object_rules
 
 if TYPE_CHECKING:
     from .events import Event
@@ -22,7 +26,10 @@ LENGTH = 20_000
 """Entries kept; older ones fall out."""
 
 # Only what these commands carry may be shown; of all others the header, the length and the status word.
-_OPEN_COMMANDS = frozenset({0xA4, 0xCB})  # SELECT, GET DATA
+_OPEN_COMMANDS = frozenset({INS.SELECT, INS.GET_DATA})
+
+
+_TAG_LIST = 0x5C
 
 
 class Hidden(NamedTuple):
@@ -125,6 +132,7 @@ class Trace:
     def apdu(self, insertion: Insertion, command: bytes, response: bytes | None) -> None:
         """Record an APDU and its response; None when the card was torn out before it answered."""
         is_open = len(command) > 1 and command[1] in _OPEN_COMMANDS
+        shows_answer = is_open and (command[1] != INS.GET_DATA or _anybody_may_read(command))
         self._record(
             ApduEntry(
                 next(self._numbers),
@@ -134,7 +142,7 @@ class Trace:
                 insertion.card.name,
                 command if is_open else command[:4],
                 len(command),
-                response[:-2] if is_open and response is not None else b"",
+                response[:-2] if shows_answer and response is not None else b"",
                 len(response) - 2 if response is not None else 0,
                 int.from_bytes(response[-2:], "big") if response is not None else None,
             )
@@ -150,3 +158,18 @@ class Trace:
         self._entries.append(entry)
         for subscriber in self._subscribers:
             subscriber(entry)
+
+
+@lru_cache(256)  # the same few objects are read over and over
+def _anybody_may_read(command: bytes) -> bool:
+    """Whether a GET DATA asks for an object that is no secret: a management key may lie in one that wants the PIN.
+
+    What cannot be told from this command alone, as the last link of a chain, is taken for a secret.
+    """
+    data = command[7:] if command[4:5] == b"\0" else command[5:]  # extended or short (ISO/IEC 7816-4, 5.1)
+    try:
+        kind, name, _ = tlv.read(data)
+    except tlv.TlvError:
+        return False
+    rules = object_rules(int.from_bytes(name, "big"))
+    return kind == _TAG_LIST and rules is not None and rules.read is Access.ALWAYS
