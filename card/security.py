@@ -29,8 +29,9 @@ class PinRules:
         """Whether the bytes, padded with FF, can be a PIN or PUK (SP 800-73-4 part 2, 2.4.3)."""
         if len(value) != PIN_LENGTH or reference != PIN:
             return len(value) == PIN_LENGTH
-        allowed = rb"%s{%d,%d}" % (PIN_FORMATS[self.form], self.minimum, self.maximum)
-        return re.fullmatch(allowed, value.rstrip(b"\xff")) is not None
+        content = value.rstrip(b"\xff")
+        fits = re.fullmatch(PIN_FORMATS[self.form] + b"*", content) is not None
+        return fits and self.minimum <= len(content) <= self.maximum
 
 
 @dataclass(slots=True)

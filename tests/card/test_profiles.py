@@ -31,6 +31,7 @@ from cardtear.card.profiles import (
 )
 from cardtear.card.store import ImageExists
 from cardtear.card.tables import SLOTS
+from cardtear.card.traits import Traits
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
@@ -189,6 +190,28 @@ BAD_REQUESTS: list[tuple[dict[str, object], str]] = [
     ({"serial": ""}, "not a serial number"),
     ({"pni": "123456"}, "no parameter 'pni'"),
     ({"pin": 123456}, "is a string"),
+    ({"pin_min": 3}, "whole number from 4 to 8"),
+    ({"pin_min": True}, "whole number from 4 to 8"),
+    ({"pin_min": 7, "pin_max": 6, "pin": "123456"}, "at least 7 and at most 6"),
+    ({"pin_min": 8}, "a PIN has 8 digits"),
+    ({"pin_min": 4, "pin_max": 5}, "a PIN has 4 to 5 digits"),
+    ({"pin_format": "hex", "pin": "abcdefg"}, "6 to 8 hexadecimal digits"),
+    ({"pin_format": "any", "pin": "pässword"}, "digits or other ASCII"),
+    ({"pin_format": "octal"}, "one of digits, any, hex"),
+    ({"pin_tries": 0}, "whole number from 1 to 15"),
+    ({"puk_tries": 16}, "whole number from 1 to 15"),
+    ({"pin_left": -1}, "whole number from 0 to 15"),
+    ({"pin_left": 4}, "4 tries left of 3"),
+    ({"puk_left": 6, "puk_tries": 5}, "6 tries left of 5"),
+    ({"capacity": -1}, "whole number"),
+    ({"capacity": "1000"}, "whole number"),
+    ({"management": "user"}, "one of pin, so, default, none"),
+    ({"read_only": 1}, "true or false"),
+    ({"pin_pad_timeout": 0}, "seconds"),
+    ({"pin_pad_timeout": float("nan")}, "seconds"),
+    ({"pin_pad_timeout": 10**400}, "seconds"),
+    ({"mechanisms": "CKM_RSA_PKCS"}, "list of names"),
+    ({"mechanisms": ["RSA"]}, "list of names"),
 ]
 
 
@@ -200,7 +223,7 @@ def test_a_request_that_cannot_be_met(parameters: dict[str, object], message: st
 
 
 def test_the_message_about_a_pin_does_not_show_it() -> None:
-    for secret in ({"pin": "47114711x"}, {"puk": "47114711x"}):
+    for secret in ({"pin": "47114711x"}, {"puk": "47114711x"}, {"pin": 4711}, {"puk": 4711}):
         with pytest.raises(ProfileError) as caught:
             request(dict(secret))
         assert "4711" not in str(caught.value)
@@ -262,6 +285,37 @@ def test_create(tmp_path: Path, ca: TestCA) -> None:
     with pytest.raises(ProfileError, match="no image"):
         create(CardRequest("unrecognised"), tmp_path / "other.card", ca)
     assert os.listdir(tmp_path) == ["mine.card"]
+
+
+def test_a_request_is_made_of_the_profile_and_the_parameters() -> None:
+    assert CardRequest("initial-pin").pin == "9999"
+    assert CardRequest("initial-pin", pin="4711").pin == "4711"
+    assert CardRequest("read-only").read_only
+    assert not CardRequest("read-only", read_only=False).read_only
+    assert CardRequest("read-only", read_only=False).encode() == CardRequest().encode() == b"{}"
+    assert CardRequest(mechanisms=["CKM_ECDSA"]) == CardRequest(mechanisms=("CKM_ECDSA",))
+    assert hash(CardRequest(mechanisms=["CKM_ECDSA"])) != hash(CardRequest())
+
+
+PROFILE_TRAITS = {
+    "piv": Traits(),
+    "uninitialised": Traits(uninitialised=True, pin_initialised=False),
+    "initial-pin": Traits(pin_min=4),
+    "read-only": Traits(read_only=True),
+    "single-session": Traits(single_session=True),
+    "pin-pad": Traits(pin_pad=True),
+    "no-generation": Traits(key_generation=False),
+    "private": Traits(public_objects=False),
+}
+
+
+@pytest.mark.parametrize("profile", PROFILE_TRAITS)
+def test_a_card_tells_its_traits(new_card: Callable[..., PivCard], power: Callable[..., Any], profile: str) -> None:
+    card = new_card(profile, management="pin")
+    answer, status = power(card).command(0xCB, 0x3F, 0xFF, bytes.fromhex("5C035FFF21"))
+    assert status == (0x6A82 if profile == "piv" else 0x9000)
+    assert Traits.decode(tlv.read(answer)[1] if answer else None) == PROFILE_TRAITS[profile]
+    assert bool(card.store.state.keys.keys() - {0x9B}) is bool(PROFILES[profile].keys)
 
 
 def test_profiles_say_what_they_are() -> None:

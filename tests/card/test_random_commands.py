@@ -10,15 +10,20 @@ from typing import Any
 
 import pytest
 from cardtear.card.piv_card import PivCard
+from cardtear.card.profiles import open_card
 from cardtear.card.tables import INS, SLOTS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 byte = st.integers(0, 255)
-likely = st.sampled_from([0x00, 0x10, 0x3F, 0x80, 0x81, 0xFF, 0x9B, 0x03, 0x07, 0x11, 0x14, *SLOTS])
-template = st.sampled_from(
-    [bytes.fromhex(each) for each in ("5C", "5C035FC105", "7C", "7C028100", "7C028000", "82008101", "AC038001", "53")]
-)
+likely = st.sampled_from([0x00, 0x10, 0x3F, 0x80, 0x81, 0xFF, 0x9B, 0x03, 0x06, 0x07, 0x11, 0x14, 0xE0, 0xE1, *SLOTS])
+TEMPLATES = """
+5C  5C035FC105  5C045FFF8000  5C045FFFC000  5C045FFFFF7F  5C035FFF21  53  530101
+7C  7C028100  7C028000  82008101  7C048200810101  7C04820085
+AC038001  AC03800111  AC038001E0  AC038001E1  AC06800111AA0103  AC06800111AB0102  AA0101  AB0102
+"""
+SCALARS = [bytes((tag, 32)) + b"\1" * 32 for tag in (6, 7, 8)]
+template = st.sampled_from([*map(bytes.fromhex, TEMPLATES.split()), *SCALARS])
 body = st.lists(template | st.binary(max_size=20), max_size=4).map(b"".join)
 
 
@@ -70,6 +75,9 @@ def test_with_everything_proved(
     terminal.manage()
     check(card, sequence, terminal, caplog)
     card.close()
+    again = open_card(card.store.path)
+    assert again.store.state == card.store.state
+    again.close()
 
 
 def test_every_instruction_with_every_p1(

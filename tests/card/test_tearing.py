@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import random
 import signal
@@ -15,12 +16,14 @@ from time import monotonic
 from typing import Any
 
 import pytest
-from cardtear.card import keys, profiles
+from cardtear.card import keys, profiles, tlv
 from cardtear.card.card import CardTorn
 from cardtear.card.piv_card import PivCard
 from cardtear.card.profiles import open_card
-from cardtear.card.store import CardState, Reference, Store, StoredKey, create_image
+from cardtear.card.state import CardState, Reference, StoredKey
+from cardtear.card.store import Store, create_image
 from cardtear.card.tables import MANAGEMENT_KEY, PIN, PUK, Algorithm
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 DEADLINE = 30
 GENERATE_P256 = bytes.fromhex("AC03800111")
@@ -89,6 +92,90 @@ def test_torn_while_a_real_key_is_generated(card: PivCard, terminal: Any, power:
     thread.join(DEADLINE)
     assert outcome == ["torn"]
     assert power(card).command(0xF7, 0, 0x9A) == before
+
+
+class Torn:
+    """An activation whose card goes after so many APDUs."""
+
+    def __init__(self, card: PivCard, apdus: int) -> None:
+        self.card, self.activation, self.left = card, card.activation, apdus
+
+    def transmit(self, command: bytes) -> bytes:
+        if self.left == 0:
+            self.card.deactivate()
+        self.left -= 1
+        assert self.activation is not None
+        return self.activation.transmit(command)
+
+
+P256_NUMBERS = bytes.fromhex("0620" + "01" * 32)
+CHANGES = {
+    "PUT DATA of 60000 bytes": (0xDB, 0x3F, 0xFF, bytes.fromhex("5C045FFF8000 5382EA60") + b"\2" * 60_000),
+    "PUT DATA that deletes": (0xDB, 0x3F, 0xFF, bytes.fromhex("5C045FFF8000 5300")),
+    "GENERATE": (0x47, 0x00, 0x9A, bytes.fromhex("AC06800111AA0103")),
+    "IMPORT EC": (0xFE, 0x11, 0x9E, P256_NUMBERS),
+    "IMPORT RSA": (0xFE, 0x07, 0x9E, b""),
+    "MOVE": (0xF6, 0x82, 0x9A, b""),
+    "MOVE away": (0xF6, 0xFF, 0x9A, b""),
+}
+
+
+def rsa_numbers() -> bytes:
+    numbers = rsa.generate_private_key(65537, 2048).private_numbers()
+    parts = enumerate((numbers.p, numbers.q, numbers.dmp1, numbers.dmq1, numbers.iqmp), start=1)
+    return b"".join(tlv.encode(tag, number.to_bytes(128, "big")) for tag, number in parts)
+
+
+def apdus(data: bytes) -> int:
+    """Of a command that is chained in short APDUs, and whose answer is not fetched."""
+    return max(1, -(-len(data) // 255))
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_torn_at_any_apdu(
+    card: PivCard, terminal: Any, power: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Before each APDU, right before the change is written and right after: what is there is what was or what shall be.
+
+    Of the many links of a long command only some are tried: the first and the last ones, and some between.
+    """
+    ins, p1, p2, data = CHANGES[what]
+    data = rsa_numbers() if what == "IMPORT RSA" else data
+    terminal.manage()
+    assert terminal.command(0xDB, 0x3F, 0xFF, bytes.fromhex("5C045FFF8000 5301") + b"\1")[1] == 0x9000
+    before = copy.deepcopy(card.store.state)
+    count = apdus(data)
+    for place in sorted({*range(min(count, 3)), *range(0, count, 40), count - 1}):
+        terminal = power(card)
+        terminal.manage()
+        terminal.activation = Torn(card, place)
+        with pytest.raises(CardTorn):
+            terminal.command(ins, p1, p2, data)
+        assert card.store.state == before
+    commit, changed = Store.commit, []
+
+    def torn_before(store: Store, *arguments: Any) -> None:
+        card.deactivate()
+        commit(store, *arguments)
+
+    def torn_after(store: Store, *arguments: Any) -> None:
+        commit(store, *arguments)
+        card.deactivate()
+
+    for torn in (torn_before, torn_after):
+        terminal = power(card)
+        terminal.manage()
+        monkeypatch.setattr(Store, "commit", torn)
+        with pytest.raises(CardTorn):
+            terminal.command(ins, p1, p2, data)
+        monkeypatch.undo()
+        changed.append(card.store.state != before)
+    assert changed == [False, True]
+    after = card.store.state
+    card.close()
+    again = Store(card.store.path)
+    again.close()
+    assert again.state == after
 
 
 def test_an_old_activation_answers_nothing_and_changes_nothing(card: PivCard, power: Callable[..., Any]) -> None:
@@ -212,7 +299,7 @@ WRITER = """
 import os, sys
 from pathlib import Path
 from cardtear.card.profiles import open_card
-from cardtear.card.store import Reference
+from cardtear.card.state import Reference
 store = open_card(Path(sys.argv[1])).store
 store.own(owner := object())
 os.write(1, b"!")

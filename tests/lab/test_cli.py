@@ -299,6 +299,50 @@ def test_a_card_is_made_shown_and_served(tmp_path: Path) -> None:
     assert json.loads(inside.stdout)["readers"][0]["card"] == "Erin"
 
 
+def test_parameters_of_a_card_are_settings(tmp_path: Path) -> None:
+    image = tmp_path / "mine.card"
+    settings: tuple[str, ...] = (
+        "--set",
+        "pin_min=4",
+        "--set",
+        "pin=9999",
+        "--set",
+        "capacity=65536",
+        "--set",
+        "read_only=true",
+    )
+    made = cardtear(
+        "card", "new", str(image), "--profile", "blank", *settings, "--set", "mechanisms=CKM_ECDSA,CKM_RSA_PKCS"
+    )
+    assert made.returncode == 0, made.stderr
+    about = json.loads(cardtear("card", "show", str(image), "--json").stdout)
+    assert about["capacity"] == 65536
+    assert 0 < about["used"] < 65536
+    assert about["traits"] == {"pin_min": 4, "read_only": True, "mechanisms": ["CKM_ECDSA", "CKM_RSA_PKCS"]}
+    assert "read_only: True" in cardtear("card", "show", str(image)).stdout
+    other = str(tmp_path / "other.card")
+    one_clear_line(cardtear("card", "new", other, "--set", "read_only"), "NAME=VALUE", "read_only", code=2)
+    one_clear_line(cardtear("card", "new", other, "--set", "colour=red"), "colour", "read_only", code=2)
+    one_clear_line(cardtear("card", "new", other, "--set", "pin_min=3"), "pin_min", "4 to 8", code=2)
+    assert not Path(other).exists()
+
+
+def test_settings_of_a_card_in_a_running_simulator(served: Served) -> None:
+    """And a profile's own PIN is not overruled by what an option would be if it were given."""
+    one = cardtear("swap", "front", "--profile", "initial-pin", "--set", "pin_tries=5", "--json", **served.environment)
+    assert json.loads(one.stdout) == {"card": "Bob"}
+    one_clear_line(
+        cardtear("swap", "front", "--set", "pin_pad=perhaps", **served.environment), "pin_pad", "true or false"
+    )
+
+
+def test_profiles_are_listed() -> None:
+    listed = json.loads(cardtear("card", "profiles", "--json").stdout)
+    assert listed["initial-pin"]["pin"] == "9999"
+    shown = cardtear("card", "profiles").stdout
+    assert all(name in shown and each["about"] in shown for name, each in listed.items())
+
+
 def test_the_test_ca_is_exported(tmp_path: Path) -> None:
     pem = cardtear("card", "ca").stdout
     assert pem.startswith("-----BEGIN CERTIFICATE-----")

@@ -111,6 +111,24 @@ def test_a_trigger_does_verbs_of_the_bench_only() -> None:
         trigger({"ins": 0x87}, Request("shutdown", {}))
 
 
+def test_parameters_of_every_kind() -> None:
+    card = {
+        "profile": "blank",
+        "pin_min": 4,
+        "pin": "9999",
+        "read_only": True,
+        "pin_pad_timeout": 0.5,
+        "pin_left": None,
+    }
+    card |= {"mechanisms": ["CKM_ECDSA"], "management": "so", "capacity": 5000}
+    wanted = decode({"do": "insert", "reader": "front", "card": card}).arguments["card"]
+    assert wanted == CardRequest(**card)
+    assert (wanted.pin, wanted.read_only, wanted.mechanisms) == ("9999", True, ("CKM_ECDSA",))
+    for name, value in (("read_only", "true"), ("pin_min", "4"), ("mechanisms", "CKM_ECDSA"), ("colour", "red")):
+        with pytest.raises(ProfileError, match=name):
+            decode({"do": "insert", "reader": "front", "card": {name: value}})
+
+
 def test_wrong_pin_in_a_card_is_named() -> None:
     with pytest.raises(ProfileError, match="PIN"):
         decode({"do": "insert", "reader": "front", "card": {"pin": "12"}})
