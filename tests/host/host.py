@@ -106,9 +106,10 @@ def main() -> None:
     send = Connection(int(sys.argv[2]), readable=False)
     lock = threading.Lock()
     sys.path.insert(0, str(Path(__file__).parent))
+    import nss_probes  # type: ignore[import-not-found]
     import probes  # type: ignore[import-not-found]
 
-    scope = {**vars(constants), **vars(probes), "m": Module(sys.argv[3]), "Failed": Failed, "os": os}
+    scope = {**vars(constants), **vars(probes), **vars(nss_probes), "m": Module(sys.argv[3]), "Failed": Failed, "os": os}
 
     def evaluate(number: int, expression: str, names: dict[str, Any]) -> None:
         answer: tuple[int, bool, Any]

@@ -12,7 +12,7 @@ from typing import Any
 from cardtear.csrc.generate import LISTS
 from cardtear.lab.client import Failed, Module
 from cardtear.p11.calls import BY_NAME
-from cardtear.p11.constants import CKA, CKD, CKF, CKK, CKM, CKO, CKR
+from cardtear.p11.constants import CKA, CKD, CKF, CKM, CKO, CKR
 
 
 def rv(function: Any, *arguments: Any) -> int:
@@ -251,8 +251,12 @@ P256 = bytes.fromhex("06082a8648ce3d030107")
 def objects(m: Module, session: int, **attributes: Any) -> list[tuple[int, bytes]]:
     """Class and label of everything that a search finds, profiles left out, in order."""
     wanted = {CKA[name]: value for name, value in attributes.items()}
-    classes = {handle: int.from_bytes(m.attribute(session, handle, CKA.CLASS), "little") for handle in m.find(session, wanted)}
-    return sorted((kind, m.attribute(session, handle, CKA.LABEL)) for handle, kind in classes.items() if kind != CKO.PROFILE)
+    classes = {
+        handle: int.from_bytes(m.attribute(session, handle, CKA.CLASS), "little") for handle in m.find(session, wanted)
+    }
+    return sorted(
+        (kind, m.attribute(session, handle, CKA.LABEL)) for handle, kind in classes.items() if kind != CKO.PROFILE
+    )
 
 
 def data(m: Module, session: int, label: bytes, value: bytes = b"value", where: Any = TOKEN) -> int:
@@ -280,29 +284,15 @@ def verifies(m: Module, session: int, handle: int, signature: bytes) -> int:
     return m.call("C_Verify", session, bytes(32), 32, signature, len(signature))
 
 
-def identified(m: Module, session: int) -> list[tuple[str, bytes, bytes]]:
-    """Class, label and CKA_ID of all keys and certificates, in order."""
-    kinds = (CKO.CERTIFICATE, CKO.PUBLIC_KEY, CKO.PRIVATE_KEY)
-    return sorted(
-        (kind.name, m.attribute(session, handle, CKA.LABEL), m.attribute(session, handle, CKA.ID))
-        for kind in kinds
-        for handle in m.find(session, {CKA.CLASS: kind})
-    )
-
-
-def unsound_keys(m: Module, session: int) -> list[bytes]:
-    """The CKA_IDs of private keys that have no public half on the token, or do not sign what that verifies."""
-    unsound = []
-    for private in m.find(session, {CKA.CLASS: CKO.PRIVATE_KEY}):
-        identity = m.attribute(session, private, CKA.ID)
-        public = m.find(session, {CKA.CLASS: CKO.PUBLIC_KEY, CKA.ID: identity})
-        is_rsa = int.from_bytes(m.attribute(session, private, CKA.KEY_TYPE), "little") == CKK.RSA
-        kind = CKM.SHA256_RSA_PKCS if is_rsa else CKM.ECDSA_SHA256
-        m.sign_init(session, private, kind)
-        signature = m.sign(session, b"data")
-        mechanism, _keep = m.mechanism(kind)
-        if not public or m.call("C_VerifyInit", session, mechanism, public[0]) != CKR.OK:
-            unsound.append(identity)
-        elif m.call("C_Verify", session, b"data", 4, signature, len(signature)) != CKR.OK:
-            unsound.append(identity)
-    return unsound
+def create_raw(m: Module, session: int, template: list[tuple[int, Any]]) -> int:
+    """C_CreateObject with a template that may name an attribute twice; a session object is destroyed again."""
+    ffi, handle = m.ffi, m.ffi.new("CK_ULONG *")
+    values = [value if isinstance(value, bytes) else value.to_bytes(8, "little") for _, value in template]
+    buffers = [ffi.new("unsigned char[]", value or b"\0") for value in values]
+    array = ffi.new("CK_ATTRIBUTE[]", max(len(values), 1))
+    for place, (kind, _), buffer, value in zip(array, template, buffers, values, strict=False):
+        place.type, place.pValue, place.ulValueLen = kind, buffer, len(value)
+    value = m.call("C_CreateObject", session, array, len(values), handle)
+    if value == CKR.OK:
+        m.destroy(session, handle[0])
+    return value
