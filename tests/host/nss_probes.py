@@ -31,9 +31,8 @@ def unsound_keys(m: Module, session: int) -> list[bytes]:
         m.sign_init(session, private, kind)
         signature = m.sign(session, b"data")
         mechanism, _keep = m.mechanism(kind)
-        if not public or m.call("C_VerifyInit", session, mechanism, public[0]) != CKR.OK:
-            unsound.append(identity)
-        elif m.call("C_Verify", session, b"data", 4, signature, len(signature)) != CKR.OK:
+        good = public and m.call("C_VerifyInit", session, mechanism, public[0]) == CKR.OK
+        if not good or m.call("C_Verify", session, b"data", 4, signature, len(signature)) != CKR.OK:
             unsound.append(identity)
     return unsound
 
@@ -84,3 +83,39 @@ def until(condition: Any, seconds: float = 10.0) -> None:
         if time.monotonic() > end:
             raise AssertionError("it did not come to that")
         time.sleep(0.01)
+
+
+def unwrapped_on_card(m: Module, session: int, identity: bytes) -> tuple[bytes, int]:
+    """An AES key, wrapped for a card's RSA key and unwrapped by it: what it decrypts, and how it answers for its value.
+
+    What it is to decrypt has been encrypted by another copy of the key, one that never was on the card.
+    """
+    ffi = m.ffi
+    (public,) = m.find(session, {CKA.CLASS: CKO.PUBLIC_KEY, CKA.ID: identity})
+    (private,) = m.find(session, {CKA.CLASS: CKO.PRIVATE_KEY, CKA.ID: identity})
+    value, text = bytes(range(32)), b"sixteen bytes..."
+    rsa, _rsa = m.mechanism(CKM.RSA_PKCS)
+    ecb, _ecb = m.mechanism(CKM.AES_ECB)
+    wrapped, length = ffi.new("unsigned char[512]"), ffi.new("CK_ULONG *", 512)
+    m.check("C_EncryptInit", session, rsa, public)
+    m.check("C_Encrypt", session, value, len(value), wrapped, length)
+    template, _kept = m.template(
+        {
+            CKA.CLASS: CKO.SECRET_KEY,
+            CKA.KEY_TYPE: CKK.AES,
+            CKA.TOKEN: b"\0",
+            CKA.SENSITIVE: b"\1",
+            CKA.EXTRACTABLE: b"\0",
+            CKA.DECRYPT: b"\1",
+        }
+    )
+    handle = ffi.new("CK_ULONG *")
+    m.check("C_UnwrapKey", session, rsa, private, wrapped, length[0], template, 6, handle)
+    known = {CKA.CLASS: CKO.SECRET_KEY, CKA.KEY_TYPE: CKK.AES, CKA.VALUE: value, CKA.ENCRYPT: b"\1", CKA.TOKEN: b"\0"}
+    sealed, room = ffi.new("unsigned char[16]"), ffi.new("CK_ULONG *", 16)
+    m.check("C_EncryptInit", session, ecb, m.create(session, known))
+    m.check("C_Encrypt", session, text, len(text), sealed, room)
+    opened = m.decrypt(session, int(handle[0]), bytes(ffi.buffer(sealed)), CKM.AES_ECB)
+    attribute = ffi.new("CK_ATTRIBUTE[1]")
+    attribute[0].type = CKA.VALUE
+    return opened, m.call("C_GetAttributeValue", session, handle[0], attribute, 1)
