@@ -18,10 +18,15 @@ from .caller import Caller
 from .constants import CKR, CKU
 from .errors import P11Error
 from .objects import P11Object
-from .sessions import NOBODY, Right, Session
+from .operations.digests import Digest, Mac
+from .sessions import NOBODY, Kind, Right, Session
 from .slots import Slot
 from .token import Token, Tokens
 
+Saved = Digest | Mac
+"""An operation whose state can be saved."""
+
+_MOST_STATES = 1000
 _Condition = Callable[[Token, P11Object, "Session | None"], bool]
 
 
@@ -43,6 +48,7 @@ class Application:
         self._handles = itertools.count((epoch << 32) + 1)
         self._objects: dict[int, tuple[Token, P11Object, Session | None]] = {}
         self._handle_of: dict[P11Object, int] = {}
+        self._states: dict[bytes, tuple[Token, Kind, Saved]] = {}
         self.slots: dict[int, Slot] = {number: Slot(number, slot_name, True) for number, slot_name in known_slots}
         self._by_name: dict[str, Slot] = {slot.name: slot for slot in self.slots.values()}
         with bench.lock:
@@ -155,6 +161,23 @@ class Application:
                 raise P11Error(CKR.USER_NOT_LOGGED_IN)
             self._forget_private_objects(session.token)
             return self._end_role(session.token)
+
+    # Saved states of operations
+
+    def save_state(self, name: bytes, token: Token, kind: Kind, operation: Saved) -> None:
+        """Keep a copy of an operation; the oldest goes when there are too many."""
+        with self.bench.lock:
+            self._states[name] = (token, kind, operation)
+            while len(self._states) > _MOST_STATES:
+                del self._states[next(iter(self._states))]
+
+    def saved_state(self, name: bytes, token: Token) -> tuple[Kind, Saved]:
+        """Raises P11Error(SAVED_STATE_INVALID), also for a state of another token or one that has been pulled."""
+        with self.bench.lock:
+            owner, kind, operation = self._states.get(name, (None, Kind.DIGEST, None))
+            if owner is not token or operation is None:
+                raise P11Error(CKR.SAVED_STATE_INVALID)
+            return kind, operation
 
     # Objects
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The mechanisms, as one table: what each needs, does and is allowed to do."""
+"""The mechanisms, as one table: what each is made of, which keys it takes, and what it may be used for."""
 
 from __future__ import annotations
 
@@ -11,66 +11,173 @@ from .constants import CKF, CKK, CKM
 
 @unique
 class Scheme(StrEnum):
-    """The encoding between data and key."""
+    """What is between data and key."""
 
     RSA_PKCS = "rsa-pkcs"
     RSA_RAW = "rsa-raw"
     RSA_PSS = "rsa-pss"
     RSA_OAEP = "rsa-oaep"
     ECDSA = "ecdsa"
+    EDDSA = "eddsa"
     ECDH = "ecdh"
     DIGEST = "digest"
+    HMAC = "hmac"
+    CMAC = "cmac"
+    ECB = "ecb"
+    CBC = "cbc"
+    CBC_PAD = "cbc-pad"
+    CTR = "ctr"
+    OFB = "ofb"
+    CFB = "cfb"
+    CFB8 = "cfb8"
+    GCM = "gcm"
+    CCM = "ccm"
+    KEY_WRAP = "key-wrap"
+    KEY_WRAP_PAD = "key-wrap-pad"
+    GENERATE = "generate"
+    GENERATE_PAIR = "generate-pair"
+    CONCATENATE_KEY = "concatenate-key"
+    CONCATENATE_DATA = "concatenate-data"
+    PREPEND_DATA = "prepend-data"
+    XOR_DATA = "xor-data"
+    EXTRACT = "extract"
+    HASH_KEY = "hash-key"
+    ENCRYPT_DATA = "encrypt-data"
+    HKDF = "hkdf"
 
 
 @dataclass(frozen=True, slots=True)
 class MechanismRule:
-    """One row: `digest` is hashlib's name, None where the application brings the hash itself; sizes are in bits."""
+    """One row. `digest` is hashlib's name, None where the application brings the hash itself or there is none.
+
+    `key_types` are those of the keys it works with, or of the one key that it makes. `sizes` are in the mechanism's
+    unit: bits for RSA and curves, bytes for secret keys. A `general` MAC is cut to the length in its parameter.
+    """
 
     type: CKM
     scheme: Scheme
     flags: int
     digest: str | None = None
-    key_type: CKK | None = None
+    key_types: tuple[CKK, ...] = ()
     sizes: tuple[int, int] = (0, 0)
+    general: bool = False
+
+    @property
+    def key_type(self) -> CKK | None:
+        """The one key type of a mechanism that has one."""
+        return self.key_types[0] if self.key_types else None
 
 
-_RSA = (2048, 3072)
-_EC = (256, 384)
-_SIGN = CKF.HW | CKF.SIGN | CKF.VERIFY
-_CRYPT = CKF.HW | CKF.ENCRYPT | CKF.DECRYPT
+_SIGNATURE = CKF.HW | CKF.SIGN | CKF.VERIFY
+_RECOVERY = CKF.SIGN_RECOVER | CKF.VERIFY_RECOVER
+_ENCRYPTION = CKF.ENCRYPT | CKF.DECRYPT
+_WRAPPING = CKF.WRAP | CKF.UNWRAP
+_CIPHER = _ENCRYPTION | _WRAPPING
+_MAC = CKF.SIGN | CKF.VERIFY
 _CURVES = CKF.EC_F_P | CKF.EC_OID | CKF.EC_UNCOMPRESS
 
-_HASHES = {
-    "sha1": (CKM.SHA_1, CKM.SHA1_RSA_PKCS, CKM.SHA1_RSA_PKCS_PSS, CKM.ECDSA_SHA1),
-    "sha224": (CKM.SHA224, CKM.SHA224_RSA_PKCS, CKM.SHA224_RSA_PKCS_PSS, CKM.ECDSA_SHA224),
-    "sha256": (CKM.SHA256, CKM.SHA256_RSA_PKCS, CKM.SHA256_RSA_PKCS_PSS, CKM.ECDSA_SHA256),
-    "sha384": (CKM.SHA384, CKM.SHA384_RSA_PKCS, CKM.SHA384_RSA_PKCS_PSS, CKM.ECDSA_SHA384),
-    "sha512": (CKM.SHA512, CKM.SHA512_RSA_PKCS, CKM.SHA512_RSA_PKCS_PSS, CKM.ECDSA_SHA512),
-}
-
-DIGESTS: dict[int, str] = {row[0]: name for name, row in _HASHES.items()}
-"""Digest mechanisms by number, as hashlib names: also in the parameters of PSS and OAEP."""
+_RSA, _EC, _ED, _X = (CKK.RSA,), (CKK.EC,), (CKK.EC_EDWARDS,), (CKK.EC_MONTGOMERY,)
+_RSA_BITS, _EC_BITS, _25519_BITS = (1024, 4096), (256, 384), (255, 255)
+_AES, _AES_SIZES = (CKK.AES,), (16, 32)
+_DES3, _DES3_SIZES = (CKK.DES3,), (24, 24)
+_ANY_SECRET = (CKK.GENERIC_SECRET, CKK.AES, CKK.DES3)
+_ANY_SIZES = (1, 4096)
 
 _ROWS = [
-    MechanismRule(CKM.RSA_PKCS, Scheme.RSA_PKCS, _SIGN | _CRYPT, None, CKK.RSA, _RSA),
-    MechanismRule(CKM.RSA_X_509, Scheme.RSA_RAW, _SIGN | _CRYPT, None, CKK.RSA, _RSA),
-    MechanismRule(CKM.RSA_PKCS_OAEP, Scheme.RSA_OAEP, _CRYPT, None, CKK.RSA, _RSA),
-    MechanismRule(CKM.RSA_PKCS_PSS, Scheme.RSA_PSS, _SIGN, None, CKK.RSA, _RSA),
-    MechanismRule(CKM.ECDSA, Scheme.ECDSA, _SIGN | _CURVES, None, CKK.EC, _EC),
-    MechanismRule(CKM.ECDH1_DERIVE, Scheme.ECDH, CKF.HW | CKF.DERIVE | _CURVES, None, CKK.EC, _EC),
-]
-for _name, (_hash, _pkcs, _pss, _ecdsa) in _HASHES.items():
-    _ROWS += [
-        MechanismRule(_hash, Scheme.DIGEST, CKF.DIGEST, _name),
-        MechanismRule(_pkcs, Scheme.RSA_PKCS, _SIGN, _name, CKK.RSA, _RSA),
-        MechanismRule(_pss, Scheme.RSA_PSS, _SIGN, _name, CKK.RSA, _RSA),
-        MechanismRule(_ecdsa, Scheme.ECDSA, _SIGN | _CURVES, _name, CKK.EC, _EC),
-    ]
-
-_ROWS += [
+    MechanismRule(CKM.RSA_PKCS_KEY_PAIR_GEN, Scheme.GENERATE_PAIR, CKF.HW | CKF.GENERATE_KEY_PAIR, None, _RSA, _RSA_BITS),
+    MechanismRule(CKM.EC_KEY_PAIR_GEN, Scheme.GENERATE_PAIR, CKF.HW | CKF.GENERATE_KEY_PAIR | _CURVES, None, _EC, _EC_BITS),
     MechanismRule(
-        CKM.RSA_PKCS_KEY_PAIR_GEN, Scheme.RSA_RAW, CKF.HW | CKF.GENERATE_KEY_PAIR, None, CKK.RSA, (1024, 4096)
+        CKM.EC_EDWARDS_KEY_PAIR_GEN, Scheme.GENERATE_PAIR, CKF.HW | CKF.GENERATE_KEY_PAIR | _CURVES, None, _ED, _25519_BITS
     ),
-    MechanismRule(CKM.EC_KEY_PAIR_GEN, Scheme.ECDSA, CKF.HW | CKF.GENERATE_KEY_PAIR, None, CKK.EC, (256, 384)),
+    MechanismRule(
+        CKM.EC_MONTGOMERY_KEY_PAIR_GEN, Scheme.GENERATE_PAIR, CKF.HW | CKF.GENERATE_KEY_PAIR | _CURVES, None, _X, _25519_BITS
+    ),
+    MechanismRule(CKM.RSA_PKCS, Scheme.RSA_PKCS, _SIGNATURE | _RECOVERY | _CIPHER, None, _RSA, _RSA_BITS),
+    MechanismRule(CKM.RSA_X_509, Scheme.RSA_RAW, _SIGNATURE | _RECOVERY | _CIPHER, None, _RSA, _RSA_BITS),
+    MechanismRule(CKM.RSA_PKCS_OAEP, Scheme.RSA_OAEP, CKF.HW | _CIPHER, None, _RSA, _RSA_BITS),
+    MechanismRule(CKM.RSA_PKCS_PSS, Scheme.RSA_PSS, _SIGNATURE, None, _RSA, _RSA_BITS),
+    MechanismRule(CKM.ECDSA, Scheme.ECDSA, _SIGNATURE | _CURVES, None, _EC, _EC_BITS),
+    MechanismRule(CKM.EDDSA, Scheme.EDDSA, _SIGNATURE | _CURVES, None, _ED, _25519_BITS),
+    MechanismRule(CKM.ECDH1_DERIVE, Scheme.ECDH, CKF.HW | CKF.DERIVE | _CURVES, None, (*_EC, *_X), (255, 384)),
+    MechanismRule(CKM.ECDH1_COFACTOR_DERIVE, Scheme.ECDH, CKF.HW | CKF.DERIVE | _CURVES, None, _EC, _EC_BITS),
+    MechanismRule(CKM.AES_KEY_GEN, Scheme.GENERATE, CKF.GENERATE, None, _AES, _AES_SIZES),
+    MechanismRule(CKM.DES3_KEY_GEN, Scheme.GENERATE, CKF.GENERATE, None, _DES3, _DES3_SIZES),
+    MechanismRule(CKM.GENERIC_SECRET_KEY_GEN, Scheme.GENERATE, CKF.GENERATE, None, (CKK.GENERIC_SECRET,), _ANY_SIZES),
+    MechanismRule(CKM.AES_ECB, Scheme.ECB, _CIPHER, None, _AES, _AES_SIZES),
+    MechanismRule(CKM.AES_CBC, Scheme.CBC, _CIPHER, None, _AES, _AES_SIZES),
+    MechanismRule(CKM.AES_CBC_PAD, Scheme.CBC_PAD, _CIPHER, None, _AES, _AES_SIZES),
+    MechanismRule(CKM.AES_CTR, Scheme.CTR, _CIPHER, None, _AES, _AES_SIZES),
+    MechanismRule(CKM.AES_OFB, Scheme.OFB, _ENCRYPTION, None, _AES, _AES_SIZES),
+    MechanismRule(CKM.AES_CFB128, Scheme.CFB, _ENCRYPTION, None, _AES, _AES_SIZES),
+    MechanismRule(CKM.AES_CFB8, Scheme.CFB8, _ENCRYPTION, None, _AES, _AES_SIZES),
+    MechanismRule(
+        CKM.AES_GCM,
+        Scheme.GCM,
+        _CIPHER | CKF.MESSAGE_ENCRYPT | CKF.MESSAGE_DECRYPT | CKF.MULTI_MESSAGE,
+        None,
+        _AES,
+        _AES_SIZES,
+    ),
+    MechanismRule(CKM.AES_CCM, Scheme.CCM, _CIPHER, None, _AES, _AES_SIZES),
+    MechanismRule(CKM.AES_KEY_WRAP, Scheme.KEY_WRAP, _CIPHER, None, _AES, _AES_SIZES),
+    MechanismRule(CKM.AES_KEY_WRAP_PAD, Scheme.KEY_WRAP_PAD, _CIPHER, None, _AES, _AES_SIZES),
+    MechanismRule(CKM.AES_KEY_WRAP_KWP, Scheme.KEY_WRAP_PAD, _CIPHER, None, _AES, _AES_SIZES),
+    MechanismRule(CKM.AES_CMAC, Scheme.CMAC, _MAC, None, _AES, _AES_SIZES),
+    MechanismRule(CKM.AES_CMAC_GENERAL, Scheme.CMAC, _MAC, None, _AES, _AES_SIZES, general=True),
+    MechanismRule(CKM.DES3_ECB, Scheme.ECB, _CIPHER, None, _DES3, _DES3_SIZES),
+    MechanismRule(CKM.DES3_CBC, Scheme.CBC, _CIPHER, None, _DES3, _DES3_SIZES),
+    MechanismRule(CKM.DES3_CBC_PAD, Scheme.CBC_PAD, _CIPHER, None, _DES3, _DES3_SIZES),
+    MechanismRule(CKM.DES3_CMAC, Scheme.CMAC, _MAC, None, _DES3, _DES3_SIZES),
+    MechanismRule(CKM.DES3_CMAC_GENERAL, Scheme.CMAC, _MAC, None, _DES3, _DES3_SIZES, general=True),
+    MechanismRule(CKM.CONCATENATE_BASE_AND_KEY, Scheme.CONCATENATE_KEY, CKF.DERIVE, None, _ANY_SECRET, _ANY_SIZES),
+    MechanismRule(CKM.CONCATENATE_BASE_AND_DATA, Scheme.CONCATENATE_DATA, CKF.DERIVE, None, _ANY_SECRET, _ANY_SIZES),
+    MechanismRule(CKM.CONCATENATE_DATA_AND_BASE, Scheme.PREPEND_DATA, CKF.DERIVE, None, _ANY_SECRET, _ANY_SIZES),
+    MechanismRule(CKM.XOR_BASE_AND_DATA, Scheme.XOR_DATA, CKF.DERIVE, None, _ANY_SECRET, _ANY_SIZES),
+    MechanismRule(CKM.EXTRACT_KEY_FROM_KEY, Scheme.EXTRACT, CKF.DERIVE, None, _ANY_SECRET, _ANY_SIZES),
+    MechanismRule(CKM.AES_ECB_ENCRYPT_DATA, Scheme.ENCRYPT_DATA, CKF.DERIVE, None, _AES, _AES_SIZES),
+    MechanismRule(CKM.AES_CBC_ENCRYPT_DATA, Scheme.ENCRYPT_DATA, CKF.DERIVE, None, _AES, _AES_SIZES),
+    MechanismRule(CKM.DES3_ECB_ENCRYPT_DATA, Scheme.ENCRYPT_DATA, CKF.DERIVE, None, _DES3, _DES3_SIZES),
+    MechanismRule(CKM.DES3_CBC_ENCRYPT_DATA, Scheme.ENCRYPT_DATA, CKF.DERIVE, None, _DES3, _DES3_SIZES),
+    MechanismRule(CKM.HKDF_DERIVE, Scheme.HKDF, CKF.DERIVE, None, _ANY_SECRET, _ANY_SIZES),
 ]
+
+# The digests, and the mechanisms that are made with each: digest, HMAC, HMAC of a given length, key derivation, RSA
+# PKCS #1, PSS and ECDSA. An empty place is a mechanism that the standard does not have.
+_HASHED = """
+md5        MD5        MD5_HMAC        MD5_HMAC_GENERAL        MD5_KEY_DERIVATION        MD5_RSA_PKCS      -                     -
+sha1       SHA_1      SHA_1_HMAC      SHA_1_HMAC_GENERAL      SHA1_KEY_DERIVATION       SHA1_RSA_PKCS     SHA1_RSA_PKCS_PSS     ECDSA_SHA1
+sha224     SHA224     SHA224_HMAC     SHA224_HMAC_GENERAL     SHA224_KEY_DERIVATION     SHA224_RSA_PKCS   SHA224_RSA_PKCS_PSS   ECDSA_SHA224
+sha256     SHA256     SHA256_HMAC     SHA256_HMAC_GENERAL     SHA256_KEY_DERIVATION     SHA256_RSA_PKCS   SHA256_RSA_PKCS_PSS   ECDSA_SHA256
+sha384     SHA384     SHA384_HMAC     SHA384_HMAC_GENERAL     SHA384_KEY_DERIVATION     SHA384_RSA_PKCS   SHA384_RSA_PKCS_PSS   ECDSA_SHA384
+sha512     SHA512     SHA512_HMAC     SHA512_HMAC_GENERAL     SHA512_KEY_DERIVATION     SHA512_RSA_PKCS   SHA512_RSA_PKCS_PSS   ECDSA_SHA512
+sha512_224 SHA512_224 SHA512_224_HMAC SHA512_224_HMAC_GENERAL SHA512_224_KEY_DERIVATION -                 -                     -
+sha512_256 SHA512_256 SHA512_256_HMAC SHA512_256_HMAC_GENERAL SHA512_256_KEY_DERIVATION -                 -                     -
+sha3_224   SHA3_224   SHA3_224_HMAC   SHA3_224_HMAC_GENERAL   SHA3_224_KEY_DERIVATION   SHA3_224_RSA_PKCS SHA3_224_RSA_PKCS_PSS ECDSA_SHA3_224
+sha3_256   SHA3_256   SHA3_256_HMAC   SHA3_256_HMAC_GENERAL   SHA3_256_KEY_DERIVATION   SHA3_256_RSA_PKCS SHA3_256_RSA_PKCS_PSS ECDSA_SHA3_256
+sha3_384   SHA3_384   SHA3_384_HMAC   SHA3_384_HMAC_GENERAL   SHA3_384_KEY_DERIVATION   SHA3_384_RSA_PKCS SHA3_384_RSA_PKCS_PSS ECDSA_SHA3_384
+sha3_512   SHA3_512   SHA3_512_HMAC   SHA3_512_HMAC_GENERAL   SHA3_512_KEY_DERIVATION   SHA3_512_RSA_PKCS SHA3_512_RSA_PKCS_PSS ECDSA_SHA3_512
+"""  # noqa: E501 - a table
+
+DIGESTS: dict[int, str] = {}
+"""Digest mechanisms by number, as hashlib names: also in the parameters of PSS, OAEP and HKDF."""
+
+
+def _hashed(name: str, digest: str, hmac: str, general: str, derivation: str, pkcs: str, pss: str, ecdsa: str) -> None:
+    DIGESTS[CKM[digest]] = name
+    _ROWS.append(MechanismRule(CKM[digest], Scheme.DIGEST, CKF.DIGEST, name))
+    _ROWS.append(MechanismRule(CKM[hmac], Scheme.HMAC, _MAC, name, _ANY_SECRET, _ANY_SIZES))
+    _ROWS.append(MechanismRule(CKM[general], Scheme.HMAC, _MAC, name, _ANY_SECRET, _ANY_SIZES, general=True))
+    _ROWS.append(MechanismRule(CKM[derivation], Scheme.HASH_KEY, CKF.DERIVE, name, _ANY_SECRET, _ANY_SIZES))
+    for mechanism, scheme, key_types, sizes, flags in (
+        (pkcs, Scheme.RSA_PKCS, _RSA, _RSA_BITS, 0),
+        (pss, Scheme.RSA_PSS, _RSA, _RSA_BITS, 0),
+        (ecdsa, Scheme.ECDSA, _EC, _EC_BITS, _CURVES),
+    ):
+        if mechanism != "-":
+            _ROWS.append(MechanismRule(CKM[mechanism], scheme, _SIGNATURE | flags, name, key_types, sizes))
+
+
+for _line in _HASHED.strip().splitlines():
+    _hashed(*_line.split())
+
 MECHANISMS: dict[int, MechanismRule] = {row.type: row for row in _ROWS}

@@ -26,6 +26,10 @@ class Kind(StrEnum):
     DIGEST = "digest"
     SIGN = "sign"
     VERIFY = "verify"
+    SIGN_RECOVER = "sign-recover"
+    VERIFY_RECOVER = "verify-recover"
+    MESSAGE_ENCRYPT = "message-encrypt"
+    MESSAGE_DECRYPT = "message-decrypt"
 
 
 class Right(NamedTuple):

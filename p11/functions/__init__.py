@@ -10,11 +10,41 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import crypt, digest, general, key_pairs, keys, objects, random, session, sign, slot_token
+from . import (
+    combined,
+    crypt,
+    digest,
+    general,
+    key_pairs,
+    keys,
+    messages,
+    objects,
+    random,
+    session,
+    sign,
+    slot_token,
+    state,
+)
+
+_CHAPTERS = (
+    general,
+    slot_token,
+    session,
+    state,
+    objects,
+    crypt,
+    messages,
+    digest,
+    sign,
+    combined,
+    keys,
+    key_pairs,
+    random,
+)
 
 HANDLERS: dict[str, Callable[..., Any]] = {
     name: function
-    for module in (general, slot_token, session, objects, crypt, digest, sign, keys, key_pairs, random)
+    for module in _CHAPTERS
     for name, function in vars(module).items()
     if name.startswith("C_")
 }

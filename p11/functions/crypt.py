@@ -1,19 +1,38 @@
 # SPDX-License-Identifier: MIT
-"""Encryption with public keys, decryption with keys on the card (5.8, 5.9)."""
+"""Encryption and decryption (5.8, 5.9)."""
 
 from __future__ import annotations
 
 from ..caller import Caller
-from ..constants import CKR
+from ..constants import CKA, CKF, CKR
 from ..errors import P11Error
-from ..mechanisms import Scheme
-from ..keys import CardKey
-from ..operations import Decrypt, Encrypt
+from ..keys import PublicKey
+from ..mechanisms import MechanismRule
+from ..objects import P11Object
+from ..operations import Operation
+from ..operations.ciphers import cipher
+from ..operations.rsa_encryption import RsaDecrypt, RsaEncrypt
 from ..sessions import Kind
 from ..wire import Mechanism
 from .parts import cancel_instead, key_for, last_part, next_part, one_part, rule_for
 
-_SCHEMES = (Scheme.RSA_PKCS, Scheme.RSA_RAW, Scheme.RSA_OAEP)
+
+def encryption(item: P11Object, rule: MechanismRule, mechanism: Mechanism) -> Operation:
+    """With a public or a secret key. Raises P11Error."""
+    if isinstance(item.key, bytes):
+        return cipher(True, rule, mechanism, item.key)
+    if isinstance(item.key, PublicKey):
+        return RsaEncrypt(item.key, rule, mechanism)
+    raise P11Error(CKR.KEY_HANDLE_INVALID)
+
+
+def decryption(item: P11Object, rule: MechanismRule, mechanism: Mechanism) -> Operation:
+    """With a private or a secret key. Raises P11Error."""
+    if isinstance(item.key, bytes):
+        return cipher(False, rule, mechanism, item.key)
+    if item.key is None or isinstance(item.key, PublicKey):
+        raise P11Error(CKR.KEY_HANDLE_INVALID)
+    return RsaDecrypt(item.key, rule, mechanism)
 
 
 def C_EncryptInit(caller: Caller, session: int, mechanism: Mechanism | None, handle: int) -> None:
@@ -22,11 +41,9 @@ def C_EncryptInit(caller: Caller, session: int, mechanism: Mechanism | None, han
     with live.lock:
         if cancel_instead(live, Kind.ENCRYPT, mechanism) or mechanism is None:
             return
-        rule = rule_for(Kind.ENCRYPT, mechanism, *_SCHEMES)
-        key = key_for(caller, live, Kind.ENCRYPT, rule, handle).key
-        if key is None or (isinstance(key, bytes) or hasattr(key, "use")):
-            raise P11Error(CKR.KEY_HANDLE_INVALID)
-        live.begin(Kind.ENCRYPT, Encrypt(key, rule, mechanism))
+        rule = rule_for(live, CKF.ENCRYPT, mechanism)
+        item = key_for(caller, live, CKA.ENCRYPT, rule, handle)
+        live.begin(Kind.ENCRYPT, encryption(item, rule, mechanism))
 
 
 def C_Encrypt(caller: Caller, session: int, data: bytes, room: int | None) -> bytes | int:
@@ -34,14 +51,13 @@ def C_Encrypt(caller: Caller, session: int, data: bytes, room: int | None) -> by
     return one_part(caller.application.session(session), Kind.ENCRYPT, data, room)
 
 
-def C_EncryptUpdate(caller: Caller, session: int, data: bytes, room: int | None) -> bytes:
-    """One part of many; RSA gives nothing before the end."""
-    next_part(caller.application.session(session), Kind.ENCRYPT, data)
-    return b""
+def C_EncryptUpdate(caller: Caller, session: int, data: bytes, room: int | None) -> bytes | int:
+    """One part of many; keys that take their data in one piece give nothing before the end."""
+    return next_part(caller.application.session(session), Kind.ENCRYPT, data, room)
 
 
 def C_EncryptFinal(caller: Caller, session: int, room: int | None) -> bytes | int:
-    """The ciphertext of all parts."""
+    """The rest of the ciphertext."""
     return last_part(caller.application.session(session), Kind.ENCRYPT, room)
 
 
@@ -51,11 +67,9 @@ def C_DecryptInit(caller: Caller, session: int, mechanism: Mechanism | None, han
     with live.lock:
         if cancel_instead(live, Kind.DECRYPT, mechanism) or mechanism is None:
             return
-        rule = rule_for(Kind.DECRYPT, mechanism, *_SCHEMES)
-        key = key_for(caller, live, Kind.DECRYPT, rule, handle).key
-        if not hasattr(key, "use"):
-            raise P11Error(CKR.KEY_HANDLE_INVALID)
-        live.begin(Kind.DECRYPT, Decrypt(live.token.piv, key, rule, mechanism))
+        rule = rule_for(live, CKF.DECRYPT, mechanism)
+        item = key_for(caller, live, CKA.DECRYPT, rule, handle)
+        live.begin(Kind.DECRYPT, decryption(item, rule, mechanism))
 
 
 def C_Decrypt(caller: Caller, session: int, data: bytes, room: int | None) -> bytes | int:
@@ -63,12 +77,11 @@ def C_Decrypt(caller: Caller, session: int, data: bytes, room: int | None) -> by
     return one_part(caller.application.session(session), Kind.DECRYPT, data, room)
 
 
-def C_DecryptUpdate(caller: Caller, session: int, data: bytes, room: int | None) -> bytes:
-    """One part of many; RSA gives nothing before the end."""
-    next_part(caller.application.session(session), Kind.DECRYPT, data)
-    return b""
+def C_DecryptUpdate(caller: Caller, session: int, data: bytes, room: int | None) -> bytes | int:
+    """One part of many; what is authenticated gives nothing before the end."""
+    return next_part(caller.application.session(session), Kind.DECRYPT, data, room)
 
 
 def C_DecryptFinal(caller: Caller, session: int, room: int | None) -> bytes | int:
-    """The plaintext of all parts."""
+    """The rest of the plaintext."""
     return last_part(caller.application.session(session), Kind.DECRYPT, room)

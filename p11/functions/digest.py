@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 from ..caller import Caller
-from ..constants import CKR
+from ..constants import CKF, CKR
 from ..errors import P11Error
-from ..mechanisms import Scheme
-from ..operations import Digest
+from ..operations import parameters
+from ..operations.digests import Digest
 from ..sessions import Kind
 from ..wire import Mechanism
-from .parts import cancel_instead, last_part, next_part, one_part, rule_for
+from .parts import cancel_instead, last_part, one_part, rule_for, take_part
 
 
 def C_DigestInit(caller: Caller, session: int, mechanism: Mechanism | None) -> None:
@@ -19,7 +19,8 @@ def C_DigestInit(caller: Caller, session: int, mechanism: Mechanism | None) -> N
     with live.lock:
         if cancel_instead(live, Kind.DIGEST, mechanism) or mechanism is None:
             return
-        rule = rule_for(Kind.DIGEST, mechanism, Scheme.DIGEST)
+        rule = rule_for(live, CKF.DIGEST, mechanism)
+        parameters.none(mechanism)
         live.begin(Kind.DIGEST, Digest(str(rule.digest)))
 
 
@@ -30,18 +31,19 @@ def C_Digest(caller: Caller, session: int, data: bytes, room: int | None) -> byt
 
 def C_DigestUpdate(caller: Caller, session: int, data: bytes) -> None:
     """One part of many."""
-    next_part(caller.application.session(session), Kind.DIGEST, data)
+    take_part(caller.application.session(session), Kind.DIGEST, data)
 
 
 def C_DigestKey(caller: Caller, session: int, handle: int) -> None:
     """The value of a secret key as a part."""
     application = caller.application
     live = application.session(session)
+    live.operation(Kind.DIGEST)
     key = application.object(live, handle, CKR.KEY_HANDLE_INVALID).key
     if not isinstance(key, bytes):
-        live.operation(Kind.DIGEST)
+        live.end(Kind.DIGEST)
         raise P11Error(CKR.KEY_INDIGESTIBLE)
-    next_part(live, Kind.DIGEST, key)
+    take_part(live, Kind.DIGEST, key)
 
 
 def C_DigestFinal(caller: Caller, session: int, room: int | None) -> bytes | int:

@@ -15,7 +15,7 @@ from ..wire import Mechanism, Template
 from .making import check_place
 
 _CARD_EXPONENT = 65537
-_EXPONENTS = (3, _CARD_EXPONENT)
+_EXPONENTS = (3, _CARD_EXPONENT)  # those that the library makes
 
 
 def C_GenerateKeyPair(
@@ -37,6 +37,8 @@ def C_GenerateKeyPair(
     ]
     public_half, private_half = halves
     algorithm = _algorithm(key_type, public_half)
+    if CKA.EC_PARAMS in public_half:
+        private_half[CKA.EC_PARAMS] = public_half[CKA.EC_PARAMS]  # in the application's own spelling
     exponent = int.from_bytes(public_half.get(CKA.PUBLIC_EXPONENT) or b"\1\0\1", "big")
     on_card = private_half[CKA.TOKEN] == TRUE
     if on_card != (public_half[CKA.TOKEN] == TRUE) and CKA.TOKEN not in folded(public):

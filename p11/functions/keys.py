@@ -1,91 +1,270 @@
 # SPDX-License-Identifier: MIT
-"""Key management (5.18): key agreement with a key on the card."""
+"""Key management (5.18): secret keys generated, wrapped, unwrapped and derived."""
 
 from __future__ import annotations
 
-import struct
+import contextlib
+import os
+from collections.abc import Iterator
 
-from cryptography.hazmat.primitives.asymmetric import rsa
-
-from ...card import tlv
-from ..application import follow_card
-from ..attributes import FALSE, as_boolean, as_ulong, ulong
-from ..caller import Caller
-from ..constants import CKA, CKD, CKK, CKO, CKR, CKU
-from ..errors import P11Error
-from ..mechanisms import MECHANISMS, Scheme
-from ..keys import CardKey
-from .making import add
-from ..templates import compose
-from ..attributes import On
-from ..wire import Mechanism, Template
-
-_ECDH1_PARAMS = struct.Struct("@5L")
-_EXPONENTIATION = 0x85
-_BOOLEANS = frozenset(
-    {
-        CKA.PRIVATE,
-        CKA.MODIFIABLE,
-        CKA.COPYABLE,
-        CKA.DESTROYABLE,
-        CKA.SENSITIVE,
-        CKA.EXTRACTABLE,
-        CKA.ENCRYPT,
-        CKA.DECRYPT,
-        CKA.SIGN,
-        CKA.VERIFY,
-        CKA.WRAP,
-        CKA.UNWRAP,
-        CKA.DERIVE,
-        CKA.TOKEN,
-        CKA.WRAP_WITH_TRUSTED,
-    }
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_der_private_key,
 )
+
+from .. import keys
+from ..application import follow_card
+from ..attributes import FALSE, TRUE, Attributes, On, as_ulong, boolean, ulong
+from ..caller import Caller
+from ..constants import CKA, CKF, CKK, CKO, CKR, CKU
+from ..errors import P11Error
+from ..keys import PublicKey, SessionKey, SoftKey
+from ..mechanisms import MechanismRule, Scheme
+from ..objects import P11Object
+from ..operations import derivation, parameters
+from ..sessions import Session
+from ..templates import compose, folded, require
+from ..wire import Mechanism, Template
+from .crypt import decryption, encryption
+from .making import add, check_place
+from .parts import key_for, require_login, rule_for
+
+_LONGEST_SECRET = 4096
+_FIXED_LENGTHS = {CKK.DES3: 24}
 _AES_LENGTHS = (16, 24, 32)
-_STRINGS = frozenset({CKA.LABEL, CKA.ID, CKA.START_DATE, CKA.END_DATE})
 
 
-def C_DeriveKey(caller: Caller, session: int, mechanism: Mechanism, base: int, template: Template) -> int:
-    """ECDH1 without a key derivation function: the shared x coordinate, cut from the left to CKA_VALUE_LEN."""
-    application = caller.application
-    live = application.session(session)
-    rule = MECHANISMS.get(mechanism.type)
-    if rule is None or rule.scheme is not Scheme.ECDH:
-        raise P11Error(CKR.MECHANISM_INVALID)
-    item = application.object(live, base, CKR.KEY_HANDLE_INVALID)
-    key = item.key
-    if not isinstance(key, CardKey):
-        raise P11Error(CKR.KEY_HANDLE_INVALID)
-    if isinstance(key.public, rsa.RSAPublicKey):
-        raise P11Error(CKR.KEY_TYPE_INCONSISTENT)
-    if not item.allows(CKA.DERIVE):
-        raise P11Error(CKR.KEY_FUNCTION_NOT_PERMITTED)
-    if item.is_private and live.role is not CKU.USER:
-        raise P11Error(CKR.USER_NOT_LOGGED_IN)
-    size = (key.public.key_size + 7) // 8
-    point = _peer_point(mechanism, size)
-    attributes = compose(On.DERIVE, template, object_class=CKO.SECRET_KEY, logged_in=live.role is CKU.USER)
-    length = as_ulong(attributes.pop(CKA.VALUE_LEN, ulong(size)))
-    secret = key.agree(point)
-    attributes[CKA.VALUE] = secret[len(secret) - length :]
+def C_GenerateKey(caller: Caller, session: int, mechanism: Mechanism, template: Template) -> int:
+    """A secret key, by the operating system's random numbers."""
+    live = caller.application.session(session)
+    rule = rule_for(live, CKF.GENERATE, mechanism)
+    parameters.none(mechanism)
+    attributes = _composed(live, On.GENERATE, template, CKO.SECRET_KEY, rule.key_type)
+    length = _length(attributes, None)
+    attributes[CKA.VALUE] = os.urandom(length)
+    attributes[CKA.KEY_GEN_MECHANISM] = ulong(mechanism.type)
     return add(caller, live, attributes)
 
 
-def _peer_point(mechanism: Mechanism, size: int) -> bytes:
-    """The other side's point, bare or as a DER OCTET STRING; its coordinates have `size` bytes."""
+def C_WrapKey(
+    caller: Caller, session: int, mechanism: Mechanism, wrapping: int, handle: int, room: int | None
+) -> bytes | int:
+    """A secret key's value, or a session's private key as PKCS #8, enciphered. The card's keys never leave it."""
+    application = caller.application
+    live = application.session(session)
+    rule = rule_for(live, CKF.WRAP, mechanism)
+    with _at_fault(CKR.WRAPPING_KEY_HANDLE_INVALID, CKR.WRAPPING_KEY_TYPE_INCONSISTENT):
+        wrapping_key = key_for(caller, live, CKA.WRAP, rule, wrapping)
+        operation = encryption(wrapping_key, rule, mechanism)
+    item = application.object(live, handle, CKR.KEY_HANDLE_INVALID)
+    payload = _payload(item)
+    if not item.allows(CKA.EXTRACTABLE):
+        raise P11Error(CKR.KEY_UNEXTRACTABLE)
+    if item.allows(CKA.WRAP_WITH_TRUSTED) and not wrapping_key.allows(CKA.TRUSTED):
+        raise P11Error(CKR.KEY_NOT_WRAPPABLE)
+    demanded = wrapping_key.attributes.get(CKA.WRAP_TEMPLATE)
+    if demanded and any(item.attributes.get(kind) != value for kind, value in demanded):
+        raise P11Error(CKR.KEY_HANDLE_INVALID)
+    if rule.scheme in (Scheme.ECB, Scheme.CBC):
+        block = 8 if rule.key_type is CKK.DES3 else 16
+        payload += bytes(-len(payload) % block)
+    if room is None:
+        return operation.output_length(len(payload), True)
     try:
-        kdf, *_ = _ECDH1_PARAMS.unpack(mechanism.parameter)
-        shared, point = mechanism.pointers
-    except (struct.error, ValueError):
-        raise P11Error(CKR.MECHANISM_PARAM_INVALID) from None
-    lengths = (1 + 2 * size, 1 + size)  # uncompressed, compressed: no DER of one is as long as the other
-    if point[:1] == b"\4" and len(point) not in lengths:
-        try:
-            _, point, end = tlv.read(outer := point)
-        except tlv.TlvError:
-            raise P11Error(CKR.MECHANISM_PARAM_INVALID) from None
-        if end != len(outer):
-            raise P11Error(CKR.MECHANISM_PARAM_INVALID)
-    if kdf != CKD.NULL or shared or len(point) not in lengths:
-        raise P11Error(CKR.MECHANISM_PARAM_INVALID)
-    return point
+        wrapped = operation.update(payload) + operation.finish()
+    except P11Error as error:
+        raise P11Error(CKR.KEY_SIZE_RANGE) if error.value is CKR.DATA_LEN_RANGE else error from None
+    if room < len(wrapped):
+        raise P11Error(CKR.BUFFER_TOO_SMALL, len(wrapped))
+    return wrapped
+
+
+def C_UnwrapKey(
+    caller: Caller, session: int, mechanism: Mechanism, unwrapping: int, wrapped: bytes, template: Template
+) -> int:
+    """A key from an enciphered one; the card's RSA key can decipher it, and it is the session's then."""
+    live = caller.application.session(session)
+    rule = rule_for(live, CKF.UNWRAP, mechanism)
+    with _at_fault(CKR.UNWRAPPING_KEY_HANDLE_INVALID, CKR.UNWRAPPING_KEY_TYPE_INCONSISTENT):
+        item = key_for(caller, live, CKA.UNWRAP, rule, unwrapping)
+        operation = decryption(item, rule, mechanism)
+    given = folded(template)
+    object_class = as_ulong(given.get(CKA.CLASS, ulong(CKO.SECRET_KEY)))
+    if object_class not in (CKO.SECRET_KEY, CKO.PRIVATE_KEY):
+        raise P11Error(CKR.TEMPLATE_INCONSISTENT)
+    demanded = item.attributes.get(CKA.UNWRAP_TEMPLATE) or []
+    require({**dict(demanded), **given}, demanded)
+    attributes = _composed(live, On.UNWRAP, [*demanded, *template], CKO(object_class), None)
+    check_place(live, attributes)
+    try:
+        require_login(live, operation)
+        value = operation.update(wrapped) + operation.finish()
+    except P11Error as error:
+        if error.value is CKR.USER_NOT_LOGGED_IN:
+            follow_card(live.token)
+        raise P11Error(_UNWRAPPING.get(error.value, error.value)) from None
+    if object_class == CKO.PRIVATE_KEY:
+        attributes |= _private_numbers(value, as_ulong(attributes[CKA.KEY_TYPE]))
+    else:
+        attributes[CKA.VALUE] = _cut(value, attributes, rule.scheme in (Scheme.ECB, Scheme.CBC, Scheme.RSA_RAW))
+    return add(caller, live, attributes)
+
+
+def C_DeriveKey(caller: Caller, session: int, mechanism: Mechanism, base: int, template: Template) -> int:
+    """Key agreement with a key on the card or in the session, and secrets out of secrets."""
+    live = caller.application.session(session)
+    rule = rule_for(live, CKF.DERIVE, mechanism)
+    item = key_for(caller, live, CKA.DERIVE, rule, base)
+    demanded = item.attributes.get(CKA.DERIVE_TEMPLATE) or []
+    given = folded(template)
+    require({**dict(demanded), **given}, demanded)
+    key_type = None if CKA.KEY_TYPE in given else CKK.GENERIC_SECRET
+    attributes = _composed(live, On.DERIVE, [*demanded, *template], CKO.SECRET_KEY, key_type)
+    check_place(live, attributes)
+    wanted = _length(attributes, 0) or None
+    others: list[P11Object] = []
+    if rule.scheme is Scheme.ECDH:
+        value = _agreed(live, item, mechanism, wanted)
+    else:
+        others = _other_keys(caller, live, rule.scheme, mechanism)
+        value = _derived(rule, mechanism, item, others, wanted)
+    if wanted is not None and len(value) < wanted:
+        raise P11Error(CKR.KEY_SIZE_RANGE)
+    if wanted is not None and rule.scheme is not Scheme.ECDH:
+        value = value[:wanted]
+    if as_ulong(attributes[CKA.KEY_TYPE]) == CKK.AES and len(value) not in _AES_LENGTHS:
+        raise P11Error(CKR.KEY_SIZE_RANGE)
+    attributes[CKA.VALUE] = value
+    sources = [item, *others]
+    _inherit(attributes, sources)
+    return add(caller, live, attributes)
+
+
+def _composed(live: Session, on: On, template: Template, kind: CKO, key_type: int | None) -> Attributes:
+    role = live.role
+    return compose(
+        on, template, object_class=kind, key_type=key_type, logged_in=role is CKU.USER, by_so=role is CKU.SO
+    )
+
+
+def _length(attributes: Attributes, default: int | None) -> int:
+    """CKA_VALUE_LEN, taken out of the attributes. Raises P11Error: TEMPLATE_INCOMPLETE, KEY_SIZE_RANGE."""
+    key_type = as_ulong(attributes[CKA.KEY_TYPE])
+    told = attributes.pop(CKA.VALUE_LEN, None)
+    fixed = _FIXED_LENGTHS.get(CKK(key_type))
+    if told is None:
+        if fixed is None and default is None:
+            raise P11Error(CKR.TEMPLATE_INCOMPLETE)
+        return fixed if fixed is not None else int(default or 0)
+    length = as_ulong(told)
+    in_range = length in _AES_LENGTHS if key_type == CKK.AES else 1 <= length <= _LONGEST_SECRET
+    if not in_range or (fixed is not None and length != fixed):
+        raise P11Error(CKR.KEY_SIZE_RANGE)
+    return length
+
+
+def _payload(item: P11Object) -> bytes:
+    if isinstance(item.key, bytes):
+        return item.key
+    if isinstance(item.key, SessionKey):
+        return item.key.private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    if item.key is None:
+        raise P11Error(CKR.KEY_HANDLE_INVALID)
+    raise P11Error(CKR.KEY_NOT_WRAPPABLE if isinstance(item.key, PublicKey) else CKR.KEY_UNEXTRACTABLE)
+
+
+def _private_numbers(value: bytes, key_type: int) -> Attributes:
+    try:
+        key = load_der_private_key(value, None)
+    except Exception:  # whatever the parser does not like
+        raise P11Error(CKR.WRAPPED_KEY_INVALID) from None
+    if not isinstance(key, SoftKey):
+        raise P11Error(CKR.WRAPPED_KEY_INVALID)
+    numbers = keys.private_attributes(key)
+    if numbers[CKA.KEY_TYPE] != ulong(key_type):
+        raise P11Error(CKR.TEMPLATE_INCONSISTENT)
+    return numbers
+
+
+def _cut(value: bytes, attributes: Attributes, padded: bool) -> bytes:
+    """The key in what was unwrapped: mechanisms without padding of their own leave more than the key."""
+    key_type = as_ulong(attributes[CKA.KEY_TYPE])
+    told = CKA.VALUE_LEN in attributes
+    length = _length(attributes, len(value))
+    if padded and told:
+        return value[len(value) - length :] if len(value) > 32 else value[:length]
+    if padded and key_type == CKK.DES3:
+        return value[:length]
+    if len(value) != length:
+        raise P11Error(CKR.WRAPPED_KEY_LEN_RANGE if not told else CKR.TEMPLATE_INCONSISTENT)
+    if key_type == CKK.AES and length not in _AES_LENGTHS:
+        raise P11Error(CKR.WRAPPED_KEY_LEN_RANGE)
+    return value
+
+
+def _agreed(live: Session, item: P11Object, mechanism: Mechanism, wanted: int | None) -> bytes:
+    key = item.key
+    if key is None or isinstance(key, bytes | PublicKey):
+        raise P11Error(CKR.KEY_HANDLE_INVALID)
+    try:
+        return derivation.agreed(key, mechanism, wanted)
+    except P11Error as error:
+        if error.value is CKR.USER_NOT_LOGGED_IN:
+            follow_card(live.token)
+        raise
+
+
+def _other_keys(caller: Caller, live: Session, scheme: Scheme, mechanism: Mechanism) -> list[P11Object]:
+    """The second key of a derivation that has one."""
+    handle: int | None = None
+    if scheme is Scheme.CONCATENATE_KEY:
+        handle = parameters.ulong(mechanism)
+    elif scheme is Scheme.HKDF:
+        handle = derivation.hkdf_salt_handle(mechanism)
+    if handle is None:
+        return []
+    item = caller.application.object(live, handle, CKR.KEY_HANDLE_INVALID)
+    if not isinstance(item.key, bytes):
+        raise P11Error(CKR.KEY_HANDLE_INVALID)
+    return [item]
+
+
+def _derived(
+    rule: MechanismRule, mechanism: Mechanism, item: P11Object, others: list[P11Object], wanted: int | None
+) -> bytes:
+    base = item.key
+    other = others[0].key if others else b""
+    if not isinstance(base, bytes) or not isinstance(other, bytes):
+        raise P11Error(CKR.KEY_HANDLE_INVALID)
+    if rule.scheme is Scheme.HKDF:
+        return derivation.hkdf(mechanism, base, other, wanted or 32)
+    if rule.scheme is Scheme.EXTRACT:
+        return derivation.extracted(base, parameters.ulong(mechanism), wanted or len(base))
+    return derivation.combined(rule, mechanism, base, other)
+
+
+def _inherit(attributes: Attributes, sources: list[P11Object]) -> None:
+    """A derived key is as secret as what it comes from has been (6.3.17, 6.31)."""
+    always = all(source.allows(CKA.ALWAYS_SENSITIVE) for source in sources)
+    never = all(source.allows(CKA.NEVER_EXTRACTABLE) for source in sources)
+    attributes[CKA.ALWAYS_SENSITIVE] = boolean(always and attributes[CKA.SENSITIVE] == TRUE)
+    attributes[CKA.NEVER_EXTRACTABLE] = boolean(never and attributes[CKA.EXTRACTABLE] == FALSE)
+
+
+_UNWRAPPING: dict[CKR, CKR] = {
+    CKR.ENCRYPTED_DATA_INVALID: CKR.WRAPPED_KEY_INVALID,
+    CKR.ENCRYPTED_DATA_LEN_RANGE: CKR.WRAPPED_KEY_LEN_RANGE,
+    CKR.DATA_LEN_RANGE: CKR.WRAPPED_KEY_LEN_RANGE,
+}
+
+
+@contextlib.contextmanager
+def _at_fault(handle_invalid: CKR, type_inconsistent: CKR) -> Iterator[None]:
+    """Around what concerns the wrapping key: its errors have names of their own."""
+    names = {CKR.KEY_HANDLE_INVALID: handle_invalid, CKR.KEY_TYPE_INCONSISTENT: type_inconsistent}
+    try:
+        yield
+    except P11Error as error:
+        raise P11Error(names.get(error.value, error.value)) from None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How data goes through an operation, in one part or in many, and when the operation ends (5.2, 5.8 to 5.12).
+"""How an operation begins, how data goes through it in one part or in many, and when it ends (5.2, 5.8 to 5.13).
 
 Asking for the length, and a buffer that is too small, leave the operation as it was; every other end, good or bad,
 ends it.
@@ -8,13 +8,14 @@ ends it.
 from __future__ import annotations
 
 from ..application import follow_card
+from ..attributes import as_ulongs
 from ..caller import Caller
-from ..constants import CKR, CKU
+from ..constants import CKA, CKF, CKR, CKU
 from ..errors import P11Error
-from ..mechanisms import MECHANISMS, MechanismRule, Scheme
 from ..keys import CardKey
+from ..mechanisms import MechanismRule
 from ..objects import P11Object
-from ..operations import USAGE, Operation, check_mechanism
+from ..operations import Operation
 from ..sessions import Kind, Session
 from ..wire import Mechanism
 
@@ -29,25 +30,26 @@ def cancel_instead(live: Session, kind: Kind, mechanism: Mechanism | None) -> bo
     return False
 
 
-def rule_for(kind: Kind, mechanism: Mechanism, *schemes: Scheme) -> MechanismRule:
-    """The mechanism's row. Raises P11Error(MECHANISM_INVALID or MECHANISM_PARAM_INVALID)."""
-    rule = MECHANISMS.get(mechanism.type)
-    if rule is None or rule.scheme not in schemes or (kind in (Kind.ENCRYPT, Kind.DECRYPT) and rule.digest):
+def rule_for(live: Session, flag: CKF, mechanism: Mechanism) -> MechanismRule:
+    """The mechanism's row, if the token offers it for this. Raises P11Error(MECHANISM_INVALID)."""
+    rule = live.token.mechanism(mechanism.type)
+    if not rule.flags & flag:
         raise P11Error(CKR.MECHANISM_INVALID)
-    check_mechanism(rule, mechanism)
     return rule
 
 
-def key_for(caller: Caller, live: Session, kind: Kind, rule: MechanismRule, handle: int) -> P11Object:
+def key_for(caller: Caller, live: Session, usage: CKA, rule: MechanismRule, handle: int) -> P11Object:
     """The key, if it may be used so. Raises P11Error."""
-    application = caller.application
-    item = application.object(live, handle, CKR.KEY_HANDLE_INVALID)
+    item = caller.application.object(live, handle, CKR.KEY_HANDLE_INVALID)
     if item.key is None:
         raise P11Error(CKR.KEY_HANDLE_INVALID)
-    if item.key_type != rule.key_type:
+    if item.key_type not in rule.key_types:
         raise P11Error(CKR.KEY_TYPE_INCONSISTENT)
-    if not item.allows(USAGE[kind]) or isinstance(item.key, bytes):
+    if not item.allows(usage):
         raise P11Error(CKR.KEY_FUNCTION_NOT_PERMITTED)
+    allowed = item.attributes.get(CKA.ALLOWED_MECHANISMS)
+    if allowed is not None and rule.type not in as_ulongs(allowed):
+        raise P11Error(CKR.MECHANISM_INVALID)
     if isinstance(item.key, CardKey) and item.is_private and live.role is not CKU.USER:
         raise P11Error(CKR.USER_NOT_LOGGED_IN)
     return item
@@ -57,64 +59,82 @@ def one_part(live: Session, kind: Kind, data: bytes, room: int | None) -> bytes 
     """The whole operation in one call."""
     with live.lock:
         operation = live.operation(kind)
-        if operation.parts and not operation.held:
+        if operation.parts and operation.held is None:
             raise P11Error(CKR.OPERATION_ACTIVE)
+        if operation.held is not None:
+            return _give(live, kind, operation, b"", room)
+        length = operation.output_length(len(data), True)
         if room is None:
-            return operation.length
-        if not operation.held:
-            _require_room(operation, room)
-            _take(live, kind, operation, data)
-        return _give(live, kind, operation, room)
+            return length
+        if operation.exact and room < length:
+            raise P11Error(CKR.BUFFER_TOO_SMALL, length)
+        return _give(live, kind, operation, _take(live, kind, operation, data), room)
 
 
-def next_part(live: Session, kind: Kind, data: bytes) -> None:
-    """More data."""
+def next_part(live: Session, kind: Kind, data: bytes, room: int | None) -> bytes | int:
+    """More data, and what comes out for it."""
+    with live.lock:
+        operation = live.operation(kind)
+        length = operation.output_length(len(data), False)
+        if room is None:
+            return length
+        if room < length:
+            raise P11Error(CKR.BUFFER_TOO_SMALL, length)
+        return _take(live, kind, operation, data)
+
+
+def last_part(live: Session, kind: Kind, room: int | None) -> bytes | int:
+    """The rest of the result."""
+    with live.lock:
+        operation = live.operation(kind)
+        if operation.held is None:
+            length = operation.output_length(0, True)
+            if room is None:
+                return length
+            if operation.exact and room < length:
+                raise P11Error(CKR.BUFFER_TOO_SMALL, length)
+        return _give(live, kind, operation, b"", room)
+
+
+def take_part(live: Session, kind: Kind, data: bytes) -> None:
+    """More data, for operations that give nothing for it."""
     with live.lock:
         _take(live, kind, live.operation(kind), data)
 
 
-def last_part(live: Session, kind: Kind, room: int | None) -> bytes | int:
-    """The result of all parts."""
-    with live.lock:
-        operation = live.operation(kind)
-        if room is None:
-            return operation.length
-        _require_room(operation, room)
-        return _give(live, kind, operation, room)
-
-
-def _take(live: Session, kind: Kind, operation: Operation, data: bytes) -> None:
+def _take(live: Session, kind: Kind, operation: Operation, data: bytes) -> bytes:
+    operation.parts += 1
     try:
-        operation.update(data)
-    except P11Error:
+        return operation.update(data)
+    except BaseException:
         live.end(kind)
         raise
 
 
-def _require_room(operation: Operation, room: int) -> None:
-    if operation.exact and room < operation.length:
-        raise P11Error(CKR.BUFFER_TOO_SMALL, operation.length)
-
-
-def _require_login(live: Session, operation: Operation) -> None:
+def require_login(live: Session, operation: Operation) -> None:
     """Between Init and here the login may have gone, while the card is still open to another application's PIN."""
-    key = operation.key
-    if isinstance(key, CardKey) and key.needs_login and live.role is not CKU.USER:
+    if operation.needs_login and live.role is not CKU.USER:
+        raise P11Error(CKR.USER_NOT_LOGGED_IN)
+    if operation.asks_each_time and not operation.context_login:
         raise P11Error(CKR.USER_NOT_LOGGED_IN)
 
 
-def _give(live: Session, kind: Kind, operation: Operation, room: int) -> bytes:
+def _give(live: Session, kind: Kind, operation: Operation, before: bytes, room: int | None) -> bytes | int:
     """A result of unforeseen length is held until there is room for it."""
     try:
-        _require_login(live, operation)
-        result = operation.held if operation.held is not None else operation.finish()
+        require_login(live, operation)
+        if operation.held is None:
+            rest = operation.finish()
+            operation.held = before + rest if before else rest
     except BaseException as error:
         live.end(kind)
         if isinstance(error, P11Error) and error.value is CKR.USER_NOT_LOGGED_IN:
             follow_card(live.token)
         raise
+    result = operation.held
+    if room is None:
+        return len(result)
     if room < len(result):
-        operation.held = result
         raise P11Error(CKR.BUFFER_TOO_SMALL, len(result))
     live.end(kind)
     return result

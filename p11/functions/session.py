@@ -8,11 +8,11 @@ from ..application import follow_card, give_up
 from ..caller import Caller
 from ..constants import CKF, CKR, CKU
 from ..errors import P11Error
-from ..operations import Operation
 from ..sessions import Kind, Right, Session
 from ..token import Token
 from .pin_entry import given_or_pad
 
+_WITH_PRIVATE_KEYS = (Kind.SIGN, Kind.DECRYPT, Kind.SIGN_RECOVER)
 _SESSION_FLAGS = CKF.RW_SESSION | CKF.SERIAL_SESSION
 
 
@@ -87,7 +87,7 @@ def C_Logout(caller: Caller, session: int) -> None:
     application = caller.application
     live = application.session(session)
     with live.lock:
-        for kind in (Kind.SIGN, Kind.DECRYPT):
+        for kind in _WITH_PRIVATE_KEYS:
             live.end(kind)
     if application.log_out(live):
         give_up(live.token)
@@ -110,12 +110,22 @@ _CANCEL = {
     Kind.DIGEST: CKF.DIGEST,
     Kind.SIGN: CKF.SIGN,
     Kind.VERIFY: CKF.VERIFY,
+    Kind.SIGN_RECOVER: CKF.SIGN_RECOVER,
+    Kind.VERIFY_RECOVER: CKF.VERIFY_RECOVER,
+    Kind.MESSAGE_ENCRYPT: CKF.MESSAGE_ENCRYPT,
+    Kind.MESSAGE_DECRYPT: CKF.MESSAGE_DECRYPT,
 }
 
 
+def C_GetSessionValidationFlags(caller: Caller, session: int, kind: int) -> int:
+    """No validation by any authority is claimed (PKCS #11 3.2, 5.6.11)."""
+    caller.application.session(session)
+    return 0
+
+
 def _log_in_for_operation(caller: Caller, live: Session, pin: bytes | None) -> None:
-    operation: Operation | None = live.operations.get(Kind.SIGN) or live.operations.get(Kind.DECRYPT)
-    if operation is None or not getattr(operation.key, "always_authenticate", False):
+    operation = next((live.operations[kind] for kind in _WITH_PRIVATE_KEYS if kind in live.operations), None)
+    if operation is None or not operation.asks_each_time:
         raise P11Error(CKR.OPERATION_NOT_INITIALIZED)
     pin = given_or_pad(caller, live.token, pin)
     live.token.names()  # asked now: after the PIN the signature has to be the card's next command

@@ -1,32 +1,23 @@
 # SPDX-License-Identifier: MIT
-"""Signing with keys on the card, verifying with public keys (5.11, 5.13)."""
+"""Signatures and MACs, made and verified, also with the data recovered from them (5.11 to 5.14)."""
 
 from __future__ import annotations
 
 from ..caller import Caller
-from ..constants import CKR
+from ..constants import CKA, CKF, CKR
 from ..errors import P11Error
-from ..mechanisms import Scheme
-from ..keys import CardKey
-from ..operations import Sign, Verify
+from ..keys import PublicKey
+from ..operations import Operation
+from ..operations.digests import Mac
+from ..operations.signatures import Recover, Sign, Verify
 from ..sessions import Kind, Session
 from ..wire import Mechanism
-from .parts import cancel_instead, key_for, last_part, next_part, one_part, rule_for
-
-_SCHEMES = (Scheme.RSA_PKCS, Scheme.RSA_RAW, Scheme.RSA_PSS, Scheme.ECDSA)
+from .parts import cancel_instead, key_for, last_part, one_part, rule_for, take_part
 
 
 def C_SignInit(caller: Caller, session: int, mechanism: Mechanism | None, handle: int) -> None:
     """Begin; the card is not asked before there is something to sign."""
-    live = caller.application.session(session)
-    with live.lock:
-        if cancel_instead(live, Kind.SIGN, mechanism) or mechanism is None:
-            return
-        rule = rule_for(Kind.SIGN, mechanism, *_SCHEMES)
-        key = key_for(caller, live, Kind.SIGN, rule, handle).key
-        if not hasattr(key, "use"):
-            raise P11Error(CKR.KEY_HANDLE_INVALID)
-        live.begin(Kind.SIGN, Sign(live.token.piv, key, rule, mechanism))
+    _begin_signing(caller, session, mechanism, handle, Kind.SIGN, CKF.SIGN, CKA.SIGN)
 
 
 def C_Sign(caller: Caller, session: int, data: bytes, room: int | None) -> bytes | int:
@@ -36,7 +27,7 @@ def C_Sign(caller: Caller, session: int, data: bytes, room: int | None) -> bytes
 
 def C_SignUpdate(caller: Caller, session: int, data: bytes) -> None:
     """One part of many."""
-    next_part(caller.application.session(session), Kind.SIGN, data)
+    take_part(caller.application.session(session), Kind.SIGN, data)
 
 
 def C_SignFinal(caller: Caller, session: int, room: int | None) -> bytes | int:
@@ -44,17 +35,19 @@ def C_SignFinal(caller: Caller, session: int, room: int | None) -> bytes | int:
     return last_part(caller.application.session(session), Kind.SIGN, room)
 
 
+def C_SignRecoverInit(caller: Caller, session: int, mechanism: Mechanism | None, handle: int) -> None:
+    """Begin a signature from which the data can be recovered."""
+    _begin_signing(caller, session, mechanism, handle, Kind.SIGN_RECOVER, CKF.SIGN_RECOVER, CKA.SIGN_RECOVER)
+
+
+def C_SignRecover(caller: Caller, session: int, data: bytes, room: int | None) -> bytes | int:
+    """In one part; there is no other way."""
+    return one_part(caller.application.session(session), Kind.SIGN_RECOVER, data, room)
+
+
 def C_VerifyInit(caller: Caller, session: int, mechanism: Mechanism | None, handle: int) -> None:
     """Begin."""
-    live = caller.application.session(session)
-    with live.lock:
-        if cancel_instead(live, Kind.VERIFY, mechanism) or mechanism is None:
-            return
-        rule = rule_for(Kind.VERIFY, mechanism, *_SCHEMES)
-        key = key_for(caller, live, Kind.VERIFY, rule, handle).key
-        if key is None or (isinstance(key, bytes) or hasattr(key, "use")):
-            raise P11Error(CKR.KEY_HANDLE_INVALID)
-        live.begin(Kind.VERIFY, Verify(key, rule, mechanism))
+    begin_verifying(caller, caller.application.session(session), mechanism, handle)
 
 
 def C_Verify(caller: Caller, session: int, data: bytes, signature: bytes) -> None:
@@ -63,24 +56,139 @@ def C_Verify(caller: Caller, session: int, data: bytes, signature: bytes) -> Non
     with live.lock:
         if live.operation(Kind.VERIFY).parts:
             raise P11Error(CKR.OPERATION_ACTIVE)
-        next_part(live, Kind.VERIFY, data)
-        _check(live, signature)
+        take_part(live, Kind.VERIFY, data)
+        check(live, signature)
 
 
 def C_VerifyUpdate(caller: Caller, session: int, data: bytes) -> None:
     """One part of many."""
-    next_part(caller.application.session(session), Kind.VERIFY, data)
+    take_part(caller.application.session(session), Kind.VERIFY, data)
 
 
 def C_VerifyFinal(caller: Caller, session: int, signature: bytes) -> None:
     """Whether the signature is one of all parts."""
+    check(caller.application.session(session), signature)
+
+
+def C_VerifySignatureInit(
+    caller: Caller, session: int, mechanism: Mechanism | None, handle: int, signature: bytes
+) -> None:
+    """Begin, with the signature first (PKCS #11 3.2, 5.15)."""
     live = caller.application.session(session)
     with live.lock:
-        _check(live, signature)
+        begin_verifying(caller, live, mechanism, handle)
+        if mechanism is not None:
+            live.operations[Kind.VERIFY].held = signature
 
 
-def _check(live: Session, signature: bytes) -> None:
-    operation = live.operation(Kind.VERIFY)
-    live.end(Kind.VERIFY)
-    if isinstance(operation, Verify):
-        operation.check(signature)
+def C_VerifySignature(caller: Caller, session: int, data: bytes) -> None:
+    """In one part."""
+    live = caller.application.session(session)
+    with live.lock:
+        signature = _signature_given(live)
+        if live.operation(Kind.VERIFY).parts:
+            raise P11Error(CKR.OPERATION_ACTIVE)
+        take_part(live, Kind.VERIFY, data)
+        check(live, signature)
+
+
+def C_VerifySignatureUpdate(caller: Caller, session: int, data: bytes) -> None:
+    """One part of many."""
+    live = caller.application.session(session)
+    with live.lock:
+        _signature_given(live)
+        take_part(live, Kind.VERIFY, data)
+
+
+def C_VerifySignatureFinal(caller: Caller, session: int) -> None:
+    """Whether the signature is one of all parts."""
+    live = caller.application.session(session)
+    with live.lock:
+        check(live, _signature_given(live))
+
+
+def C_VerifyRecoverInit(caller: Caller, session: int, mechanism: Mechanism | None, handle: int) -> None:
+    """Begin to take the data out of a signature."""
+    live = caller.application.session(session)
+    with live.lock:
+        if cancel_instead(live, Kind.VERIFY_RECOVER, mechanism) or mechanism is None:
+            return
+        rule = rule_for(live, CKF.VERIFY_RECOVER, mechanism)
+        key = key_for(caller, live, CKA.VERIFY_RECOVER, rule, handle).key
+        if not isinstance(key, PublicKey):
+            raise P11Error(CKR.KEY_HANDLE_INVALID)
+        live.begin(Kind.VERIFY_RECOVER, Recover(key, rule, mechanism))
+
+
+def C_VerifyRecover(caller: Caller, session: int, signature: bytes, room: int | None) -> bytes | int:
+    """The data."""
+    live = caller.application.session(session)
+    with live.lock:
+        operation = live.operation(Kind.VERIFY_RECOVER)
+        try:
+            if operation.held is None and isinstance(operation, Recover):
+                if room is None:
+                    return operation.length
+                operation.held = operation.recovered(signature)
+        except P11Error:
+            live.end(Kind.VERIFY_RECOVER)
+            raise
+        data = operation.held or b""
+        if room is None:
+            return len(data)
+        if room < len(data):
+            raise P11Error(CKR.BUFFER_TOO_SMALL, len(data))
+        live.end(Kind.VERIFY_RECOVER)
+        return data
+
+
+def begin_verifying(caller: Caller, live: Session, mechanism: Mechanism | None, handle: int) -> None:
+    """With a public or a secret key."""
+    with live.lock:
+        if cancel_instead(live, Kind.VERIFY, mechanism) or mechanism is None:
+            return
+        rule = rule_for(live, CKF.VERIFY, mechanism)
+        key = key_for(caller, live, CKA.VERIFY, rule, handle).key
+        operation: Operation
+        if isinstance(key, bytes):
+            operation = Mac(key, rule, mechanism)
+        elif isinstance(key, PublicKey):
+            operation = Verify(key, rule, mechanism)
+        else:
+            raise P11Error(CKR.KEY_HANDLE_INVALID)
+        live.begin(Kind.VERIFY, operation)
+
+
+def check(live: Session, signature: bytes) -> None:
+    """The end of a verification, good or bad."""
+    with live.lock:
+        operation = live.operation(Kind.VERIFY)
+        live.end(Kind.VERIFY)
+        if isinstance(operation, Verify | Mac):
+            operation.check(signature)
+
+
+def _begin_signing(
+    caller: Caller, session: int, mechanism: Mechanism | None, handle: int, kind: Kind, flag: CKF, usage: CKA
+) -> None:
+    live = caller.application.session(session)
+    with live.lock:
+        if cancel_instead(live, kind, mechanism) or mechanism is None:
+            return
+        rule = rule_for(live, flag, mechanism)
+        key = key_for(caller, live, usage, rule, handle).key
+        operation: Operation
+        if isinstance(key, bytes):
+            operation = Mac(key, rule, mechanism)
+        elif key is None or isinstance(key, PublicKey):
+            raise P11Error(CKR.KEY_HANDLE_INVALID)
+        else:
+            operation = Sign(key, rule, mechanism)
+        live.begin(kind, operation)
+
+
+def _signature_given(live: Session) -> bytes:
+    signature = live.operation(Kind.VERIFY).held
+    if signature is None:
+        raise P11Error(CKR.OPERATION_NOT_INITIALIZED)
+    return signature

@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: MIT
+"""Message-based encryption and decryption (PKCS #11 3.0, 5.9, 5.11): AES-GCM, many messages with one key."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from ..caller import Caller
+from ..constants import CKA, CKF, CKG, CKR
+from ..errors import P11Error
+from ..operations import Operation, parameters
+from ..operations.ciphers import unsealed
+from ..sessions import Kind, Session
+from ..wire import Mechanism, MessageParameter
+from .parts import cancel_instead, key_for, rule_for
+
+_MOST_DATA = 1 << 30
+_Written = tuple[bytes | None, bytes | None]
+
+
+class Messages(Operation):
+    """A key for many messages; `context` and `data` are those of a message that comes in parts."""
+
+    def __init__(self, key: bytes) -> None:
+        self.key = key
+        self.counter = 0
+        self.context: Any = None
+        self.sealing: parameters.MessageSealing | None = None
+        self.additional = b""
+        self.data = bytearray()
+
+    def next_iv(self, sealing: parameters.MessageSealing) -> bytes:
+        """The IV of the next message: the fixed bits as they are, the rest as the generator makes it."""
+        iv, generator = sealing.iv, sealing.generator
+        if generator == CKG.NO_GENERATE:
+            return iv
+        free = 8 * len(iv) - sealing.fixed_bits
+        if free < 32 and generator in (CKG.GENERATE, CKG.GENERATE_RANDOM):
+            raise parameters.invalid()  # too few for values that are never to come back
+        mask = (1 << free) - 1
+        given = int.from_bytes(iv, "big")
+        self.counter += 1
+        if self.counter > mask:
+            raise P11Error(CKR.TOKEN_RESOURCE_EXCEEDED)
+        if generator == CKG.GENERATE_COUNTER:
+            made = self.counter
+        elif generator == CKG.GENERATE_COUNTER_XOR:
+            made = (given & mask) ^ self.counter
+        elif generator in (CKG.GENERATE, CKG.GENERATE_RANDOM):
+            made = int.from_bytes(os.urandom(len(iv)), "big") & mask
+        else:
+            raise parameters.invalid()
+        return (given & ~mask | made).to_bytes(len(iv), "big")
+
+
+def C_MessageEncryptInit(caller: Caller, session: int, mechanism: Mechanism | None, handle: int) -> None:
+    """A key for many messages."""
+    _begin(caller, session, mechanism, handle, Kind.MESSAGE_ENCRYPT, CKF.MESSAGE_ENCRYPT, CKA.ENCRYPT)
+
+
+def C_EncryptMessage(
+    caller: Caller, session: int, parameter: MessageParameter, additional: bytes, data: bytes, room: int | None
+) -> tuple[bytes | int, _Written] | int:
+    """One whole message; the tag goes into the parameter."""
+    live = caller.application.session(session)
+    with live.lock:
+        messages = _idle(live, Kind.MESSAGE_ENCRYPT)
+        sealing = parameters.gcm_message(parameter)
+        if room is None:
+            return len(data)
+        if room < len(data):
+            raise P11Error(CKR.BUFFER_TOO_SMALL, len(data))
+        iv = messages.next_iv(sealing)
+        context = _encryptor(messages.key, iv, additional)
+        result = context.update(data) + context.finalize()
+        return result, (iv, context.tag[: len(sealing.tag)])
+
+
+def C_EncryptMessageBegin(
+    caller: Caller, session: int, parameter: MessageParameter, additional: bytes
+) -> tuple[_Written]:
+    """A message in parts; the IV goes into the parameter."""
+    live = caller.application.session(session)
+    with live.lock:
+        messages = _idle(live, Kind.MESSAGE_ENCRYPT)
+        sealing = parameters.gcm_message(parameter)
+        iv = messages.next_iv(sealing)
+        messages.context, messages.sealing = _encryptor(messages.key, iv, additional), sealing
+        return ((iv, None),)
+
+
+def C_EncryptMessageNext(
+    caller: Caller, session: int, parameter: MessageParameter, data: bytes, room: int | None, flags: int
+) -> tuple[bytes, _Written] | bytes | int:
+    """One part; with the last one the tag goes into the parameter."""
+    live = caller.application.session(session)
+    with live.lock:
+        messages = _busy(live, Kind.MESSAGE_ENCRYPT)
+        if room is None:
+            return len(data)
+        if room < len(data):
+            raise P11Error(CKR.BUFFER_TOO_SMALL, len(data))
+        result = bytes(messages.context.update(data))
+        if not flags & CKF.END_OF_MESSAGE or messages.sealing is None:
+            return result
+        messages.context.finalize()
+        tag = messages.context.tag[: len(messages.sealing.tag)]
+        messages.context = None
+        return result, (None, tag)
+
+
+def C_MessageEncryptFinal(caller: Caller, session: int) -> None:
+    """No more messages."""
+    _end(caller, session, Kind.MESSAGE_ENCRYPT)
+
+
+def C_MessageDecryptInit(caller: Caller, session: int, mechanism: Mechanism | None, handle: int) -> None:
+    """A key for many messages."""
+    _begin(caller, session, mechanism, handle, Kind.MESSAGE_DECRYPT, CKF.MESSAGE_DECRYPT, CKA.DECRYPT)
+
+
+def C_DecryptMessage(
+    caller: Caller, session: int, parameter: MessageParameter, additional: bytes, data: bytes, room: int | None
+) -> bytes | int:
+    """One whole message. Raises P11Error(AEAD_DECRYPT_FAILED): the next one can be tried."""
+    live = caller.application.session(session)
+    with live.lock:
+        messages = _idle(live, Kind.MESSAGE_DECRYPT)
+        sealing = parameters.gcm_message(parameter)
+        if room is None:
+            return len(data)
+        if room < len(data):
+            raise P11Error(CKR.BUFFER_TOO_SMALL, len(data))
+        return _opened(messages.key, sealing, additional, data)
+
+
+def C_DecryptMessageBegin(caller: Caller, session: int, parameter: MessageParameter, additional: bytes) -> None:
+    """A message in parts."""
+    live = caller.application.session(session)
+    with live.lock:
+        messages = _idle(live, Kind.MESSAGE_DECRYPT)
+        messages.sealing = parameters.gcm_message(parameter)
+        messages.context, messages.additional = True, additional
+        messages.data.clear()
+
+
+def C_DecryptMessageNext(
+    caller: Caller, session: int, parameter: MessageParameter, data: bytes, room: int | None, flags: int
+) -> bytes | int:
+    """One part; all of it comes out with the last one, when the tag has been found right."""
+    live = caller.application.session(session)
+    with live.lock:
+        messages = _busy(live, Kind.MESSAGE_DECRYPT)
+        last = bool(flags & CKF.END_OF_MESSAGE)
+        length = len(messages.data) + len(data) if last else 0
+        if room is None:
+            return length
+        if room < length:
+            raise P11Error(CKR.BUFFER_TOO_SMALL, length)
+        if len(messages.data) + len(data) > _MOST_DATA:
+            raise P11Error(CKR.DATA_LEN_RANGE)
+        messages.data += data
+        if not last:
+            return b""
+        messages.context = None
+        sealing = parameters.gcm_message(parameter)  # the tag may be known only now
+        return _opened(messages.key, sealing, messages.additional, bytes(messages.data))
+
+
+def C_MessageDecryptFinal(caller: Caller, session: int) -> None:
+    """No more messages."""
+    _end(caller, session, Kind.MESSAGE_DECRYPT)
+
+
+def _begin(
+    caller: Caller, session: int, mechanism: Mechanism | None, handle: int, kind: Kind, flag: CKF, usage: CKA
+) -> None:
+    live = caller.application.session(session)
+    with live.lock:
+        if cancel_instead(live, kind, mechanism) or mechanism is None:
+            return
+        rule = rule_for(live, flag, mechanism)
+        key = key_for(caller, live, usage, rule, handle).key
+        if not isinstance(key, bytes):
+            raise P11Error(CKR.KEY_HANDLE_INVALID)
+        live.begin(kind, Messages(key))
+
+
+def _messages(live: Session, kind: Kind) -> Messages:
+    operation = live.operation(kind)
+    assert isinstance(operation, Messages)
+    return operation
+
+
+def _idle(live: Session, kind: Kind) -> Messages:
+    """Between two messages. Raises P11Error(OPERATION_ACTIVE) within one."""
+    messages = _messages(live, kind)
+    if messages.context is not None:
+        raise P11Error(CKR.OPERATION_ACTIVE)
+    return messages
+
+
+def _busy(live: Session, kind: Kind) -> Messages:
+    """Within a message. Raises P11Error(OPERATION_NOT_INITIALIZED) outside of one."""
+    messages = _messages(live, kind)
+    if messages.context is None:
+        raise P11Error(CKR.OPERATION_NOT_INITIALIZED)
+    return messages
+
+
+def _end(caller: Caller, session: int, kind: Kind) -> None:
+    live = caller.application.session(session)
+    with live.lock:
+        live.operation(kind)
+        live.end(kind)
+
+
+def _encryptor(key: bytes, iv: bytes, additional: bytes) -> Any:
+    context = Cipher(algorithms.AES(key), modes.GCM(iv)).encryptor()
+    context.authenticate_additional_data(additional)
+    return context
+
+
+def _opened(key: bytes, sealing: parameters.MessageSealing, additional: bytes, data: bytes) -> bytes:
+    try:
+        return unsealed(key, sealing.iv, additional, data, sealing.tag)
+    except P11Error:
+        raise P11Error(CKR.AEAD_DECRYPT_FAILED) from None

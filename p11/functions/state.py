@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: MIT
+"""Saving the state of an operation and going on from it later, in this session or another (5.6.5, 5.6.6).
+
+What a hash has taken in cannot be told in bytes; the state that an application gets is the name of a copy, which its
+token keeps for it until C_Finalize, or until many later ones have been saved.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ..caller import Caller
+from ..constants import CKR
+from ..errors import P11Error
+from ..operations.digests import Digest, Mac
+from ..sessions import Kind
+
+_NAME = 32
+
+
+def C_GetOperationState(caller: Caller, session: int, room: int | None) -> bytes | int:
+    """Of a digest, an HMAC or a CMAC. Raises P11Error(STATE_UNSAVEABLE) for anything else."""
+    application = caller.application
+    live = application.session(session)
+    with live.lock:
+        if not live.operations:
+            raise P11Error(CKR.OPERATION_NOT_INITIALIZED)
+        if len(live.operations) > 1:
+            raise P11Error(CKR.STATE_UNSAVEABLE)
+        ((kind, operation),) = live.operations.items()
+        if not isinstance(operation, Digest | Mac):
+            raise P11Error(CKR.STATE_UNSAVEABLE)
+        if room is None:
+            return _NAME
+        if room < _NAME:
+            raise P11Error(CKR.BUFFER_TOO_SMALL, _NAME)
+        name = os.urandom(_NAME)
+        application.save_state(name, live.token, kind, operation.copy())
+        return name
+
+
+def C_SetOperationState(caller: Caller, session: int, name: bytes, encryption_key: int, key: int) -> None:
+    """Go on from a saved state. A MAC has its key within; one that is given all the same has to be a key."""
+    application = caller.application
+    live = application.session(session)
+    with live.lock:
+        kind, operation = application.saved_state(name, live.token)
+        if encryption_key:
+            raise P11Error(CKR.KEY_NOT_NEEDED)
+        if key:
+            if isinstance(operation, Digest):
+                raise P11Error(CKR.KEY_NOT_NEEDED)
+            application.object(live, key, CKR.KEY_HANDLE_INVALID)
+        for active in tuple(live.operations):
+            live.end(active)
+        live.begin(Kind(kind), operation.copy())

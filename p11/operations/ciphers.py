@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: MIT
+"""Ciphers with secret keys: AES and triple DES in their modes, by cryptography."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import keywrap, padding
+from cryptography.hazmat.primitives.ciphers import BlockCipherAlgorithm, Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers.aead import AESCCM
+from cryptography.utils import CryptographyDeprecationWarning
+
+from ..constants import CKK, CKR
+from ..errors import P11Error
+from ..mechanisms import MechanismRule, Scheme
+from ..wire import Mechanism
+from . import Collector, Operation, parameters
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+    from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
+
+    try:
+        from cryptography.hazmat.decrepit.ciphers.modes import CFB, CFB8, OFB
+    except ImportError:  # older releases have them with the others
+        from cryptography.hazmat.primitives.ciphers.modes import CFB, CFB8, OFB
+
+_MOST_SEALED = 1 << 30
+
+
+def block_cipher(rule: MechanismRule, key: bytes) -> BlockCipherAlgorithm:
+    """The algorithm of a mechanism with a key."""
+    return TripleDES(key) if rule.key_type is CKK.DES3 else algorithms.AES(key)
+
+
+def cipher(encrypts: bool, rule: MechanismRule, mechanism: Mechanism, key: bytes) -> Operation:
+    """The operation of a mechanism with a secret key. Raises P11Error(MECHANISM_PARAM_INVALID)."""
+    match rule.scheme:
+        case Scheme.ECB | Scheme.CBC | Scheme.CBC_PAD:
+            return Blocks(encrypts, rule, mechanism, key)
+        case Scheme.CTR | Scheme.OFB | Scheme.CFB | Scheme.CFB8:
+            return Stream(encrypts, rule, mechanism, key)
+        case Scheme.GCM:
+            return Seal(mechanism, key) if encrypts else Unseal(mechanism, key)
+        case Scheme.CCM:
+            return SealWhole(encrypts, mechanism, key)
+        case Scheme.KEY_WRAP | Scheme.KEY_WRAP_PAD:
+            return Wrap(encrypts, rule, mechanism, key)
+    raise P11Error(CKR.MECHANISM_INVALID)
+
+
+class Blocks(Operation):
+    """ECB and CBC, with PKCS #7 padding or for whole blocks only."""
+
+    def __init__(self, encrypts: bool, rule: MechanismRule, mechanism: Mechanism, key: bytes) -> None:
+        algorithm = block_cipher(rule, key)
+        self._encrypts = encrypts
+        self._padded = rule.scheme is Scheme.CBC_PAD
+        self._block = size = algorithm.block_size // 8
+        mode: modes.Mode
+        if rule.scheme is Scheme.ECB:
+            parameters.none(mechanism)
+            mode = modes.ECB()
+        else:
+            mode = modes.CBC(parameters.iv(mechanism, size))
+        made = Cipher(algorithm, mode)
+        self._context: Any = made.encryptor() if encrypts else made.decryptor()
+        pkcs7 = padding.PKCS7(algorithm.block_size)
+        self._padding: Any = (pkcs7.padder() if encrypts else pkcs7.unpadder()) if self._padded else None
+        self._taken = 0
+        self.exact = encrypts or not self._padded
+
+    def output_length(self, more: int, final: bool) -> int:
+        """Whole blocks; the last one is held back as long as padding can be in it."""
+        given = self._given(self._taken)
+        total = self._taken + more
+        if not final:
+            return self._given(total) - given
+        if self._encrypts and self._padded:
+            return (total // self._block + 1) * self._block - given
+        return total - given
+
+    def update(self, data: bytes) -> bytes:
+        """As many blocks as are sure."""
+        self._taken += len(data)
+        if self._padding is None:
+            return bytes(self._context.update(data))
+        if self._encrypts:
+            return bytes(self._context.update(self._padding.update(data)))
+        return bytes(self._padding.update(self._context.update(data)))
+
+    def finish(self) -> bytes:
+        """Raises P11Error: DATA_LEN_RANGE, ENCRYPTED_DATA_LEN_RANGE, ENCRYPTED_DATA_INVALID for wrong padding."""
+        if (self._padding is None or not self._encrypts) and self._taken % self._block:
+            raise P11Error(CKR.DATA_LEN_RANGE if self._encrypts else CKR.ENCRYPTED_DATA_LEN_RANGE)
+        if self._padding is None:
+            return bytes(self._context.finalize())
+        if self._encrypts:
+            return bytes(self._context.update(self._padding.finalize()) + self._context.finalize())
+        if not self._taken:
+            raise P11Error(CKR.ENCRYPTED_DATA_LEN_RANGE)
+        try:
+            return bytes(self._padding.update(self._context.finalize()) + self._padding.finalize())
+        except ValueError:
+            raise P11Error(CKR.ENCRYPTED_DATA_INVALID) from None
+
+    def _given(self, taken: int) -> int:
+        if self._padded and not self._encrypts:
+            return max(taken - 1, 0) // self._block * self._block
+        return taken // self._block * self._block
+
+
+class Stream(Operation):
+    """CTR, OFB and CFB: a byte in, a byte out."""
+
+    def __init__(self, encrypts: bool, rule: MechanismRule, mechanism: Mechanism, key: bytes) -> None:
+        algorithm = block_cipher(rule, key)
+        self._room: int | None = None
+        mode: modes.Mode
+        if rule.scheme is Scheme.CTR:
+            bits, block = parameters.counter(mechanism)
+            first = int.from_bytes(block, "big") & ((1 << bits) - 1)
+            self._room = 16 * ((1 << bits) - first)  # then the counter would run into the nonce
+            mode = modes.CTR(block)
+        else:
+            mode = _STREAMS[rule.scheme](parameters.iv(mechanism, 16))
+        made = Cipher(algorithm, mode)
+        self._context: Any = made.encryptor() if encrypts else made.decryptor()
+
+    def output_length(self, more: int, final: bool) -> int:
+        """What goes in."""
+        return more
+
+    def update(self, data: bytes) -> bytes:
+        """Raises P11Error(DATA_LEN_RANGE) when the counter is used up."""
+        if self._room is not None:
+            self._room -= len(data)
+            if self._room < 0:
+                raise P11Error(CKR.DATA_LEN_RANGE)
+        return bytes(self._context.update(data))
+
+    def finish(self) -> bytes:
+        """Nothing is left."""
+        return bytes(self._context.finalize())
+
+
+_STREAMS: dict[Scheme, Any] = {Scheme.OFB: OFB, Scheme.CFB: CFB, Scheme.CFB8: CFB8}
+
+
+class Seal(Operation):
+    """GCM encryption: the tag comes behind the ciphertext."""
+
+    def __init__(self, mechanism: Mechanism, key: bytes) -> None:
+        sealing = parameters.gcm(mechanism)
+        self._tag_length = sealing.tag_length
+        self._context: Any = Cipher(algorithms.AES(key), modes.GCM(sealing.nonce)).encryptor()
+        self._context.authenticate_additional_data(sealing.additional)
+
+    def output_length(self, more: int, final: bool) -> int:
+        """What goes in, and the tag."""
+        return more + (self._tag_length if final else 0)
+
+    def update(self, data: bytes) -> bytes:
+        """As much ciphertext."""
+        return bytes(self._context.update(data))
+
+    def finish(self) -> bytes:
+        """The tag."""
+        self._context.finalize()
+        return bytes(self._context.tag[: self._tag_length])
+
+
+class Unseal(Collector):
+    """GCM decryption: nothing is given before the tag has been found right."""
+
+    limit = _MOST_SEALED
+    exact = True
+
+    def __init__(self, mechanism: Mechanism, key: bytes) -> None:
+        super().__init__(0)
+        self._sealing = parameters.gcm(mechanism)
+        self._key = key
+
+    def output_length(self, more: int, final: bool) -> int:
+        """All but the tag, at the end."""
+        return max(self._size + more - self._sealing.tag_length, 0) if final else 0
+
+    def finish(self) -> bytes:
+        """Raises P11Error: ENCRYPTED_DATA_LEN_RANGE without room for a tag, ENCRYPTED_DATA_INVALID for a wrong one."""
+        sealing, data = self._sealing, self.collected()
+        if len(data) < sealing.tag_length:
+            raise P11Error(CKR.ENCRYPTED_DATA_LEN_RANGE)
+        body = memoryview(data)[: len(data) - sealing.tag_length]
+        tag = data[len(data) - sealing.tag_length :]
+        return unsealed(self._key, sealing.nonce, sealing.additional, body, tag)
+
+
+def unsealed(key: bytes, nonce: bytes, additional: bytes, body: bytes | memoryview, tag: bytes) -> bytes:
+    """AES-GCM decryption of a whole text. Raises P11Error(ENCRYPTED_DATA_INVALID)."""
+    mode = modes.GCM(nonce, tag, min_tag_length=min(len(tag), 16))
+    context = Cipher(algorithms.AES(key), mode).decryptor()
+    context.authenticate_additional_data(additional)
+    try:
+        return bytes(context.update(body) + context.finalize())
+    except InvalidTag:
+        raise P11Error(CKR.ENCRYPTED_DATA_INVALID) from None
+
+
+class SealWhole(Collector):
+    """CCM, which has to know the length before it begins."""
+
+    limit = _MOST_SEALED
+    exact = True
+
+    def __init__(self, encrypts: bool, mechanism: Mechanism, key: bytes) -> None:
+        super().__init__(0)
+        self._encrypts = encrypts
+        self._sealing = parameters.ccm(mechanism)
+        self._ccm = AESCCM(key, self._sealing.tag_length)
+
+    def output_length(self, more: int, final: bool) -> int:
+        """With the tag, or without."""
+        tag = self._sealing.tag_length
+        return max(self._size + more + (tag if self._encrypts else -tag), 0) if final else 0
+
+    def finish(self) -> bytes:
+        """Raises P11Error: DATA_LEN_RANGE for another length than the parameter's, ENCRYPTED_DATA_INVALID."""
+        sealing, data = self._sealing, self.collected()
+        try:
+            if self._encrypts:
+                if len(data) != sealing.data_length:
+                    raise P11Error(CKR.DATA_LEN_RANGE)
+                return self._ccm.encrypt(sealing.nonce, data, sealing.additional)
+            if len(data) < sealing.tag_length:
+                raise P11Error(CKR.ENCRYPTED_DATA_LEN_RANGE)
+            return self._ccm.decrypt(sealing.nonce, data, sealing.additional)
+        except (ValueError, OverflowError):
+            raise P11Error(CKR.DATA_LEN_RANGE if self._encrypts else CKR.ENCRYPTED_DATA_LEN_RANGE) from None
+        except InvalidTag:
+            raise P11Error(CKR.ENCRYPTED_DATA_INVALID) from None
+
+
+class Wrap(Collector):
+    """AES key wrap (RFC 3394), and with padding (RFC 5649)."""
+
+    def __init__(self, encrypts: bool, rule: MechanismRule, mechanism: Mechanism, key: bytes) -> None:
+        super().__init__(0)
+        padded = rule.scheme is Scheme.KEY_WRAP_PAD
+        if mechanism.parameter and mechanism.parameter != (b"\xa6\x59\x59\xa6" if padded else b"\xa6" * 8):
+            raise parameters.invalid()  # the library has the standard's initial value only
+        self._encrypts, self._padded, self._key = encrypts, padded, key
+        self.exact = encrypts or not padded
+
+    def output_length(self, more: int, final: bool) -> int:
+        """Eight bytes more, or less; padding fills up to eight."""
+        size = self._size + more
+        if not final:
+            return 0
+        if self._encrypts:
+            return (size + 7) // 8 * 8 + 8
+        return max(size - 8, 0)
+
+    def finish(self) -> bytes:
+        """Raises P11Error: DATA_LEN_RANGE, ENCRYPTED_DATA_LEN_RANGE, ENCRYPTED_DATA_INVALID."""
+        data = self.collected()
+        try:
+            if self._encrypts:
+                wrap = keywrap.aes_key_wrap_with_padding if self._padded else keywrap.aes_key_wrap
+                return wrap(self._key, data)
+            if len(data) % 8 or len(data) < 16:
+                raise P11Error(CKR.ENCRYPTED_DATA_LEN_RANGE)
+            unwrap = keywrap.aes_key_unwrap_with_padding if self._padded else keywrap.aes_key_unwrap
+            return unwrap(self._key, data)
+        except ValueError:
+            raise P11Error(CKR.DATA_LEN_RANGE) from None
+        except keywrap.InvalidUnwrap:
+            raise P11Error(CKR.ENCRYPTED_DATA_INVALID) from None

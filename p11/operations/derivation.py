@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: MIT
+"""New secrets from old ones: key agreement and the simple derivations (PKCS #11 3.1, 6.3.17 to 6.43)."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import struct
+
+from cryptography.hazmat.primitives.asymmetric import ec, x25519
+from cryptography.hazmat.primitives.ciphers import Cipher, modes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
+from cryptography.hazmat.primitives.kdf.x963kdf import X963KDF
+
+from ..constants import CKD, CKF, CKR
+from ..errors import P11Error
+from ..keys import PrivateKey, bare_point
+from ..mechanisms import DIGESTS, MechanismRule, Scheme
+from ..wire import Mechanism
+from . import parameters
+from .ciphers import block_cipher
+
+_ECDH1 = struct.Struct("@5L")
+_HKDF = struct.Struct("@2B6x7L")
+
+_KDFS: dict[int, str] = {
+    CKD.SHA1_KDF: "sha1",
+    CKD.SHA224_KDF: "sha224",
+    CKD.SHA256_KDF: "sha256",
+    CKD.SHA384_KDF: "sha384",
+    CKD.SHA512_KDF: "sha512",
+    CKD.SHA3_224_KDF: "sha3_224",
+    CKD.SHA3_256_KDF: "sha3_256",
+    CKD.SHA3_384_KDF: "sha3_384",
+    CKD.SHA3_512_KDF: "sha3_512",
+}
+
+
+def agreed(key: PrivateKey, mechanism: Mechanism, wanted: int | None) -> bytes:
+    """ECDH1: the shared secret, cut from the left to `wanted` bytes, or stretched by a KDF (X9.63) to as many.
+
+    Raises P11Error: MECHANISM_PARAM_INVALID also for a point that is not on the curve; CardRemoved.
+    """
+    if len(mechanism.parameter) != _ECDH1.size or len(mechanism.pointers) != 2:
+        raise parameters.invalid()
+    kdf = _ECDH1.unpack(mechanism.parameter)[0]
+    shared, given = mechanism.pointers
+    point = bare_point(given)
+    public = key.public
+    if isinstance(public, ec.EllipticCurvePublicKey):
+        size = (public.key_size + 7) // 8
+        lengths = (1 + 2 * size, 1 + size)
+    elif isinstance(public, x25519.X25519PublicKey):
+        size, lengths = 32, (32,)
+    else:
+        raise P11Error(CKR.KEY_TYPE_INCONSISTENT)
+    if len(point) not in lengths or (kdf == CKD.NULL and shared) or (kdf != CKD.NULL and kdf not in _KDFS):
+        raise parameters.invalid()
+    if kdf == CKD.NULL and wanted is not None and not 1 <= wanted <= size:
+        raise P11Error(CKR.KEY_SIZE_RANGE)
+    try:
+        secret = key.agree(point)
+    except P11Error as error:
+        # A point that is not on the curve is the parameter's fault, and the only thing a card complains of.
+        raise parameters.invalid() if error.value is CKR.DATA_INVALID else error from None
+    if kdf == CKD.NULL:
+        return secret[len(secret) - (wanted or len(secret)) :]
+    digest = parameters.HASHES[_KDFS[kdf]]
+    try:
+        return X963KDF(digest, wanted or digest.digest_size, shared or None).derive(secret)
+    except ValueError:
+        raise P11Error(CKR.KEY_SIZE_RANGE) from None
+
+
+def combined(rule: MechanismRule, mechanism: Mechanism, base: bytes, other: bytes) -> bytes:
+    """The derivations from a secret key; `other` is the second key of a concatenation of keys."""
+    match rule.scheme:
+        case Scheme.CONCATENATE_KEY:
+            return base + other
+        case Scheme.CONCATENATE_DATA:
+            return base + parameters.string(mechanism)
+        case Scheme.PREPEND_DATA:
+            return parameters.string(mechanism) + base
+        case Scheme.XOR_DATA:
+            return bytes(a ^ b for a, b in zip(base, parameters.string(mechanism), strict=False))
+        case Scheme.HASH_KEY:
+            parameters.none(mechanism)
+            return hashlib.new(str(rule.digest), base).digest()
+        case Scheme.ENCRYPT_DATA:
+            return _encrypted(rule, mechanism, base)
+        case Scheme.EXTRACT:
+            return base
+    raise P11Error(CKR.MECHANISM_INVALID)
+
+
+def extracted(base: bytes, first_bit: int, wanted: int) -> bytes:
+    """EXTRACT_KEY_FROM_KEY: `wanted` bytes from a bit on, round and round."""
+    bits = 8 * len(base)
+    if first_bit >= bits or not 1 <= wanted <= len(base):
+        raise parameters.invalid() if first_bit >= bits else P11Error(CKR.KEY_SIZE_RANGE)
+    number = int.from_bytes(base, "big")
+    rotated = (number << first_bit | number >> (bits - first_bit)) & ((1 << bits) - 1)
+    return rotated.to_bytes(len(base), "big")[:wanted]
+
+
+def hkdf(mechanism: Mechanism, base: bytes, salt_key: bytes, wanted: int) -> bytes:
+    """HKDF (RFC 5869): extract, expand, or both."""
+    if len(mechanism.parameter) != _HKDF.size or len(mechanism.pointers) != 2:
+        raise parameters.invalid()
+    extract, expand, kind, salt_type, *_ = _HKDF.unpack(mechanism.parameter)
+    salt, info = mechanism.pointers
+    digest_name = DIGESTS.get(kind)
+    if digest_name is None or not (extract or expand):
+        raise parameters.invalid()
+    digest = parameters.HASHES[digest_name]
+    if salt_type == CKF.HKDF_SALT_KEY:
+        salt = salt_key
+    elif salt_type == CKF.HKDF_SALT_NULL:
+        salt = b""
+    elif salt_type != CKF.HKDF_SALT_DATA:
+        raise parameters.invalid()
+    try:
+        if not expand:
+            return hmac.new(salt or bytes(digest.digest_size), base, digest_name).digest()
+        if not extract:
+            return HKDFExpand(digest, wanted, info).derive(base)
+        return HKDF(digest, wanted, salt or None, info).derive(base)
+    except ValueError:
+        raise P11Error(CKR.KEY_SIZE_RANGE) from None
+
+
+def hkdf_salt_handle(mechanism: Mechanism) -> int | None:
+    """The handle of the key that is the salt, if it is one."""
+    if len(mechanism.parameter) != _HKDF.size:
+        raise parameters.invalid()
+    fields = _HKDF.unpack(mechanism.parameter)
+    return fields[6] if fields[3] == CKF.HKDF_SALT_KEY else None
+
+
+def _encrypted(rule: MechanismRule, mechanism: Mechanism, key: bytes) -> bytes:
+    """ECB_ENCRYPT_DATA and CBC_ENCRYPT_DATA: the ciphertext of the data is the key."""
+    algorithm = block_cipher(rule, key)
+    size = algorithm.block_size // 8
+    if len(mechanism.pointers) != 1:
+        raise parameters.invalid()
+    (data,) = mechanism.pointers
+    mode: modes.Mode = modes.ECB()
+    if "CBC" in rule.type.name:
+        if len(mechanism.parameter) < size:
+            raise parameters.invalid()
+        mode = modes.CBC(mechanism.parameter[:size])
+    if not data or len(data) % size:
+        raise parameters.invalid()
+    encryptor = Cipher(algorithm, mode).encryptor()
+    return encryptor.update(data) + encryptor.finalize()

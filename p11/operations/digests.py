@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: MIT
+"""Digests and MACs: hashed as the data comes."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import Any
+
+from cryptography.hazmat.primitives import cmac
+
+from ..constants import CKR
+from ..errors import P11Error
+from ..mechanisms import MechanismRule, Scheme
+from ..wire import Mechanism
+from . import Operation, parameters
+from .ciphers import block_cipher
+
+
+class Digest(Operation):
+    """C_Digest*."""
+
+    def __init__(self, digest: str) -> None:
+        self._hash = hashlib.new(digest)
+
+    def output_length(self, more: int, final: bool) -> int:
+        """The digest's at the end."""
+        return self._hash.digest_size if final else 0
+
+    def update(self, data: bytes) -> bytes:
+        """Hashed."""
+        self._hash.update(data)
+        return b""
+
+    def finish(self) -> bytes:
+        """The digest."""
+        return self._hash.digest()
+
+    def copy(self) -> Digest:
+        """Another one at the same point."""
+        twin = object.__new__(type(self))
+        twin.__dict__ = {**self.__dict__, "_hash": self._hash.copy()}
+        return twin
+
+
+class Mac(Operation):
+    """C_Sign* and C_Verify* with a secret key: HMAC (RFC 2104) and CMAC (SP 800-38B), perhaps cut."""
+
+    def __init__(self, key: bytes, rule: MechanismRule, mechanism: Mechanism) -> None:
+        self._mac: Any
+        if rule.scheme is Scheme.HMAC:
+            self._mac = hmac.new(key, digestmod=str(rule.digest))
+            longest = self._mac.digest_size
+        else:
+            cipher = block_cipher(rule, key)
+            self._mac = cmac.CMAC(cipher)
+            longest = cipher.block_size // 8
+        if rule.general:
+            self._length = parameters.length(mechanism, longest)
+        else:
+            parameters.none(mechanism)
+            self._length = longest
+
+    def output_length(self, more: int, final: bool) -> int:
+        """The MAC's at the end."""
+        return self._length if final else 0
+
+    def update(self, data: bytes) -> bytes:
+        """Taken in."""
+        self._mac.update(data)
+        return b""
+
+    def finish(self) -> bytes:
+        """The MAC."""
+        value: bytes = self._mac.digest() if isinstance(self._mac, hmac.HMAC) else self._mac.finalize()
+        return value[: self._length]
+
+    def check(self, signature: bytes) -> None:
+        """Raises P11Error(SIGNATURE_INVALID or SIGNATURE_LEN_RANGE)."""
+        if len(signature) != self._length:
+            raise P11Error(CKR.SIGNATURE_LEN_RANGE)
+        if not hmac.compare_digest(self.finish(), signature):
+            raise P11Error(CKR.SIGNATURE_INVALID)
+
+    def copy(self) -> Mac:
+        """Another one at the same point."""
+        twin = object.__new__(type(self))
+        twin.__dict__ = {**self.__dict__, "_mac": self._mac.copy()}
+        return twin

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: MIT
+"""The parameters of mechanisms, taken apart. Everything here raises P11Error(MECHANISM_PARAM_INVALID)."""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from cryptography.hazmat.primitives import hashes
+
+from ..constants import CKG, CKR, CKZ
+from ..errors import P11Error
+from ..mechanisms import DIGESTS
+from ..wire import Mechanism, MessageParameter
+
+_ULONG = struct.Struct("@L")
+_PSS = struct.Struct("@3L")
+_OAEP = struct.Struct("@5L")
+_GCM = struct.Struct("@6L")
+_NSS_GCM = struct.Struct("@5L")
+_CCM = struct.Struct("@6L")
+_CTR = struct.Struct("@L16s")
+_EDDSA = struct.Struct("@B7x2L")
+_GCM_MESSAGE = struct.Struct("@6L")
+
+HASHES: dict[str, hashes.HashAlgorithm] = {
+    "md5": hashes.MD5(),
+    "sha1": hashes.SHA1(),
+    "sha224": hashes.SHA224(),
+    "sha256": hashes.SHA256(),
+    "sha384": hashes.SHA384(),
+    "sha512": hashes.SHA512(),
+    "sha512_224": hashes.SHA512_224(),
+    "sha512_256": hashes.SHA512_256(),
+    "sha3_224": hashes.SHA3_224(),
+    "sha3_256": hashes.SHA3_256(),
+    "sha3_384": hashes.SHA3_384(),
+    "sha3_512": hashes.SHA3_512(),
+}
+"""By hashlib's names."""
+
+_MASKS: dict[int, str] = {
+    CKG.MGF1_SHA1: "sha1",
+    CKG.MGF1_SHA224: "sha224",
+    CKG.MGF1_SHA256: "sha256",
+    CKG.MGF1_SHA384: "sha384",
+    CKG.MGF1_SHA512: "sha512",
+    CKG.MGF1_SHA3_224: "sha3_224",
+    CKG.MGF1_SHA3_256: "sha3_256",
+    CKG.MGF1_SHA3_384: "sha3_384",
+    CKG.MGF1_SHA3_512: "sha3_512",
+}
+_LONGEST_SALT = 512
+
+
+def invalid() -> P11Error:
+    """The one error of this file."""
+    return P11Error(CKR.MECHANISM_PARAM_INVALID)
+
+
+class Pss(NamedTuple):
+    """CK_RSA_PKCS_PSS_PARAMS: digest and mask digest as hashlib names."""
+
+    digest: str
+    mgf_digest: str
+    salt_length: int
+
+
+class Oaep(NamedTuple):
+    """CK_RSA_PKCS_OAEP_PARAMS."""
+
+    digest: str
+    mgf_digest: str
+    label: bytes
+
+
+class Sealing(NamedTuple):
+    """What GCM and CCM have in common: nonce, additional data, bytes of the tag, and the data's length for CCM."""
+
+    nonce: bytes
+    additional: bytes
+    tag_length: int
+    data_length: int = 0
+
+
+class MessageSealing(NamedTuple):
+    """CK_GCM_MESSAGE_PARAMS: `fixed_bits` of the IV stay when `generator` makes the rest."""
+
+    iv: bytes
+    fixed_bits: int
+    generator: int
+    tag: bytes
+
+
+def none(mechanism: Mechanism) -> None:
+    """A mechanism without a parameter."""
+    if mechanism.parameter:
+        raise invalid()
+
+
+def pss(mechanism: Mechanism, digest: str | None) -> Pss:
+    """For a mechanism that hashes with `digest`, or for one that is given the hash."""
+    kind, mask, salt_length = _unpack(_PSS, mechanism.parameter)
+    parsed = Pss(_digest(kind), _mask(mask), salt_length)
+    if salt_length > _LONGEST_SALT or (digest is not None and digest != parsed.digest):
+        raise invalid()
+    return parsed
+
+
+def oaep(mechanism: Mechanism) -> Oaep:
+    """The label is in `pSourceData`."""
+    kind, mask, source, _, length = _unpack(_OAEP, mechanism.parameter)
+    (label,) = _pointed(mechanism.pointers, 1)
+    if source not in (0, CKZ.DATA_SPECIFIED) or (source == 0 and length):
+        raise invalid()
+    return Oaep(_digest(kind), _mask(mask), label)
+
+
+def iv(mechanism: Mechanism, length: int) -> bytes:
+    """An initialisation vector of just this length."""
+    if len(mechanism.parameter) != length:
+        raise invalid()
+    return mechanism.parameter
+
+
+def counter(mechanism: Mechanism) -> tuple[int, bytes]:
+    """CK_AES_CTR_PARAMS: the bits that count, and the first block."""
+    bits, block = _unpack(_CTR, mechanism.parameter)
+    if not 1 <= bits <= 128:
+        raise invalid()
+    return bits, block
+
+
+def gcm(mechanism: Mechanism) -> Sealing:
+    """CK_GCM_PARAMS, or the form without ulIvBits that NSS and older programs use."""
+    if len(mechanism.parameter) == _NSS_GCM.size:
+        _, _, _, _, tag_bits = _unpack(_NSS_GCM, mechanism.parameter)
+    else:
+        _, _, _, _, _, tag_bits = _unpack(_GCM, mechanism.parameter)
+    nonce, additional = _pointed(mechanism.pointers, 2)
+    if not 8 <= len(nonce) <= 128 or not 32 <= tag_bits <= 128 or tag_bits % 8:
+        raise invalid()
+    return Sealing(nonce, additional, tag_bits // 8)
+
+
+def ccm(mechanism: Mechanism) -> Sealing:
+    """CK_CCM_PARAMS."""
+    data_length, _, _, _, _, tag_length = _unpack(_CCM, mechanism.parameter)
+    nonce, additional = _pointed(mechanism.pointers, 2)
+    if not 7 <= len(nonce) <= 13 or tag_length not in range(4, 17, 2):
+        raise invalid()
+    return Sealing(nonce, additional, tag_length, data_length)
+
+
+def gcm_message(parameter: MessageParameter | None) -> MessageSealing:
+    """CK_GCM_MESSAGE_PARAMS."""
+    if parameter is None:
+        raise invalid()
+    _, _, fixed_bits, generator, _, tag_bits = _unpack(_GCM_MESSAGE, parameter.parameter)
+    nonce, tag = _pointed(parameter.pointers, 2)
+    fits = 8 <= len(nonce) <= 128 and fixed_bits <= 8 * len(nonce) and 32 <= tag_bits <= 128 and tag_bits % 8 == 0
+    if not fits or len(tag) != tag_bits // 8:
+        raise invalid()
+    return MessageSealing(nonce, fixed_bits, generator, tag)
+
+
+def eddsa(mechanism: Mechanism) -> None:
+    """No parameter, or CK_EDDSA_PARAMS that ask for the plain Ed25519 of RFC 8032."""
+    if mechanism.parameter:
+        prehashed, context_length, _ = _unpack(_EDDSA, mechanism.parameter)
+        if prehashed or context_length:
+            raise invalid()
+
+
+def length(mechanism: Mechanism, longest: int) -> int:
+    """CK_MAC_GENERAL_PARAMS."""
+    (wanted,) = _unpack(_ULONG, mechanism.parameter)
+    if not 1 <= wanted <= longest:
+        raise invalid()
+    return int(wanted)
+
+
+def ulong(mechanism: Mechanism) -> int:
+    """A parameter that is one number, such as a handle or a bit position."""
+    return int(_unpack(_ULONG, mechanism.parameter)[0])
+
+
+def string(mechanism: Mechanism) -> bytes:
+    """CK_KEY_DERIVATION_STRING_DATA."""
+    if len(mechanism.parameter) != 16:
+        raise invalid()
+    return _pointed(mechanism.pointers, 1)[0]
+
+
+def _digest(kind: int) -> str:
+    if kind not in DIGESTS or DIGESTS[kind] == "md5":
+        raise invalid()
+    return DIGESTS[kind]
+
+
+def _mask(kind: int) -> str:
+    if kind not in _MASKS:
+        raise invalid()
+    return _MASKS[kind]
+
+
+def _unpack(form: struct.Struct, data: bytes) -> tuple[int, ...]:
+    if len(data) != form.size:
+        raise invalid()
+    return form.unpack(data)
+
+
+def _pointed(pointers: tuple[bytes, ...], count: int) -> tuple[bytes, ...]:
+    if len(pointers) != count:
+        raise invalid()
+    return pointers

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: MIT
+"""RSA encryption: public keys here; private keys exponentiate on the card or in the session, padding comes off here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from .. import rsa_padding
+from ..constants import CKR
+from ..errors import P11Error
+from ..keys import PrivateKey, PublicKey
+from ..mechanisms import MechanismRule, Scheme
+from ..wire import Mechanism
+from . import Collector, parameters
+from .signatures import public_operation
+
+
+class RsaEncrypt(Collector):
+    """C_Encrypt* with a public key."""
+
+    def __init__(self, key: PublicKey, rule: MechanismRule, mechanism: Mechanism) -> None:
+        if not isinstance(key, rsa.RSAPublicKey):
+            raise P11Error(CKR.KEY_TYPE_INCONSISTENT)
+        super().__init__((key.key_size + 7) // 8)
+        self._public = key
+        self._padding: Any = None
+        if rule.scheme is Scheme.RSA_OAEP:
+            oaep = parameters.oaep(mechanism)
+            mask = padding.MGF1(parameters.HASHES[oaep.mgf_digest])
+            self._padding = padding.OAEP(mask, parameters.HASHES[oaep.digest], oaep.label or None)
+        else:
+            parameters.none(mechanism)
+            if rule.scheme is Scheme.RSA_PKCS:
+                self._padding = padding.PKCS1v15()
+
+    def finish(self) -> bytes:
+        """The ciphertext, of the length of the modulus."""
+        data = self.collected()
+        if self._padding is None:
+            return public_operation(self._public, data.rjust(self.length, b"\0"))
+        try:
+            return self._public.encrypt(data, self._padding)
+        except ValueError:
+            raise P11Error(CKR.DATA_LEN_RANGE) from None
+
+
+class RsaDecrypt(Collector):
+    """C_Decrypt* with a private key."""
+
+    def __init__(self, key: PrivateKey, rule: MechanismRule, mechanism: Mechanism) -> None:
+        public = key.public
+        if not isinstance(public, rsa.RSAPublicKey):
+            raise P11Error(CKR.KEY_TYPE_INCONSISTENT)
+        super().__init__((public.key_size + 7) // 8)
+        self._key = key
+        self._scheme = rule.scheme
+        self.exact = rule.scheme is Scheme.RSA_RAW
+        self._oaep = parameters.oaep(mechanism) if rule.scheme is Scheme.RSA_OAEP else None
+        if self._oaep is None:
+            parameters.none(mechanism)
+        self.needs_login = key.needs_login
+        self.asks_each_time = key.always_authenticate
+
+    def finish(self) -> bytes:
+        """The plaintext. Raises P11Error(ENCRYPTED_DATA_LEN_RANGE, ENCRYPTED_DATA_INVALID)."""
+        data = self.collected()
+        if len(data) != self.length:
+            raise P11Error(CKR.ENCRYPTED_DATA_LEN_RANGE)
+        try:
+            block = self._key.use(data)
+        except P11Error as error:
+            # The one thing that a card finds wrong with a block of the right length: it is not below the modulus.
+            raise P11Error(CKR.ENCRYPTED_DATA_INVALID) if error.value is CKR.DATA_INVALID else error from None
+        if self._oaep is not None:
+            return rsa_padding.oaep_decode(block, *self._oaep)
+        return block if self._scheme is Scheme.RSA_RAW else rsa_padding.pkcs1_decode(block)

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: MIT
+"""Signatures: private keys work on the card or in the session, public ones here."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import (
+    Prehashed,
+    decode_dss_signature,
+    encode_dss_signature,
+)
+
+from .. import rsa_padding
+from ..constants import CKR
+from ..errors import P11Error
+from ..keys import PrivateKey, PublicKey
+from ..mechanisms import MechanismRule, Scheme
+from ..wire import Mechanism
+from . import MOST_KEPT, Operation, parameters
+
+_MOST_EDDSA = 1 << 24
+
+
+def signature_length(key: PublicKey) -> int:
+    """Bytes of a signature: the modulus, or r and s."""
+    if isinstance(key, rsa.RSAPublicKey):
+        return (key.key_size + 7) // 8
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return 2 * ((key.key_size + 7) // 8)
+    return 64
+
+
+class _Message(Operation):
+    """What is signed or verified: hashed as it comes where the mechanism hashes, else kept."""
+
+    def __init__(self, key: PublicKey, rule: MechanismRule, mechanism: Mechanism) -> None:
+        self.public = key
+        self.rule = rule
+        self.length = signature_length(key)
+        self.pss = parameters.pss(mechanism, rule.digest) if rule.scheme is Scheme.RSA_PSS else None
+        if rule.scheme is Scheme.EDDSA:
+            parameters.eddsa(mechanism)
+        elif self.pss is None:
+            parameters.none(mechanism)
+        self._hash = hashlib.new(rule.digest) if rule.digest is not None else None
+        self._data = bytearray()
+        self._most = _MOST_EDDSA if rule.scheme is Scheme.EDDSA else MOST_KEPT
+
+    def output_length(self, more: int, final: bool) -> int:
+        """The signature's at the end."""
+        return self.length if final else 0
+
+    def update(self, data: bytes) -> bytes:
+        """Raises P11Error(DATA_LEN_RANGE) for more than any key can take."""
+        if self._hash is not None:
+            self._hash.update(data)
+        else:
+            if len(self._data) + len(data) > self._most:
+                raise P11Error(CKR.DATA_LEN_RANGE)
+            self._data += data
+        return b""
+
+    def collected(self) -> bytes:
+        """The digest, or the data itself."""
+        return self._hash.digest() if self._hash is not None else bytes(self._data)
+
+
+class Sign(_Message):
+    """C_Sign*; also with recovery, which for RSA is the same."""
+
+    def __init__(self, key: PrivateKey, rule: MechanismRule, mechanism: Mechanism) -> None:
+        super().__init__(key.public, rule, mechanism)
+        self._key = key
+        self.needs_login = key.needs_login
+        self.asks_each_time = key.always_authenticate
+
+    def finish(self) -> bytes:
+        """The signature; ECDSA's as r and s, each of the length of the order."""
+        data, key = self.collected(), self._key
+        if self.rule.scheme is Scheme.ECDSA:
+            size = self.length // 2
+            try:
+                r, s = decode_dss_signature(key.use(_ecdsa_input(data, size)))
+            except ValueError:
+                raise P11Error(CKR.DEVICE_ERROR) from None
+            return r.to_bytes(size, "big") + s.to_bytes(size, "big")
+        if self.rule.scheme is Scheme.EDDSA:
+            return key.use(data)
+        return key.use(_signature_block(self, data))
+
+
+class Verify(_Message):
+    """C_Verify* with a public key; `check` takes the place of `finish`."""
+
+    def check(self, signature: bytes) -> None:
+        """Raises P11Error(SIGNATURE_INVALID or SIGNATURE_LEN_RANGE)."""
+        if len(signature) != self.length:
+            raise P11Error(CKR.SIGNATURE_LEN_RANGE)
+        data, key = self.collected(), self.public
+        try:
+            if isinstance(key, rsa.RSAPublicKey):
+                self._check_rsa(key, data, signature)
+            elif isinstance(key, ec.EllipticCurvePublicKey):
+                size = self.length // 2
+                r, s = (int.from_bytes(half, "big") for half in (signature[:size], signature[size:]))
+                scheme = ec.ECDSA(Prehashed(hashes.SHA256() if size == 32 else hashes.SHA384()))
+                key.verify(encode_dss_signature(r, s), _ecdsa_input(data, size), scheme)
+            elif isinstance(key, ed25519.Ed25519PublicKey):
+                key.verify(signature, data)
+        except (InvalidSignature, ValueError):
+            raise P11Error(CKR.SIGNATURE_INVALID) from None
+
+    def _check_rsa(self, key: rsa.RSAPublicKey, data: bytes, signature: bytes) -> None:
+        if self.pss is not None:
+            _require_digest(self.pss, data)
+            mask = padding.MGF1(parameters.HASHES[self.pss.mgf_digest])
+            scheme = padding.PSS(mask, self.pss.salt_length)
+            key.verify(signature, data, scheme, Prehashed(parameters.HASHES[self.pss.digest]))
+            return
+        if not hmac.compare_digest(public_operation(key, signature), _signature_block(self, data)):
+            raise InvalidSignature
+
+
+class Recover(_Message):
+    """C_VerifyRecover: the data out of an RSA signature."""
+
+    def recovered(self, signature: bytes) -> bytes:
+        """Raises P11Error(SIGNATURE_INVALID or SIGNATURE_LEN_RANGE)."""
+        key = self.public
+        if not isinstance(key, rsa.RSAPublicKey):
+            raise P11Error(CKR.KEY_TYPE_INCONSISTENT)
+        if len(signature) != self.length:
+            raise P11Error(CKR.SIGNATURE_LEN_RANGE)
+        try:
+            block = public_operation(key, signature)
+        except P11Error:
+            raise P11Error(CKR.SIGNATURE_INVALID) from None
+        if self.rule.scheme is Scheme.RSA_RAW:
+            return block
+        separator = block.find(0, 2)
+        if block[:2] != b"\0\1" or separator < 10 or set(block[2:separator]) != {0xFF}:
+            raise P11Error(CKR.SIGNATURE_INVALID)
+        return block[separator + 1 :]
+
+
+def public_operation(key: rsa.RSAPublicKey, block: bytes) -> bytes:
+    """RSAEP (RFC 8017, 5.1.1): nothing secret is involved. Raises P11Error(DATA_LEN_RANGE or DATA_INVALID)."""
+    numbers = key.public_numbers()
+    size = (key.key_size + 7) // 8
+    value = int.from_bytes(block, "big")
+    if len(block) != size:
+        raise P11Error(CKR.DATA_LEN_RANGE)
+    if value >= numbers.n:
+        raise P11Error(CKR.DATA_INVALID)
+    return pow(value, numbers.e, numbers.n).to_bytes(size, "big")
+
+
+def _signature_block(message: _Message, data: bytes) -> bytes:
+    """What the private key has to be applied to."""
+    if message.pss is not None:
+        _require_digest(message.pss, data)
+        return rsa_padding.pss_encode(data, 8 * message.length, *message.pss)
+    if message.rule.scheme is Scheme.RSA_RAW:
+        if len(data) > message.length:
+            raise P11Error(CKR.DATA_LEN_RANGE)
+        return data.rjust(message.length, b"\0")
+    if message.rule.digest is not None:
+        data = rsa_padding.DIGEST_INFO[message.rule.digest] + data
+    return rsa_padding.pkcs1_signature_block(data, message.length)
+
+
+def _require_digest(pss: parameters.Pss, data: bytes) -> None:
+    if len(data) != parameters.HASHES[pss.digest].digest_size:
+        raise P11Error(CKR.DATA_LEN_RANGE)
+
+
+def _ecdsa_input(data: bytes, size: int) -> bytes:
+    """The leftmost bits of a hash, as many as the order has; shorter ones as the same number (X9.62, 7.3)."""
+    if not data:
+        raise P11Error(CKR.DATA_LEN_RANGE)
+    return data[:size].rjust(size, b"\0")
