@@ -123,7 +123,7 @@ def contents(tool: Succeed) -> Callable[[], Contents]:
             if not line.startswith(" "):
                 lines.append(re.sub(r"object \d+", "object", line))
             elif not re.match(r" *(VALUE|EC_POINT|Unique ID|serial|profile_id):", line):
-                lines[-1] += " " + line.strip()
+                lines[-1] += " " + " ".join(line.split())
         return Contents(Counter(line for line in lines if "bject" in line and not line.startswith("Profile")))
 
     return ask
@@ -171,7 +171,7 @@ class Tearing:
     def points(self, since: int, kinds: frozenset[INS]) -> list[tuple[int, int]]:
         """The instruction bytes of the APDUs since an entry of the trace, each with its number among its kind.
 
-        Those of logging out and closing are left out: programs may not care whether that succeeds.
+        Those of logging out and closing are left out, and those after the program: it may not care or know.
         """
         seen: Counter[int] = Counter()
         found, calls = [], {}
@@ -180,7 +180,7 @@ class Tearing:
                 calls[entry.call] = entry.name
             elif isinstance(entry, ApduEntry) and entry.command[1] in kinds:
                 seen[entry.command[1]] += 1
-                if calls.get(entry.call) not in self.FAREWELL:
+                if entry.call in calls and calls[entry.call] not in self.FAREWELL:
                     found.append((entry.command[1], seen[entry.command[1]]))
         return found
 
@@ -191,10 +191,10 @@ class Tearing:
         card: CardRequest = BLANK,
         kinds: frozenset[INS] = WRITES,
         between: Callable[[Contents], bool] = lambda _: False,
-        may_succeed: bool = False,
+        failed: Callable[[Ended], bool] = lambda ended: ended.code != 0,
         **options: Any,
     ) -> None:
-        """`between` allows a state; `may_succeed`: the program may get over the loss and say nothing."""
+        """`between` allows a state; `failed` knows how the program says that it did not work."""
         prepared = self.copy(profiles.ready_image(card, places.image_cache(), places.test_ca()))
         prepare()
         before = self.contents()
@@ -215,7 +215,7 @@ class Tearing:
             ended = self.run(*command, **options)
             where = f"{when} {INS(ins).name} number {nth}: {ended.output}"
             assert self.simulator.bench.reader("front").insertion is None, where
-            assert may_succeed or ended.code != 0, where
+            assert failed(ended), where
             self.simulator.insert("front", self.folder / f"{self.number}.card")
             found = self.contents()
             assert found in (before, after) or between(found), f"{where}\n{found}"
