@@ -11,6 +11,12 @@
 #define MAX_NESTING 2
 #define MAX_NAME 64u
 
+/* Whether the value of an attribute is a template in turn. */
+static bool is_template(CK_ULONG type)
+{
+    return (type & CKF_ARRAY_ATTRIBUTE) != 0 && type != CKA_ALLOWED_MECHANISMS;
+}
+
 /* A template: the count, then type and value of each attribute. An array attribute holds a template in turn. */
 static CK_RV put_template(Frame *frame, const CK_ATTRIBUTE *attributes, CK_ULONG count, int depth)
 {
@@ -22,7 +28,7 @@ static CK_RV put_template(Frame *frame, const CK_ATTRIBUTE *attributes, CK_ULONG
         put_u64(frame, attribute->type);
         if (attribute->pValue == NULL && attribute->ulValueLen != 0)
             return CKR_ATTRIBUTE_VALUE_INVALID;
-        if ((attribute->type & CKF_ARRAY_ATTRIBUTE) != 0 && attribute->type != CKA_ALLOWED_MECHANISMS) {
+        if (is_template(attribute->type)) {
             if (attribute->ulValueLen % sizeof(CK_ATTRIBUTE) != 0)
                 return CKR_ATTRIBUTE_VALUE_INVALID;
             CK_RV rv =
@@ -39,13 +45,31 @@ static CK_RV put_template(Frame *frame, const CK_ATTRIBUTE *attributes, CK_ULONG
     return CKR_OK;
 }
 
-static void put_query(Frame *frame, const CK_ATTRIBUTE *attributes, CK_ULONG count)
+static void put_room(Frame *frame, const CK_ATTRIBUTE *attribute)
 {
+    put_u64(frame, attribute->pValue == NULL ? NO_LENGTH : attribute->ulValueLen);
+}
+
+/* What is asked for: the count, then type and room of each; of a template also the rooms in it. */
+static CK_RV put_query(Frame *frame, const CK_ATTRIBUTE *attributes, CK_ULONG count)
+{
+    if (attributes == NULL || count > MAX_ATTRIBUTES)
+        return CKR_ARGUMENTS_BAD;
     put_u32(frame, (uint32_t)count);
     for (CK_ULONG i = 0; i < count; i++) {
         put_u64(frame, attributes[i].type);
-        put_u64(frame, attributes[i].pValue == NULL ? NO_LENGTH : attributes[i].ulValueLen);
+        put_room(frame, &attributes[i]);
+        if (!is_template(attributes[i].type) || attributes[i].pValue == NULL)
+            continue;
+        const CK_ATTRIBUTE *inner = attributes[i].pValue;
+        CK_ULONG rooms = attributes[i].ulValueLen / sizeof *inner;
+        if (rooms > MAX_ATTRIBUTES)
+            return CKR_ARGUMENTS_BAD;
+        put_u32(frame, (uint32_t)rooms);
+        for (CK_ULONG j = 0; j < rooms; j++)
+            put_room(frame, &inner[j]);
     }
+    return CKR_OK;
 }
 
 CK_RV pack_arguments(Frame *frame, const char *signature, va_list arguments)
@@ -110,10 +134,7 @@ CK_RV pack_arguments(Frame *frame, const char *signature, va_list arguments)
         }
         case 'q': {
             const CK_ATTRIBUTE *attributes = va_arg(arguments, const CK_ATTRIBUTE *);
-            CK_ULONG count = va_arg(arguments, CK_ULONG);
-            if (attributes == NULL || count > MAX_ATTRIBUTES)
-                return CKR_ARGUMENTS_BAD;
-            put_query(frame, attributes, count);
+            rv = put_query(frame, attributes, va_arg(arguments, CK_ULONG));
             break;
         }
         case 'B':
@@ -178,22 +199,37 @@ static void get_list(Frame *reply, CK_RV rv, void *buffer, CK_ULONG room, size_t
         *length = count;
 }
 
+/* The length of a value, or why there is none, and the value where there was room for it. */
+static void get_value(Frame *reply, CK_ATTRIBUTE *attribute, bool nested)
+{
+    uint64_t length = get_u64(reply);
+    bool filled = get_u32(reply) != 0;
+    if (reply->broken)
+        return;
+    if (filled && (attribute->pValue == NULL || length > FRAME_LIMIT || length > attribute->ulValueLen)) {
+        reply->broken = true;
+        return;
+    }
+    if (filled && is_template(attribute->type)) {
+        CK_ATTRIBUTE *inner = attribute->pValue;
+        reply->broken = nested || length % sizeof *inner != 0;
+        for (CK_ULONG i = 0; i < length / sizeof *inner && !reply->broken; i++) {
+            inner[i].type = get_u64(reply);
+            get_value(reply, &inner[i], true);
+        }
+    } else if (filled) {
+        const uint8_t *data = get_bytes(reply, length);
+        if (data != NULL && length != 0)
+            memcpy(attribute->pValue, data, length);
+    }
+    if (!reply->broken)
+        attribute->ulValueLen = length;
+}
+
 static void get_query(Frame *reply, CK_ATTRIBUTE *attributes, CK_ULONG count)
 {
-    for (CK_ULONG i = 0; i < count && !reply->broken; i++) {
-        uint64_t length = get_u64(reply);
-        bool filled = get_u32(reply) != 0;
-        if (filled) {
-            const uint8_t *data = length <= FRAME_LIMIT ? get_bytes(reply, length) : NULL;
-            if (data == NULL || attributes[i].pValue == NULL || length > attributes[i].ulValueLen) {
-                reply->broken = true;
-                return;
-            }
-            if (length != 0)
-                memcpy(attributes[i].pValue, data, length);
-        }
-        attributes[i].ulValueLen = length;
-    }
+    for (CK_ULONG i = 0; i < count && !reply->broken; i++)
+        get_value(reply, &attributes[i], false);
 }
 
 static void get_struct(Frame *reply, void *target, size_t size)

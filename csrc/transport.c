@@ -51,14 +51,20 @@ static void unlock_pool(void)
     pthread_mutex_unlock(&pool.lock);
 }
 
+/* Under the lock; but both are also read without it. */
+static void begin_generation(bool open)
+{
+    __atomic_store_n(&pool.open, open, __ATOMIC_RELEASE);
+    __atomic_add_fetch(&pool.generation, 1, __ATOMIC_ACQ_REL);
+}
+
 /* After fork: the parent's connections are closed unused, and the child has not called C_Initialize. */
 static void forked_child(void)
 {
     for (size_t i = 0; i < pool.count; i++)
         close(pool.connections[i].fd);
     pool.count = 0;
-    pool.open = false;
-    pool.generation++;
+    begin_generation(false);
     thread_id = 0;
     slots_forget_in_child();
     pthread_mutex_init(&pool.lock, NULL);
@@ -96,8 +102,7 @@ CK_RV transport_open(const char *path)
     lock_pool();
     bool already = pool.open;
     if (!already) {
-        pool.open = true;
-        pool.generation++;
+        begin_generation(true);
         pool.had_simulator = false;
         memset(&pool.address, 0, sizeof pool.address);
         pool.address.sun_family = AF_UNIX;
@@ -123,8 +128,7 @@ unsigned transport_generation(void)
 void transport_close(void)
 {
     lock_pool();
-    pool.open = false;
-    pool.generation++;
+    begin_generation(false);
     size_t kept = 0;
     for (size_t i = 0; i < pool.count; i++) {
         if (pool.connections[i].busy) {

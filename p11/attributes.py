@@ -213,10 +213,7 @@ _PARTS: dict[tuple[int, int | None], tuple[str, ...]] = {
     (CKO.PRIVATE_KEY, CKK.RSA): ("storage", "key", "private", "rsa private"),
     **{(CKO.PUBLIC_KEY, curve): ("storage", "key", "public", "ec public") for curve in _CURVES},
     **{(CKO.PRIVATE_KEY, curve): ("storage", "key", "private", "ec private") for curve in _CURVES},
-    **{
-        (CKO.SECRET_KEY, kind): ("storage", "key", "secret")
-        for kind in (CKK.GENERIC_SECRET, CKK.AES, CKK.DES3)
-    },
+    **{(CKO.SECRET_KEY, kind): ("storage", "key", "secret") for kind in (CKK.GENERIC_SECRET, CKK.AES, CKK.DES3)},
 }
 """The kinds of object that applications make: by class, and for keys by key type."""
 

@@ -170,9 +170,7 @@ class CardObjects:
                     return self._create_certificate(slot, item.attributes)
             return self._create_record(item)
 
-    def generate(
-        self, algorithm: Algorithm, public: Attributes, private: Attributes
-    ) -> tuple[P11Object, P11Object]:
+    def generate(self, algorithm: Algorithm, public: Attributes, private: Attributes) -> tuple[P11Object, P11Object]:
         """A key pair made by the card: its public and its private key object. Raises P11Error, CardRemoved."""
         with self._card.lock:
             self.visible(logged_in=False)

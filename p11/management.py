@@ -7,7 +7,6 @@ Yubico's tools put it too; on other cards only the SO can know it, or everybody 
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import os
 import warnings
@@ -16,7 +15,18 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.utils import CryptographyDeprecationWarning
 
 from ..card import tlv
-from ..card.tables import BLOCK_LENGTHS, INS, MANAGEMENT_KEY, MANAGEMENT_KEY_LENGTHS, PUBLIC_OBJECTS, Algorithm
+from ..card.management import key_from_puk
+from ..card.profiles import DEFAULT_MANAGEMENT_KEY
+from ..card.tables import (
+    BLOCK_LENGTHS,
+    INS,
+    MANAGEMENT_KEY,
+    MANAGEMENT_KEY_LENGTHS,
+    PRINTED_INFORMATION,
+    PUK,
+    SALT_OBJECT,
+    Algorithm,
+)
 from ..card.traits import Traits
 from .constants import CKR, CKU
 from .errors import P11Error
@@ -27,57 +37,63 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", CryptographyDeprecationWarning)
     from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 
-PRINTED_INFORMATION = 0x5FC109
 _PROTECTED_DATA, _PROTECTED_KEY = 0x88, 0x89
-_WELL_KNOWN = bytes.fromhex("010203040506070801020304050607080102030405060708")
-_SALT_OBJECT, _SALT = PUBLIC_OBJECTS[2], 0x80
-_ITERATIONS = 10_000
+_WRITERS = {"pin": CKU.USER, "so": CKU.SO}
+"""Who has to be logged in for the module to know the key."""
+
+_SALT, _NEXT_SALT = 0x80, 0x81
 _TEMPLATE, _WITNESS, _CHALLENGE, _RESPONSE = 0x7C, 0x80, 0x81, 0x82
 
 
 def require(card: PivClient, traits: Traits, right: Right) -> None:
     """See to it that the card lets us write. Raises P11Error(USER_NOT_LOGGED_IN, TOKEN_WRITE_PROTECTED), CardRemoved."""
     with card.lock:
-        if right.role is None and traits.management != "default":
+        if right.role is not _WRITERS.get(traits.management, right.role):
             raise P11Error(CKR.USER_NOT_LOGGED_IN)
         if card.is_authenticated:
             return
-        key = _find(card, traits, right)
-        try:
-            _authenticate(card, key)
-        except P11Error as error:
-            raise P11Error(CKR.TOKEN_WRITE_PROTECTED) if error.value is CKR.PIN_INCORRECT else error from None
+        _authenticate_with(card, _candidates(card, traits, right))
 
 
-def derived(puk: bytes, salt: bytes) -> bytes:
-    """The key of a card whose SO alone may write: made from the PUK as Yubico's tools make one from the PIN."""
-    return hashlib.pbkdf2_hmac("sha1", puk, salt, _ITERATIONS, 24)
+def change_puk(card: PivClient, old: bytes, new: bytes) -> None:
+    """Another PUK on a card whose management key is derived from it. Raises P11Error, CardRemoved.
+
+    The salt of the new key is written first, the new key next, then the PUK: if the card is pulled in between, the same
+    change can be made again.
+    """
+    salts = _salts(card)
+    fresh = salts[1] if len(salts) > 1 else os.urandom(16)
+    card.check_puk(old)
+    _authenticate_with(card, [_derived(old, salts[0]), _derived(new, fresh)])
+    card.write_object(SALT_OBJECT, tlv.encode(_SALT, salts[0]) + tlv.encode(_NEXT_SALT, fresh))
+    key = _derived(new, fresh)
+    fields = bytes([_algorithm(card, key)]) + tlv.encode(MANAGEMENT_KEY, key)
+    card.command(INS.SET_MANAGEMENT_KEY, 0xFF, 0xFF, fields)
+    card.change(PUK, old, new)
+    card.write_object(SALT_OBJECT, tlv.encode(_SALT, fresh))
 
 
-def set_derived(card: PivClient, puk: bytes) -> None:
-    """Another PUK, another key: for a card whose key is derived from it. The old one has been proved."""
-    salt = os.urandom(16)
-    key = derived(puk, salt)
-    algorithm = _algorithm(card, key)
-    card.command(INS.SET_MANAGEMENT_KEY, 0xFF, 0xFF, bytes([algorithm]) + tlv.encode(MANAGEMENT_KEY, key))
-    card.write_object(_SALT_OBJECT, tlv.encode(_SALT, salt))
-
-
-def _find(card: PivClient, traits: Traits, right: Right) -> bytes:
+def _candidates(card: PivClient, traits: Traits, right: Right) -> list[bytes]:
+    """The keys that it can be."""
+    if traits.management == "none":
+        return []
+    if traits.management == "so":
+        return [_derived(right.puk, salt) for salt in _salts(card)]
     if traits.management == "pin":
         key = _field(card.read_object(PRINTED_INFORMATION), _PROTECTED_DATA, _PROTECTED_KEY)
         if key is not None:
-            return key
-        if right.role is CKU.SO:
-            raise P11Error(CKR.USER_NOT_LOGGED_IN)
-    elif traits.management == "so":
-        salt = _field(card.read_object(_SALT_OBJECT), _SALT)
-        if right.role is not CKU.SO or salt is None:
-            raise P11Error(CKR.USER_NOT_LOGGED_IN)
-        return derived(right.puk, salt)
-    elif traits.management == "none":
-        raise P11Error(CKR.TOKEN_WRITE_PROTECTED)
-    return _WELL_KNOWN
+            return [key]
+    return [DEFAULT_MANAGEMENT_KEY]
+
+
+def _derived(puk: bytes, salt: bytes) -> bytes:
+    return key_from_puk(puk.decode("utf-8", "replace"), salt)
+
+
+def _salts(card: PivClient) -> list[bytes]:
+    """The salt of the key, and while the PUK is being changed that of the next one."""
+    value = card.read_object(SALT_OBJECT)
+    return [salt for salt in (_field(value, tag) for tag in (_SALT, _NEXT_SALT)) if salt is not None]
 
 
 def _field(value: bytes | None, *path: int) -> bytes | None:
@@ -88,6 +104,19 @@ def _field(value: bytes | None, *path: int) -> bytes | None:
         except tlv.TlvError:
             return None
     return value
+
+
+def _authenticate_with(card: PivClient, candidates: list[bytes]) -> None:
+    """Raises P11Error(TOKEN_WRITE_PROTECTED) if it is none of them."""
+    for key in candidates:
+        try:
+            _authenticate(card, key)
+        except P11Error as error:
+            if error.value is not CKR.PIN_INCORRECT:
+                raise
+        else:
+            return
+    raise P11Error(CKR.TOKEN_WRITE_PROTECTED)
 
 
 def _authenticate(card: PivClient, key: bytes) -> None:

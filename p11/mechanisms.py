@@ -67,6 +67,10 @@ for _name, (_hash, _pkcs, _pss, _ecdsa) in _HASHES.items():
         MechanismRule(_ecdsa, Scheme.ECDSA, _SIGN | _CURVES, _name, CKK.EC, _EC),
     ]
 
-_ROWS += [MechanismRule(CKM.RSA_PKCS_KEY_PAIR_GEN, Scheme.RSA_RAW, CKF.HW|CKF.GENERATE_KEY_PAIR, None, CKK.RSA, (1024,4096)),
-MechanismRule(CKM.EC_KEY_PAIR_GEN, Scheme.ECDSA, CKF.HW|CKF.GENERATE_KEY_PAIR, None, CKK.EC, (256,384))]
+_ROWS += [
+    MechanismRule(
+        CKM.RSA_PKCS_KEY_PAIR_GEN, Scheme.RSA_RAW, CKF.HW | CKF.GENERATE_KEY_PAIR, None, CKK.RSA, (1024, 4096)
+    ),
+    MechanismRule(CKM.EC_KEY_PAIR_GEN, Scheme.ECDSA, CKF.HW | CKF.GENERATE_KEY_PAIR, None, CKK.EC, (256, 384)),
+]
 MECHANISMS: dict[int, MechanismRule] = {row.type: row for row in _ROWS}

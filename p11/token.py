@@ -111,7 +111,7 @@ class Token:
         for reference, low, final, locked in _COUNTERS:
             left, most = self._tries.get(reference, (None, None))
             if left == 0:
-                flags |= locked
+                flags |= locked if reference == PUK or flags & CKF.USER_PIN_INITIALIZED else 0
             elif left is not None and left < (most or 3):
                 flags |= low | (final if left == 1 else 0)
         return flags
@@ -159,10 +159,9 @@ class Token:
         _check_length(new, _PUK_LENGTHS, CKR.PIN_LEN_RANGE)
         with self.piv.lock:
             if traits.management == "so":
-                management.require(self.piv, traits, right)
-            self.piv.change(PUK, old, new)
-            if traits.management == "so":
-                management.set_derived(self.piv, new)
+                management.change_puk(self.piv, old, new)
+            else:
+                self.piv.change(PUK, old, new)
         return Right(CKU.SO, new)
 
     def initialise_pin(self, right: Right, pin: bytes) -> None:

@@ -68,6 +68,18 @@ class Hello(NamedTuple):
     slots: tuple[tuple[int, str], ...]
 
 
+class Room(int):
+    """The room for a template that is asked for, in bytes; `inner` are those for the values in it, None for no buffer.
+
+    The answer is a list of (type, value) for which the room is needed, ATTRIBUTE_SIZE bytes each; each value is bytes,
+    or a length or UNAVAILABLE, as for any attribute.
+    """
+
+    inner: tuple[int | None, ...] = ()
+
+
+ATTRIBUTE_SIZE = 24
+
 Template = list[tuple[int, Any]]
 """Attributes as (type, value); the value of an array attribute is a template in turn, of any other bytes."""
 
@@ -131,6 +143,10 @@ def _message_parameter(data: bytes, at: int) -> tuple[MessageParameter, int]:
     return MessageParameter(parameter, pointers), at
 
 
+def _is_template(kind: int) -> bool:
+    return bool(kind & CKF.ARRAY_ATTRIBUTE) and kind != CKA.ALLOWED_MECHANISMS
+
+
 def _template(data: bytes, at: int, depth: int = 0) -> tuple[Template, int]:
     (count,) = _U32.unpack_from(data, at)
     at += 4
@@ -140,7 +156,7 @@ def _template(data: bytes, at: int, depth: int = 0) -> tuple[Template, int]:
     for _ in range(count):
         kind, at = _ulong(data, at)
         value: Any
-        if kind & CKF.ARRAY_ATTRIBUTE and kind != CKA.ALLOWED_MECHANISMS:
+        if _is_template(kind):
             value, at = _template(data, at, depth + 1)
         else:
             value, at = _string(data, at)
@@ -155,6 +171,12 @@ def _query(data: bytes, at: int) -> tuple[list[tuple[int, int | None]], int]:
     for _ in range(count):
         kind, at = _ulong(data, at)
         room, at = _room(data, at)
+        if room is not None and _is_template(kind):
+            (inner,) = _U32.unpack_from(data, at)
+            rooms = struct.unpack_from(f"={inner}Q", data, at + 4)
+            at += 4 + 8 * inner
+            room = Room(room)
+            room.inner = tuple(None if each == NO_LENGTH else each for each in rooms)
         query.append((kind, room))
     return query, at
 
@@ -189,14 +211,17 @@ def _encode_ulongs(value: Any, room: int | None) -> bytes:
     return struct.pack(f"={len(value) + 1}Q", len(value), *value) if room is not None else _U64.pack(len(value))
 
 
-def _encode_query(values: Sequence[bytes | int], _room: object) -> bytes:
-    parts = []
-    for value in values:
-        if isinstance(value, int):
-            parts.append(struct.pack("=QI", value if value >= 0 else NO_LENGTH, 0))
-        else:
-            parts.append(struct.pack("=QI", len(value), 1) + value)
-    return b"".join(parts)
+def _encode_query(values: Sequence[Any], _room: object) -> bytes:
+    return b"".join(map(_encode_value, values))
+
+
+def _encode_value(value: bytes | int | list[tuple[int, bytes | int]]) -> bytes:
+    if isinstance(value, int):
+        return struct.pack("=QI", value if value >= 0 else NO_LENGTH, 0)
+    if isinstance(value, list):
+        inner = b"".join(_U64.pack(kind) + _encode_value(each) for kind, each in value)
+        return struct.pack("=QI", ATTRIBUTE_SIZE * len(value), 1) + inner
+    return struct.pack("=QI", len(value), 1) + value
 
 
 def _encode_ulong(value: int, _room: object) -> bytes:

@@ -24,7 +24,7 @@ def C_EncryptInit(caller: Caller, session: int, mechanism: Mechanism | None, han
             return
         rule = rule_for(Kind.ENCRYPT, mechanism, *_SCHEMES)
         key = key_for(caller, live, Kind.ENCRYPT, rule, handle).key
-        if key is None or (isinstance(key, bytes) or hasattr(key, 'use')):
+        if key is None or (isinstance(key, bytes) or hasattr(key, "use")):
             raise P11Error(CKR.KEY_HANDLE_INVALID)
         live.begin(Kind.ENCRYPT, Encrypt(key, rule, mechanism))
 
@@ -53,7 +53,7 @@ def C_DecryptInit(caller: Caller, session: int, mechanism: Mechanism | None, han
             return
         rule = rule_for(Kind.DECRYPT, mechanism, *_SCHEMES)
         key = key_for(caller, live, Kind.DECRYPT, rule, handle).key
-        if not hasattr(key, 'use'):
+        if not hasattr(key, "use"):
             raise P11Error(CKR.KEY_HANDLE_INVALID)
         live.begin(Kind.DECRYPT, Decrypt(live.token.piv, key, rule, mechanism))
 

@@ -89,5 +89,3 @@ def _peer_point(mechanism: Mechanism, size: int) -> bytes:
     if kdf != CKD.NULL or shared or len(point) not in lengths:
         raise P11Error(CKR.MECHANISM_PARAM_INVALID)
     return point
-
-

@@ -118,7 +118,8 @@ def _log_in_for_operation(caller: Caller, live: Session, pin: bytes | None) -> N
     if operation is None or not getattr(operation.key, "always_authenticate", False):
         raise P11Error(CKR.OPERATION_NOT_INITIALIZED)
     pin = given_or_pad(caller, live.token, pin)
-    live.token.flags()  # asked now: after the PIN the signature has to be the card's next command
+    live.token.names()  # asked now: after the PIN the signature has to be the card's next command
+    live.token.flags()
     _proved(live.token, CKU.USER, pin)
     operation.context_login = True
 

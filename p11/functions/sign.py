@@ -24,7 +24,7 @@ def C_SignInit(caller: Caller, session: int, mechanism: Mechanism | None, handle
             return
         rule = rule_for(Kind.SIGN, mechanism, *_SCHEMES)
         key = key_for(caller, live, Kind.SIGN, rule, handle).key
-        if not hasattr(key, 'use'):
+        if not hasattr(key, "use"):
             raise P11Error(CKR.KEY_HANDLE_INVALID)
         live.begin(Kind.SIGN, Sign(live.token.piv, key, rule, mechanism))
 
@@ -52,7 +52,7 @@ def C_VerifyInit(caller: Caller, session: int, mechanism: Mechanism | None, hand
             return
         rule = rule_for(Kind.VERIFY, mechanism, *_SCHEMES)
         key = key_for(caller, live, Kind.VERIFY, rule, handle).key
-        if key is None or (isinstance(key, bytes) or hasattr(key, 'use')):
+        if key is None or (isinstance(key, bytes) or hasattr(key, "use")):
             raise P11Error(CKR.KEY_HANDLE_INVALID)
         live.begin(Kind.VERIFY, Verify(key, rule, mechanism))
 

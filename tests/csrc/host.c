@@ -120,12 +120,14 @@ static void call_everything(void)
         length = 4;
         p11_3_2->C_EncapsulateKey(1, &mechanisms[i], 2, NULL, 0, out, &length, &handle);
     }
-    CK_ATTRIBUTE query[] = {{CKA_ID, out, 4}, {CKA_LABEL, NULL, 0}};
+    CK_ATTRIBUTE *inner = heap((CK_ATTRIBUTE[2]){{0, label, 5}, {0, NULL, 0}}, 2 * sizeof *inner);
+    CK_ATTRIBUTE query[] = {{CKA_ID, out, 4}, {CKA_LABEL, NULL, 0}, {CKA_WRAP_TEMPLATE, inner, 2 * sizeof *inner}};
     p11->C_GetAttributeValue(1, 2, query, 2);
+    p11->C_GetAttributeValue(1, 2, query + 2, 1);
     p11->C_FindObjects(1, handles, 2, &length);
     p11->C_GenerateRandom(1, out, 4);
     p11_3_2->C_AsyncGetID(1, (CK_UTF8CHAR *)"C_Sign", &length);
-    void *all[] = {iv, tag, aad, out, label, handles, oaep, parts};
+    void *all[] = {iv, tag, aad, out, label, handles, oaep, parts, inner};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]);
 }

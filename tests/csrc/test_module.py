@@ -121,6 +121,9 @@ BODIES = {
     "an endless string": numbers(2**64 - 2),
     "attributes": numbers(4) + b"\1\0\0\0four" + numbers(9) + bytes(4),
     "longer attributes": numbers(5) + b"\1\0\0\0fives" + numbers(9) + b"\1\0\0\0" + bytes(9),
+    "a template": numbers(48) + b"\1\0\0\0" + 2 * (numbers(3, 5) + b"\0\0\0\0"),
+    "a fuller template": numbers(48) + b"\1\0\0\0" + 2 * (numbers(3, 5) + b"\1\0\0\0fives"),
+    "a longer template": numbers(72) + b"\1\0\0\0" + 3 * (numbers(3, 5) + b"\0\0\0\0"),
     "zeros": bytes(200),
     "ones": b"\xff" * 200,
 }

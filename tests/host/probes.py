@@ -251,8 +251,12 @@ P256 = bytes.fromhex("06082a8648ce3d030107")
 def objects(m: Module, session: int, **attributes: Any) -> list[tuple[int, bytes]]:
     """Class and label of everything that a search finds, profiles left out, in order."""
     wanted = {CKA[name]: value for name, value in attributes.items()}
-    classes = {handle: int.from_bytes(m.attribute(session, handle, CKA.CLASS), "little") for handle in m.find(session, wanted)}
-    return sorted((kind, m.attribute(session, handle, CKA.LABEL)) for handle, kind in classes.items() if kind != CKO.PROFILE)
+    classes = {
+        handle: int.from_bytes(m.attribute(session, handle, CKA.CLASS), "little") for handle in m.find(session, wanted)
+    }
+    return sorted(
+        (kind, m.attribute(session, handle, CKA.LABEL)) for handle, kind in classes.items() if kind != CKO.PROFILE
+    )
 
 
 def data(m: Module, session: int, label: bytes, value: bytes = b"value", where: Any = TOKEN) -> int:
@@ -278,3 +282,17 @@ def verifies(m: Module, session: int, handle: int, signature: bytes) -> int:
     mechanism, _kept = m.mechanism(CKM.ECDSA)
     m.check("C_VerifyInit", session, mechanism, handle)
     return m.call("C_Verify", session, bytes(32), 32, signature, len(signature))
+
+
+def create_raw(m: Module, session: int, template: list[tuple[int, Any]]) -> int:
+    """C_CreateObject with a template that may name an attribute twice; a session object is destroyed again."""
+    ffi, handle = m.ffi, m.ffi.new("CK_ULONG *")
+    values = [value if isinstance(value, bytes) else value.to_bytes(8, "little") for _, value in template]
+    buffers = [ffi.new("unsigned char[]", value or b"\0") for value in values]
+    array = ffi.new("CK_ATTRIBUTE[]", max(len(values), 1))
+    for place, (kind, _), buffer, value in zip(array, template, buffers, values, strict=False):
+        place.type, place.pValue, place.ulValueLen = kind, buffer, len(value)
+    value = m.call("C_CreateObject", session, array, len(values), handle)
+    if value == CKR.OK:
+        m.destroy(session, handle[0])
+    return value

@@ -87,7 +87,7 @@ def test_so_changes_his_pin(token: Callable[..., Any]) -> None:
         ("pin", CKR.USER_NOT_LOGGED_IN, CKR.OK, CKR.USER_NOT_LOGGED_IN),
         ("so", CKR.USER_NOT_LOGGED_IN, CKR.USER_NOT_LOGGED_IN, CKR.OK),
         ("default", CKR.OK, CKR.OK, CKR.OK),
-        ("none", CKR.USER_NOT_LOGGED_IN, CKR.TOKEN_WRITE_PROTECTED, CKR.TOKEN_WRITE_PROTECTED),
+        ("none", CKR.TOKEN_WRITE_PROTECTED, CKR.TOKEN_WRITE_PROTECTED, CKR.TOKEN_WRITE_PROTECTED),
     ],
 )
 def test_who_may_write(token: Callable[..., Any], management: str, public: int, user: int, so: int) -> None:
@@ -116,7 +116,9 @@ def test_counters_of_both_pins(token: Callable[..., Any]) -> None:
         assert host.eval("rv(lambda: m.login(s, '12345678', u))", s=session, u=user) == CKR.PIN_LOCKED
 
 
-@pytest.mark.parametrize(("left", "expected"), [(1, CKF.USER_PIN_COUNT_LOW | CKF.USER_PIN_FINAL_TRY), (0, CKF.USER_PIN_LOCKED)])
+@pytest.mark.parametrize(
+    ("left", "expected"), [(1, CKF.USER_PIN_COUNT_LOW | CKF.USER_PIN_FINAL_TRY), (0, CKF.USER_PIN_LOCKED)]
+)
 def test_card_born_with_few_tries(token: Callable[..., Any], left: int, expected: int) -> None:
     """`pin_left`."""
     host = token(pin_left=left)
@@ -125,7 +127,9 @@ def test_card_born_with_few_tries(token: Callable[..., Any], left: int, expected
     assert host.eval("rv(lambda: m.login(s))", s=session) == (CKR.OK if left else CKR.PIN_LOCKED)
 
 
-def test_wrong_pin_of_one_application_ends_the_login_of_another(token: Callable[..., Any], bare_simulator: Simulator, new_host: Callable[..., Any]) -> None:
+def test_wrong_pin_of_one_application_ends_the_login_of_another(
+    token: Callable[..., Any], bare_simulator: Simulator, new_host: Callable[..., Any]
+) -> None:
     """The card is shared, as with a real one."""
     host = token()
     session = host.eval("user_session(m, read_write=True)")

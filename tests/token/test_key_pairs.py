@@ -43,7 +43,10 @@ def test_generate(writer: tuple[Any, int], kind: str, where: str) -> None:
     for handle in (first, second):
         assert host.eval("m.attribute(s, h, CKA.LOCAL)", s=session, h=handle) == b"\1"
         assert int.from_bytes(host.eval("m.attribute(s, h, CKA.KEY_TYPE)", s=session, h=handle), "little") == key_type
-        assert int.from_bytes(host.eval("m.attribute(s, h, CKA.KEY_GEN_MECHANISM)", s=session, h=handle), "little") == mechanism
+        assert (
+            int.from_bytes(host.eval("m.attribute(s, h, CKA.KEY_GEN_MECHANISM)", s=session, h=handle), "little")
+            == mechanism
+        )
         for attribute, value in public.items():
             if attribute in (CKA.EC_PARAMS, CKA.PUBLIC_EXPONENT):
                 assert host.eval("m.attribute(s, h, a)", s=session, h=handle, a=int(attribute)) == value
@@ -154,7 +157,9 @@ def test_wrong_key_sizes_and_curves(writer: tuple[Any, int]) -> None:
     assert host.eval("objects(m, s)", s=session) == []
 
 
-def test_two_applications_share_a_key(writer: tuple[Any, int], bare_simulator: Simulator, new_host: Callable[..., Any]) -> None:
+def test_two_applications_share_a_key(
+    writer: tuple[Any, int], bare_simulator: Simulator, new_host: Callable[..., Any]
+) -> None:
     """What one makes the other uses."""
     host, session = writer
     other = new_host(bare_simulator)

@@ -54,7 +54,10 @@ def test_data_stays_on_the_card(bare_simulator: Simulator, writer: tuple[Any, in
     """Public and private, with all that was said of it."""
     host, session = writer
     host.eval("data(m, s, b'open', b'1' * 3000)", s=session)
-    host.eval("m.create(s, {CKA.CLASS: CKO.DATA, CKA.APPLICATION: b'app', CKA.OBJECT_ID: b'\\6\\1\\1', CKA.LABEL: b'shut', CKA.VALUE: b'', **PRIVATE})", s=session)
+    host.eval(
+        "m.create(s, {CKA.CLASS: CKO.DATA, CKA.APPLICATION: b'app', CKA.OBJECT_ID: b'\\6\\1\\1', CKA.LABEL: b'shut', CKA.VALUE: b'', **PRIVATE})",
+        s=session,
+    )
     session = again(bare_simulator, host)
     assert host.eval("objects(m, s)", s=session) == [(CKO.DATA, b"open"), (CKO.DATA, b"shut")]
     assert host.eval("objects(m, s, APPLICATION=b'app')", s=session) == [(CKO.DATA, b"shut")]
@@ -73,7 +76,10 @@ def test_private_data_cannot_be_read_without_the_pin(bare_simulator: Simulator, 
     assert insertion is not None
     insertion.reset()
     insertion.transmit(bytes.fromhex("00A4040005A000000308"))
-    answers = [insertion.transmit(bytes.fromhex("00CB3FFF065C04") + tag.to_bytes(4, "big") + b"\0") for tag in (0x5FFFC000, 0x5FFFC001)]
+    answers = [
+        insertion.transmit(bytes.fromhex("00CB3FFF065C04") + tag.to_bytes(4, "big") + b"\0")
+        for tag in (0x5FFFC000, 0x5FFFC001)
+    ]
     assert all(answer in (b"\x69\x82", b"\x6a\x82") for answer in answers)
     assert b"\x69\x82" in answers
 
@@ -103,7 +109,9 @@ def test_more_certificates_than_key_slots(bare_simulator: Simulator, writer: tup
         host.eval("m.create(s, t)", s=session, t=template(each, LABEL=f"{number:02}".encode()))
     session = again(bare_simulator, host)
     assert len(host.eval("objects(m, s, CLASS=CKO.CERTIFICATE)", s=session)) == 40
-    assert host.eval("objects(m, s, SUBJECT=n)", s=session, n=made[33].subject.public_bytes()) == [(CKO.CERTIFICATE, b"33")]
+    assert host.eval("objects(m, s, SUBJECT=n)", s=session, n=made[33].subject.public_bytes()) == [
+        (CKO.CERTIFICATE, b"33")
+    ]
 
 
 def test_certificate_of_a_key_lies_in_its_slot(bare_simulator: Simulator, writer: tuple[Any, int]) -> None:
@@ -147,7 +155,9 @@ def test_labels_and_ids_of_ready_made_objects_can_be_changed(simulator: Simulato
     assert len(host.eval("sign(m, s, key(m, s, b'\\x77'))", s=session)) == 256
 
 
-def test_objects_travel_with_the_image(tmp_path: Path, writer: tuple[Any, int], bare_simulator: Simulator, new_host: Callable[..., Any]) -> None:
+def test_objects_travel_with_the_image(
+    tmp_path: Path, writer: tuple[Any, int], bare_simulator: Simulator, new_host: Callable[..., Any]
+) -> None:
     """In another simulator, from a copy of the file."""
     host, session = writer
     host.eval("data(m, s, b'traveller')", s=session)
@@ -163,7 +173,9 @@ def test_objects_travel_with_the_image(tmp_path: Path, writer: tuple[Any, int], 
         assert found == [(CKO.DATA, b"traveller"), (CKO.PUBLIC_KEY, b"key"), (CKO.PRIVATE_KEY, b"key")]
 
 
-def test_writing_is_seen_by_other_applications(bare_simulator: Simulator, writer: tuple[Any, int], new_host: Callable[..., Any]) -> None:
+def test_writing_is_seen_by_other_applications(
+    bare_simulator: Simulator, writer: tuple[Any, int], new_host: Callable[..., Any]
+) -> None:
     """The card is one; handles of what somebody else destroyed are dead."""
     host, session = writer
     other = new_host(bare_simulator)

@@ -86,5 +86,7 @@ def test_torn_anywhere(tmp_path: Path, image: Path, new_host: Callable[..., Any]
             points += 1
         assert points >= 2
         assert after != before
-        assert all(state in (before, after) for state in states), [state for state in states if state not in (before, after)]
+        assert all(state in (before, after) for state in states), [
+            state for state in states if state not in (before, after)
+        ]
         assert states[0] == before

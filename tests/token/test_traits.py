@@ -157,7 +157,9 @@ def test_features_are_found_by_class_only(token: Callable[..., Any]) -> None:
     host = token(profile="pin-pad")
     session = host.eval("m.open_session(0)")
     found = host.eval("m.find(s, {CKA.CLASS: CKO.MECHANISM})", s=session)
-    named = [int.from_bytes(host.eval("m.attribute(s, h, CKA.MECHANISM_TYPE)", s=session, h=h), "little") for h in found]
+    named = [
+        int.from_bytes(host.eval("m.attribute(s, h, CKA.MECHANISM_TYPE)", s=session, h=h), "little") for h in found
+    ]
     assert named == host.eval("m.mechanisms(0)")
     assert len(host.eval("m.find(s, {CKA.CLASS: CKO.HW_FEATURE})", s=session)) == 1
     assert not set(found) & set(host.eval("m.find(s)", s=session))
