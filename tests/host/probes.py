@@ -12,7 +12,7 @@ from typing import Any
 from cardtear.csrc.generate import LISTS
 from cardtear.lab.client import Failed, Module
 from cardtear.p11.calls import BY_NAME
-from cardtear.p11.constants import CKA, CKD, CKF, CKM, CKO, CKR
+from cardtear.p11.constants import CKA, CKD, CKF, CKK, CKM, CKO, CKR
 
 
 def rv(function: Any, *arguments: Any) -> int:
@@ -295,4 +295,31 @@ def create_raw(m: Module, session: int, template: list[tuple[int, Any]]) -> int:
     value = m.call("C_CreateObject", session, array, len(values), handle)
     if value == CKR.OK:
         m.destroy(session, handle[0])
+    return value
+
+
+def one_of_each(m: Module, session: int) -> dict[int, list[int]]:
+    """Keys in the session by key type: [private, public], or the secret one twice."""
+    keys: dict[int, list[int]] = {}
+    everything = {CKA[name]: b"\1" for name in ("ENCRYPT", "DECRYPT", "SIGN", "VERIFY", "WRAP", "UNWRAP", "DERIVE")}
+    for kind, length in ((CKK.GENERIC_SECRET, 32), (CKK.AES, 16), (CKK.DES3, 24)):
+        value = {CKA.CLASS: CKO.SECRET_KEY, CKA.KEY_TYPE: kind, CKA.VALUE: bytes(range(length)), CKA.EXTRACTABLE: b"\1"}
+        keys[int(kind)] = [m.create(session, {**value, **everything})] * 2
+    for kind, mechanism, public in (
+        (CKK.RSA, CKM.RSA_PKCS_KEY_PAIR_GEN, {CKA.MODULUS_BITS: 2048}),
+        (CKK.EC, CKM.EC_KEY_PAIR_GEN, {CKA.EC_PARAMS: P256}),
+        (CKK.EC_EDWARDS, CKM.EC_EDWARDS_KEY_PAIR_GEN, {CKA.EC_PARAMS: bytes.fromhex("06032b6570")}),
+        (CKK.EC_MONTGOMERY, CKM.EC_MONTGOMERY_KEY_PAIR_GEN, {CKA.EC_PARAMS: bytes.fromhex("06032b656e")}),
+    ):
+        keys[int(kind)] = list(reversed(m.generate_pair(session, mechanism, public, {})))
+    return keys
+
+
+def begun(m: Module, function: str, session: int, mechanism: int, parameter: bytes, key: int) -> int:
+    """The CK_RV of an Init function; what it has begun is ended again."""
+    built, _kept = m.mechanism(mechanism, parameter)
+    rest = () if function == "C_DigestInit" else (key,)
+    value = m.call(function, session, built, *rest)
+    if value == CKR.OK:
+        m.call(function, session, m.ffi.NULL, *rest)
     return value
