@@ -108,7 +108,7 @@ class Blocks(Operation):
 
     def _given(self, taken: int) -> int:
         if self._padded and not self._encrypts:
-            return max(taken - 1, 0) // self._block * self._block
+            return max(taken // self._block - 1, 0) * self._block
         return taken // self._block * self._block
 
 

@@ -69,9 +69,7 @@ def test_wrong_parameters(session: tuple[Any, int, dict[int, list[int]]]) -> Non
                     "begun(m, f, s, k, p, h)", f=function, s=handle, k=int(rule.type), p=b"\xa5" * length, h=key
                 )
                 refused = value == CKR.MECHANISM_PARAM_INVALID
-                if length == 0 and (right is None or rule.scheme in OPTIONAL):
-                    fine = value == CKR.OK or refused
-                elif length == right:
+                if (length == 0 and (right is None or rule.scheme in OPTIONAL)) or length == right:
                     fine = value == CKR.OK or refused
                 else:
                     fine = refused
