@@ -35,7 +35,7 @@ def token_info(
     pin_lengths: tuple[int, int],
     most_sessions: int = 0,
 ) -> bytes:
-    """CK_TOKEN_INFO; memory is not told, there is no clock. `pin_lengths` are minimum and maximum, 0 sessions no limit."""
+    """CK_TOKEN_INFO; memory is not told, there is no clock. `pin_lengths` are least and most, 0 sessions no limit."""
     shortest, longest = pin_lengths
     counts = (most_sessions, sessions, most_sessions, rw_sessions, longest, shortest, *4 * (UNAVAILABLE,))
     names = (padded(label, 32), padded(MANUFACTURER, 32), padded(model, 16), padded(serial, 16))

@@ -50,8 +50,8 @@ class On(Flag):
     SET = auto()
 
 
-MAKING = On.CREATE | On.GENERATE | On.UNWRAP | On.DERIVE
-CHANGING = On.COPY | On.SET
+NEVER = On(0)
+_CHANGING = On.COPY | On.SET
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +65,8 @@ class Rule:
 
     type: CKA
     form: Form
-    needed: On = On(0)
-    barred: On = On(0)
+    needed: On = NEVER
+    barred: On = NEVER
     default: bytes | None = None
     one_way: bytes | None = None
     so_only: bool = False
@@ -269,8 +269,8 @@ def rules(object_class: int, key_type: int | None) -> Mapping[int, Rule] | None:
     if parts is None:
         return None
     lines = [line.split() for part in parts for line in _TABLES[part].strip().splitlines()]
-    table = {rule.type: rule for rule in (_rule(name, form, marks) for name, form, *marks in lines)}
-    return dict(table)
+    table: dict[int, Rule] = {rule.type: rule for rule in (_rule(name, form, marks) for name, form, *marks in lines)}
+    return table
 
 
 def is_made(object_class: int) -> bool:
@@ -335,7 +335,7 @@ def query(attributes: Attributes, hidden: frozenset[int], wanted: list[tuple[int
 
 
 def _rule(name: str, form: str, marks: list[str]) -> Rule:
-    needed, barred, default = On(0), CHANGING, None
+    needed, barred, default = NEVER, _CHANGING, None
     one_way: bytes | None = None
     for mark in marks:
         if mark in _MARKS:
@@ -343,7 +343,7 @@ def _rule(name: str, form: str, marks: list[str]) -> Rule:
         elif mark in _BARS:
             barred |= _BARS[mark]
         elif mark == "m":
-            barred &= ~CHANGING
+            barred &= ~_CHANGING
         elif mark == "p":
             barred &= ~On.COPY
         elif mark in "tf":

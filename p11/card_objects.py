@@ -187,8 +187,7 @@ class CardObjects:
             if isinstance(place, InRecord):
                 self._card.write_object(_RECORDS[place.private][place.number], encode_attributes(attributes))
             elif isinstance(place, InSlot):
-                section = {place.part.value: _kept(attributes)}
-                self._write_overlay(place.slot, replace(self._overlay(place.slot), **section))
+                self._write_overlay(place.slot, _with_part(self._overlay(place.slot), place.part, _kept(attributes)))
             else:
                 raise P11Error(CKR.ACTION_PROHIBITED)
             item.become(attributes)
@@ -579,6 +578,16 @@ def _certificate_der(value: bytes | None) -> bytes:
         return gzip.decompress(der) if fields.get(0x71, b"\0")[:1] == b"\1" else der
     except (tlv.TlvError, OSError, EOFError, ValueError):
         return b""
+
+
+def _with_part(overlay: Overlay, part: Part, attributes: Attributes) -> Overlay:
+    match part:
+        case Part.CERTIFICATE:
+            return replace(overlay, certificate=attributes)
+        case Part.PUBLIC:
+            return replace(overlay, public=attributes)
+        case Part.PRIVATE:
+            return replace(overlay, private=attributes)
 
 
 def _kept(attributes: Attributes) -> Attributes:

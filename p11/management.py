@@ -46,7 +46,10 @@ _TEMPLATE, _WITNESS, _CHALLENGE, _RESPONSE = 0x7C, 0x80, 0x81, 0x82
 
 
 def require(card: PivClient, traits: Traits, right: Right) -> None:
-    """See to it that the card lets us write. Raises P11Error(USER_NOT_LOGGED_IN, TOKEN_WRITE_PROTECTED), CardRemoved."""
+    """See to it that the card lets us write.
+
+    Raises P11Error(USER_NOT_LOGGED_IN, TOKEN_WRITE_PROTECTED), CardRemoved.
+    """
     with card.lock:
         if right.role is not _WRITERS.get(traits.management, right.role):
             raise P11Error(CKR.USER_NOT_LOGGED_IN)

@@ -197,7 +197,7 @@ def _with_material(attributes: Attributes, material: Attributes) -> Attributes:
         given = attributes.get(kind)
         if given and given != value and kind not in _SPELLINGS:
             raise P11Error(CKR.TEMPLATE_INCONSISTENT)
-    kept = {kind: attributes[kind] for kind in _SPELLINGS if attributes.get(kind)}
+    kept: Attributes = {kind: attributes[kind] for kind in _SPELLINGS if attributes.get(kind)}
     return {**attributes, **material, **kept}
 
 

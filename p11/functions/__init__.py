@@ -43,8 +43,5 @@ _CHAPTERS = (
 )
 
 HANDLERS: dict[str, Callable[..., Any]] = {
-    name: function
-    for module in _CHAPTERS
-    for name, function in vars(module).items()
-    if name.startswith("C_")
+    name: function for module in _CHAPTERS for name, function in vars(module).items() if name.startswith("C_")
 }

@@ -144,9 +144,7 @@ def C_DeriveKey(caller: Caller, session: int, mechanism: Mechanism, base: int, t
 
 def _composed(live: Session, on: On, template: Template, kind: CKO, key_type: int | None) -> Attributes:
     role = live.role
-    return compose(
-        on, template, object_class=kind, key_type=key_type, logged_in=role is CKU.USER, by_so=role is CKU.SO
-    )
+    return compose(on, template, object_class=kind, key_type=key_type, logged_in=role is CKU.USER, by_so=role is CKU.SO)
 
 
 def _length(attributes: Attributes, default: int | None) -> int:

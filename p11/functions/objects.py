@@ -13,7 +13,6 @@ from ..templates import changed, compose
 from ..wire import Template
 from .making import add, check_place
 
-
 _ASKED_FOR = (ulong(CKO.HW_FEATURE), ulong(CKO.MECHANISM))
 """Classes whose objects are found only when the template names the class (4.4.1, 4.12)."""
 

@@ -65,8 +65,8 @@ class Blocks(Operation):
             mode = modes.ECB()
         else:
             mode = modes.CBC(parameters.iv(mechanism, size))
-        made = Cipher(algorithm, mode)
-        self._context: Any = made.encryptor() if encrypts else made.decryptor()
+        made: Any = Cipher(algorithm, mode)
+        self._context = made.encryptor() if encrypts else made.decryptor()
         pkcs7 = padding.PKCS7(algorithm.block_size)
         self._padding: Any = (pkcs7.padder() if encrypts else pkcs7.unpadder()) if self._padded else None
         self._taken = 0
@@ -108,7 +108,7 @@ class Blocks(Operation):
 
     def _given(self, taken: int) -> int:
         if self._padded and not self._encrypts:
-            return max(taken - 1, 0) // self._block * self._block
+            return max(taken // self._block - 1, 0) * self._block
         return taken // self._block * self._block
 
 
@@ -118,7 +118,7 @@ class Stream(Operation):
     def __init__(self, encrypts: bool, rule: MechanismRule, mechanism: Mechanism, key: bytes) -> None:
         algorithm = block_cipher(rule, key)
         self._room: int | None = None
-        mode: modes.Mode
+        mode: Any
         if rule.scheme is Scheme.CTR:
             bits, block = parameters.counter(mechanism)
             first = int.from_bytes(block, "big") & ((1 << bits) - 1)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives import hashes
 
@@ -204,7 +204,7 @@ def _mask(kind: int) -> str:
     return _MASKS[kind]
 
 
-def _unpack(form: struct.Struct, data: bytes) -> tuple[int, ...]:
+def _unpack(form: struct.Struct, data: bytes) -> tuple[Any, ...]:
     if len(data) != form.size:
         raise invalid()
     return form.unpack(data)

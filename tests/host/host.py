@@ -109,7 +109,14 @@ def main() -> None:
     import nss_probes  # type: ignore[import-not-found]
     import probes  # type: ignore[import-not-found]
 
-    scope = {**vars(constants), **vars(probes), **vars(nss_probes), "m": Module(sys.argv[3]), "Failed": Failed, "os": os}
+    scope = {
+        **vars(constants),
+        **vars(probes),
+        **vars(nss_probes),
+        "m": Module(sys.argv[3]),
+        "Failed": Failed,
+        "os": os,
+    }
 
     def evaluate(number: int, expression: str, names: dict[str, Any]) -> None:
         answer: tuple[int, bool, Any]

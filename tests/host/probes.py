@@ -12,7 +12,7 @@ from typing import Any
 from cardtear.csrc.generate import LISTS
 from cardtear.lab.client import Failed, Module
 from cardtear.p11.calls import BY_NAME
-from cardtear.p11.constants import CKA, CKD, CKF, CKM, CKO, CKR
+from cardtear.p11.constants import CKA, CKD, CKF, CKK, CKM, CKO, CKR
 
 
 def rv(function: Any, *arguments: Any) -> int:
@@ -296,3 +296,160 @@ def create_raw(m: Module, session: int, template: list[tuple[int, Any]]) -> int:
     if value == CKR.OK:
         m.destroy(session, handle[0])
     return value
+
+
+def one_of_each(m: Module, session: int) -> dict[int, list[int]]:
+    """Keys in the session by key type: [private, public], or the secret one twice."""
+    keys: dict[int, list[int]] = {}
+    everything = {CKA[name]: b"\1" for name in ("ENCRYPT", "DECRYPT", "SIGN", "VERIFY", "WRAP", "UNWRAP", "DERIVE")}
+    for kind, length in ((CKK.GENERIC_SECRET, 32), (CKK.AES, 16), (CKK.DES3, 24)):
+        value = {CKA.CLASS: CKO.SECRET_KEY, CKA.KEY_TYPE: kind, CKA.VALUE: bytes(range(length)), CKA.EXTRACTABLE: b"\1"}
+        keys[int(kind)] = [m.create(session, {**value, **everything})] * 2
+    for kind, mechanism, public in (
+        (CKK.RSA, CKM.RSA_PKCS_KEY_PAIR_GEN, {CKA.MODULUS_BITS: 2048}),
+        (CKK.EC, CKM.EC_KEY_PAIR_GEN, {CKA.EC_PARAMS: P256}),
+        (CKK.EC_EDWARDS, CKM.EC_EDWARDS_KEY_PAIR_GEN, {CKA.EC_PARAMS: bytes.fromhex("06032b6570")}),
+        (CKK.EC_MONTGOMERY, CKM.EC_MONTGOMERY_KEY_PAIR_GEN, {CKA.EC_PARAMS: bytes.fromhex("06032b656e")}),
+    ):
+        keys[int(kind)] = list(reversed(m.generate_pair(session, mechanism, public, {})))
+    return keys
+
+
+def begun(m: Module, function: str, session: int, mechanism: int, parameter: bytes, key: int) -> int:
+    """The CK_RV of an Init function; what it has begun is ended again."""
+    built, _kept = m.mechanism(mechanism, parameter)
+    rest = () if function == "C_DigestInit" else (key,)
+    value = m.call(function, session, built, *rest)
+    if value == CKR.OK:
+        m.call(function, session, m.ffi.NULL, *rest)
+    return value
+
+
+def gcm_parameter(m: Module, iv: bytes, additional: bytes, tag_bits: int = 128) -> tuple[bytes, Any]:
+    """CK_GCM_PARAMS as bytes, and what it points to."""
+    ffi = m.ffi
+    kept = ffi.new("unsigned char[]", iv), ffi.new("unsigned char[]", additional or b"\0")
+    made = ffi.new("CK_GCM_PARAMS *", (kept[0], len(iv), 8 * len(iv), kept[1], len(additional), tag_bits))
+    return bytes(ffi.buffer(made)), kept
+
+
+def passed(
+    m: Module, session: int, way: str, mechanism: int, parameter: bytes | dict[str, Any], key: int, parts: Any
+) -> Any:
+    """What comes out of Encrypt or Decrypt (or Sign, Digest): bytes are one part, a list many; a CK_RV when it fails.
+
+    Every call is asked for the length first; what comes may not be more than was said.
+    """
+    ffi = m.ffi
+    if isinstance(parameter, dict):
+        parameter, _pointed = gcm_parameter(m, **parameter)
+    built, _kept = m.mechanism(mechanism, parameter)
+    value = m.call(f"C_{way}Init", session, built, *(() if way == "Digest" else (key,)))
+    if value != CKR.OK:
+        return value
+    out = b""
+    steps = [(f"C_{way}", parts)] if isinstance(parts, bytes) else [(f"C_{way}Update", part) for part in parts]
+    if not isinstance(parts, bytes):
+        steps.append((f"C_{way}Final", None))
+    for name, data in steps:
+        given = () if data is None else (data, len(data))
+        if name.endswith("Update") and way in ("Sign", "Digest"):
+            if (value := m.call(name, session, *given)) != CKR.OK:
+                return value
+            continue
+        length = ffi.new("CK_ULONG *")
+        if (value := m.call(name, session, *given, ffi.NULL, length)) != CKR.OK:
+            return value
+        said = length[0]
+        buffer = ffi.new("unsigned char[]", max(said, 1))
+        if (value := m.call(name, session, *given, buffer, length)) != CKR.OK:
+            return value
+        assert length[0] <= said, (name, length[0], said)
+        out += bytes(ffi.buffer(buffer, length[0]))
+    return out
+
+
+def wrapped(m: Module, session: int, mechanism: int, parameter: bytes, wrapping: int, key: int) -> Any:
+    """C_WrapKey: the bytes, or a CK_RV."""
+    built, _kept = m.mechanism(mechanism, parameter)
+    length = m.ffi.new("CK_ULONG *")
+    if (value := m.call("C_WrapKey", session, built, wrapping, key, m.ffi.NULL, length)) != CKR.OK:
+        return value
+    buffer = m.ffi.new("unsigned char[]", max(length[0], 1))
+    value = m.call("C_WrapKey", session, built, wrapping, key, buffer, length)
+    return bytes(m.ffi.buffer(buffer, length[0])) if value == CKR.OK else value
+
+
+def unwrapped(m: Module, session: int, mechanism: int, parameter: bytes, key: int, data: bytes, attributes: Any) -> Any:
+    """C_UnwrapKey: the value of the CK_RV as a negative number, or the handle."""
+    built, _kept = m.mechanism(mechanism, parameter)
+    template, _more = m.template(attributes)
+    handle = m.ffi.new("CK_ULONG *")
+    value = m.call("C_UnwrapKey", session, built, key, data, len(data), template, len(attributes), handle)
+    return int(handle[0]) if value == CKR.OK else -value
+
+
+def secret(m: Module, session: int, kind: int, value: bytes, **more: Any) -> int:
+    """A secret key of the session that may do everything and be read."""
+    everything = {CKA[name]: b"\1" for name in ("ENCRYPT", "DECRYPT", "SIGN", "VERIFY", "WRAP", "UNWRAP", "DERIVE")}
+    named = {CKA[name]: each for name, each in more.items()}
+    made = {CKA.CLASS: CKO.SECRET_KEY, CKA.KEY_TYPE: kind, CKA.VALUE: value, CKA.EXTRACTABLE: b"\1"}
+    return m.create(session, {**made, **everything, **named})
+
+
+def digest_state(m: Module, session: int, data: bytes) -> bytes:
+    """A SHA-256 begun with some data, and its state."""
+    built, _kept = m.mechanism(CKM.SHA256)
+    m.check("C_DigestInit", session, built)
+    m.check("C_DigestUpdate", session, data, len(data))
+    length = m.ffi.new("CK_ULONG *")
+    m.check("C_GetOperationState", session, m.ffi.NULL, length)
+    buffer = m.ffi.new("unsigned char[]", length[0])
+    m.check("C_GetOperationState", session, buffer, length)
+    return bytes(m.ffi.buffer(buffer, length[0]))
+
+
+def digest_from(m: Module, session: int, state: bytes, data: bytes) -> Any:
+    """The digest of what a state has taken in and more, or a CK_RV."""
+    value = m.call("C_SetOperationState", session, state, len(state), 0, 0)
+    if value != CKR.OK:
+        return value
+    m.check("C_DigestUpdate", session, data, len(data))
+    return m._output("C_DigestFinal", session, room=64)
+
+
+def three(m: Module) -> Any:
+    """The function list of PKCS #11 3.0."""
+    interface = m.ffi.new("CK_INTERFACE **")
+    version = m.ffi.new("CK_VERSION *", (3, 0))
+    if m.library.C_GetInterface(m.ffi.NULL, version, interface, 0) != CKR.OK:
+        raise Failed("C_GetInterface", 1)
+    return m.ffi.cast("CK_FUNCTION_LIST_3_0 *", interface[0].pFunctionList)
+
+
+def message(m: Module, session: int, way: str, key: int, iv: bytes, more: bytes, data: bytes, **rest: Any) -> Any:
+    """One message through AES-GCM: (what comes out, IV, tag), or a CK_RV. `rest` is the tag, or the IV's generator."""
+    ffi, functions = m.ffi, three(m)
+    built, _kept = m.mechanism(CKM.AES_GCM)
+    value = getattr(functions, f"C_Message{way}Init")(session, built, key)
+    if value != CKR.OK:
+        return value
+    ivs, tags = ffi.new("unsigned char[]", iv), ffi.new("unsigned char[]", rest.get("tag", bytes(16)))
+    parameter = ffi.new("CK_GCM_MESSAGE_PARAMS *", (ivs, len(iv), 32, rest.get("generator", 0), tags, 128))
+    size = ffi.sizeof("CK_GCM_MESSAGE_PARAMS")
+    out, length = ffi.new("unsigned char[]", max(len(data), 1)), ffi.new("CK_ULONG *", len(data))
+    once = getattr(functions, f"C_{way}Message")
+    value = once(session, parameter, size, more, len(more), data, len(data), out, length)
+    getattr(functions, f"C_Message{way}Final")(session)
+    if value != CKR.OK:
+        return int(value)
+    return bytes(ffi.buffer(out, length[0])), bytes(ffi.buffer(ivs, len(iv))), bytes(ffi.buffer(tags, 16))
+
+
+def generated(m: Module, session: int, mechanism: int, attributes: Any) -> tuple[int, bytes]:
+    """C_GenerateKey: the CK_RV and the value of the key."""
+    built, _kept = m.mechanism(mechanism)
+    template, _more = m.template(attributes)
+    handle = m.ffi.new("CK_ULONG *")
+    value = m.call("C_GenerateKey", session, built, template, len(attributes), handle)
+    return value, m.attribute(session, handle[0], CKA.VALUE) if value == CKR.OK else b""

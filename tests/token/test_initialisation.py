@@ -94,7 +94,7 @@ def test_who_may_write(token: Callable[..., Any], management: str, public: int, 
     """Nobody, the user, the SO, by the policy of the card's management key."""
     host = token(management=management)
     session = host.eval("m.open_session(0, True)")
-    write = "rv(lambda: m.generate_pair(s, CKM.EC_KEY_PAIR_GEN, {CKA.EC_PARAMS: P256, **TOKEN}, {CKA.PRIVATE: b'\\0', **TOKEN}))"
+    write = "rv(lambda: ec_pair(m, s, b'x', PRIVATE=b'\\0'))"
     assert host.eval(write, s=session) == public
     host.eval("m.login(s)", s=session)
     assert host.eval(write, s=session) == user

@@ -54,10 +54,8 @@ def test_data_stays_on_the_card(bare_simulator: Simulator, writer: tuple[Any, in
     """Public and private, with all that was said of it."""
     host, session = writer
     host.eval("data(m, s, b'open', b'1' * 3000)", s=session)
-    host.eval(
-        "m.create(s, {CKA.CLASS: CKO.DATA, CKA.APPLICATION: b'app', CKA.OBJECT_ID: b'\\6\\1\\1', CKA.LABEL: b'shut', CKA.VALUE: b'', **PRIVATE})",
-        s=session,
-    )
+    more = {int(CKA.APPLICATION): b"app", int(CKA.OBJECT_ID): b"\6\1\1", int(CKA.VALUE): b""}
+    host.eval("m.create(s, {CKA.CLASS: CKO.DATA, CKA.LABEL: b'shut', **PRIVATE, **t})", s=session, t=more)
     session = again(bare_simulator, host)
     assert host.eval("objects(m, s)", s=session) == [(CKO.DATA, b"open"), (CKO.DATA, b"shut")]
     assert host.eval("objects(m, s, APPLICATION=b'app')", s=session) == [(CKO.DATA, b"shut")]

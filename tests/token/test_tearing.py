@@ -16,14 +16,15 @@ from cardtear.p11.constants import CKR
 from cardtear.reader.events import ApduMoment, Moment, When
 
 SETUP = "(data(m, s, b'there'), ec_pair(m, s, b'pair'), ec_pair(m, s, b'lonely'))"
+PRIVATE_KEY = "m.find(s, {CKA.LABEL: b'pair', CKA.CLASS: CKO.PRIVATE_KEY})[0]"
 OPERATIONS = {
     "create public data": "data(m, s, b'new', b'v' * 700)",
     "create private data": "data(m, s, b'new', b'v' * 700, PRIVATE)",
     "generate": "ec_pair(m, s, b'new')",
     "change data": "m.change(s, m.find(s, {CKA.LABEL: b'there'})[0], {CKA.LABEL: b'changed'})",
-    "change a key": "m.change(s, m.find(s, {CKA.LABEL: b'pair', CKA.CLASS: CKO.PRIVATE_KEY})[0], {CKA.LABEL: b'changed'})",
+    "change a key": f"m.change(s, {PRIVATE_KEY}, {{CKA.LABEL: b'changed'}})",
     "destroy data": "m.destroy(s, m.find(s, {CKA.LABEL: b'there'})[0])",
-    "destroy a private key": "m.destroy(s, m.find(s, {CKA.LABEL: b'pair', CKA.CLASS: CKO.PRIVATE_KEY})[0])",
+    "destroy a private key": f"m.destroy(s, {PRIVATE_KEY})",
     "destroy a public key": "m.destroy(s, m.find(s, {CKA.LABEL: b'pair', CKA.CLASS: CKO.PUBLIC_KEY})[0])",
 }
 GONE = {CKR.DEVICE_REMOVED, CKR.SESSION_HANDLE_INVALID, CKR.OBJECT_HANDLE_INVALID, CKR.TOKEN_NOT_PRESENT}
@@ -43,38 +44,41 @@ def image(tmp_path: Path, new_host: Callable[..., Any]) -> Path:
     return path
 
 
+class Pull:
+    """Pulls the card at one APDU: the `place`-th from now on, before it reaches the card or after."""
+
+    def __init__(self, simulator: Simulator, place: int, when: When) -> None:
+        self.has_come = False
+        self._simulator, self._left, self._when = simulator, place, when
+
+    def __call__(self, moment: Moment) -> None:
+        if not isinstance(moment, ApduMoment) or moment.when is not self._when or self.has_come:
+            return
+        if self._left == 0:
+            self.has_come = True
+            self._simulator.remove("front")
+        self._left -= 1
+
+
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_torn_anywhere(tmp_path: Path, image: Path, new_host: Callable[..., Any], operation: str) -> None:
     """Every APDU of the operation, before and after it has reached the card."""
-    expression = OPERATIONS[operation]
     with Simulator() as simulator:
         simulator.plug("front")
         host = new_host(simulator)
-        states, points = [], 0
+        states: list[Any] = []
         while True:
-            copy = tmp_path / f"{points}.card"
+            place, after = divmod(len(states), 2)
+            copy = tmp_path / f"{len(states)}.card"
             shutil.copy(image, copy)
             simulator.insert("front", copy)
             session = host.eval("user_session(m, read_write=True)")
             before = host.eval("objects(m, s)", s=session)
-            place, count = points // 2, 0
-            when = When.AFTER if points % 2 else When.BEFORE
-            fired = []
-
-            def pull(moment: Moment) -> None:
-                nonlocal count
-                if isinstance(moment, ApduMoment) and moment.when is when and not fired:
-                    if count == place:
-                        fired.append(moment)
-                        simulator.remove("front")
-                    count += 1
-
+            pull = Pull(simulator, place, When.AFTER if after else When.BEFORE)
             simulator.bench.watch(pull)
-            value = host.eval(f"rv(lambda: {expression})", s=session)
+            value = host.eval(f"rv(lambda: {OPERATIONS[operation]})", s=session)
             simulator.bench.unwatch(pull)
-            if not fired:
-                assert value == CKR.OK
-                after = host.eval("objects(m, s)", s=session)
+            if not pull.has_come:
                 break
             assert value in GONE
             simulator.insert("front", copy)
@@ -83,10 +87,9 @@ def test_torn_anywhere(tmp_path: Path, image: Path, new_host: Callable[..., Any]
             for handle in host.eval("m.find(s, {CKA.CLASS: CKO.PRIVATE_KEY})", s=session):
                 assert len(host.eval("ecdsa(m, s, h)", s=session, h=handle)) == 64
             simulator.remove("front")
-            points += 1
-        assert points >= 2
-        assert after != before
-        assert all(state in (before, after) for state in states), [
-            state for state in states if state not in (before, after)
-        ]
+        assert value == CKR.OK
+        done = host.eval("objects(m, s)", s=session)
+        assert done != before
+        assert len(states) >= 2
         assert states[0] == before
+        assert [state for state in states if state not in (before, done)] == []

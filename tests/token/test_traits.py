@@ -83,8 +83,8 @@ def test_fixed_pin(token: Callable[..., Any]) -> None:
 def test_short_pin_and_its_limits(token: Callable[..., Any]) -> None:
     """PIN 9999, and what C_GetTokenInfo says of lengths."""
     host = token(profile="initial-pin")
-    info = "(i := m.ffi.new('CK_TOKEN_INFO *'), m.check('C_GetTokenInfo', 0, i), (int(i.ulMinPinLen), int(i.ulMaxPinLen)))[2]"
-    assert host.eval(info) == (4, 8)
+    info = "(i := m.ffi.new('CK_TOKEN_INFO *'), m.check('C_GetTokenInfo', 0, i), [i.ulMinPinLen, i.ulMaxPinLen])[2]"
+    assert host.eval(info) == [4, 8]
     session = host.eval("m.open_session(0, True)")
     host.eval("m.login(s, '9999')", s=session)
     assert host.eval("rv(lambda: m.set_pin(s, '9999', '123'))", s=session) == CKR.PIN_LEN_RANGE

@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: MIT
+"""Session keys at work: against the library itself, in one part and in many, and with the card pulled in between."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import Any
+
+import pytest
+from cardtear.lab.simulator import Simulator
+from cardtear.lab.trigger import Trigger
+from cardtear.p11.constants import CKA, CKK, CKM, CKR
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.keywrap import aes_key_unwrap, aes_key_unwrap_with_padding
+
+KEY, DES3_KEY = bytes(range(16)), bytes(range(24))
+IV, NONCE = bytes(range(16, 32)), bytes(12)
+COUNTER = (128).to_bytes(8, "little") + IV
+
+
+@pytest.fixture
+def session(host: Any) -> int:
+    """A read/write session with the user logged in, on the standard card."""
+    return int(host.eval("user_session(m, read_write=True)"))
+
+
+def through(host: Any, session: int, way: str, mechanism: int, parameter: Any, key: int, parts: Any) -> Any:
+    """What comes out, or a CK_RV."""
+    call = "passed(m, s, w, k, p, h, d)"
+    return host.eval(call, s=session, w=way, k=int(mechanism), p=parameter, h=key, d=parts)
+
+
+def split(data: bytes, *sizes: int) -> list[bytes]:
+    """Parts of these sizes, and the rest."""
+    parts = []
+    for size in sizes:
+        parts.append(data[:size])
+        data = data[size:]
+    return [*parts, data]
+
+
+CIPHERS: dict[str, tuple[int, int, Any, int]] = {
+    "AES-ECB": (CKM.AES_ECB, CKK.AES, b"", 16),
+    "AES-CBC": (CKM.AES_CBC, CKK.AES, IV, 16),
+    "AES-CBC-PAD": (CKM.AES_CBC_PAD, CKK.AES, IV, 1),
+    "AES-CTR": (CKM.AES_CTR, CKK.AES, COUNTER, 1),
+    "AES-OFB": (CKM.AES_OFB, CKK.AES, IV, 1),
+    "AES-CFB128": (CKM.AES_CFB128, CKK.AES, IV, 1),
+    "AES-CFB8": (CKM.AES_CFB8, CKK.AES, IV, 1),
+    "AES-GCM": (CKM.AES_GCM, CKK.AES, {"iv": NONCE, "additional": b"header"}, 1),
+    "3DES-ECB": (CKM.DES3_ECB, CKK.DES3, b"", 8),
+    "3DES-CBC": (CKM.DES3_CBC, CKK.DES3, IV[:8], 8),
+    "3DES-CBC-PAD": (CKM.DES3_CBC_PAD, CKK.DES3, IV[:8], 1),
+}
+
+
+@pytest.mark.parametrize("name", CIPHERS)
+def test_cipher_in_one_part_and_in_many(host: Any, session: int, name: str) -> None:
+    """The same both ways, and back again; a length that is asked for is never exceeded."""
+    mechanism, key_type, parameter, block = CIPHERS[name]
+    value = KEY if key_type == CKK.AES else DES3_KEY
+    key = host.eval("secret(m, s, k, v)", s=session, k=int(key_type), v=value)
+    for size in (0, 16, 48, 1000 // block * block, 4096):
+        data = bytes(number & 0xFF for number in range(size))
+        whole = through(host, session, "Encrypt", mechanism, parameter, key, data)
+        assert isinstance(whole, bytes), whole
+        for sizes in ((1, 15, 17), (16, 16), (0, 7, 100)):
+            assert through(host, session, "Encrypt", mechanism, parameter, key, split(data, *sizes)) == whole
+            assert through(host, session, "Decrypt", mechanism, parameter, key, split(whole, *sizes)) == data
+        assert through(host, session, "Decrypt", mechanism, parameter, key, whole) == data
+
+
+def test_ciphers_are_what_they_are_called(host: Any, session: int) -> None:
+    """Against the library."""
+    key = host.eval("secret(m, s, k, v)", s=session, k=int(CKK.AES), v=KEY)
+    data = bytes(64)
+    for mechanism, parameter, mode in (
+        (CKM.AES_ECB, b"", modes.ECB()),
+        (CKM.AES_CBC, IV, modes.CBC(IV)),
+        (CKM.AES_CTR, COUNTER, modes.CTR(IV)),
+    ):
+        encryptor = Cipher(algorithms.AES(KEY), mode).encryptor()
+        assert through(host, session, "Encrypt", mechanism, parameter, key, data) == encryptor.update(data)
+    sealed = through(host, session, "Encrypt", CKM.AES_GCM, {"iv": NONCE, "additional": b"x"}, key, data)
+    assert sealed == AESGCM(KEY).encrypt(NONCE, data, b"x")
+
+
+def test_wrong_lengths_and_tags(host: Any, session: int) -> None:
+    """The standard's code, and the operation is over."""
+    key = host.eval("secret(m, s, k, v)", s=session, k=int(CKK.AES), v=KEY)
+    assert through(host, session, "Encrypt", CKM.AES_CBC, IV, key, bytes(15)) == CKR.DATA_LEN_RANGE
+    assert through(host, session, "Encrypt", CKM.AES_CBC, IV, key, [bytes(15)]) == CKR.DATA_LEN_RANGE
+    assert through(host, session, "Decrypt", CKM.AES_CBC, IV, key, bytes(17)) == CKR.ENCRYPTED_DATA_LEN_RANGE
+    assert through(host, session, "Decrypt", CKM.AES_CBC_PAD, IV, key, bytes(17)) == CKR.ENCRYPTED_DATA_LEN_RANGE
+    assert through(host, session, "Decrypt", CKM.AES_CBC_PAD, IV, key, bytes(16)) == CKR.ENCRYPTED_DATA_INVALID
+    gcm = {"iv": NONCE, "additional": b""}
+    assert through(host, session, "Decrypt", CKM.AES_GCM, gcm, key, bytes(15)) == CKR.ENCRYPTED_DATA_LEN_RANGE
+    assert through(host, session, "Decrypt", CKM.AES_GCM, gcm, key, bytes(32)) == CKR.ENCRYPTED_DATA_INVALID
+    counting = (4).to_bytes(8, "little") + bytes(16)
+    assert through(host, session, "Encrypt", CKM.AES_CTR, counting, key, bytes(257)) == CKR.DATA_LEN_RANGE
+    assert isinstance(through(host, session, "Encrypt", CKM.AES_CTR, counting, key, bytes(256)), bytes)
+
+
+@pytest.mark.parametrize("name", ["MD5", "SHA_1", "SHA256", "SHA512", "SHA512_256", "SHA3_256", "SHA3_512"])
+def test_digests_and_hmacs(host: Any, session: int, name: str) -> None:
+    """Against hashlib; also of a given length."""
+    python = {"SHA_1": "sha1", "SHA512_256": "sha512_256"}.get(name, name.lower())
+    data = b"what is digested" * 100
+    for parts in (data, split(data, 1, 100)):
+        assert through(host, session, "Digest", CKM[name], b"", 0, parts) == hashlib.new(python, data).digest()
+    key = host.eval("secret(m, s, k, v)", s=session, k=int(CKK.GENERIC_SECRET), v=b"key")
+    expected = hmac.new(b"key", data, python).digest()
+    assert through(host, session, "Sign", CKM[f"{name}_HMAC"], b"", key, data) == expected
+    cut = (7).to_bytes(8, "little")
+    assert through(host, session, "Sign", CKM[f"{name}_HMAC_GENERAL"], cut, key, split(data, 5)) == expected[:7]
+
+
+def test_cmac(host: Any, session: int) -> None:
+    """The example of RFC 4493."""
+    value = bytes.fromhex("2b7e151628aed2a6abf7158809cf4f3c")
+    key = host.eval("secret(m, s, k, v)", s=session, k=int(CKK.AES), v=value)
+    assert through(host, session, "Sign", CKM.AES_CMAC, b"", key, b"").hex() == "bb1d6929e95937287fa37d129b756746"
+
+
+def test_wrapping_and_unwrapping(host: Any, session: int) -> None:
+    """Secret and private keys, by AES and by RSA; what must not go out does not."""
+    wrapping = host.eval("secret(m, s, k, v)", s=session, k=int(CKK.AES), v=KEY)
+    inner = host.eval("secret(m, s, k, v)", s=session, k=int(CKK.AES), v=bytes(32))
+    out = "wrapped(m, s, k, p, w, h)"
+    names = {"s": session, "w": wrapping, "h": inner, "p": b""}
+    assert aes_key_unwrap(KEY, host.eval(out, k=int(CKM.AES_KEY_WRAP), **names)) == bytes(32)
+    assert aes_key_unwrap_with_padding(KEY, host.eval(out, k=int(CKM.AES_KEY_WRAP_PAD), **names)) == bytes(32)
+    back = "unwrapped(m, s, k, p, w, d, {CKA.KEY_TYPE: CKK.AES, CKA.EXTRACTABLE: b'\\1', CKA.SENSITIVE: b'\\0'})"
+    for mechanism, parameter in ((CKM.AES_KEY_WRAP, b""), (CKM.AES_KEY_WRAP_PAD, b""), (CKM.AES_CBC_PAD, IV)):
+        names["p"] = parameter
+        data = host.eval(out, k=int(mechanism), **names)
+        handle = host.eval(back, s=session, k=int(mechanism), p=parameter, w=wrapping, d=data)
+        assert host.eval("m.attribute(s, h, CKA.VALUE)", s=session, h=handle) == bytes(32)
+        spoilt = data[:-1] + bytes([data[-1] ^ 1])
+        if mechanism != CKM.AES_CBC_PAD:
+            refused = host.eval(back, s=session, k=int(mechanism), p=parameter, w=wrapping, d=spoilt)
+            assert refused == -CKR.WRAPPED_KEY_INVALID
+    private = host.eval("ec_pair(m, s, b'x', SESSION, EXTRACTABLE=b'\\1')[1]", s=session)
+    data = host.eval(out, s=session, k=int(CKM.AES_CBC_PAD), p=IV, w=wrapping, h=private)
+    again = "unwrapped(m, s, k, p, w, d, {CKA.CLASS: CKO.PRIVATE_KEY, CKA.KEY_TYPE: CKK.EC, CKA.SIGN: b'\\1'})"
+    handle = host.eval(again, s=session, k=int(CKM.AES_CBC_PAD), p=IV, w=wrapping, d=data)
+    assert len(host.eval("ecdsa(m, s, h)", s=session, h=handle)) == 64
+    fixed = host.eval("secret(m, s, k, v, EXTRACTABLE=b'\\0')", s=session, k=int(CKK.AES), v=KEY)
+    trusting = host.eval("secret(m, s, k, v, WRAP_WITH_TRUSTED=b'\\1')", s=session, k=int(CKK.AES), v=KEY)
+    card = host.eval("key(m, s, b'\\1')", s=session)
+    for handle, expected in (
+        (fixed, CKR.KEY_UNEXTRACTABLE),
+        (trusting, CKR.KEY_NOT_WRAPPABLE),
+        (card, CKR.KEY_UNEXTRACTABLE),
+    ):
+        assert host.eval(out, s=session, k=int(CKM.AES_KEY_WRAP_PAD), p=b"", w=wrapping, h=handle) == expected
+
+
+def card_wrapped(host: Any, session: int, value: bytes) -> bytes:
+    """A secret for the card's key 03, as an outsider makes it."""
+    public = host.eval("m.find(s, {CKA.CLASS: CKO.PUBLIC_KEY, CKA.ID: b'\\3'})[0]", s=session)
+    modulus, exponent = (
+        int.from_bytes(host.eval("m.attribute(s, h, a)", s=session, h=public, a=int(kind)), "big")
+        for kind in (CKA.MODULUS, CKA.PUBLIC_EXPONENT)
+    )
+    return rsa.RSAPublicNumbers(exponent, modulus).public_key().encrypt(value, padding.PKCS1v15())
+
+
+def test_card_key_unwraps(simulator: Simulator, host: Any, session: int) -> None:
+    """The secret is the session's then; a card that goes in the middle leaves nothing, and works again."""
+    data = card_wrapped(host, session, KEY)
+    back = "unwrapped(m, s, CKM.RSA_PKCS, b'', key(m, s, b'\\3'), d, {CKA.KEY_TYPE: CKK.AES, CKA.DECRYPT: b'\\1'})"
+    handle = host.eval(back, s=session, d=data)
+    plain = bytes(48)
+    sealed = AESGCM(KEY).encrypt(NONCE, plain, b"")
+    assert through(host, session, "Decrypt", CKM.AES_GCM, {"iv": NONCE, "additional": b""}, handle, sealed) == plain
+    simulator.arm(Trigger("remove", {"reader": "front"}, ins=0x87, nth=2))
+    assert host.eval(back, s=session, d=data) == -CKR.DEVICE_REMOVED
+    simulator.insert("front")
+    session = host.eval("user_session(m)")
+    assert host.eval("m.find(s, {CKA.CLASS: CKO.SECRET_KEY})", s=session) == []
+    assert host.eval(back, s=session, d=data) > 0
+
+
+def test_card_pulled_between_two_parts(simulator: Simulator, host: Any, session: int) -> None:
+    """An AES operation needs no card, and yet is over with it: its session is."""
+    key = host.eval("secret(m, s, k, v)", s=session, k=int(CKK.AES), v=KEY)
+    simulator.arm(Trigger("remove", {"reader": "front"}, call="C_EncryptUpdate", nth=4))
+    result = through(host, session, "Encrypt", CKM.AES_CBC, IV, key, split(bytes(160), 16, 16, 16))
+    assert result == CKR.SESSION_HANDLE_INVALID
+
+
+def test_saved_states(host: Any, session: int) -> None:
+    """Restored twice, in another session, after the first is closed; rubbish is refused."""
+    first = host.eval("m.open_session(0)")
+    state = host.eval("digest_state(m, s, b'first ')", s=first)
+    host.eval("m.close_session(s)", s=first)
+    for end in (b"second", b"third"):
+        expected = hashlib.sha256(b"first " + end).digest()
+        assert host.eval("digest_from(m, s, t, d)", s=session, t=state, d=end) == expected
+    assert host.eval("digest_from(m, s, t, d)", s=session, t=bytes(32), d=b"") == CKR.SAVED_STATE_INVALID
+    assert host.eval("digest_from(m, s, t, d)", s=session, t=b"", d=b"") == CKR.SAVED_STATE_INVALID
+
+
+def test_messages(host: Any, session: int) -> None:
+    """AES-GCM: tag and IV come back in the parameter; a wrong tag is refused."""
+    key = host.eval("secret(m, s, k, v)", s=session, k=int(CKK.AES), v=KEY)
+    text, iv, tag = host.eval("message(m, s, 'Encrypt', k, v, b'a', b'text')", s=session, k=key, v=NONCE)
+    assert (text + tag, iv) == (AESGCM(KEY).encrypt(NONCE, b"text", b"a"), NONCE)
+    opened = host.eval("message(m, s, 'Decrypt', k, v, b'a', d, tag=t)", s=session, k=key, v=iv, d=text, t=tag)
+    assert opened[0] == b"text"
+    wrong = host.eval("message(m, s, 'Decrypt', k, v, b'b', d, tag=t)", s=session, k=key, v=iv, d=text, t=tag)
+    assert wrong == CKR.AEAD_DECRYPT_FAILED
+    for generator in (1, 2, 3, 4):
+        call = "message(m, s, 'Encrypt', k, v, b'', b'x', generator=g)"
+        made = host.eval(call, s=session, k=key, v=b"fixd" + bytes(8), g=generator)
+        assert made[1].startswith(b"fixd")
+        assert made[1] != b"fixd" + bytes(8)
+        assert made[0] + made[2] == AESGCM(KEY).encrypt(made[1], b"x", b"")
+
+
+def test_allowed_mechanisms_and_usages(host: Any, session: int) -> None:
+    """A key does what its attributes say."""
+    only = int(CKM.AES_CBC).to_bytes(8, "little")
+    make = "secret(m, s, CKK.AES, v, ALLOWED_MECHANISMS=o, DECRYPT=b'\\0')"
+    key = host.eval(make, s=session, v=KEY, o=only)
+    assert isinstance(through(host, session, "Encrypt", CKM.AES_CBC, IV, key, bytes(16)), bytes)
+    assert through(host, session, "Encrypt", CKM.AES_ECB, b"", key, bytes(16)) == CKR.MECHANISM_INVALID
+    assert through(host, session, "Decrypt", CKM.AES_CBC, IV, key, bytes(16)) == CKR.KEY_FUNCTION_NOT_PERMITTED
+    assert through(host, session, "Encrypt", CKM.DES3_ECB, b"", key, bytes(16)) == CKR.KEY_TYPE_INCONSISTENT
+
+
+def test_a_key_for_each_generation(host: Any, session: int) -> None:
+    """Of the length that is asked for, on the card or in the session."""
+    make = "generated(m, s, k, t)"
+    for mechanism, length, expected in (
+        (CKM.AES_KEY_GEN, 32, CKR.OK),
+        (CKM.AES_KEY_GEN, 15, CKR.KEY_SIZE_RANGE),
+        (CKM.AES_KEY_GEN, None, CKR.TEMPLATE_INCOMPLETE),
+        (CKM.DES3_KEY_GEN, None, CKR.OK),
+        (CKM.GENERIC_SECRET_KEY_GEN, 77, CKR.OK),
+        (CKM.GENERIC_SECRET_KEY_GEN, 2**60, CKR.KEY_SIZE_RANGE),
+    ):
+        for where in ({}, {int(CKA.TOKEN): b"\1"}):
+            template = {**where, int(CKA.EXTRACTABLE): b"\1", int(CKA.SENSITIVE): b"\0"}
+            if length is not None:
+                template[int(CKA.VALUE_LEN)] = length
+            value, secret = host.eval(make, s=session, k=int(mechanism), t=template)
+            assert value == expected, (mechanism, length)
+            if value == CKR.OK:
+                assert len(secret) == (length or 24)
