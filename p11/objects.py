@@ -93,7 +93,8 @@ def finished(attributes: Attributes) -> P11Object:
     if object_class == CKO.PRIVATE_KEY:
         private = keys.private_from(attributes, as_ulong(attributes[CKA.KEY_TYPE]))
         told = {kind: value for kind, value in attributes.items() if kind != CKA.VALUE}
-        return P11Object(_with_material(told, keys.private_attributes(private)), SessionKey(private))
+        key = SessionKey(private, told.get(CKA.ALWAYS_AUTHENTICATE) == TRUE)
+        return P11Object(_with_material(told, keys.private_attributes(private)), key)
     if object_class == CKO.SECRET_KEY:
         return _secret(attributes)
     return P11Object(attributes)
