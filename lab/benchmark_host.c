@@ -2,10 +2,10 @@
 /* The measuring end of scripts/benchmark: an application that loads any PKCS #11 module and takes times inside itself.
  *
  *   host first MODULE ARGUMENT PIN                       nanoseconds from dlopen to the first RSA signature
- *   host measure MODULE ARGUMENT PIN ECHO CONTROL        measurements by lines on standard input: NAME COUNT
+ *   host measure MODULE ARGUMENT PIN ECHO CONTROL SLOT   measurements by lines on standard input: NAME COUNT
  *
  * ARGUMENT is the string for C_Initialize or empty; the RSA key has CKA_ID 01, the P-256 key 04. ECHO is a socket on
- * which each byte comes back, CONTROL the simulator's control socket; both may be empty.
+ * which each byte comes back, CONTROL the simulator's control socket; both may be empty. SLOT counts the tokens from 0.
  */
 #define _GNU_SOURCE
 #include "cryptoki.h"
@@ -27,9 +27,13 @@
 
 #define ID_RSA 1
 #define ID_EC 4
+#define THREADS 4
+#define OBJECTS 100
+#define MEGABYTE (1 << 20)
 
 static CK_FUNCTION_LIST *p11;
 static CK_SLOT_ID slot;
+static long wanted_slot;
 static CK_ULONG session, rsa_key, ec_key;
 static const char *pin;
 static int echo_socket = -1, control_socket = -1;
@@ -80,11 +84,12 @@ static void load(const char *path, const char *argument)
     CK_SLOT_ID slots[16];
     CK_ULONG count = sizeof slots / sizeof *slots;
     check(p11->C_GetSlotList(CK_TRUE, slots, &count), "C_GetSlotList");
+    long left = wanted_slot;
     for (CK_ULONG i = 0; i < count; i++) {
         CK_TOKEN_INFO info;
         check(p11->C_GetTokenInfo(slots[i], &info), "C_GetTokenInfo");
         slot = slots[i];
-        if ((info.flags & CKF_TOKEN_INITIALIZED) != 0)
+        if ((info.flags & CKF_TOKEN_INITIALIZED) != 0 && left-- == 0)
             return;
     }
     need(false, "no token", count);
@@ -103,7 +108,7 @@ static CK_ULONG find_key(CK_BYTE id)
 
 static void log_in(void)
 {
-    check(p11->C_OpenSession(slot, CKF_SERIAL_SESSION, NULL, NULL, &session), "C_OpenSession");
+    check(p11->C_OpenSession(slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL, &session), "C_OpenSession");
     check(p11->C_Login(session, CKU_USER, (CK_BYTE *)pin, strlen(pin)), "C_Login");
 }
 
@@ -152,13 +157,103 @@ static void sign_ec(void)
     sign(CKM_ECDSA, ec_key, data, sizeof data);
 }
 
+/* All objects of the token. */
+static void find_all(void)
+{
+    CK_ULONG found[2 * OBJECTS], count = 0;
+    check(p11->C_FindObjectsInit(session, NULL, 0), "C_FindObjectsInit");
+    check(p11->C_FindObjects(session, found, sizeof found / sizeof *found, &count), "C_FindObjects");
+    check(p11->C_FindObjectsFinal(session), "C_FindObjectsFinal");
+    need(count >= OBJECTS, "objects are missing", count);
+}
+
+/* One more object on the token. */
+static void create_object(void)
+{
+    static CK_BYTE value[512];
+    CK_ULONG class = CKO_DATA, handle;
+    CK_BBOOL yes = CK_TRUE;
+    CK_ATTRIBUTE template[] = {
+        {CKA_CLASS, &class, sizeof class}, {CKA_TOKEN, &yes, sizeof yes}, {CKA_VALUE, value, sizeof value}};
+    check(p11->C_CreateObject(session, template, 3, &handle), "C_CreateObject");
+}
+
+/* AES-GCM of a megabyte with a key of the session. */
+static void encrypt(void)
+{
+    static CK_BYTE plain[MEGABYTE], sealed[MEGABYTE + 16], iv[12], value[16];
+    static CK_ULONG key;
+    if (key == 0) {
+        CK_ULONG class = CKO_SECRET_KEY, type = CKK_AES;
+        CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
+        CK_ATTRIBUTE template[] = {{CKA_CLASS, &class, sizeof class}, {CKA_KEY_TYPE, &type, sizeof type},
+                                   {CKA_TOKEN, &no, sizeof no},       {CKA_ENCRYPT, &yes, sizeof yes},
+                                   {CKA_VALUE, value, sizeof value}};
+        check(p11->C_CreateObject(session, template, 5, &key), "C_CreateObject");
+    }
+    CK_GCM_PARAMS parameters = {iv, sizeof iv, 8 * sizeof iv, NULL, 0, 128};
+    CK_MECHANISM mechanism = {CKM_AES_GCM, &parameters, sizeof parameters};
+    CK_ULONG length = sizeof sealed;
+    check(p11->C_EncryptInit(session, &mechanism, key), "C_EncryptInit");
+    check(p11->C_Encrypt(session, plain, sizeof plain, sealed, &length), "C_Encrypt");
+}
+
 static const struct {
     const char *name;
     void (*once)(void);
 } MEASUREMENTS[] = {
     {"echo", echo},         {"C_GetSlotInfo", get_slot_info}, {"C_GetSessionInfo", get_session_info},
-    {"sign_rsa", sign_rsa}, {"sign_ec", sign_ec},
+    {"sign_rsa", sign_rsa}, {"sign_ec", sign_ec},             {"find", find_all},
+    {"create", create_object}, {"encrypt", encrypt},
 };
+
+/* RSA key pairs on the token; each is destroyed again, which is not measured. */
+static void measure_generation(long count)
+{
+    for (long i = 0; i < count; i++) {
+        CK_MECHANISM mechanism = {CKM_RSA_PKCS_KEY_PAIR_GEN, NULL, 0};
+        CK_ULONG bits = 2048, keys[2];
+        CK_BYTE exponent[] = {1, 0, 1};
+        CK_BBOOL yes = CK_TRUE;
+        CK_ATTRIBUTE public[] = {{CKA_TOKEN, &yes, sizeof yes},
+                                 {CKA_MODULUS_BITS, &bits, sizeof bits},
+                                 {CKA_PUBLIC_EXPONENT, exponent, sizeof exponent}};
+        CK_ATTRIBUTE private[] = {
+            {CKA_TOKEN, &yes, sizeof yes}, {CKA_PRIVATE, &yes, sizeof yes}, {CKA_SIGN, &yes, sizeof yes}};
+        int64_t start = now();
+        check(p11->C_GenerateKeyPair(session, &mechanism, public, 3, private, 3, keys, keys + 1), "C_GenerateKeyPair");
+        printf("%lld ", (long long)(now() - start));
+        check(p11->C_DestroyObject(session, keys[0]), "C_DestroyObject");
+        check(p11->C_DestroyObject(session, keys[1]), "C_DestroyObject");
+    }
+}
+
+static void *sign_in_a_session(void *count)
+{
+    CK_ULONG own;
+    check(p11->C_OpenSession(slot, CKF_SERIAL_SESSION, NULL, NULL, &own), "C_OpenSession");
+    for (long i = 0; i < (long)count; i++) {
+        CK_MECHANISM mechanism = {CKM_SHA256_RSA_PKCS, NULL, 0};
+        CK_BYTE signature[512], data[32] = {(CK_BYTE)i};
+        CK_ULONG length = sizeof signature;
+        check(p11->C_SignInit(own, &mechanism, rsa_key), "C_SignInit");
+        check(p11->C_Sign(own, data, sizeof data, signature, &length), "C_Sign");
+    }
+    check(p11->C_CloseSession(own), "C_CloseSession");
+    return NULL;
+}
+
+/* Nanoseconds per RSA signature when several threads sign, each in a session of its own. */
+static void measure_threads(long count)
+{
+    pthread_t threads[THREADS];
+    int64_t start = now();
+    for (int i = 0; i < THREADS; i++)
+        pthread_create(&threads[i], NULL, sign_in_a_session, (void *)(count / THREADS));
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    printf("%lld ", (long long)((now() - start) / (count / THREADS * THREADS)));
+}
 
 /* Removals */
 
@@ -254,9 +349,28 @@ static void measure_window(long count)
     printf("%ld ", alive);
 }
 
+/* The first search on a card that has just been inserted. */
+static void measure_cold_search(long count)
+{
+    for (long i = 0; i < count; i++) {
+        control("remove");
+        control("insert");
+        log_in();
+        int64_t start = now();
+        find_all();
+        printf("%lld ", (long long)(now() - start));
+    }
+}
+
 static void measure(const char *name, long count)
 {
-    if (strcmp(name, "wait") == 0) {
+    if (strcmp(name, "generate") == 0) {
+        measure_generation(count);
+    } else if (strcmp(name, "threads") == 0) {
+        measure_threads(count);
+    } else if (strcmp(name, "find_cold") == 0) {
+        measure_cold_search(count);
+    } else if (strcmp(name, "wait") == 0) {
         measure_wait(count);
     } else if (strcmp(name, "window") == 0) {
         measure_window(count);
@@ -282,6 +396,7 @@ int main(int count, char **arguments)
     int64_t start = now();
     need(count >= 5, "usage: see the source", 0);
     pin = arguments[4];
+    wanted_slot = count == 8 ? atol(arguments[7]) : 0;
     load(arguments[2], arguments[3]);
     log_in();
     rsa_key = find_key(ID_RSA);
@@ -290,7 +405,7 @@ int main(int count, char **arguments)
         printf("%lld\n", (long long)(now() - start));
         return 0;
     }
-    need(count == 7, "usage: see the source", 0);
+    need(count == 8, "usage: see the source", 0);
     ec_key = find_key(ID_EC);
     if (*arguments[5] != '\0')
         echo_socket = connect_to(arguments[5]);
