@@ -131,7 +131,8 @@ def C_DeriveKey(caller: Caller, session: int, mechanism: Mechanism, base: int, t
         others = _other_keys(caller, live, rule.scheme, mechanism)
         value = _derived(rule, mechanism, item, others, wanted)
     if wanted is not None and len(value) < wanted:
-        raise P11Error(CKR.KEY_SIZE_RANGE)
+        data_is_short = rule.scheme is Scheme.ENCRYPT_DATA
+        raise P11Error(CKR.MECHANISM_PARAM_INVALID if data_is_short else CKR.KEY_SIZE_RANGE)
     if wanted is not None and rule.scheme is not Scheme.ECDH:
         value = value[:wanted]
     if as_ulong(attributes[CKA.KEY_TYPE]) == CKK.AES and len(value) not in _AES_LENGTHS:

@@ -12,6 +12,8 @@ import pytest
 from cardtear.card.profiles import CardRequest
 from cardtear.lab.simulator import Simulator
 from cardtear.lab.trigger import Trigger
+from cardtear.p11.constants import CKM
+from cardtear.reader.trace import CallEntry
 
 pytestmark = pytest.mark.needs("p11tool", "certtool", "gnutls-serv", "gnutls-cli", "openssl", "pkcs11-tool")
 
@@ -26,7 +28,9 @@ PINS = {"GNUTLS_PIN": "123456", "GNUTLS_SO_PIN": "12345678"}
 @pytest.fixture
 def p11tool(succeed: Succeed, module: str) -> Succeed:
     """p11tool with the PINs in its environment; its output."""
-    return lambda *options, **others: succeed("p11tool", "--provider", module, "--batch", *options, **{**PINS, **others})
+    return lambda *options, **others: succeed(
+        "p11tool", "--provider", module, "--batch", *options, **{**PINS, **others}
+    )
 
 
 @pytest.fixture
@@ -131,6 +135,18 @@ def test_write_ed25519(blank: Simulator, p11tool: Succeed, succeed: Succeed) -> 
     assert "Verifying against public key in the token... ok" in tested
 
 
+def test_generate_by_the_wrong_mechanism(blank: Simulator, run: Run, module: str, contents: Any) -> None:
+    """GnuTLS before 3.8 generates Ed25519 keys by CKM_EDDSA, which is no mechanism for that: refused, nothing made."""
+    ended = run("p11tool", "--provider", module, "--batch", "--login", "--generate-privkey=ed25519", TOKEN, **PINS)
+    calls = [entry for entry in blank.bench.trace.entries() if isinstance(entry, CallEntry)]
+    (asked,) = (entry.arguments[1] for entry in calls if entry.name == "C_GenerateKeyPair")
+    if asked == CKM.EDDSA:
+        assert ended.code != 0
+        assert contents().objects.total() == 0
+    else:
+        assert ended.code == 0, ended.output
+
+
 def test_trusted_certificates(blank: Simulator, p11tool: Succeed, run: Run, succeed: Succeed, module: str) -> None:
     """Only the security officer says what is trusted; on a card that he may write, which is not the usual one."""
     blank.swap("front", CardRequest(profile="blank", management="so"))
@@ -221,7 +237,15 @@ class TestTls:
     @pytest.mark.parametrize("kind", ["rsa-2048", "p256", "ed25519"])
     @pytest.mark.parametrize("version", ["1.2", "1.3"])
     def test_handshake(
-        self, blank: Simulator, identity: Any, serve: Any, succeed: Succeed, module: str, port: int, kind: str, version: str
+        self,
+        blank: Simulator,
+        identity: Any,
+        serve: Any,
+        succeed: Succeed,
+        module: str,
+        port: int,
+        kind: str,
+        version: str,
     ) -> None:
         """Client and server show that they have their keys."""
         identity(kind)
@@ -232,9 +256,7 @@ class TestTls:
         assert "Handshake was completed" in done
         assert "Successfully sent 1 certificate" in done
 
-    def test_card_goes(
-        self, blank: Simulator, identity: Any, serve: Any, run: Run, module: str, port: int
-    ) -> None:
+    def test_card_goes(self, blank: Simulator, identity: Any, serve: Any, run: Run, module: str, port: int) -> None:
         """Out while the server or the client signs: a handshake that fails; in again: the same server goes on."""
         identity("p256")
         client = self.client(module, port, "NORMAL")

@@ -59,11 +59,11 @@ def digest_in_two_sessions(m: Module, first: bytes, second: bytes) -> bytes:
 def start_signing(m: Module, session: int, handle: int, kind: int) -> None:
     """C_SignInit with the parameters that the mechanism wants, and the end of the operation."""
     parameter = b""
-    if "PSS" in CKM(kind).name:
-        name = CKM(kind).name.removesuffix("RSA_PKCS_PSS").rstrip("_") or "SHA256"
-        digest = CKM["SHA_1" if name == "SHA1" else name]
-        mgf = CKG[f"MGF1_{name}"]
-        parameter = bytes(m.ffi.buffer(m.ffi.new("CK_RSA_PKCS_PSS_PARAMS *", (digest, mgf, 20))))
+    name = CKM(kind).name
+    if name.endswith("RSA_PKCS_PSS"):
+        digest = name.removesuffix("RSA_PKCS_PSS").rstrip("_") or "SHA256"
+        hashed, mask = CKM[digest.replace("SHA1", "SHA_1")], CKG[f"MGF1_{digest}"]
+        parameter = bytes(m.ffi.buffer(m.ffi.new("CK_RSA_PKCS_PSS_PARAMS *", (hashed, mask, 20))))
     m.sign_init(session, handle, kind, parameter)
     m.check("C_SignInit", session, m.ffi.NULL, 0)
 
