@@ -40,7 +40,7 @@ HASHES: dict[str, hashes.HashAlgorithm] = {
 }
 """By hashlib's names."""
 
-_MASKS: dict[int, str] = {
+MASKS: dict[int, str] = {
     CKG.MGF1_SHA1: "sha1",
     CKG.MGF1_SHA224: "sha224",
     CKG.MGF1_SHA256: "sha256",
@@ -51,6 +51,8 @@ _MASKS: dict[int, str] = {
     CKG.MGF1_SHA3_384: "sha3_384",
     CKG.MGF1_SHA3_512: "sha3_512",
 }
+"""The digests of mask generation functions, by hashlib's names."""
+
 _LONGEST_SALT = 512
 
 
@@ -217,9 +219,9 @@ def _digest(kind: int) -> str:
 
 
 def _mask(kind: int) -> str:
-    if kind not in _MASKS:
+    if kind not in MASKS:
         raise invalid()
-    return _MASKS[kind]
+    return MASKS[kind]
 
 
 def _unpack(form: struct.Struct, data: bytes) -> tuple[Any, ...]:
