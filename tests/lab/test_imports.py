@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,3 +54,11 @@ def test_csrc_knows_only_the_call_table() -> None:
             if isinstance(node, ast.ImportFrom) and node.level == 2
         }
         assert modules <= {"p11.calls"}, file
+
+
+def test_every_package_is_installed() -> None:
+    """An import that works in a checkout only works after an installation if the package list names it."""
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {"card", "reader", "p11", "lab", "csrc"}
+    found = {file.parent.relative_to(ROOT) for folder in folders for file in (ROOT / folder).rglob("__init__.py")}
+    assert set(packages) == {"cardtear"} | {".".join(("cardtear", *path.parts)) for path in found}

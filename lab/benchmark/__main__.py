@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: MIT
+"""The benchmark as a program: a table for people, or JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.backends.openssl import backend
+
+from .rows import FULL, QUICK, Row, measure
+
+
+def machine() -> dict[str, Any]:
+    """What was measured on, and how busy it was with other things: `load` is the average of the last minute."""
+    models = [
+        line.split(":", 1)[1].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    return {
+        "cpu": models[0] if models else platform.machine(),
+        "cores": os.cpu_count(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "openssl": backend.openssl_version_text(),
+        "load": round(os.getloadavg()[0], 2),
+    }
+
+
+def show(about: dict[str, Any], rows: list[Row]) -> None:
+    """The table for people."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        title=f"{about['cpu']}, {about['cores']} cores, Linux {about['kernel']}, Python {about['python']}, "
+        f"{about['openssl']}, load {about['load']} at the start; times in microseconds"
+    )
+    for column in ("what", "p50", "p99", "references, p50", "target", ""):
+        table.add_column(column, justify="right" if column.startswith("p") else "left")
+    for row in rows:
+        table.add_row(
+            row.what,
+            f"{row.p50:.0f} {row.unit if row.unit != 'us' else ''}".strip(),
+            f"{row.p99:.0f}" if row.p99 is not None else "",
+            ", ".join(f"{name} {value:.0f}" for name, value in row.references.items()),
+            row.target,
+            {None: "", True: "met", False: "[bold]missed[/bold]"}[row.met],
+        )
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def main() -> int:
+    """The entry point. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="scripts/benchmark", description="Measure the module beside its references.")
+    parser.add_argument("--quick", action="store_true", help="take fewer samples")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--check", action="store_true", help="exit 1 when a target is missed")
+    options = parser.parse_args()
+    about = machine()
+    with tempfile.TemporaryDirectory(prefix="cardtear-benchmark-") as folder:
+        rows = measure(Path(folder), QUICK if options.quick else FULL)
+    if options.json:
+        print(json.dumps({"machine": about, "rows": [{**row._asdict(), "met": row.met} for row in rows]}, indent=2))
+    else:
+        show(about, rows)
+    return int(options.check and any(row.met is False for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: MIT
+"""The benchmark runs through and says everything that it shall; how fast things are is not asked here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from cardtear.lab.benchmark.bed import SOFTHSM
+from cardtear.lab.benchmark.rows import Row
+
+DEADLINE = 110
+WITH_A_TARGET = {
+    "C_GetSlotInfo",
+    "C_GetSessionInfo",
+    "SignInit + Sign, RSA-2048",
+    "SignInit + Sign, P-256",
+    "P-256 signatures",
+    "RSA-2048 signatures, 1 thread",
+    "RSA-2048 signatures, 4 threads",
+    "AES-256-GCM of 1 MB",
+    "RSA-2048 key generation",
+    "search of 100 objects, card just inserted",
+    "remove -> C_WaitForSlotEvent",
+    "dlopen to first RSA signature",
+    "cardtear serve to ready",
+    "cardtear serve, resident",
+}
+NONE_OF = {"APDUs of the same again", "APDUs of 200 polling calls", "sessions alive after remove, of 100"}
+
+
+@pytest.mark.needs("softhsm2-util", "pkcs11-tool", "cc")
+def test_the_quick_benchmark_gives_every_row() -> None:
+    assert SOFTHSM
+    done = subprocess.run(
+        (sys.executable, "-m", "cardtear.lab.benchmark", "--quick", "--json"),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert {"cpu", "cores", "kernel", "python", "openssl", "load"} == report["machine"].keys()
+    rows = {row["what"]: row for row in report["rows"]}
+    assert rows.keys() >= WITH_A_TARGET | NONE_OF
+    for name, row in rows.items():
+        assert row.keys() == {*Row._fields, "met"}
+        assert isinstance(row["p50"], float | int), name
+        assert row["p99"] is None or row["p99"] >= row["p50"] > 0, name
+        assert all(value > 0 for value in row["references"].values()), name
+        assert (row["limit"] is None) == (row["met"] is None), name
+    for name in WITH_A_TARGET:
+        assert rows[name]["value"] > 0, name
+        assert rows[name]["limit"] is not None, name
+        assert rows[name]["target"], name
+    for name in NONE_OF:  # these are no times: they hold on any machine
+        assert rows[name]["value"] == 0, name
+    beside = {name for name, row in rows.items() if "SoftHSM2" in row["references"]}
+    assert {"RSA-2048 signatures, 4 threads", "AES-256-GCM of 1 MB", "RSA-2048 key generation"} <= beside
+
+
+@pytest.mark.parametrize(
+    ("value", "limit", "at_least", "met"),
+    [(1, 2, False, True), (3, 2, False, False), (1, 2, True, False), (3, 2, True, True), (3, None, False, None)],
+)
+def test_a_row_is_met_on_the_right_side_of_its_limit(
+    value: float, limit: float | None, at_least: bool, met: bool | None
+) -> None:
+    assert Row("", 0, None, "us", {}, "", value, limit, at_least).met is met
