@@ -204,6 +204,10 @@ _TABLES: dict[str, str] = {
     "mechanism": "MECHANISM_TYPE ulong -",
 }
 
+_HASHES = "MD5 SHA_1 SHA224 SHA256 SHA384 SHA512 SHA512_224 SHA512_256 SHA3_224 SHA3_256 SHA3_384 SHA3_512"
+HMAC_KEYS = tuple(CKK[f"{name}_HMAC"] for name in _HASHES.split())
+"""Secret keys for one HMAC only."""
+
 _CURVES = (CKK.EC, CKK.EC_EDWARDS, CKK.EC_MONTGOMERY)
 _PARTS: dict[tuple[int, int | None], tuple[str, ...]] = {
     (CKO.DATA, None): ("storage", "data"),
@@ -213,7 +217,10 @@ _PARTS: dict[tuple[int, int | None], tuple[str, ...]] = {
     (CKO.PRIVATE_KEY, CKK.RSA): ("storage", "key", "private", "rsa private"),
     **{(CKO.PUBLIC_KEY, curve): ("storage", "key", "public", "ec public") for curve in _CURVES},
     **{(CKO.PRIVATE_KEY, curve): ("storage", "key", "private", "ec private") for curve in _CURVES},
-    **{(CKO.SECRET_KEY, kind): ("storage", "key", "secret") for kind in (CKK.GENERIC_SECRET, CKK.AES, CKK.DES3)},
+    **{
+        (CKO.SECRET_KEY, kind): ("storage", "key", "secret")
+        for kind in (CKK.GENERIC_SECRET, CKK.AES, CKK.DES3, *HMAC_KEYS)
+    },
 }
 """The kinds of object that applications make: by class, and for keys by key type."""
 

@@ -167,8 +167,9 @@ DIGESTS: dict[int, str] = {}
 def _hashed(name: str, digest: str, hmac: str, general: str, derivation: str, pkcs: str, pss: str, ecdsa: str) -> None:
     DIGESTS[CKM[digest]] = name
     _ROWS.append(MechanismRule(CKM[digest], Scheme.DIGEST, CKF.DIGEST, name))
-    _ROWS.append(MechanismRule(CKM[hmac], Scheme.HMAC, _MAC, name, _ANY_SECRET, _ANY_SIZES))
-    _ROWS.append(MechanismRule(CKM[general], Scheme.HMAC, _MAC, name, _ANY_SECRET, _ANY_SIZES, general=True))
+    keys = (*_ANY_SECRET, CKK[hmac])
+    _ROWS.append(MechanismRule(CKM[hmac], Scheme.HMAC, _MAC, name, keys, _ANY_SIZES))
+    _ROWS.append(MechanismRule(CKM[general], Scheme.HMAC, _MAC, name, keys, _ANY_SIZES, general=True))
     _ROWS.append(MechanismRule(CKM[derivation], Scheme.HASH_KEY, CKF.DERIVE, name, _ANY_SECRET, _ANY_SIZES))
     for mechanism, scheme, key_types, sizes, flags in (
         (pkcs, Scheme.RSA_PKCS, _RSA, _RSA_BITS, 0),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .attributes import FALSE, TRUE, Attributes, Form, On, Rule, as_ulong, boolean, checked, rules, ulong
+from .attributes import FALSE, HMAC_KEYS, TRUE, Attributes, Form, On, Rule, as_ulong, boolean, checked, rules, ulong
 from .constants import CKA, CKK, CKO, CKR
 from .errors import P11Error
 from .wire import Template
@@ -36,6 +36,7 @@ _USAGES: dict[int, tuple[CKA, ...]] = {
     CKK.EC: (CKA.SIGN, CKA.VERIFY, CKA.DERIVE),
     CKK.EC_EDWARDS: (CKA.SIGN, CKA.VERIFY),
     CKK.EC_MONTGOMERY: (CKA.DERIVE,),
+    **dict.fromkeys(HMAC_KEYS, (CKA.SIGN, CKA.VERIFY)),
 }
 """What a key may be used for if its template does not say: what its kind can do. Secret keys can do everything."""
 

@@ -114,6 +114,10 @@ def test_digests_and_hmacs(host: Any, session: int, name: str) -> None:
     key = host.eval("secret(m, s, k, v)", s=session, k=int(CKK.GENERIC_SECRET), v=b"key")
     expected = hmac.new(b"key", data, python).digest()
     assert through(host, session, "Sign", CKM[f"{name}_HMAC"], b"", key, data) == expected
+    own = host.eval("secret(m, s, k, v)", s=session, k=int(CKK[f"{name}_HMAC"]), v=b"key")
+    assert through(host, session, "Sign", CKM[f"{name}_HMAC"], b"", own, data) == expected
+    other = CKM.SHA384_HMAC
+    assert through(host, session, "Sign", other, b"", own, data) == CKR.KEY_TYPE_INCONSISTENT
     cut = (7).to_bytes(8, "little")
     assert through(host, session, "Sign", CKM[f"{name}_HMAC_GENERAL"], cut, key, split(data, 5)) == expected[:7]
 
