@@ -43,6 +43,8 @@ CLIENTS = (
     Client("openssl", "signatures, certificate requests", "openssl"),
     Client("openssl engine", "openssl with the card", "libengine-pkcs11-openssl", "/usr/lib/*/engines-3/pkcs11.so"),
     Client("ssh-keygen", "ssh with the card", "openssh-client"),
+    Client("sshd", "login to a server of one's own", "openssh-server", "/usr/sbin/sshd"),
+    Client("p11-kit", "the module behind a proxy, or carried to another process", "p11-kit"),
     Client("softhsm2-util", "to compare speeds with", "softhsm2"),
     Client("java", "SunPKCS11", "default-jre-headless"),
     Client("pcscd", "PC/SC applications", "pcscd"),

@@ -44,12 +44,15 @@ _PREFERENCES = {
     "network.prefetch-next": False,
 }
 
-# Counts PIN prompts in a preference and answers them; while a gate is set, not before the gate's file is there.
+# Counts PIN prompts in a preference and answers them; while a gate is set, not before the gate's file is there. What
+# the browser says otherwise is kept, counted and agreed to.
 # (Marionette refuses every command while a prompt is open, so the word to go on cannot come through it.)
 _ANSWER_PROMPTS = """
 const [pin] = arguments;
 const {setTimeout} = ChromeUtils.importESModule("resource://gre/modules/Timer.sys.mjs");
 Services.prefs.setIntPref("cardtear.prompts", 0);
+Services.prefs.setIntPref("cardtear.alerts", 0);
+Services.prefs.setStringPref("cardtear.said", "");
 Services.prefs.setStringPref("cardtear.pin", pin);
 Services.prefs.setStringPref("cardtear.gate", "");
 async function answer({ui}) {
@@ -65,10 +68,33 @@ async function answer({ui}) {
 Services.obs.addObserver({
   observe(win) {
     if (!win.Dialog || !win.Dialog.ui.password1Textbox) return;
+    if (win.Dialog.args.promptType === "alert") {
+      Services.prefs.setStringPref("cardtear.said", win.Dialog.args.text);
+      Services.prefs.setIntPref("cardtear.alerts", Services.prefs.getIntPref("cardtear.alerts") + 1);
+      setTimeout(() => win.Dialog.ui.button0.click(), 0);
+      return;
+    }
     Services.prefs.setIntPref("cardtear.prompts", Services.prefs.getIntPref("cardtear.prompts") + 1);
     setTimeout(answer, 0, win.Dialog);
   },
 }, "common-dialog-loaded");
+"""
+
+# Answers the dialog in which a certificate is chosen, by the name of its token.
+_CHOOSE = """
+const [token] = arguments;
+Services.prefs.setStringPref("security.default_personal_cert", token ? "Ask Every Time" : "Select Automatically");
+Services.prefs.setStringPref("cardtear.token", token);
+if (Services.prefs.getBoolPref("cardtear.chooses", false)) return;
+Services.prefs.setBoolPref("cardtear.chooses", true);
+const {setTimeout} = ChromeUtils.importESModule("resource://gre/modules/Timer.sys.mjs");
+Services.obs.addObserver(dialog => setTimeout(() => {
+  const win = dialog.ownerDocument.defaultView;
+  const wanted = Services.prefs.getStringPref("cardtear.token");
+  win.document.getElementById("nicknames").selectedIndex = win.certArray.findIndex(each => each.tokenName === wanted);
+  win.document.getElementById("rememberSetting").value = 0; // never
+  dialog.getButton("accept").click();
+}, 0), "cert-dialog-loaded");
 """
 
 _ADD_MODULE = """
@@ -156,8 +182,8 @@ class Firefox:
         try:
             self._marionette.set_context("chrome")
             self._marionette.timeout.script = DEADLINE
-            self._script(_TRUST, base64.b64encode(ca.public_bytes(Encoding.DER)).decode())
-            self._script(_ANSWER_PROMPTS, pin)
+            self.script(_TRUST, base64.b64encode(ca.public_bytes(Encoding.DER)).decode())
+            self.script(_ANSWER_PROMPTS, pin)
             if load:
                 self.add_module(MODULE_NAME, module)
         except BaseException:
@@ -186,28 +212,28 @@ class Firefox:
 
     def add_module(self, name: str, path: Path) -> None:
         """Load a PKCS #11 module, as the Device Manager does. Raises FirefoxError."""
-        problem = self._async_script(_ADD_MODULE, name, str(path))
+        problem = self.async_script(_ADD_MODULE, name, str(path))
         if problem is not None:
             raise FirefoxError(f"the module {path} cannot be loaded: {problem}")
 
     def slots(self, module: str = MODULE_NAME) -> list[dict[str, Any]]:
         """The module's slots: name, token, status."""
-        found = self._async_script(_SLOTS, module)
+        found = self.async_script(_SLOTS, module)
         if not isinstance(found, list):
             raise FirefoxError(f"the module's slots cannot be listed: {found}")
         return found
 
     def wait_for_status(self, status: int) -> None:
         """Until the first slot has that status; the browser looks at most every few seconds. Raises FirefoxError."""
-        self._wait(lambda: self.slots()[0]["status"], lambda found: found == status, f"slot status {status}")
+        self.wait(lambda: self.slots()[0]["status"], lambda found: found == status, f"slot status {status}")
 
     def wait_for_token(self, token: str) -> None:
         """Until the first slot holds the token of that name. Raises FirefoxError."""
-        self._wait(lambda: self.slots()[0]["token"], lambda found: found == token, f"token {token}")
+        self.wait(lambda: self.slots()[0]["token"], lambda found: found == token, f"token {token}")
 
     def certificates(self) -> list[tuple[str, str]]:
         """Token and common name of every certificate in the browser's list."""
-        return [(token, name) for token, name in self._async_script(_CERTIFICATES)]
+        return [(token, name) for token, name in self.async_script(_CERTIFICATES)]
 
     def open(self, url: str) -> str:
         """Load a page: its title, or the address of the error page. Raises FirefoxError when neither comes."""
@@ -216,9 +242,9 @@ class Firefox:
 
     def load(self, url: str) -> None:
         """Begin to load a page."""
-        self._script(_LOAD, "about:blank")
-        self._wait(self._page, lambda page: page[0] == "about:blank" and not page[2], "an empty page")
-        self._script(_LOAD, url)
+        self.script(_LOAD, "about:blank")
+        self.wait(self._page, lambda page: page[0] == "about:blank" and not page[2], "an empty page")
+        self.script(_LOAD, url)
 
     def page(self, url: str) -> str:
         """Title, or address of the error page, of what is being loaded."""
@@ -227,16 +253,30 @@ class Firefox:
             address, title, loading = page
             return not loading and ((address == url and title != "") or address.startswith("about:neterror"))
 
-        address, title, _ = self._wait(self._page, is_there, url)
+        address, title, _ = self.wait(self._page, is_there, url)
         return title if address == url else address
 
     def prompts(self) -> int:
         """How many PIN prompts there have been."""
-        return int(self._script('return Services.prefs.getIntPref("cardtear.prompts");'))
+        return int(self.script('return Services.prefs.getIntPref("cardtear.prompts");'))
+
+    def alerts(self) -> tuple[int, str]:
+        """How often the browser has said something that can only be agreed to, and what it was last."""
+        get = 'return [Services.prefs.getIntPref("cardtear.alerts"), Services.prefs.getStringPref("cardtear.said")];'
+        count, words = self.script(get)
+        return count, words
+
+    def answer_with(self, pin: str) -> None:
+        """The PIN for prompts from now on."""
+        self.script('Services.prefs.setStringPref("cardtear.pin", arguments[0]);', pin)
+
+    def choose_certificates(self, token: str | None) -> None:
+        """For pages that ask for a certificate: the one on that token; None: what the browser finds by itself."""
+        self.script(_CHOOSE, token or "")
 
     def hold_prompts(self, gate: Path | None) -> None:
         """Leave prompts open until the file `gate` is there; None: answer them at once."""
-        self._script('Services.prefs.setStringPref("cardtear.gate", arguments[0]);', "" if gate is None else str(gate))
+        self.script('Services.prefs.setStringPref("cardtear.gate", arguments[0]);', "" if gate is None else str(gate))
 
     def wait_for_prompt(self, is_open: bool) -> None:
         """Until a prompt is open (one that is held), or none is any more. Raises FirefoxError."""
@@ -249,16 +289,18 @@ class Firefox:
                 return True
             return False
 
-        self._wait(look, lambda found: found is is_open, "a PIN prompt" if is_open else "the end of a PIN prompt")
+        self.wait(look, lambda found: found is is_open, "a PIN prompt" if is_open else "the end of a PIN prompt")
 
     def _page(self) -> tuple[str, str, bool]:
-        address, title, loading = self._script(_PAGE)
+        address, title, loading = self.script(_PAGE)
         return address, title, loading
 
-    def _script(self, script: str, *arguments: object) -> Any:
+    def script(self, script: str, *arguments: object) -> Any:
+        """What a script with the browser's own rights returns, as soon as no prompt is open."""
         return self._retry(self._marionette.execute_script, script, arguments)
 
-    def _async_script(self, script: str, *arguments: object) -> Any:
+    def async_script(self, script: str, *arguments: object) -> Any:
+        """The same for a script that ends by calling its last argument."""
         return self._retry(self._marionette.execute_async_script, script, arguments)
 
     def _retry(self, execute: Callable[..., Any], script: str, arguments: tuple[object, ...]) -> Any:
@@ -274,7 +316,8 @@ class Firefox:
                     raise FirefoxError("a prompt stays open that nobody answers") from None
                 time.sleep(0.02)
 
-    def _wait(self, look: Callable[[], T], good: Callable[[T], bool], awaited: str) -> T:
+    def wait(self, look: Callable[[], T], good: Callable[[T], bool], awaited: str) -> T:
+        """Look until what is found is good. Raises FirefoxError."""
         end = time.monotonic() + DEADLINE
         while True:
             found = look()

@@ -133,7 +133,7 @@ class CardObjects:
 
     def __init__(self, card: PivClient, traits: Traits) -> None:
         self._card = card
-        self._traits = traits
+        self.traits = traits
         self._known: dict[bytes, P11Object] = {}
         self._revision: object = None
         self._private_read = False
@@ -241,8 +241,11 @@ class CardObjects:
             # A certificate that was on its way into the slot of its key is there twice.
             if item.object_class != CKO.CERTIFICATE or item.attributes[CKA.VALUE] not in shown:
                 yield item
-        for profile in (*_PROFILES, *([CKP.PUBLIC_CERTIFICATES_TOKEN] if self._traits.friendly else [])):
-            yield profile_object(profile)
+        # What the profiles promise begins with a user who can log in. (NSS's PK11_ResetToken locks itself out for ever
+        # on a token that shows one right after C_InitToken.)
+        if self.traits.pin_initialised:
+            for profile in (*_PROFILES, *([CKP.PUBLIC_CERTIFICATES_TOKEN] if self.traits.friendly else [])):
+                yield profile_object(profile)
 
     def _read_records(self, private: bool) -> Iterator[P11Object]:
         read, tags = self._card.read_object, _RECORDS[private]
@@ -309,7 +312,7 @@ class CardObjects:
             **known,
             **(overlay or {}),
         }
-        if not self._traits.public_objects:
+        if not self.traits.public_objects:
             attributes[CKA.PRIVATE] = TRUE
         return P11Object(attributes, key, InSlot(slot, part))
 

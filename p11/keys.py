@@ -40,6 +40,13 @@ _BY_NAME = {
     "edwards25519": _ED25519,
     "curve25519": _X25519,
 }
+# Other names that programs know the curves by: object identifiers from before RFC 8410, and a PrintableString whose
+# length is wrong, which is what OpenSC 0.23's pkcs11-tool sends for curve25519.
+_ALIASES = {
+    bytes.fromhex("06092b06010401da470f01"): _ED25519,
+    bytes.fromhex("060a2b060104019755010501"): _X25519,
+    b"\x13\x0bcurve25519": _X25519,
+}
 CURVES: dict[bytes, tuple[CKK, Algorithm]] = {
     _P256: (CKK.EC, Algorithm.P256),
     _P384: (CKK.EC, Algorithm.P384),
@@ -109,10 +116,10 @@ class SessionKey:
     """A private key that lives in the simulator's memory, for as long as its session."""
 
     needs_login = False
-    always_authenticate = False
 
-    def __init__(self, key: SoftKey) -> None:
+    def __init__(self, key: SoftKey, always_authenticate: bool = False) -> None:
         self.private = key
+        self.always_authenticate = always_authenticate
         self.public: PublicKey = key.public_key()
         self._working: Any = arithmetic.wrap(key)
 
@@ -151,8 +158,14 @@ def rsa_algorithm(bits: int) -> Algorithm:
     return _RSA[bits]
 
 
+def well_formed(parameters: bytes) -> bytes:
+    """CKA_EC_PARAMS by the name that everybody understands."""
+    return _ALIASES.get(parameters, parameters)
+
+
 def curve(parameters: bytes, key_type: int) -> Algorithm:
     """What CKA_EC_PARAMS names. Raises P11Error: CURVE_NOT_SUPPORTED, DOMAIN_PARAMS_INVALID for what is no name."""
+    parameters = well_formed(parameters)
     try:
         tag, value, end = tlv.read(parameters)
         if end != len(parameters):

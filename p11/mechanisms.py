@@ -17,12 +17,14 @@ class Scheme(StrEnum):
     RSA_RAW = "rsa-raw"
     RSA_PSS = "rsa-pss"
     RSA_OAEP = "rsa-oaep"
+    RSA_AES = "rsa-aes"
     ECDSA = "ecdsa"
     EDDSA = "eddsa"
     ECDH = "ecdh"
     DIGEST = "digest"
     HMAC = "hmac"
     CMAC = "cmac"
+    GMAC = "gmac"
     ECB = "ecb"
     CBC = "cbc"
     CBC_PAD = "cbc-pad"
@@ -51,7 +53,8 @@ class MechanismRule:
     """One row. `digest` is hashlib's name, None where the application brings the hash itself or there is none.
 
     `key_types` are those of the keys it works with, or of the one key that it makes. `sizes` are in the mechanism's
-    unit: bits for RSA and curves, bytes for secret keys. A `general` MAC is cut to the length in its parameter.
+    unit: bits for RSA, curves and the generation of generic secrets, bytes for other secret keys. A `general` MAC is
+    cut to the length in its parameter.
     """
 
     type: CKM
@@ -82,7 +85,7 @@ _RSA_BITS, _EC_BITS, _25519_BITS = (1024, 4096), (256, 384), (255, 255)
 _AES, _AES_SIZES = (CKK.AES,), (16, 32)
 _DES3, _DES3_SIZES = (CKK.DES3,), (24, 24)
 _ANY_SECRET = (CKK.GENERIC_SECRET, CKK.AES, CKK.DES3)
-_ANY_SIZES = (1, 4096)
+_ANY_SIZES, _ANY_BITS = (1, 4096), (8, 8 * 4096)
 
 _ROWS = [
     MechanismRule(CKM.RSA_PKCS_KEY_PAIR_GEN, Scheme.GENERATE_PAIR, _PAIR, None, _RSA, _RSA_BITS),
@@ -93,13 +96,14 @@ _ROWS = [
     MechanismRule(CKM.RSA_X_509, Scheme.RSA_RAW, _SIGNATURE | _RECOVERY | _CIPHER, None, _RSA, _RSA_BITS),
     MechanismRule(CKM.RSA_PKCS_OAEP, Scheme.RSA_OAEP, CKF.HW | _CIPHER, None, _RSA, _RSA_BITS),
     MechanismRule(CKM.RSA_PKCS_PSS, Scheme.RSA_PSS, _SIGNATURE, None, _RSA, _RSA_BITS),
+    MechanismRule(CKM.RSA_AES_KEY_WRAP, Scheme.RSA_AES, CKF.HW | _WRAPPING, None, _RSA, _RSA_BITS),
     MechanismRule(CKM.ECDSA, Scheme.ECDSA, _SIGNATURE | _CURVES, None, _EC, _EC_BITS),
     MechanismRule(CKM.EDDSA, Scheme.EDDSA, _SIGNATURE | _CURVES, None, _ED, _25519_BITS),
     MechanismRule(CKM.ECDH1_DERIVE, Scheme.ECDH, CKF.HW | CKF.DERIVE | _CURVES, None, (*_EC, *_X), (255, 384)),
     MechanismRule(CKM.ECDH1_COFACTOR_DERIVE, Scheme.ECDH, CKF.HW | CKF.DERIVE | _CURVES, None, _EC, _EC_BITS),
     MechanismRule(CKM.AES_KEY_GEN, Scheme.GENERATE, CKF.GENERATE, None, _AES, _AES_SIZES),
     MechanismRule(CKM.DES3_KEY_GEN, Scheme.GENERATE, CKF.GENERATE, None, _DES3, _DES3_SIZES),
-    MechanismRule(CKM.GENERIC_SECRET_KEY_GEN, Scheme.GENERATE, CKF.GENERATE, None, (CKK.GENERIC_SECRET,), _ANY_SIZES),
+    MechanismRule(CKM.GENERIC_SECRET_KEY_GEN, Scheme.GENERATE, CKF.GENERATE, None, (CKK.GENERIC_SECRET,), _ANY_BITS),
     MechanismRule(CKM.AES_ECB, Scheme.ECB, _CIPHER, None, _AES, _AES_SIZES),
     MechanismRule(CKM.AES_CBC, Scheme.CBC, _CIPHER, None, _AES, _AES_SIZES),
     MechanismRule(CKM.AES_CBC_PAD, Scheme.CBC_PAD, _CIPHER, None, _AES, _AES_SIZES),
@@ -121,6 +125,7 @@ _ROWS = [
     MechanismRule(CKM.AES_KEY_WRAP_KWP, Scheme.KEY_WRAP_PAD, _CIPHER, None, _AES, _AES_SIZES),
     MechanismRule(CKM.AES_CMAC, Scheme.CMAC, _MAC, None, _AES, _AES_SIZES),
     MechanismRule(CKM.AES_CMAC_GENERAL, Scheme.CMAC, _MAC, None, _AES, _AES_SIZES, general=True),
+    MechanismRule(CKM.AES_GMAC, Scheme.GMAC, _MAC, None, _AES, _AES_SIZES),
     MechanismRule(CKM.DES3_ECB, Scheme.ECB, _CIPHER, None, _DES3, _DES3_SIZES),
     MechanismRule(CKM.DES3_CBC, Scheme.CBC, _CIPHER, None, _DES3, _DES3_SIZES),
     MechanismRule(CKM.DES3_CBC_PAD, Scheme.CBC_PAD, _CIPHER, None, _DES3, _DES3_SIZES),

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -19,11 +18,12 @@ from .errors import P11Error
 from .keys import PrivateKey, PublicKey, SessionKey
 from .templates import secret_attributes
 
+Key = PublicKey | PrivateKey | bytes
+
 _AES_LENGTHS = (16, 24, 32)
 _SECRET_LENGTHS: dict[int, tuple[int, ...]] = {CKK.AES: _AES_LENGTHS, CKK.DES2: (16,), CKK.DES3: (24,)}
 
 
-@dataclass(eq=False, slots=True)
 class P11Object:
     """Any object. `key` is what operations work with: a public or a private key, or the bytes of a secret.
 
@@ -31,14 +31,24 @@ class P11Object:
     has vanished from the card.
     """
 
-    attributes: Attributes
-    key: PublicKey | PrivateKey | bytes | None = None
-    place: Any = None
-    gone: bool = False
-    hidden: frozenset[int] = field(init=False)
+    __slots__ = ("_key", "attributes", "gone", "hidden", "place")
 
-    def __post_init__(self) -> None:
-        self.hidden = secret_attributes(self.attributes)
+    def __init__(self, attributes: Attributes, key: Key | None = None, place: Any = None) -> None:
+        self._key = key
+        self.place = place
+        self.gone = False
+        self.become(attributes)
+
+    @property
+    def key(self) -> Key | None:
+        """Made from the attributes when it is first wanted, where it was not given."""
+        if self._key is None:
+            self._key = _material(self.attributes)
+        return self._key
+
+    @key.setter
+    def key(self, key: Key | None) -> None:
+        self._key = key
 
     @property
     def is_private(self) -> bool:
@@ -84,7 +94,8 @@ def finished(attributes: Attributes) -> P11Object:
     if object_class == CKO.PRIVATE_KEY:
         private = keys.private_from(attributes, as_ulong(attributes[CKA.KEY_TYPE]))
         told = {kind: value for kind, value in attributes.items() if kind != CKA.VALUE}
-        return P11Object(_with_material(told, keys.private_attributes(private)), SessionKey(private))
+        key = SessionKey(private, told.get(CKA.ALWAYS_AUTHENTICATE) == TRUE)
+        return P11Object(_with_material(told, keys.private_attributes(private)), key)
     if object_class == CKO.SECRET_KEY:
         return _secret(attributes)
     return P11Object(attributes)
@@ -182,6 +193,17 @@ def _certificate(attributes: Attributes) -> Attributes:
     public = certified_key(certificate)
     attributes.setdefault(CKA.ID, keys.identity(public) if public is not None else b"")
     return _with_material(attributes, known)
+
+
+def _material(attributes: Attributes) -> Key | None:
+    """The key in the attributes of a public or secret key, if it is one."""
+    object_class = as_ulong(attributes[CKA.CLASS])
+    try:
+        if object_class == CKO.PUBLIC_KEY:
+            return keys.public_from(attributes, as_ulong(attributes[CKA.KEY_TYPE]))
+        return attributes[CKA.VALUE] if object_class == CKO.SECRET_KEY else None
+    except (P11Error, KeyError):
+        return None
 
 
 def _secret(attributes: Attributes) -> P11Object:

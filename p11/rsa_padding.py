@@ -40,6 +40,20 @@ def pkcs1_decode(block: bytes) -> bytes:
     return block[separator + 1 :]
 
 
+def oaep_encode(data: bytes, length: int, digest: str, mgf_digest: str, label: bytes) -> bytes:
+    """EME-OAEP (7.1.1): the library does not do it with every hash. Raises P11Error(DATA_LEN_RANGE, KEY_SIZE_RANGE)."""
+    size = hashlib.new(digest).digest_size
+    most = length - 2 * size - 2
+    if most < 0:
+        raise P11Error(CKR.KEY_SIZE_RANGE)
+    if len(data) > most:
+        raise P11Error(CKR.DATA_LEN_RANGE)
+    whole = hashlib.new(digest, label).digest() + b"\0" * (most - len(data)) + b"\1" + data
+    seed = os.urandom(size)
+    masked = _xor(whole, _mgf1(seed, len(whole), mgf_digest))
+    return b"\0" + _xor(seed, _mgf1(masked, size, mgf_digest)) + masked
+
+
 def oaep_decode(block: bytes, digest: str, mgf_digest: str, label: bytes) -> bytes:
     """EME-OAEP (7.1.2). Raises P11Error(ENCRYPTED_DATA_INVALID), whatever was wrong."""
     size = hashlib.new(digest).digest_size

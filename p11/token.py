@@ -98,10 +98,14 @@ class Token:
     def flags(self) -> int:
         """The flags of CK_TOKEN_INFO; asks the card for the tries that are left."""
         traits = self.traits()
-        flags = int(CKF.RNG | CKF.LOGIN_REQUIRED)
+        flags = int(CKF.LOGIN_REQUIRED)
+        is_ready = traits.pin_initialised and not traits.uninitialised
         for set_, flag in (
             (not traits.uninitialised, CKF.TOKEN_INITIALIZED),
-            (traits.pin_initialised and not traits.uninitialised, CKF.USER_PIN_INITIALIZED),
+            (is_ready, CKF.USER_PIN_INITIALIZED),
+            # Its random numbers are to be had always; NSS locks itself out for ever when it sees them before there is
+            # a PIN (PK11_ResetToken, which asks for some with its lock held).
+            (is_ready, CKF.RNG),
             (traits.read_only, CKF.WRITE_PROTECTED),
             (traits.pin_pad, CKF.PROTECTED_AUTHENTICATION_PATH),
         ):
@@ -264,6 +268,8 @@ class Token:
     def _write_traits(self, traits: Traits) -> None:
         self.piv.write_object(TRAITS_OBJECT, traits.encode())
         self._traits = traits
+        if self._objects is not None:
+            self._objects.traits = traits
 
 
 _FACTORY_PUK = b"12345678"

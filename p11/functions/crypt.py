@@ -7,14 +7,15 @@ from ..caller import Caller
 from ..constants import CKA, CKF, CKR
 from ..errors import P11Error
 from ..keys import PublicKey
-from ..mechanisms import MechanismRule
+from ..mechanisms import MechanismRule, Scheme
 from ..objects import P11Object
 from ..operations import Operation
 from ..operations.ciphers import cipher
+from ..operations.rsa_aes import RsaAesUnwrap, RsaAesWrap
 from ..operations.rsa_encryption import RsaDecrypt, RsaEncrypt
 from ..sessions import Kind
 from ..wire import Mechanism
-from .parts import cancel_instead, key_for, last_part, next_part, one_part, rule_for
+from .parts import begin, cancel_instead, key_for, last_part, next_part, one_part, rule_for
 
 
 def encryption(item: P11Object, rule: MechanismRule, mechanism: Mechanism) -> Operation:
@@ -22,6 +23,8 @@ def encryption(item: P11Object, rule: MechanismRule, mechanism: Mechanism) -> Op
     if isinstance(item.key, bytes):
         return cipher(True, rule, mechanism, item.key)
     if isinstance(item.key, PublicKey):
+        if rule.scheme is Scheme.RSA_AES:
+            return RsaAesWrap(item.key, mechanism)
         return RsaEncrypt(item.key, rule, mechanism)
     raise P11Error(CKR.KEY_HANDLE_INVALID)
 
@@ -32,6 +35,8 @@ def decryption(item: P11Object, rule: MechanismRule, mechanism: Mechanism) -> Op
         return cipher(False, rule, mechanism, item.key)
     if item.key is None or isinstance(item.key, PublicKey):
         raise P11Error(CKR.KEY_HANDLE_INVALID)
+    if rule.scheme is Scheme.RSA_AES:
+        return RsaAesUnwrap(item.key, mechanism)
     return RsaDecrypt(item.key, rule, mechanism)
 
 
@@ -43,7 +48,7 @@ def C_EncryptInit(caller: Caller, session: int, mechanism: Mechanism | None, han
             return
         rule = rule_for(live, CKF.ENCRYPT, mechanism)
         item = key_for(caller, live, CKA.ENCRYPT, rule, handle)
-        live.begin(Kind.ENCRYPT, encryption(item, rule, mechanism))
+        begin(live, Kind.ENCRYPT, item, encryption(item, rule, mechanism))
 
 
 def C_Encrypt(caller: Caller, session: int, data: bytes, room: int | None) -> bytes | int:
@@ -69,7 +74,7 @@ def C_DecryptInit(caller: Caller, session: int, mechanism: Mechanism | None, han
             return
         rule = rule_for(live, CKF.DECRYPT, mechanism)
         item = key_for(caller, live, CKA.DECRYPT, rule, handle)
-        live.begin(Kind.DECRYPT, decryption(item, rule, mechanism))
+        begin(live, Kind.DECRYPT, item, decryption(item, rule, mechanism))
 
 
 def C_Decrypt(caller: Caller, session: int, data: bytes, room: int | None) -> bytes | int:

@@ -38,6 +38,8 @@ def C_GenerateKeyPair(
     public_half, private_half = halves
     algorithm = _algorithm(key_type, public_half)
     if CKA.EC_PARAMS in public_half:
+        public_half[CKA.EC_PARAMS] = keys.well_formed(public_half[CKA.EC_PARAMS])
+    if CKA.EC_PARAMS in public_half:
         private_half[CKA.EC_PARAMS] = public_half[CKA.EC_PARAMS]  # in the application's own spelling
     exponent = int.from_bytes(public_half.get(CKA.PUBLIC_EXPONENT) or b"\1\0\1", "big")
     on_card = private_half[CKA.TOKEN] == TRUE
@@ -65,7 +67,8 @@ def C_GenerateKeyPair(
         {**keys.public_attributes(key.public_key()), **public_half, **_identified(public_half, key)}, key.public_key()
     )
     made_private = P11Object(
-        {**keys.private_attributes(key), **private_half, **_identified(private_half, key)}, keys.SessionKey(key)
+        {**keys.private_attributes(key), **private_half, **_identified(private_half, key)},
+        keys.SessionKey(key, private_half[CKA.ALWAYS_AUTHENTICATE] == TRUE),
     )
     if public_half[CKA.TOKEN] == TRUE:
         handle = application.handle(live, live.token.create(made_public, live.right))

@@ -43,7 +43,7 @@ def C_GenerateKey(caller: Caller, session: int, mechanism: Mechanism, template: 
     parameters.none(mechanism)
     attributes = _composed(live, On.GENERATE, template, CKO.SECRET_KEY, rule.key_type)
     length = _length(attributes, None)
-    attributes[CKA.VALUE] = os.urandom(length)
+    attributes[CKA.VALUE] = _with_parity(os.urandom(length), attributes)
     attributes[CKA.KEY_GEN_MECHANISM] = ulong(mechanism.type)
     return add(caller, live, attributes)
 
@@ -60,6 +60,8 @@ def C_WrapKey(
         operation = encryption(wrapping_key, rule, mechanism)
     item = application.object(live, handle, CKR.KEY_HANDLE_INVALID)
     payload = _payload(item)
+    if not isinstance(item.key, bytes) and rule.scheme in _FOR_SECRETS:
+        raise P11Error(CKR.KEY_NOT_WRAPPABLE)
     if not item.allows(CKA.EXTRACTABLE):
         raise P11Error(CKR.KEY_UNEXTRACTABLE)
     if item.allows(CKA.WRAP_WITH_TRUSTED) and not wrapping_key.allows(CKA.TRUSTED):
@@ -67,9 +69,7 @@ def C_WrapKey(
     demanded = wrapping_key.attributes.get(CKA.WRAP_TEMPLATE)
     if demanded and any(item.attributes.get(kind) != value for kind, value in demanded):
         raise P11Error(CKR.KEY_HANDLE_INVALID)
-    if rule.scheme in (Scheme.ECB, Scheme.CBC):
-        block = 8 if rule.key_type is CKK.DES3 else 16
-        payload += bytes(-len(payload) % block)
+    payload += bytes(-len(payload) % _padded_to(rule))
     if room is None:
         return operation.output_length(len(payload), True)
     try:
@@ -108,7 +108,7 @@ def C_UnwrapKey(
     if object_class == CKO.PRIVATE_KEY:
         attributes |= _private_numbers(value, as_ulong(attributes[CKA.KEY_TYPE]))
     else:
-        attributes[CKA.VALUE] = _cut(value, attributes, rule.scheme in (Scheme.ECB, Scheme.CBC, Scheme.RSA_RAW))
+        attributes[CKA.VALUE] = _cut(value, attributes, rule)
     return add(caller, live, attributes)
 
 
@@ -131,14 +131,14 @@ def C_DeriveKey(caller: Caller, session: int, mechanism: Mechanism, base: int, t
         others = _other_keys(caller, live, rule.scheme, mechanism)
         value = _derived(rule, mechanism, item, others, wanted)
     if wanted is not None and len(value) < wanted:
-        raise P11Error(CKR.KEY_SIZE_RANGE)
+        data_is_short = rule.scheme is Scheme.ENCRYPT_DATA
+        raise P11Error(CKR.MECHANISM_PARAM_INVALID if data_is_short else CKR.KEY_SIZE_RANGE)
     if wanted is not None and rule.scheme is not Scheme.ECDH:
         value = value[:wanted]
     if as_ulong(attributes[CKA.KEY_TYPE]) == CKK.AES and len(value) not in _AES_LENGTHS:
         raise P11Error(CKR.KEY_SIZE_RANGE)
-    attributes[CKA.VALUE] = value
-    sources = [item, *others]
-    _inherit(attributes, sources)
+    attributes[CKA.VALUE] = _with_parity(value, attributes)
+    _inherit(attributes, {**dict(demanded), **given}, [item, *others], rule.scheme in _READABLE)
     return add(caller, live, attributes)
 
 
@@ -161,6 +161,13 @@ def _length(attributes: Attributes, default: int | None) -> int:
     if not in_range or (fixed is not None and length != fixed):
         raise P11Error(CKR.KEY_SIZE_RANGE)
     return length
+
+
+def _with_parity(value: bytes, attributes: Attributes) -> bytes:
+    """Of a triple DES key each byte has an odd number of ones."""
+    if as_ulong(attributes[CKA.KEY_TYPE]) != CKK.DES3:
+        return value
+    return bytes(each if each.bit_count() % 2 else each ^ 1 for each in value)
 
 
 def _payload(item: P11Object) -> bytes:
@@ -186,16 +193,23 @@ def _private_numbers(value: bytes, key_type: int) -> Attributes:
     return numbers
 
 
-def _cut(value: bytes, attributes: Attributes, padded: bool) -> bytes:
-    """The key in what was unwrapped: mechanisms without padding of their own leave more than the key."""
+def _padded_to(rule: MechanismRule) -> int:
+    """Ciphers that take whole blocks only wrap a key with zeros behind it (6.13.4)."""
+    if rule.scheme not in (Scheme.ECB, Scheme.CBC):
+        return 1
+    return 8 if rule.key_type is CKK.DES3 else 16
+
+
+def _cut(value: bytes, attributes: Attributes, rule: MechanismRule) -> bytes:
+    """The key in what was unwrapped: there may be zeros behind it, or before it where it is a number (RSA_X_509)."""
     key_type = as_ulong(attributes[CKA.KEY_TYPE])
     told = CKA.VALUE_LEN in attributes
     length = _length(attributes, len(value))
-    if padded and told:
-        return value[len(value) - length :] if len(value) > 32 else value[:length]
-    if padded and key_type == CKK.DES3:
-        return value[:length]
-    if len(value) != length:
+    if rule.scheme is Scheme.RSA_RAW:
+        value = value[max(len(value) - length, 0) :]
+    elif 0 < len(value) - length < _padded_to(rule):
+        value = value[:length]
+    if len(value) != length or not value:
         raise P11Error(CKR.WRAPPED_KEY_LEN_RANGE if not told else CKR.TEMPLATE_INCONSISTENT)
     if key_type == CKK.AES and length not in _AES_LENGTHS:
         raise P11Error(CKR.WRAPPED_KEY_LEN_RANGE)
@@ -243,13 +257,27 @@ def _derived(
     return derivation.combined(rule, mechanism, base, other)
 
 
-def _inherit(attributes: Attributes, sources: list[P11Object]) -> None:
-    """A derived key is as secret as what it comes from has been (6.3.17, 6.31)."""
+def _inherit(attributes: Attributes, given: Attributes, sources: list[P11Object], readable: bool) -> None:
+    """A derived key is as secret as what it comes from has been (6.3.17, 6.31).
+
+    Where that could be read off from it, it has to stay so. Raises P11Error(TEMPLATE_INCONSISTENT).
+    """
+    for kind, secret in ((CKA.SENSITIVE, TRUE), (CKA.EXTRACTABLE, FALSE)):
+        if readable and any(source.attributes.get(kind) == secret for source in sources):
+            if kind in given and attributes[kind] != secret:
+                raise P11Error(CKR.TEMPLATE_INCONSISTENT)
+            attributes[kind] = secret
     always = all(source.allows(CKA.ALWAYS_SENSITIVE) for source in sources)
     never = all(source.allows(CKA.NEVER_EXTRACTABLE) for source in sources)
     attributes[CKA.ALWAYS_SENSITIVE] = boolean(always and attributes[CKA.SENSITIVE] == TRUE)
     attributes[CKA.NEVER_EXTRACTABLE] = boolean(never and attributes[CKA.EXTRACTABLE] == FALSE)
 
+
+_READABLE = (Scheme.CONCATENATE_KEY, Scheme.CONCATENATE_DATA, Scheme.PREPEND_DATA, Scheme.XOR_DATA, Scheme.EXTRACT)
+"""Derivations that leave the base key as it is, or nearly so (6.43)."""
+
+_FOR_SECRETS = (Scheme.ECB, Scheme.CBC, Scheme.RSA_PKCS, Scheme.RSA_RAW, Scheme.RSA_OAEP)
+"""Mechanisms that wrap secret keys only: others are too long for them, or would have no end."""
 
 _UNWRAPPING: dict[CKR, CKR] = {
     CKR.ENCRYPTED_DATA_INVALID: CKR.WRAPPED_KEY_INVALID,

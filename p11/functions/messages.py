@@ -15,7 +15,7 @@ from ..operations import Operation, parameters
 from ..operations.ciphers import unsealed
 from ..sessions import Kind, Session
 from ..wire import Mechanism, MessageParameter
-from .parts import cancel_instead, key_for, rule_for
+from .parts import begin, cancel_instead, key_for, require_login, rule_for
 
 _MOST_DATA = 1 << 30
 _Written = tuple[bytes | None, bytes | None]
@@ -183,15 +183,20 @@ def _begin(
         if cancel_instead(live, kind, mechanism) or mechanism is None:
             return
         rule = rule_for(live, flag, mechanism)
-        key = key_for(caller, live, usage, rule, handle).key
-        if not isinstance(key, bytes):
+        item = key_for(caller, live, usage, rule, handle)
+        if not isinstance(item.key, bytes):
             raise P11Error(CKR.KEY_HANDLE_INVALID)
-        live.begin(kind, Messages(key))
+        begin(live, kind, item, Messages(item.key))
 
 
 def _messages(live: Session, kind: Kind) -> Messages:
     operation = live.operation(kind)
     assert isinstance(operation, Messages)
+    try:
+        require_login(live, operation)
+    except P11Error:
+        live.end(kind)
+        raise
     return operation
 
 

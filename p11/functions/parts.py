@@ -55,6 +55,12 @@ def key_for(caller: Caller, live: Session, usage: CKA, rule: MechanismRule, hand
     return item
 
 
+def begin(live: Session, kind: Kind, item: P11Object, operation: Operation) -> None:
+    """Start an operation with a key; with a private one of the session, too, it ends when the login does."""
+    operation.needs_login = operation.needs_login or item.is_private
+    live.begin(kind, operation)
+
+
 def one_part(live: Session, kind: Kind, data: bytes, room: int | None) -> bytes | int:
     """The whole operation in one call."""
     with live.lock:
@@ -77,7 +83,8 @@ def next_part(live: Session, kind: Kind, data: bytes, room: int | None) -> bytes
         operation = live.operation(kind)
         length = operation.output_length(len(data), False)
         if room is None:
-            return length
+            # Told that nothing comes out, some applications call again without a buffer, and the data is never taken.
+            return length or len(data)
         if room < length:
             raise P11Error(CKR.BUFFER_TOO_SMALL, length)
         return _take(live, kind, operation, data)
@@ -105,6 +112,7 @@ def take_part(live: Session, kind: Kind, data: bytes) -> None:
 def _take(live: Session, kind: Kind, operation: Operation, data: bytes) -> bytes:
     operation.parts += 1
     try:
+        _require_user(live, operation)
         return operation.update(data)
     except BaseException:
         live.end(kind)
@@ -113,9 +121,13 @@ def _take(live: Session, kind: Kind, operation: Operation, data: bytes) -> bytes
 
 def require_login(live: Session, operation: Operation) -> None:
     """Between Init and here the login may have gone, while the card is still open to another application's PIN."""
-    if operation.needs_login and live.role is not CKU.USER:
-        raise P11Error(CKR.USER_NOT_LOGGED_IN)
+    _require_user(live, operation)
     if operation.asks_each_time and not operation.context_login:
+        raise P11Error(CKR.USER_NOT_LOGGED_IN)
+
+
+def _require_user(live: Session, operation: Operation) -> None:
+    if operation.needs_login and live.role is not CKU.USER:
         raise P11Error(CKR.USER_NOT_LOGGED_IN)
 
 

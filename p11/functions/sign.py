@@ -6,13 +6,13 @@ from __future__ import annotations
 from ..caller import Caller
 from ..constants import CKA, CKF, CKR
 from ..errors import P11Error
-from ..keys import PublicKey
+from ..keys import CardKey, PublicKey, SessionKey
 from ..operations import Operation
 from ..operations.digests import Mac
 from ..operations.signatures import Recover, Sign, Verify
 from ..sessions import Kind, Session
 from ..wire import Mechanism
-from .parts import cancel_instead, key_for, last_part, one_part, rule_for, take_part
+from .parts import begin, cancel_instead, key_for, last_part, one_part, require_login, rule_for, take_part
 
 
 def C_SignInit(caller: Caller, session: int, mechanism: Mechanism | None, handle: int) -> None:
@@ -114,10 +114,10 @@ def C_VerifyRecoverInit(caller: Caller, session: int, mechanism: Mechanism | Non
         if cancel_instead(live, Kind.VERIFY_RECOVER, mechanism) or mechanism is None:
             return
         rule = rule_for(live, CKF.VERIFY_RECOVER, mechanism)
-        key = key_for(caller, live, CKA.VERIFY_RECOVER, rule, handle).key
-        if not isinstance(key, PublicKey):
+        item = key_for(caller, live, CKA.VERIFY_RECOVER, rule, handle)
+        if not isinstance(item.key, PublicKey):
             raise P11Error(CKR.KEY_HANDLE_INVALID)
-        live.begin(Kind.VERIFY_RECOVER, Recover(key, rule, mechanism))
+        begin(live, Kind.VERIFY_RECOVER, item, Recover(item.key, rule, mechanism))
 
 
 def C_VerifyRecover(caller: Caller, session: int, signature: bytes, room: int | None) -> bytes | int:
@@ -129,6 +129,7 @@ def C_VerifyRecover(caller: Caller, session: int, signature: bytes, room: int | 
             if operation.held is None and isinstance(operation, Recover):
                 if room is None:
                     return operation.length
+                require_login(live, operation)
                 operation.held = operation.recovered(signature)
         except P11Error:
             live.end(Kind.VERIFY_RECOVER)
@@ -148,7 +149,8 @@ def begin_verifying(caller: Caller, live: Session, mechanism: Mechanism | None, 
         if cancel_instead(live, Kind.VERIFY, mechanism) or mechanism is None:
             return
         rule = rule_for(live, CKF.VERIFY, mechanism)
-        key = key_for(caller, live, CKA.VERIFY, rule, handle).key
+        item = key_for(caller, live, CKA.VERIFY, rule, handle)
+        key = item.key
         operation: Operation
         if isinstance(key, bytes):
             operation = Mac(key, rule, mechanism)
@@ -156,7 +158,7 @@ def begin_verifying(caller: Caller, live: Session, mechanism: Mechanism | None, 
             operation = Verify(key, rule, mechanism)
         else:
             raise P11Error(CKR.KEY_HANDLE_INVALID)
-        live.begin(Kind.VERIFY, operation)
+        begin(live, Kind.VERIFY, item, operation)
 
 
 def check(live: Session, signature: bytes) -> None:
@@ -164,6 +166,7 @@ def check(live: Session, signature: bytes) -> None:
     with live.lock:
         operation = live.operation(Kind.VERIFY)
         live.end(Kind.VERIFY)
+        require_login(live, operation)
         if isinstance(operation, Verify | Mac):
             operation.check(signature)
 
@@ -176,15 +179,16 @@ def _begin_signing(
         if cancel_instead(live, kind, mechanism) or mechanism is None:
             return
         rule = rule_for(live, flag, mechanism)
-        key = key_for(caller, live, usage, rule, handle).key
+        item = key_for(caller, live, usage, rule, handle)
+        key = item.key
         operation: Operation
         if isinstance(key, bytes):
             operation = Mac(key, rule, mechanism)
-        elif key is None or isinstance(key, PublicKey):
-            raise P11Error(CKR.KEY_HANDLE_INVALID)
-        else:
+        elif isinstance(key, CardKey | SessionKey):
             operation = Sign(key, rule, mechanism)
-        live.begin(kind, operation)
+        else:
+            raise P11Error(CKR.KEY_HANDLE_INVALID)
+        begin(live, kind, item, operation)
 
 
 def _signature_given(live: Session) -> bytes:

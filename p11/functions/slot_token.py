@@ -91,7 +91,7 @@ def C_InitToken(caller: Caller, slot: int, pin: bytes | None, label: bytes) -> N
         if token.sessions:
             raise P11Error(CKR.SESSION_EXISTS)
     try:
-        name = label.decode("utf-8").rstrip(" \0")
+        name = label.partition(b"\0")[0].decode("utf-8").rstrip(" ")  # padded with blanks; some applications end it
     except UnicodeDecodeError:
         raise P11Error(CKR.ARGUMENTS_BAD) from None
     token.initialise(given_or_pad(caller, token, pin), name)

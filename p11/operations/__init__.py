@@ -47,6 +47,7 @@ class Collector(Operation):
     """An operation that gives nothing before the end: `length` bytes then, of all that it has collected."""
 
     limit: int | None = MOST_KEPT
+    too_long = CKR.DATA_LEN_RANGE
 
     def __init__(self, length: int) -> None:
         self.length = length
@@ -58,10 +59,10 @@ class Collector(Operation):
         return self.length if final else 0
 
     def update(self, data: bytes) -> bytes:
-        """Kept. Raises P11Error(DATA_LEN_RANGE) for more than the limit."""
+        """Kept. Raises P11Error(DATA_LEN_RANGE, or that of encrypted data) for more than the limit."""
         self._size += len(data)
         if self.limit is not None and self._size > self.limit:
-            raise P11Error(CKR.DATA_LEN_RANGE)
+            raise P11Error(self.too_long)
         self._parts.append(data)
         return b""
 

@@ -27,7 +27,8 @@ with warnings.catch_warnings():
     except ImportError:  # older releases have them with the others
         from cryptography.hazmat.primitives.ciphers.modes import CFB, CFB8, OFB
 
-_MOST_SEALED = 1 << 30
+_MOST_SEALED = 48 << 20
+"""Bytes that are given out at once: less than a frame of the wire holds."""
 
 
 def block_cipher(rule: MechanismRule, key: bytes) -> BlockCipherAlgorithm:
@@ -128,17 +129,18 @@ class Stream(Operation):
             mode = _STREAMS[rule.scheme](parameters.iv(mechanism, 16))
         made = Cipher(algorithm, mode)
         self._context: Any = made.encryptor() if encrypts else made.decryptor()
+        self._too_long = CKR.DATA_LEN_RANGE if encrypts else CKR.ENCRYPTED_DATA_LEN_RANGE
 
     def output_length(self, more: int, final: bool) -> int:
         """What goes in."""
         return more
 
     def update(self, data: bytes) -> bytes:
-        """Raises P11Error(DATA_LEN_RANGE) when the counter is used up."""
+        """Raises P11Error(DATA_LEN_RANGE, ENCRYPTED_DATA_LEN_RANGE) when the counter is used up."""
         if self._room is not None:
             self._room -= len(data)
             if self._room < 0:
-                raise P11Error(CKR.DATA_LEN_RANGE)
+                raise P11Error(self._too_long)
         return bytes(self._context.update(data))
 
     def finish(self) -> bytes:
@@ -176,7 +178,7 @@ class Unseal(Collector):
     """GCM decryption: nothing is given before the tag has been found right."""
 
     limit = _MOST_SEALED
-    exact = True
+    too_long = CKR.ENCRYPTED_DATA_LEN_RANGE
 
     def __init__(self, mechanism: Mechanism, key: bytes) -> None:
         super().__init__(0)
@@ -212,11 +214,11 @@ class SealWhole(Collector):
     """CCM, which has to know the length before it begins."""
 
     limit = _MOST_SEALED
-    exact = True
 
     def __init__(self, encrypts: bool, mechanism: Mechanism, key: bytes) -> None:
         super().__init__(0)
         self._encrypts = encrypts
+        self.too_long = CKR.DATA_LEN_RANGE if encrypts else CKR.ENCRYPTED_DATA_LEN_RANGE
         self._sealing = parameters.ccm(mechanism)
         self._ccm = AESCCM(key, self._sealing.tag_length)
 
@@ -226,18 +228,17 @@ class SealWhole(Collector):
         return max(self._size + more + (tag if self._encrypts else -tag), 0) if final else 0
 
     def finish(self) -> bytes:
-        """Raises P11Error: DATA_LEN_RANGE for another length than the parameter's, ENCRYPTED_DATA_INVALID."""
+        """Raises P11Error: DATA_LEN_RANGE, ENCRYPTED_DATA_LEN_RANGE for another length than the parameter's;
+        ENCRYPTED_DATA_INVALID.
+        """
         sealing, data = self._sealing, self.collected()
+        if len(data) != sealing.data_length + (0 if self._encrypts else sealing.tag_length):
+            raise P11Error(self.too_long)
+        work = self._ccm.encrypt if self._encrypts else self._ccm.decrypt
         try:
-            if self._encrypts:
-                if len(data) != sealing.data_length:
-                    raise P11Error(CKR.DATA_LEN_RANGE)
-                return self._ccm.encrypt(sealing.nonce, data, sealing.additional)
-            if len(data) < sealing.tag_length:
-                raise P11Error(CKR.ENCRYPTED_DATA_LEN_RANGE)
-            return self._ccm.decrypt(sealing.nonce, data, sealing.additional)
-        except (ValueError, OverflowError):
-            raise P11Error(CKR.DATA_LEN_RANGE if self._encrypts else CKR.ENCRYPTED_DATA_LEN_RANGE) from None
+            return work(sealing.nonce, data, sealing.additional)
+        except ValueError:
+            raise P11Error(self.too_long) from None
         except InvalidTag:
             raise P11Error(CKR.ENCRYPTED_DATA_INVALID) from None
 
@@ -252,6 +253,7 @@ class Wrap(Collector):
             raise parameters.invalid()  # the library has the standard's initial value only
         self._encrypts, self._padded, self._key = encrypts, padded, key
         self.exact = encrypts or not padded
+        self.too_long = CKR.DATA_LEN_RANGE if encrypts else CKR.ENCRYPTED_DATA_LEN_RANGE
 
     def output_length(self, more: int, final: bool) -> int:
         """Eight bytes more, or less; padding fills up to eight."""
@@ -269,7 +271,7 @@ class Wrap(Collector):
             if self._encrypts:
                 wrap = keywrap.aes_key_wrap_with_padding if self._padded else keywrap.aes_key_wrap
                 return wrap(self._key, data)
-            if len(data) % 8 or len(data) < 16:
+            if len(data) % 8 or len(data) < (16 if self._padded else 24):
                 raise P11Error(CKR.ENCRYPTED_DATA_LEN_RANGE)
             unwrap = keywrap.aes_key_unwrap_with_padding if self._padded else keywrap.aes_key_unwrap
             return unwrap(self._key, data)

@@ -10,6 +10,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec, x25519
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
+from cryptography.hazmat.primitives.kdf.concatkdf import ConcatKDFHash
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 from cryptography.hazmat.primitives.kdf.x963kdf import X963KDF
 
@@ -24,21 +25,17 @@ from .ciphers import block_cipher
 _ECDH1 = struct.Struct("@5L")
 _HKDF = struct.Struct("@2B6x7L")
 
-_KDFS: dict[int, str] = {
-    CKD.SHA1_KDF: "sha1",
-    CKD.SHA224_KDF: "sha224",
-    CKD.SHA256_KDF: "sha256",
-    CKD.SHA384_KDF: "sha384",
-    CKD.SHA512_KDF: "sha512",
-    CKD.SHA3_224_KDF: "sha3_224",
-    CKD.SHA3_256_KDF: "sha3_256",
-    CKD.SHA3_384_KDF: "sha3_384",
-    CKD.SHA3_512_KDF: "sha3_512",
+_Kdf = type[X963KDF] | type[ConcatKDFHash]
+_KDF_HASHES = ("SHA1", "SHA224", "SHA256", "SHA384", "SHA512", "SHA3_224", "SHA3_256", "SHA3_384", "SHA3_512")
+_KDFS: dict[int, tuple[_Kdf, str]] = {
+    **{CKD[f"{name}_KDF"]: (X963KDF, name.lower()) for name in _KDF_HASHES},
+    **{CKD[f"{name}_KDF_SP800"]: (ConcatKDFHash, name.lower()) for name in _KDF_HASHES},
 }
+"""X9.63, and the one-step function of SP 800-56C (4), each with hashlib's name of the hash."""
 
 
 def agreed(key: PrivateKey, mechanism: Mechanism, wanted: int | None) -> bytes:
-    """ECDH1: the shared secret, cut from the left to `wanted` bytes, or stretched by a KDF (X9.63) to as many.
+    """ECDH1: the shared secret, cut from the left to `wanted` bytes, or stretched by a KDF to as many.
 
     Raises P11Error: MECHANISM_PARAM_INVALID also for a point that is not on the curve; CardRemoved.
     """
@@ -66,9 +63,10 @@ def agreed(key: PrivateKey, mechanism: Mechanism, wanted: int | None) -> bytes:
         raise parameters.invalid() if error.value is CKR.DATA_INVALID else error from None
     if kdf == CKD.NULL:
         return secret[len(secret) - (wanted or len(secret)) :]
-    digest = parameters.HASHES[_KDFS[kdf]]
+    stretch, name = _KDFS[kdf]
+    digest = parameters.HASHES[name]
     try:
-        return X963KDF(digest, wanted or digest.digest_size, shared or None).derive(secret)
+        return stretch(digest, wanted or digest.digest_size, shared or None).derive(secret)
     except ValueError:
         raise P11Error(CKR.KEY_SIZE_RANGE) from None
 

@@ -8,6 +8,7 @@ import hmac
 from typing import Any
 
 from cryptography.hazmat.primitives import cmac
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from ..constants import CKR
 from ..errors import P11Error
@@ -43,14 +44,35 @@ class Digest(Operation):
         return twin
 
 
+class _Gmac:
+    """GCM with nothing to encrypt (SP 800-38D, 5.2)."""
+
+    def __init__(self, key: bytes, iv: bytes) -> None:
+        self._gcm = Cipher(algorithms.AES(key), modes.GCM(iv)).encryptor()
+
+    def update(self, data: bytes) -> None:
+        self._gcm.authenticate_additional_data(data)
+
+    def finalize(self) -> bytes:
+        self._gcm.finalize()
+        return self._gcm.tag
+
+    def copy(self) -> _Gmac:
+        raise P11Error(CKR.STATE_UNSAVEABLE)
+
+
 class Mac(Operation):
-    """C_Sign* and C_Verify* with a secret key: HMAC (RFC 2104) and CMAC (SP 800-38B), perhaps cut."""
+    """C_Sign* and C_Verify* with a secret key: HMAC (RFC 2104), CMAC (SP 800-38B) and GMAC, perhaps cut."""
 
     def __init__(self, key: bytes, rule: MechanismRule, mechanism: Mechanism) -> None:
         self._mac: Any
         if rule.scheme is Scheme.HMAC:
             self._mac = hmac.new(key, digestmod=str(rule.digest))
             longest = self._mac.digest_size
+        elif rule.scheme is Scheme.GMAC:
+            sealing = parameters.gmac(mechanism)
+            self._mac, self._length = _Gmac(key, sealing.nonce), sealing.tag_length
+            return
         else:
             cipher = block_cipher(rule, key)
             self._mac = cmac.CMAC(cipher)
@@ -83,7 +105,7 @@ class Mac(Operation):
             raise P11Error(CKR.SIGNATURE_INVALID)
 
     def copy(self) -> Mac:
-        """Another one at the same point."""
+        """Another one at the same point. Raises P11Error(STATE_UNSAVEABLE)."""
         twin = object.__new__(type(self))
         twin.__dict__ = {**self.__dict__, "_mac": self._mac.copy()}
         return twin

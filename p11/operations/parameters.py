@@ -16,6 +16,7 @@ from ..wire import Mechanism, MessageParameter
 _ULONG = struct.Struct("@L")
 _PSS = struct.Struct("@3L")
 _OAEP = struct.Struct("@5L")
+_RSA_AES = struct.Struct("@2L")
 _GCM = struct.Struct("@6L")
 _NSS_GCM = struct.Struct("@5L")
 _CCM = struct.Struct("@6L")
@@ -39,7 +40,7 @@ HASHES: dict[str, hashes.HashAlgorithm] = {
 }
 """By hashlib's names."""
 
-_MASKS: dict[int, str] = {
+MASKS: dict[int, str] = {
     CKG.MGF1_SHA1: "sha1",
     CKG.MGF1_SHA224: "sha224",
     CKG.MGF1_SHA256: "sha256",
@@ -50,6 +51,8 @@ _MASKS: dict[int, str] = {
     CKG.MGF1_SHA3_384: "sha3_384",
     CKG.MGF1_SHA3_512: "sha3_512",
 }
+"""The digests of mask generation functions, by hashlib's names."""
+
 _LONGEST_SALT = 512
 
 
@@ -116,6 +119,15 @@ def oaep(mechanism: Mechanism) -> Oaep:
     return Oaep(_digest(kind), _mask(mask), label)
 
 
+def rsa_aes(mechanism: Mechanism) -> tuple[int, Oaep]:
+    """CK_RSA_AES_KEY_WRAP_PARAMS: bytes of the AES key, and how RSA encrypts it."""
+    bits, _ = _unpack(_RSA_AES, mechanism.parameter)
+    inner, label = _pointed(mechanism.pointers, 2)
+    if bits not in (128, 192, 256):
+        raise invalid()
+    return bits // 8, oaep(Mechanism(mechanism.type, inner, (label,)))
+
+
 def iv(mechanism: Mechanism, length: int) -> bytes:
     """An initialisation vector of just this length."""
     if len(mechanism.parameter) != length:
@@ -141,6 +153,14 @@ def gcm(mechanism: Mechanism) -> Sealing:
     if not 8 <= len(nonce) <= 128 or not 32 <= tag_bits <= 128 or tag_bits % 8:
         raise invalid()
     return Sealing(nonce, additional, tag_bits // 8)
+
+
+def gmac(mechanism: Mechanism) -> Sealing:
+    """CK_GCM_PARAMS without additional data: that comes as the data."""
+    sealing = gcm(mechanism)
+    if sealing.additional:
+        raise invalid()
+    return sealing
 
 
 def ccm(mechanism: Mechanism) -> Sealing:
@@ -199,9 +219,9 @@ def _digest(kind: int) -> str:
 
 
 def _mask(kind: int) -> str:
-    if kind not in _MASKS:
+    if kind not in MASKS:
         raise invalid()
-    return _MASKS[kind]
+    return MASKS[kind]
 
 
 def _unpack(form: struct.Struct, data: bytes) -> tuple[Any, ...]:

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from .. import rsa_padding
@@ -25,25 +23,20 @@ class RsaEncrypt(Collector):
             raise P11Error(CKR.KEY_TYPE_INCONSISTENT)
         super().__init__((key.key_size + 7) // 8)
         self._public = key
-        self._padding: Any = None
-        if rule.scheme is Scheme.RSA_OAEP:
-            oaep = parameters.oaep(mechanism)
-            mask = padding.MGF1(parameters.HASHES[oaep.mgf_digest])
-            self._padding = padding.OAEP(mask, parameters.HASHES[oaep.digest], oaep.label or None)
-        else:
-            parameters.none(mechanism)
-            if rule.scheme is Scheme.RSA_PKCS:
-                self._padding = padding.PKCS1v15()
+        self._scheme = rule.scheme
+        self._oaep = _oaep(rule, mechanism)
 
     def finish(self) -> bytes:
         """The ciphertext, of the length of the modulus."""
         data = self.collected()
-        if self._padding is None:
-            return public_operation(self._public, data.rjust(self.length, b"\0"))
-        try:
-            return self._public.encrypt(data, self._padding)
-        except ValueError:
-            raise P11Error(CKR.DATA_LEN_RANGE) from None
+        if self._scheme is Scheme.RSA_PKCS:
+            try:
+                return self._public.encrypt(data, padding.PKCS1v15())
+            except ValueError:
+                raise P11Error(CKR.DATA_LEN_RANGE) from None
+        if self._oaep is not None:
+            data = rsa_padding.oaep_encode(data, self.length, *self._oaep)
+        return public_operation(self._public, data.rjust(self.length, b"\0"))
 
 
 class RsaDecrypt(Collector):
@@ -57,9 +50,7 @@ class RsaDecrypt(Collector):
         self._key = key
         self._scheme = rule.scheme
         self.exact = rule.scheme is Scheme.RSA_RAW
-        self._oaep = parameters.oaep(mechanism) if rule.scheme is Scheme.RSA_OAEP else None
-        if self._oaep is None:
-            parameters.none(mechanism)
+        self._oaep = _oaep(rule, mechanism)
         self.needs_login = key.needs_login
         self.asks_each_time = key.always_authenticate
 
@@ -76,3 +67,10 @@ class RsaDecrypt(Collector):
         if self._oaep is not None:
             return rsa_padding.oaep_decode(block, *self._oaep)
         return block if self._scheme is Scheme.RSA_RAW else rsa_padding.pkcs1_decode(block)
+
+
+def _oaep(rule: MechanismRule, mechanism: Mechanism) -> parameters.Oaep | None:
+    if rule.scheme is Scheme.RSA_OAEP:
+        return parameters.oaep(mechanism)
+    parameters.none(mechanism)
+    return None

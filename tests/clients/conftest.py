@@ -100,7 +100,9 @@ def blank(simulator: Simulator) -> Simulator:
 @pytest.fixture
 def tool(succeed: Succeed, module: str) -> Succeed:
     """pkcs11-tool with the user logged in; its output."""
-    return lambda *options, **others: succeed("pkcs11-tool", "--module", module, "--login", "--pin", PIN, *options, **others)
+    return lambda *options, **others: succeed(
+        "pkcs11-tool", "--module", module, "--login", "--pin", PIN, *options, **others
+    )
 
 
 class Contents(NamedTuple):
@@ -115,7 +117,7 @@ class Contents(NamedTuple):
 
 @pytest.fixture
 def contents(tool: Succeed) -> Callable[[], Contents]:
-    """Asks pkcs11-tool what is on the card: class, label, CKA_ID, usage and so on, but no value and no serial number."""
+    """Asks pkcs11-tool what is on the card: class, label, CKA_ID, usage and so on, but no values."""
 
     def ask() -> Contents:
         lines: list[str] = []

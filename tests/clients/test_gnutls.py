@@ -12,6 +12,8 @@ import pytest
 from cardtear.card.profiles import CardRequest
 from cardtear.lab.simulator import Simulator
 from cardtear.lab.trigger import Trigger
+from cardtear.p11.constants import CKM
+from cardtear.reader.trace import CallEntry
 
 pytestmark = pytest.mark.needs("p11tool", "certtool", "gnutls-serv", "gnutls-cli", "openssl", "pkcs11-tool")
 
@@ -26,7 +28,9 @@ PINS = {"GNUTLS_PIN": "123456", "GNUTLS_SO_PIN": "12345678"}
 @pytest.fixture
 def p11tool(succeed: Succeed, module: str) -> Succeed:
     """p11tool with the PINs in its environment; its output."""
-    return lambda *options, **others: succeed("p11tool", "--provider", module, "--batch", *options, **{**PINS, **others})
+    return lambda *options, **others: succeed(
+        "p11tool", "--provider", module, "--batch", *options, **{**PINS, **others}
+    )
 
 
 @pytest.fixture
@@ -51,8 +55,27 @@ KINDS = {
     "rsa-3072": ("--generate-privkey=rsa", "--bits", "3072"),
     "p256": ("--generate-privkey=ecdsa", "--curve", "secp256r1"),
     "p384": ("--generate-privkey=ecdsa", "--curve", "secp384r1"),
-    "ed25519": ("--generate-privkey=ed25519",),
 }
+
+
+@pytest.fixture
+def make_key(p11tool: Succeed, succeed: Succeed) -> Callable[[str, str, str], None]:
+    """Puts a key pair on the token under a CKA_ID, and its public half into a file.
+
+    The card makes it, but for Ed25519: GnuTLS before 3.8 asks for such a pair by the mechanism of the signature.
+    """
+
+    def make(kind: str, identity: str, public: str) -> None:
+        named = ("--label", f"key {identity}", "--id", identity)
+        if kind != "ed25519":
+            p11tool("--login", *KINDS[kind], *named, "--outfile", public, TOKEN)
+            return
+        succeed("openssl", "genpkey", "-algorithm", "ed25519", "-out", f"{identity}.pem")
+        succeed("openssl", "pkey", "-in", f"{identity}.pem", "-pubout", "-out", public)
+        p11tool("--login", "--write", "--load-privkey", f"{identity}.pem", *named, TOKEN)
+        p11tool("--login", "--write", "--load-pubkey", public, *named, TOKEN)
+
+    return make
 
 
 def test_list_all(simulator: Simulator, p11tool: Succeed) -> None:
@@ -73,7 +96,7 @@ def test_generate(blank: Simulator, p11tool: Succeed, succeed: Succeed, tmp_path
     listed = p11tool("--list-all", "--login", TOKEN)
     assert "CKA_NEVER_EXTRACTABLE" in listed
     assert listed.count("Label: made") == 2
-    tested = p11tool("--login", "--test-sign", *(("--hash", "SHA512") if kind == "ed25519" else ()), key("41"))
+    tested = p11tool("--login", "--test-sign", key("41"))
     assert "Verifying against public key in the token... ok" in tested
     p11tool("--export", f"{TOKEN};id=%41;type=public", "--outfile", "exported.pem")
     made, exported = (
@@ -110,6 +133,18 @@ def test_write_ed25519(blank: Simulator, p11tool: Succeed, succeed: Succeed) -> 
     p11tool("--login", "--write", "--load-pubkey", "public.pem", "--label", "foreign", "--id", "51", TOKEN)
     tested = p11tool("--login", "--test-sign", "--hash", "SHA512", key("51"))
     assert "Verifying against public key in the token... ok" in tested
+
+
+def test_generate_by_the_wrong_mechanism(blank: Simulator, run: Run, module: str, contents: Any) -> None:
+    """GnuTLS before 3.8 generates Ed25519 keys by CKM_EDDSA, which is no mechanism for that: refused, nothing made."""
+    ended = run("p11tool", "--provider", module, "--batch", "--login", "--generate-privkey=ed25519", TOKEN, **PINS)
+    calls = [entry for entry in blank.bench.trace.entries() if isinstance(entry, CallEntry)]
+    (asked,) = (entry.arguments[1] for entry in calls if entry.name == "C_GenerateKeyPair")
+    if asked == CKM.EDDSA:
+        assert ended.code != 0
+        assert contents().objects.total() == 0
+    else:
+        assert ended.code == 0, ended.output
 
 
 def test_trusted_certificates(blank: Simulator, p11tool: Succeed, run: Run, succeed: Succeed, module: str) -> None:
@@ -149,10 +184,16 @@ LEAF = "cn = localhost\ndns_name = localhost\ntls_www_server\ntls_www_client\nsi
 
 
 @pytest.mark.parametrize("kind", ["rsa-2048", "p256", "p384", "ed25519"])
-def test_certtool(blank: Simulator, p11tool: Succeed, certtool: Callable[..., str], succeed: Succeed, kind: str) -> None:
+def test_certtool(
+    blank: Simulator,
+    make_key: Callable[[str, str, str], None],
+    certtool: Callable[..., str],
+    succeed: Succeed,
+    kind: str,
+) -> None:
     """A CA on the token issues for a request that is made with another key on the token; openssl verifies both."""
     for label, identity in (("ca", "41"), ("leaf", "42")):
-        p11tool("--login", *KINDS[kind], "--label", label, "--id", identity, "--outfile", f"{label}.spki", TOKEN)
+        make_key(kind, identity, f"{label}.spki")
     ca = ("--load-privkey", key("41"))
     certtool("--generate-self-signed", *ca, "--load-pubkey", "ca.spki", "--outfile", "ca.pem", lines=CA)
     leaf = ("--load-privkey", key("42"), "--load-pubkey", "leaf.spki", "--outfile", "request.pem")
@@ -164,11 +205,13 @@ def test_certtool(blank: Simulator, p11tool: Succeed, certtool: Callable[..., st
 
 
 @pytest.fixture
-def identity(p11tool: Succeed, certtool: Callable[..., str]) -> Callable[[str], None]:
+def identity(
+    p11tool: Succeed, make_key: Callable[[str, str, str], None], certtool: Callable[..., str]
+) -> Callable[[str], None]:
     """Puts a key pair and a certificate of itself, for localhost, on the token as 41; also in the file `self.pem`."""
 
     def make(kind: str) -> None:
-        p11tool("--login", *KINDS[kind], "--label", "tls", "--id", "41", "--outfile", "self.spki", TOKEN)
+        make_key(kind, "41", "self.spki")
         own = ("--load-privkey", key("41"), "--load-pubkey", "self.spki", "--outfile", "self.pem")
         certtool("--generate-self-signed", *own, lines=LEAF + "ca\nserial = 1\n")
         p11tool("--login", "--write", "--load-certificate", "self.pem", "--label", "tls", "--id", "41", TOKEN)
@@ -194,7 +237,15 @@ class TestTls:
     @pytest.mark.parametrize("kind", ["rsa-2048", "p256", "ed25519"])
     @pytest.mark.parametrize("version", ["1.2", "1.3"])
     def test_handshake(
-        self, blank: Simulator, identity: Any, serve: Any, succeed: Succeed, module: str, port: int, kind: str, version: str
+        self,
+        blank: Simulator,
+        identity: Any,
+        serve: Any,
+        succeed: Succeed,
+        module: str,
+        port: int,
+        kind: str,
+        version: str,
     ) -> None:
         """Client and server show that they have their keys."""
         identity(kind)
@@ -205,9 +256,7 @@ class TestTls:
         assert "Handshake was completed" in done
         assert "Successfully sent 1 certificate" in done
 
-    def test_card_goes(
-        self, blank: Simulator, identity: Any, serve: Any, run: Run, module: str, port: int
-    ) -> None:
+    def test_card_goes(self, blank: Simulator, identity: Any, serve: Any, run: Run, module: str, port: int) -> None:
         """Out while the server or the client signs: a handshake that fails; in again: the same server goes on."""
         identity("p256")
         client = self.client(module, port, "NORMAL")

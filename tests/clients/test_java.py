@@ -16,7 +16,6 @@ import pytest
 from cardtear.card.profiles import CardRequest
 from cardtear.lab.simulator import Simulator
 from cardtear.lab.trigger import Trigger
-from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -34,8 +33,7 @@ DATA = b"a card that can be pulled out"
 def configuration(tmp_path: Path, module: str) -> str:
     """SunPKCS11's configuration file."""
     (tmp_path / "java.cfg").write_text(
-        f"name = cardtear\nlibrary = {module}\nslotListIndex = 0\n"
-        "insertionCheckInterval = 100\n"  # milliseconds
+        f"name = cardtear\nlibrary = {module}\nslotListIndex = 0\ninsertionCheckInterval = 100\n"  # milliseconds
     )
     return str(tmp_path / "java.cfg")
 
@@ -167,7 +165,9 @@ class TestProgram:
     def test_session_objects(self, blank: Simulator, client: Client) -> None:
         """Key pairs, secret keys, digests, MACs and ciphers of the session, each held against Python's."""
         client.do("load")
-        spki, signature = (bytes.fromhex(part) for part in client.do("pair", "RSA", "2048", "SHA256withRSA", DATA).split())
+        spki, signature = (
+            bytes.fromhex(part) for part in client.do("pair", "RSA", "2048", "SHA256withRSA", DATA).split()
+        )
         rsa_key = serialization.load_der_public_key(spki)
         assert isinstance(rsa_key, rsa.RSAPublicKey)
         rsa_key.verify(signature, DATA, padding.PKCS1v15(), hashes.SHA256())

@@ -85,9 +85,7 @@ def test_generated_keys(blank: Simulator, tool: Succeed, succeed: Succeed, modul
 
 
 @pytest.mark.parametrize("on", [{"call": "C_GetTokenInfo"}, {"call": "C_FindObjects"}], ids=str)
-def test_card_goes_in_a_list(
-    simulator: Simulator, run: Run, succeed: Succeed, module: str, on: dict[str, Any]
-) -> None:
+def test_card_goes_in_a_list(simulator: Simulator, run: Run, succeed: Succeed, module: str, on: dict[str, Any]) -> None:
     """An error, no hang."""
     simulator.arm(Trigger("remove", {"reader": "front"}, **on))
     ended = run("ssh-keygen", "-D", module)
@@ -115,7 +113,9 @@ def test_wrong_pin(agent: dict[str, str], run: Run, module: str, tmp_path: Path,
 
 
 @pytest.mark.parametrize("number", [0, 2, 3])
-def test_signed_file(agent: dict[str, str], succeed: Succeed, module: str, public_keys: Any, tmp_path: Path, number: int) -> None:
+def test_signed_file(
+    agent: dict[str, str], succeed: Succeed, module: str, public_keys: Any, tmp_path: Path, number: int
+) -> None:
     """ssh-keygen -Y sign through the agent; -Y verify without it, and not for another file."""
     (tmp_path / "data").write_text("a card that can be pulled out")
     (tmp_path / "signers").write_text(f"alice {public_keys[number]}\n")
@@ -138,7 +138,13 @@ class TestLogin:
         assert "hello" in succeed(login[0], "-I", module, *login[1:], SSH_AUTH_SOCK="", **asking)
 
     def test_card_goes(
-        self, simulator: Simulator, agent: dict[str, str], succeed: Succeed, run: Run, module: str, login: tuple[str, ...]
+        self,
+        simulator: Simulator,
+        agent: dict[str, str],
+        succeed: Succeed,
+        run: Run,
+        module: str,
+        login: tuple[str, ...],
     ) -> None:
         """Out while it signs, and while it is idle: no login; in again and loaded again: login."""
         succeed("ssh-add", "-s", module, **agent)

@@ -44,7 +44,9 @@ def engine(run: Run, succeed: Succeed, configuration: dict[str, str]) -> Succeed
 @pytest.fixture
 def keys(blank: Simulator, configuration: dict[str, str], tool: Succeed, public_key: Callable[..., None]) -> None:
     """RSA-2048, P-256 and P-384, made by the card; their public keys in rsa.pub, ec.pub and p384.pub."""
-    for number, (name, kind) in enumerate({"rsa": "rsa:2048", "ec": "EC:prime256v1", "p384": "EC:secp384r1"}.items(), 1):
+    for number, (name, kind) in enumerate(
+        {"rsa": "rsa:2048", "ec": "EC:prime256v1", "p384": "EC:secp384r1"}.items(), 1
+    ):
         tool("--keypairgen", "--key-type", kind, "--id", f"0{number}", "--label", name)
         public_key(f"0{number}", f"{name}.pub")
 
@@ -96,7 +98,19 @@ class TestSignatures:
 def test_decryption(keys: None, engine: Succeed, succeed: Succeed, tmp_path: Path, padding: tuple[str, ...]) -> None:
     """What plain openssl encrypts."""
     options = [part for option in padding for part in ("-pkeyopt", option)]
-    encrypt = ("openssl", "pkeyutl", "-encrypt", "-pubin", "-inkey", "rsa.pub", *options, "-in", "data", "-out", "secret")
+    encrypt = (
+        "openssl",
+        "pkeyutl",
+        "-encrypt",
+        "-pubin",
+        "-inkey",
+        "rsa.pub",
+        *options,
+        "-in",
+        "data",
+        "-out",
+        "secret",
+    )
     succeed(*encrypt)
     engine("pkeyutl", "-decrypt", *ENGINE, "-inkey", RSA, *options, "-in", "secret", "-out", "plain")
     assert (tmp_path / "plain").read_bytes() == (tmp_path / "data").read_bytes()
@@ -134,7 +148,19 @@ def test_cms(certificates: None, engine: Succeed, succeed: Succeed, tmp_path: Pa
     succeed(*verify, "-binary")
     assert (tmp_path / "back").read_bytes() == data
     succeed("openssl", "cms", "-encrypt", "-binary", "-in", "data", "-out", "secret", "-aes128", f"{key}.crt")
-    decrypt = ("cms", "-decrypt", *ENGINE, "-inkey", KEY_OF[key], "-recip", f"{key}.crt", "-in", "secret", "-out", "plain")
+    decrypt = (
+        "cms",
+        "-decrypt",
+        *ENGINE,
+        "-inkey",
+        KEY_OF[key],
+        "-recip",
+        f"{key}.crt",
+        "-in",
+        "secret",
+        "-out",
+        "plain",
+    )
     engine(*decrypt, "-binary")
     assert (tmp_path / "plain").read_bytes() == data
 

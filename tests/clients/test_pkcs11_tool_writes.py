@@ -62,7 +62,9 @@ def made(succeed: Succeed, tmp_path: Path) -> Callable[[str], str]:
         ("EC:secp384r1", "ECDSA-SHA384"),
     ],
 )
-def test_key_pairs(blank: Simulator, tool: Succeed, succeed: Succeed, public_key: ReadKey, kind: str, mechanism: str) -> None:
+def test_key_pairs(
+    blank: Simulator, tool: Succeed, succeed: Succeed, public_key: ReadKey, kind: str, mechanism: str
+) -> None:
     """Made by the card, there for the next process, and of use: openssl verifies a signature."""
     assert "Key pair generated" in tool("--keypairgen", "--key-type", kind, "--id", "10", "--label", "made here")
     listed = tool("--list-objects")
@@ -75,6 +77,55 @@ def test_key_pairs(blank: Simulator, tool: Succeed, succeed: Succeed, public_key
     verify = ("openssl", "dgst", f"-{name}", "-verify", "key.pem", "-signature", "signature", "data")
     assert "Verified OK" in succeed(*verify)
     tool("--verify", "--id", "10", "-m", mechanism, *form, "-i", "data", "--signature-file", "signature")
+
+
+def test_curve25519(blank: Simulator, tool: Succeed, succeed: Succeed, public_key: ReadKey, contents: Any) -> None:
+    """Ed25519, which signs, and X25519, which pkcs11-tool can make only."""
+    tool("--keypairgen", "--key-type", "EC:edwards25519", "--id", "10", "--label", "edwards")
+    public_key("10")
+    tool("--sign", "--id", "10", "-m", "EDDSA", "-i", "data", "-o", "signature")
+    succeed(
+        "openssl", "pkeyutl", "-verify", "-rawin", "-pubin", "-inkey", "key.pem", "-in", "data", "-sigfile", "signature"
+    )
+    tool("--keypairgen", "--key-type", "EC:curve25519", "--id", "11", "--label", "montgomery")
+    assert contents().count("Private Key", "EC_MONTGOMERY", "label: montgomery") == 1
+
+
+IV = "000102030405060708090a0b0c0d0e0f"
+
+
+def test_generated_secret_keys(blank: Simulator, tool: Succeed, succeed: Succeed, tmp_path: Path, data: bytes) -> None:
+    """AES, 3DES and generic secrets on the token; what AES encrypts, openssl decrypts with the key that was read."""
+    for number, kind in enumerate(("AES:16", "AES:24", "AES:32", "DES3:24", "GENERIC:32")):
+        tool("--keygen", "--key-type", kind, "--id", f"2{number}", "--label", kind, "--extractable")
+    assert tool("--list-objects").count("Secret Key Object") == 5
+    tool("--read-object", "--type", "secrkey", "--id", "22", "-o", "key")
+    key = (tmp_path / "key").read_bytes().hex()
+    tool("--encrypt", "-m", "AES-CBC-PAD", "--iv", IV, "--id", "22", "-i", "data", "-o", "secret")
+    succeed("openssl", "enc", "-d", "-aes-256-cbc", "-K", key, "-iv", IV, "-in", "secret", "-out", "plain")
+    assert (tmp_path / "plain").read_bytes() == data
+    tool("--decrypt", "-m", "AES-CBC-PAD", "--iv", IV, "--id", "22", "-i", "secret", "-o", "again")
+    assert (tmp_path / "again").read_bytes() == data
+    tool("--sign", "-m", "SHA256-HMAC", "--id", "24", "-i", "data", "-o", "mac")
+    tool("--read-object", "--type", "secrkey", "--id", "24", "-o", "key")
+    mac = ("openssl", "dgst", "-sha256", "-mac", "HMAC", "-macopt", f"hexkey:{(tmp_path / 'key').read_bytes().hex()}")
+    succeed(*mac, "-binary", "-out", "theirs", "data")
+    assert (tmp_path / "mac").read_bytes() == (tmp_path / "theirs").read_bytes()
+
+
+def test_wrapped_keys(blank: Simulator, tool: Succeed, tmp_path: Path) -> None:
+    """An AES key goes out under the public RSA key, or under another AES key, and comes back by the card's key."""
+    tool("--keypairgen", "--key-type", "rsa:2048", "--id", "10")
+    tool("--keygen", "--key-type", "AES:32", "--id", "20", "--extractable")
+    tool("--keygen", "--key-type", "AES:16", "--id", "21")
+    tool("--read-object", "--type", "secrkey", "--id", "20", "-o", "key")
+    ways = {"RSA-PKCS": ("10",), "AES-CBC-PAD": ("21", "--iv", IV)}
+    for number, (mechanism, (wrapping, *iv)) in enumerate(ways.items()):
+        tool("--wrap", "-m", mechanism, *iv, "--id", wrapping, "--application-id", "20", "-o", "wrapped")
+        new = ("--key-type", "AES:", "--application-id", f"3{number}", "--application-label", "back", "--extractable")
+        tool("--unwrap", "-m", mechanism, *iv, "--id", wrapping, "-i", "wrapped", *new)
+        tool("--read-object", "--type", "secrkey", "--id", f"3{number}", "-o", "back")
+        assert (tmp_path / "back").read_bytes() == (tmp_path / "key").read_bytes()
 
 
 @pytest.mark.parametrize("kind", ["rsa", "rsa1024", "rsa4096", "p256", "p384"])

@@ -6,14 +6,12 @@ from __future__ import annotations
 import os
 import ssl
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cardtear.card.ca import TestCA
 from cardtear.card.profiles import CardRequest
 from cardtear.csrc import module_path
-from cardtear.lab import places
 from cardtear.lab.firefox import LOGGED_IN, NOT_LOGGED_IN, NOT_PRESENT, Firefox
 from cardtear.lab.simulator import Simulator
 from cardtear.lab.tls_server import TlsServer
@@ -22,38 +20,6 @@ pytestmark = pytest.mark.needs("firefox-esr", "marionette_driver")
 
 ERROR = "about:neterror"
 VERSIONS = {"TLS 1.2": ssl.TLSVersion.TLSv1_2, "TLS 1.3": ssl.TLSVersion.TLSv1_3}
-
-
-@pytest.fixture(scope="module")
-def ca(_own_places: None) -> TestCA:
-    """The CA that the cards and the server are certified by."""
-    return places.test_ca()
-
-
-@pytest.fixture(scope="module")
-def bench(_own_places: None) -> Iterator[Simulator]:
-    """One simulator for all tests here; each begins with the standard card freshly inserted."""
-    with Simulator() as simulator:
-        simulator.plug("front")
-        yield simulator
-
-
-@pytest.fixture(scope="module")
-def browser(bench: Simulator, ca: TestCA) -> Iterator[Firefox]:
-    """One browser for all tests here."""
-    with Firefox(module_path(), bench.environment, ca.certificate) as firefox:
-        yield firefox
-
-
-@pytest.fixture
-def firefox(bench: Simulator, browser: Firefox) -> Iterator[Firefox]:
-    """The browser, with a card to which nobody is logged in."""
-    bench.insert("front", CardRequest(name="Alice"))
-    browser.wait_for_status(NOT_LOGGED_IN)
-    yield browser
-    bench.unplug("front")
-    bench.plug("front")
-    browser.wait_for_status(NOT_PRESENT)
 
 
 def test_removal_insertion_and_another_card(bench: Simulator, firefox: Firefox, ca: TestCA) -> None:

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from cardtear.lab.client import Module
-from cardtear.p11.constants import CKA, CKF, CKK, CKM, CKO, CKR
+from cardtear.p11.constants import CKA, CKF, CKG, CKK, CKM, CKO, CKR
 
 
 def identified(m: Module, session: int) -> list[tuple[str, bytes, bytes]]:
@@ -59,11 +59,11 @@ def digest_in_two_sessions(m: Module, first: bytes, second: bytes) -> bytes:
 def start_signing(m: Module, session: int, handle: int, kind: int) -> None:
     """C_SignInit with the parameters that the mechanism wants, and the end of the operation."""
     parameter = b""
-    if "PSS" in CKM(kind).name:
-        name = CKM(kind).name.split("_")[0]
-        digest = {"SHA1": CKM.SHA_1}.get(name) or (CKM[name] if name.startswith("SHA") else CKM.SHA256)
-        mgf = {"SHA_1": 1, "SHA256": 2, "SHA384": 3, "SHA512": 4, "SHA224": 5}.get(CKM(digest).name, 2)
-        parameter = bytes(m.ffi.buffer(m.ffi.new("CK_RSA_PKCS_PSS_PARAMS *", (digest, mgf, 20))))
+    name = CKM(kind).name
+    if name.endswith("RSA_PKCS_PSS"):
+        digest = name.removesuffix("RSA_PKCS_PSS").rstrip("_") or "SHA256"
+        hashed, mask = CKM[digest.replace("SHA1", "SHA_1")], CKG[f"MGF1_{digest}"]
+        parameter = bytes(m.ffi.buffer(m.ffi.new("CK_RSA_PKCS_PSS_PARAMS *", (hashed, mask, 20))))
     m.sign_init(session, handle, kind, parameter)
     m.check("C_SignInit", session, m.ffi.NULL, 0)
 

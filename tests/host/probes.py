@@ -107,6 +107,31 @@ def session_function_values(m: Module, session: int) -> dict[str, int]:
         "C_VerifyUpdate": (buffer, 16),
         "C_VerifyFinal": (buffer, 16),
         "C_DeriveKey": (mechanism, 1, attribute, 0, number),
+        "C_InitPIN": (b"123456", 6),
+        "C_CreateObject": (attribute, 0, number),
+        "C_CopyObject": (1, attribute, 0, number),
+        "C_DestroyObject": (1,),
+        "C_SetAttributeValue": (1, attribute, 0),
+        "C_GetOperationState": (buffer, number),
+        "C_SetOperationState": (buffer, 32, 0, 0),
+        "C_EncryptUpdate": (buffer, 16, buffer, number),
+        "C_EncryptFinal": (buffer, number),
+        "C_DecryptUpdate": (buffer, 16, buffer, number),
+        "C_DecryptFinal": (buffer, number),
+        "C_DigestKey": (1,),
+        "C_SignRecoverInit": (mechanism, 1),
+        "C_SignRecover": (buffer, 16, buffer, number),
+        "C_VerifyRecoverInit": (mechanism, 1),
+        "C_VerifyRecover": (buffer, 16, buffer, number),
+        "C_DigestEncryptUpdate": (buffer, 16, buffer, number),
+        "C_DecryptDigestUpdate": (buffer, 16, buffer, number),
+        "C_SignEncryptUpdate": (buffer, 16, buffer, number),
+        "C_DecryptVerifyUpdate": (buffer, 16, buffer, number),
+        "C_GenerateKey": (mechanism, attribute, 0, number),
+        "C_GenerateKeyPair": (mechanism, attribute, 0, attribute, 0, number, other),
+        "C_WrapKey": (mechanism, 1, 1, buffer, number),
+        "C_UnwrapKey": (mechanism, 1, buffer, 16, attribute, 0, number),
+        "C_SeedRandom": (buffer, 16),
         "C_GenerateRandom": (buffer, 16),
         "C_GetFunctionStatus": (),
         "C_CancelFunction": (),
@@ -453,3 +478,119 @@ def generated(m: Module, session: int, mechanism: int, attributes: Any) -> tuple
     handle = m.ffi.new("CK_ULONG *")
     value = m.call("C_GenerateKey", session, built, template, len(attributes), handle)
     return value, m.attribute(session, handle[0], CKA.VALUE) if value == CKR.OK else b""
+
+
+_POINTED: list[Any] = []
+
+
+def struct(m: Module, name: str, **fields: Any) -> bytes:
+    """A parameter's struct as bytes; byte strings and structs among its fields become pointers, which stay good."""
+    made = m.ffi.new(f"{name} *")
+    for field, value in fields.items():
+        if isinstance(value, bytes):
+            _POINTED.append(m.ffi.new("unsigned char[]", value or b"\0"))
+            setattr(made, field, m.ffi.cast("void *", _POINTED[-1]))
+        else:
+            setattr(made, field, value)
+    return bytes(m.ffi.buffer(made))
+
+
+def derived(m: Module, session: int, mechanism: int, parameter: bytes, base: int, attributes: Any) -> int:
+    """C_DeriveKey: the handle, or the CK_RV as a negative number."""
+    built, _kept = m.mechanism(mechanism, parameter)
+    template, _more = m.template(attributes)
+    handle = m.ffi.new("CK_ULONG *")
+    value = m.call("C_DeriveKey", session, built, base, template, len(attributes), handle)
+    return int(handle[0]) if value == CKR.OK else -value
+
+
+def derived_value(m: Module, session: int, mechanism: int, parameter: bytes, base: int, **template: Any) -> Any:
+    """The value of a readable generic secret that is derived, or the CK_RV as a negative number."""
+    readable = {CKA.SENSITIVE: b"\0", CKA.EXTRACTABLE: b"\1", **{CKA[name]: value for name, value in template.items()}}
+    handle = derived(m, session, mechanism, parameter, base, readable)
+    return m.attribute(session, handle, CKA.VALUE) if handle > 0 else handle
+
+
+def create_with_template(m: Module, session: int, kind: CKA, inner: Any) -> int:
+    """An AES key of the session with a template for what comes of it."""
+    attributes, _kept = m.template(inner)
+    size = len(inner) * m.ffi.sizeof("CK_ATTRIBUTE")
+    handle = m.ffi.new("CK_ULONG *")
+    made = {CKA.CLASS: CKO.SECRET_KEY, CKA.KEY_TYPE: CKK.AES, CKA.VALUE: bytes(16), CKA.DERIVE: b"\1", kind: b""}
+    array, _more = m.template(made)
+    array[len(made) - 1].pValue, array[len(made) - 1].ulValueLen = attributes, size
+    m.check("C_CreateObject", session, array, len(made), handle)
+    return int(handle[0])
+
+
+def bytearray_of(m: Module, size: int) -> Any:
+    """A buffer."""
+    return m.ffi.new("unsigned char[]", size)
+
+
+def message_begun(m: Module, session: int, way: str, key: int) -> None:
+    """C_MessageEncryptInit or C_MessageDecryptInit for AES-GCM."""
+    built, _kept = m.mechanism(CKM.AES_GCM)
+    assert getattr(three(m), f"C_Message{way}Init")(session, built, key) == CKR.OK
+
+
+def message_sent(m: Module, session: int, way: str, data: bytes) -> int:
+    """The CK_RV of one message, with a tag that is right for nothing."""
+    ffi = m.ffi
+    parameter = struct(
+        m, "CK_GCM_MESSAGE_PARAMS", pIv=bytes(12), ulIvLen=12, ivGenerator=0, pTag=bytes(16), ulTagBits=128
+    )
+    out, length = bytearray_of(m, len(data)), ffi.new("CK_ULONG *", len(data))
+    given = ffi.new("unsigned char[]", parameter)
+    once = getattr(three(m), f"C_{way}Message")
+    return int(once(session, given, len(parameter), ffi.NULL, 0, data, len(data), out, length))
+
+
+def state_of(m: Module, session: int) -> bytes:
+    """C_GetOperationState."""
+    length = m.ffi.new("CK_ULONG *")
+    m.check("C_GetOperationState", session, m.ffi.NULL, length)
+    buffer = bytearray_of(m, length[0])
+    m.check("C_GetOperationState", session, buffer, length)
+    return bytes(m.ffi.buffer(buffer, length[0]))
+
+
+_IN_TWO = {
+    "Digest": (CKM.SHA256, b""),
+    "Sign": (CKM.AES_CMAC, b""),
+    "Verify": (CKM.AES_CMAC, b""),
+    "Encrypt": (CKM.AES_CBC, bytes(16)),
+    "Decrypt": (CKM.AES_CBC, bytes(16)),
+}
+
+
+def begin_both(m: Module, session: int, first: str, second: str, key: int) -> None:
+    """Two operations that take the same data."""
+    for way in (first, second):
+        built, _kept = m.mechanism(*_IN_TWO[way])
+        m.check(f"C_{way}Init", session, built, *(() if way == "Digest" else (key,)))
+
+
+def both_at_once(m: Module, session: int, name: str, first: str, second: str, key: int, data: bytes) -> str:
+    """`data` through two operations, by `name` and by each alone."""
+    ciphertext = passed(m, session, "Encrypt", *_IN_TWO["Encrypt"], key, data)
+    given, expected = (data, ciphertext) if second == "Encrypt" else (ciphertext, data)
+    begin_both(m, session, first, second, key)
+    length, out = m.ffi.new("CK_ULONG *"), b""
+    for part, due in ((given[:5], 0), (given[5:37], 32), (given[37:], 16)):
+        m.check(name, session, part, len(part), m.ffi.NULL, length)
+        buffer, small = bytearray_of(m, max(length[0], 1)), m.ffi.new("CK_ULONG *", max(due - 1, 0))
+        if due and m.call(name, session, part, len(part), buffer, small) != CKR.BUFFER_TOO_SMALL:
+            return "too little room was enough"
+        m.check(name, session, part, len(part), buffer, length)
+        out += bytes(m.ffi.buffer(buffer, length[0]))
+    final = m._output(f"C_{second}Final", session, room=64)
+    if out + final != expected:
+        return f"{second}: {out + final!r}"
+    if first == "Verify":
+        mac = passed(m, session, "Sign", *_IN_TWO["Sign"], key, data)
+        value = m.call("C_VerifyFinal", session, mac, len(mac))
+        return "the same" if value == CKR.OK else f"Verify: {value}"
+    together = m._output(f"C_{first}Final", session, room=64)
+    alone = passed(m, session, first, *_IN_TWO[first], key, data)
+    return "the same" if together == alone else f"{first}: {together!r}"

@@ -188,6 +188,22 @@ def test_writing_is_seen_by_other_applications(
     assert other.eval("rv(lambda: m.attribute(s, h, CKA.VALUE))", s=theirs, h=seen) == CKR.OBJECT_HANDLE_INVALID
 
 
+def test_keys_beside_the_key_slots_work(bare_simulator: Simulator, writer: tuple[Any, int]) -> None:
+    """Secret keys, and public keys without a private half, are used after the card has been out."""
+    host, session = writer
+    public, private = host.eval("ec_pair(m, s, b'x', SESSION)", s=session)
+    signature = host.eval("ecdsa(m, s, h)", s=session, h=private)
+    host.eval("m.copy(s, h, TOKEN)", s=session, h=public)
+    sealing = "passed(m, s, 'Encrypt', CKM.AES_ECB, b'', h, bytes(16))"
+    aes = host.eval("secret(m, s, CKK.AES, bytes(16), TOKEN=b'\\1', PRIVATE=b'\\1')", s=session)
+    sealed = host.eval(sealing, s=session, h=aes)
+    session = again(bare_simulator, host)
+    (public,) = host.eval("m.find(s, {CKA.CLASS: CKO.PUBLIC_KEY})", s=session)
+    assert host.eval("verifies(m, s, h, g)", s=session, h=public, g=signature) == CKR.OK
+    (aes,) = host.eval("m.find(s, {CKA.CLASS: CKO.SECRET_KEY})", s=session)
+    assert host.eval(sealing, s=session, h=aes) == sealed
+
+
 def test_nothing_is_read_twice(bare_simulator: Simulator, writer: tuple[Any, int]) -> None:
     """While nothing changes on the card, a search costs no APDU."""
     host, session = writer

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: MIT
+"""Firefox's Device Manager as a person uses it: a slot is selected, a button pressed, a dialog filled in."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from .firefox import Firefox, FirefoxError
+
+_FIND = """
+function find(address) {
+  return Array.from(Services.wm.getEnumerator(null)).find(each => each.location.href.endsWith(address));
+}
+const manager = find("device_manager.xhtml");
+"""
+
+_OPEN = """
+const [done] = arguments;
+Services.obs.addObserver(function loaded(win) {
+  Services.obs.removeObserver(loaded, "device-manager-loaded");
+  done(true);
+}, "device-manager-loaded");
+window.openDialog("chrome://pippki/content/device_manager.xhtml", "", "chrome,centerscreen,resizable");
+"""
+
+_CLOSE = f"{_FIND} if (manager) manager.close();"
+
+_SELECT = f"""
+{_FIND}
+const tree = manager.document.getElementById("device_tree");
+for (let row = 0; row < tree.view.rowCount; row++) {{
+  const {{slotObject}} = tree.view.getItemAtIndex(row);
+  if (slotObject && slotObject.name === arguments[0]) {{
+    tree.view.selection.clearSelection();
+    tree.view.selection.select(row);
+    return true;
+  }}
+}}
+return false;
+"""
+
+# What a button begins can open a dialog, and ends when that does: nobody may wait for it here.
+_PRESS = f"""
+{_FIND}
+const button = manager.document.getElementById(arguments[0]);
+if (button.hasAttribute("disabled")) return false;
+Services.tm.dispatchToMainThread(() => button.doCommand());
+return true;
+"""
+
+_STATE = f"""
+{_FIND}
+const said = manager.document.getElementById("tok_status");
+const usable = name => !manager.document.getElementById(name).hasAttribute("disabled");
+return [said ? said.getAttribute("data-l10n-id").replace("devinfo-status-", "") : "",
+        usable("login_button"), usable("logout_button"), usable("change_pw_button")];
+"""
+
+_PASSWORDS = f"""
+{_FIND}
+const dialog = find("changepassword.xhtml");
+if (!dialog || dialog.document.readyState !== "complete" || !dialog.token) return false;
+const [before, after] = arguments;
+for (const [name, value] of [["oldpw", before], ["pw1", after], ["pw2", after]])
+  dialog.document.getElementById(name).value = value;
+dialog.checkPasswords();
+const accept = dialog.document.getElementById("set_password").getButton("accept");
+Services.tm.dispatchToMainThread(() => accept.click());
+return true;
+"""
+
+_GIVE_UP = f"{_FIND} const dialog = find('changepassword.xhtml'); if (dialog) dialog.close(); return !dialog;"
+
+
+# Whether one can log in and out, by status: the browser remembers a login for a second longer than the status. It lets
+# one press "log in" without a card, too.
+_BUTTONS = {"not-present": (True, False), "not-logged-in": (True, False), "logged-in": (False, True)}
+
+
+class SlotState(NamedTuple):
+    """What is shown of the selected slot: its status in the words of Firefox, and which buttons can be pressed."""
+
+    status: str
+    can_log_in: bool
+    can_log_out: bool
+    can_change_password: bool
+
+
+class DeviceManager:
+    """The dialog, from entering the context to its end, with one slot selected at a time."""
+
+    def __init__(self, firefox: Firefox, slot: str = "front") -> None:
+        self._firefox = firefox
+        self._slot = slot
+
+    def __enter__(self) -> Self:
+        self._firefox.async_script(_OPEN)
+        self.select(self._slot)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._firefox.script(_CLOSE)
+
+    def select(self, slot: str) -> None:
+        """Select a slot by name; what is shown of it is read anew. Raises FirefoxError."""
+        if not self._firefox.script(_SELECT, slot):
+            raise FirefoxError(f"the Device Manager has no slot {slot!r}")
+        self._slot = slot
+
+    def state(self) -> SlotState:
+        """What is shown now; a person who wants to see news selects again."""
+        return SlotState(*self._firefox.script(_STATE))
+
+    def wait_for(self, status: str) -> SlotState:
+        """Select until the slot has that status, and the buttons that go with it. Raises FirefoxError, KeyError."""
+        buttons = _BUTTONS[status]
+
+        def look() -> SlotState:
+            self.select(self._slot)
+            return self.state()
+
+        return self._firefox.wait(look, lambda found: found[:3] == (status, *buttons), f"the status {status!r}")
+
+    def log_in(self) -> None:
+        """The button; the PIN prompt is answered as all of them are. Raises FirefoxError when it cannot be pressed."""
+        self._press("login_button")
+
+    def log_out(self) -> None:
+        """The button. Raises FirefoxError when it cannot be pressed."""
+        self._press("logout_button")
+
+    def change_password(self, old: str, new: str) -> str:
+        """The button, and the dialog filled in: what Firefox says afterwards. Raises FirefoxError."""
+        said: int = self._firefox.alerts()[0]
+        self._press("change_pw_button")
+        fill_in: Any = lambda: self._firefox.script(_PASSWORDS, old, new)  # noqa: E731
+        self._firefox.wait(fill_in, bool, "the dialog for a new password")
+        _, words = self._firefox.wait(self._firefox.alerts, lambda found: found[0] > said, "what Firefox says of it")
+        self._firefox.wait(lambda: self._firefox.script(_GIVE_UP), bool, "the end of the dialog")
+        return words
+
+    def _press(self, button: str) -> None:
+        if not self._firefox.script(_PRESS, button):
+            raise FirefoxError(f"{button} cannot be pressed")
