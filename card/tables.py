@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum, StrEnum, unique
+from functools import lru_cache
 from typing import NamedTuple, overload
 
 PIV_AID = bytes.fromhex("A000000308000010000100")
@@ -206,6 +207,7 @@ PRIVATE_RECORDS = Records(0x5FFFC000)
 """Further data objects for host software, many and long, with the rules of PUBLIC_OBJECTS and PRIVATE_OBJECTS."""
 
 
+@lru_cache(1024)  # every object of a card is asked for again and again
 def object_rules(tag: int) -> DataObject | None:
     """The access rules and the size limit of any tag; None where the card has no such object."""
     if tag in PUBLIC_RECORDS:

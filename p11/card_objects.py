@@ -248,11 +248,13 @@ class CardObjects:
                 yield profile_object(profile)
 
     def _read_records(self, private: bool) -> Iterator[P11Object]:
+        read, tags = self._card.read_object, _RECORDS[private]
         for number in sorted(self._read_index(private).records):
-            value = self._card.read_object(_RECORDS[private][number])
-            with contextlib.suppress(RecordError, KeyError):
-                attributes = decode_attributes(value or b"")
-                yield P11Object(attributes, place=InRecord(private, number))
+            try:
+                item = P11Object(decode_attributes(read(tags[number]) or b""), place=InRecord(private, number))
+            except (RecordError, KeyError):
+                continue
+            yield item
 
     def _read_slot(self, slot: int) -> Iterator[P11Object]:
         card, overlay = self._card, self._overlay(slot)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import Any
 
 from cryptography import x509
@@ -141,8 +142,9 @@ def user_interface_object() -> P11Object:
     )
 
 
+@lru_cache(64)  # asked for at least twice: once to see whether they can be had at all
 def certificate_attributes(certificate: x509.Certificate) -> Attributes:
-    """What follows from an X.509 certificate itself (4.6.3)."""
+    """What follows from an X.509 certificate itself (4.6.3); not to be changed."""
     der = certificate.public_bytes(Encoding.DER)
     return {
         CKA.CERTIFICATE_TYPE: ulong(CKC.X_509),
@@ -160,6 +162,8 @@ def certificate_attributes(certificate: x509.Certificate) -> Attributes:
 
 def parsed_certificate(der: bytes) -> x509.Certificate | None:
     """The certificate, or None for bytes that are none."""
+    if not der:
+        return None
     try:
         certificate = x509.load_der_x509_certificate(der)
         certificate_attributes(certificate)  # parts are parsed only when asked for

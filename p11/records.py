@@ -17,6 +17,7 @@ from .constants import CKA, CKF
 
 _HEAD = struct.Struct(">II")
 _DEPTH = 4
+_ARRAY, _MECHANISMS = int(CKF.ARRAY_ATTRIBUTE), int(CKA.ALLOWED_MECHANISMS)
 
 _PUBLIC_INFO, _CERTIFICATE, _PUBLIC, _PRIVATE, _NO_PUBLIC = 0x80, 0x81, 0x82, 0x83, 0x84
 _RECORDS, _OVERLAYS = 0x80, 0x81
@@ -123,18 +124,20 @@ def encode_attributes(attributes: Attributes) -> bytes:
 
 def decode_attributes(data: bytes, depth: int = 0) -> Attributes:
     """Raises RecordError."""
+    if depth > _DEPTH:
+        raise RecordError(f"templates {depth} deep")
     attributes: Attributes = {}
-    at = 0
-    while at < len(data):
+    at, end = 0, len(data)
+    while at < end:
         try:
             kind, length = _HEAD.unpack_from(data, at)
         except struct.error:
             raise RecordError(f"cut off at {at}") from None
         at += _HEAD.size
         value = data[at : at + length]
-        if len(value) != length or depth > _DEPTH:
-            raise RecordError(f"{length} bytes wanted at {at}, {len(value)} there")
-        is_template = kind & CKF.ARRAY_ATTRIBUTE and kind != CKA.ALLOWED_MECHANISMS
-        attributes[kind] = list(decode_attributes(value, depth + 1).items()) if is_template else value
         at += length
+        if at > end:
+            raise RecordError(f"{at - end} bytes missing")
+        is_template = kind & _ARRAY and kind != _MECHANISMS
+        attributes[kind] = list(decode_attributes(value, depth + 1).items()) if is_template else value
     return attributes

@@ -128,12 +128,18 @@ def _parameter(data: bytes, at: int) -> tuple[bytes, tuple[bytes, ...], int]:
     return parameter, tuple(pointers), at
 
 
+_NO_PARAMETER = bytes(12)
+_NO_PARAMETER_SIZE = len(_NO_PARAMETER)
+
+
 def _mechanism(data: bytes, at: int) -> tuple[Mechanism | None, int]:
     (present,) = _U32.unpack_from(data, at)
     at += 4
     if not present:
         return None, at
     kind, at = _ulong(data, at)
+    if data[at : at + _NO_PARAMETER_SIZE] == _NO_PARAMETER:  # most mechanisms have none
+        return Mechanism(kind), at + _NO_PARAMETER_SIZE
     parameter, pointers, at = _parameter(data, at)
     return Mechanism(kind, parameter, pointers), at
 

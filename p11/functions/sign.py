@@ -6,7 +6,7 @@ from __future__ import annotations
 from ..caller import Caller
 from ..constants import CKA, CKF, CKR
 from ..errors import P11Error
-from ..keys import PublicKey
+from ..keys import CardKey, PublicKey, SessionKey
 from ..operations import Operation
 from ..operations.digests import Mac
 from ..operations.signatures import Recover, Sign, Verify
@@ -184,10 +184,10 @@ def _begin_signing(
         operation: Operation
         if isinstance(key, bytes):
             operation = Mac(key, rule, mechanism)
-        elif key is None or isinstance(key, PublicKey):
-            raise P11Error(CKR.KEY_HANDLE_INVALID)
-        else:
+        elif isinstance(key, CardKey | SessionKey):
             operation = Sign(key, rule, mechanism)
+        else:
+            raise P11Error(CKR.KEY_HANDLE_INVALID)
         begin(live, kind, item, operation)
 
 

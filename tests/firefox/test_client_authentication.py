@@ -106,6 +106,7 @@ def test_browser_that_dies_leaves_nothing(bench: Simulator, ca: TestCA) -> None:
     bench.insert("front", CardRequest(name="Alice"))
     try:
         with TlsServer(ca) as server, Firefox(module_path(), bench.environment, ca.certificate) as second:
+            second.wait_for_token("Alice")
             assert second.open(server.url) == "client: Alice"
             applications = len(bench.status()["applications"])
             os.kill(second.process_id, 9)
