@@ -106,7 +106,7 @@ def changed(on: On, current: Attributes, template: Template, by_so: bool = False
         if rule is None:
             raise P11Error(CKR.ATTRIBUTE_TYPE_INVALID)
         value = checked(rule, value)
-        if value == current.get(kind):
+        if value == current.get(kind) and not rule.barred & On.SET & on:
             continue
         if rule.barred & on or (rule.so_only and value == TRUE and not by_so):
             raise P11Error(CKR.ATTRIBUTE_READ_ONLY)

@@ -21,7 +21,6 @@ _GCM = struct.Struct("@6L")
 _NSS_GCM = struct.Struct("@5L")
 _CCM = struct.Struct("@6L")
 _CTR = struct.Struct("@L16s")
-_EDDSA = struct.Struct("@B7x2L")
 _GCM_MESSAGE = struct.Struct("@6L")
 
 HASHES: dict[str, hashes.HashAlgorithm] = {
@@ -185,11 +184,8 @@ def gcm_message(parameter: MessageParameter | None) -> MessageSealing:
 
 
 def eddsa(mechanism: Mechanism) -> None:
-    """No parameter, or CK_EDDSA_PARAMS that ask for the plain Ed25519 of RFC 8032."""
-    if mechanism.parameter:
-        prehashed, context_length, _ = _unpack(_EDDSA, mechanism.parameter)
-        if prehashed or context_length:
-            raise invalid()
+    """None: CK_EDDSA_PARAMS ask for Ed25519ctx, also with an empty context, or for Ed25519ph (3.1, 6.3.15)."""
+    none(mechanism)
 
 
 def length(mechanism: Mechanism, longest: int) -> int:

@@ -245,3 +245,11 @@ def test_rights_to_write(writer: tuple[Any, int]) -> None:
     assert host.eval("rv(lambda: data(m, s, b'x'))", s=session) == CKR.USER_NOT_LOGGED_IN
     assert host.eval("rv(lambda: data(m, s, b'x', where=PRIVATE))", s=session) == CKR.USER_NOT_LOGGED_IN
     assert host.eval("rv(lambda: m.destroy(s, h))", s=session, h=handle) == CKR.USER_NOT_LOGGED_IN
+
+
+def test_how_a_key_was_made_stays(writer: tuple[Any, int]) -> None:
+    """CKA_KEY_GEN_MECHANISM is not to be set, not even to what it is."""
+    host, session = writer
+    _, private = host.eval("ec_pair(m, s, b'made')", s=session)
+    change = "rv(lambda: m.change(s, h, {CKA.KEY_GEN_MECHANISM: CKM.EC_KEY_PAIR_GEN}))"
+    assert host.eval(change, s=session, h=private) == CKR.ATTRIBUTE_READ_ONLY
