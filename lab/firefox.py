@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import importlib.util
 import logging
 import os
 import shutil
@@ -144,13 +145,17 @@ class FirefoxError(Exception):
     """The browser did not do what it was asked to; the message says what came instead."""
 
 
+def missing_parts() -> list[str]:
+    """What is needed and not installed: the browser, its driver."""
+    missing = [] if shutil.which(BINARY) is not None else [BINARY]
+    if importlib.util.find_spec("marionette_driver") is None:
+        missing.append("marionette-driver (pip install cardtear[firefox])")
+    return missing
+
+
 def is_available() -> bool:
     """Whether the browser and its driver are installed."""
-    with contextlib.suppress(ImportError):
-        import marionette_driver.marionette  # noqa: F401 - whether it can be imported is the question
-
-        return shutil.which(BINARY) is not None
-    return False
+    return not missing_parts()
 
 
 class Firefox:
