@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
-import tempfile
 import threading
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +26,7 @@ from ..reader.reader import Reader
 from . import places
 from .control_server import ControlServer
 from .requests import CardSource
+from .scratch import Scratch
 from .trigger import Trigger
 
 LOG = logging.getLogger(__name__)
@@ -40,13 +40,14 @@ class Simulator:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._scratch = Path(tempfile.mkdtemp(prefix="cardtear-"))
+        scratch = Scratch()
+        self._scratch = scratch.path
         self.folder = folder if folder is not None else self._scratch / "run"
         self.bench = Bench()
         self._lock = threading.Lock()
         self._cards: dict[Path, PivCard] = {}
         self._undo = contextlib.ExitStack()
-        self._undo.callback(shutil.rmtree, self._scratch, ignore_errors=True)
+        self._undo.callback(scratch.close)
         try:
             self._server = Server(self.bench, self.folder / places.MODULE_SOCKET, HANDLERS)
             self._undo.callback(self._close_cards)
