@@ -102,7 +102,9 @@ class Control:
                 except OSError:
                     lives = False
             if not lives:
-                message = f"the simulator on {self.path} does not answer: it is stopped, or hangs; end it and start another"
+                message = (
+                    f"the simulator on {self.path} does not answer: it is stopped, or hangs; end it and start another"
+                )
                 raise ControlFailure("no-answer", message)
 
     def _entries(self) -> Iterator[dict[str, Any]]:

@@ -24,7 +24,8 @@ def test_too_many_connections(tmp_path: Path, new_host: Any, crowded: str) -> No
     command = (sys.executable, "-m", "cardtear.lab.cli", "serve", "--folder", str(folder))
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as served:
         try:
-            assert served.stdout is not None and served.stderr is not None
+            assert served.stdout is not None
+            assert served.stderr is not None
             assert "ready" in served.stdout.readline()
             host = new_host(None, CARDTEAR_SOCKET=str(folder / "p11.sock"))
             session = host.eval("user_session(m)")

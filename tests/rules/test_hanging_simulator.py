@@ -43,7 +43,7 @@ def value_of(host: Any, expression: str, **names: Any) -> int:
 
 
 def test_R43_simulator_is_stopped(served: subprocess.Popen[str], host: Any) -> None:
-    """As if it had died: calls under way end, sessions are dead, slots are empty; and when it goes on, it is another."""
+    """As if it had died: calls end, sessions are dead, slots are empty; and when it goes on, it is another."""
     host.eval("m.slots()")
     session = host.eval("user_session(m)")
     other = host.eval("m.open_session(0)")
