@@ -44,8 +44,7 @@ class ControlServer:
             "insert": self._insert,
             "remove": self._remove,
             "swap": self._swap,
-            "reset": simulator.reset,
-            "pin-pad": simulator.pin_pad,
+            **{verb: getattr(simulator, verb.replace("-", "_")) for verb in _PLAIN},
             "arm": self._arm,
             "shutdown": self.stopped.set,
         }
@@ -109,7 +108,10 @@ class ControlServer:
             yield _failure(number, "internal-error", error)
 
     def _do(self, request: Request) -> Any:
-        return self._actions[request.verb](**request.arguments)
+        action = self._actions.get(request.verb)
+        if action is None:
+            raise RequestError(f"{request.verb!r} is a fault: say with 'arm' at which call or APDU")
+        return action(**request.arguments)
 
     def _stream(
         self,
@@ -158,9 +160,25 @@ class ControlServer:
         self._simulator.put_away()
         return {"card": new.name}
 
-    def _arm(self, on: dict[str, Any], then: Request) -> None:
-        self._simulator.arm(trigger(on, then))
+    def _arm(self, on: dict[str, Any], then: Request) -> dict[str, int]:
+        return {"trigger": self._simulator.arm(trigger(on, then))}
 
+
+_PLAIN = (
+    "reset",
+    "logout",
+    "mute",
+    "kill",
+    "block-pin",
+    "pin-pad",
+    "signal",
+    "release",
+    "crash",
+    "restart",
+    "later",
+    "disarm",
+)
+"""The verbs that are the simulator's own, with nothing to tell."""
 
 _STREAMS: dict[str, Callable[[Entry], bool]] = {
     "trace": lambda _: True,

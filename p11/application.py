@@ -252,7 +252,7 @@ class Application:
         slot = self._by_name.get(event.reader.name)
         if slot is None:
             slot = self._attach(event.reader, listed=False)
-        if event.change is Change.RESET:
+        if event.change in (Change.RESET, Change.LOGOUT):
             if slot.token is not None and self.rights.pop(slot.token, None) is not None:
                 token = slot.token
                 self._forget_objects(lambda owner, item, session: owner is token and item.is_private and bool(session))

@@ -19,6 +19,7 @@ from ..card.tables import (
     Algorithm,
     PinRule,
 )
+from ..reader.errors import CardMute
 from ..reader.reader import Insertion
 from .constants import CKR
 from .errors import P11Error, from_status
@@ -62,16 +63,26 @@ class PivClient:
         with insertion.lock:
             if self._selected is insertion.activation:
                 return True
-            response = insertion.transmit(bytes((0, INS.SELECT, 4, 0, len(PIV_AID))) + PIV_AID + b"\0")
+            response = self._transmit(bytes((0, INS.SELECT, 4, 0, len(PIV_AID))) + PIV_AID + b"\0")
             if not response.endswith(_OK):
                 return False
             self._selected = insertion.activation
             return True
 
+    def _transmit(self, command: bytes) -> bytes:
+        """One APDU, answered with a status word at least. Raises P11Error(DEVICE_ERROR) when it is not."""
+        try:
+            response = self.insertion.transmit(command)
+        except CardMute:
+            raise P11Error(CKR.DEVICE_ERROR) from None
+        if len(response) < 2:
+            raise P11Error(CKR.DEVICE_ERROR)
+        return response
+
     def exchange(self, ins: int, p1: int, p2: int, data: bytes = b"") -> tuple[bytes, int]:
         """One whole command to one whole answer and its status word."""
         insertion = self.insertion
-        transmit = insertion.transmit
+        transmit = self._transmit
         with insertion.lock:
             if self._selected is not insertion.activation and not self.select():
                 raise P11Error(CKR.TOKEN_NOT_RECOGNIZED)
@@ -122,7 +133,7 @@ class PivClient:
             if self._selected is not self.insertion.activation and not self.select():
                 raise P11Error(CKR.TOKEN_NOT_RECOGNIZED)
             header = bytes((0, INS.GET_DATA, 0x3F, 0xFF, 0, 0, len(tag_list)))
-            response = self.insertion.transmit(header + tag_list + b"\0\0")
+            response = self._transmit(header + tag_list + b"\0\0")
         return response[:-2], int.from_bytes(response[-2:], "big")
 
     def write_object(self, tag: int, value: bytes) -> None:

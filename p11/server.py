@@ -51,7 +51,9 @@ class Server:
             return [application for application, _ in self._applications.values()]
 
     def close(self) -> None:
-        """Stop listening and drop every connection; applications see their cards go."""
+        """Stop listening and drop every connection; applications see their cards go. Closing twice does no harm."""
+        if self._closing:
+            return
         self._closing = True
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()

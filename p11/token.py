@@ -343,7 +343,7 @@ class Tokens:
             return
         if event.change is Change.REMOVE:
             self._tokens.pop(event.insertion, None)
-        elif event.change is Change.RESET:
+        elif event.change in (Change.RESET, Change.LOGOUT):
             self.of(event.insertion).users.clear()
 
 
