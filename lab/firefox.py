@@ -162,17 +162,23 @@ class Firefox:
     """A browser with a profile of its own and the module loaded; a context manager, which always ends the browser.
 
     `environment` tells the module where the simulator is; `ca` is trusted for servers; every PIN prompt is answered
-    with `pin`.
+    with `pin`. Its profile lies in `folder`, else in a temporary one.
     """
 
     def __init__(
-        self, module: Path, environment: Mapping[str, str], ca: x509.Certificate, pin: str = "123456", load: bool = True
+        self,
+        module: Path,
+        environment: Mapping[str, str],
+        ca: x509.Certificate,
+        pin: str = "123456",
+        load: bool = True,
+        folder: Path | None = None,
     ) -> None:
         from marionette_driver.marionette import Marionette
 
         logging.getLogger("mozversion").setLevel(logging.ERROR)
         # The driver deletes what is at the log's path before it begins: /dev/null would be gone from the machine.
-        self._logs = tempfile.TemporaryDirectory(prefix="cardtear-firefox-")
+        self._logs = tempfile.TemporaryDirectory(prefix="cardtear-firefox-", dir=folder)
         with _environment(environment):
             self._marionette = Marionette(
                 bin=shutil.which(BINARY),
@@ -180,6 +186,7 @@ class Firefox:
                 prefs=_PREFERENCES,
                 app_args=["--remote-allow-system-access"],
                 startup_timeout=60,
+                workspace=None if folder is None else str(folder),
                 gecko_log=str(Path(self._logs.name) / "gecko.log"),
                 port=0,  # a free one
             )

@@ -7,11 +7,14 @@ for a simulator in its own process. And once, because a start is imports: what i
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import select
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -52,32 +55,40 @@ class Pool:
 
     def start(self, quirks: list[str] | None = None) -> RemoteSimulator:
         """A new simulator without readers. Raises PoolError."""
-        started = self._ask({"start": {"quirks": quirks or []}})
+        started = self._ask("start")
         return RemoteSimulator(started["environment"], end=lambda: self._finish(started["number"]))
 
     def _finish(self, number: int) -> None:
         """End one. If the process is gone, it has ended."""
         with self._lock:
             if self._host is not None and self._host.poll() is None:
-                self._exchange(self._host, {"end": number})
+                self._exchange(self._host, "end", number=number)
 
-    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+    def make_folder(self) -> Path:
+        """A folder that is removed when the run ends, however it does. Raises PoolError."""
+        return Path(self._ask("make-folder")["folder"])
+
+    def adopt(self, process: int) -> None:
+        """Kill that process when the run ends, however it does. Raises PoolError."""
+        self._ask("adopt", process=process)
+
+    def _ask(self, verb: str, **arguments: Any) -> dict[str, Any]:
         with self._lock:
             if self._host is None or self._host.poll() is not None:
                 self._end()
                 self._host = subprocess.Popen(
-                    [sys.executable, "-P", "-m", f"{__package__}.pool_host"],
+                    [sys.executable, "-P", "-m", f"{__package__}.pool_host", str(os.getpid())],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     start_new_session=True,  # Ctrl-C is for the tests
                 )
-            return self._exchange(self._host, request)
+            return self._exchange(self._host, verb, **arguments)
 
-    def _exchange(self, host: subprocess.Popen[bytes], request: dict[str, Any]) -> dict[str, Any]:
+    def _exchange(self, host: subprocess.Popen[bytes], verb: str, **arguments: Any) -> dict[str, Any]:
         assert host.stdin is not None
         assert host.stdout is not None
         try:
-            host.stdin.write(json.dumps(request).encode() + b"\n")
+            host.stdin.write(json.dumps({"do": verb, "arguments": arguments}).encode() + b"\n")
             host.stdin.flush()
         except OSError:
             self._end()
@@ -100,10 +111,8 @@ class Pool:
             return
         assert host.stdin is not None
         assert host.stdout is not None
-        try:
+        with contextlib.suppress(OSError):  # what was still to be written has no reader
             host.stdin.close()
-        except OSError:
-            pass  # what was still to be written has no reader
         try:
             host.wait(10)
         except subprocess.TimeoutExpired:

@@ -8,82 +8,82 @@ that went. What is left of one that was killed itself, the next one clears away.
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import itertools
 import json
 import os
 import select
-import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from .scratch import Scratch
 from .simulator import Simulator
 
-PREFIX = "cardtear-pool-"
-_LOCK = "lock"
+_GRACE = 5.0
+"""Seconds that a killed program may take to be gone."""
 
 
 class Host:
-    """The simulators by number."""
+    """The simulators by number, and other programs that are to end with the run."""
 
-    def __init__(self) -> None:
-        self._simulators: dict[int, contextlib.ExitStack] = {}
-        self._count = 0
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._simulators: dict[int, Simulator] = {}
+        self._adopted: list[int] = []
 
     def carry_out(self, request: dict[str, Any]) -> dict[str, Any]:
-        """`start` or `end`; the answer has `error` when it cannot be."""
+        """One request, by its verb; the answer has `error` when it cannot be."""
         try:
-            if "start" in request:
-                return self._start(**request["start"])
-            self._simulators.pop(request["end"]).close()
-            return {}
+            return self._VERBS[request["do"]](self, **request["arguments"])
         except Exception as error:
             return {"error": f"{type(error).__name__}: {error}"}
 
     def close(self) -> None:
         """End all."""
-        for each in self._simulators.values():
-            each.close()
+        for simulator in self._simulators.values():
+            simulator.close()
+        for program in self._adopted:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(program, signal.SIGKILL)
+                select.select([program], [], [], _GRACE)  # its files go next
 
-    def _start(self, quirks: list[str]) -> dict[str, Any]:
-        undo = contextlib.ExitStack()
-        simulator = undo.enter_context(Simulator())
-        self._count += 1
-        self._simulators[self._count] = undo
-        return {"number": self._count, "environment": simulator.environment}
+    def _start(self) -> dict[str, Any]:
+        # The sockets of one that has ended are the next one's: a module that is still loaded in the tests' process, and
+        # has not been finalised, finds it there.
+        number = next(each for each in itertools.count(1) if each not in self._simulators)
+        simulator = self._simulators[number] = Simulator(self._folder / f"run-{number}")
+        return {"number": number, "environment": simulator.environment}
 
+    def _end(self, number: int) -> dict[str, Any]:
+        self._simulators.pop(number).close()
+        return {}
 
-def own_folder() -> Path:
-    """A new folder for temporary files, locked for as long as this process lives; old ones without a lock are removed."""
-    base = Path(tempfile.gettempdir())
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-    lock = os.open(folder / "new", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)  # never closed
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    (folder / "new").rename(folder / _LOCK)  # nobody sees it unlocked
-    for other in base.glob(f"{PREFIX}*"):
-        if other != folder and _is_abandoned(other):
-            shutil.rmtree(other, ignore_errors=True)
-    return folder
+    def _make_folder(self) -> dict[str, Any]:
+        return {"folder": tempfile.mkdtemp(dir=self._folder)}
 
+    def _adopt(self, process: int) -> dict[str, Any]:
+        self._adopted.append(os.pidfd_open(process))  # a number may be another's by then
+        return {}
 
-def _is_abandoned(folder: Path) -> bool:
-    try:
-        with (folder / _LOCK).open("r+") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return folder.stat().st_uid == os.getuid()
-    except OSError:
-        return False  # held, somebody else's, or being made
+    _VERBS: ClassVar[dict[str, Callable[..., dict[str, Any]]]] = {
+        "start": _start,
+        "end": _end,
+        "make-folder": _make_folder,
+        "adopt": _adopt,
+    }
 
 
 def lines(parent: int) -> Iterator[bytes]:
-    """The lines of standard input, until its end or the parent's."""
+    """The lines of standard input, until its end or the parent's: a child of it may hold the other end for longer."""
     poll = select.poll()
     poll.register(0, select.POLLIN)
-    with contextlib.suppress(OSError):  # gone already: standard input says so
-        poll.register(os.pidfd_open(parent), select.POLLIN)  # a forked child may hold our standard input's other end
+    try:
+        poll.register(os.pidfd_open(parent), select.POLLIN)
+    except ProcessLookupError:
+        return
     pending = b""
     while [fd for fd, _ in poll.poll()] == [0] and (some := os.read(0, 65536)):
         *whole, pending = (pending + some).split(b"\n")
@@ -91,19 +91,12 @@ def lines(parent: int) -> Iterator[bytes]:
 
 
 def main() -> None:
-    """The entry point."""
-    parent = os.getppid()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    folder = own_folder()
-    tempfile.tempdir = str(folder)
-    host = Host()
-    try:
-        for line in lines(parent):
+    """The entry point; the argument is the process with which all ends."""
+    with Scratch() as scratch, contextlib.closing(Host(scratch.path)) as host:
+        tempfile.tempdir = str(scratch.path)
+        for line in lines(int(sys.argv[1])):
             sys.stdout.write(json.dumps(host.carry_out(json.loads(line))) + "\n")
             sys.stdout.flush()
-    finally:
-        host.close()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

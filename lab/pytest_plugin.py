@@ -44,7 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """The marker is known."""
     config.addinivalue_line(
         "markers",
-        "cardtear(quirks=[...], **parameters): for this test other quirks, or another card, as profile='piv-ec', name='Bob'",
+        "cardtear(quirks=[...], **parameters): other quirks for a test, or another card: profile='piv-ec', name='Bob'",
     )
 
 
@@ -114,16 +114,33 @@ def nss_db(card: CardRequest, module_path: Path, tmp_path: Path) -> NssDatabase:
 
 
 @pytest.fixture
-def firefox(bench: RemoteSimulator, card: CardRequest, module_path: Path) -> Iterator[Firefox]:
-    """A headless Firefox with the module loaded and the test CA trusted, which knows `card`; PIN prompts are answered."""
+def firefox(cardtear_pool: Pool, bench: RemoteSimulator, card: CardRequest, module_path: Path) -> Iterator[Firefox]:
+    """A headless Firefox that knows `card`, with the test CA trusted and each PIN prompt answered."""
     from . import places
-    from .firefox import NOT_LOGGED_IN, Firefox, missing_parts
+    from .firefox import Firefox, missing_parts
 
     if missing := missing_parts():
         pytest.skip(f"not installed: {', '.join(missing)}")
-    with Firefox(module_path, bench.environment, places.test_ca().certificate, card.pin) as browser:
-        browser.wait_for_status(NOT_LOGGED_IN)
+    ca, folder = places.test_ca().certificate, cardtear_pool.make_folder()
+    with Firefox(module_path, bench.environment, ca, card.pin, folder=folder) as browser:
+        cardtear_pool.adopt(browser.process_id)
+        _wait_for_the_card(browser, card)
         yield browser
+
+
+def _wait_for_the_card(browser: Firefox, card: CardRequest) -> None:
+    """The browser knows a token a moment before it knows its certificates, and asks for no client certificate then."""
+    from ..card.profiles import PROFILES
+
+    profile = PROFILES[card.profile]
+    if profile.piv:
+        browser.wait_for_token(card.name)
+    if profile.keys and card.public_objects and card.friendly:
+
+        def is_known(certificates: list[tuple[str, str]]) -> bool:
+            return any(token == card.name for token, _ in certificates)
+
+        browser.wait(browser.certificates, is_known, f"certificates of {card.name}'s card")
 
 
 @pytest.hookimpl(wrapper=True)
