@@ -7,7 +7,6 @@ import contextlib
 import itertools
 import logging
 import shutil
-import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -31,9 +30,11 @@ from ..reader.reader import Reader
 from . import places
 from .actions import FAULTS
 from .agenda import Agenda
+from .armed import as_armed
 from .control_server import ControlServer
 from .gates import Gates
 from .requests import CardSource, Request
+from .scratch import Scratch
 from .trigger import OnApdu, OnCall, OnEvent, OnTime, Trigger
 
 LOG = logging.getLogger(__name__)
@@ -47,7 +48,8 @@ class Simulator:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._scratch = Path(tempfile.mkdtemp(prefix="cardtear-"))
+        scratch = Scratch()
+        self._scratch = scratch.path
         self.folder = folder if folder is not None else self._scratch / "run"
         self.bench = Bench()
         self._gates = Gates(self.bench)
@@ -57,7 +59,7 @@ class Simulator:
         self._lock = threading.Lock()
         self._cards: dict[Path, PivCard] = {}
         self._undo = contextlib.ExitStack()
-        self._undo.callback(shutil.rmtree, self._scratch, ignore_errors=True)
+        self._undo.callback(scratch.close)
         try:
             self._server = self._new_server()
             self._undo.callback(self._close_cards)
@@ -192,9 +194,9 @@ class Simulator:
         for number, trigger in self.triggers.items():
             self._act(number, trigger, signal)
 
-    def later(self, seconds: float, do: Request) -> None:
+    def later(self, seconds: float, then: Request) -> None:
         """Carry out another verb in so many seconds."""
-        self._agenda.enter(lambda: self._carry_out(do.verb, do.arguments), seconds)
+        self._agenda.enter(lambda: self._carry_out(then.verb, then.arguments), seconds)
 
     # Triggers
 
@@ -206,11 +208,7 @@ class Simulator:
 
     def arm(self, trigger: Trigger) -> int:
         """Do what the trigger says when its moment comes; a number for `disarm`. Raises ImageError, ProfileError."""
-        if trigger.verb in ("insert", "swap"):
-            # The moment itself is no time to make keys, or to find that an image is missing.
-            prepared = self._prepare(trigger.arguments.setdefault("card", profiles.CardRequest()))
-            with self._lock:
-                self._take(prepared)
+        self._prepare_for(trigger.verb, trigger.arguments)
         with self._lock:
             number = next(self._trigger_numbers)
             self._triggers[number] = trigger, _nothing
@@ -233,6 +231,15 @@ class Simulator:
                 return number
         disarm()  # it has fired already
         return number
+
+    def _prepare_for(self, verb: str, arguments: Mapping[str, Any]) -> None:
+        """The moment itself is no time to make keys, or to find that an image is missing."""
+        if verb == "later":
+            self._prepare_for(*arguments["then"])
+        elif verb in ("insert", "swap"):
+            prepared = self._prepare(arguments.get("card") or profiles.CardRequest())
+            with self._lock:
+                self._take(prepared)
 
     def disarm(self, trigger: int) -> None:
         """The trigger of this number will not fire any more. One that is not armed is no error."""
@@ -273,10 +280,7 @@ class Simulator:
             {"name": each.name, "sessions": len(each.sessions), "logged_in": bool(each.rights)}
             for each in self._server.applications
         ]
-        triggers = [
-            {"trigger": number, "on": str(each.on), "then": each.verb, "seen": each.seen, "fired": each.fired}
-            for number, each in sorted(self.triggers.items())
-        ]
+        triggers = [{"trigger": number, **as_armed(each)} for number, each in sorted(self.triggers.items())]
         return {
             "readers": readers,
             "applications": applications,
