@@ -7,7 +7,7 @@ A scenario is a YAML file or, equally, a value of the classes that are named her
 from .loading import ScenarioError, load, loads
 from .model import Card, Client, FailsWith, Moment, Scenario, TriggerModel
 from .outcome import Outcome, Status, StepResult
-from .player import play
+from .player import play, play_file
 
 __all__ = [
     "Card",
@@ -23,4 +23,5 @@ __all__ = [
     "load",
     "loads",
     "play",
+    "play_file",
 ]

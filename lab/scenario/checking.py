@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Path = tuple[str | int, ...]
 
 PLACES = ("module", "socket", "control", "folder", "here", "python")
-"""What ${...} can be beside saved names: the module, the sockets, the scenario's own folder, the file's, this Python."""
+"""What ${...} can be beside saved names: module, sockets, the scenario's own folder, the file's, this Python."""
 
 _PLACE = re.compile(r"\$\{([^}]*)\}")
 _UNPLUGGED = object()

@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection, Listener
 from pathlib import Path
 from typing import Any
 
+from ..caller import process as process_module
 from ..client import rv_name
 
 
@@ -108,7 +109,7 @@ class Clients:
         ours, theirs = socket.socketpair()
         with theirs:
             process = subprocess.Popen(
-                [sys.executable, "-m", f"{__package__}.client_process", str(theirs.fileno()), module, name],
+                [sys.executable, "-m", process_module.__name__, str(theirs.fileno()), module, name],
                 pass_fds=(theirs.fileno(),),
                 env={**os.environ, **environment},
                 stdin=subprocess.DEVNULL,

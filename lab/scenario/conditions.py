@@ -26,7 +26,7 @@ def check_call_pattern(pattern: str) -> str:
 
 
 class Recorded(Model):
-    """Something that the trace shows. It is looked for from the mark `since`, else from the last step that did something."""
+    """Something that the trace shows; looked for from the mark `since`, else from the last step that did something."""
 
     since: Name | None = None
 
@@ -152,7 +152,7 @@ class ValueIs(Model):
 class NothingHappens(Model):
     """For so long, from now on, something does not happen."""
 
-    nothing: "Happening"
+    nothing: Happening
     for_: Duration
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The small language of calls and comparisons: `[key] = C_FindObjects(session, 1) -> CKR_OK`, `info.state == CKS_...`.
 
-It is a part of Python's expressions, read with Python's own parser and evaluated here: values, saved names, constants of
-PKCS #11, attributes, elements, comparisons and a little arithmetic; nothing can be called or imported.
+It is a part of Python's expressions, read with Python's own parser and evaluated here: values, saved names, constants
+of PKCS #11, attributes, elements, comparisons and a little arithmetic; nothing can be called or imported.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 from ...p11 import constants
 from ..actions import return_value
-from .functions import FUNCTIONS
+from ..caller.functions import FUNCTIONS
 
 DIED = "died"
 """What a call may be expected to do instead of returning: the program dies in it."""

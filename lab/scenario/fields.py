@@ -25,7 +25,10 @@ class Model(BaseModel):
     """What scenarios are made of: immutable, no unknown fields, words joined with hyphens in YAML."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, alias_generator=lambda name: name.strip("_").replace("_", "-"), populate_by_name=True
+        extra="forbid",
+        frozen=True,
+        alias_generator=lambda name: name.strip("_").replace("_", "-"),
+        populate_by_name=True,
     )
 
 
@@ -67,6 +70,8 @@ def _return_value(value: Any) -> int:
 
 def _return_values(value: Any) -> frozenset[int] | None:
     """None for any."""
+    if isinstance(value, frozenset):
+        return value
     if value == "any" or value is None:
         return None
     words = value.split("|") if isinstance(value, str) else value if isinstance(value, list) else [value]
@@ -75,6 +80,8 @@ def _return_values(value: Any) -> frozenset[int] | None:
 
 def _exit_codes(value: Any) -> frozenset[int] | None:
     """Exit codes; a signal is its negative number. None for any."""
+    if isinstance(value, frozenset):
+        return value
     if value == "any" or value is None:
         return None
     return frozenset(map(_exit_code, value if isinstance(value, list) else [value]))
@@ -90,8 +97,10 @@ def _exit_code(value: Any) -> int:
 
 def _state(value: Any) -> int | None:
     """A session's state; None when the session is to be gone."""
-    if value == "gone":
+    if value == "gone" or value is None:
         return None
+    if isinstance(value, int) and value in set(CKS):
+        return int(value)
     name = value.removeprefix("CKS_") if isinstance(value, str) else ""
     if name not in CKS.__members__:
         known = ", ".join(f"CKS_{each}" for each in CKS.__members__)
@@ -100,12 +109,16 @@ def _state(value: Any) -> int | None:
 
 
 def _signal_number(value: Any) -> int:
+    if isinstance(value, signal.Signals):
+        return int(value)
     if not isinstance(value, str) or value not in signal.Signals.__members__:
         raise ValueError(f"a signal's name is wanted, as SIGTERM, not {value!r}")
     return int(signal.Signals[value])
 
 
 def _pattern(value: Any) -> re.Pattern[str]:
+    if isinstance(value, re.Pattern):
+        return value
     try:
         return re.compile(value, re.MULTILINE)
     except (re.error, TypeError, RecursionError, OverflowError) as error:

@@ -112,7 +112,9 @@ class History:
             case CallHappens(), CallEntry() if not condition.is_answered:
                 return self._is_call(entry, condition.call, condition.application)
             case CallHappens(), ReturnEntry() if condition.is_answered:
-                return self._returns(entry, condition) and (condition.returns is None or entry.value in condition.returns)
+                return self._returns(entry, condition) and (
+                    condition.returns is None or entry.value in condition.returns
+                )
             case ApduHappens(), ApduEntry():
                 return (
                     condition.reader in (None, entry.reader)

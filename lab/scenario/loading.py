@@ -22,11 +22,12 @@ _LONGEST = 4 << 20
 _DEEPEST = 60
 
 _Mark = tuple[int, int]
-_Place = tuple[str | int, ...]
+Place = tuple[str | int, ...]
+"""Where something is in a scenario: ("steps", 3, "insert")."""
 
 
 class ScenarioError(ValueError):
-    """A scenario that cannot be read or contradicts itself; the message has a line `FILE:LINE: FIELD: ...` for each error."""
+    """A scenario that cannot be read or contradicts itself; `FILE:LINE: FIELD: ...` for each error."""
 
     code = "scenario-error"
 
@@ -34,9 +35,8 @@ class ScenarioError(ValueError):
 class _Loader(yaml.SafeLoader):
     """Resolves null, true, false, decimal numbers; everything else is a string."""
 
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
 
-
+_Loader.yaml_implicit_resolvers = {}
 for _tag, _pattern, _first in (
     ("null", r"~|null|", ["~", "n", ""]),
     ("bool", r"true|false", list("tf")),
@@ -48,13 +48,17 @@ for _tag, _pattern, _first in (
 
 def load(path: Path) -> Scenario:
     """The scenario in a file. Raises ScenarioError, OSError."""
+    return loads(read(path), str(path), path.stem)
+
+
+def read(path: Path) -> str:
+    """The text of a file. Raises ScenarioError, OSError."""
     content = path.read_bytes()
     try:
-        text = content.decode()
+        return content.decode()
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise ScenarioError(f"{path}:{line}: not UTF-8") from None
-    return loads(text, str(path), path.stem)
 
 
 def loads(text: str, origin: str = "<text>", name: str = "scenario") -> Scenario:
@@ -68,12 +72,12 @@ def loads(text: str, origin: str = "<text>", name: str = "scenario") -> Scenario
         raise ScenarioError("\n".join(_lines(error, content, marks, origin))) from None
 
 
-def positions(text: str, origin: str = "<text>") -> dict[_Place, int]:
+def positions(text: str, origin: str = "<text>") -> dict[Place, int]:
     """The line of every field of a scenario's text. Raises ScenarioError."""
     return {place: line for place, (line, _) in _read(text, origin)[1].items()}
 
 
-def _read(text: str, origin: str) -> tuple[Any, dict[_Place, _Mark]]:
+def _read(text: str, origin: str) -> tuple[Any, dict[Place, _Mark]]:
     """Plain values, and where each of them stands."""
     if len(text) > _LONGEST:
         raise ScenarioError(f"{origin}:1: longer than {_LONGEST} characters")
@@ -99,12 +103,12 @@ def _read(text: str, origin: str) -> tuple[Any, dict[_Place, _Mark]]:
 
 class _Reading:
     def __init__(self, loader: yaml.SafeLoader, origin: str) -> None:
-        self.marks: dict[_Place, _Mark] = {}
+        self.marks: dict[Place, _Mark] = {}
         self._loader = loader
         self._origin = origin
         self._count = 0
 
-    def value(self, node: yaml.Node, place: _Place) -> Any:
+    def value(self, node: yaml.Node, place: Place) -> Any:
         """The value of a node. Raises ScenarioError for what is no plain data."""
         self.marks.setdefault(place, self._mark(node))
         self._count += 1
@@ -119,7 +123,7 @@ class _Reading:
             raise self._error(node, f"no place for {node.tag}")
         return self._loader.construct_object(node)
 
-    def _mapping(self, node: yaml.MappingNode, place: _Place) -> dict[str, Any]:
+    def _mapping(self, node: yaml.MappingNode, place: Place) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
@@ -137,7 +141,7 @@ class _Reading:
         return ScenarioError(f"{self._origin}:{self._mark(node)[0]}: {message}")
 
 
-def _lines(error: ValidationError, content: Any, marks: dict[_Place, _Mark], origin: str) -> list[str]:
+def _lines(error: ValidationError, content: Any, marks: dict[Place, _Mark], origin: str) -> list[str]:
     """One line for each error, in the order of the file."""
     found: dict[tuple[_Mark, str], None] = {}
     for each in error.errors(include_url=False):
@@ -150,7 +154,7 @@ def _lines(error: ValidationError, content: Any, marks: dict[_Place, _Mark], ori
     return [line for _, line in sorted(found)]
 
 
-def _place(location: tuple[str | int, ...], content: Any) -> _Place:
+def _place(location: tuple[str | int, ...], content: Any) -> Place:
     """A location of pydantic's without the names of alternatives that it has on its way."""
     place: list[str | int] = []
     for number, each in enumerate(location):
@@ -166,7 +170,7 @@ def _place(location: tuple[str | int, ...], content: Any) -> _Place:
     return tuple(place)
 
 
-def _field(place: _Place) -> str:
+def _field(place: Place) -> str:
     """A place as people write it: steps[3].insert."""
     text = ""
     for each in place:

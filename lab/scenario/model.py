@@ -20,7 +20,7 @@ EMPTY = "empty"
 
 
 class Card(Model):
-    """A card: the `path` of an image, of which a copy is used, or the parameters of a ready-made one (docs/control.md)."""
+    """A card: the `path` of an image, of which a copy is used, or parameters of a ready-made one (docs/control.md)."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -46,10 +46,14 @@ class Client(Model):
 
 
 class FailsWith(Model):
-    """With these quirks the scenario fails, for the reason that `message` (a regular expression) finds in the report."""
+    """With these quirks the scenario fails, for the reason that `message` (a pattern) finds in the report."""
 
     quirks: Annotated[list[str], Field(min_length=1)]
     message: Pattern
+
+
+def _one_reader() -> dict[str, str | None]:
+    return {"front": "alice"}
 
 
 class Scenario(Model):
@@ -61,7 +65,7 @@ class Scenario(Model):
     name: Name
     about: str = ""
     cards: dict[Name, Card] = Field(default_factory=lambda: {"alice": Card()})
-    readers: dict[Name, Name | None] = Field(default_factory=lambda: {"front": "alice"})
+    readers: dict[Name, Name | None] = Field(default_factory=_one_reader)
     clients: dict[Name, Client] = Field(default_factory=dict)
     quirks: list[str] = Field(default_factory=list)
     needs: list[Name] = Field(default_factory=list)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -13,11 +13,14 @@ from typing import Any
 from ...card.profiles import ProfileError
 from ...card.store import ImageError
 from ..records import as_record
+from .loading import Place, loads, positions, read
 from .model import Scenario
 from .outcome import Outcome, Status, StepResult
 from .quirks import parse
-from .stage import Stage, StepFailed
+from .stage import Stage
 from .steps import Repeat
+from .verdicts import StepFailed
+from .wording import in_one_line
 
 LOG = logging.getLogger(__name__)
 
@@ -29,17 +32,17 @@ def play(
     *,
     quirks: Sequence[str] = (),
     here: Path | None = None,
-    lines: Sequence[int] = (),
+    lines: Mapping[Place, int] | None = None,
     origin: str = "",
     progress: Progress | None = None,
 ) -> Outcome:
     """Play a scenario to its outcome; never raises for what happens in it, and never takes longer than its deadline.
 
-    `quirks` are added to the scenario's own, `here` is the folder to which its paths are relative. `lines` are the lines
-    of its steps in the file `origin`, for messages. `progress` hears of every step.
+    `quirks` are added to the scenario's own, `here` is the folder to which its paths are relative. `lines` are the
+    lines of its steps (by place, ("steps", 0)) in the file `origin`, for messages. `progress` hears of every step.
     """
     started = monotonic()
-    performance = _Performance(scenario, origin, lines, progress)
+    performance = _Performance(scenario, origin, lines or {}, progress)
     missing = [name for name in scenario.needs if shutil.which(name) is None]
     if missing:
         status, message = Status.SKIPPED, f"needs {', '.join(missing)}, which is not installed"
@@ -57,7 +60,7 @@ def play(
 
 
 class _Performance:
-    def __init__(self, scenario: Scenario, origin: str, lines: Sequence[int], progress: Progress | None) -> None:
+    def __init__(self, scenario: Scenario, origin: str, lines: Mapping[Place, int], progress: Progress | None) -> None:
         self._scenario = scenario
         self._origin = origin
         self._lines = lines
@@ -77,7 +80,7 @@ class _Performance:
             return Status.ERROR, f"{self._origin or self._scenario.name}: cannot be played: {error}"
 
     def _steps(self, stage: Stage) -> tuple[Status, str]:
-        for number, step, top in _numbered(self._scenario.steps):
+        for number, place, step in _numbered(self._scenario.steps):
             started = monotonic()
             status, message = Status.PASSED, ""
             try:
@@ -87,35 +90,35 @@ class _Performance:
             except Exception as error:
                 LOG.exception("step %s", number)
                 status, message = Status.ERROR, f"{type(error).__name__}: {error}"
-            result = StepResult(number, words(step), monotonic() - started, message)
+            result = StepResult(number, in_one_line(step), monotonic() - started, message)
             self.results.append(result)
             if self._progress is not None:
                 self._progress(result)
             if status is not Status.PASSED:
-                place = f"{self._origin}:{self._lines[top]}" if top < len(self._lines) else self._scenario.name
-                return status, f"{place}: step {number}, {result.text}: {message}"
+                where = f"{self._origin}:{self._lines[place]}" if place in self._lines else self._scenario.name
+                return status, f"{where}: step {number}, {result.text}: {message}"
         return Status.PASSED, ""
 
 
-def _numbered(steps: Sequence[Any]) -> Iterator[tuple[str, Any, int]]:
-    """Every step with its number, as often as it is repeated, and the number of the outermost from 0."""
+def _numbered(steps: Sequence[Any]) -> Iterator[tuple[str, Place, Any]]:
+    """Every step with its number and place, as often as it is repeated."""
     for top, step in enumerate(steps):
-        for number, each in _unrolled(str(top + 1), step):
-            yield number, each, top
+        yield from _unrolled(str(top + 1), ("steps", top), step)
 
 
-def _unrolled(number: str, step: Any) -> Iterator[tuple[str, Any]]:
+def _unrolled(number: str, place: Place, step: Any) -> Iterator[tuple[str, Place, Any]]:
     if not isinstance(step, Repeat):
-        yield number, step
+        yield number, place, step
         return
     for turn in range(1, step.repeat + 1):
-        for inner, each in enumerate(step.steps, 1):
-            for name, found in _unrolled(f"{number}.{inner}", each):
-                yield f"{name} (round {turn})", found
+        for inner, each in enumerate(step.steps):
+            for name, where, found in _unrolled(f"{number}.{inner + 1}", (*place, "steps", inner), each):
+                yield f"{name} (round {turn})", where, found
 
 
-def words(step: Any) -> str:
-    """A step in one line, as YAML has it."""
-    from .wording import in_one_line
-
-    return in_one_line(step)
+def play_file(path: Path, *, quirks: Sequence[str] = (), progress: Progress | None = None) -> Outcome:
+    """Play the scenario in a file. Raises ScenarioError and OSError when it cannot be read."""
+    text = read(path)
+    scenario = loads(text, str(path), path.stem)
+    here = path.resolve().parent
+    return play(scenario, quirks=quirks, here=here, lines=positions(text), origin=str(path), progress=progress)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What can happen at all in a scenario: which events, calls and words its steps, triggers and programs can bring about."""
+"""What can happen at all in a scenario: events, calls and words that its steps, triggers and programs bring about."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+from ..caller.functions import FUNCTIONS
 from . import conditions as c
 from . import steps as s
 from . import verbs as v
-from .functions import FUNCTIONS
 
 if TYPE_CHECKING:
     from .model import Scenario
     from .triggers import TriggerModel
 
-_CHANGES = {
+_CHANGES: dict[type, tuple[str, ...]] = {
     v.Plug: ("plug",),
     v.Unplug: ("unplug", "remove"),
     v.Insert: ("insert",),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import tempfile
+import subprocess
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any, Self
 
 from ...card.profiles import CardRequest
 from ...reader.errors import BenchError, CardRemoved
+from ..scratch import Scratch
 from ..simulator import Simulator
 from ..trigger import Trigger
 from . import steps as s
@@ -33,14 +34,10 @@ from .model import Scenario
 from .places import filled, places
 from .programs import Program, exit_in_words, kill_strays
 from .triggers import TriggerModel, arguments_of
-from .verdicts import Verdicts
+from .verdicts import StepFailed, Verdicts
 
 _STARTING = 30.0
 """Seconds that the start of a client may take; it is no part of the step's deadline."""
-
-
-class StepFailed(Exception):
-    """A step has not come out as it has to: what was awaited, and what came instead."""
 
 
 class Played(Simulator):
@@ -83,13 +80,14 @@ class Stage:
         self._here = here
         self._undo = contextlib.ExitStack()
         try:
-            self.folder = Path(tempfile.mkdtemp(prefix="cardtear-scenario-"))
-            self._undo.callback(shutil.rmtree, self.folder, ignore_errors=True)
+            scratch = self._undo.enter_context(Scratch())
+            self.folder = scratch.path / "work"
+            self.folder.mkdir(mode=0o700)
             self.simulator = self._undo.enter_context(Played(self.history, quirks))
             self._undo.callback(kill_strays, self.simulator.module_socket)
             self.clients = Clients(self.folder, self.history.changed)
             self._undo.callback(self.clients.close)
-            self._undo.callback(lambda: [program.close() for program in self.programs.values()])
+            self._undo.callback(self._end_programs)
             self._prepare()
         except BaseException:
             self._undo.close()
@@ -110,8 +108,8 @@ class Stage:
             self.simulator.plug(reader)
             if card is not None:
                 self.simulator.insert(reader, self.cards[card])
-        for card in self.cards.values():
-            self.simulator.prepare(card)
+        for ready in self.cards.values():
+            self.simulator.prepare(ready)
         self._names: dict[str, Any] = places(self.simulator.environment, self.folder, self._here)
         self._write(self.scenario.files)
         for name, trigger in self.scenario.triggers.items():
@@ -279,7 +277,9 @@ class Stage:
         if client is None or client.is_gone:
             about = self.scenario.clients.get(name)
             environment = {key: self.fill(text) for key, text in (about.environment if about else {}).items()}
-            module = about.module if about is not None and about.module else self.simulator.environment["CARDTEAR_MODULE"]
+            module = (
+                about.module if about is not None and about.module else self.simulator.environment["CARDTEAR_MODULE"]
+            )
             try:
                 client = self.clients.start(name, self.fill(module), {**self._environment(), **environment})
             except OSError as error:
@@ -349,11 +349,19 @@ class Stage:
             return client.is_gone and (process is None or process.poll() is not None)
 
         if process is not None:
-            threading.Thread(target=lambda: (process.wait(), self.history.changed()), daemon=True).start()
+            threading.Thread(target=self._bury, args=(process,), name="exit", daemon=True).start()
         if not self.history.wait(is_over, self.until(step.within)):
             raise StepFailed(f"awaited the end of {step.exit!r}, but it hangs in its exit after {in_words(within)}")
         if process is not None and process.returncode != 0:
             raise StepFailed(f"awaited that {step.exit!r} exits with 0, but came {exit_in_words(process.returncode)}")
+
+    def _bury(self, process: subprocess.Popen[bytes]) -> None:
+        process.wait()
+        self.history.changed()
+
+    def _end_programs(self) -> None:
+        for program in self.programs.values():
+            program.close()
 
 
 class _Names(Mapping[str, Any]):

@@ -174,7 +174,7 @@ class Repeat(Step):
     """Steps that are carried out so many times."""
 
     repeat: Annotated[int, Field(ge=1, le=100_000, strict=True)]
-    steps: Annotated[list["AnyStep"], Field(min_length=1)]
+    steps: Annotated[list[AnyStep], Field(min_length=1)]
 
 
 _OTHERS: dict[str, type[Model]] = {

@@ -33,7 +33,7 @@ Cards = Mapping[str, CardSource]
 
 
 class Moment(Model):
-    """When: at a `call` (before, during, after), an APDU (`ins`), an `event`, a `signal`, or so much `time` after arming."""
+    """When: at a `call` (before, during, after), an APDU (`ins`), an `event`, a `signal`, or a `time` after arming."""
 
     call: str | None = None
     ins: HexByte | None = None
@@ -101,7 +101,7 @@ def arguments_of(action: Step, cards: Cards) -> tuple[str, dict[str, Any]]:
         case BlockPin():
             return verb, {"reader": action.reader, "left": action.left, "puk": action.puk}
         case Later():
-            return verb, {"seconds": action.later, "do": Request(*arguments_of(action.do, cards))}
+            return verb, {"seconds": action.later, "then": Request(*arguments_of(action.do, cards))}
         case Answer():
             return verb, {"status": action.answer, "data": bytes.fromhex(action.data)}
         case Garble():

@@ -162,7 +162,7 @@ class Later(Step):
     """Do something in so long; `later: 500ms`, `do: {insert: {front: alice}}`."""
 
     later: Duration
-    do: "Action"
+    do: Action
 
 
 # Faults, which only triggers can do

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable
 from time import monotonic
@@ -13,11 +14,16 @@ from ..records import name_of
 from . import conditions as c
 from .expressions import read_expression
 from .fields import in_words
-from .programs import Program, exit_in_words
+from .programs import Program, Stream, exit_in_words
 
 if TYPE_CHECKING:
     from .stage import Stage
     from .steps import Run
+
+
+class StepFailed(Exception):
+    """A step has not come out as it has to: what was awaited, and what came instead."""
+
 
 _DRAINING = 2.0
 """Seconds that output may take to arrive after the program's end."""
@@ -32,8 +38,6 @@ class Verdicts:
 
     def require(self, condition: Any, deadline: float, within: float) -> None:
         """Wait until the condition is met. Raises StepFailed when it is not in time, or cannot be any more."""
-        from .stage import StepFailed
-
         match condition:
             case c.BackgroundReturns():
                 call, pending = self._stage.background.pop(condition.background)
@@ -48,7 +52,9 @@ class Verdicts:
                 return
         is_met = self._question(condition)
         if not self._history.wait(is_met, deadline):
-            raise StepFailed(f"awaited {said(condition)} within {in_words(within)}, but came: {self._instead(condition)}")
+            raise StepFailed(
+                f"awaited {said(condition)} within {in_words(within)}, but came: {self._instead(condition)}"
+            )
 
     def require_end(self, step: Run, program: Program, deadline: float, within: float) -> None:
         """Wait for a program in the foreground, and hold its end and output against what is expected."""
@@ -103,18 +109,16 @@ class Verdicts:
 
     def _values_in(self, text: str) -> str:
         """A comparison with its values filled in."""
-        import ast
-
         tree = read_expression(text)
         if not isinstance(tree, ast.Compare):
             return repr(self._stage.value(tree))
-        return ", ".join(f"{ast.unparse(each)} is {self._stage.value(each)!r}" for each in (tree.left, *tree.comparators))
+        return ", ".join(
+            f"{ast.unparse(each)} is {self._stage.value(each)!r}" for each in (tree.left, *tree.comparators)
+        )
 
     # Programs
 
     def _require_program(self, condition: c.ProgramDoes, deadline: float, within: float) -> None:
-        from .stage import StepFailed
-
         program = self._stage.programs[condition.program]
         if condition.running and program.exit_code is not None:
             raise StepFailed(self._program_message(condition, within, f"it has ended with {_end(program)}"))
@@ -127,12 +131,12 @@ class Verdicts:
             deadline = min(deadline, monotonic() + _DRAINING)
         for pattern, stream in ((condition.output, program.output), (condition.errors, program.errors)):
             # An unfinished program may still print it, an ended one only as long as its output is read.
-            if pattern is not None and not self._history.wait(
-                lambda: _matches(pattern, stream.text) or stream.is_over, deadline
-            ):
+            if pattern is not None and not self._prints(pattern, stream, deadline):
                 raise StepFailed(self._program_message(condition, within, _printed(program)))
-            if pattern is not None and not _matches(pattern, stream.text):
-                raise StepFailed(self._program_message(condition, within, _printed(program)))
+
+    def _prints(self, pattern: re.Pattern[str], stream: Stream, deadline: float) -> bool:
+        self._history.wait(lambda: stream.is_over or _matches(pattern, stream.text), deadline)
+        return _matches(pattern, stream.text)
 
     def _drain(self, program: Program) -> None:
         self._history.wait(lambda: program.output.is_over and program.errors.is_over, monotonic() + _DRAINING)
@@ -146,8 +150,6 @@ class Verdicts:
     # Nothing
 
     def _require_nothing(self, condition: c.NothingHappens) -> None:
-        from .stage import StepFailed
-
         happening = condition.nothing
         now = self._history.now
         end = monotonic() + condition.for_
@@ -215,6 +217,8 @@ def said(condition: Any) -> str:
             return f"{number} {condition.count}" + (f" of {condition.of}" if condition.of != "*" else "")
         case c.ValueIs():
             return condition.value
+        case c.NothingHappens():
+            return f"nothing for {in_words(condition.for_)}: {said(condition.nothing)}"
     return repr(condition)
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The built-in client: a process of its own that loads a module and makes the calls it is told to, in named threads.
 
-`python -m cardtear.lab.scenario.client_process FD MODULE NAME`; the other end is clients.py.
+`python -m cardtear.lab.caller.process FD MODULE NAME`; the other end is scenario/clients.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 from ...p11.constants import CKR
 from ..client import Module
-from .client_calls import Calls
+from .calls import Calls
 
 _Task = tuple[int, str, list[Any]]
 

@@ -73,9 +73,7 @@ class Calls:
 
     def _parts(self, name: str, given: list[Any]) -> list[Parts]:
         values = iter(given)
-        return [
-            self._part(letter, next(values) if letter in GIVEN else None) for letter in BY_NAME[name].signature
-        ]
+        return [self._part(letter, next(values) if letter in GIVEN else None) for letter in BY_NAME[name].signature]
 
     def _part(self, letter: str, value: Any) -> Parts:
         if letter in _STRUCTS:

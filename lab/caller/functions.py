@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The functions that a scenario can call in its built-in client: those of PKCS #11 2.40, and a few of the client itself.
+"""The functions that a scenario can call in its built-in client: those of PKCS #11 2.40, and a few of its own.
 
 From the call table: what has to be given, in the standard's order, and whether anything comes back. Buffers and their
 lengths are the client's business.
