@@ -32,6 +32,7 @@ static struct {
     pthread_mutex_t lock;
     bool open;
     bool had_simulator;
+    bool leaves_calls; /* the simulator's wish: C_Finalize does not end calls that are under way */
     unsigned generation;
     struct sockaddr_un address;
     uint8_t application[16];
@@ -77,7 +78,7 @@ __attribute__((constructor)) static void watch_forks(void)
 
 __attribute__((destructor)) static void leave(void)
 {
-    transport_close();
+    transport_close(false);
 }
 
 /* Where the simulator listens: what C_Initialize was given, else CARDTEAR_SOCKET, else the user's own folder. */
@@ -104,6 +105,7 @@ CK_RV transport_open(const char *path)
     if (!already) {
         begin_generation(true);
         pool.had_simulator = false;
+        pool.leaves_calls = false;
         memset(&pool.address, 0, sizeof pool.address);
         pool.address.sun_family = AF_UNIX;
         memcpy(pool.address.sun_path, path, strlen(path) + 1);
@@ -124,15 +126,18 @@ unsigned transport_generation(void)
     return __atomic_load_n(&pool.generation, __ATOMIC_ACQUIRE);
 }
 
-/* Ends the generation: calls that are under way on other threads come back at once. */
-void transport_close(void)
+/* Ends the generation: calls that are under way on other threads come back at once, unless the simulator wants to end
+ * them itself when the application calls C_Finalize. */
+void transport_close(bool finalized)
 {
     lock_pool();
+    bool leaves_calls = finalized && pool.leaves_calls;
     begin_generation(false);
     size_t kept = 0;
     for (size_t i = 0; i < pool.count; i++) {
         if (pool.connections[i].busy) {
-            shutdown(pool.connections[i].fd, SHUT_RDWR);
+            if (!leaves_calls)
+                shutdown(pool.connections[i].fd, SHUT_RDWR);
             pool.connections[kept++] = pool.connections[i];
         } else {
             close(pool.connections[i].fd);
@@ -185,7 +190,7 @@ static bool peer_is_ours(int fd)
 }
 
 /* The first frame on a connection: who we are, and which slots we have shown to the application. */
-static bool greet(int fd, const uint8_t *application)
+static bool greet(int fd, const uint8_t *application, bool *leaves_calls)
 {
     char name[17] = "";
     int comm = open("/proc/self/comm", O_RDONLY | O_CLOEXEC);
@@ -209,7 +214,9 @@ static bool greet(int fd, const uint8_t *application)
     struct timeval patience = {HELLO_TIMEOUT_MS / 1000, 0}, forever = {0, 0};
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     bool welcome = !frame.broken && send_all(fd, frame.data, frame.used) && receive_frame(fd, &frame) &&
-                   get_u32(&frame) == WIRE_VERSION && !frame.broken;
+                   get_u32(&frame) == WIRE_VERSION;
+    *leaves_calls = get_u32(&frame) != 0;
+    welcome = welcome && !frame.broken;
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &forever, sizeof forever);
     frame_drop(&frame);
     return welcome;
@@ -239,7 +246,9 @@ static int take(unsigned *generation, bool *fresh)
     int fd = open ? socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0) : -1;
     if (fd < 0)
         return -1;
-    if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0 || !peer_is_ours(fd) || !greet(fd, application)) {
+    bool leaves_calls;
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0 || !peer_is_ours(fd) ||
+        !greet(fd, application, &leaves_calls)) {
         close(fd);
         return -1;
     }
@@ -248,6 +257,7 @@ static int take(unsigned *generation, bool *fresh)
     if (usable) {
         pool.connections[pool.count++] = (Connection){fd, true};
         pool.had_simulator = true;
+        pool.leaves_calls = leaves_calls;
     }
     unlock_pool();
     if (!usable) {

@@ -62,6 +62,15 @@ Settings = Annotated[
     ),
 ]
 Image = Annotated[Path | None, typer.Option(help="A card image instead, used where it lies.", show_default=False)]
+Quirk = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--quirks",
+        metavar="NAME",
+        help="A profile of middleware, or a quirk NAME=VALUE (`cardtear quirks` lists them); several times.",
+        show_default=False,
+    ),
+]
 NoCard = Annotated[bool, typer.Option("--no-card", help="Leave the reader empty.")]
 
 
@@ -83,6 +92,7 @@ def serve(
     settings: Settings = None,
     image: Image = None,
     no_card: NoCard = False,
+    quirks: Quirk = None,
     as_json: Json = False,
 ) -> None:
     """Run a simulator until Ctrl-C. The card goes into the first reader."""
@@ -92,7 +102,7 @@ def serve(
     readers = reader or ["front"]
     with _errors(as_json):
         card = None if no_card else image or _request(profile, name, email, serial, pin, puk, settings)
-        with _simulator(readers, card, folder or places.runtime_folder()) as simulator:
+        with _simulator(readers, card, quirks, folder or places.runtime_folder()) as simulator:
             _say_ready(simulator, readers[0], as_json)
             process.wait_for_the_end(simulator.stopped)
 
@@ -114,6 +124,7 @@ def run(
     settings: Settings = None,
     image: Image = None,
     no_card: NoCard = False,
+    quirks: Quirk = None,
     trace: Annotated[bool, typer.Option("--trace", help="Show calls, APDUs and events on standard error.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -126,7 +137,7 @@ def run(
     process.hold_signals()
     with _errors(as_json):
         card = None if no_card else image or _request(profile, name, email, serial, pin, puk, settings)
-        with _simulator([reader], card) as simulator:
+        with _simulator([reader], card, quirks) as simulator:
             if trace:
                 _show_trace(simulator, as_json)
             try:
@@ -272,6 +283,14 @@ def module(as_json: Json = False) -> None:
 
     path = str(module_path())
     print(json.dumps({"module": path}) if as_json else path)
+
+
+@app.command("quirks", rich_help_panel=_ALONE)
+def list_quirks(as_json: Json = False) -> None:
+    """List what the module can do wrong, and profiles of real middleware."""
+    from . import cli_quirks
+
+    cli_quirks.show(as_json)
 
 
 @app.command(rich_help_panel=_ALONE)
@@ -423,11 +442,14 @@ def _do(as_json: bool, verb: str, show: Callable[[Any], None], **arguments: Any)
 
 
 @contextlib.contextmanager
-def _simulator(readers: list[str], card: Path | CardRequest | None, folder: Path | None = None) -> Iterator[Simulator]:
+def _simulator(
+    readers: list[str], card: Path | CardRequest | None, quirks: list[str] | None, folder: Path | None = None
+) -> Iterator[Simulator]:
     """A simulator with readers, and a card in the first one."""
+    from ..p11.quirks import Quirks
     from .simulator import Simulator
 
-    with Simulator(folder) as simulator:
+    with Simulator(folder, Quirks.parse(quirks or ())) as simulator:
         for each in readers:
             simulator.plug(each)
         if card is not None:
