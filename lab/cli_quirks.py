@@ -4,33 +4,19 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
-from ..p11.quirks import PROFILES, ROWS
-from ..p11.quirks.table import DEFAULTS
-from ..p11.quirks.values import show as as_text
+import typer
 
+from .cli_options import Json
 
-def describe() -> dict[str, Any]:
-    """Profiles and quirks, as JSON has them."""
-    return {
-        "profiles": {name: each._asdict() for name, each in PROFILES.items()},
-        "quirks": {
-            name: {
-                "values": row.kind.words,
-                "default": as_text(DEFAULTS[name]),
-                "about": row.about,
-                "seen": row.seen,
-                "link": row.link,
-                "bugs": row.bugs,
-            }
-            for name, row in ROWS.items()
-        },
-    }
+app = typer.Typer()
 
 
-def show(as_json: bool) -> None:
-    """Print them."""
+@app.command()
+def quirks(as_json: Json = False) -> None:
+    """List what the module can do wrong (serve and run --quirks), and profiles of real middleware."""
+    from ..p11.quirks import PROFILES, ROWS, describe
+
     if as_json:
         print(json.dumps(describe()))
         return

@@ -5,7 +5,23 @@ table.py is what there is to know of them; profiles.py puts them together; the o
 top of what the conformant module does, which knows nothing of them.
 """
 
-from .profiles import PROFILES, Profile
-from .table import ROWS, Quirks, Row
+from __future__ import annotations
 
-__all__ = ["PROFILES", "ROWS", "Profile", "Quirks", "Row"]
+from typing import Any
+
+from .profiles import PROFILES, Profile
+from .table import DEFAULTS, ROWS, Quirks, Row
+from .values import show
+
+__all__ = ["PROFILES", "ROWS", "Profile", "Quirks", "Row", "describe"]
+
+
+def describe() -> dict[str, Any]:
+    """Profiles and quirks, as JSON has them."""
+    return {
+        "profiles": {name: each._asdict() for name, each in PROFILES.items()},
+        "quirks": {
+            name: {**row._asdict(), "kind": row.kind.words, "default": show(DEFAULTS[name])}
+            for name, row in ROWS.items()
+        },
+    }
