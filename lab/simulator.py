@@ -7,7 +7,6 @@ import contextlib
 import itertools
 import logging
 import shutil
-import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -37,6 +36,7 @@ from .armed import as_armed
 from .control_server import ControlServer
 from .gates import Gates
 from .requests import CardSource, Request
+from .scratch import Scratch
 from .trigger import OnApdu, OnCall, OnEvent, OnTime, Trigger
 
 LOG = logging.getLogger(__name__)
@@ -52,7 +52,8 @@ class Simulator:
 
     def __init__(self, folder: Path | None = None, quirks: Quirks | None = None) -> None:
         self.quirks = quirks or Quirks()
-        self._scratch = Path(tempfile.mkdtemp(prefix="cardtear-"))
+        scratch = Scratch()
+        self._scratch = scratch.path
         self.folder = folder if folder is not None else self._scratch / "run"
         self.bench = Bench()
         self._gates = Gates(self.bench)
@@ -62,7 +63,7 @@ class Simulator:
         self._lock = threading.Lock()
         self._cards: dict[Path, PivCard] = {}
         self._undo = contextlib.ExitStack()
-        self._undo.callback(shutil.rmtree, self._scratch, ignore_errors=True)
+        self._undo.callback(scratch.close)
         try:
             self._server = self._new_server()
             self._undo.callback(self._close_cards)

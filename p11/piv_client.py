@@ -58,6 +58,8 @@ class PivClient:
     def select(self) -> bool:
         """Select the PIV application if that has not been done since the last reset. False: the card has none."""
         insertion = self.insertion
+        if self._selected is insertion.activation:  # without waiting for a card that is at work
+            return True
         with insertion.lock:
             if self._selected is insertion.activation:
                 return True
@@ -106,10 +108,15 @@ class PivClient:
             raise from_status(status)
         return answer
 
-    def read_object(self, tag: int) -> bytes | None:
-        """A data object without its wrapping, or None if the card has none (or does not let it be read now)."""
+    def read_object(self, tag: int, as_user: bool = False) -> bytes | None:
+        """A data object without its wrapping, or None if the card has none (or does not let it be read now).
+
+        `as_user` is for one that the user may read: if the card does not know him, P11Error(USER_NOT_LOGGED_IN).
+        """
         name = tag.to_bytes((tag.bit_length() + 7) // 8, "big")
         answer, status = self._get_data(tlv.encode(0x5C, name))
+        if as_user and status == SW.SECURITY_STATUS_NOT_SATISFIED:
+            raise from_status(status)
         if status != SW.OK:
             return None
         try:
