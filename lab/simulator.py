@@ -22,6 +22,8 @@ from ..card.tables import PIN, PUK
 from ..csrc import module_path
 from ..p11.application import Application
 from ..p11.functions import HANDLERS
+from ..p11.quirks import Quirks
+from ..p11.quirks.behaviour import new_server
 from ..p11.server import Server
 from ..reader.bench import Bench
 from ..reader.errors import BenchError, CardRemoved, ReaderEmpty
@@ -45,10 +47,12 @@ class Simulator:
     """A bench with its doors, from construction to `close`; a context manager.
 
     `folder` holds the sockets and has mode 0700; without one a temporary folder is made, and removed at the end.
-    Raises SocketError when somebody else listens there, or the folder is not the user's own.
+    `quirks` make the module misbehave as real middleware does. Raises SocketError when somebody else listens there, or
+    the folder is not the user's own.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, quirks: Quirks | None = None) -> None:
+        self.quirks = quirks or Quirks()
         scratch = Scratch()
         self._scratch = scratch.path
         self.folder = folder if folder is not None else self._scratch / "run"
@@ -302,12 +306,13 @@ class Simulator:
             "applications": applications,
             "triggers": triggers,
             "module": str(module_path()),
+            "quirks": str(self.quirks),
         }
 
     # Parts
 
     def _new_server(self) -> Server:
-        return Server(self.bench, self.folder / places.MODULE_SOCKET, HANDLERS)
+        return new_server(self.bench, self.folder / places.MODULE_SOCKET, HANDLERS, self.quirks)
 
     # Cards
 
