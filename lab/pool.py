@@ -55,7 +55,7 @@ class Pool:
 
     def start(self, quirks: list[str] | None = None) -> RemoteSimulator:
         """A new simulator without readers. Raises PoolError."""
-        started = self._ask("start")
+        started = self._ask("start", quirks=quirks or [])
         return RemoteSimulator(started["environment"], end=lambda: self._finish(started["number"]))
 
     def _finish(self, number: int) -> None:

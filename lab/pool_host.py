@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+from ..p11.quirks import Quirks
 from .scratch import Scratch
 from .simulator import Simulator
 
@@ -50,11 +51,11 @@ class Host:
                 signal.pidfd_send_signal(program, signal.SIGKILL)
                 select.select([program], [], [], _GRACE)  # its files go next
 
-    def _start(self) -> dict[str, Any]:
+    def _start(self, quirks: list[str]) -> dict[str, Any]:
         # The sockets of one that has ended are the next one's: a module that is still loaded in the tests' process, and
         # has not been finalised, finds it there.
         number = next(each for each in itertools.count(1) if each not in self._simulators)
-        simulator = self._simulators[number] = Simulator(self._folder / f"run-{number}")
+        simulator = self._simulators[number] = Simulator(self._folder / f"run-{number}", Quirks.parse(quirks))
         return {"number": number, "environment": simulator.environment}
 
     def _end(self, number: int) -> dict[str, Any]:

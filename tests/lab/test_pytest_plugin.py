@@ -93,8 +93,21 @@ def test_options_and_markers(pytester: pytest.Pytester, folder: Path) -> None:
 
 
 def test_quirks(pytester: pytest.Pytester, folder: Path) -> None:
-    pytester.makepyfile("def test_nothing(bench): pass")
-    wrong = run(pytester, "--cardtear-quirks", "colour=green")
+    """Of the run, of a test; a wrong one is an error that says so."""
+    pytester.makepyfile(
+        """
+        import pytest
+
+        def test_of_the_run(bench):
+            assert bench.status()["quirks"] == "stale_handle_rv=CKR_DEVICE_REMOVED"
+
+        @pytest.mark.cardtear(quirks=["event_drop=unplug", "removable=false"])
+        def test_of_its_own(bench):
+            assert bench.status()["quirks"] == "removable=false event_drop=unplug"
+        """
+    )
+    run(pytester, "--cardtear-quirks", "stale_handle_rv=CKR_DEVICE_REMOVED").assert_outcomes(passed=2)
+    wrong = run(pytester, "--cardtear-quirks", "colour=green", "-k", "of_the_run")
     wrong.assert_outcomes(errors=1)
     wrong.stdout.fnmatch_lines(["*colour*"])
 
