@@ -57,8 +57,8 @@ def test_by_hand(tmp_path: Path) -> None:
     assert output.count("---") == 4
     assert "remove, reader front" in output
     time_line = output.partition("without them: signed")[2]
-    assert "torn out" in time_line
-    assert "6F00" in time_line
+    assert "Alice's card is pulled out of front" in time_line
+    assert "CKR_DEVICE_ERROR" in time_line
     assert list(tmp_path.iterdir()) == []
 
 
