@@ -6,7 +6,7 @@ from __future__ import annotations
 from . import management, tlv
 from .commands import GeneralAuthenticate
 from .context import Context
-from .keys import EcKey, MontgomeryKey, PrivateKey, RsaKey
+from .keys import EcKey, MontgomeryKey, PrivateKey
 from .status import SW, CardError
 from .tables import MANAGEMENT_KEY, SLOTS
 
@@ -39,8 +39,8 @@ def general_authenticate(context: Context, command: GeneralAuthenticate) -> byte
 def _use(key: PrivateKey, fields: dict[int, bytes]) -> bytes:
     """The one operation that the key is there for; a NIST curve has two, told apart by the field that comes."""
     point, challenge = fields.get(_EXPONENTIATION), fields.get(_CHALLENGE)
-    if point is not None and isinstance(key, EcKey | MontgomeryKey):
+    if point is not None and isinstance(key, (EcKey, MontgomeryKey)):
         return key.agree(point)
     if challenge is None or isinstance(key, MontgomeryKey):
         raise CardError(SW.INCORRECT_DATA)
-    return key.apply(challenge) if isinstance(key, RsaKey) else key.sign(challenge)
+    return key.answer(challenge)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Private keys: how they come into being, and what is done with them: RSA, signatures and key agreement on curves.
 
-The classes work alone, too: each is made of a private key of cryptography and knows nothing of slots. The arithmetic is
+The classes work alone, too: each is made of a private key of cryptography and knows nothing of slots. What a key does
+with a challenge is its `answer`, what it does with somebody's point is to `agree`; some can do both. The arithmetic is
 OpenSSL's (through cryptography); only the bare RSA operation on arbitrary blocks, which cryptography does not offer, is
 GMP's, in the variant whose running time does not depend on the key.
 """
@@ -42,13 +43,13 @@ class RsaKey:
         self._q_inverse = gmpy2.mpz(numbers.iqmp)
         self.length = key.key_size // 8
 
-    def apply(self, block: bytes) -> bytes:
+    def answer(self, block: bytes) -> bytes:
         """The private operation on one block. Raises CardError(6A80) when it does not fit the modulus."""
         if len(block) != self.length:
             raise CardError(SW.INCORRECT_DATA)
         if block.startswith(_SHORTEST_PADDING):
             separator = block.find(0, 2)
-            if separator > 0 and block.count(0xFF, 2, separator) == separator - 2:
+            if separator > 0 and block.startswith(b"\xff" * (separator - 2), 2):
                 return self._key.sign(block[separator + 1 :], _PADDING, _NO_DIGEST_INFO)
         number = gmpy2.mpz(int.from_bytes(block, "big"))
         if number >= self._n:
@@ -74,7 +75,7 @@ class EcKey:
         self._digest_length = digest.digest_size
         self._scheme = ec.ECDSA(Prehashed(digest))
 
-    def sign(self, digest: bytes) -> bytes:
+    def answer(self, digest: bytes) -> bytes:
         """An ECDSA signature (DER) of a digest. Raises CardError(6A80) for an empty one or one over 64 bytes."""
         if not 1 <= len(digest) <= 64:
             raise CardError(SW.INCORRECT_DATA)
@@ -102,7 +103,7 @@ class EdwardsKey:
     def __init__(self, key: ed25519.Ed25519PrivateKey) -> None:
         self._key = key
 
-    def sign(self, message: bytes) -> bytes:
+    def answer(self, message: bytes) -> bytes:
         """A signature of 64 bytes."""
         return self._key.sign(message)
 

@@ -208,7 +208,7 @@ class Application:
         if item.gone:
             self.forget_object(handle)
             raise P11Error(error)
-        if item.is_private and session.role is not CKU.USER:
+        if item.is_private and not session.is_user:
             raise P11Error(CKR.USER_NOT_LOGGED_IN)
         return item
 
@@ -221,7 +221,7 @@ class Application:
 
     def visible_objects(self, session: Session) -> list[P11Object]:
         """The objects of the token and of this application's sessions on it that may be seen now."""
-        logged_in = session.role is CKU.USER
+        logged_in = session.is_user
         on_card = session.token.objects(logged_in)
         with self.bench.lock:
             own = [item for token, item, owner in self._objects.values() if owner and token is session.token]
