@@ -19,13 +19,12 @@ def general_authenticate(context: Context, command: GeneralAuthenticate) -> byte
 
     Raises CardError: 6A86 for a key or algorithm that cannot be, 6A88 for a slot without key, 6982 without the PIN.
     """
-    number, fields = command.slot, command.fields
-    if number not in SLOTS and number != MANAGEMENT_KEY:
-        raise CardError(SW.INCORRECT_P1P2)
+    algorithm, number, fields = command
     stored = context.store.state.keys.get(number)
     if stored is None:
-        raise CardError(SW.REFERENCE_NOT_FOUND)
-    if stored.algorithm != command.algorithm:
+        is_slot = number in SLOTS or number == MANAGEMENT_KEY
+        raise CardError(SW.REFERENCE_NOT_FOUND if is_slot else SW.INCORRECT_P1P2)
+    if stored.algorithm != algorithm:
         raise CardError(SW.INCORRECT_P1P2)
     if number == MANAGEMENT_KEY:
         return management.authenticate(stored, context.status, fields)

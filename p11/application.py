@@ -98,10 +98,10 @@ class Application:
 
     def session(self, handle: int) -> Session:
         """Raises P11Error(SESSION_HANDLE_INVALID), whatever became of the session."""
-        session = self.sessions.get(handle)
-        if session is None:
-            raise P11Error(CKR.SESSION_HANDLE_INVALID)
-        return session
+        try:
+            return self.sessions[handle]
+        except KeyError:
+            raise P11Error(CKR.SESSION_HANDLE_INVALID) from None
 
     def open_session(self, slot: Slot, token: Token, read_write: bool, flags: int) -> Session:
         """A new session on a token that is still there. Raises CardRemoved, P11Error."""

@@ -64,10 +64,10 @@ def one_part(live: Session, kind: Kind, data: bytes, room: int | None) -> bytes 
     """The whole operation in one call."""
     with live.lock:
         operation = live.operation(kind)
-        if operation.parts and operation.held is None:
-            raise P11Error(CKR.OPERATION_ACTIVE)
         if operation.held is not None:
             return _give(live, kind, operation, b"", room)
+        if operation.parts:
+            raise P11Error(CKR.OPERATION_ACTIVE)
         length = operation.output_length(len(data), True)
         if room is None:
             return length
@@ -111,7 +111,8 @@ def take_part(live: Session, kind: Kind, data: bytes) -> None:
 def _take(live: Session, kind: Kind, operation: Operation, data: bytes) -> bytes:
     operation.parts += 1
     try:
-        _require_user(live, operation)
+        if operation.needs_login and not live.is_user:
+            raise P11Error(CKR.USER_NOT_LOGGED_IN)
         return operation.update(data)
     except BaseException:
         live.end(kind)
@@ -120,13 +121,7 @@ def _take(live: Session, kind: Kind, operation: Operation, data: bytes) -> bytes
 
 def require_login(live: Session, operation: Operation) -> None:
     """Between Init and here the login may have gone, while the card is still open to another application's PIN."""
-    _require_user(live, operation)
-    if operation.asks_each_time and not operation.context_login:
-        raise P11Error(CKR.USER_NOT_LOGGED_IN)
-
-
-def _require_user(live: Session, operation: Operation) -> None:
-    if operation.needs_login and not live.is_user:
+    if (operation.needs_login and not live.is_user) or (operation.asks_each_time and not operation.context_login):
         raise P11Error(CKR.USER_NOT_LOGGED_IN)
 
 
