@@ -68,7 +68,7 @@ class Application:
             for waiter in self.waiters:
                 waiter.wake()
         for token in left_alone:
-            give_up(token)
+            token.give_up()
 
     # Slots
 
@@ -102,6 +102,13 @@ class Application:
             return self.sessions[handle]
         except KeyError:
             raise P11Error(CKR.SESSION_HANDLE_INVALID) from None
+
+    def _require_open(self, session: Session) -> None:
+        """Whether the session has not ended since a call began. Raises CardRemoved, or P11Error(SESSION_CLOSED)."""
+        if self.sessions.get(session.handle) is not session:
+            if session.token.is_present:
+                raise P11Error(CKR.SESSION_CLOSED)
+            raise CardRemoved(session.slot.name)
 
     def open_session(self, slot: Slot, token: Token, read_write: bool, flags: int) -> Session:
         """A new session on a token that is still there. Raises CardRemoved, P11Error."""
@@ -139,11 +146,21 @@ class Application:
         self._forget_objects(lambda owner, _item, _session: owner is token)
         return self._end_role(token)
 
-    def log_in(self, session: Session, right: Right) -> None:
-        """The card has accepted the PIN. Raises CardRemoved when it is gone meanwhile."""
+    def require_login_possible(self, session: Session, role: CKU) -> None:
+        """Raises P11Error if somebody is logged in, or an SO would be in a read-only session; CardRemoved."""
         with self.bench.lock:
-            if self.sessions.get(session.handle) is not session:
-                raise CardRemoved(session.slot.name)
+            self._require_open(session)
+            now = session.role
+            if now is not None:
+                raise P11Error(CKR.USER_ALREADY_LOGGED_IN if now is role else CKR.USER_ANOTHER_ALREADY_LOGGED_IN)
+            on_token = (each for each in self.sessions.values() if each.token is session.token)
+            if role is CKU.SO and not all(each.read_write for each in on_token):
+                raise P11Error(CKR.SESSION_READ_ONLY_EXISTS)
+
+    def log_in(self, session: Session, right: Right) -> None:
+        """The card has accepted the PIN. Raises P11Error, CardRemoved when that comes too late."""
+        with self.bench.lock:
+            self._require_open(session)
             self.rights[session.token] = right
             session.token.users.add(self)
 
@@ -184,8 +201,7 @@ class Application:
     def handle(self, session: Session, item: P11Object) -> int:
         """The handle of an object on the session's token; the same one as long as it is good."""
         with self.bench.lock:
-            if self.sessions.get(session.handle) is not session:
-                raise CardRemoved(session.slot.name)
+            self._require_open(session)
             handle = self._handle_of.get(item)
             if handle is None:
                 handle = self._handle_of[item] = next(self._handles)
@@ -200,11 +216,13 @@ class Application:
             return handle
 
     def object(self, session: Session, handle: int, error: CKR = CKR.OBJECT_HANDLE_INVALID) -> P11Object:
-        """The object of a handle on the session's token; private ones only after login. Raises P11Error."""
+        """The object of a handle on the session's token, a private one after login. Raises P11Error, CardRemoved."""
         known = self._objects.get(handle)
         if known is None or known[0] is not session.token:
             raise P11Error(error)
         item = known[1]
+        if item.place is not None:
+            session.token.refresh(session.role is CKU.USER)
         if item.gone:
             self.forget_object(handle)
             raise P11Error(error)
@@ -221,8 +239,8 @@ class Application:
 
     def visible_objects(self, session: Session) -> list[P11Object]:
         """The objects of the token and of this application's sessions on it that may be seen now."""
-        logged_in = session.is_user
-        on_card = session.token.objects(logged_in)
+        on_card = session.token.objects(session.is_user)
+        logged_in = session.is_user  # the card may have said otherwise
         with self.bench.lock:
             own = [item for token, item, owner in self._objects.values() if owner and token is session.token]
         return on_card + [item for item in own if logged_in or not item.is_private]
@@ -234,7 +252,7 @@ class Application:
         slot = self._by_name.get(event.reader.name)
         if slot is None:
             slot = self._attach(event.reader, listed=False)
-        if event.change is Change.RESET:
+        if event.change in (Change.RESET, Change.LOGOUT):
             if slot.token is not None and self.rights.pop(slot.token, None) is not None:
                 token = slot.token
                 self._forget_objects(lambda owner, item, session: owner is token and item.is_private and bool(session))
@@ -272,27 +290,3 @@ class Application:
             if is_over(token, item, owner):
                 del self._objects[handle]
                 self._handle_of.pop(item, None)
-
-
-def follow_card(token: Token) -> None:
-    """After a refusal: who is logged in stays so only if the card still has the PIN verified.
-
-    A wrong PIN takes the verification away, also from another application, or for another purpose than login.
-    """
-    try:
-        with token.insertion.lock:
-            if token.users and not token.piv.is_verified():
-                for application in tuple(token.users):
-                    application.lose_login(token)
-    except (CardRemoved, P11Error):
-        return
-
-
-def give_up(token: Token) -> None:
-    """Take the PIN back from a card to which nobody is logged in; a card that is gone has forgotten it already."""
-    try:
-        with token.insertion.lock:
-            if not token.users:
-                token.piv.give_up_verification()
-    except (CardRemoved, P11Error):
-        return

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum, unique
 
@@ -139,6 +139,11 @@ class CardObjects:
         self._private_read = False
         self._index: dict[bool, Index] = {}
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether what has been read is what is on the card."""
+        return self._revision == self._card.revision
+
     def visible(self, logged_in: bool) -> list[P11Object]:
         """All objects that may be seen, read from the card when it has changed. Raises CardRemoved."""
         with self._card.lock:
@@ -180,10 +185,11 @@ class CardObjects:
             made = {item.place.part: item for item in self._reread(slot)}
             return made[Part.PUBLIC], made[Part.PRIVATE]
 
-    def change(self, item: P11Object, attributes: Attributes) -> None:
-        """Give an object other attributes. Raises P11Error, CardRemoved: it keeps the old ones."""
+    def change(self, item: P11Object, change: Callable[[Attributes], Attributes]) -> None:
+        """Give an object other attributes, made from those that it has. Raises P11Error, CardRemoved: it keeps them."""
         with self._card.lock:
-            place = item.place
+            self._require(item)
+            place, attributes = item.place, change(item.attributes)
             if isinstance(place, InRecord):
                 self._card.write_object(_RECORDS[place.private][place.number], encode_attributes(attributes))
             elif isinstance(place, InSlot):
@@ -196,16 +202,13 @@ class CardObjects:
     def destroy(self, item: P11Object) -> None:
         """Take an object from the card. Raises P11Error, CardRemoved: it stays."""
         with self._card.lock:
-            place = item.place
-            if isinstance(place, InRecord):
-                self._write_index(place.private, self._read_index(place.private).without_record(place.number))
-                self._card.write_object(_RECORDS[place.private][place.number], b"")
-            elif isinstance(place, InSlot):
-                self._destroy_in_slot(place, item)
+            self._require(item)
+            if isinstance(item.place, InRecord):
+                self._destroy_record(item.place, item)
+            elif isinstance(item.place, InSlot):
+                self._destroy_in_slot(item.place, item)
             else:
                 raise P11Error(CKR.ACTION_PROHIBITED)
-            self._forget(item)
-            self._written()
 
     def erase(self) -> None:
         """Empty the token: first nothing counts any more, then it goes, so that what is cut off leaves no half."""
@@ -251,7 +254,8 @@ class CardObjects:
         read, tags = self._card.read_object, _RECORDS[private]
         for number in sorted(self._read_index(private).records):
             try:
-                item = P11Object(decode_attributes(read(tags[number]) or b""), place=InRecord(private, number))
+                value = read(tags[number], as_user=private)
+                item = P11Object(decode_attributes(value or b""), place=InRecord(private, number))
             except (RecordError, KeyError):
                 continue
             yield item
@@ -324,7 +328,7 @@ class CardObjects:
     def _read_index(self, private: bool) -> Index:
         index = self._index.get(private)
         if index is None:
-            index = self._index[private] = Index.decode(self._card.read_object(_INDEX[private]))
+            index = self._index[private] = Index.decode(self._card.read_object(_INDEX[private], as_user=private))
         return index
 
     # The objects that are known
@@ -346,6 +350,12 @@ class CardObjects:
     def _forget(self, item: P11Object) -> None:
         item.gone = True
         self._known.pop(item.attributes[CKA.UNIQUE_ID], None)
+
+    def _require(self, item: P11Object) -> None:
+        """Somebody else may have destroyed it by now. Raises P11Error(OBJECT_HANDLE_INVALID)."""
+        self.visible(logged_in=_is_private_record(item))
+        if item.gone:
+            raise P11Error(CKR.OBJECT_HANDLE_INVALID)
 
     def _find(self, place: InSlot) -> P11Object | None:
         return next((item for item in self._known.values() if item.place == place), None)
@@ -402,7 +412,7 @@ class CardObjects:
         with self._overlaid(slot, overlay):
             self._card.import_key(slot, algorithm, keys.card_numbers(key.private), _pin_rule(item.attributes))
         if certificate is not None:
-            self.destroy(certificate)
+            self._destroy_record(certificate.place, certificate)
         return next(made for made in self._reread(slot) if made.place.part is Part.PRIVATE)
 
     def _record_of_certificate(self, public: PublicKey) -> P11Object | None:
@@ -436,6 +446,12 @@ class CardObjects:
         self._write_overlay(slot, replace(self._overlay(slot), public=_kept(item.attributes), no_public=False))
         return next(made for made in self._reread(slot) if made.place.part is Part.PUBLIC)
 
+    def _destroy_record(self, place: InRecord, item: P11Object) -> None:
+        self._write_index(place.private, self._read_index(place.private).without_record(place.number))
+        self._card.write_object(_RECORDS[place.private][place.number], b"")
+        self._forget(item)
+        self._written()
+
     def _destroy_in_slot(self, place: InSlot, item: P11Object) -> None:
         slot, overlay = place.slot, self._overlay(place.slot)
         if place.part is Part.CERTIFICATE:
@@ -454,6 +470,8 @@ class CardObjects:
             self._card.delete_key(slot)
             survivor = Overlay() if public is None else self._overlay(slot)
             self._write_overlay(slot, replace(survivor, certificate=overlay.certificate, private=None))
+        self._forget(item)
+        self._written()
 
     def _free_slot(self, attributes: Attributes) -> int:
         """The slot that the CKA_ID asks for, if it is free: 01 to 04 are 9A, 9C, 9D, 9E, then come the retired ones.

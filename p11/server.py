@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..reader.bench import Bench
-from ..reader.private_socket import listen, peer_is_ours
+from ..reader.private_socket import listen, serve_each
 from .application import Application
 from .caller import Caller, CallerGone
 from .dispatch import Dispatcher, Handler
@@ -39,7 +39,9 @@ class Server:
         self._applications: dict[bytes, tuple[Application, set[socket.socket]]] = {}
         self._closing = False
         self._listener = listen(path)
-        self._acceptor = threading.Thread(target=self._accept, name="p11-accept", daemon=True)
+        self._acceptor = threading.Thread(
+            target=serve_each, args=(self._listener, path, self._serve, "p11-call"), name="p11-accept", daemon=True
+        )
         self._acceptor.start()
 
     @property
@@ -49,7 +51,9 @@ class Server:
             return [application for application, _ in self._applications.values()]
 
     def close(self) -> None:
-        """Stop listening and drop every connection; applications see their cards go."""
+        """Stop listening and drop every connection; applications see their cards go. Closing twice does no harm."""
+        if self._closing:
+            return
         self._closing = True
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -60,21 +64,6 @@ class Server:
         for connection in connections:
             _shut(connection)
         self._tokens.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                if self._closing:
-                    return
-                LOG.exception("cannot accept a connection on %s", self.path)
-                return
-            if peer_is_ours(connection):
-                threading.Thread(target=self._serve, args=(connection,), name="p11-call", daemon=True).start()
-            else:
-                LOG.warning("refused a connection of another user on %s", self.path)
-                connection.close()
 
     def _serve(self, connection: socket.socket) -> None:
         with connection:

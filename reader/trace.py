@@ -85,7 +85,7 @@ class ApduEntry(NamedTuple):
 
 
 class EventEntry(NamedTuple):
-    """A change of the bench: plug, unplug, insert, remove or reset."""
+    """A change of the bench, by the name that events.py has for it."""
 
     number: int
     time: float
@@ -141,7 +141,7 @@ class Trace:
                 answer = response[:-2]
         length, status = 0, None
         if response is not None:
-            length, status = len(response) - 2, response[-2] << 8 | response[-1]
+            length, status = len(response) - 2, int.from_bytes(response[-2:], "big")
         number, call = next(self._numbers), getattr(self._thread, "call", None)
         reader, card = insertion.reader.name, insertion.card.name
         fields = (number, monotonic(), call, reader, card, shown, len(command), answer, length, status)

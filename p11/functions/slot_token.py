@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from .. import abi
-from ..application import follow_card
 from ..caller import Caller
 from ..constants import CKF, CKR, CKU
 from ..errors import P11Error
@@ -117,7 +116,7 @@ def C_SetPIN(caller: Caller, session: int, old: bytes | None, new: bytes | None)
     try:
         right = live.token.change_pin(live.right, old, new)
     except P11Error:
-        follow_card(live.token)
+        live.token.follow_card()
         raise
     if right is not live.right and live.role is CKU.SO:
         application.log_in(live, right)
