@@ -39,6 +39,7 @@ static struct {
     pthread_mutex_t lock;
     bool open;
     bool had_simulator;
+    bool leaves_calls; /* the simulator's wish: C_Finalize does not end calls that are under way */
     unsigned generation;
     struct sockaddr_un address;
     uint8_t application[16];
@@ -84,7 +85,7 @@ __attribute__((constructor)) static void watch_forks(void)
 
 __attribute__((destructor)) static void leave(void)
 {
-    transport_close();
+    transport_close(false);
 }
 
 /* Where the simulator listens: what C_Initialize was given, else CARDTEAR_SOCKET, else the user's own folder. */
@@ -111,6 +112,7 @@ CK_RV transport_open(const char *path)
     if (!already) {
         begin_generation(true);
         pool.had_simulator = false;
+        pool.leaves_calls = false;
         memset(&pool.address, 0, sizeof pool.address);
         pool.address.sun_family = AF_UNIX;
         memcpy(pool.address.sun_path, path, strlen(path) + 1);
@@ -131,15 +133,18 @@ unsigned transport_generation(void)
     return __atomic_load_n(&pool.generation, __ATOMIC_ACQUIRE);
 }
 
-/* Ends the generation: calls that are under way on other threads come back at once. */
-void transport_close(void)
+/* Ends the generation: calls that are under way on other threads come back at once, unless the simulator wants to end
+ * them itself when the application calls C_Finalize. */
+void transport_close(bool finalized)
 {
     lock_pool();
+    bool leaves_calls = finalized && pool.leaves_calls;
     begin_generation(false);
     size_t kept = 0;
     for (size_t i = 0; i < pool.count; i++) {
         if (pool.connections[i].busy) {
-            shutdown(pool.connections[i].fd, SHUT_RDWR);
+            if (!leaves_calls)
+                shutdown(pool.connections[i].fd, SHUT_RDWR);
             pool.connections[kept++] = pool.connections[i];
         } else {
             close(pool.connections[i].fd);
@@ -198,7 +203,7 @@ static bool peer_is_ours(int fd)
 }
 
 /* The first frame on a connection: who we are, and which slots we have shown to the application. */
-static bool greet(int fd, const uint8_t *application)
+static bool greet(int fd, const uint8_t *application, bool *leaves_calls)
 {
     char name[17] = "";
     int comm = open("/proc/self/comm", O_RDONLY | O_CLOEXEC);
@@ -220,7 +225,9 @@ static bool greet(int fd, const uint8_t *application)
     uint32_t length = (uint32_t)(frame.used - sizeof length);
     memcpy(frame.data, &length, sizeof length);
     bool welcome = !frame.broken && send_all(fd, frame.data, frame.used, NULL) && receive_frame(fd, &frame, NULL) &&
-                   get_u32(&frame) == WIRE_VERSION && !frame.broken;
+                   get_u32(&frame) == WIRE_VERSION;
+    *leaves_calls = get_u32(&frame) != 0;
+    welcome = welcome && !frame.broken;
     frame_drop(&frame);
     return welcome;
 }
@@ -276,12 +283,16 @@ static bool meet_or_part(int fd)
     uint8_t application[sizeof pool.application];
     memcpy(application, pool.application, sizeof application);
     unlock_pool();
-    bool met = connect(fd, (struct sockaddr *)&address, sizeof address) == 0 && peer_is_ours(fd) && greet(fd, application);
+    bool leaves_calls = false;
+    bool met = connect(fd, (struct sockaddr *)&address, sizeof address) == 0 && peer_is_ours(fd) &&
+               greet(fd, application, &leaves_calls);
     lock_pool();
     /* Another thread may have given it up meanwhile, or C_Finalize may have been called. */
     bool same = pool.open && memcmp(pool.application, application, sizeof application) == 0;
     if (same && !met)
         give_up_simulator();
+    if (same && met)
+        pool.leaves_calls = leaves_calls;
     unlock_pool();
     return same && met;
 }

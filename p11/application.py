@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from ..reader.bench import Bench
 from ..reader.errors import CardRemoved
 from ..reader.events import Change, Event
-from ..reader.reader import Reader
+from ..reader.reader import Insertion, Reader
 from .caller import Caller
 from .constants import CKR, CKU
 from .errors import P11Error
@@ -38,6 +38,7 @@ class Application:
     ) -> None:
         self.bench = bench
         self.name = f"{name}[{pid}]"
+        self.pid = pid
         self.sessions: dict[int, Session] = {}
         self.rights: dict[Token, Right] = {}
         self.waiters: set[Caller] = set()
@@ -45,11 +46,13 @@ class Application:
         self._tokens = tokens
         # A random epoch above a counter: no handle comes back, not even from another simulator.
         epoch = int.from_bytes(os.urandom(4), "big") >> 1 or 1
-        self._handles = itertools.count((epoch << 32) + 1)
+        self._handles: Iterator[int] = itertools.count((epoch << 32) + 1)
         self._objects: dict[int, tuple[Token, P11Object, Session | None]] = {}
         self._handle_of: dict[P11Object, int] = {}
         self._states: dict[bytes, tuple[Token, Kind, Saved]] = {}
-        self.slots: dict[int, Slot] = {number: Slot(number, slot_name, True) for number, slot_name in known_slots}
+        self.slots: dict[int, Slot] = {
+            number: self.new_slot(number, slot_name, True) for number, slot_name in known_slots
+        }
         self._by_name: dict[str, Slot] = {slot.name: slot for slot in self.slots.values()}
         with bench.lock:
             for reader in bench.readers:
@@ -65,12 +68,23 @@ class Application:
             self._unsubscribe()
             tokens = {session.token for session in self.sessions.values()} | set(self.rights)
             left_alone = [token for token in tokens if self.drop_sessions(token)]
-            for waiter in self.waiters:
-                waiter.wake()
+            self._wake_waiters()
         for token in left_alone:
             token.give_up()
 
     # Slots
+
+    def new_slot(self, number: int, name: str, listed: bool) -> Slot:
+        """A slot for a reader."""
+        return Slot(number, name, listed)
+
+    def list_slots(self, refresh: bool) -> list[Slot]:
+        """What C_GetSlotList shows; new slots when `refresh` says so. The caller holds the bench's lock."""
+        slots = self.slots.values()
+        if refresh:
+            for slot in slots:
+                slot.listed = True
+        return [slot for slot in slots if slot.listed]
 
     def slot(self, number: int) -> Slot:
         """Raises P11Error(SLOT_ID_INVALID)."""
@@ -253,24 +267,40 @@ class Application:
         if slot is None:
             slot = self._attach(event.reader, listed=False)
         if event.change in (Change.RESET, Change.LOGOUT):
-            if slot.token is not None and self.rights.pop(slot.token, None) is not None:
-                token = slot.token
-                self._forget_objects(lambda owner, item, session: owner is token and item.is_private and bool(session))
+            if slot.token is not None:
+                self._logged_out_by_others(slot.token)
             return
         if event.change is Change.INSERT and event.insertion is not None:
-            slot.token = self._tokens.of(event.insertion)
+            self._inserted(slot, event.insertion)
         elif event.change is Change.REMOVE and slot.token is not None:
-            self.drop_sessions(slot.token)
-            slot.token = None
+            self._removed(slot, slot.token)
+        self._happened(slot, event)
+
+    def _inserted(self, slot: Slot, insertion: Insertion) -> None:
+        slot.token = self._tokens.of(insertion)
+
+    def _removed(self, slot: Slot, token: Token) -> None:
+        self.drop_sessions(token)
+        slot.token = None
+
+    def _logged_out_by_others(self, token: Token) -> None:
+        """A reset, or somebody has taken the PIN's verification back: the card has forgotten it."""
+        if self.rights.pop(token, None) is not None:
+            self._forget_objects(lambda owner, item, session: owner is token and item.is_private and bool(session))
+
+    def _happened(self, slot: Slot, _event: Event) -> None:
         slot.event = True
+        self._wake_waiters()
+
+    def _wake_waiters(self) -> None:
         for waiter in self.waiters:
             waiter.wake()
 
     def _attach(self, reader: Reader, listed: bool) -> Slot:
         slot = self._by_name.get(reader.name)
         if slot is None:
-            number = max(self.slots, default=-1) + 1
-            slot = self.slots[number] = self._by_name[reader.name] = Slot(number, reader.name, listed)
+            number = max((each.number for each in self._by_name.values()), default=-1) + 1
+            slot = self.slots[number] = self._by_name[reader.name] = self.new_slot(number, reader.name, listed)
         slot.reader = reader
         if reader.insertion is not None:
             slot.token = self._tokens.of(reader.insertion)

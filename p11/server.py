@@ -7,7 +7,7 @@ import logging
 import socket
 import struct
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ..reader.bench import Bench
@@ -27,11 +27,22 @@ _CHUNK = 1 << 12
 class Server:
     """Serves the applications of one bench on a Unix socket, from construction to `close`.
 
-    Raises SocketInUse if a simulator listens there already, UnsafeFolder if the folder is not the user's own.
+    `new_application` makes an Application of its arguments; with `leaves_calls` the module's C_Finalize does not end
+    the calls that are under way. Raises SocketInUse if a simulator listens there already, UnsafeFolder if the folder is
+    not the user's own.
     """
 
-    def __init__(self, bench: Bench, path: Path, handlers: Mapping[str, Handler]) -> None:
+    def __init__(
+        self,
+        bench: Bench,
+        path: Path,
+        handlers: Mapping[str, Handler],
+        new_application: Callable[..., Application] = Application,
+        leaves_calls: bool = False,
+    ) -> None:
         self.path = path
+        self._new_application = new_application
+        self._welcome = encode_welcome(leaves_calls)
         self._bench = bench
         self._tokens = Tokens(bench)
         self._dispatch = Dispatcher(bench, handlers)
@@ -92,11 +103,11 @@ class Server:
                 return None
             known = self._applications.get(hello.application)
             if known is None:
-                application = Application(self._bench, self._tokens, hello.name, hello.pid, hello.slots)
+                application = self._new_application(self._bench, self._tokens, hello.name, hello.pid, hello.slots)
                 known = self._applications[hello.application] = (application, set())
             application, connections = known
             connections.add(connection)
-        connection.sendall(encode_welcome())
+        connection.sendall(self._welcome)
         return Caller(application, connection)
 
     def _answer_calls(self, connection: socket.socket, caller: Caller) -> None:
