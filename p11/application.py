@@ -236,7 +236,7 @@ class Application:
             raise P11Error(error)
         item = known[1]
         if item.place is not None:
-            session.token.refresh(session.role is CKU.USER)
+            session.token.refresh(session.is_user)
         if item.gone:
             self.forget_object(handle)
             raise P11Error(error)
