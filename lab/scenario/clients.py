@@ -124,8 +124,9 @@ class Clients:
         client = self.by_name[name] = ClientProcess(connection, process, self._changed)
         return client
 
-    def await_child(self) -> str:
-        """The address, in the scenario's private folder, to which a forked child is to connect."""
+    def await_child(self, name: str) -> str:
+        """The address, in the scenario's private folder, to which a forked child of this name is to connect."""
+        self.by_name.pop(name, None)
         address = str(self._folder / "clients.sock")
         if self._listener is None:
             self._listener = socket.socket(socket.AF_UNIX)

@@ -220,7 +220,7 @@ class Stage:
         except ExpressionError as error:
             raise StepFailed(str(error)) from None
         if text.function == "fork":
-            arguments.append(self.clients.await_child())
+            arguments.append(self.clients.await_child(arguments[0]))
         pending = client.call(step.thread, text.function, arguments)
         if text.function in ("C_Initialize", "C_Finalize"):
             client.initialized = True  # from now on it is the scenario's business
