@@ -96,8 +96,22 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def setup(self) -> None:
         self.request = self.server.context.wrap_socket(self.request, server_side=True, do_handshake_on_connect=False)
         self.server.connections.add(self.request)
-        self.request.do_handshake()
+        try:
+            self.request.do_handshake()
+        except BaseException:
+            self._hang_up()
+            raise
         super().setup()
+
+    def finish(self) -> None:
+        try:
+            super().finish()
+        finally:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        self.server.connections.discard(self.request)
+        self.request.close()
 
     def do_GET(self) -> None:
         subject: Any = (self.connection.getpeercert() or {}).get("subject", ())
