@@ -101,5 +101,5 @@ class Firefox(Mozilla):
         self.script(_CHOOSE, token or "")
 
     def _page(self) -> tuple[str, str, bool]:
-        address, title, loading = self.script(_PAGE)
+        address, title, loading = self.read(_PAGE)
         return address, title, loading

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 from .firefox import Firefox
 from .mozilla import MozillaError
@@ -107,13 +107,13 @@ class DeviceManager:
 
     def select(self, slot: str) -> None:
         """Select a slot by name; what is shown of it is read anew. Raises MozillaError."""
-        if not self._firefox.script(_SELECT, slot):
+        if not self._firefox.read(_SELECT, slot):
             raise MozillaError(f"the Device Manager has no slot {slot!r}")
         self._slot = slot
 
     def state(self) -> SlotState:
         """What is shown now; a person who wants to see news selects again."""
-        return SlotState(*self._firefox.script(_STATE))
+        return SlotState(*self._firefox.read(_STATE))
 
     def wait_for(self, status: str) -> SlotState:
         """Select until the slot has that status, and the buttons that go with it. Raises MozillaError, KeyError."""
@@ -137,11 +137,14 @@ class DeviceManager:
         """The button, and the dialog filled in: what Firefox says afterwards. Raises MozillaError."""
         said: int = self._firefox.alerts()[0]
         self._press("change_pw_button")
-        fill_in: Any = lambda: self._firefox.script(_PASSWORDS, old, new)  # noqa: E731
-        self._firefox.wait(fill_in, bool, "the dialog for a new password")
+        self._once(_PASSWORDS, "the dialog for a new password", old, new)
         _, words = self._firefox.wait(self._firefox.alerts, lambda found: found[0] > said, "what Firefox says of it")
         self._firefox.wait(lambda: self._firefox.script(_GIVE_UP), bool, "the end of the dialog")
         return words
 
     def _press(self, button: str) -> None:
-        self._firefox.wait(lambda: self._firefox.script(_PRESS, button), bool, f"{button} to become usable")
+        self._once(_PRESS, f"{button} to become usable", button)
+
+    def _once(self, script: str, awaited: str, *arguments: object) -> None:
+        """Carry out a script as soon as it can do its work; None, for a prompt that opens, is what it has led to."""
+        self._firefox.wait(lambda: self._firefox.script(script, *arguments), lambda done: done is not False, awaited)

@@ -188,20 +188,17 @@ class Mozilla:
         """Load a PKCS #11 module, as the Device Manager does. Raises MozillaError."""
         self.script(_ADD_MODULE, name, str(path))
         read = 'return Services.prefs.getStringPref("cardtear.added");'
-        said = self.wait(lambda: self.script(read), bool, f"the module {path} to be loaded")
+        said = self.wait(lambda: self.read(read), bool, f"the module {path} to be loaded")
         if said != "added":
             raise MozillaError(f"the module {path} cannot be loaded: {said}")
 
     def slots(self, module: str = MODULE_NAME) -> list[Slot]:
         """The module's slots as far as the program knows them now: none, while the module knows of no simulator."""
 
-        def look() -> list[Slot]:
-            found = self.async_script(_SLOTS, module)
-            if not isinstance(found, list):  # None: a prompt came in between
-                raise MozillaError(f"the slots of {module} cannot be listed: {found}")
-            return [Slot(*each) for each in found]
-
-        return self.wait(look, lambda _: True, f"the slots of {module}")
+        found = self.read_async(_SLOTS, module)
+        if not isinstance(found, list):
+            raise MozillaError(f"the slots of {module} cannot be listed: {found}")
+        return [Slot(*each) for each in found]
 
     def slot(self, name: str = "front") -> Slot:
         """One of them, by the name of its reader."""
@@ -223,21 +220,18 @@ class Mozilla:
 
     def certificates(self) -> list[tuple[str, str]]:
         """Token and common name of every certificate in the program's list."""
-        found = self.script(_CERTIFICATES)
-        if found is None:
-            raise MozillaError("the certificates cannot be listed while a prompt is open")
-        return [(token, name) for token, name in found]
+        return [(token, name) for token, name in self.read(_CERTIFICATES)]
 
     # Prompts
 
     def prompts(self) -> int:
         """How many PIN prompts there have been."""
-        return int(self.script('return Services.prefs.getIntPref("cardtear.prompts");'))
+        return int(self.read('return Services.prefs.getIntPref("cardtear.prompts");'))
 
     def alerts(self) -> tuple[int, str]:
         """How often the program has said something that can only be agreed to, and what it was last."""
         get = 'return [Services.prefs.getIntPref("cardtear.alerts"), Services.prefs.getStringPref("cardtear.said")];'
-        count, words = self.script(get)
+        count, words = self.read(get)
         return count, words
 
     def answer_with(self, pin: str) -> None:
@@ -264,12 +258,20 @@ class Mozilla:
     # Scripts
 
     def script(self, script: str, *arguments: object) -> Any:
-        """What a script with the program's own rights returns, as soon as no prompt is open."""
+        """What a script with the program's own rights returns, as soon as no prompt is open.
+
+        When a prompt opens meanwhile it is None, whether or not the script has done its work.
+        """
         return self._retry(self._marionette.execute_script, script, arguments)
 
-    def async_script(self, script: str, *arguments: object) -> Any:
-        """The same for a script that ends by calling its last argument; None when a prompt opens meanwhile."""
-        return self._retry(self._marionette.execute_async_script, script, arguments)
+    def read(self, script: str, *arguments: object) -> Any:
+        """What a script returns that changes nothing, so that it can be repeated until it returns something."""
+        return self.wait(lambda: self.script(script, *arguments), _is_something, "an answer")
+
+    def read_async(self, script: str, *arguments: object) -> Any:
+        """The same for a script that ends by calling its last argument."""
+        execute = self._marionette.execute_async_script
+        return self.wait(lambda: self._retry(execute, script, arguments), _is_something, "an answer")
 
     def _retry(self, execute: Callable[..., Any], script: str, arguments: tuple[object, ...]) -> Any:
         """Carry out a script as soon as no prompt is open: until then Marionette refuses."""
@@ -303,6 +305,10 @@ class Mozilla:
             if time.monotonic() > end:
                 raise MozillaError(f"waited {DEADLINE:.0f} s for {awaited}; there is: {seen}")
             time.sleep(0.05)
+
+
+def _is_something(found: object) -> bool:
+    return found is not None
 
 
 @contextlib.contextmanager
