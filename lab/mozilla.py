@@ -174,7 +174,10 @@ class Mozilla:
         """End the program and everything it has started."""
         with contextlib.suppress(Exception):
             self._marionette.delete_session()
+        instance = self._marionette.instance
         self._marionette.cleanup()
+        if instance is not None and instance.profile is not None:
+            instance.profile.cleanup()  # the driver has made another one, to begin again with
         self._logs.cleanup()
 
     @property
@@ -266,12 +269,18 @@ class Mozilla:
 
     def read(self, script: str, *arguments: object) -> Any:
         """What a script returns that changes nothing, so that it can be repeated until it returns something."""
-        return self.wait(lambda: self.script(script, *arguments), _is_something, "an answer")
+        return self._read(self._marionette.execute_script, script, arguments)
 
     def read_async(self, script: str, *arguments: object) -> Any:
         """The same for a script that ends by calling its last argument."""
-        execute = self._marionette.execute_async_script
-        return self.wait(lambda: self._retry(execute, script, arguments), _is_something, "an answer")
+        return self._read(self._marionette.execute_async_script, script, arguments)
+
+    def _read(self, execute: Callable[..., Any], script: str, arguments: tuple[object, ...]) -> Any:
+        end = time.monotonic() + DEADLINE
+        while (found := self._retry(execute, script, arguments)) is None:
+            if time.monotonic() > end:
+                raise MozillaError("one prompt after the other keeps a script from answering")
+        return found
 
     def _retry(self, execute: Callable[..., Any], script: str, arguments: tuple[object, ...]) -> Any:
         """Carry out a script as soon as no prompt is open: until then Marionette refuses."""
@@ -305,10 +314,6 @@ class Mozilla:
             if time.monotonic() > end:
                 raise MozillaError(f"waited {DEADLINE:.0f} s for {awaited}; there is: {seen}")
             time.sleep(0.05)
-
-
-def _is_something(found: object) -> bool:
-    return found is not None
 
 
 @contextlib.contextmanager
