@@ -142,7 +142,10 @@ class Thunderbird(Mozilla):
         address: str = "alice@example.com",
         pin: str = "123456",
     ) -> None:
-        preferences = {"mail.identity.id1.useremail": address, "mail.smtpserver.smtp1.port": port}
+        preferences: dict[str, str | int | bool] = {
+            "mail.identity.id1.useremail": address,
+            "mail.smtpserver.smtp1.port": port,
+        }
         with tempfile.TemporaryDirectory(prefix="cardtear-profile-") as folder:
             _make_databases(Path(folder), module, ca)
             super().__init__(environment, pin, Path(folder), preferences)
