@@ -11,7 +11,9 @@ from typing import ClassVar
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from .mozilla import MODULE_NAME, Mozilla
+from .mozilla import LOGGED_IN, MODULE_NAME, NOT_LOGGED_IN, NOT_PRESENT, Mozilla, MozillaError
+
+__all__ = ["LOGGED_IN", "NOT_LOGGED_IN", "NOT_PRESENT", "Firefox", "MozillaError"]
 
 # Answers the dialog in which a certificate is chosen, by the name of its token.
 _CHOOSE = """
@@ -50,7 +52,7 @@ return [address, browser.contentTitle, browser.webProgress.isLoadingDocument];
 
 
 class Firefox(Mozilla):
-    """A browser; `ca` is trusted for servers."""
+    """A browser; `ca` is trusted for servers. Its profile lies in `folder`, else in a temporary one."""
 
     PROGRAM = "firefox-esr"
     PREFERENCES: ClassVar[Mapping[str, str | int | bool]] = {
@@ -66,8 +68,15 @@ class Firefox(Mozilla):
         "network.prefetch-next": False,
     }
 
-    def __init__(self, module: Path, environment: Mapping[str, str], ca: x509.Certificate, pin: str = "123456") -> None:
-        super().__init__(environment, pin)
+    def __init__(
+        self,
+        module: Path,
+        environment: Mapping[str, str],
+        ca: x509.Certificate,
+        pin: str = "123456",
+        folder: Path | None = None,
+    ) -> None:
+        super().__init__(environment, pin, folder=folder)
         try:
             self.script(_TRUST, base64.b64encode(ca.public_bytes(Encoding.DER)).decode())
             self.add_module(MODULE_NAME, module)

@@ -81,7 +81,7 @@ class Demonstration:
 def main() -> int:
     """Play it."""
     console = Console(highlight=False)
-    if not Firefox.is_available():
+    if Firefox.missing_parts():
         console.print(
             "firefox-esr or the Python package marionette-driver is missing; scripts/demo firefox installs them"
         )

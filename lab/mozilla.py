@@ -8,6 +8,7 @@ the Python package marionette-driver (extra `firefox`).
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import logging
 import os
 import shutil
@@ -109,7 +110,7 @@ class Mozilla:
     """A program with a profile of its own; a context manager, which always ends the program.
 
     `environment` tells the module where the simulator is; every PIN prompt is answered with `pin`. A `profile` is a
-    folder that the new profile begins as a copy of.
+    folder that the new profile begins as a copy of; it lies in `folder`, else in a temporary one.
     """
 
     PROGRAM: ClassVar[str]
@@ -121,12 +122,13 @@ class Mozilla:
         pin: str,
         profile: Path | None = None,
         preferences: Mapping[str, str | int | bool] | None = None,
+        folder: Path | None = None,
     ) -> None:
         from marionette_driver.marionette import Marionette
 
         logging.getLogger("mozversion").setLevel(logging.ERROR)
         # The driver deletes what is at the log's path before it begins: /dev/null would be gone from the machine.
-        self._logs = tempfile.TemporaryDirectory(prefix="cardtear-mozilla-")
+        self._logs = tempfile.TemporaryDirectory(prefix="cardtear-mozilla-", dir=folder)
         with _environment(environment):
             self._marionette = Marionette(
                 bin=str(self.path()),
@@ -135,6 +137,7 @@ class Mozilla:
                 prefs={**self.PREFERENCES, **(preferences or {})},
                 app_args=["--remote-allow-system-access"],
                 startup_timeout=2 * DEADLINE,
+                workspace=None if folder is None else str(folder),
                 gecko_log=str(Path(self._logs.name) / "gecko.log"),
                 port=0,  # a free one
             )
@@ -150,17 +153,17 @@ class Mozilla:
     @classmethod
     def path(cls) -> Path | None:
         """The program itself: what is on the search path may be a script that starts it."""
-        candidates = (Path(shutil.which(cls.PROGRAM) or "").resolve(), Path("/usr/lib", cls.PROGRAM, cls.PROGRAM))
+        found = shutil.which(cls.PROGRAM)
+        candidates = (Path(found).resolve(), Path("/usr/lib", cls.PROGRAM, cls.PROGRAM)) if found is not None else ()
         return next((each for each in candidates if each.with_name("application.ini").exists()), None)
 
     @classmethod
-    def is_available(cls) -> bool:
-        """Whether the program and its driver are installed."""
-        with contextlib.suppress(ImportError):
-            import marionette_driver.marionette  # noqa: F401 - whether it can be imported is the question
-
-            return cls.path() is not None
-        return False
+    def missing_parts(cls) -> list[str]:
+        """What is needed and not installed: the program, its driver."""
+        missing = [] if cls.path() is not None else [cls.PROGRAM]
+        if importlib.util.find_spec("marionette_driver") is None:
+            missing.append("marionette-driver (pip install cardtear[firefox])")
+        return missing
 
     def __enter__(self) -> Self:
         return self
@@ -210,6 +213,10 @@ class Mozilla:
     def wait_for_status(self, status: int, slot: str = "front") -> None:
         """Until the slot has that status; the program looks at most every few seconds. Raises MozillaError."""
         self.wait(lambda: self.slot(slot), lambda found: found.status == status, f"status {status}")
+
+    def wait_for_token(self, token: str, slot: str = "front") -> None:
+        """Until the program sees a card of that name in the slot. Raises MozillaError."""
+        self.wait(lambda: self.slot(slot), lambda found: found.token == token, f"the card {token}")
 
     def wait_for_card(self, token: str, slot: str = "front") -> None:
         """Until the program sees that card, with nobody logged in, and certificates on it. Raises MozillaError.
