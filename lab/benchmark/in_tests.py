@@ -67,7 +67,7 @@ def outrun(module: Module, control: Control, turns: int) -> int:
 
 def trace(run: Run) -> Iterator[Row]:
     """What recording and telling of the calls of a page takes of its time, in a real browser where there is one."""
-    if not run.amount.pages or not firefox.is_available():
+    if not run.amount.pages or firefox.Firefox.missing_parts():
         return
     shares, calls = [], []
     ca = places.test_ca()
