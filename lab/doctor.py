@@ -49,7 +49,7 @@ CLIENTS = (
     Client("softhsm2-util", "to compare speeds with", "softhsm2"),
     Client("java", "SunPKCS11", "default-jre-headless"),
     Client("pkcs11_eventmgr", "what happens when the card is pulled", "libpam-pkcs11"),
-    Client("strongSwan", "IPsec with the card", "libstrongswan-extra-plugins", "/usr/lib/ipsec/plugins/libstrongswan-pkcs11.so"),
+    Client("strongSwan", "IPsec with the card", "libstrongswan-extra-plugins", "/usr/lib/ipsec/plugins/*-pkcs11.so"),
     Client("pcscd", "PC/SC applications", "pcscd"),
     Client("vpcd", "the virtual reader in pcscd", "vsmartcard-vpcd", "/etc/reader.conf.d/vpcd"),
 )

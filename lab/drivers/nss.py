@@ -2,7 +2,7 @@
 """An application of NSS, asked line by line: `python -m cardtear.lab.drivers.nss`; the module is CARDTEAR_MODULE's.
 
 tokens             what is where: `front: Alice, back: empty`
-until WORD [N]     the same as soon as `empty` or a token of that name is in some slot, or after some seconds; in N threads
+until WORD [N]     the same as soon as `empty` or a token of that name is somewhere, or after some seconds; in N threads
 update             new slots are looked for: what is where then
 events             from now on each event is a line: `event front: Alice`
 cancel             the wait for them is broken off
