@@ -594,3 +594,23 @@ def both_at_once(m: Module, session: int, name: str, first: str, second: str, ke
     together = m._output(f"C_{first}Final", session, room=64)
     alone = passed(m, session, first, *_IN_TWO[first], key, data)
     return "the same" if together == alone else f"{first}: {together!r}"
+
+
+def child_lists_slots(m: Module) -> str:
+    """A forked child initialises the module for itself and asks for its slots: what becomes of it within a second."""
+    child = os.fork()
+    if child == 0:
+        try:
+            m.initialize()
+            os._exit(0 if m.slots() == [0] else 1)
+        finally:
+            os._exit(2)
+    deadline = time.monotonic() + 1
+    while time.monotonic() < deadline:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return "done" if status == 0 else f"failed: {status}"
+        time.sleep(0.005)
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+    return "hangs"
