@@ -20,6 +20,7 @@ from ..card.piv_card import ForeignCard, PivCard
 from ..card.store import ImageError
 from ..card.tables import PIN, PUK
 from ..csrc import module_path
+from ..p11.application import Application
 from ..p11.functions import HANDLERS
 from ..p11.quirks import Quirks
 from ..p11.quirks.behaviour import new_server
@@ -202,7 +203,14 @@ class Simulator:
         """Carry out another verb in so many seconds."""
         self._agenda.enter(lambda: self._carry_out(then.verb, then.arguments), seconds)
 
+    def prepare(self, card: CardSource) -> None:
+        """Make or open a card now, so that it is in a reader at once later on. Raises ImageError, ProfileError."""
+        self._prepare_for("insert", {"card": card})
+
     # Triggers
+
+    def acted(self, trigger: Trigger) -> None:
+        """A trigger has done its verb, or begins its fault. Nothing here; for those who want to know."""
 
     @property
     def triggers(self) -> dict[int, Trigger]:
@@ -255,6 +263,7 @@ class Simulator:
         """Listeners hold the bench's lock and hear of changes in turn; what follows from one comes after it."""
         if trigger.fires(event):
             self._agenda.enter(lambda: self._carry_out(trigger.verb, trigger.arguments))
+            self._agenda.enter(lambda: self.acted(trigger))
             if trigger.is_over:
                 self._agenda.enter(lambda: self.disarm(number))
 
@@ -266,8 +275,10 @@ class Simulator:
             self.disarm(number)
         fault = FAULTS.get(trigger.verb)
         if fault is not None:
+            self.acted(trigger)
             return fault.act(self._gates, moment, **trigger.arguments)
         self._carry_out(trigger.verb, trigger.arguments)
+        self.acted(trigger)
         return None
 
     def _carry_out(self, verb: str, arguments: Mapping[str, Any]) -> None:
@@ -276,13 +287,18 @@ class Simulator:
         except (BenchError, CardRemoved, ImageError) as error:  # what it should act on may be gone by then
             LOG.warning("an armed %s came to nothing: %s", verb, error)
 
+    @property
+    def applications(self) -> list[Application]:
+        """Those that have the module initialised."""
+        return self._server.applications
+
     def status(self) -> dict[str, Any]:
         """Readers with their cards, and the applications that have the module initialised."""
         with self.bench.lock:
             readers = [_reader_status(reader) for reader in self.bench.readers]
         applications = [
             {"name": each.name, "sessions": len(each.sessions), "logged_in": bool(each.rights)}
-            for each in self._server.applications
+            for each in self.applications
         ]
         triggers = [{"trigger": number, **as_armed(each)} for number, each in sorted(self.triggers.items())]
         return {

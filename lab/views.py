@@ -73,6 +73,14 @@ def profiles(abouts: dict[str, str]) -> None:
     _print(table)
 
 
+def scenarios(found: list[tuple[str, str, list[str]]]) -> None:
+    """Scenarios with what they are about and need."""
+    table = _table("scenario", "", "needs")
+    for name, about, needs in found:
+        table.add_row(Text(name, "bold"), " ".join(about.split()), Text(", ".join(needs), "dim"))
+    _print(table)
+
+
 def findings(found: list[Finding]) -> None:
     """What works, what does not, and what to install."""
     table = _table("", "what", "for", "")
