@@ -56,6 +56,7 @@ _WRITE: dict[str, Callable[[Any], Any]] = {
     "ins": _byte,
     "slot": _byte,
     "status": lambda value: f"{value:04X}",
+    "atr": lambda value: value.hex().upper(),
     "value": lambda value: name_of(CKR, value),
     "then": _request,
 }

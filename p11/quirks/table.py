@@ -190,7 +190,7 @@ class Quirks:
         "block",
         choice("block", "notsupp", "dontblock", "error", "no_event", "deaf", "ticking"),
         "C_WaitForSlotEvent is not supported, only with CKF_DONT_BLOCK, always fails with CKR_GENERAL_ERROR, never has "
-        "an event, waits without ever hearing of one, or has one of the first slot every 50 ms, with its token there at "
+        "an event, waits without ever hearing of one, or has one of the first slot every 50 ms, its token there at "
         "every other one (ticking)",
         "p11-kit's proxy and SoftHSM 2: CKF_DONT_BLOCK only; Firefox's test module: ticking",
         "https://github.com/p11-glue/p11-kit/pull/225",

@@ -614,3 +614,38 @@ def child_lists_slots(m: Module) -> str:
     os.kill(child, 9)
     os.waitpid(child, 0)
     return "hangs"
+
+
+def busy_session(m: Module) -> list[int]:
+    """A bit of everything that an application does with a card, whatever fails on the way: the return values."""
+    values: list[int] = []
+
+    def attempt(function: Any, *arguments: Any) -> Any:
+        try:
+            result = function(*arguments)
+        except Failed as failure:
+            values.append(failure.value)
+            return None
+        values.append(int(CKR.OK))
+        return result
+
+    attempt(m.token_info, 0)
+    attempt(m.mechanisms, 0)
+    session = attempt(m.open_session, 0, True) or 0
+    attempt(m.random, session)
+    attempt(m.login, session)
+    found = attempt(m.find, session) or []
+    for handle in found:
+        attempt(m.attribute, session, handle, CKA.LABEL)
+    for identity in (b"\1", b"\4"):
+        keys = attempt(m.find, session, {CKA.CLASS: CKO.PRIVATE_KEY, CKA.ID: identity}) or []
+        for handle in keys:
+            attempt(sign if identity == b"\1" else ecdsa, m, session, handle)
+    created = attempt(data, m, session, b"busy")
+    if created:
+        attempt(m.change, session, created, {CKA.LABEL: b"busier"})
+        attempt(m.destroy, session, created)
+    attempt(m.set_pin, session, "123456", "123456")
+    attempt(m.logout, session)
+    attempt(m.close_session, session)
+    return values
