@@ -147,5 +147,9 @@ def _serve(connection: socket.socket, insertion: Insertion, powered: bool) -> bo
                         if wanted is Control.RESET or not powered:
                             insertion.reset()
                         powered = True
-    except (CardMute, CardRemoved, ConnectionError):
-        return asked  # the slot looks empty, and a mute card is powered up anew
+    except CardMute:  # the command fails, the card stays
+        with contextlib.suppress(OSError):
+            connection.sendall(vpcd_wire.BROKEN_OFF)
+        return asked
+    except (CardRemoved, ConnectionError):
+        return asked
