@@ -6,9 +6,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cardtear.lab.quirks_page import page
 from cardtear.p11.functions import HANDLERS
 from cardtear.p11.quirks import BUGS, PROFILES, ROWS, Quirks
 from cardtear.p11.quirks.calls import layered
@@ -81,3 +83,7 @@ def test_the_command_lists_them() -> None:
 def _run(*arguments: str) -> Any:
     command = [sys.executable, "-m", "cardtear.lab.cli", *arguments]
     return json.loads(subprocess.run(command, capture_output=True, check=True, timeout=30).stdout)
+
+
+def test_the_page_is_fresh() -> None:
+    assert (Path(__file__).parents[2] / "docs" / "quirks.md").read_text() == page()
