@@ -40,7 +40,7 @@ class RsaKey:
         self._p, self._q = gmpy2.mpz(numbers.p), gmpy2.mpz(numbers.q)
         self._dp, self._dq = gmpy2.mpz(numbers.dmp1), gmpy2.mpz(numbers.dmq1)
         self._q_inverse = gmpy2.mpz(numbers.iqmp)
-        self.length = key.key_size // 8
+        self.length = (key.key_size + 7) // 8
 
     def apply(self, block: bytes) -> bytes:
         """The private operation on one block. Raises CardError(6A80) when it does not fit the modulus."""

@@ -21,7 +21,7 @@ from ..card import tlv
 from ..card.tables import PRIVATE_OBJECTS, PRIVATE_RECORDS, PUBLIC_OBJECTS, PUBLIC_RECORDS, SLOTS, Algorithm, PinRule
 from ..card.traits import Traits
 from ..reader.errors import CardRemoved
-from . import keys
+from . import curves, keys
 from .attributes import FALSE, TRUE, UNAVAILABLE_INFORMATION, Attributes, boolean, ulong
 from .constants import CKA, CKO, CKP, CKR
 from .errors import P11Error
@@ -547,7 +547,7 @@ def metadata_key(metadata: dict[int, bytes]) -> PublicKey | None:
         if 0x81 in fields:
             exponent, modulus = (int.from_bytes(fields[tag], "big") for tag in (0x82, 0x81))
             return rsa.RSAPublicNumbers(exponent, modulus).public_key()
-        return keys.public_from_point(algorithm, fields[0x86])
+        return curves.of_algorithm(algorithm).public(fields[0x86])
     except (ValueError, KeyError, IndexError):
         return None
 

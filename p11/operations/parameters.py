@@ -20,6 +20,7 @@ _RSA_AES = struct.Struct("@2L")
 _GCM = struct.Struct("@6L")
 _NSS_GCM = struct.Struct("@5L")
 _CCM = struct.Struct("@6L")
+_EDDSA = struct.Struct("@?2L")
 _CTR = struct.Struct("@L16s")
 _GCM_MESSAGE = struct.Struct("@6L")
 
@@ -183,9 +184,17 @@ def gcm_message(parameter: MessageParameter | None) -> MessageSealing:
     return MessageSealing(nonce, fixed_bits, generator, tag)
 
 
-def eddsa(mechanism: Mechanism) -> None:
-    """None: CK_EDDSA_PARAMS ask for Ed25519ctx, also with an empty context, or for Ed25519ph (3.1, 6.3.15)."""
-    none(mechanism)
+def eddsa(mechanism: Mechanism, is_448: bool) -> None:
+    """None, or for Ed448 CK_EDDSA_PARAMS that say the same (3.1, 6.3.15).
+
+    For Ed25519 they would ask for Ed25519ctx, also with an empty context; that, contexts and ...ph the library has not.
+    """
+    if is_448 and mechanism.parameter:
+        prehashed, length, _ = _unpack(_EDDSA, mechanism.parameter)
+        if prehashed or length:
+            raise invalid()
+    else:
+        none(mechanism)
 
 
 def length(mechanism: Mechanism, longest: int) -> int:

@@ -7,15 +7,14 @@ import hashlib
 import hmac
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import (
     Prehashed,
     decode_dss_signature,
     encode_dss_signature,
 )
 
-from .. import rsa_padding
+from .. import curves, rsa_padding
 from ..constants import CKR
 from ..errors import P11Error
 from ..keys import PrivateKey, PublicKey
@@ -30,9 +29,7 @@ def signature_length(key: PublicKey) -> int:
     """Bytes of a signature: the modulus, or r and s."""
     if isinstance(key, rsa.RSAPublicKey):
         return (key.key_size + 7) // 8
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        return 2 * ((key.key_size + 7) // 8)
-    return 64
+    return 2 * curves.of_key(key).size
 
 
 class _Message(Operation):
@@ -42,9 +39,10 @@ class _Message(Operation):
         self.public = key
         self.rule = rule
         self.length = signature_length(key)
+        self.bits = key.key_size if isinstance(key, rsa.RSAPublicKey) else 0
         self.pss = parameters.pss(mechanism, rule.digest) if rule.scheme is Scheme.RSA_PSS else None
         if rule.scheme is Scheme.EDDSA:
-            parameters.eddsa(mechanism)
+            parameters.eddsa(mechanism, isinstance(key, ed448.Ed448PublicKey))
         elif self.pss is None:
             parameters.none(mechanism)
         self._hash = hashlib.new(rule.digest) if rule.digest is not None else None
@@ -108,9 +106,9 @@ class Verify(_Message):
             elif isinstance(key, ec.EllipticCurvePublicKey):
                 size = self.length // 2
                 r, s = (int.from_bytes(half, "big") for half in (signature[:size], signature[size:]))
-                scheme = ec.ECDSA(Prehashed(hashes.SHA256() if size == 32 else hashes.SHA384()))
-                key.verify(encode_dss_signature(r, s), _ecdsa_input(data, size), scheme)
-            elif isinstance(key, ed25519.Ed25519PublicKey):
+                digest, scheme = curves.hash_to_sign(_ecdsa_input(data, size), size)
+                key.verify(encode_dss_signature(r, s), digest, ec.ECDSA(scheme))
+            elif isinstance(key, curves.EdwardsPublicKey):
                 key.verify(signature, data)
         except (InvalidSignature, ValueError):
             raise P11Error(CKR.SIGNATURE_INVALID) from None
@@ -164,7 +162,7 @@ def _signature_block(message: _Message, data: bytes) -> bytes:
     """What the private key has to be applied to."""
     if message.pss is not None:
         _require_digest(message.pss, data)
-        return rsa_padding.pss_encode(data, 8 * message.length, *message.pss)
+        return rsa_padding.pss_encode(data, message.bits, *message.pss)
     if message.rule.scheme is Scheme.RSA_RAW:
         if len(data) > message.length:
             raise P11Error(CKR.DATA_LEN_RANGE)
