@@ -627,6 +627,7 @@
 #define CKM_POLY1305_KEY_GEN 0x1227UL
 #define CKM_POLY1305 0x1228UL
 #define CKM_EC_KEY_PAIR_GEN_W_EXTRA_BITS 0x140BUL
+#define CKM_DSA_PARAMETER_GEN 0x2000UL
 #define CKM_AES_OFB 0x2104UL
 #define CKM_AES_CFB64 0x2105UL
 #define CKM_AES_CFB8 0x2106UL
@@ -910,6 +911,12 @@ typedef struct CK_ECDH1_DERIVE_PARAMS {
     CK_ULONG ulPublicDataLen;
     CK_BYTE *pPublicData;
 } CK_ECDH1_DERIVE_PARAMS;
+
+typedef struct CK_SIGN_ADDITIONAL_CONTEXT {
+    CK_ULONG hedgeVariant;
+    CK_BYTE *pContext;
+    CK_ULONG ulContextLen;
+} CK_SIGN_ADDITIONAL_CONTEXT;
 
 typedef struct CK_EDDSA_PARAMS {
     CK_BBOOL phFlag;

@@ -14,7 +14,8 @@ from ..reader.trace import Hidden
 from .caller import Caller, CallerGone
 from .constants import CKR
 from .errors import P11Error
-from .wire import CODECS, REQUEST_HEADER, Codec, MessageParameter, WireError
+from .sessions import WORKS_ON
+from .wire import CODECS, REQUEST_HEADER, Codec, MessageParameter, NullPointer, WireError
 
 LOG = logging.getLogger(__name__)
 
@@ -37,7 +38,10 @@ class Dispatcher:
             codec, handler = self._table[number]
         except KeyError:
             raise WireError(f"there is no call number {number}") from None
-        arguments = codec.decode(frame)
+        try:
+            arguments = codec.decode(frame)
+        except NullPointer as missing:
+            return self._refuse(caller, codec, missing.first)
         bench = self._bench
         name, application = codec.name, caller.application.name
         call = bench.trace.call(application, caller.thread, name, _shown(arguments, codec.secret))
@@ -64,6 +68,17 @@ class Dispatcher:
             watcher(CallMoment(When.AFTER, application, caller.thread, name, arguments, value))
         bench.trace.answer(call, name, value)
         return codec.encode(value, results, arguments)
+
+    def _refuse(self, caller: Caller, codec: Codec, session: int) -> bytes:
+        """CKR_ARGUMENTS_BAD, which ends the operation that the function works on, like any error."""
+        trace, name = self._bench.trace, codec.name
+        call = trace.call(caller.application.name, caller.thread, name, ())
+        live = caller.application.sessions.get(session)
+        if live is not None and name in WORKS_ON:
+            with live.lock:
+                live.end(WORKS_ON[name])
+        trace.answer(call, name, CKR.ARGUMENTS_BAD)
+        return codec.encode(CKR.ARGUMENTS_BAD, (), ())
 
 
 def _shown(arguments: tuple[Any, ...], secret: list[int]) -> tuple[Any, ...]:

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any, Protocol
 
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -19,15 +20,18 @@ from ..card import keys as arithmetic
 from ..card import tlv
 from ..card.status import CardError
 from ..card.tables import RSA_BITS, Algorithm, PinRule
-from . import curves
-from .attributes import Attributes, number, ulong
+from . import curves, finite_fields, lattices
+from .attributes import Attributes, as_ulong, number, ulong
 from .constants import CKA, CKK, CKR
 from .curves import Curve, CurveKey, CurvePublicKey
 from .errors import P11Error, from_status
 from .piv_client import PivClient
 
-PublicKey = rsa.RSAPublicKey | CurvePublicKey
-SoftKey = rsa.RSAPrivateKey | CurveKey
+PublicKey = rsa.RSAPublicKey | CurvePublicKey | dsa.DSAPublicKey | lattices.PublicKeys
+SoftKey = rsa.RSAPrivateKey | CurveKey | dsa.DSAPrivateKey | lattices.PrivateKeys
+
+Kind = int | Curve | Callable[[], SoftKey]
+"""Of a key pair that is to be: the bits of a modulus, a curve, or what makes a key that no card has."""
 
 _RSA = {bits: algorithm for algorithm, bits in RSA_BITS.items()}
 RSA_SIZES = range(512, 4096 + 1)
@@ -111,6 +115,9 @@ class SessionKey:
             return key.sign(digest, ec.ECDSA(scheme))
         if isinstance(key, curves.EdwardsKey):
             return key.sign(data)
+        if isinstance(key, dsa.DSAPrivateKey):
+            digest, scheme = curves.hash_to_sign(data, len(data))
+            return key.sign(digest, scheme)
         raise P11Error(CKR.KEY_TYPE_INCONSISTENT)
 
     def agree(self, point: bytes) -> bytes:
@@ -126,24 +133,44 @@ class SessionKey:
 
 def algorithm_of(public: PublicKey) -> Algorithm:
     """The card's name for a kind of key. Raises P11Error(KEY_SIZE_RANGE, CURVE_NOT_SUPPORTED) for one it has not."""
-    return card_algorithm(public.key_size if isinstance(public, rsa.RSAPublicKey) else curves.of_key(public))
+    if isinstance(public, CurvePublicKey):
+        return card_algorithm(curves.of_key(public))
+    if isinstance(public, rsa.RSAPublicKey):
+        return card_algorithm(public.key_size)
+    raise P11Error(CKR.TEMPLATE_INCONSISTENT)
 
 
-def card_algorithm(kind: int | Curve) -> Algorithm:
-    """The same for a kind of key that is to be: the bits of a modulus, or a curve."""
+def kind_of(template: Attributes, key_type: int) -> Kind:
+    """What the template of a public key asks for. Raises P11Error."""
+    try:
+        if key_type == CKK.RSA:
+            return as_ulong(template[CKA.MODULUS_BITS])
+        if key_type == CKK.DSA:
+            return finite_fields.maker(template)
+        if key_type in lattices.KEY_TYPES:
+            return lattices.maker(template, key_type)
+        return curves.named(template[CKA.EC_PARAMS], key_type)
+    except ValueError:
+        raise P11Error(CKR.ATTRIBUTE_VALUE_INVALID) from None
+
+
+def card_algorithm(kind: Kind) -> Algorithm:
+    """The same for a kind of key that is to be. Raises also P11Error(TEMPLATE_INCONSISTENT)."""
     if isinstance(kind, int):
         if kind not in _RSA:
             raise P11Error(CKR.KEY_SIZE_RANGE)
         return _RSA[kind]
+    if not isinstance(kind, Curve):
+        raise P11Error(CKR.TEMPLATE_INCONSISTENT)
     if kind.algorithm is None:
         raise P11Error(CKR.CURVE_NOT_SUPPORTED)
     return kind.algorithm
 
 
-def generate(kind: int | Curve, exponent: int = 65537) -> SoftKey:
+def generate(kind: Kind, exponent: int = 65537) -> SoftKey:
     """A new private key in memory. Raises P11Error(KEY_SIZE_RANGE)."""
     if not isinstance(kind, int):
-        return kind.generate()
+        return kind.generate() if isinstance(kind, Curve) else kind()
     if kind not in RSA_SIZES or kind < _SMALLEST_NEW_RSA or kind % 8:
         raise P11Error(CKR.KEY_SIZE_RANGE)
     return rsa.generate_private_key(exponent, kind)
@@ -161,6 +188,10 @@ def public_attributes(public: PublicKey) -> Attributes:
             CKA.MODULUS_BITS: ulong(public.key_size),
             CKA.PUBLIC_EXPONENT: number(numbers.e),
         }
+    if isinstance(public, dsa.DSAPublicKey):
+        return {**common, **finite_fields.public_attributes(public)}
+    if isinstance(public, lattices.PublicKeys):
+        return {**common, **lattices.public_attributes(public)}
     curve = curves.of_key(public)
     return {
         **common,
@@ -185,6 +216,11 @@ def private_attributes(key: SoftKey) -> Attributes:
             CKA.EXPONENT_2: number(numbers.dmq1),
             CKA.COEFFICIENT: number(numbers.iqmp),
         }
+    if isinstance(key, dsa.DSAPrivateKey):
+        return {**public, **finite_fields.private_attributes(key)}
+    if isinstance(key, lattices.PrivateKeys):
+        public.pop(CKA.VALUE)
+        return {**public, **lattices.private_attributes(key)}
     if isinstance(key, ec.EllipticCurvePrivateKey):
         return {**public, CKA.VALUE: number(key.private_numbers().private_value)}
     return {**public, CKA.VALUE: key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())}
@@ -198,6 +234,10 @@ def public_from(attributes: Attributes, key_type: int) -> PublicKey:
             if modulus.bit_length() not in RSA_SIZES:
                 raise P11Error(CKR.KEY_SIZE_RANGE)
             return rsa.RSAPublicNumbers(exponent, modulus).public_key()
+        if key_type == CKK.DSA:
+            return finite_fields.public_from(attributes)
+        if key_type in lattices.KEY_TYPES:
+            return lattices.public_from(attributes, key_type)
         curve = curves.named(attributes[CKA.EC_PARAMS], key_type)
         return curve.public(curves.bare_point(attributes[CKA.EC_POINT]))
     except (ValueError, TypeError):
@@ -217,6 +257,10 @@ def private_from(attributes: Attributes, key_type: int) -> SoftKey:
     try:
         if key_type == CKK.RSA:
             return _rsa_from(attributes)
+        if key_type == CKK.DSA:
+            return finite_fields.private_from(attributes)
+        if key_type in lattices.KEY_TYPES:
+            return lattices.private_from(attributes, key_type)
         curve = curves.named(attributes[CKA.EC_PARAMS], key_type)
         key = curve.private(attributes[CKA.VALUE])
         if key_type != CKK.EC:
@@ -242,7 +286,7 @@ def card_numbers(key: SoftKey) -> dict[int, bytes]:
     return {0x07 if isinstance(key, ed25519.Ed25519PrivateKey) else 0x08: raw}
 
 
-def point(public: PublicKey) -> bytes:
+def point(public: CurvePublicKey) -> bytes:
     """A point as the card has it: uncompressed, or the bare bytes of the other curves."""
     if isinstance(public, ec.EllipticCurvePublicKey):
         return public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
@@ -250,8 +294,12 @@ def point(public: PublicKey) -> bytes:
 
 
 def identity(public: PublicKey) -> bytes:
-    """The CKA_ID of a key without a certificate: the SHA-1 of modulus or point, as NSS makes it."""
-    value = number(public.public_numbers().n) if isinstance(public, rsa.RSAPublicKey) else point(public)
+    """The CKA_ID of a key without a certificate: the SHA-1 of modulus, point or value, as NSS makes it."""
+    value: bytes
+    if isinstance(public, rsa.RSAPublicKey):
+        value = number(public.public_numbers().n)
+    else:
+        value = point(public) if isinstance(public, CurvePublicKey) else public_attributes(public)[CKA.VALUE]
     return hashlib.sha1(value, usedforsecurity=False).digest()
 
 

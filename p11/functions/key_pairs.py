@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from .. import curves, keys
-from ..attributes import TRUE, Attributes, On, as_ulong, boolean, ulong
+from ..attributes import TRUE, Attributes, On, boolean, ulong
 from ..caller import Caller
-from ..constants import CKA, CKF, CKK, CKO, CKR, CKU
+from ..constants import CKA, CKF, CKO, CKR, CKU
 from ..errors import P11Error
 from ..objects import P11Object
 from ..templates import compose, folded
@@ -35,10 +35,9 @@ def C_GenerateKeyPair(
         for template, object_class in ((public, CKO.PUBLIC_KEY), (private, CKO.PRIVATE_KEY))
     ]
     public_half, private_half = halves
-    kind = _kind(key_type, public_half)
+    kind = keys.kind_of(public_half, key_type)
     if CKA.EC_PARAMS in public_half:
         public_half[CKA.EC_PARAMS] = curves.well_formed(public_half[CKA.EC_PARAMS])
-    if CKA.EC_PARAMS in public_half:
         private_half[CKA.EC_PARAMS] = public_half[CKA.EC_PARAMS]  # in the application's own spelling
     exponent = int.from_bytes(public_half.get(CKA.PUBLIC_EXPONENT) or b"\1\0\1", "big")
     on_card = private_half[CKA.TOKEN] == TRUE
@@ -74,12 +73,6 @@ def C_GenerateKeyPair(
     else:
         handle = application.add_session_object(live, made_public)
     return handle, application.add_session_object(live, made_private)
-
-
-def _kind(key_type: CKK, public: Attributes) -> int | curves.Curve:
-    if key_type == CKK.RSA:
-        return as_ulong(public[CKA.MODULUS_BITS])
-    return curves.named(public[CKA.EC_PARAMS], key_type)
 
 
 def _identified(half: Attributes, key: keys.SoftKey) -> Attributes:

@@ -7,14 +7,14 @@ import hashlib
 import hmac
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import (
     Prehashed,
     decode_dss_signature,
     encode_dss_signature,
 )
 
-from .. import curves, rsa_padding
+from .. import curves, lattices, rsa_padding
 from ..constants import CKR
 from ..errors import P11Error
 from ..keys import PrivateKey, PublicKey
@@ -22,14 +22,20 @@ from ..mechanisms import MechanismRule, Scheme
 from ..wire import Mechanism
 from . import MOST_KEPT, Operation, parameters
 
-_MOST_EDDSA = 1 << 24
+_MOST_MESSAGE = 1 << 24
 
 
 def signature_length(key: PublicKey) -> int:
-    """Bytes of a signature: the modulus, or r and s."""
+    """Bytes of a signature: the modulus, r and s, or what the parameter set says."""
     if isinstance(key, rsa.RSAPublicKey):
         return (key.key_size + 7) // 8
-    return 2 * curves.of_key(key).size
+    if isinstance(key, lattices.VerifyingKey):
+        return lattices.output_length(key)
+    if isinstance(key, dsa.DSAPublicKey):
+        return 2 * ((key.parameters().parameter_numbers().q.bit_length() + 7) // 8)
+    if isinstance(key, curves.CurvePublicKey):
+        return 2 * curves.of_key(key).size
+    raise P11Error(CKR.KEY_TYPE_INCONSISTENT)
 
 
 class _Message(Operation):
@@ -39,15 +45,18 @@ class _Message(Operation):
         self.public = key
         self.rule = rule
         self.length = signature_length(key)
+        self.context = b""
         self.bits = key.key_size if isinstance(key, rsa.RSAPublicKey) else 0
         self.pss = parameters.pss(mechanism, rule.digest) if rule.scheme is Scheme.RSA_PSS else None
         if rule.scheme is Scheme.EDDSA:
             parameters.eddsa(mechanism, isinstance(key, ed448.Ed448PublicKey))
+        elif rule.scheme is Scheme.ML_DSA:
+            self.context = parameters.signature_context(mechanism, isinstance(self, Sign))
         elif self.pss is None:
             parameters.none(mechanism)
         self._hash = hashlib.new(rule.digest) if rule.digest is not None else None
         self._data = bytearray()
-        self._most = _MOST_EDDSA if rule.scheme is Scheme.EDDSA else MOST_KEPT
+        self._most = _MOST_MESSAGE if rule.scheme in (Scheme.EDDSA, Scheme.ML_DSA) else MOST_KEPT
 
     def output_length(self, more: int, final: bool) -> int:
         """The signature's at the end."""
@@ -89,6 +98,10 @@ class Sign(_Message):
             return r.to_bytes(size, "big") + s.to_bytes(size, "big")
         if self.rule.scheme is Scheme.EDDSA:
             return key.use(data)
+        if self.rule.scheme is Scheme.ML_DSA:
+            private = getattr(key, "private", None)  # no card has one
+            assert isinstance(private, lattices.SigningKey)
+            return private.sign(data, self.context)
         return key.use(_signature_block(self, data))
 
 
@@ -103,13 +116,19 @@ class Verify(_Message):
         try:
             if isinstance(key, rsa.RSAPublicKey):
                 self._check_rsa(key, data, signature)
-            elif isinstance(key, ec.EllipticCurvePublicKey):
+            elif isinstance(key, ec.EllipticCurvePublicKey | dsa.DSAPublicKey):
                 size = self.length // 2
                 r, s = (int.from_bytes(half, "big") for half in (signature[:size], signature[size:]))
                 digest, scheme = curves.hash_to_sign(_ecdsa_input(data, size), size)
-                key.verify(encode_dss_signature(r, s), digest, ec.ECDSA(scheme))
+                given = encode_dss_signature(r, s)
+                if isinstance(key, dsa.DSAPublicKey):
+                    key.verify(given, digest, scheme)
+                else:
+                    key.verify(given, digest, ec.ECDSA(scheme))
             elif isinstance(key, curves.EdwardsPublicKey):
                 key.verify(signature, data)
+            elif isinstance(key, lattices.VerifyingKey):
+                key.verify(signature, data, self.context)
         except (InvalidSignature, ValueError):
             raise P11Error(CKR.SIGNATURE_INVALID) from None
 

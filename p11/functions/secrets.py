@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+"""Secret keys generated (5.18.1), and what all secret keys have to be, however they are made."""
+
+from __future__ import annotations
+
+import os
+
+from .. import finite_fields
+from ..attributes import TRUE, Attributes, On, as_ulong, ulong
+from ..caller import Caller
+from ..constants import CKA, CKF, CKK, CKO, CKR, CKU
+from ..errors import P11Error
+from ..mechanisms import Scheme
+from ..objects import FIXED_LENGTHS
+from ..operations import derivation, parameters
+from ..sessions import Session
+from ..templates import compose
+from ..wire import Mechanism, Template
+from .making import add, check_place
+from .parts import rule_for
+
+_LONGEST_SECRET = 4096
+_WITH_PARITY = (CKK.DES, CKK.DES2, CKK.DES3)
+AES_LENGTHS = (16, 24, 32)
+
+
+def C_GenerateKey(caller: Caller, session: int, mechanism: Mechanism, template: Template) -> int:
+    """A secret key, by the operating system's random numbers, or out of a password."""
+    live = caller.application.session(session)
+    rule = rule_for(live, CKF.GENERATE, mechanism)
+    if rule.scheme is Scheme.GENERATE_GROUP:
+        return _generate_group(caller, live, mechanism, template)
+    if rule.scheme is Scheme.PASSWORD:
+        attributes = composed(live, On.GENERATE, template, CKO.SECRET_KEY, None)
+        value = derivation.from_password(mechanism, secret_length(attributes, None))
+    else:
+        parameters.none(mechanism)
+        attributes = composed(live, On.GENERATE, template, CKO.SECRET_KEY, rule.key_type)
+        value = os.urandom(secret_length(attributes, None))
+    attributes[CKA.VALUE] = with_parity(value, attributes)
+    attributes[CKA.KEY_GEN_MECHANISM] = ulong(mechanism.type)
+    return add(caller, live, attributes)
+
+
+def _generate_group(caller: Caller, live: Session, mechanism: Mechanism, template: Template) -> int:
+    """Domain parameters for DSA (6.2.5)."""
+    parameters.none(mechanism)
+    attributes = composed(live, On.GENERATE, template, CKO.DOMAIN_PARAMETERS, CKK.DSA)
+    check_place(live, attributes)
+    group = finite_fields.new_group(as_ulong(attributes[CKA.PRIME_BITS]))
+    return add(caller, live, {**attributes, **group, CKA.LOCAL: TRUE})
+
+
+def composed(live: Session, on: On, template: Template, kind: CKO, key_type: int | None) -> Attributes:
+    role = live.role
+    return compose(on, template, object_class=kind, key_type=key_type, logged_in=role is CKU.USER, by_so=role is CKU.SO)
+
+
+def secret_length(attributes: Attributes, default: int | None) -> int:
+    """CKA_VALUE_LEN, taken out of the attributes. Raises P11Error: TEMPLATE_INCOMPLETE, KEY_SIZE_RANGE."""
+    key_type = as_ulong(attributes[CKA.KEY_TYPE])
+    told = attributes.pop(CKA.VALUE_LEN, None)
+    fixed = FIXED_LENGTHS.get(key_type)
+    if told is None:
+        if fixed is None and default is None:
+            raise P11Error(CKR.TEMPLATE_INCOMPLETE)
+        return fixed if fixed is not None else int(default or 0)
+    length = as_ulong(told)
+    in_range = length in AES_LENGTHS if key_type == CKK.AES else 1 <= length <= _LONGEST_SECRET
+    if not in_range or (fixed is not None and length != fixed):
+        raise P11Error(CKR.KEY_SIZE_RANGE)
+    return length
+
+
+def with_parity(value: bytes, attributes: Attributes) -> bytes:
+    """Of a DES key each byte has an odd number of ones."""
+    if as_ulong(attributes[CKA.KEY_TYPE]) not in _WITH_PARITY:
+        return value
+    return bytes(each if each.bit_count() % 2 else each ^ 1 for each in value)
+
+
+def complete_secret(attributes: Attributes, value: bytes) -> Attributes:
+    """A key of a shared secret, or of its first CKA_VALUE_LEN bytes. Raises P11Error(KEY_SIZE_RANGE)."""
+    wanted = secret_length(attributes, len(value))
+    if wanted > len(value) or (as_ulong(attributes[CKA.KEY_TYPE]) == CKK.AES and wanted not in AES_LENGTHS):
+        raise P11Error(CKR.KEY_SIZE_RANGE)
+    return {**attributes, CKA.VALUE: with_parity(value[:wanted], attributes)}
