@@ -21,9 +21,13 @@ class Activation(Protocol):
 
 
 class Card(Protocol):
-    """A card that can be put into a reader. `name` is for people: traces, messages, `status`."""
+    """A card that can be put into a reader. `name` is for people: traces, messages, `status`.
+
+    One that `is_dead` will not answer in any reader any more.
+    """
 
     name: str
+    is_dead: bool
 
     @property
     def revision(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from .applet import PivApplet
@@ -56,10 +57,12 @@ class PivCard:
     def __init__(self, path: Path) -> None:
         self.store = Store(path)
         self.name = self.store.state.name
+        self.is_dead = False
         self.profile = self.store.state.profile
         self.atr = self.store.state.atr
         self.activation: PoweredCard | None = None
         self._keys = KeyRing()
+        self._context = Context(self.store, self._keys)
 
     @property
     def revision(self) -> int:
@@ -68,10 +71,18 @@ class PivCard:
 
     def activate(self) -> PoweredCard:
         """Cold or warm reset: a new activation; the one before it can change nothing any more."""
-        context = Context(self.store, self._keys)
+        context = self._context = Context(self.store, self._keys)
         self.store.own(context)
         self.activation = PoweredCard(self, (PivApplet(context),))
         return self.activation
+
+    def set_tries(self, reference: int, left: int) -> None:
+        """Leave so many tries to the PIN or PUK, as if wrong ones had been given. Raises ValueError, CardTorn."""
+        now = self.store.state.references[reference]
+        if not 0 <= left <= now.maximum:
+            raise ValueError(f"of {now.maximum} tries {left} cannot be left")
+        self._context.status = replace(self._context.status, pin_verified=False, verified_by=-1)
+        self._context.commit(references={reference: replace(now, tries=left)})
 
     def deactivate(self) -> None:
         """Take the power away, at any time and from any thread, without waiting."""
@@ -92,6 +103,7 @@ class ForeignCard:
 
     def __init__(self, name: str, atr: bytes) -> None:
         self.name = name
+        self.is_dead = False
         self.atr = atr
         self.activation: PoweredCard | None = None
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..card.profiles import ProfileError
 from ..card.store import ImageError
 from ..reader.errors import BenchError
-from ..reader.private_socket import listen, peer_is_ours
+from ..reader.private_socket import listen, serve_each
 from ..reader.trace import Entry, EventEntry
 from .feed import Feed
 from .records import as_record
@@ -44,15 +44,16 @@ class ControlServer:
             "insert": self._insert,
             "remove": self._remove,
             "swap": self._swap,
-            "reset": simulator.reset,
-            "pin-pad": simulator.pin_pad,
+            **{verb: getattr(simulator, verb.replace("-", "_")) for verb in _PLAIN},
             "arm": self._arm,
             "shutdown": self.stopped.set,
         }
         self._connections: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._listener = listen(path)
-        self._acceptor = threading.Thread(target=self._accept, name="control-accept", daemon=True)
+        self._acceptor = threading.Thread(
+            target=serve_each, args=(self._listener, path, self._serve, "control"), name="control-accept", daemon=True
+        )
         self._acceptor.start()
 
     def close(self) -> None:
@@ -65,20 +66,6 @@ class ControlServer:
         with self._lock:
             for connection in self._connections:
                 connection.shutdown(socket.SHUT_RDWR)
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                if not self.stopped.is_set():
-                    LOG.exception("cannot accept a connection on %s", self.path)
-                return
-            if peer_is_ours(connection):
-                threading.Thread(target=self._serve, args=(connection,), name="control", daemon=True).start()
-            else:
-                LOG.warning("refused a connection of another user on %s", self.path)
-                connection.close()
 
     def _serve(self, connection: socket.socket) -> None:
         with self._lock:
@@ -121,7 +108,10 @@ class ControlServer:
             yield _failure(number, "internal-error", error)
 
     def _do(self, request: Request) -> Any:
-        return self._actions[request.verb](**request.arguments)
+        action = self._actions.get(request.verb)
+        if action is None:
+            raise RequestError(f"{request.verb!r} is a fault: say with 'arm' at which call or APDU")
+        return action(**request.arguments)
 
     def _stream(
         self,
@@ -170,9 +160,25 @@ class ControlServer:
         self._simulator.put_away()
         return {"card": new.name}
 
-    def _arm(self, on: dict[str, Any], then: Request) -> None:
-        self._simulator.arm(trigger(on, then))
+    def _arm(self, on: dict[str, Any], then: Request) -> dict[str, int]:
+        return {"trigger": self._simulator.arm(trigger(on, then))}
 
+
+_PLAIN = (
+    "reset",
+    "logout",
+    "mute",
+    "kill",
+    "block-pin",
+    "pin-pad",
+    "signal",
+    "release",
+    "crash",
+    "restart",
+    "later",
+    "disarm",
+)
+"""The verbs that are the simulator's own, with nothing to tell."""
 
 _STREAMS: dict[str, Callable[[Entry], bool]] = {
     "trace": lambda _: True,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..card.profiles import CardRequest, request
+from .actions import return_value
 from .trigger import Trigger
 
 CardSource = Path | CardRequest
@@ -110,7 +111,49 @@ def _card(value: object) -> CardSource:
     raise RequestError("'card' is the path of an image, or an object with the parameters of a ready-made card")
 
 
-_MOMENT = {"call": _text, "ins": _instruction, "nth": _number, "when": _text, "reader": _text}
+def _share(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise RequestError(f"a number is wanted, not {value!r}")
+    return float(value)
+
+
+def _seconds(value: object) -> float:
+    seconds = _share(value)
+    if not 0 <= seconds < 1e6:
+        raise RequestError(f"a number of seconds is wanted, not {value!r}")
+    return seconds
+
+
+def _return_value(value: object) -> int:
+    if not isinstance(value, str | int):
+        raise RequestError(f"a return value is wanted, as 'CKR_DEVICE_ERROR', not {value!r}")
+    return return_value(value)
+
+
+def _bytes(value: object) -> bytes:
+    try:
+        return bytes.fromhex(_text(value))
+    except ValueError:
+        raise RequestError(f"hexadecimal bytes are wanted, not {value!r}") from None
+
+
+_MOMENT: dict[str, Callable[[Any], Any]] = {
+    "call": _text,
+    "ins": lambda value: None if value is None else _instruction(value),
+    "slot": _instruction,
+    "link": _number,
+    "event": _text,
+    "signal": _text,
+    "seconds": _seconds,
+    "when": _text,
+    "reader": _text,
+    "application": _text,
+    "thread": _number,
+    "nth": _number,
+    "times": lambda value: None if value is None else _number(value),
+    "probability": _share,
+    "seed": _number,
+}
 
 
 def _moment(value: object) -> dict[str, Any]:
@@ -119,17 +162,41 @@ def _moment(value: object) -> dict[str, Any]:
     return {name: _MOMENT[name](each) for name, each in value.items()}
 
 
+_READER = {"reader": Parameter(_text)}
+
+
 VERBS: dict[str, dict[str, Parameter]] = {
     "ping": {},
     "status": {},
-    "plug": {"reader": Parameter(_text)},
-    "unplug": {"reader": Parameter(_text)},
+    "plug": _READER,
+    "unplug": _READER,
     "insert": {"reader": Parameter(_text), "card": Parameter(_card, needed=False)},
-    "remove": {"reader": Parameter(_text)},
+    "remove": _READER,
     "swap": {"reader": Parameter(_text), "card": Parameter(_card)},
-    "reset": {"reader": Parameter(_text)},
+    "reset": _READER,
+    "logout": _READER,
+    "mute": _READER,
+    "kill": _READER,
+    "block-pin": {
+        "reader": Parameter(_text),
+        "left": Parameter(_number, needed=False),
+        "puk": Parameter(_flag, needed=False),
+    },
     "pin-pad": {"reader": Parameter(_text), "pin": Parameter(_text, needed=False)},
+    "signal": {"signal": Parameter(_text)},
+    "release": {"gate": Parameter(_text, needed=False)},
+    "crash": {},
+    "restart": {},
+    "later": {"seconds": Parameter(_seconds), "then": Parameter(decode)},
+    "answer": {"status": Parameter(_instruction), "data": Parameter(_bytes, needed=False)},
+    "garble": {"count": Parameter(_number, needed=False), "seed": Parameter(_number, needed=False)},
+    "cut": {"length": Parameter(_number, needed=False)},
+    "return": {"value": Parameter(_return_value)},
+    "delay": {"seconds": Parameter(_seconds)},
+    "hang": {"gate": Parameter(_text, needed=False)},
+    "crash-application": {},
     "arm": {"on": Parameter(_moment), "then": Parameter(decode)},
+    "disarm": {"trigger": Parameter(_number)},
     "trace": {"after": Parameter(_number, needed=False), "follow": Parameter(_flag, needed=False)},
     "events": {"after": Parameter(_number, needed=False), "follow": Parameter(_flag, needed=False)},
     "shutdown": {},

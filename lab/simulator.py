@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import shutil
-import tempfile
 import threading
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,18 +18,27 @@ from ..card import profiles
 from ..card.card import Card
 from ..card.piv_card import ForeignCard, PivCard
 from ..card.store import ImageError
+from ..card.tables import PIN, PUK
 from ..csrc import module_path
+from ..p11.application import Application
 from ..p11.functions import HANDLERS
+from ..p11.quirks import Quirks
+from ..p11.quirks.behaviour import new_server
 from ..p11.server import Server
 from ..reader.bench import Bench
-from ..reader.errors import BenchError
-from ..reader.events import Moment
+from ..reader.errors import BenchError, CardRemoved, ReaderEmpty
+from ..reader.events import Event, Moment
 from ..reader.pin_pad import Entry
 from ..reader.reader import Reader
 from . import places
+from .actions import FAULTS
+from .agenda import Agenda
+from .armed import as_armed
 from .control_server import ControlServer
-from .requests import CardSource
-from .trigger import Trigger
+from .gates import Gates
+from .requests import CardSource, Request
+from .scratch import Scratch
+from .trigger import OnApdu, OnCall, OnEvent, OnTime, Trigger
 
 LOG = logging.getLogger(__name__)
 
@@ -36,23 +47,32 @@ class Simulator:
     """A bench with its doors, from construction to `close`; a context manager.
 
     `folder` holds the sockets and has mode 0700; without one a temporary folder is made, and removed at the end.
-    Raises SocketError when somebody else listens there, or the folder is not the user's own.
+    `quirks` make the module misbehave as real middleware does. Raises SocketError when somebody else listens there, or
+    the folder is not the user's own.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self._scratch = Path(tempfile.mkdtemp(prefix="cardtear-"))
+    def __init__(self, folder: Path | None = None, quirks: Quirks | None = None) -> None:
+        self.quirks = quirks or Quirks()
+        scratch = Scratch()
+        self._scratch = scratch.path
         self.folder = folder if folder is not None else self._scratch / "run"
         self.bench = Bench()
+        self._gates = Gates(self.bench)
+        self._agenda = Agenda()
+        self._triggers: dict[int, tuple[Trigger, Callable[[], None]]] = {}
+        self._trigger_numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._cards: dict[Path, PivCard] = {}
         self._undo = contextlib.ExitStack()
-        self._undo.callback(shutil.rmtree, self._scratch, ignore_errors=True)
+        self._undo.callback(scratch.close)
         try:
-            self._server = Server(self.bench, self.folder / places.MODULE_SOCKET, HANDLERS)
+            self._server = self._new_server()
             self._undo.callback(self._close_cards)
-            self._undo.callback(self._server.close)
+            self._undo.callback(lambda: self._server.close())
             self._control = ControlServer(self, self.folder / places.CONTROL_SOCKET)
             self._undo.callback(self._control.close)
+            self._undo.callback(self._agenda.close)
+            self._undo.callback(self._gates.close)
         except BaseException:
             self._undo.close()
             raise
@@ -138,24 +158,139 @@ class Simulator:
         with self.bench.lock:
             place.pin_pad.enter(Entry(b"", cancelled=True) if pin is None else Entry(pin.encode()))
 
-    def arm(self, trigger: Trigger) -> None:
-        """Carry out the trigger's verb when its moment comes, once. Raises ImageError, ProfileError for its card."""
-        if trigger.verb in ("insert", "swap"):
-            # The moment itself is no time to make keys, or to find that an image is missing.
-            prepared = self._prepare(trigger.arguments.setdefault("card", profiles.CardRequest()))
+    def logout(self, reader: str) -> None:
+        """Take the PIN's verification back, as another program could: logins are lost, sessions stay."""
+        self.bench.reader(reader).log_out()
+
+    def block_pin(self, reader: str, left: int = 0, puk: bool = False) -> None:
+        """Leave so many tries to the PIN (or PUK), as if somebody had typed wrong ones. Logins are lost."""
+        place = self.bench.reader(reader)
+        insertion = place.insertion
+        if insertion is None:
+            raise ReaderEmpty(reader)
+        with insertion.lock:
+            if isinstance(insertion.card, PivCard):
+                insertion.card.set_tries(PUK if puk else PIN, left)
+            place.log_out()
+
+    def mute(self, reader: str) -> None:
+        """The card does not answer any more until it is reset or taken out."""
+        self.bench.reader(reader).mute()
+
+    def kill(self, reader: str) -> None:
+        """The card does not answer any more, in any reader, for as long as this simulator knows it."""
+        self.bench.reader(reader).mute(for_life=True)
+
+    def release(self, gate: str = "") -> None:
+        """Let go on what hangs at a gate (the fault `hang`)."""
+        self._gates.open(gate)
+
+    def crash(self) -> None:
+        """Be gone for every application, as a simulator that died: connections break, in the middle of calls too."""
+        self._server.close()
+
+    def restart(self) -> None:
+        """Be there again after `crash`, with the bench as it is now."""
+        self._server.close()
+        self._server = self._new_server()
+
+    def signal(self, signal: str) -> None:
+        """Say a word for which a trigger waits."""
+        for number, trigger in self.triggers.items():
+            self._act(number, trigger, signal)
+
+    def later(self, seconds: float, then: Request) -> None:
+        """Carry out another verb in so many seconds."""
+        self._agenda.enter(lambda: self._carry_out(then.verb, then.arguments), seconds)
+
+    def prepare(self, card: CardSource) -> None:
+        """Make or open a card now, so that it is in a reader at once later on. Raises ImageError, ProfileError."""
+        self._prepare_for("insert", {"card": card})
+
+    # Triggers
+
+    def acted(self, trigger: Trigger) -> None:
+        """A trigger has done its verb, or begins its fault. Nothing here; for those who want to know."""
+
+    @property
+    def triggers(self) -> dict[int, Trigger]:
+        """Those that are armed and not over, by number."""
+        with self._lock:
+            return {number: trigger for number, (trigger, _) in self._triggers.items()}
+
+    def arm(self, trigger: Trigger) -> int:
+        """Do what the trigger says when its moment comes; a number for `disarm`. Raises ImageError, ProfileError."""
+        self._prepare_for(trigger.verb, trigger.arguments)
+        with self._lock:
+            number = next(self._trigger_numbers)
+            self._triggers[number] = trigger, _nothing
+        disarm = _nothing
+        match trigger.on:
+            case OnEvent():
+                disarm = self.bench.subscribe(lambda event: self._agenda_if(number, trigger, event))
+            case OnTime(seconds=seconds):
+                self._agenda.enter(partial(self._act, number, trigger, None), seconds)
+            case OnCall() | OnApdu():
+
+                def watch(moment: Moment) -> bytes | int | None:
+                    return self._act(number, trigger, moment)
+
+                self.bench.watch(watch)
+                disarm = partial(self.bench.unwatch, watch)
+        with self._lock:
+            if number in self._triggers:
+                self._triggers[number] = trigger, disarm
+                return number
+        disarm()  # it has fired already
+        return number
+
+    def _prepare_for(self, verb: str, arguments: Mapping[str, Any]) -> None:
+        """The moment itself is no time to make keys, or to find that an image is missing."""
+        if verb == "later":
+            self._prepare_for(*arguments["then"])
+        elif verb in ("insert", "swap"):
+            prepared = self._prepare(arguments.get("card") or profiles.CardRequest())
             with self._lock:
                 self._take(prepared)
-        act = getattr(self, trigger.verb.replace("-", "_"))
 
-        def watch(moment: Moment) -> None:
-            if trigger.fires(moment):
-                self.bench.unwatch(watch)
-                try:
-                    act(**trigger.arguments)
-                except (BenchError, ImageError) as error:  # what it should act on may be gone by then
-                    LOG.warning("an armed %s came to nothing: %s", trigger.verb, error)
+    def disarm(self, trigger: int) -> None:
+        """The trigger of this number will not fire any more. One that is not armed is no error."""
+        with self._lock:
+            _, disarm = self._triggers.pop(trigger, (None, _nothing))
+        disarm()
 
-        self.bench.watch(watch)
+    def _agenda_if(self, number: int, trigger: Trigger, event: Event) -> None:
+        """Listeners hold the bench's lock and hear of changes in turn; what follows from one comes after it."""
+        if trigger.fires(event):
+            self._agenda.enter(lambda: self._carry_out(trigger.verb, trigger.arguments))
+            self._agenda.enter(lambda: self.acted(trigger))
+            if trigger.is_over:
+                self._agenda.enter(lambda: self.disarm(number))
+
+    def _act(self, number: int, trigger: Trigger, moment: Moment | str | None) -> bytes | int | None:
+        """Fire if it is time. The answer is a fault's."""
+        if not trigger.fires(moment):
+            return None
+        if trigger.is_over:
+            self.disarm(number)
+        fault = FAULTS.get(trigger.verb)
+        if fault is not None:
+            self.acted(trigger)
+            return fault.act(self._gates, moment, **trigger.arguments)
+        self._carry_out(trigger.verb, trigger.arguments)
+        self.acted(trigger)
+        return None
+
+    def _carry_out(self, verb: str, arguments: Mapping[str, Any]) -> None:
+        try:
+            getattr(self, verb.replace("-", "_"))(**arguments)
+        except (BenchError, CardRemoved, ImageError) as error:  # what it should act on may be gone by then
+            LOG.warning("an armed %s came to nothing: %s", verb, error)
+
+    @property
+    def applications(self) -> list[Application]:
+        """Those that have the module initialised."""
+        return self._server.applications
 
     def status(self) -> dict[str, Any]:
         """Readers with their cards, and the applications that have the module initialised."""
@@ -163,9 +298,21 @@ class Simulator:
             readers = [_reader_status(reader) for reader in self.bench.readers]
         applications = [
             {"name": each.name, "sessions": len(each.sessions), "logged_in": bool(each.rights)}
-            for each in self._server.applications
+            for each in self.applications
         ]
-        return {"readers": readers, "applications": applications, "module": str(module_path())}
+        triggers = [{"trigger": number, **as_armed(each)} for number, each in sorted(self.triggers.items())]
+        return {
+            "readers": readers,
+            "applications": applications,
+            "triggers": triggers,
+            "module": str(module_path()),
+            "quirks": str(self.quirks),
+        }
+
+    # Parts
+
+    def _new_server(self) -> Server:
+        return new_server(self.bench, self.folder / places.MODULE_SOCKET, HANDLERS, self.quirks)
 
     # Cards
 
@@ -206,6 +353,10 @@ class Simulator:
     def _close_cards(self) -> None:
         for card in self._cards.values():
             card.close()
+
+
+def _nothing() -> None:
+    """Nothing has to be undone."""
 
 
 def _reader_status(reader: Reader) -> dict[str, Any]:

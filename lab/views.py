@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -16,7 +17,7 @@ _WIDE = 1000
 
 
 def status(result: dict[str, Any]) -> None:
-    """Readers with their cards, and applications."""
+    """Readers with their cards, applications, and what is armed."""
     readers = _table("reader", "card", "profile", "ATR")
     for each in result["readers"]:
         card = Text(each["card"], "bold green") if each["card"] else Text("empty", "dim")
@@ -27,6 +28,27 @@ def status(result: dict[str, Any]) -> None:
     _print(readers if result["readers"] else "no readers; plug one in with: cardtear plug front")
     _print("")
     _print(applications if result["applications"] else "no application has the module initialised")
+    if result["triggers"]:
+        triggers = _table("trigger", "at", "does", "seen", "fired")
+        for each in result["triggers"]:
+            done = each["then"]
+            triggers.add_row(
+                str(each["trigger"]), _words(each["on"]), _words(done), str(each["seen"]), str(each["fired"])
+            )
+        _print("")
+        _print(triggers)
+
+
+def _words(values: dict[str, Any]) -> str:
+    """A moment or an action in one line: `call C_Sign, when after`, `remove, reader front`."""
+    parts = []
+    for name, value in values.items():
+        told = _words(value) if isinstance(value, dict) else _ANY.get(name, "any") if value is None else value
+        parts.append(f"{told}" if name == "do" else f"{name} {told}")
+    return ", ".join(parts)
+
+
+_ANY = {"times": "always"}
 
 
 def card(about: dict[str, Any]) -> None:
@@ -51,6 +73,14 @@ def profiles(abouts: dict[str, str]) -> None:
     _print(table)
 
 
+def scenarios(found: list[tuple[str, str, list[str]]]) -> None:
+    """Scenarios with what they are about and need."""
+    table = _table("scenario", "", "needs")
+    for name, about, needs in found:
+        table.add_row(Text(name, "bold"), " ".join(about.split()), Text(", ".join(needs), "dim"))
+    _print(table)
+
+
 def findings(found: list[Finding]) -> None:
     """What works, what does not, and what to install."""
     table = _table("", "what", "for", "")
@@ -61,6 +91,14 @@ def findings(found: list[Finding]) -> None:
     packages = sorted({each.package for each in found if not each.works and each.package is not None})
     if packages:
         _print(f"\nto install what is missing: apt-get install {' '.join(packages)}")
+
+
+def print_table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    """Any table; the first column names what the others are about."""
+    table = _table(*columns)
+    for first, *others in rows:
+        table.add_row(Text(first, "bold"), *others)
+    _print(table)
 
 
 def _table(*columns: str) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..reader.bench import Bench
@@ -45,11 +46,15 @@ class Dispatcher:
         bench = self._bench
         name, application = codec.name, caller.application.name
         call = bench.trace.call(application, caller.thread, name, _shown(arguments, codec.secret))
-        for watcher in bench.watchers:
-            watcher(CallMoment(When.BEFORE, application, caller.thread, name, arguments))
         value: int = CKR.FUNCTION_NOT_SUPPORTED
         results: tuple[Any, ...] = ()
+        moment = None
         try:
+            if bench.watchers:
+                moment = CallMoment(When.BEFORE, application, caller.thread, name, arguments, 0, call, caller)
+                forced = bench.begin_call(moment)
+                if isinstance(forced, int):
+                    value, handler = forced, None
             if handler is not None:
                 answer = handler(caller, *arguments)
                 results = () if answer is None else answer if type(answer) is tuple else (answer,)
@@ -60,12 +65,13 @@ class Dispatcher:
             value = CKR.DEVICE_REMOVED
         except CallerGone:
             bench.trace.answer(call, name, CKR.FUNCTION_CANCELED)
+            bench.end_call()
             raise
         except Exception:
             LOG.exception("%s failed for %s", name, application)
             value = CKR.GENERAL_ERROR
-        for watcher in bench.watchers:
-            watcher(CallMoment(When.AFTER, application, caller.thread, name, arguments, value))
+        if moment is not None:
+            value, results = self._finish(moment, value, results)
         bench.trace.answer(call, name, value)
         return codec.encode(value, results, arguments)
 
@@ -79,6 +85,18 @@ class Dispatcher:
                 live.end(WORKS_ON[name])
         trace.answer(call, name, CKR.ARGUMENTS_BAD)
         return codec.encode(CKR.ARGUMENTS_BAD, (), ())
+
+    def _finish(self, moment: CallMoment, value: int, results: tuple[Any, ...]) -> tuple[int, tuple[Any, ...]]:
+        """The moment AFTER: what goes out, and what watchers put in its place. Raises CallerGone."""
+        bench = self._bench
+        try:
+            forced = bench.notify(replace(moment, when=When.AFTER, value=value))
+        except CallerGone:
+            bench.trace.answer(moment.number, moment.name, CKR.FUNCTION_CANCELED)
+            raise
+        finally:
+            bench.end_call()
+        return (forced, ()) if isinstance(forced, int) else (value, results)
 
 
 def _shown(arguments: tuple[Any, ...], secret: list[int]) -> tuple[Any, ...]:

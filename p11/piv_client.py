@@ -19,6 +19,7 @@ from ..card.tables import (
     Algorithm,
     PinRule,
 )
+from ..reader.errors import CardMute
 from ..reader.reader import Insertion
 from .constants import CKR
 from .errors import P11Error, from_status
@@ -57,19 +58,31 @@ class PivClient:
     def select(self) -> bool:
         """Select the PIV application if that has not been done since the last reset. False: the card has none."""
         insertion = self.insertion
+        if self._selected is insertion.activation:  # without waiting for a card that is at work
+            return True
         with insertion.lock:
             if self._selected is insertion.activation:
                 return True
-            response = insertion.transmit(bytes((0, INS.SELECT, 4, 0, len(PIV_AID))) + PIV_AID + b"\0")
+            response = self._transmit(bytes((0, INS.SELECT, 4, 0, len(PIV_AID))) + PIV_AID + b"\0")
             if not response.endswith(_OK):
                 return False
             self._selected = insertion.activation
             return True
 
+    def _transmit(self, command: bytes) -> bytes:
+        """One APDU, answered with a status word at least. Raises P11Error(DEVICE_ERROR) when it is not."""
+        try:
+            response = self.insertion.transmit(command)
+        except CardMute:
+            raise P11Error(CKR.DEVICE_ERROR) from None
+        if len(response) < 2:
+            raise P11Error(CKR.DEVICE_ERROR)
+        return response
+
     def exchange(self, ins: int, p1: int, p2: int, data: bytes = b"") -> tuple[bytes, int]:
         """One whole command to one whole answer and its status word."""
         insertion = self.insertion
-        transmit = insertion.transmit
+        transmit = self._transmit
         with insertion.lock:
             if self._selected is not insertion.activation and not self.select():
                 raise P11Error(CKR.TOKEN_NOT_RECOGNIZED)
@@ -95,10 +108,15 @@ class PivClient:
             raise from_status(status)
         return answer
 
-    def read_object(self, tag: int) -> bytes | None:
-        """A data object without its wrapping, or None if the card has none (or does not let it be read now)."""
+    def read_object(self, tag: int, as_user: bool = False) -> bytes | None:
+        """A data object without its wrapping, or None if the card has none (or does not let it be read now).
+
+        `as_user` is for one that the user may read: if the card does not know him, P11Error(USER_NOT_LOGGED_IN).
+        """
         name = tag.to_bytes((tag.bit_length() + 7) // 8, "big")
         answer, status = self._get_data(tlv.encode(0x5C, name))
+        if as_user and status == SW.SECURITY_STATUS_NOT_SATISFIED:
+            raise from_status(status)
         if status != SW.OK:
             return None
         try:
@@ -115,7 +133,7 @@ class PivClient:
             if self._selected is not self.insertion.activation and not self.select():
                 raise P11Error(CKR.TOKEN_NOT_RECOGNIZED)
             header = bytes((0, INS.GET_DATA, 0x3F, 0xFF, 0, 0, len(tag_list)))
-            response = self.insertion.transmit(header + tag_list + b"\0\0")
+            response = self._transmit(header + tag_list + b"\0\0")
         return response[:-2], int.from_bytes(response[-2:], "big")
 
     def write_object(self, tag: int, value: bytes) -> None:

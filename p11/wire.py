@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from .calls import CALLS, Call
 from .constants import CKA, CKF
 
-VERSION = 3
+VERSION = 4
 ULONG_SIZE = 8
 FRAME_LIMIT = 64 << 20
 NO_LENGTH = 2**64 - 1
@@ -358,6 +358,6 @@ def decode_hello(frame: bytes) -> Hello:
     return Hello(application, pid, name.decode("utf-8", "replace"), tuple(slots))
 
 
-def encode_welcome() -> bytes:
-    """The answer to a hello."""
-    return struct.pack("=II", 4, VERSION)
+def encode_welcome(leaves_calls: bool = False) -> bytes:
+    """The answer to a hello; with `leaves_calls` calls that are under way go on when C_Finalize has returned."""
+    return struct.pack("=III", 8, VERSION, leaves_calls)

@@ -2,7 +2,16 @@
 """Virtual readers on a bench: insertion, removal, events, the trace, and the doors through which APDUs come."""
 
 from .bench import Bench
-from .errors import BenchError, CardElsewhere, CardRemoved, NoSuchReader, ReaderEmpty, ReaderExists, ReaderOccupied
+from .errors import (
+    BenchError,
+    CardElsewhere,
+    CardMute,
+    CardRemoved,
+    NoSuchReader,
+    ReaderEmpty,
+    ReaderExists,
+    ReaderOccupied,
+)
 from .events import ApduMoment, CallMoment, Change, Event, Moment, When
 from .reader import Insertion, Reader
 from .trace import Trace
@@ -13,6 +22,7 @@ __all__ = [
     "BenchError",
     "CallMoment",
     "CardElsewhere",
+    "CardMute",
     "CardRemoved",
     "Change",
     "Event",

@@ -10,14 +10,16 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from .errors import NoSuchReader, ReaderExists
-from .events import Change, Event, Moment
+from .events import CallMoment, Change, Event, Moment, When
 from .reader import Reader
 from .trace import Trace
 
 Listener = Callable[[Event], None]
-Watcher = Callable[[Moment], None]
+Watcher = Callable[[Moment], bytes | int | None]
+"""What it may return, events.py tells; None for everybody who only looks or acts."""
 
 
 class Bench:
@@ -30,6 +32,7 @@ class Bench:
         self.lock = threading.RLock()
         self.trace = Trace()
         self.watchers: tuple[Watcher, ...] = ()
+        self._thread = threading.local()
         self._listeners: tuple[Listener, ...] = ()
         self._readers: dict[str, Reader] = {}
 
@@ -54,9 +57,9 @@ class Bench:
         """Pull a reader out, with the card that is in it. Raises NoSuchReader."""
         with self.lock:
             reader = self.reader(name)
-            if reader.insertion is not None:
-                reader.remove()
             reader.plugged = False
+            if reader.insertion is not None:
+                reader.end_stay(reader.insertion)
             self.announce(Event(Change.UNPLUG, reader))
 
     def reader(self, name: str) -> Reader:
@@ -106,6 +109,33 @@ class Bench:
         """Stop calling `watcher`. Unknown watchers are no error."""
         with self.lock:
             self.watchers = tuple(each for each in self.watchers if each != watcher)
+
+    # Moments; callers ask `watchers` first, for without any there is nothing to do
+
+    def notify(self, moment: Moment) -> bytes | int | None:
+        """Call every watcher. What the last of them says that says something takes effect."""
+        answer = None
+        for watcher in self.watchers:
+            given = watcher(moment)
+            answer = given if given is not None else answer
+        return answer
+
+    def begin_call(self, moment: CallMoment) -> bytes | int | None:
+        """A call begins in this thread: its moment BEFORE. Until `end_call` APDUs are sent for it."""
+        self._thread.call, self._thread.is_under_way = moment, False
+        return self.notify(moment)
+
+    def end_call(self) -> None:
+        """The call of this thread is over."""
+        self._thread.call = None
+
+    def call_under_way(self) -> CallMoment | None:
+        """The call of this thread, if any, which from now on works: its moment DURING, once."""
+        call: CallMoment | None = getattr(self._thread, "call", None)
+        if call is not None and not self._thread.is_under_way:
+            self._thread.is_under_way = True
+            self.notify(replace(call, when=When.DURING))
+        return call
 
     def announce(self, event: Event) -> None:
         """Record a change and tell every listener. The caller holds the lock and has made the change."""

@@ -55,3 +55,10 @@ class CardRemoved(Exception):
 
     def __init__(self, reader: str) -> None:
         super().__init__(f"the card was removed from reader {reader!r}")
+
+
+class CardMute(Exception):
+    """The card does not answer any more: it wants a reset, or cannot be woken at all. It is still in the reader."""
+
+    def __init__(self, reader: str) -> None:
+        super().__init__(f"the card in reader {reader!r} does not answer")

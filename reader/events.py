@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum, unique
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from .reader import Insertion, Reader
@@ -23,13 +23,14 @@ class Change(StrEnum):
     INSERT = "insert"
     REMOVE = "remove"
     RESET = "reset"
+    LOGOUT = "logout"
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """One change, as the bench's listeners get it: synchronously, with the bench's lock held.
 
-    `insertion` is the stay that began, ended or was reset; None for plug and unplug.
+    `insertion` is the stay that began, ended, was reset or had its PIN taken back; None for plug and unplug.
     """
 
     change: Change
@@ -39,28 +40,37 @@ class Event:
 
 @unique
 class When(StrEnum):
-    """On which side of a command or call a moment lies."""
+    """On which side of a command or call a moment lies, or within a call."""
 
     BEFORE = "before"
+    DURING = "during"
     AFTER = "after"
 
 
-@dataclass(frozen=True, slots=True)
-class ApduMoment:
-    """An APDU is about to reach the card (BEFORE) or has been answered by it (AFTER).
+class Waiting(Protocol):
+    """How a call waits on behalf of its application, so that the application's end ends the wait."""
 
-    Watchers are called in the thread that sends the APDU, without the bench's lock: they may remove the card.
-    """
+    def prepare_to_wait(self) -> None:
+        """From now on `wake` is remembered."""
+        ...
 
-    when: When
-    insertion: Insertion
-    command: bytes
-    response: bytes = b""
+    def wait(self, timeout: float | None = None) -> bool:
+        """Sleep until `wake` (True) or for `timeout` seconds (False). Raises when the application is gone."""
+        ...
+
+    def wake(self) -> None:
+        """End the wait that is under way, or the next one. From any thread."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class CallMoment:
-    """An application's PKCS #11 call is about to be carried out (BEFORE) or is about to be answered (AFTER)."""
+    """An application's PKCS #11 call is about to be carried out (BEFORE) or is about to be answered (AFTER).
+
+    DURING comes once, when the call is about to send its first APDU or to wait; a call that does neither has none.
+    `number` is that of the trace, the same for all moments of a call. A watcher may return a CK_RV: BEFORE, the call is
+    answered with it and not carried out; AFTER, it takes the place of the return value, and there are no results.
+    """
 
     when: When
     application: str
@@ -68,6 +78,24 @@ class CallMoment:
     name: str
     arguments: tuple[object, ...] = field(default=(), repr=False)
     value: int = 0
+    number: int = 0
+    caller: Waiting | None = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ApduMoment:
+    """An APDU is about to reach the card (BEFORE) or has been answered by it (AFTER). `call` is what it is sent for.
+
+    Watchers are called in the thread that sends the APDU, without the bench's lock: they may remove the card. A watcher
+    may return a response: BEFORE, it is the answer and the card never gets the command; AFTER, it takes the place of
+    the card's answer.
+    """
+
+    when: When
+    insertion: Insertion
+    command: bytes
+    response: bytes = b""
+    call: CallMoment | None = None
 
 
 Moment = ApduMoment | CallMoment

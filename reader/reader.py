@@ -11,12 +11,15 @@ import threading
 from typing import TYPE_CHECKING
 
 from ..card.card import Card, CardTorn
-from .errors import CardElsewhere, CardRemoved, NoSuchReader, ReaderEmpty, ReaderOccupied
+from .errors import CardElsewhere, CardMute, CardRemoved, NoSuchReader, ReaderEmpty, ReaderOccupied
 from .events import ApduMoment, Change, Event, When
 from .pin_pad import PinPad
 
 if TYPE_CHECKING:
     from .bench import Bench
+
+
+_GIVE_UP_PIN = b"\x00\x20\xff\x80"
 
 
 class Insertion:
@@ -31,6 +34,7 @@ class Insertion:
         self.card = card
         self.lock = threading.RLock()
         self.removed = threading.Event()
+        self.is_mute = card.is_dead
         self.activation = card.activate()
 
     @property
@@ -41,25 +45,44 @@ class Insertion:
     def transmit(self, command: bytes) -> bytes:
         """Send one command APDU and return the whole response APDU, status word included.
 
-        Raises CardRemoved if the card is gone before, during or right after the command.
+        Raises CardRemoved if the card is gone before, during or right after the command, CardMute if it is mute.
         """
         bench = self.reader.bench
         with self.lock:
-            for watcher in bench.watchers:
-                watcher(ApduMoment(When.BEFORE, self, command))
-            if self.removed.is_set():
-                raise CardRemoved(self.reader.name)
-            try:
-                response = self.activation.transmit(command)
-            except CardTorn:
-                bench.trace.apdu(self, command, None)
-                raise CardRemoved(self.reader.name) from None
+            watched = bool(bench.watchers)
+            response = self._before(command) if watched else None
+            self._require_answering()
+            if response is None:
+                try:
+                    response = self.activation.transmit(command)
+                except CardTorn:
+                    bench.trace.apdu(self, command, None)
+                    raise CardRemoved(self.reader.name) from None
             bench.trace.apdu(self, command, response)
-            for watcher in bench.watchers:
-                watcher(ApduMoment(When.AFTER, self, command, response))
-            if self.removed.is_set():
+            if watched:
+                response = self._after(command, response)
+                self._require_answering()
+            elif self.removed.is_set():
                 raise CardRemoved(self.reader.name)
             return response
+
+    def _before(self, command: bytes) -> bytes | None:
+        """What watchers answer in the card's place."""
+        bench = self.reader.bench
+        answer = bench.notify(ApduMoment(When.BEFORE, self, command, call=bench.call_under_way()))
+        return answer if isinstance(answer, bytes) else None
+
+    def _after(self, command: bytes, response: bytes) -> bytes:
+        """The response, or what watchers put in its place."""
+        bench = self.reader.bench
+        answer = bench.notify(ApduMoment(When.AFTER, self, command, response, bench.call_under_way()))
+        return answer if isinstance(answer, bytes) else response
+
+    def _require_answering(self) -> None:
+        if self.removed.is_set():
+            raise CardRemoved(self.reader.name)
+        if self.is_mute:
+            raise CardMute(self.reader.name)
 
     def reset(self) -> bytes:
         """Reset the card: all volatile state is lost, the stay goes on. Returns the ATR. Raises CardRemoved."""
@@ -68,8 +91,23 @@ class Insertion:
             if self.removed.is_set():
                 raise CardRemoved(self.reader.name)
             self.activation = self.card.activate()
+            self.is_mute = self.card.is_dead
             bench.announce(Event(Change.RESET, self.reader, self))
             return self.atr
+
+    def log_out(self) -> None:
+        """Take the PIN's verification back (SP 800-73-4 part 2, 3.2.1). Raises CardRemoved."""
+        bench = self.reader.bench
+        with self.lock:
+            if self.removed.is_set():
+                raise CardRemoved(self.reader.name)
+            try:
+                response = self.activation.transmit(_GIVE_UP_PIN)
+            except CardTorn:
+                raise CardRemoved(self.reader.name) from None
+            bench.trace.apdu(self, _GIVE_UP_PIN, response)
+            with bench.lock:
+                bench.announce(Event(Change.LOGOUT, self.reader, self))
 
 
 class Reader:
@@ -102,14 +140,18 @@ class Reader:
         """
         with self.bench.lock:
             self._require_plugged()
-            insertion = self.insertion
-            if insertion is None:
-                raise ReaderEmpty(self.name)
-            self.insertion = None
-            insertion.removed.set()
-            insertion.card.deactivate()
-            self.bench.announce(Event(Change.REMOVE, self, insertion))
-            return insertion.card
+            return self.end_stay(self._occupied())
+
+    def end_stay(self, insertion: Insertion) -> Card:
+        """The end of a stay, by the card's removal or the reader's, which is not `plugged` any more then.
+
+        The caller holds the bench's lock.
+        """
+        self.insertion = None
+        insertion.removed.set()
+        insertion.card.deactivate()
+        self.bench.announce(Event(Change.REMOVE, self, insertion))
+        return insertion.card
 
     def swap(self, card: Card) -> Card:
         """Exchange the card for another at one instant, as seen by every application. Returns the old card."""
@@ -125,10 +167,23 @@ class Reader:
 
     def reset(self) -> None:
         """Reset the card in the reader, as another program could. Raises ReaderEmpty."""
+        self._occupied().reset()
+
+    def mute(self, for_life: bool = False) -> None:
+        """From now on the card does not answer, until it is reset or taken out, or never again. Raises ReaderEmpty."""
+        insertion = self._occupied()
+        insertion.card.is_dead |= for_life
+        insertion.is_mute = True
+
+    def log_out(self) -> None:
+        """Take the PIN's verification back, as another program could. Raises ReaderEmpty."""
+        self._occupied().log_out()
+
+    def _occupied(self) -> Insertion:
         insertion = self.insertion
         if insertion is None:
             raise ReaderEmpty(self.name)
-        insertion.reset()
+        return insertion
 
     def _require_plugged(self) -> None:
         if not self.plugged:

@@ -82,7 +82,7 @@ class ApduEntry(NamedTuple):
 
 
 class EventEntry(NamedTuple):
-    """A change of the bench: plug, unplug, insert, remove or reset."""
+    """A change of the bench, by the name that events.py has for it."""
 
     number: int
     time: float

@@ -18,7 +18,7 @@ import threading
 
 from . import vpcd_wire
 from .bench import Bench
-from .errors import CardRemoved
+from .errors import CardMute, CardRemoved
 from .events import Change, Event
 from .reader import Insertion, Reader
 from .vpcd_wire import Control
@@ -143,5 +143,5 @@ def _serve(connection: socket.socket, insertion: Insertion, powered: bool) -> bo
                         if wanted is Control.RESET or not powered:
                             insertion.reset()
                         powered = True
-    except (CardRemoved, ConnectionError):
-        return asked
+    except (CardMute, CardRemoved, ConnectionError):
+        return asked  # the slot looks empty, and a mute card is powered up anew

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from ..application import follow_card
 from ..attributes import FALSE, TRUE, Attributes, On, as_ulong, boolean
 from ..caller import Caller
 from ..constants import CKA, CKF, CKK, CKO, CKR
@@ -54,12 +53,8 @@ def _agreed(live: Session, item: P11Object, mechanism: Mechanism, wanted: int | 
     key = item.key
     if key is None or isinstance(key, bytes | PublicKey):
         raise P11Error(CKR.KEY_HANDLE_INVALID)
-    try:
+    with live.token.following():
         return derivation.agreed(key, mechanism, wanted)
-    except P11Error as error:
-        if error.value is CKR.USER_NOT_LOGGED_IN:
-            follow_card(live.token)
-        raise
 
 
 def _other_keys(caller: Caller, live: Session, scheme: Scheme, mechanism: Mechanism) -> list[P11Object]:

@@ -7,7 +7,6 @@ ends it.
 
 from __future__ import annotations
 
-from ..application import follow_card
 from ..attributes import as_ulongs
 from ..caller import Caller
 from ..constants import CKA, CKF, CKR, CKU
@@ -134,14 +133,13 @@ def _require_user(live: Session, operation: Operation) -> None:
 def _give(live: Session, kind: Kind, operation: Operation, before: bytes, room: int | None) -> bytes | int:
     """A result of unforeseen length is held until there is room for it."""
     try:
-        require_login(live, operation)
-        if operation.held is None:
-            rest = operation.finish()
-            operation.held = before + rest if before else rest
-    except BaseException as error:
+        with live.token.following():
+            require_login(live, operation)
+            if operation.held is None:
+                rest = operation.finish()
+                operation.held = before + rest if before else rest
+    except BaseException:
         live.end(kind)
-        if isinstance(error, P11Error) and error.value is CKR.USER_NOT_LOGGED_IN:
-            follow_card(live.token)
         raise
     result = operation.held
     if room is None:

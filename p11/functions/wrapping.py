@@ -14,7 +14,6 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from .. import keys
-from ..application import follow_card
 from ..attributes import Attributes, On, as_ulong, ulong
 from ..caller import Caller
 from ..constants import CKA, CKF, CKK, CKO, CKR
@@ -81,11 +80,10 @@ def C_UnwrapKey(
     attributes = composed(live, On.UNWRAP, [*demanded, *template], CKO(object_class), None)
     check_place(live, attributes)
     try:
-        require_login(live, operation)
-        value = operation.update(wrapped) + operation.finish()
+        with live.token.following():
+            require_login(live, operation)
+            value = operation.update(wrapped) + operation.finish()
     except P11Error as error:
-        if error.value is CKR.USER_NOT_LOGGED_IN:
-            follow_card(live.token)
         raise P11Error(_UNWRAPPING.get(error.value, error.value)) from None
     if object_class == CKO.PRIVATE_KEY:
         attributes |= _private_numbers(value, as_ulong(attributes[CKA.KEY_TYPE]))

@@ -147,7 +147,7 @@ def test_every_verb_with_json_and_without(served: Served) -> None:
     assert told("swap", "front") == "Bob is in front now"
     assert told("reset", "front") == "the card in front is reset"
     assert told("plug", "back") == "back is plugged in"
-    assert told("arm", "remove", "front", "--ins", "87", "--nth", "2") == "armed: remove front"
+    assert told("arm", "remove", "front", "--ins", "87", "--nth", "2") == "armed as 1: remove front"
     assert told("unplug", "back") == "back is unplugged"
     assert "Bob" in told("status")
     assert json.loads(told("remove", "front", "--json")) == {"card": "Bob"}
@@ -240,7 +240,7 @@ def test_wrong_parameters_of_a_card(served: Served, tmp_path: Path) -> None:
     one_clear_line(cardtear("insert", "front", "--pin", "12", **served.environment), "PIN", "6 to 8 digits", code=2)
     one_clear_line(cardtear("insert", "front", **served.environment), "front", "remove or swap it")
     one_clear_line(cardtear("remove", "back", **served.environment), "back", "front")
-    one_clear_line(cardtear("arm", "remove", "front", **served.environment), "'call' and 'ins'", code=2)
+    one_clear_line(cardtear("arm", "remove", "front", **served.environment), "'call', 'ins'", code=2)
     assert not Path(image).exists()
 
 

@@ -44,7 +44,12 @@ def test_any_object_is_a_request_or_an_error(verb: str, arguments: dict[str, Any
     assert request.arguments.keys() == arguments.keys() <= VERBS[verb].keys()
 
 
-@given(st.dictionaries(st.sampled_from(["call", "ins", "nth", "when", "reader"]), JSON))
+@given(
+    st.dictionaries(
+        st.sampled_from(["call", "ins", "event", "signal", "seconds", "nth", "when", "reader", "times", "probability"]),
+        JSON,
+    )
+)
 def test_any_moment_makes_a_trigger_or_an_error(on: dict[str, Any]) -> None:
     asked = {"do": "arm", "on": on, "then": {"do": "remove", "reader": "front"}}
     with contextlib.suppress(RequestError):
@@ -102,10 +107,10 @@ def test_errors_say_what_is_wrong(asked: object, words: str) -> None:
     ("on", "words"),
     [
         ({}, "one of"),
-        ({"call": "C_Sign", "ins": 0x87}, "one of"),
+        ({"call": "C_Sign", "ins": 0x87, "thread": 1}, "thread"),
         ({"call": "C_Sing"}, "C_Sing"),
         ({"call": "C_Sign", "reader": "front"}, "reader"),
-        ({"ins": 0x100}, "instruction"),
+        ({"ins": 0x100}, "byte"),
         ({"ins": 0x87, "nth": 0}, "nth"),
         ({"ins": 0x87, "when": "meanwhile"}, "when"),
     ],

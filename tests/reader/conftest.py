@@ -15,6 +15,7 @@ class EchoCard:
 
     def __init__(self, name: str = "echo") -> None:
         self.name = name
+        self.is_dead = False
         self.active: EchoActivation | None = None
         self.activations = 0
         self.paused = False

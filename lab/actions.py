@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: MIT
+"""What a trigger can do: the bench's verbs, and faults at the call or APDU at which it fires.
+
+A fault is a function of the moment; what it returns is the answer in place of the real one (reader/events.py). A fault
+that takes time ends early when the card or the application goes.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..p11.constants import CKR
+from ..reader.events import ApduMoment, CallMoment, Moment
+from .gates import Gates
+from .trigger import OnApdu, OnCall
+
+if TYPE_CHECKING:
+    from .trigger import Trigger
+
+VERBS = (
+    "insert",
+    "remove",
+    "swap",
+    "plug",
+    "unplug",
+    "reset",
+    "logout",
+    "mute",
+    "kill",
+    "block-pin",
+    "pin-pad",
+    "touch",
+    "release",
+    "crash",
+    "restart",
+    "later",
+)
+"""Methods of Simulator that a trigger can call."""
+
+
+class Fault(NamedTuple):
+    """A fault: what carries it out, with the gates and the moment first, and where it can be."""
+
+    act: Callable[..., bytes | int | None]
+    calls: tuple[str, ...] = ()
+    apdus: tuple[str, ...] = ()
+
+
+def answer(_gates: Gates, _moment: ApduMoment, status: int, data: bytes = b"") -> bytes:
+    """This response; before the APDU, the card never gets it."""
+    return data + status.to_bytes(2, "big")
+
+
+def garble(_gates: Gates, moment: ApduMoment, count: int = 1, seed: int = 0) -> bytes:
+    """`count` bytes of the response are other ones than the card sent; which, the seed says."""
+    chance, response = random.Random(seed), bytearray(moment.response)
+    for place in chance.sample(range(len(response)), min(count, len(response))):
+        response[place] ^= chance.randint(1, 0xFF)
+    return bytes(response)
+
+
+def cut(_gates: Gates, moment: ApduMoment, length: int = 0) -> bytes:
+    """Only the first `length` bytes of the response arrive."""
+    return moment.response[:length]
+
+
+def give(_gates: Gates, _moment: CallMoment, value: int) -> int:
+    """This CK_RV; before the call, nothing of it is carried out."""
+    return value
+
+
+def delay(_gates: Gates, moment: Moment, seconds: float) -> None:
+    """It takes so much longer; after the APDU, the card had it and is slow to answer (waiting time extension)."""
+    if isinstance(moment, ApduMoment):
+        moment.insertion.removed.wait(seconds)
+        return
+    assert moment.caller is not None
+    deadline = monotonic() + seconds
+    moment.caller.prepare_to_wait()
+    while (left := deadline - monotonic()) > 0:
+        moment.caller.wait(left)
+
+
+def hang(gates: Gates, moment: Moment, gate: str = "") -> None:
+    """It does not go on until the gate is opened by `release`."""
+    if isinstance(moment, ApduMoment):
+        gates.wait(gate, moment.insertion)
+    else:
+        assert moment.caller is not None
+        gates.wait_for(gate, moment.caller)
+
+
+def crash_application(_gates: Gates, moment: Moment) -> None:
+    """The application dies of a segmentation fault, as when the middleware in it crashes."""
+    call = moment if isinstance(moment, CallMoment) else moment.call
+    if call is not None:
+        os.kill(int(call.application.rpartition("[")[2].rstrip("]")), signal.SIGSEGV)
+
+
+_BOTH = ("before", "after")
+
+FAULTS: dict[str, Fault] = {
+    "answer": Fault(answer, apdus=_BOTH),
+    "garble": Fault(garble, apdus=("after",)),
+    "cut": Fault(cut, apdus=("after",)),
+    "return": Fault(give, calls=_BOTH),
+    "delay": Fault(delay, calls=("before", "during", "after"), apdus=_BOTH),
+    "hang": Fault(hang, calls=("before", "during", "after"), apdus=_BOTH),
+    "crash-application": Fault(crash_application, calls=("before", "during", "after"), apdus=_BOTH),
+}
+"""Faults by name, with the moments of calls and of APDUs at which they make sense."""
+
+
+def check(trigger: Trigger) -> None:
+    """Raises ValueError for a verb that does not exist, or that its moment does not have."""
+    verb, on = trigger.verb, trigger.on
+    if verb in VERBS:
+        return
+    fault = FAULTS.get(verb)
+    if fault is None:
+        raise ValueError(f"a trigger can do: {', '.join((*VERBS, *FAULTS))}; not {verb!r}")
+    if isinstance(on, OnCall):
+        possible, what = fault.calls, "a call"
+    elif isinstance(on, OnApdu):
+        possible, what = fault.apdus, "an APDU"
+    else:
+        raise ValueError(f"{verb!r} is a fault of a call or an APDU; its moment is neither")
+    if on.when not in possible:
+        places = " or ".join(possible) or "never"
+        raise ValueError(f"{verb!r} at {what} is possible {places}, not {on.when!r}")
+    _check_arguments(verb, trigger.arguments)
+
+
+def _check_arguments(verb: str, arguments: dict[str, Any]) -> None:
+    code = FAULTS[verb].act.__code__
+    known = code.co_varnames[2 : code.co_argcount]
+    needed = known[: len(known) - len(FAULTS[verb].act.__defaults__ or ())]
+    odd = [each for each in arguments if each not in known] + [each for each in needed if each not in arguments]
+    if odd:
+        raise ValueError(
+            f"{verb!r} takes {', '.join(map(repr, known)) or 'nothing'}; see to {', '.join(map(repr, odd))}"
+        )
+
+
+def return_value(text: str | int) -> int:
+    """A CK_RV by number or by name, with or without CKR_. Raises ValueError."""
+    if isinstance(text, int):
+        return text
+    name = text.removeprefix("CKR_")
+    if name in CKR.__members__:
+        return int(CKR[name])
+    try:
+        return int(text, 0)
+    except ValueError:
+        raise ValueError(f"there is no return value {text!r}") from None
