@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import importlib.util
 import logging
 import os
 import shutil
@@ -144,30 +145,40 @@ class FirefoxError(Exception):
     """The browser did not do what it was asked to; the message says what came instead."""
 
 
+def missing_parts() -> list[str]:
+    """What is needed and not installed: the browser, its driver."""
+    missing = [] if shutil.which(BINARY) is not None else [BINARY]
+    if importlib.util.find_spec("marionette_driver") is None:
+        missing.append("marionette-driver (pip install cardtear[firefox])")
+    return missing
+
+
 def is_available() -> bool:
     """Whether the browser and its driver are installed."""
-    with contextlib.suppress(ImportError):
-        import marionette_driver.marionette  # noqa: F401 - whether it can be imported is the question
-
-        return shutil.which(BINARY) is not None
-    return False
+    return not missing_parts()
 
 
 class Firefox:
     """A browser with a profile of its own and the module loaded; a context manager, which always ends the browser.
 
     `environment` tells the module where the simulator is; `ca` is trusted for servers; every PIN prompt is answered
-    with `pin`.
+    with `pin`. Its profile lies in `folder`, else in a temporary one.
     """
 
     def __init__(
-        self, module: Path, environment: Mapping[str, str], ca: x509.Certificate, pin: str = "123456", load: bool = True
+        self,
+        module: Path,
+        environment: Mapping[str, str],
+        ca: x509.Certificate,
+        pin: str = "123456",
+        load: bool = True,
+        folder: Path | None = None,
     ) -> None:
         from marionette_driver.marionette import Marionette
 
         logging.getLogger("mozversion").setLevel(logging.ERROR)
         # The driver deletes what is at the log's path before it begins: /dev/null would be gone from the machine.
-        self._logs = tempfile.TemporaryDirectory(prefix="cardtear-firefox-")
+        self._logs = tempfile.TemporaryDirectory(prefix="cardtear-firefox-", dir=folder)
         with _environment(environment):
             self._marionette = Marionette(
                 bin=shutil.which(BINARY),
@@ -175,6 +186,7 @@ class Firefox:
                 prefs=_PREFERENCES,
                 app_args=["--remote-allow-system-access"],
                 startup_timeout=60,
+                workspace=None if folder is None else str(folder),
                 gecko_log=str(Path(self._logs.name) / "gecko.log"),
                 port=0,  # a free one
             )

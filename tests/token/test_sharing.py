@@ -12,6 +12,7 @@ import pytest
 from cardtear.card.tables import LABEL_OBJECT
 from cardtear.card.traits import Traits
 from cardtear.lab.simulator import Simulator
+from cardtear.lab.trigger import Trigger
 from cardtear.p11 import management
 from cardtear.p11.constants import CKO, CKR, CKS, CKU
 from cardtear.p11.piv_client import PivClient
@@ -112,6 +113,19 @@ def test_handles_of_what_another_program_deleted(bare_simulator: Simulator, toke
     assert host.eval("len(m.attribute(s, h, CKA.VALUE)) > 300", s=session, h=handle)
     _delete(bare_simulator, 0x5FC105)
     assert host.eval("rv(lambda: m.attribute(s, h, CKA.VALUE))", s=session, h=handle) == CKR.OBJECT_HANDLE_INVALID
+
+
+@pytest.mark.parametrize("nth", [1, 2, 20])
+def test_card_goes_while_it_is_read_again(bare_simulator: Simulator, token: Callable[..., Any], nth: int) -> None:
+    """Looking at an object reads a card that somebody has changed; a card that goes then is a removal in a call."""
+    host = token(profile="piv")
+    session = host.eval("user_session(m, read_write=True)")
+    handle = host.eval("m.find(s, {CKA.CLASS: CKO.CERTIFICATE, CKA.ID: b'\\3'})[0]", s=session)
+    _delete(bare_simulator, 0x5FC105)
+    bare_simulator.arm(Trigger("remove", {"reader": "front"}, ins=0xCB, nth=nth))
+    look = "rv(lambda: m.attribute(s, h, CKA.VALUE))"
+    assert host.eval(look, s=session, h=handle) == CKR.DEVICE_REMOVED
+    assert host.eval(look, s=session, h=handle) == CKR.SESSION_HANDLE_INVALID
 
 
 def test_a_label_that_another_program_wrote(bare_simulator: Simulator, token: Callable[..., Any]) -> None:
