@@ -196,26 +196,6 @@ _TABLES: dict[str, str] = {
         EC_POINT  bytes  G U
         VALUE     bytes  c G U s
     """,
-    "dsa public": """
-        PRIME    number c g
-        SUBPRIME number c g
-        BASE     number c g
-        VALUE    number c G
-    """,
-    "dsa private": """
-        PRIME    number c G U
-        SUBPRIME number c G U
-        BASE     number c G U
-        VALUE    number c G U s
-    """,
-    "dsa group": """
-        KEY_TYPE   ulong   c
-        LOCAL      boolean C G =0
-        PRIME_BITS ulong   C g
-        PRIME      number  c G
-        SUBPRIME   number  c G
-        BASE       number  c G
-    """,
     "lattice public": """
         PARAMETER_SET ulong c g
         VALUE         bytes c G
@@ -247,16 +227,13 @@ _PARTS: dict[tuple[int, int | None], tuple[str, ...]] = {
     (CKO.PROFILE, None): ("storage", "profile"),
     (CKO.PUBLIC_KEY, CKK.RSA): ("storage", "key", "public", "rsa public"),
     (CKO.PRIVATE_KEY, CKK.RSA): ("storage", "key", "private", "rsa private"),
-    (CKO.PUBLIC_KEY, CKK.DSA): ("storage", "key", "public", "dsa public"),
-    (CKO.PRIVATE_KEY, CKK.DSA): ("storage", "key", "private", "dsa private"),
-    (CKO.DOMAIN_PARAMETERS, CKK.DSA): ("storage", "dsa group"),
     **{(CKO.PUBLIC_KEY, kind): ("storage", "key", "public", "lattice public") for kind in _LATTICES},
     **{(CKO.PRIVATE_KEY, kind): ("storage", "key", "private", "lattice private") for kind in _LATTICES},
     **{(CKO.PUBLIC_KEY, curve): ("storage", "key", "public", "ec public") for curve in _CURVES},
     **{(CKO.PRIVATE_KEY, curve): ("storage", "key", "private", "ec private") for curve in _CURVES},
     **{
         (CKO.SECRET_KEY, kind): ("storage", "key", "secret")
-        for kind in (CKK.GENERIC_SECRET, CKK.AES, CKK.DES3, CKK.DES2, CKK.DES, CKK.CHACHA20, *HMAC_KEYS)
+        for kind in (CKK.GENERIC_SECRET, CKK.AES, CKK.DES3, CKK.DES2, CKK.CHACHA20, *HMAC_KEYS)
     },
 }
 """The kinds of object that applications make: by class, and for keys by key type."""

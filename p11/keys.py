@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -20,15 +20,15 @@ from ..card import keys as arithmetic
 from ..card import tlv
 from ..card.status import CardError
 from ..card.tables import RSA_BITS, Algorithm, PinRule
-from . import curves, finite_fields, lattices
+from . import curves, lattices
 from .attributes import Attributes, as_ulong, number, ulong
 from .constants import CKA, CKK, CKR
 from .curves import Curve, CurveKey, CurvePublicKey
 from .errors import P11Error, from_status
 from .piv_client import PivClient
 
-PublicKey = rsa.RSAPublicKey | CurvePublicKey | dsa.DSAPublicKey | lattices.PublicKeys
-SoftKey = rsa.RSAPrivateKey | CurveKey | dsa.DSAPrivateKey | lattices.PrivateKeys
+PublicKey = rsa.RSAPublicKey | CurvePublicKey | lattices.PublicKeys
+SoftKey = rsa.RSAPrivateKey | CurveKey | lattices.PrivateKeys
 
 Kind = int | Curve | Callable[[], SoftKey]
 """Of a key pair that is to be: the bits of a modulus, a curve, or what makes a key that no card has."""
@@ -115,9 +115,6 @@ class SessionKey:
             return key.sign(digest, ec.ECDSA(scheme))
         if isinstance(key, curves.EdwardsKey):
             return key.sign(data)
-        if isinstance(key, dsa.DSAPrivateKey):
-            digest, scheme = curves.hash_to_sign(data, len(data))
-            return key.sign(digest, scheme)
         raise P11Error(CKR.KEY_TYPE_INCONSISTENT)
 
     def agree(self, point: bytes) -> bytes:
@@ -145,8 +142,6 @@ def kind_of(template: Attributes, key_type: int) -> Kind:
     try:
         if key_type == CKK.RSA:
             return as_ulong(template[CKA.MODULUS_BITS])
-        if key_type == CKK.DSA:
-            return finite_fields.maker(template)
         if key_type in lattices.KEY_TYPES:
             return lattices.maker(template, key_type)
         return curves.named(template[CKA.EC_PARAMS], key_type)
@@ -188,8 +183,6 @@ def public_attributes(public: PublicKey) -> Attributes:
             CKA.MODULUS_BITS: ulong(public.key_size),
             CKA.PUBLIC_EXPONENT: number(numbers.e),
         }
-    if isinstance(public, dsa.DSAPublicKey):
-        return {**common, **finite_fields.public_attributes(public)}
     if isinstance(public, lattices.PublicKeys):
         return {**common, **lattices.public_attributes(public)}
     curve = curves.of_key(public)
@@ -216,8 +209,6 @@ def private_attributes(key: SoftKey) -> Attributes:
             CKA.EXPONENT_2: number(numbers.dmq1),
             CKA.COEFFICIENT: number(numbers.iqmp),
         }
-    if isinstance(key, dsa.DSAPrivateKey):
-        return {**public, **finite_fields.private_attributes(key)}
     if isinstance(key, lattices.PrivateKeys):
         public.pop(CKA.VALUE)
         return {**public, **lattices.private_attributes(key)}
@@ -234,8 +225,6 @@ def public_from(attributes: Attributes, key_type: int) -> PublicKey:
             if modulus.bit_length() not in RSA_SIZES:
                 raise P11Error(CKR.KEY_SIZE_RANGE)
             return rsa.RSAPublicNumbers(exponent, modulus).public_key()
-        if key_type == CKK.DSA:
-            return finite_fields.public_from(attributes)
         if key_type in lattices.KEY_TYPES:
             return lattices.public_from(attributes, key_type)
         curve = curves.named(attributes[CKA.EC_PARAMS], key_type)
@@ -257,8 +246,6 @@ def private_from(attributes: Attributes, key_type: int) -> SoftKey:
     try:
         if key_type == CKK.RSA:
             return _rsa_from(attributes)
-        if key_type == CKK.DSA:
-            return finite_fields.private_from(attributes)
         if key_type in lattices.KEY_TYPES:
             return lattices.private_from(attributes, key_type)
         curve = curves.named(attributes[CKA.EC_PARAMS], key_type)

@@ -27,6 +27,7 @@ class Scheme(StrEnum):
     HMAC = "hmac"
     CMAC = "cmac"
     GMAC = "gmac"
+    CBC_MAC = "cbc-mac"
     ECB = "ecb"
     CBC = "cbc"
     CBC_PAD = "cbc-pad"
@@ -41,9 +42,7 @@ class Scheme(StrEnum):
     KEY_WRAP = "key-wrap"
     KEY_WRAP_PAD = "key-wrap-pad"
     GENERATE = "generate"
-    PASSWORD = "password"
     GENERATE_PAIR = "generate-pair"
-    GENERATE_GROUP = "generate-group"
     CONCATENATE_KEY = "concatenate-key"
     CONCATENATE_DATA = "concatenate-data"
     PREPEND_DATA = "prepend-data"
@@ -95,13 +94,11 @@ _CURVES = CKF.EC_F_P | CKF.EC_OID | CKF.EC_UNCOMPRESS
 _RSA, _EC, _ED, _X = (CKK.RSA,), (CKK.EC,), (CKK.EC_EDWARDS,), (CKK.EC_MONTGOMERY,)
 _NEW_RSA_BITS, _RSA_BITS = (1024, 4096), (512, 4096)
 _EC_BITS, _ED_BITS, _X_BITS = (192, 521), (255, 448), (255, 448)
-_DSA, _DSA_BITS = (CKK.DSA,), (1024, 4096)
 _ML_DSA, _ML_DSA_SIZES, _ML_KEM, _ML_KEM_SIZES = (CKK.ML_DSA,), (1312, 2592), (CKK.ML_KEM,), (1184, 1568)
 _AES, _AES_SIZES = (CKK.AES,), (16, 32)
-_DES, _DES_SIZES = (CKK.DES,), (8, 8)
 _DES3, _DES3_SIZES = (CKK.DES3, CKK.DES2), (16, 24)
 _CHACHA20, _CHACHA20_SIZES = (CKK.CHACHA20,), (32, 32)
-_ANY_SECRET = (CKK.GENERIC_SECRET, CKK.AES, CKK.DES3, CKK.DES2, CKK.DES, CKK.CHACHA20)
+_ANY_SECRET = (CKK.GENERIC_SECRET, CKK.AES, CKK.DES3, CKK.DES2, CKK.CHACHA20)
 _ANY_SIZES, _ANY_BITS = (1, 4096), (8, 8 * 4096)
 
 _ROWS = [
@@ -109,8 +106,6 @@ _ROWS = [
     MechanismRule(CKM.EC_KEY_PAIR_GEN, Scheme.GENERATE_PAIR, _PAIR | _CURVES, None, _EC, _EC_BITS),
     MechanismRule(CKM.EC_EDWARDS_KEY_PAIR_GEN, Scheme.GENERATE_PAIR, _PAIR | _CURVES, None, _ED, _ED_BITS),
     MechanismRule(CKM.EC_MONTGOMERY_KEY_PAIR_GEN, Scheme.GENERATE_PAIR, _PAIR | _CURVES, None, _X, _X_BITS),
-    MechanismRule(CKM.DSA_PARAMETER_GEN, Scheme.GENERATE_GROUP, CKF.GENERATE, None, _DSA, _DSA_BITS),
-    MechanismRule(CKM.DSA_KEY_PAIR_GEN, Scheme.GENERATE_PAIR, CKF.GENERATE_KEY_PAIR, None, _DSA, _DSA_BITS),
     MechanismRule(CKM.ML_DSA_KEY_PAIR_GEN, Scheme.GENERATE_PAIR, CKF.GENERATE_KEY_PAIR, None, _ML_DSA, _ML_DSA_SIZES),
     MechanismRule(CKM.ML_KEM_KEY_PAIR_GEN, Scheme.GENERATE_PAIR, CKF.GENERATE_KEY_PAIR, None, _ML_KEM, _ML_KEM_SIZES),
     MechanismRule(CKM.RSA_PKCS, Scheme.RSA_PKCS, _SIGNATURE | _RECOVERY | _CIPHER, None, _RSA, _RSA_BITS),
@@ -120,7 +115,6 @@ _ROWS = [
     MechanismRule(CKM.RSA_AES_KEY_WRAP, Scheme.RSA_AES, CKF.HW | _WRAPPING, None, _RSA, _RSA_BITS),
     MechanismRule(CKM.ECDSA, Scheme.ECDSA, _SIGNATURE | _CURVES, None, _EC, _EC_BITS),
     MechanismRule(CKM.EDDSA, Scheme.EDDSA, _SIGNATURE | _CURVES, None, _ED, _ED_BITS),
-    MechanismRule(CKM.DSA, Scheme.ECDSA, _MAC, None, _DSA, _DSA_BITS),
     MechanismRule(CKM.ML_DSA, Scheme.ML_DSA, _MAC, None, _ML_DSA, _ML_DSA_SIZES),
     MechanismRule(CKM.ML_KEM, Scheme.ML_KEM, CKF.ENCAPSULATE | CKF.DECAPSULATE, None, _ML_KEM, _ML_KEM_SIZES),
     MechanismRule(CKM.ECDH1_DERIVE, Scheme.ECDH, CKF.HW | CKF.DERIVE | _CURVES, None, (*_EC, *_X), _EC_BITS),
@@ -128,9 +122,7 @@ _ROWS = [
     MechanismRule(CKM.AES_KEY_GEN, Scheme.GENERATE, CKF.GENERATE, None, _AES, _AES_SIZES),
     MechanismRule(CKM.DES3_KEY_GEN, Scheme.GENERATE, CKF.GENERATE, None, (CKK.DES3,), (24, 24)),
     MechanismRule(CKM.DES2_KEY_GEN, Scheme.GENERATE, CKF.GENERATE, None, (CKK.DES2,), (16, 16)),
-    MechanismRule(CKM.DES_KEY_GEN, Scheme.GENERATE, CKF.GENERATE, None, _DES, _DES_SIZES),
     MechanismRule(CKM.CHACHA20_KEY_GEN, Scheme.GENERATE, CKF.GENERATE, None, _CHACHA20, _CHACHA20_SIZES),
-    MechanismRule(CKM.PKCS5_PBKD2, Scheme.PASSWORD, CKF.GENERATE, None, _ANY_SECRET, _ANY_SIZES),
     MechanismRule(CKM.GENERIC_SECRET_KEY_GEN, Scheme.GENERATE, CKF.GENERATE, None, (CKK.GENERIC_SECRET,), _ANY_BITS),
     MechanismRule(CKM.AES_ECB, Scheme.ECB, _CIPHER, None, _AES, _AES_SIZES),
     MechanismRule(CKM.AES_CBC, Scheme.CBC, _CIPHER, None, _AES, _AES_SIZES),
@@ -153,15 +145,14 @@ _ROWS = [
     MechanismRule(CKM.AES_KEY_WRAP_KWP, Scheme.KEY_WRAP_PAD, _CIPHER, None, _AES, _AES_SIZES),
     MechanismRule(CKM.AES_CMAC, Scheme.CMAC, _MAC, None, _AES, _AES_SIZES),
     MechanismRule(CKM.AES_CMAC_GENERAL, Scheme.CMAC, _MAC, None, _AES, _AES_SIZES, general=True),
+    MechanismRule(CKM.AES_MAC, Scheme.CBC_MAC, _MAC, None, _AES, _AES_SIZES),
+    MechanismRule(CKM.AES_MAC_GENERAL, Scheme.CBC_MAC, _MAC, None, _AES, _AES_SIZES, general=True),
     MechanismRule(CKM.AES_GMAC, Scheme.GMAC, _MAC, None, _AES, _AES_SIZES),
     MechanismRule(CKM.DES3_ECB, Scheme.ECB, _CIPHER, None, _DES3, _DES3_SIZES),
     MechanismRule(CKM.DES3_CBC, Scheme.CBC, _CIPHER, None, _DES3, _DES3_SIZES),
     MechanismRule(CKM.DES3_CBC_PAD, Scheme.CBC_PAD, _CIPHER, None, _DES3, _DES3_SIZES),
     MechanismRule(CKM.DES3_CMAC, Scheme.CMAC, _MAC, None, _DES3, _DES3_SIZES),
     MechanismRule(CKM.DES3_CMAC_GENERAL, Scheme.CMAC, _MAC, None, _DES3, _DES3_SIZES, general=True),
-    MechanismRule(CKM.DES_ECB, Scheme.ECB, _CIPHER, None, _DES, _DES_SIZES),
-    MechanismRule(CKM.DES_CBC, Scheme.CBC, _CIPHER, None, _DES, _DES_SIZES),
-    MechanismRule(CKM.DES_CBC_PAD, Scheme.CBC_PAD, _CIPHER, None, _DES, _DES_SIZES),
     MechanismRule(CKM.CHACHA20, Scheme.CHACHA20, _ENCRYPTION, None, _CHACHA20, _CHACHA20_SIZES),
     MechanismRule(CKM.CHACHA20_POLY1305, Scheme.CHACHA20_POLY1305, _CIPHER, None, _CHACHA20, _CHACHA20_SIZES),
     MechanismRule(CKM.CONCATENATE_BASE_AND_KEY, Scheme.CONCATENATE_KEY, CKF.DERIVE, None, _ANY_SECRET, _ANY_SIZES),
@@ -173,35 +164,31 @@ _ROWS = [
     MechanismRule(CKM.AES_CBC_ENCRYPT_DATA, Scheme.ENCRYPT_DATA, CKF.DERIVE, None, _AES, _AES_SIZES),
     MechanismRule(CKM.DES3_ECB_ENCRYPT_DATA, Scheme.ENCRYPT_DATA, CKF.DERIVE, None, _DES3, _DES3_SIZES),
     MechanismRule(CKM.DES3_CBC_ENCRYPT_DATA, Scheme.ENCRYPT_DATA, CKF.DERIVE, None, _DES3, _DES3_SIZES),
-    MechanismRule(CKM.DES_ECB_ENCRYPT_DATA, Scheme.ENCRYPT_DATA, CKF.DERIVE, None, _DES, _DES_SIZES),
-    MechanismRule(CKM.DES_CBC_ENCRYPT_DATA, Scheme.ENCRYPT_DATA, CKF.DERIVE, None, _DES, _DES_SIZES),
     MechanismRule(CKM.HKDF_DERIVE, Scheme.HKDF, CKF.DERIVE, None, _ANY_SECRET, _ANY_SIZES),
 ]
 
 # The digests, and the mechanisms that are made with each: digest, HMAC, HMAC of a given length, key derivation, RSA
-# PKCS #1, PSS, ECDSA and DSA. An empty place is a mechanism that the standard does not have.
+# PKCS #1, PSS and ECDSA. An empty place is a mechanism that the standard does not have.
 _HASHED = """
-md5        MD5        MD5_HMAC        MD5_HMAC_GENERAL        MD5_KEY_DERIVATION        MD5_RSA_PKCS      -                     -                        -
-sha1       SHA_1      SHA_1_HMAC      SHA_1_HMAC_GENERAL      SHA1_KEY_DERIVATION       SHA1_RSA_PKCS     SHA1_RSA_PKCS_PSS     ECDSA_SHA1               DSA_SHA1
-sha224     SHA224     SHA224_HMAC     SHA224_HMAC_GENERAL     SHA224_KEY_DERIVATION     SHA224_RSA_PKCS   SHA224_RSA_PKCS_PSS   ECDSA_SHA224             DSA_SHA224
-sha256     SHA256     SHA256_HMAC     SHA256_HMAC_GENERAL     SHA256_KEY_DERIVATION     SHA256_RSA_PKCS   SHA256_RSA_PKCS_PSS   ECDSA_SHA256             DSA_SHA256
-sha384     SHA384     SHA384_HMAC     SHA384_HMAC_GENERAL     SHA384_KEY_DERIVATION     SHA384_RSA_PKCS   SHA384_RSA_PKCS_PSS   ECDSA_SHA384             DSA_SHA384
-sha512     SHA512     SHA512_HMAC     SHA512_HMAC_GENERAL     SHA512_KEY_DERIVATION     SHA512_RSA_PKCS   SHA512_RSA_PKCS_PSS   ECDSA_SHA512             DSA_SHA512
-sha512_224 SHA512_224 SHA512_224_HMAC SHA512_224_HMAC_GENERAL SHA512_224_KEY_DERIVATION -                 -                     -                        -
-sha512_256 SHA512_256 SHA512_256_HMAC SHA512_256_HMAC_GENERAL SHA512_256_KEY_DERIVATION -                 -                     -                        -
-sha3_224   SHA3_224   SHA3_224_HMAC   SHA3_224_HMAC_GENERAL   SHA3_224_KEY_DERIVATION   SHA3_224_RSA_PKCS SHA3_224_RSA_PKCS_PSS ECDSA_SHA3_224           DSA_SHA3_224
-sha3_256   SHA3_256   SHA3_256_HMAC   SHA3_256_HMAC_GENERAL   SHA3_256_KEY_DERIVATION   SHA3_256_RSA_PKCS SHA3_256_RSA_PKCS_PSS ECDSA_SHA3_256           DSA_SHA3_256
-sha3_384   SHA3_384   SHA3_384_HMAC   SHA3_384_HMAC_GENERAL   SHA3_384_KEY_DERIVATION   SHA3_384_RSA_PKCS SHA3_384_RSA_PKCS_PSS ECDSA_SHA3_384           DSA_SHA3_384
-sha3_512   SHA3_512   SHA3_512_HMAC   SHA3_512_HMAC_GENERAL   SHA3_512_KEY_DERIVATION   SHA3_512_RSA_PKCS SHA3_512_RSA_PKCS_PSS ECDSA_SHA3_512           DSA_SHA3_512
+md5        MD5        MD5_HMAC        MD5_HMAC_GENERAL        MD5_KEY_DERIVATION        MD5_RSA_PKCS      -                     -
+sha1       SHA_1      SHA_1_HMAC      SHA_1_HMAC_GENERAL      SHA1_KEY_DERIVATION       SHA1_RSA_PKCS     SHA1_RSA_PKCS_PSS     ECDSA_SHA1
+sha224     SHA224     SHA224_HMAC     SHA224_HMAC_GENERAL     SHA224_KEY_DERIVATION     SHA224_RSA_PKCS   SHA224_RSA_PKCS_PSS   ECDSA_SHA224
+sha256     SHA256     SHA256_HMAC     SHA256_HMAC_GENERAL     SHA256_KEY_DERIVATION     SHA256_RSA_PKCS   SHA256_RSA_PKCS_PSS   ECDSA_SHA256
+sha384     SHA384     SHA384_HMAC     SHA384_HMAC_GENERAL     SHA384_KEY_DERIVATION     SHA384_RSA_PKCS   SHA384_RSA_PKCS_PSS   ECDSA_SHA384
+sha512     SHA512     SHA512_HMAC     SHA512_HMAC_GENERAL     SHA512_KEY_DERIVATION     SHA512_RSA_PKCS   SHA512_RSA_PKCS_PSS   ECDSA_SHA512
+sha512_224 SHA512_224 SHA512_224_HMAC SHA512_224_HMAC_GENERAL SHA512_224_KEY_DERIVATION -                 -                     -
+sha512_256 SHA512_256 SHA512_256_HMAC SHA512_256_HMAC_GENERAL SHA512_256_KEY_DERIVATION -                 -                     -
+sha3_224   SHA3_224   SHA3_224_HMAC   SHA3_224_HMAC_GENERAL   SHA3_224_KEY_DERIVATION   SHA3_224_RSA_PKCS SHA3_224_RSA_PKCS_PSS ECDSA_SHA3_224
+sha3_256   SHA3_256   SHA3_256_HMAC   SHA3_256_HMAC_GENERAL   SHA3_256_KEY_DERIVATION   SHA3_256_RSA_PKCS SHA3_256_RSA_PKCS_PSS ECDSA_SHA3_256
+sha3_384   SHA3_384   SHA3_384_HMAC   SHA3_384_HMAC_GENERAL   SHA3_384_KEY_DERIVATION   SHA3_384_RSA_PKCS SHA3_384_RSA_PKCS_PSS ECDSA_SHA3_384
+sha3_512   SHA3_512   SHA3_512_HMAC   SHA3_512_HMAC_GENERAL   SHA3_512_KEY_DERIVATION   SHA3_512_RSA_PKCS SHA3_512_RSA_PKCS_PSS ECDSA_SHA3_512
 """  # noqa: E501 - a table
 
 DIGESTS: dict[int, str] = {}
 """Digest mechanisms by number, as hashlib names: also in the parameters of PSS, OAEP and HKDF."""
 
 
-def _hashed(
-    name: str, digest: str, hmac: str, general: str, derivation: str, pkcs: str, pss: str, ecdsa: str, dsa: str
-) -> None:
+def _hashed(name: str, digest: str, hmac: str, general: str, derivation: str, pkcs: str, pss: str, ecdsa: str) -> None:
     DIGESTS[CKM[digest]] = name
     _ROWS.append(MechanismRule(CKM[digest], Scheme.DIGEST, CKF.DIGEST, name))
     keys = (CKK.GENERIC_SECRET, CKK[hmac])
@@ -212,7 +199,6 @@ def _hashed(
         (pkcs, Scheme.RSA_PKCS, _RSA, _RSA_BITS, _SIGNATURE),
         (pss, Scheme.RSA_PSS, _RSA, _RSA_BITS, _SIGNATURE),
         (ecdsa, Scheme.ECDSA, _EC, _EC_BITS, _SIGNATURE | _CURVES),
-        (dsa, Scheme.ECDSA, _DSA, _DSA_BITS, _MAC),
     ):
         if mechanism != "-":
             _ROWS.append(MechanismRule(CKM[mechanism], scheme, flags, name, key_types, sizes))

@@ -21,7 +21,7 @@ from .templates import secret_attributes
 Key = PublicKey | PrivateKey | bytes
 
 _AES_LENGTHS = (16, 24, 32)
-FIXED_LENGTHS: dict[int, int] = {CKK.DES: 8, CKK.DES2: 16, CKK.DES3: 24, CKK.CHACHA20: 32}
+FIXED_LENGTHS: dict[int, int] = {CKK.DES2: 16, CKK.DES3: 24, CKK.CHACHA20: 32}
 """Bytes of secret keys of a kind that has one length only."""
 _SECRET_LENGTHS: dict[int, tuple[int, ...]] = {
     CKK.AES: _AES_LENGTHS,

@@ -17,7 +17,6 @@ from .wire import Template
 
 _STANDARD = frozenset(CKA)
 _KEYS = (CKO.PUBLIC_KEY, CKO.PRIVATE_KEY, CKO.SECRET_KEY)
-_TYPED = (*_KEYS, CKO.DOMAIN_PARAMETERS)
 
 # Attributes of NSS's own store, which it sends along to every token; they say nothing that is not said elsewhere.
 _IGNORED = frozenset({0xD5A0DB00})
@@ -37,7 +36,6 @@ _USAGES: dict[int, tuple[CKA, ...]] = {
     CKK.EC: (CKA.SIGN, CKA.VERIFY, CKA.DERIVE),
     CKK.EC_EDWARDS: (CKA.SIGN, CKA.VERIFY),
     CKK.EC_MONTGOMERY: (CKA.DERIVE,),
-    CKK.DSA: (CKA.SIGN, CKA.VERIFY),
     CKK.ML_DSA: (CKA.SIGN, CKA.VERIFY),
     CKK.ML_KEM: (CKA.ENCAPSULATE, CKA.DECAPSULATE),
     **dict.fromkeys(HMAC_KEYS, (CKA.SIGN, CKA.VERIFY)),
@@ -79,7 +77,7 @@ def compose(
     kind_of_object = _decided(given, CKA.CLASS, object_class)
     if kind_of_object not in CKO.__members__.values():
         raise P11Error(CKR.ATTRIBUTE_VALUE_INVALID)
-    kind_of_key = _decided(given, CKA.KEY_TYPE, key_type) if kind_of_object in _TYPED else None
+    kind_of_key = _decided(given, CKA.KEY_TYPE, key_type) if kind_of_object in _KEYS else None
     table = rules(kind_of_object, kind_of_key)
     if table is None:
         raise P11Error(CKR.ATTRIBUTE_VALUE_INVALID)
@@ -93,7 +91,7 @@ def compose(
         if rule.default is not None:
             attributes.setdefault(rule.type, rule.default)
     attributes.setdefault(CKA.PRIVATE, boolean(logged_in and kind_of_object in (CKO.PRIVATE_KEY, CKO.SECRET_KEY)))
-    if kind_of_key is not None and kind_of_object in _KEYS:
+    if kind_of_key is not None:
         _complete_key(on, attributes, kind_of_object, kind_of_key, table)
     return attributes
 

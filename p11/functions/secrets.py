@@ -5,50 +5,33 @@ from __future__ import annotations
 
 import os
 
-from .. import finite_fields
-from ..attributes import TRUE, Attributes, On, as_ulong, ulong
+from ..attributes import Attributes, On, as_ulong, ulong
 from ..caller import Caller
 from ..constants import CKA, CKF, CKK, CKO, CKR, CKU
 from ..errors import P11Error
-from ..mechanisms import Scheme
 from ..objects import FIXED_LENGTHS
-from ..operations import derivation, parameters
+from ..operations import parameters
 from ..sessions import Session
 from ..templates import compose
 from ..wire import Mechanism, Template
-from .making import add, check_place
+from .making import add
 from .parts import rule_for
 
 _LONGEST_SECRET = 4096
-_WITH_PARITY = (CKK.DES, CKK.DES2, CKK.DES3)
+_WITH_PARITY = (CKK.DES2, CKK.DES3)
 AES_LENGTHS = (16, 24, 32)
 
 
 def C_GenerateKey(caller: Caller, session: int, mechanism: Mechanism, template: Template) -> int:
-    """A secret key, by the operating system's random numbers, or out of a password."""
+    """A secret key, by the operating system's random numbers."""
     live = caller.application.session(session)
     rule = rule_for(live, CKF.GENERATE, mechanism)
-    if rule.scheme is Scheme.GENERATE_GROUP:
-        return _generate_group(caller, live, mechanism, template)
-    if rule.scheme is Scheme.PASSWORD:
-        attributes = composed(live, On.GENERATE, template, CKO.SECRET_KEY, None)
-        value = derivation.from_password(mechanism, secret_length(attributes, None))
-    else:
-        parameters.none(mechanism)
-        attributes = composed(live, On.GENERATE, template, CKO.SECRET_KEY, rule.key_type)
-        value = os.urandom(secret_length(attributes, None))
+    parameters.none(mechanism)
+    attributes = composed(live, On.GENERATE, template, CKO.SECRET_KEY, rule.key_type)
+    value = os.urandom(secret_length(attributes, None))
     attributes[CKA.VALUE] = with_parity(value, attributes)
     attributes[CKA.KEY_GEN_MECHANISM] = ulong(mechanism.type)
     return add(caller, live, attributes)
-
-
-def _generate_group(caller: Caller, live: Session, mechanism: Mechanism, template: Template) -> int:
-    """Domain parameters for DSA (6.2.5)."""
-    parameters.none(mechanism)
-    attributes = composed(live, On.GENERATE, template, CKO.DOMAIN_PARAMETERS, CKK.DSA)
-    check_place(live, attributes)
-    group = finite_fields.new_group(as_ulong(attributes[CKA.PRIME_BITS]))
-    return add(caller, live, {**attributes, **group, CKA.LOCAL: TRUE})
 
 
 def composed(live: Session, on: On, template: Template, kind: CKO, key_type: int | None) -> Attributes:

@@ -35,7 +35,7 @@ def block_cipher(rule: MechanismRule, key: bytes) -> BlockCipherAlgorithm:
     """The algorithm of a mechanism with a key."""
     if CKK.AES in rule.key_types:
         return algorithms.AES(key)
-    return TripleDES((key * 3)[:24])  # DES is triple DES with one key, and two keys are K1, K2, K1
+    return TripleDES((key * 2)[:24])  # two keys are K1, K2, K1
 
 
 def cipher(encrypts: bool, rule: MechanismRule, mechanism: Mechanism, key: bytes) -> Operation:

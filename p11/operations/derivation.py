@@ -70,12 +70,6 @@ def agreed(key: PrivateKey, mechanism: Mechanism, wanted: int | None) -> bytes:
         raise P11Error(CKR.KEY_SIZE_RANGE) from None
 
 
-def from_password(mechanism: Mechanism, length: int) -> bytes:
-    """PBKDF2 (RFC 8018, 5.2)."""
-    given = parameters.password(mechanism)
-    return hashlib.pbkdf2_hmac(given.digest, given.password, given.salt, given.iterations, length)
-
-
 def combined(rule: MechanismRule, mechanism: Mechanism, base: bytes, other: bytes) -> bytes:
     """The derivations from a secret key; `other` is the second key of a concatenation of keys."""
     match rule.scheme:

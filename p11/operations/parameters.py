@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives import hashes
 
-from ..constants import CKG, CKH, CKP, CKR, CKZ
+from ..constants import CKG, CKH, CKR, CKZ
 from ..errors import P11Error
 from ..mechanisms import DIGESTS
 from ..wire import Mechanism, MessageParameter
@@ -25,7 +25,6 @@ _EDDSA = struct.Struct("@?2L")
 _CTR = struct.Struct("@L16s")
 _CHACHA20 = struct.Struct("@4L")
 _POLY1305 = struct.Struct("@4L")
-_PBKD2 = struct.Struct("@9L")
 _GCM_MESSAGE = struct.Struct("@6L")
 
 HASHES: dict[str, hashes.HashAlgorithm] = {
@@ -57,13 +56,8 @@ MASKS: dict[int, str] = {
 }
 """The digests of mask generation functions, by hashlib's names."""
 
-_PRFS: dict[int, str] = {
-    CKP[f"PKCS5_PBKD2_HMAC_{name}"]: name.lower()
-    for name in ("SHA1", "SHA224", "SHA256", "SHA384", "SHA512", "SHA512_224", "SHA512_256")
-}
 _LONGEST_SALT = 512
 _LONGEST_CONTEXT = 255
-_MOST_ITERATIONS = 10_000_000
 
 
 def invalid() -> P11Error:
@@ -198,24 +192,6 @@ def chacha20(mechanism: Mechanism) -> tuple[int, bytes]:
     if (counter_bits, nonce_bits) not in ((32, 96), (64, 64)) or len(block + nonce) != 16:
         raise invalid()
     return counter_bits, block + nonce
-
-
-class Password(NamedTuple):
-    """CK_PKCS5_PBKD2_PARAMS2; the digest of the HMAC by hashlib's name."""
-
-    password: bytes
-    salt: bytes
-    iterations: int
-    digest: str
-
-
-def password(mechanism: Mechanism) -> Password:
-    """As many iterations as take a few seconds, and no more."""
-    source, _, _, iterations, function, *_ = _unpack(_PBKD2, mechanism.parameter)
-    salt, _, given = _pointed(mechanism.pointers, 3)
-    if source != CKZ.SALT_SPECIFIED or function not in _PRFS or not 1 <= iterations <= _MOST_ITERATIONS:
-        raise invalid()
-    return Password(given, salt, iterations, _PRFS[function])
 
 
 def gcm_message(parameter: MessageParameter | None) -> MessageSealing:

@@ -7,7 +7,7 @@ import hashlib
 import hmac
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import (
     Prehashed,
     decode_dss_signature,
@@ -31,8 +31,6 @@ def signature_length(key: PublicKey) -> int:
         return (key.key_size + 7) // 8
     if isinstance(key, lattices.VerifyingKey):
         return lattices.output_length(key)
-    if isinstance(key, dsa.DSAPublicKey):
-        return 2 * ((key.parameters().parameter_numbers().q.bit_length() + 7) // 8)
     if isinstance(key, curves.CurvePublicKey):
         return 2 * curves.of_key(key).size
     raise P11Error(CKR.KEY_TYPE_INCONSISTENT)
@@ -116,15 +114,11 @@ class Verify(_Message):
         try:
             if isinstance(key, rsa.RSAPublicKey):
                 self._check_rsa(key, data, signature)
-            elif isinstance(key, ec.EllipticCurvePublicKey | dsa.DSAPublicKey):
+            elif isinstance(key, ec.EllipticCurvePublicKey):
                 size = self.length // 2
                 r, s = (int.from_bytes(half, "big") for half in (signature[:size], signature[size:]))
                 digest, scheme = curves.hash_to_sign(_ecdsa_input(data, size), size)
-                given = encode_dss_signature(r, s)
-                if isinstance(key, dsa.DSAPublicKey):
-                    key.verify(given, digest, scheme)
-                else:
-                    key.verify(given, digest, ec.ECDSA(scheme))
+                key.verify(encode_dss_signature(r, s), digest, ec.ECDSA(scheme))
             elif isinstance(key, curves.EdwardsPublicKey):
                 key.verify(signature, data)
             elif isinstance(key, lattices.VerifyingKey):

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""DES, ChaCha20 and keys out of passwords: published vectors, and what is refused."""
+"""ChaCha20, triple DES with two keys and CBC-MAC: published vectors, and what is refused."""
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import pytest
@@ -34,28 +33,7 @@ POLY1305 = (
 VECTORS = {
     "ChaCha20": (CKK.CHACHA20, bytes(range(32)), "CHACHA20", CHACHA20, TEXT, STREAM),
     "ChaCha20-Poly1305": (CKK.CHACHA20, bytes(range(0x80, 0xA0)), "CHACHA20_POLY1305", POLY1305, TEXT, SEALED),
-    # FIPS 81, B.1 and C.1: "Now is the time for all "
-    "DES-ECB": (
-        CKK.DES,
-        bytes.fromhex("0123456789abcdef"),
-        "DES_ECB",
-        "b''",
-        b"Now is the time for all ",
-        "3fa40e8a984d48156a271787ab8883f9893d51ec4b563b53",
-    ),
-    "DES-CBC": (
-        CKK.DES,
-        bytes.fromhex("0123456789abcdef"),
-        "DES_CBC",
-        "bytes.fromhex('1234567890abcdef')",
-        b"Now is the time for all ",
-        "e5c7cdde872bf27c43e934008c389c0f683788499a7c05f6",
-    ),
 }
-PBKD2 = (
-    "struct(m, 'CK_PKCS5_PBKD2_PARAMS2', saltSource={source}, pSaltSourceData=b'salt', ulSaltSourceDataLen=4,"
-    " iterations={iterations}, prf={prf}, pPassword=b'password', ulPasswordLen=8)"
-)
 
 
 @pytest.fixture
@@ -95,25 +73,7 @@ def test_wrong_tag(host: Any, session: int) -> None:
     assert host.eval(decrypted, s=session, k=key, d=sealed[:15]) == CKR.ENCRYPTED_DATA_LEN_RANGE
 
 
-@pytest.mark.parametrize(("prf", "digest"), [(1, "sha1"), (4, "sha256"), (6, "sha512")])
-def test_key_of_a_password(host: Any, session: int, prf: int, digest: str) -> None:
-    """PBKDF2 (RFC 8018)."""
-    made = f"key_of_password(m, s, {PBKD2.format(source=1, iterations=4096, prf=prf)}, 32)"
-    assert host.eval(made, s=session) == hashlib.pbkdf2_hmac(digest, b"password", b"salt", 4096, 32)
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"source": 0}, {"iterations": 0}, {"iterations": 2**40}, {"prf": 2}, {"prf": 99}], ids=str
-)
-def test_no_key_of_a_password(host: Any, session: int, wrong: dict[str, int]) -> None:
-    """Another salt source, none or too many iterations, functions that the library has not."""
-    parameter = PBKD2.format(**{"source": 1, "iterations": 1000, "prf": 4, **wrong})
-    assert host.eval(f"key_of_password(m, s, {parameter}, 32)", s=session) == -CKR.MECHANISM_PARAM_INVALID
-
-
-@pytest.mark.parametrize(
-    ("mechanism", "length"), [(CKM.DES_KEY_GEN, 8), (CKM.DES2_KEY_GEN, 16), (CKM.CHACHA20_KEY_GEN, 32)]
-)
+@pytest.mark.parametrize(("mechanism", "length"), [(CKM.DES2_KEY_GEN, 16), (CKM.CHACHA20_KEY_GEN, 32)])
 def test_generate(host: Any, session: int, mechanism: CKM, length: int) -> None:
     """Of the one length that there is; DES keys with odd parity."""
     value, key = host.eval("generated(m, s, k, t)", s=session, k=int(mechanism), t={CKA.SENSITIVE: b"\0"})
@@ -122,3 +82,18 @@ def test_generate(host: Any, session: int, mechanism: CKM, length: int) -> None:
         assert all(each.bit_count() % 2 for each in key)
     wrong = {CKA.VALUE_LEN: length + 8}
     assert host.eval("generated(m, s, k, t)", s=session, k=int(mechanism), t=wrong)[0] == CKR.KEY_SIZE_RANGE
+
+
+@pytest.mark.parametrize("size", [0, 1, 16, 17, 48])
+def test_cbc_mac(host: Any, session: int, size: int) -> None:
+    """The last block of CBC over the data and zeros, or as much of it as is asked for; half of it if nothing is."""
+    data = bytes(range(size))
+    key = host.eval("secret(m, s, CKK.AES, bytes(16))", s=session)
+    padded = data + bytes(-size % 16)
+    last = host.eval("passed(m, s, 'Encrypt', CKM.AES_CBC, bytes(16), k, d)", s=session, k=key, d=padded)[-16:]
+    whole = last.rjust(16, b"\0")
+    signed = "passed(m, s, 'Sign', k, p, h, d)"
+    for mechanism, parameter, length in ((CKM.AES_MAC, b"", 8), (CKM.AES_MAC_GENERAL, b"\3" + bytes(7), 3)):
+        for parts in (data, [data[:5], data[5:]]):
+            made = host.eval(signed, s=session, k=int(mechanism), p=parameter, h=key, d=parts)
+            assert made == whole[:length]

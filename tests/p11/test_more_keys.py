@@ -42,8 +42,6 @@ SIGNING = {
     "brainpoolP384r1": ("EC_KEY_PAIR_GEN", curve("brainpoolP384r1"), "ECDSA_SHA384", "b''", 96),
     "brainpoolP512r1": ("EC_KEY_PAIR_GEN", curve("brainpoolP512r1"), "ECDSA_SHA512", "b''", 128),
     "edwards448": ("EC_EDWARDS_KEY_PAIR_GEN", curve("edwards448"), "EDDSA", NO_CONTEXT, 114),
-    "DSA": ("DSA_KEY_PAIR_GEN", "DSA_GROUP", "DSA", "b''", 40),
-    "DSA with a hash": ("DSA_KEY_PAIR_GEN", "DSA_GROUP", "DSA_SHA256", "b''", 40),
     "ML-DSA-44": ("ML_DSA_KEY_PAIR_GEN", "{CKA.PARAMETER_SET: 1}", "ML_DSA", "b''", 2420),
     "ML-DSA-65": ("ML_DSA_KEY_PAIR_GEN", "{CKA.PARAMETER_SET: 2}", "ML_DSA", CONTEXT.format(0), 3309),
     "ML-DSA-87": ("ML_DSA_KEY_PAIR_GEN", "{CKA.PARAMETER_SET: 3}", "ML_DSA", CONTEXT.format(1), 4627),
@@ -85,7 +83,6 @@ def test_sign_and_verify(host: Any, session: int, name: str) -> None:
     [
         *(("EC_KEY_PAIR_GEN", curve(name), CKR.CURVE_NOT_SUPPORTED) for name in ("secp521r1", "secp256k1")),
         ("EC_EDWARDS_KEY_PAIR_GEN", curve("edwards448"), CKR.CURVE_NOT_SUPPORTED),
-        ("DSA_KEY_PAIR_GEN", "DSA_GROUP", CKR.TEMPLATE_INCONSISTENT),
         ("ML_DSA_KEY_PAIR_GEN", "{CKA.PARAMETER_SET: 1}", CKR.TEMPLATE_INCONSISTENT),
     ],
 )
@@ -163,22 +160,11 @@ def test_parameter_sets(host: Any, session: int) -> None:
         assert host.eval(made, s=session, t=template) == expected
 
 
-def test_new_group_for_dsa(host: Any, session: int) -> None:
-    """Domain parameters are made, and keys in them."""
-    group = host.eval("new_group(m, s, 1024)", s=session)
-    assert (len(group["PRIME"]), len(group["SUBPRIME"])) == (128, 20)
-    template = "{CKA[n]: v for n, v in g.items()}"
-    made = host.eval(f"m.generate_pair(s, CKM.DSA_KEY_PAIR_GEN, {template}, {{}})", s=session, g=group)
-    assert len(set(made)) == 2
-    assert host.eval("new_group(m, s, 1000)", s=session) == -CKR.KEY_SIZE_RANGE
-
-
 @pytest.mark.parametrize(
     ("function", "call"),
     [
         ("C_EncapsulateKey", "encapsulated(m, s, k)"),
         ("C_DecapsulateKey", "decapsulated(m, s, k, bytes(1088))"),
-        ("C_GenerateKey", "new_group(m, s, 1024)"),
     ],
 )
 def test_card_goes(host: Any, session: int, simulator: Simulator, function: str, call: str) -> None:
