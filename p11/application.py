@@ -112,10 +112,10 @@ class Application:
 
     def session(self, handle: int) -> Session:
         """Raises P11Error(SESSION_HANDLE_INVALID), whatever became of the session."""
-        session = self.sessions.get(handle)
-        if session is None:
-            raise P11Error(CKR.SESSION_HANDLE_INVALID)
-        return session
+        try:
+            return self.sessions[handle]
+        except KeyError:
+            raise P11Error(CKR.SESSION_HANDLE_INVALID) from None
 
     def _require_open(self, session: Session) -> None:
         """Whether the session has not ended since a call began. Raises CardRemoved, or P11Error(SESSION_CLOSED)."""
@@ -236,11 +236,11 @@ class Application:
             raise P11Error(error)
         item = known[1]
         if item.place is not None:
-            session.token.refresh(session.role is CKU.USER)
+            session.token.refresh(session.is_user)
         if item.gone:
             self.forget_object(handle)
             raise P11Error(error)
-        if item.is_private and session.role is not CKU.USER:
+        if item.is_private and not session.is_user:
             raise P11Error(CKR.USER_NOT_LOGGED_IN)
         return item
 
@@ -253,8 +253,8 @@ class Application:
 
     def visible_objects(self, session: Session) -> list[P11Object]:
         """The objects of the token and of this application's sessions on it that may be seen now."""
-        on_card = session.token.objects(session.role is CKU.USER)
-        logged_in = session.role is CKU.USER  # the card may have said otherwise
+        on_card = session.token.objects(session.is_user)
+        logged_in = session.is_user  # the card may have said otherwise
         with self.bench.lock:
             own = [item for token, item, owner in self._objects.values() if owner and token is session.token]
         return on_card + [item for item in own if logged_in or not item.is_private]

@@ -52,6 +52,9 @@ class PrivateKey(Protocol):
     def public(self) -> PublicKey: ...
 
     @property
+    def signature_length(self) -> int: ...
+
+    @property
     def needs_login(self) -> bool: ...
 
     @property
@@ -63,24 +66,17 @@ class PrivateKey(Protocol):
 
 
 class CardKey:
-    """A private key in a slot of the card."""
+    """A private key in a slot of the card; `rule` is the card's rule for it."""
 
     def __init__(self, card: PivClient, slot: int, public: PublicKey, rule: PinRule) -> None:
         self.slot = slot
         self.public = public
         self.rule = rule
+        self.signature_length = signature_length(public)
+        self.needs_login = rule is not PinRule.NEVER
+        self.always_authenticate = rule is PinRule.ALWAYS
         self._card = card
         self._algorithm = algorithm_of(public)
-
-    @property
-    def needs_login(self) -> bool:
-        """Whether the card wants the PIN at all."""
-        return self.rule is not PinRule.NEVER
-
-    @property
-    def always_authenticate(self) -> bool:
-        """Whether the card wants the PIN before each use."""
-        return self.rule is PinRule.ALWAYS
 
     def use(self, data: bytes) -> bytes:
         """GENERAL AUTHENTICATE with a challenge."""
@@ -100,6 +96,7 @@ class SessionKey:
         self.private = key
         self.always_authenticate = always_authenticate
         self.public: PublicKey = key.public_key()
+        self.signature_length = signature_length(self.public)
         self._rsa = arithmetic.RsaKey(key) if isinstance(key, rsa.RSAPrivateKey) else None
 
     def use(self, data: bytes) -> bytes:
@@ -107,7 +104,7 @@ class SessionKey:
         key = self.private
         if self._rsa is not None:
             try:
-                return self._rsa.apply(data)
+                return self._rsa.answer(data)
             except CardError as error:
                 raise from_status(error.status) from None
         if isinstance(key, ec.EllipticCurvePrivateKey):
@@ -126,6 +123,15 @@ class SessionKey:
         except ValueError:
             raise P11Error(CKR.DATA_INVALID) from None
         return secret
+
+
+def signature_length(key: PublicKey) -> int:
+    """Bytes of a signature: the modulus, r and s, or what the parameter set says."""
+    if isinstance(key, rsa.RSAPublicKey):
+        return (key.key_size + 7) // 8
+    if isinstance(key, CurvePublicKey):
+        return 2 * curves.of_key(key).size
+    return lattices.output_length(key)
 
 
 def algorithm_of(public: PublicKey) -> Algorithm:

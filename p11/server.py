@@ -21,7 +21,7 @@ from .wire import FRAME_LIMIT, WireError, decode_hello, encode_welcome
 LOG = logging.getLogger(__name__)
 
 _HEADER = struct.Struct("=I")
-_CHUNK = 1 << 16
+_CHUNK = 1 << 12
 
 
 class Server:

@@ -92,10 +92,11 @@ class Token:
 
     def mechanism(self, number: int) -> MechanismRule:
         """Raises P11Error(MECHANISM_INVALID)."""
-        rule = self.mechanisms().get(number)
-        if rule is None:
-            raise P11Error(CKR.MECHANISM_INVALID)
-        return rule
+        mechanisms = self._mechanisms if self._mechanisms is not None else self.mechanisms()
+        try:
+            return mechanisms[number]
+        except KeyError:
+            raise P11Error(CKR.MECHANISM_INVALID) from None
 
     def flags(self) -> int:
         """The flags of CK_TOKEN_INFO; asks the card for the tries that are left."""

@@ -24,6 +24,7 @@ NO_BUFFER = 2**64 - 2
 
 REQUEST_HEADER = struct.Struct("=IHHI")
 REPLY_HEADER = struct.Struct("=IIQ")
+_BARE_REPLY = REPLY_HEADER.size - 4
 _U32 = struct.Struct("=I")
 _U64 = struct.Struct("=Q")
 _HELLO = struct.Struct("=III16sI")
@@ -158,7 +159,6 @@ def _parameter(data: bytes, at: int) -> tuple[bytes, tuple[bytes, ...], int]:
 
 
 _NO_PARAMETER = bytes(12)
-_NO_PARAMETER_SIZE = len(_NO_PARAMETER)
 
 
 def _mechanism(data: bytes, at: int) -> tuple[Mechanism | None, int]:
@@ -166,10 +166,10 @@ def _mechanism(data: bytes, at: int) -> tuple[Mechanism | None, int]:
     at += 4
     if not present:
         return None, at
-    kind, at = _ulong(data, at)
-    if data[at : at + _NO_PARAMETER_SIZE] == _NO_PARAMETER:  # most mechanisms have none
-        return Mechanism(kind), at + _NO_PARAMETER_SIZE
-    parameter, pointers, at = _parameter(data, at)
+    (kind,) = _U64.unpack_from(data, at)
+    if data.startswith(_NO_PARAMETER, at + 8):  # most mechanisms have none
+        return Mechanism(kind), at + 20
+    parameter, pointers, at = _parameter(data, at + 8)
     return Mechanism(kind, parameter, pointers), at
 
 
@@ -237,7 +237,8 @@ _DECODERS: dict[str, _Decoder] = {
 def _encode_string(value: Any, room: int | None) -> bytes:
     if isinstance(value, int):
         return _U64.pack(value)
-    return _U64.pack(len(value)) + (value if room is not None else b"")
+    length = _U64.pack(len(value))
+    return length + value if room is not None else length
 
 
 def _encode_ulongs(value: Any, room: int | None) -> bytes:
@@ -322,16 +323,17 @@ class Codec:
 
     def encode(self, value: int, results: tuple[Any, ...], arguments: tuple[Any, ...]) -> bytes:
         """A reply frame, header included. Without results there is the return value alone."""
+        if not results:
+            return REPLY_HEADER.pack(_BARE_REPLY, 0, value)
         body = b""
-        if results:
-            written: Sequence[bytes | None] = ()
-            if self._has_parameter and len(results) > len(self._outputs):
-                results, written = results[:-1], results[-1]
-            for (encoder, room), result in zip(self._outputs, results, strict=True):
-                body += encoder(result, arguments[room] if room is not None else None)
-            if self._has_parameter:
-                body += _encode_outputs(written)
-        return REPLY_HEADER.pack(REPLY_HEADER.size - 4 + len(body), 0, value) + body
+        written: Sequence[bytes | None] = ()
+        if self._has_parameter and len(results) > len(self._outputs):
+            results, written = results[:-1], results[-1]
+        for (encoder, room), result in zip(self._outputs, results, strict=True):
+            body += encoder(result, arguments[room] if room is not None else None)
+        if self._has_parameter:
+            body += _encode_outputs(written)
+        return REPLY_HEADER.pack(_BARE_REPLY + len(body), 0, value) + body
 
 
 CODECS: dict[int, Codec] = {call.number: Codec(call) for call in CALLS}

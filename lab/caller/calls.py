@@ -11,6 +11,8 @@ from ...p11.constants import CKA, CKF, CKR
 from ..client import Failed, Module
 from .functions import FUNCTIONS, GIVEN
 
+MOST_EVENTS = 1000
+"""So many slot events in a row have no end."""
 ROOM = 16_384
 """Bytes of a buffer for an answer."""
 
@@ -168,7 +170,7 @@ class Calls:
         slot = self._ffi.new("CK_ULONG *")
         while (value := self._module.call("C_WaitForSlotEvent", CKF.DONT_BLOCK, slot, self._ffi.NULL)) == CKR.OK:
             found.append(int(slot[0]))
-            if len(found) > ROOM:
+            if len(found) > MOST_EVENTS:
                 raise ValueError("events without end")
         if value != CKR.NO_EVENT:
             raise Failed("C_WaitForSlotEvent", value)

@@ -12,11 +12,11 @@ from typing import Any
 
 from ...card.profiles import ProfileError
 from ...card.store import ImageError
+from ...p11.quirks import Quirks
 from ..records import as_record
 from .loading import Place, loads, positions, read
 from .model import Scenario
 from .outcome import Outcome, Status, StepResult
-from .quirks import parse
 from .stage import Stage
 from .steps import Repeat
 from .verdicts import StepFailed
@@ -71,7 +71,7 @@ class _Performance:
     def run(self, here: Path, quirks: list[str]) -> tuple[Status, str]:
         """From the first to the last step, or to the first that fails."""
         try:
-            with Stage(self._scenario, here, parse(quirks)) as stage:
+            with Stage(self._scenario, here, Quirks.parse(quirks)) as stage:
                 try:
                     return self._steps(stage)
                 finally:

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ...card.profiles import CardRequest
+from ...p11.quirks import Quirks
 from ...reader.errors import BenchError, CardRemoved
 from ..scratch import Scratch
 from ..simulator import Simulator
@@ -43,10 +44,11 @@ _STARTING = 30.0
 class Played(Simulator):
     """A simulator that tells a history of words and of triggers that have done their work."""
 
-    def __init__(self, history: History, quirks: Any) -> None:
-        super().__init__(**({} if quirks is None else {"quirks": quirks}))
+    def __init__(self, history: History, quirks: Quirks) -> None:
+        super().__init__(quirks=quirks)
         self._history = history
         self.bench.trace.subscribe(history.add)
+        self.bench.watch(history.watch)
 
     def signal(self, signal: str) -> None:
         super().signal(signal)
@@ -67,7 +69,7 @@ class Counted(Trigger):
 class Stage:
     """Where a scenario is played; a context manager. `deadline` is of the monotonic clock, for everything."""
 
-    def __init__(self, scenario: Scenario, here: Path, quirks: Any) -> None:
+    def __init__(self, scenario: Scenario, here: Path, quirks: Quirks) -> None:
         self.scenario = scenario
         self.history = History()
         self.saved: dict[str, Any] = {}
@@ -218,7 +220,7 @@ class Stage:
         except ExpressionError as error:
             raise StepFailed(str(error)) from None
         if text.function == "fork":
-            arguments += self.clients.await_child(arguments[0])
+            arguments.append(self.clients.await_child(arguments[0]))
         pending = client.call(step.thread, text.function, arguments)
         if text.function in ("C_Initialize", "C_Finalize"):
             client.initialized = True  # from now on it is the scenario's business

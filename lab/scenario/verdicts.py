@@ -50,6 +50,10 @@ class Verdicts:
             case c.ProgramDoes():
                 self._require_program(condition, deadline, within)
                 return
+            case c.ValueIs():  # saved values do not change while anybody waits
+                if not self._stage.value(read_expression(condition.value)):
+                    raise StepFailed(f"awaited {condition.value}, but came: {self._values_in(condition.value)}")
+                return
         is_met = self._question(condition)
         if not self._history.wait(is_met, deadline):
             raise StepFailed(
@@ -75,10 +79,6 @@ class Verdicts:
             case c.SessionIs():
                 handle = stage.value(read_expression(condition.session))
                 return lambda: self._state(handle) == condition.state
-            case c.ValueIs():
-                tree = read_expression(condition.value)
-                met = bool(stage.value(tree))
-                return lambda: met
         raise TypeError(f"{condition!r} is no condition")
 
     def _since(self, condition: c.Recorded) -> Any:
@@ -103,8 +103,6 @@ class Verdicts:
             case c.SessionIs():
                 state = self._state(self._stage.value(read_expression(condition.session)))
                 return "gone" if state is None else name_of(CKS, state)
-            case c.ValueIs():
-                return self._values_in(condition.value)
         return "nothing of the kind"
 
     def _values_in(self, text: str) -> str:
@@ -194,7 +192,8 @@ def said(condition: Any) -> str:
         case c.CallHappens():
             program = "" if condition.application == "*" else f" of {condition.application}"
             if not condition.is_answered:
-                return f"a call of {condition.call}{program}"
+                under_way = " to be under way" if condition.when == "during" else ""
+                return f"a call of {condition.call}{program}{under_way}"
             return f"{condition.call}{program} -> {_values(condition.returns)}"
         case c.ApduHappens():
             status = "" if condition.status is None else f" -> {condition.status:04X}"

@@ -7,7 +7,7 @@ import hashlib
 import hmac
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import (
     Prehashed,
     decode_dss_signature,
@@ -17,44 +17,41 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
 from .. import curves, lattices, rsa_padding
 from ..constants import CKR
 from ..errors import P11Error
-from ..keys import PrivateKey, PublicKey
+from ..keys import PrivateKey, PublicKey, signature_length
 from ..mechanisms import MechanismRule, Scheme
 from ..wire import Mechanism
 from . import MOST_KEPT, Operation, parameters
 
 _MOST_MESSAGE = 1 << 24
-
-
-def signature_length(key: PublicKey) -> int:
-    """Bytes of a signature: the modulus, r and s, or what the parameter set says."""
-    if isinstance(key, rsa.RSAPublicKey):
-        return (key.key_size + 7) // 8
-    if isinstance(key, lattices.VerifyingKey):
-        return lattices.output_length(key)
-    if isinstance(key, curves.CurvePublicKey):
-        return 2 * curves.of_key(key).size
-    raise P11Error(CKR.KEY_TYPE_INCONSISTENT)
+_ED448_LENGTH = 114
 
 
 class _Message(Operation):
-    """What is signed or verified: hashed as it comes where the mechanism hashes, else kept."""
+    """What is signed or verified: hashed as it comes where the mechanism hashes, else kept.
 
-    def __init__(self, key: PublicKey, rule: MechanismRule, mechanism: Mechanism) -> None:
-        self.public = key
+    `length` is that of the signature in bytes.
+    """
+
+    pss: parameters.Pss | None = None
+    context = b""
+    _most = MOST_KEPT
+
+    def __init__(self, length: int, rule: MechanismRule, mechanism: Mechanism) -> None:
+        self.length = length
         self.rule = rule
-        self.length = signature_length(key)
-        self.context = b""
-        self.bits = key.key_size if isinstance(key, rsa.RSAPublicKey) else 0
-        self.pss = parameters.pss(mechanism, rule.digest) if rule.scheme is Scheme.RSA_PSS else None
-        if rule.scheme is Scheme.EDDSA:
-            parameters.eddsa(mechanism, isinstance(key, ed448.Ed448PublicKey))
+        if rule.scheme is Scheme.RSA_PSS:
+            self.pss = parameters.pss(mechanism, rule.digest)
+        elif rule.scheme is Scheme.EDDSA:
+            parameters.eddsa(mechanism, length == _ED448_LENGTH)
+            self._most = _MOST_MESSAGE
         elif rule.scheme is Scheme.ML_DSA:
             self.context = parameters.signature_context(mechanism, isinstance(self, Sign))
-        elif self.pss is None:
+            self._most = _MOST_MESSAGE
+        else:
             parameters.none(mechanism)
-        self._hash = hashlib.new(rule.digest) if rule.digest is not None else None
-        self._data = bytearray()
-        self._most = _MOST_MESSAGE if rule.scheme in (Scheme.EDDSA, Scheme.ML_DSA) else MOST_KEPT
+        self._hash = None if rule.digest is None else hashlib.new(rule.digest)
+        self._parts: list[bytes] = []
+        self._size = 0
 
     def output_length(self, more: int, final: bool) -> int:
         """The signature's at the end."""
@@ -65,21 +62,24 @@ class _Message(Operation):
         if self._hash is not None:
             self._hash.update(data)
         else:
-            if len(self._data) + len(data) > self._most:
+            self._size += len(data)
+            if self._size > self._most:
                 raise P11Error(CKR.DATA_LEN_RANGE)
-            self._data += data
+            self._parts.append(data)
         return b""
 
     def collected(self) -> bytes:
         """The digest, or the data itself."""
-        return self._hash.digest() if self._hash is not None else bytes(self._data)
+        if self._hash is not None:
+            return self._hash.digest()
+        return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
 
 
 class Sign(_Message):
     """C_Sign*; also with recovery, which for RSA is the same."""
 
     def __init__(self, key: PrivateKey, rule: MechanismRule, mechanism: Mechanism) -> None:
-        super().__init__(key.public, rule, mechanism)
+        super().__init__(key.signature_length, rule, mechanism)
         self._key = key
         self.needs_login = key.needs_login
         self.asks_each_time = key.always_authenticate
@@ -100,10 +100,22 @@ class Sign(_Message):
             private = getattr(key, "private", None)  # no card has one
             assert isinstance(private, lattices.SigningKey)
             return private.sign(data, self.context)
+        if self.pss is not None:
+            _require_digest(self.pss, data)
+            bits = key.public.key_size if isinstance(key.public, rsa.RSAPublicKey) else 0
+            return key.use(rsa_padding.pss_encode(data, bits, *self.pss))
         return key.use(_signature_block(self, data))
 
 
-class Verify(_Message):
+class _WithPublicKey(_Message):
+    """What is done here, without a card."""
+
+    def __init__(self, key: PublicKey, rule: MechanismRule, mechanism: Mechanism) -> None:
+        super().__init__(signature_length(key), rule, mechanism)
+        self.public = key
+
+
+class Verify(_WithPublicKey):
     """C_Verify* with a public key; `check` takes the place of `finish`."""
 
     def check(self, signature: bytes) -> None:
@@ -137,7 +149,7 @@ class Verify(_Message):
             raise InvalidSignature
 
 
-class Recover(_Message):
+class Recover(_WithPublicKey):
     """C_VerifyRecover: the data out of an RSA signature."""
 
     def recovered(self, signature: bytes) -> bytes:
@@ -172,10 +184,7 @@ def public_operation(key: rsa.RSAPublicKey, block: bytes) -> bytes:
 
 
 def _signature_block(message: _Message, data: bytes) -> bytes:
-    """What the private key has to be applied to."""
-    if message.pss is not None:
-        _require_digest(message.pss, data)
-        return rsa_padding.pss_encode(data, message.bits, *message.pss)
+    """What the private key has to be applied to, where it is no matter of chance (RFC 8017, 9.2)."""
     if message.rule.scheme is Scheme.RSA_RAW:
         if len(data) > message.length:
             raise P11Error(CKR.DATA_LEN_RANGE)
