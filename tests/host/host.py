@@ -109,12 +109,14 @@ def main() -> None:
     import key_probes  # type: ignore[import-not-found]
     import nss_probes  # type: ignore[import-not-found]
     import probes  # type: ignore[import-not-found]
+    import trigger_probes  # type: ignore[import-not-found]
 
     scope = {
         **vars(constants),
         **vars(probes),
         **vars(nss_probes),
         **vars(key_probes),
+        **vars(trigger_probes),
         "m": Module(sys.argv[3]),
         "Failed": Failed,
         "os": os,
