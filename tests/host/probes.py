@@ -327,7 +327,8 @@ def one_of_each(m: Module, session: int) -> dict[int, list[int]]:
     """Keys in the session by key type: [private, public], or the secret one twice."""
     keys: dict[int, list[int]] = {}
     everything = {CKA[name]: b"\1" for name in ("ENCRYPT", "DECRYPT", "SIGN", "VERIFY", "WRAP", "UNWRAP", "DERIVE")}
-    for kind, length in ((CKK.GENERIC_SECRET, 32), (CKK.AES, 16), (CKK.DES3, 24)):
+    lengths = {CKK.GENERIC_SECRET: 32, CKK.AES: 16, CKK.DES3: 24, CKK.DES2: 16, CKK.CHACHA20: 32}
+    for kind, length in lengths.items():
         value = {CKA.CLASS: CKO.SECRET_KEY, CKA.KEY_TYPE: kind, CKA.VALUE: bytes(range(length)), CKA.EXTRACTABLE: b"\1"}
         keys[int(kind)] = [m.create(session, {**value, **everything})] * 2
     for kind, mechanism, public in (
@@ -335,6 +336,8 @@ def one_of_each(m: Module, session: int) -> dict[int, list[int]]:
         (CKK.EC, CKM.EC_KEY_PAIR_GEN, {CKA.EC_PARAMS: P256}),
         (CKK.EC_EDWARDS, CKM.EC_EDWARDS_KEY_PAIR_GEN, {CKA.EC_PARAMS: bytes.fromhex("06032b6570")}),
         (CKK.EC_MONTGOMERY, CKM.EC_MONTGOMERY_KEY_PAIR_GEN, {CKA.EC_PARAMS: bytes.fromhex("06032b656e")}),
+        (CKK.ML_DSA, CKM.ML_DSA_KEY_PAIR_GEN, {CKA.PARAMETER_SET: 2}),
+        (CKK.ML_KEM, CKM.ML_KEM_KEY_PAIR_GEN, {CKA.PARAMETER_SET: 2}),
     ):
         keys[int(kind)] = list(reversed(m.generate_pair(session, mechanism, public, {})))
     return keys
@@ -594,3 +597,58 @@ def both_at_once(m: Module, session: int, name: str, first: str, second: str, ke
     together = m._output(f"C_{first}Final", session, room=64)
     alone = passed(m, session, first, *_IN_TWO[first], key, data)
     return "the same" if together == alone else f"{first}: {together!r}"
+
+
+def child_lists_slots(m: Module) -> str:
+    """A forked child initialises the module for itself and asks for its slots: what becomes of it within a second."""
+    child = os.fork()
+    if child == 0:
+        try:
+            m.initialize()
+            os._exit(0 if m.slots() == [0] else 1)
+        finally:
+            os._exit(2)
+    deadline = time.monotonic() + 1
+    while time.monotonic() < deadline:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return "done" if status == 0 else f"failed: {status}"
+        time.sleep(0.005)
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+    return "hangs"
+
+
+def busy_session(m: Module) -> list[int]:
+    """A bit of everything that an application does with a card, whatever fails on the way: the return values."""
+    values: list[int] = []
+
+    def attempt(function: Any, *arguments: Any) -> Any:
+        try:
+            result = function(*arguments)
+        except Failed as failure:
+            values.append(failure.value)
+            return None
+        values.append(int(CKR.OK))
+        return result
+
+    attempt(m.token_info, 0)
+    attempt(m.mechanisms, 0)
+    session = attempt(m.open_session, 0, True) or 0
+    attempt(m.random, session)
+    attempt(m.login, session)
+    found = attempt(m.find, session) or []
+    for handle in found:
+        attempt(m.attribute, session, handle, CKA.LABEL)
+    for identity in (b"\1", b"\4"):
+        keys = attempt(m.find, session, {CKA.CLASS: CKO.PRIVATE_KEY, CKA.ID: identity}) or []
+        for handle in keys:
+            attempt(sign if identity == b"\1" else ecdsa, m, session, handle)
+    created = attempt(data, m, session, b"busy")
+    if created:
+        attempt(m.change, session, created, {CKA.LABEL: b"busier"})
+        attempt(m.destroy, session, created)
+    attempt(m.set_pin, session, "123456", "123456")
+    attempt(m.logout, session)
+    attempt(m.close_session, session)
+    return values

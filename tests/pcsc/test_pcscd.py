@@ -3,13 +3,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import socket
 import statistics
 import subprocess
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 from time import monotonic, perf_counter, sleep
 
 import pytest
@@ -20,94 +17,11 @@ from cardtear.reader import Change
 from cardtear.reader.vpcd import VpcdDoor
 
 from . import pcsc
+from .pcsc import DEADLINE, READER
 
-DEADLINE = 10.0
-READER = "Virtual PCD 00 00"
 SELECT = bytes((0, 0xA4, 4, 0, len(PIV_AID))) + PIV_AID + b"\0"
 VERIFY = bytes.fromhex("00200080 08") + b"123456\xff\xff"
 PIN_STATUS = bytes.fromhex("00200080")
-DRIVER = "/usr/lib/pcsc/drivers/serial/libifdvpcd.so"
-
-READER_CONF = """
-FRIENDLYNAME "Virtual PCD"
-DEVICENAME   /dev/null:{port}
-LIBPATH      {driver}
-CHANNELID    {port}
-"""
-
-
-def find_driver() -> str | None:
-    """Where the distribution has put vpcd."""
-    found = [Path(DRIVER), *Path("/usr/lib").glob("*/pcsc/drivers/serial/libifdvpcd.so")]
-    return next((str(path) for path in found if path.exists()), None)
-
-
-def free_ports() -> int:
-    """The first of two free ports: vpcd has two slots."""
-    for port in range(35980, 36980, 2):
-        try:
-            for each in (port, port + 1):
-                socket.create_server(("", each)).close()
-        except OSError:
-            continue
-        return port
-    raise RuntimeError("no two free ports")
-
-
-@pytest.fixture(scope="module")
-def vpcd_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """A pcscd of the tests' own, with vpcd and nothing else."""
-    daemon = shutil.which("pcscd", path=os.environ["PATH"] + ":/usr/sbin")
-    driver = find_driver()
-    if daemon is None or driver is None:
-        pytest.skip("pcscd and vpcd are not installed (Debian: pcscd, vsmartcard-vpcd)")
-    if os.getuid() != 0:
-        pytest.skip("only root can start a pcscd")
-    if Path("/run/pcscd/pcscd.comm").exists() and is_alive():
-        pytest.skip("another pcscd is running; stop it for this test")
-    folder = tmp_path_factory.mktemp("pcscd")
-    port = free_ports()
-    (folder / "vpcd").write_text(READER_CONF.format(port=port, driver=driver))
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([daemon, "--foreground", "--config", folder], stdout=log, stderr=subprocess.STDOUT)
-    try:
-        deadline = monotonic() + DEADLINE
-        while not is_alive():
-            assert process.poll() is None, (folder / "log").read_text()
-            assert monotonic() < deadline, "pcscd does not start"
-            sleep(0.01)
-        yield port
-    finally:
-        process.terminate()
-        process.wait(DEADLINE)
-
-
-def is_alive() -> bool:
-    """Whether a pcscd answers."""
-    try:
-        pcsc.Context().close()
-    except (pcsc.PcscError, OSError):
-        return False
-    return True
-
-
-@pytest.fixture
-def context(vpcd_port: int) -> Iterator[pcsc.Context]:
-    """A PC/SC program, before any card is there."""
-    context = pcsc.Context()
-    context.wait(READER, pcsc.EMPTY, DEADLINE)
-    yield context
-    context.close()
-
-
-@pytest.fixture
-def door(simulator: Simulator, context: pcsc.Context, vpcd_port: int) -> Iterator[VpcdDoor]:
-    """The standard card in a reader that pcscd sees."""
-    door = VpcdDoor(simulator.bench.reader("front"), vpcd_port)
-    context.wait(READER, pcsc.PRESENT, DEADLINE)
-    yield door
-    door.close()
-    context.wait(READER, pcsc.EMPTY, DEADLINE)
 
 
 @pytest.fixture
@@ -166,6 +80,69 @@ def test_power_off_and_on_takes_the_login(card: pcsc.Card, context: pcsc.Context
     card = context.connect(READER)
     assert card.transmit(SELECT)[-2:] == b"\x90\x00"
     assert card.transmit(PIN_STATUS) == b"\x63\xc3"
+
+
+def test_a_mute_card_answers_after_a_reset(simulator: Simulator, card: pcsc.Card) -> None:
+    """Until then each command fails, and soon."""
+    assert card.transmit(VERIFY) == b"\x90\x00"
+    simulator.mute("front")
+    for _ in range(2):
+        start = monotonic()
+        with pytest.raises(pcsc.PcscError):
+            card.transmit(PIN_STATUS)
+        assert monotonic() - start < 1
+    card.reconnect(pcsc.RESET)
+    assert card.transmit(SELECT)[-2:] == b"\x90\x00"
+    assert card.transmit(PIN_STATUS) == b"\x63\xc3"
+
+
+def test_a_dead_card_is_present_and_mute(simulator: Simulator, card: pcsc.Card, context: pcsc.Context) -> None:
+    """No reset wakes it, and it does not wake in its reader again."""
+    simulator.kill("front")
+    with pytest.raises(pcsc.PcscError):
+        card.transmit(PIN_STATUS)
+    with pytest.raises(pcsc.PcscError):
+        card.reconnect(pcsc.RESET)
+    dead = simulator.remove("front")
+    context.wait(READER, pcsc.EMPTY, DEADLINE)
+    simulator.insert("front", dead)
+    context.wait(READER, pcsc.MUTE, DEADLINE)
+    with pytest.raises(pcsc.PcscError):
+        context.connect(READER)
+    simulator.remove("front")
+    context.wait(READER, pcsc.EMPTY, DEADLINE)
+    simulator.insert("front", CardRequest(name="Bob"))
+    context.wait(READER, pcsc.PRESENT, DEADLINE)
+    _wait_for(context, SELECT, lambda answer: answer[-2:] == b"\x90\x00")
+
+
+def test_another_atr(simulator: Simulator, card: pcsc.Card, context: pcsc.Context) -> None:
+    simulator.remove("front")
+    context.wait(READER, pcsc.EMPTY, DEADLINE)
+    atr = bytes.fromhex("3B8001 81".replace(" ", ""))
+    simulator.insert("front", atr=atr)
+    assert context.wait(READER, pcsc.PRESENT, DEADLINE) == atr
+
+
+def test_a_touch_is_waited_for(simulator: Simulator, card: pcsc.Card, context: pcsc.Context) -> None:
+    simulator.swap("front", CardRequest(name="Bob", touch="always"))
+    _wait_for(context, SELECT, lambda answer: answer[-2:] == b"\x90\x00")
+    card = context.connect(READER)
+    sign = bytes.fromhex("0087119E26 7C24 8200 8120") + bytes(32) + b"\0"
+    simulator.touch("front")
+    assert card.transmit(sign)[-2:] == b"\x90\x00"
+
+
+def _wait_for(context: pcsc.Context, command: bytes, wanted: Callable[[bytes], bool]) -> None:
+    """Until a program that connects anew gets the answer that is wanted."""
+    deadline = monotonic() + DEADLINE
+    while True:
+        try:
+            if wanted(context.connect(READER).transmit(command)):
+                return
+        except pcsc.PcscError:
+            assert monotonic() < deadline
+            sleep(0.05)
 
 
 def test_long_answers(card: pcsc.Card) -> None:
