@@ -37,9 +37,6 @@ from .programs import Program, exit_in_words, kill_strays
 from .triggers import TriggerModel, arguments_of
 from .verdicts import StepFailed, Verdicts
 
-_STARTING = 30.0
-"""Seconds that the start of a client may take; it is no part of the step's deadline."""
-
 
 class Played(Simulator):
     """A simulator that tells a history of words and of triggers that have done their work."""

@@ -165,7 +165,7 @@ class Verdicts:
                 since = now if happening.since is None else self._stage.marks[happening.since]
                 happens = self._history.search(happening, since)
         if self._history.wait(happens, min(end, self._stage.deadline)):
-            raise StepFailed(f"awaited that for {in_words(condition.for_)} there is no {said(happening)}, but it came")
+            raise StepFailed(f"awaited {said(condition)}; but it came")
         if monotonic() < end:
             raise StepFailed(f"the scenario's time is over before {in_words(condition.for_)} have passed")
 
