@@ -139,7 +139,7 @@ def _bytes(value: object) -> bytes:
 
 _MOMENT: dict[str, Callable[[Any], Any]] = {
     "call": _text,
-    "ins": _instruction,
+    "ins": lambda value: None if value is None else _instruction(value),
     "slot": _instruction,
     "link": _number,
     "event": _text,
@@ -187,7 +187,7 @@ VERBS: dict[str, dict[str, Parameter]] = {
     "release": {"gate": Parameter(_text, needed=False)},
     "crash": {},
     "restart": {},
-    "later": {"seconds": Parameter(_seconds), "do": Parameter(decode)},
+    "later": {"seconds": Parameter(_seconds), "then": Parameter(decode)},
     "answer": {"status": Parameter(_instruction), "data": Parameter(_bytes, needed=False)},
     "garble": {"count": Parameter(_number, needed=False), "seed": Parameter(_number, needed=False)},
     "cut": {"length": Parameter(_number, needed=False)},

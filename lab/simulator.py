@@ -31,6 +31,7 @@ from ..reader.reader import Reader
 from . import places
 from .actions import FAULTS
 from .agenda import Agenda
+from .armed import as_armed
 from .control_server import ControlServer
 from .gates import Gates
 from .requests import CardSource, Request
@@ -192,9 +193,9 @@ class Simulator:
         for number, trigger in self.triggers.items():
             self._act(number, trigger, signal)
 
-    def later(self, seconds: float, do: Request) -> None:
+    def later(self, seconds: float, then: Request) -> None:
         """Carry out another verb in so many seconds."""
-        self._agenda.enter(lambda: self._carry_out(do.verb, do.arguments), seconds)
+        self._agenda.enter(lambda: self._carry_out(then.verb, then.arguments), seconds)
 
     # Triggers
 
@@ -206,11 +207,7 @@ class Simulator:
 
     def arm(self, trigger: Trigger) -> int:
         """Do what the trigger says when its moment comes; a number for `disarm`. Raises ImageError, ProfileError."""
-        if trigger.verb in ("insert", "swap"):
-            # The moment itself is no time to make keys, or to find that an image is missing.
-            prepared = self._prepare(trigger.arguments.setdefault("card", profiles.CardRequest()))
-            with self._lock:
-                self._take(prepared)
+        self._prepare_for(trigger.verb, trigger.arguments)
         with self._lock:
             number = next(self._trigger_numbers)
             self._triggers[number] = trigger, _nothing
@@ -233,6 +230,15 @@ class Simulator:
                 return number
         disarm()  # it has fired already
         return number
+
+    def _prepare_for(self, verb: str, arguments: Mapping[str, Any]) -> None:
+        """The moment itself is no time to make keys, or to find that an image is missing."""
+        if verb == "later":
+            self._prepare_for(*arguments["then"])
+        elif verb in ("insert", "swap"):
+            prepared = self._prepare(arguments.get("card") or profiles.CardRequest())
+            with self._lock:
+                self._take(prepared)
 
     def disarm(self, trigger: int) -> None:
         """The trigger of this number will not fire any more. One that is not armed is no error."""
@@ -273,10 +279,7 @@ class Simulator:
             {"name": each.name, "sessions": len(each.sessions), "logged_in": bool(each.rights)}
             for each in self._server.applications
         ]
-        triggers = [
-            {"trigger": number, "on": str(each.on), "then": each.verb, "seen": each.seen, "fired": each.fired}
-            for number, each in sorted(self.triggers.items())
-        ]
+        triggers = [{"trigger": number, **as_armed(each)} for number, each in sorted(self.triggers.items())]
         return {
             "readers": readers,
             "applications": applications,

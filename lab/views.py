@@ -16,7 +16,7 @@ _WIDE = 1000
 
 
 def status(result: dict[str, Any]) -> None:
-    """Readers with their cards, and applications."""
+    """Readers with their cards, applications, and what is armed."""
     readers = _table("reader", "card", "profile", "ATR")
     for each in result["readers"]:
         card = Text(each["card"], "bold green") if each["card"] else Text("empty", "dim")
@@ -27,6 +27,27 @@ def status(result: dict[str, Any]) -> None:
     _print(readers if result["readers"] else "no readers; plug one in with: cardtear plug front")
     _print("")
     _print(applications if result["applications"] else "no application has the module initialised")
+    if result["triggers"]:
+        triggers = _table("trigger", "at", "does", "seen", "fired")
+        for each in result["triggers"]:
+            done = each["then"]
+            triggers.add_row(
+                str(each["trigger"]), _words(each["on"]), _words(done), str(each["seen"]), str(each["fired"])
+            )
+        _print("")
+        _print(triggers)
+
+
+def _words(values: dict[str, Any]) -> str:
+    """A moment or an action in one line: `call C_Sign, when after`, `remove, reader front`."""
+    parts = []
+    for name, value in values.items():
+        told = _words(value) if isinstance(value, dict) else _ANY.get(name, "any") if value is None else value
+        parts.append(f"{told}" if name == "do" else f"{name} {told}")
+    return ", ".join(parts)
+
+
+_ANY = {"times": "always"}
 
 
 def card(about: dict[str, Any]) -> None:

@@ -147,7 +147,7 @@ def test_every_verb_with_json_and_without(served: Served) -> None:
     assert told("swap", "front") == "Bob is in front now"
     assert told("reset", "front") == "the card in front is reset"
     assert told("plug", "back") == "back is plugged in"
-    assert told("arm", "remove", "front", "--ins", "87", "--nth", "2") == "armed: remove front"
+    assert told("arm", "remove", "front", "--ins", "87", "--nth", "2") == "armed as 1: remove front"
     assert told("unplug", "back") == "back is unplugged"
     assert "Bob" in told("status")
     assert json.loads(told("remove", "front", "--json")) == {"card": "Bob"}

@@ -149,7 +149,7 @@ def test_an_application_that_dies_while_its_call_hangs(simulator: Simulator, new
 
 
 def test_events_signals_and_time(simulator: Simulator, host: Any) -> None:
-    simulator.arm(Trigger("later", {"seconds": 0.01, "do": Request("insert", FRONT)}, event="remove"))
+    simulator.arm(Trigger("later", {"seconds": 0.01, "then": Request("insert", FRONT)}, event="remove"))
     simulator.arm(Trigger("remove", FRONT, signal="now"))
     simulator.signal("not now")
     assert host.eval("m.is_present(0)")

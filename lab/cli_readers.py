@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: MIT
+"""Commands for the cards and readers of a running simulator: what a hand does, and what ails a card."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .cli_answers import do, errors
+from .cli_options import Email, Image, Json, Name, Pin, Profile, Puk, ReaderName, Serial, Settings, named
+
+app = typer.Typer()
+
+
+@app.command()
+def insert(
+    reader: ReaderName,
+    profile: Profile = "piv",
+    name: Name = "Alice",
+    email: Email = None,
+    serial: Serial = None,
+    pin: Pin = None,
+    puk: Puk = None,
+    settings: Settings = None,
+    image: Image = None,
+    as_json: Json = False,
+) -> None:
+    """Put a card into a reader."""
+    with errors(as_json):
+        card = named(image, profile, name, email, serial, pin, puk, settings)
+    do(as_json, "insert", lambda result: print(f"{result['card']} is in {reader}"), reader=reader, card=card)
+
+
+@app.command()
+def remove(reader: ReaderName, as_json: Json = False) -> None:
+    """Pull the card out of a reader."""
+    do(as_json, "remove", lambda result: print(f"{result['card']} is out of {reader}"), reader=reader)
+
+
+@app.command()
+def swap(
+    reader: ReaderName,
+    profile: Profile = "piv",
+    name: Name = "Bob",
+    email: Email = None,
+    serial: Serial = None,
+    pin: Pin = None,
+    puk: Puk = None,
+    settings: Settings = None,
+    image: Image = None,
+    as_json: Json = False,
+) -> None:
+    """Exchange the card in a reader for another, at one instant."""
+    with errors(as_json):
+        card = named(image, profile, name, email, serial, pin, puk, settings)
+    do(as_json, "swap", lambda result: print(f"{result['card']} is in {reader} now"), reader=reader, card=card)
+
+
+@app.command()
+def plug(reader: ReaderName, as_json: Json = False) -> None:
+    """Plug a reader in."""
+    do(as_json, "plug", lambda _: print(f"{reader} is plugged in"), reader=reader)
+
+
+@app.command()
+def unplug(reader: ReaderName, as_json: Json = False) -> None:
+    """Pull a reader out, with the card in it."""
+    do(as_json, "unplug", lambda _: print(f"{reader} is unplugged"), reader=reader)
+
+
+@app.command()
+def reset(reader: ReaderName, as_json: Json = False) -> None:
+    """Reset the card in a reader, as another program could: logins are lost."""
+    do(as_json, "reset", lambda _: print(f"the card in {reader} is reset"), reader=reader)
+
+
+@app.command()
+def logout(reader: ReaderName, as_json: Json = False) -> None:
+    """Take the PIN's verification back, as another program could: logins are lost, sessions stay."""
+    do(as_json, "logout", lambda _: print(f"nobody is logged in to the card in {reader}"), reader=reader)
+
+
+@app.command()
+def mute(reader: ReaderName, as_json: Json = False) -> None:
+    """Let the card answer nothing any more, until it is reset or taken out."""
+    do(as_json, "mute", lambda _: print(f"the card in {reader} is mute"), reader=reader)
+
+
+@app.command()
+def kill(reader: ReaderName, as_json: Json = False) -> None:
+    """Let the card answer nothing any more, in any reader, for as long as this simulator knows it."""
+    do(as_json, "kill", lambda _: print(f"the card in {reader} is dead"), reader=reader)
+
+
+@app.command("block-pin")
+def block_pin(
+    reader: ReaderName,
+    left: Annotated[int, typer.Option(help="Tries that are left: 1 is the final try.")] = 0,
+    puk: Annotated[bool, typer.Option("--puk", help="The PUK's (SO PIN's), not the PIN's.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Use up the tries of the PIN, as if somebody had typed wrong ones. Logins are lost."""
+    done = f"the {'PUK' if puk else 'PIN'} of the card in {reader} has {left} tries left"
+    do(as_json, "block-pin", lambda _: print(done), reader=reader, left=left, puk=puk)
+
+
+@app.command("pin-pad")
+def pin_pad(
+    reader: ReaderName,
+    pin: Annotated[str | None, typer.Argument(help="The PIN; without one, the red key.", show_default=False)] = None,
+    as_json: Json = False,
+) -> None:
+    """Type at a reader's PIN pad; what is typed waits there until a program asks for it."""
+    arguments = {"reader": reader} if pin is None else {"reader": reader, "pin": pin}
+    done = f"the red key of {reader} is pressed" if pin is None else f"a PIN is typed at {reader}"
+    do(as_json, "pin-pad", lambda _: print(done), **arguments)

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: MIT
+"""Commands that run a simulator, or look at one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .cli_answers import do, errors, fail
+from .cli_options import Email, Image, Json, Name, NoCard, Pin, Profile, Puk, Serial, Settings, request_of
+
+if TYPE_CHECKING:
+    from ..card.profiles import CardRequest
+    from ..reader.trace import Entry
+    from .records import Record
+    from .simulator import Simulator
+
+app = typer.Typer()
+
+
+@app.command()
+def serve(
+    folder: Annotated[Path | None, typer.Option(help="Where the sockets lie.", show_default="your own")] = None,
+    reader: Annotated[
+        list[str] | None, typer.Option(help="A reader to plug in; several times.", show_default="front")
+    ] = None,
+    profile: Profile = "piv",
+    name: Name = "Alice",
+    email: Email = None,
+    serial: Serial = None,
+    pin: Pin = None,
+    puk: Puk = None,
+    settings: Settings = None,
+    image: Image = None,
+    no_card: NoCard = False,
+    as_json: Json = False,
+) -> None:
+    """Run a simulator until Ctrl-C. The card goes into the first reader."""
+    from . import places, process
+
+    process.hold_signals()
+    readers = reader or ["front"]
+    with errors(as_json):
+        card = None if no_card else image or request_of(profile, name, email, serial, pin, puk, settings)
+        with _simulator(readers, card, folder or places.runtime_folder()) as simulator:
+            _say_ready(simulator, readers[0], as_json)
+            process.wait_for_the_end(simulator.stopped)
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def run(
+    command: Annotated[
+        list[str], typer.Argument(metavar="CMD", help="The program and its arguments.", show_default=False)
+    ],
+    reader: Annotated[str, typer.Option(help="The reader to plug in.")] = "front",
+    profile: Profile = "piv",
+    name: Name = "Alice",
+    email: Email = None,
+    serial: Serial = None,
+    pin: Pin = None,
+    puk: Puk = None,
+    settings: Settings = None,
+    image: Image = None,
+    no_card: NoCard = False,
+    trace: Annotated[bool, typer.Option("--trace", help="Show calls, APDUs and events on standard error.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run a program with a simulator of its own, and exit with its exit code: cardtear run [OPTIONS] -- CMD...
+
+    The program finds CARDTEAR_MODULE, CARDTEAR_SOCKET and CARDTEAR_CONTROL in its environment.
+    """
+    from . import process
+
+    process.hold_signals()
+    with errors(as_json):
+        card = None if no_card else image or request_of(profile, name, email, serial, pin, puk, settings)
+        with _simulator([reader], card) as simulator:
+            if trace:
+                _show_trace(simulator, as_json)
+            try:
+                code = process.run_program(command, {**os.environ, **simulator.environment})
+            except OSError as error:
+                code = 127 if isinstance(error, FileNotFoundError) else 126
+                fail(as_json, "cannot-run", f"cannot run {command[0]!r}: {error.strerror}", code)
+    raise typer.Exit(code)
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """Show readers, cards and applications."""
+
+    def show(result: dict[str, Any]) -> None:
+        from . import views
+
+        views.status(result)
+
+    do(as_json, "status", show)
+
+
+@app.command()
+def trace(
+    follow: Annotated[bool, typer.Option(help="Go on until Ctrl-C, or show what is kept and end.")] = True,
+    short: Annotated[bool, typer.Option("--short", help="Count APDUs and calls that look alike.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show calls, APDUs and events in the order in which they happen; PINs and keys never appear."""
+    from .control import Control
+
+    add, end = _timeline(as_json, to_errors=False, short=short)
+    with errors(as_json), contextlib.suppress(KeyboardInterrupt), Control() as control:
+        for record in control.stream("trace", after=0, follow=follow):
+            add(record)
+        end()
+
+
+@app.command()
+def crash(as_json: Json = False) -> None:
+    """Be gone for every application, as a simulator that died; readers and cards stay as they are."""
+    do(as_json, "crash", lambda _: print("the simulator is gone for applications; cardtear restart brings it back"))
+
+
+@app.command()
+def restart(as_json: Json = False) -> None:
+    """Be there again after a crash."""
+    do(as_json, "restart", lambda _: print("the simulator is there again"))
+
+
+@contextlib.contextmanager
+def _simulator(readers: list[str], card: Path | CardRequest | None, folder: Path | None = None) -> Iterator[Simulator]:
+    """A simulator with readers, and a card in the first one."""
+    from .simulator import Simulator
+
+    with Simulator(folder) as simulator:
+        for each in readers:
+            simulator.plug(each)
+        if card is not None:
+            simulator.insert(readers[0], card)
+        yield simulator
+
+
+def _say_ready(simulator: Simulator, reader: str, as_json: bool) -> None:
+    """In one write, so that a script may read the first line and close the pipe."""
+    if as_json:
+        text = json.dumps({"ready": True, **simulator.environment})
+    else:
+        remove = f"cardtear remove {shlex.quote(reader)}"
+        text = f"# ready; Ctrl-C ends it. Elsewhere: cardtear status, cardtear trace, {remove}"
+        for name, value in simulator.environment.items():
+            text += f"\nexport {name}={shlex.quote(value)}"
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _timeline(
+    as_json: bool, to_errors: bool, short: bool = False
+) -> tuple[Callable[[Record], None], Callable[[], None]]:
+    """Functions that show a record of the trace, and the end."""
+    if as_json:
+        stream = sys.stderr if to_errors else sys.stdout
+        return lambda record: print(json.dumps(record), file=stream, flush=True), lambda: None
+    from rich.console import Console
+
+    from .timeline import Timeline
+
+    timeline = Timeline(Console(highlight=False, stderr=to_errors), most_apdus=3 if short else None, folds=short)
+    return timeline.add, timeline.flush
+
+
+def _show_trace(simulator: Simulator, as_json: bool) -> None:
+    """Show the trace on standard error from now on."""
+    from .records import as_record
+
+    add, _ = _timeline(as_json, to_errors=True)
+    one_at_a_time = threading.Lock()
+
+    def show(entry: Entry) -> None:
+        with one_at_a_time:
+            add(as_record(entry))
+
+    simulator.bench.trace.subscribe(show)

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: MIT
+"""Commands that let something happen at a certain moment: triggers, and the words and gates that go with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from .cli_answers import do, errors
+from .cli_options import Email, Image, Json, Pin, Profile, Puk, Serial, Settings, named
+
+app = typer.Typer()
+
+_READER = ("reader",)
+WORDS: dict[str, tuple[str, ...]] = {
+    "remove": _READER,
+    "insert": _READER,
+    "swap": _READER,
+    "plug": _READER,
+    "unplug": _READER,
+    "reset": _READER,
+    "logout": _READER,
+    "mute": _READER,
+    "kill": _READER,
+    "touch": _READER,
+    "block-pin": ("reader", "left", "puk"),
+    "pin-pad": ("reader", "pin"),
+    "release": ("gate",),
+    "crash": (),
+    "restart": (),
+    "answer": ("status", "data"),
+    "garble": ("count", "seed"),
+    "cut": ("length",),
+    "return": ("value",),
+    "delay": ("seconds",),
+    "hang": ("gate",),
+    "crash-application": (),
+}
+"""What a trigger can do (actions.py), and what the words after it mean, in their order."""
+
+_WITH_A_CARD = ("insert", "swap")
+_READ: dict[str, Callable[[str], object]] = {
+    "left": int,
+    "count": int,
+    "seed": int,
+    "length": int,
+    "seconds": float,
+    "puk": lambda word: {"true": True, "false": False}.get(word, word),
+}
+"""Words that are no text."""
+
+_AT = "The moment"
+_AMONG = "Which of these moments"
+
+
+@app.command(
+    epilog="Actions: "
+    + "; ".join(" ".join((verb, *(f"{word.upper()}" for word in words))) for verb, words in WORDS.items())
+)
+def arm(
+    verb: Annotated[
+        str, typer.Argument(metavar="ACTION", help="What is to happen; they are listed below.", show_default=False)
+    ],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[WORD]...", help="The reader's name, or what else the action takes.", show_default=False
+        ),
+    ] = None,
+    call: Annotated[
+        str | None,
+        typer.Option(help="A PKCS #11 call, as C_Sign or C_Sign*.", rich_help_panel=_AT, show_default=False),
+    ] = None,
+    ins: Annotated[
+        str | None,
+        typer.Option(
+            help="An APDU with this instruction byte, as 87; with --call, one of that call.",
+            rich_help_panel=_AT,
+            show_default=False,
+        ),
+    ] = None,
+    apdu: Annotated[bool, typer.Option("--apdu", help="Any APDU.", rich_help_panel=_AT)] = False,
+    event: Annotated[
+        str | None,
+        typer.Option(help="insert, remove, plug, unplug or reset.", rich_help_panel=_AT, show_default=False),
+    ] = None,
+    signal: Annotated[
+        str | None, typer.Option(help="The word of a `cardtear signal`.", rich_help_panel=_AT, show_default=False)
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="So many seconds from now.", rich_help_panel=_AT, show_default=False)
+    ] = None,
+    before: Annotated[
+        bool,
+        typer.Option("--before", help="Before it is carried out; so it is without any of these.", rich_help_panel=_AT),
+    ] = False,
+    during: Annotated[
+        bool,
+        typer.Option("--during", help="When the call sends its first APDU or begins to wait.", rich_help_panel=_AT),
+    ] = False,
+    after: Annotated[bool, typer.Option("--after", help="When it has been carried out.", rich_help_panel=_AT)] = False,
+    application: Annotated[
+        str | None,
+        typer.Option(help="Only of this program, as ssh or java*.", rich_help_panel=_AMONG, show_default=False),
+    ] = None,
+    thread: Annotated[
+        int | None,
+        typer.Option(
+            help="Only of its n-th thread, in the order of first calls.", rich_help_panel=_AMONG, show_default=False
+        ),
+    ] = None,
+    reader: Annotated[
+        str | None, typer.Option(help="Only of this reader.", rich_help_panel=_AMONG, show_default=False)
+    ] = None,
+    slot: Annotated[
+        str | None, typer.Option(help="Only of this key slot, as 9C.", rich_help_panel=_AMONG, show_default=False)
+    ] = None,
+    link: Annotated[
+        int | None,
+        typer.Option(help="Only the n-th link of a chained command.", rich_help_panel=_AMONG, show_default=False),
+    ] = None,
+    nth: Annotated[int, typer.Option(help="From the n-th of them on, counted from now.", rich_help_panel=_AMONG)] = 1,
+    times: Annotated[str, typer.Option(metavar="N|always", help="How many times.", rich_help_panel=_AMONG)] = "1",
+    probability: Annotated[float, typer.Option(help="At each of them with this chance.", rich_help_panel=_AMONG)] = 1.0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same choice.", rich_help_panel=_AMONG)] = 0,
+    later: Annotated[
+        float | None,
+        typer.Option(help="Not at once but so many seconds after the moment.", show_default=False),
+    ] = None,
+    profile: Profile = "piv",
+    name: Annotated[str | None, typer.Option(help="The name on it.", show_default="Alice, at swap Bob")] = None,
+    email: Email = None,
+    serial: Serial = None,
+    pin: Pin = None,
+    puk: Puk = None,
+    settings: Settings = None,
+    image: Image = None,
+    as_json: Json = False,
+) -> None:
+    """Let something happen at a certain call, APDU, event, word or time. Prints a number for `cardtear disarm`."""
+    with errors(as_json):
+        whens = [each for each, given in (("before", before), ("during", during), ("after", after)) if given]
+        if len(whens) > 1:
+            raise ValueError(f"--{whens[0]} and --{whens[1]} are two moments; arm two triggers")
+        given = {
+            "call": call,
+            "ins": ins,
+            "event": event,
+            "signal": signal,
+            "seconds": seconds,
+            "when": whens[0] if whens else None,
+            "application": application,
+            "thread": thread,
+            "reader": reader,
+            "slot": slot,
+            "link": link,
+        }
+        on: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+        if apdu:
+            on.setdefault("ins", None)
+        on |= {"nth": nth, "times": _times(times), "probability": probability, "seed": seed}
+        then = _action(verb, words or [])
+        if verb in _WITH_A_CARD:
+            name = name or ("Bob" if verb == "swap" else "Alice")
+            then["card"] = named(image, profile, name, email, serial, pin, puk, settings)
+        if later is not None:
+            then = {"do": "later", "seconds": later, "then": then}
+    what = " ".join((verb, *(words or [])[: 1 if verb == "pin-pad" else None]))  # a PIN is not repeated
+    do(as_json, "arm", lambda result: print(f"armed as {result['trigger']}: {what}"), on=on, then=then)
+
+
+@app.command()
+def disarm(
+    trigger: Annotated[int, typer.Argument(help="Its number, as arm and status say it.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Take a trigger back. One that is over already is no error."""
+    do(as_json, "disarm", lambda _: print(f"disarmed: {trigger}"), trigger=trigger)
+
+
+@app.command()
+def signal(word: Annotated[str, typer.Argument(help="Any word.", show_default=False)], as_json: Json = False) -> None:
+    """Say a word for which a trigger waits (arm --signal)."""
+    do(as_json, "signal", lambda _: print(f"said: {word}"), signal=word)
+
+
+@app.command()
+def release(
+    gate: Annotated[str, typer.Argument(help="The gate's name, as `arm hang` had it.", show_default=False)] = "",
+    as_json: Json = False,
+) -> None:
+    """Let go on what hangs at a gate."""
+    do(as_json, "release", lambda _: print("released" + f": {gate}" * bool(gate)), gate=gate)
+
+
+def _action(verb: str, words: list[str]) -> dict[str, Any]:
+    """An action and the words after it, as the control channel has them. Raises ValueError."""
+    names = WORDS.get(verb)
+    if names is None:
+        raise ValueError(f"there is no action {verb!r}; there are: {', '.join(WORDS)}")
+    if len(words) > len(names):
+        wanted = " ".join(map(str.upper, names)) or "no further words"
+        raise ValueError(f"{verb!r} takes {wanted}; what is {words[len(names)]!r}?")
+    action: dict[str, Any] = {"do": verb}
+    for name, word in zip(names, words, strict=False):
+        try:
+            action[name] = _READ.get(name, str)(word)
+        except ValueError:
+            raise ValueError(f"{name.upper()} of {verb!r} is a number, not {word!r}") from None
+    return action
+
+
+def _times(word: str) -> int | None:
+    if word == "always":
+        return None
+    try:
+        return int(word)
+    except ValueError:
+        raise ValueError(f"--times is a number or 'always', not {word!r}") from None
