@@ -21,6 +21,7 @@ FILES = {
         ("insert", "remove", "swap", "plug", "unplug", "reset", "logout", "mute", "kill", "block-pin", "pin-pad"),
     ),
     "cli_triggers": ("What happens at a certain moment", ("arm", "disarm", "signal", "release")),
+    "cli_sweep": ("Simulator", ("sweep",)),
     "cli_cards": ("Without a simulator", ("card",)),
     "cli_installation": ("Without a simulator", ("module", "doctor")),
 }

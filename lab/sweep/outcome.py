@@ -56,7 +56,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A point that was played. `again`: how the command ended with the card back; `overhead`: seconds of the sweep's own.
+    """A point that was played. `again` is how the command ended with the card back, `overhead` seconds of our own.
 
     `records` is the time line (records.py) of a point that is not fine, or that was played alone.
     """

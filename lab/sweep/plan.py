@@ -15,7 +15,6 @@ from typing import Any
 
 from ...p11.constants import CKR
 from ..actions import check, return_value
-
 from ..records import name_of
 from ..requests import Request
 from ..trigger import OnPlace, Trigger
@@ -121,7 +120,7 @@ class Plan:
             more = {"reader": READER}
             if then.verb in ("insert", "swap"):
                 more["card"] = card if then.verb == "insert" else other  # type: ignore[assignment]
-            later.append(Trigger("later", {"seconds": then.delay, "do": Request(then.verb, more)}, on))
+            later.append(Trigger("later", {"seconds": then.delay, "then": Request(then.verb, more)}, on))
         return [*later, Trigger(self.action.verb, arguments, on)]
 
 
@@ -145,5 +144,3 @@ def unpack(archive: bytes, folder: Path) -> None:
     """What `pack` has packed."""
     with tarfile.open(fileobj=io.BytesIO(archive)) as files:
         files.extractall(folder, filter="tar")
-
-

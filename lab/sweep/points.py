@@ -80,5 +80,3 @@ def common(first: Iterable[Point], second: Iterable[Point]) -> tuple[list[Point]
     steady = [each for name, each in mine.items() if name in theirs]
     odd = [each for name, each in (mine | theirs).items() if name not in mine or name not in theirs]
     return [Point(each.place, each.when, each.about, number) for number, each in enumerate(steady, 1)], odd
-
-

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import shlex
+import io
 import sys
 from collections.abc import Collection
 
@@ -11,6 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..timeline import Timeline
 from .outcome import MEANING, Outcome, Verdict, tell
 from .report import Report
 
@@ -49,7 +50,9 @@ def table(report: Report, allowed: Collection[Verdict], all_points: bool = False
 
 def line(outcome: Outcome) -> Text:
     """One point in one line."""
-    return Text.assemble(f"{outcome.number:>5}  ", badge(outcome.verdict), "  ", where(outcome), "  ", (tell(outcome), "dim"))
+    return Text.assemble(
+        f"{outcome.number:>5}  ", badge(outcome.verdict), "  ", where(outcome), "  ", (tell(outcome), "dim")
+    )
 
 
 def badge(verdict: Verdict) -> Text:
@@ -76,7 +79,19 @@ def _summary(report: Report, allowed: Collection[Verdict]) -> list[Text]:
     return lines
 
 
-def again(report: Report) -> Text:
-    """How to play one failing point again."""
-    command = report.settings.get("again") or f"cardtear sweep --only NUMBER ... -- {shlex.join(report.command)}"
-    return Text(f"one point again, with its trace: {command}", "dim")
+def story(outcome: Outcome) -> RenderableType:
+    """A point with all that happened, and what the command printed."""
+    trace = Console(width=200, highlight=False, record=True, file=io.StringIO())
+    timeline = Timeline(trace)
+    for record in outcome.records:
+        timeline.add(record)
+    timeline.flush()
+    output = outcome.run.ended.output.rstrip() if outcome.run is not None else ""
+    parts: list[RenderableType] = [
+        Text.from_ansi(trace.export_text(styles=True)),
+        Text("it printed:", "dim"),
+        Text(output),
+    ]
+    if outcome.again is not None:
+        parts += [Text(f"with the card back: {outcome.again.words}", "dim"), Text(outcome.again.output.rstrip())]
+    return Group(*parts, line(outcome))

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import multiprocessing
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import AbstractContextManager
@@ -26,7 +28,6 @@ Workers = Callable[[], AbstractContextManager[Executor]]
 FIRST_DEADLINE = 120.0
 """Seconds that the first run may take, when nothing else is said."""
 
-_MOST_TRIES = 2
 _AHEAD = 64
 """Points that are handed to an executor before they are due: it is never idle, and an interruption ends soon."""
 
@@ -82,91 +83,114 @@ def sweep(
 ) -> None:
     """Play the points, in parallel; `tell` hears of each as it is done. An interruption ends what is being played.
 
-    A point that is not reached, or with which a worker dies, is played once more.
+    A point that is not reached is played once more. When a worker dies, the points that it may have had are played one
+    by one, so that the one that ended it is known.
     """
     children.adopt()  # what a worker that dies leaves behind
     known = children.children()
-    tries = {point: 1 for point in points}
-    todo = list(tries)
+    playing = _Playing(workers, (plan, first), (deadline, whole), tell)
     try:
+        todo = list(points)
         while todo:
-            todo = _round(workers, plan, first, todo, tries, (deadline, whole), tell)
+            todo, suspects = playing.play(todo)
+            for point in suspects:
+                again, guilty = playing.play([point])
+                todo += again
+                for each in guilty:
+                    tell(_broken(each, "the process that played it is gone"))
     finally:
         children.end(known)
 
 
-def _round(
-    workers: Workers,
-    plan: Plan,
-    first: Run,
-    todo: list[Point],
-    tries: dict[Point, int],
-    options: tuple[float, bool],
-    tell: Callable[[Outcome], None],
-) -> list[Point]:
-    """Play until all is done or the executor is broken; what is left."""
-    left = iter(todo)
-    under_way: dict[Future[Outcome], Point] = {}
-    again: list[Point] = []
-    with workers() as executor:
+class _Playing:
+    """Plays points on one executor after another."""
 
-        def more() -> None:
-            for point in left:
-                under_way[executor.submit(worker.play, plan, first, point, *options)] = point
-                if len(under_way) >= _AHEAD:
-                    return
+    def __init__(
+        self,
+        workers: Workers,
+        subject: tuple[Plan, Run],
+        options: tuple[float, bool],
+        tell: Callable[[Outcome], None],
+    ) -> None:
+        self._workers, self._subject, self._options, self._tell = workers, subject, options, tell
+        self._again: set[Point] = set()
+        """Points that have been played once already, and were not reached."""
 
+    def play(self, points: list[Point]) -> tuple[list[Point], list[Point]]:
+        """Play until all is done or the executor is broken: what is to be played, and what it may have broken with."""
+        left, again = iter(points), list[Point]()
+        under_way: dict[Future[Outcome], Point] = {}
         try:
-            more()
-            while under_way:
-                for future in wait(under_way, return_when=FIRST_COMPLETED).done:
-                    point = under_way.pop(future)
-                    outcome = _outcome(point, future)
-                    if outcome.verdict in (Verdict.UNREACHED, Verdict.BROKEN) and tries[point] < _MOST_TRIES:
-                        tries[point] += 1
-                        again.append(point)
-                    else:
-                        tell(replace(outcome, tries=tries[point]))
-                more()
+            with self._workers() as executor:
+                while self._submit(executor, left, under_way):
+                    for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+                        again += self._done(under_way[future], future)
+                        del under_way[future]
         except BrokenExecutor:
-            pass  # while submitting; those under way are told one by one
-        for future, point in under_way.items():
-            outcome = _outcome(point, future)
-            if outcome.verdict is not Verdict.BROKEN or tries[point] >= _MOST_TRIES:
-                tell(replace(outcome, tries=tries[point]))
-            else:
-                tries[point] += 1
-                again.append(point)
-    return [*again, *left]
+            suspects = []
+            for future, point in under_way.items():
+                if future.done() and future.exception() is None:
+                    again += self._done(point, future)
+                else:
+                    suspects.append(point)
+            return [*again, *left], suspects
+        except BaseException:
+            for future, point in under_way.items():
+                if future.done() and not future.cancelled() and future.exception() is None:
+                    self._done(point, future)
+            raise
+        return again, []
+
+    def _submit(self, executor: Executor, left: Iterator[Point], under_way: dict[Future[Outcome], Point]) -> bool:
+        """Give the executor enough to do; whether there is anything to wait for."""
+        for point in itertools.islice(left, max(0, _AHEAD - len(under_way))):
+            try:
+                future = executor.submit(worker.play, *self._subject, point, *self._options)
+            except BrokenExecutor as error:  # by another point, which is among those under way
+                future = Future()
+                future.set_exception(error)
+            under_way[future] = point
+        return bool(under_way)
+
+    def _done(self, point: Point, future: Future[Outcome]) -> list[Point]:
+        """Tell what came of a point, or that it is to be played again. Raises BrokenExecutor."""
+        try:
+            outcome = future.result()
+        except BrokenExecutor:
+            raise
+        except Exception as error:  # of one run, which others need not share
+            outcome = _broken(point, f"{type(error).__name__}: {error}")
+        if outcome.verdict is Verdict.UNREACHED and point not in self._again:
+            self._again.add(point)
+            return [point]
+        self._tell(replace(outcome, tries=2 if point in self._again else 1))
+        return []
 
 
-def _outcome(point: Point, future: Future[Outcome]) -> Outcome:
-    try:
-        return future.result()
-    except BrokenExecutor:
-        why = "the process that played it is gone"
-    except Exception as error:  # of one run, which others need not share
-        why = f"{type(error).__name__}: {error}"
-    return Outcome(point.number, point.name, point.about, Verdict.BROKEN, words=why)
+def _broken(point: Point, words: str) -> Outcome:
+    return Outcome(point.number, point.name, point.about, Verdict.BROKEN, words=words)
 
 
 def local(jobs: int) -> Workers:
-    """Processes on this machine, which are forked: what is imported here is there at once."""
+    """Processes on this machine, which are forked: what is imported here is there at once.
+
+    They have a folder for what is temporary, so that nothing stays of one that is killed.
+    """
 
     @contextlib.contextmanager
     def make() -> Iterator[Executor]:
         context = multiprocessing.get_context("fork")
-        executor = ProcessPoolExecutor(jobs, context, initializer=worker.begin)
         before = set(multiprocessing.active_children())
-        try:
-            yield executor
-        except BaseException:
-            executor.shutdown(wait=False, cancel_futures=True)
-            for process in set(multiprocessing.active_children()) - before:
-                process.terminate()
-            raise
-        finally:
-            executor.shutdown(cancel_futures=True)
+        with tempfile.TemporaryDirectory(prefix="cardtear-", ignore_cleanup_errors=True) as folder:
+            executor = ProcessPoolExecutor(jobs, context, initializer=worker.begin, initargs=(folder,))
+            try:
+                yield executor
+            except (KeyboardInterrupt, SystemExit):  # runs that are under way end at once
+                for process in set(multiprocessing.active_children()) - before:
+                    process.terminate()
+                raise
+            finally:
+                executor.shutdown(cancel_futures=True)
 
     return make
 
@@ -195,6 +219,8 @@ def jobs() -> int:
 def _attempt(plan: Plan, future: Future[T]) -> T:
     try:
         return future.result()
+    except BrokenExecutor:
+        raise NotSweepable("the command ends the process that runs it") from None
     except OSError as error:
         raise NotSweepable(f"cannot run {plan.command[0]!r}: {error.strerror or error}") from None
 

@@ -27,26 +27,30 @@ from ..trigger import Trigger
 from . import children
 from .command import Ended, run
 from .log import Log
-from .outcome import Outcome, Run, judge
+from .outcome import FINE, Outcome, Run, judge
 from .plan import READER, Plan, pack, unpack
 from .points import Point, Recorder
 
 _ONE_AT_A_TIME = threading.Lock()
 """Children of this process that are not known are a run's own, so there may be one run at a time in a process."""
 
-_NEVER = 1_000_000
+_WHOLE = 500, 2000
+"""Entries of the time line that are kept of a point that is played alone: before the action, and from it on."""
 
 
-class Stopped(BaseException):
-    """The sweep is over, and this run with it."""
+def begin(folder: str) -> None:
+    """What a process does that plays runs only: it ends with its parent, and leaves nothing when it is ended.
 
-
-def begin() -> None:
-    """What a process does that plays runs only: it ends with its parent, and cleans up when it is ended."""
+    Temporary files go into a folder of its own in this one.
+    """
+    own = tempfile.tempdir = tempfile.mkdtemp(dir=folder)
 
     def stop(_number: int, _frame: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once; what follows is cleaning up
-        raise Stopped
+        children.end(set())
+        shutil.rmtree(own, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)  # when the parent is gone, the last one finds it empty
+        os._exit(128 + signal.SIGTERM)
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to everybody; the sweep says what follows
     signal.signal(signal.SIGTERM, stop)
@@ -142,7 +146,7 @@ def play(plan: Plan, first: Run, point: Point, deadline: float, whole: bool = Fa
     """
     with _ONE_AT_A_TIME:
         started = time.monotonic()
-        log = Log(_NEVER, _NEVER) if whole else Log()
+        log = Log(*_WHOLE) if whole else Log()
         with bed(plan) as place:
             bench = place.simulator.bench
             stop = bench.trace.subscribe(log)
@@ -170,7 +174,7 @@ def play(plan: Plan, first: Run, point: Point, deadline: float, whole: bool = Fa
             done.logins - first.logins,
             done.verifies - first.verifies,
             overhead=time.monotonic() - started - spent,
-            records=log.records(),
+            records=log.records() if whole or verdict not in FINE else [],
         )
 
 
