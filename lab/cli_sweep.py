@@ -245,7 +245,7 @@ class _Session:
                 nonlocal written
                 report.outcomes[outcome.number] = outcome
                 report.seconds = before + time.monotonic() - started
-                if outcome in report.failing(self.allowed):
+                if self.console.is_terminal and outcome in report.failing(self.allowed):
                     progress.console.print(report_text.line(outcome))
                 progress.update(task, advance=1)
                 if time.monotonic() - written > 1:

@@ -71,7 +71,7 @@ def chosen(points: list[Point], names: list[str], action: Action) -> list[Point]
     """Points by number, or by name; a name need not be among the points. Raises ValueError."""
     by_number = {str(each.number): each for each in points}
     by_name = {each.name: each for each in points}
-    found = []
+    found: list[Point] = []
     for name in names:
         if name.isdigit() and name not in by_number:
             raise ValueError(f"there is no point {name}; there are 1 to {len(points)}")

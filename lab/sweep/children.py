@@ -70,9 +70,12 @@ def _tree() -> dict[int, set[int]]:
     tree: dict[int, set[int]] = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
-            with contextlib.suppress(OSError, IndexError):
-                parent = int(Path(f"/proc/{entry}/stat").read_bytes().rpartition(b")")[2].split()[1])
-                tree.setdefault(parent, set()).add(int(entry))
+            try:
+                with open(f"/proc/{entry}/stat", "rb", buffering=0) as file:  # there may be many
+                    parent = int(file.read(512).rpartition(b")")[2].split(None, 2)[1])
+            except OSError:  # gone meanwhile
+                continue
+            tree.setdefault(parent, set()).add(int(entry))
     return tree
 
 

@@ -84,7 +84,7 @@ def sweep(
     """Play the points, in parallel; `tell` hears of each as it is done. An interruption ends what is being played.
 
     A point that is not reached is played once more. When a worker dies, the points that it may have had are played one
-    by one, so that the one that ended it is known.
+    by one, so that the one that ended it is known. Children that this process gets meanwhile are ended with the sweep.
     """
     children.adopt()  # what a worker that dies leaves behind
     known = children.children()

@@ -87,14 +87,14 @@ def test_no_names(name: str) -> None:
 )
 def test_no_actions(text: str) -> None:
     """What is no action is refused, with those that there are."""
-    with pytest.raises(ValueError, match="there is no|not a span"):
+    with pytest.raises(ValueError, match=r"there is no|not a span"):
         Action.parse(text)
 
 
 @pytest.mark.parametrize("text", ["insert:soon", "delay:1s", "insert:-1s", ""])
 def test_no_sequels(text: str) -> None:
     """Nor what cannot follow."""
-    with pytest.raises(ValueError, match="span of time|there can be"):
+    with pytest.raises(ValueError, match=r"span of time|there can be"):
         Then.parse(text)
 
 
