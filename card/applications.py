@@ -10,6 +10,7 @@ from .apdu import Command
 from .status import SW, CardError
 from .tables import INS, RID_LENGTH
 
+_SELECT = INS.SELECT
 _BY_NAME, _FIRST = 0x04, 0x00
 
 
@@ -36,7 +37,7 @@ class Applications:
 
     def execute(self, command: Command) -> bytes:
         """Raises CardError and CardTorn."""
-        if command.ins == INS.SELECT:
+        if command.ins == _SELECT:
             return self._select(command)
         if self._selected is None:
             raise CardError(SW.CONDITIONS_NOT_SATISFIED if self._applets else SW.INS_NOT_SUPPORTED)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from . import management, tlv
 from .commands import GeneralAuthenticate
 from .context import Context
-from .keys import EcKey, MontgomeryKey, PrivateKey, RsaKey
+from .keys import EcKey, MontgomeryKey, PrivateKey
 from .status import SW, CardError
 from .tables import MANAGEMENT_KEY, SLOTS
 
@@ -19,13 +19,12 @@ def general_authenticate(context: Context, command: GeneralAuthenticate) -> byte
 
     Raises CardError: 6A86 for a key or algorithm that cannot be, 6A88 for a slot without key, 6982 without the PIN.
     """
-    number, fields = command.slot, command.fields
-    if number not in SLOTS and number != MANAGEMENT_KEY:
-        raise CardError(SW.INCORRECT_P1P2)
+    algorithm, number, fields = command
     stored = context.store.state.keys.get(number)
     if stored is None:
-        raise CardError(SW.REFERENCE_NOT_FOUND)
-    if stored.algorithm != command.algorithm:
+        is_slot = number in SLOTS or number == MANAGEMENT_KEY
+        raise CardError(SW.REFERENCE_NOT_FOUND if is_slot else SW.INCORRECT_P1P2)
+    if stored.algorithm != algorithm:
         raise CardError(SW.INCORRECT_P1P2)
     if number == MANAGEMENT_KEY:
         return management.authenticate(stored, context.status, fields)
@@ -39,8 +38,8 @@ def general_authenticate(context: Context, command: GeneralAuthenticate) -> byte
 def _use(key: PrivateKey, fields: dict[int, bytes]) -> bytes:
     """The one operation that the key is there for; a NIST curve has two, told apart by the field that comes."""
     point, challenge = fields.get(_EXPONENTIATION), fields.get(_CHALLENGE)
-    if point is not None and isinstance(key, EcKey | MontgomeryKey):
+    if point is not None and isinstance(key, (EcKey, MontgomeryKey)):
         return key.agree(point)
     if challenge is None or isinstance(key, MontgomeryKey):
         raise CardError(SW.INCORRECT_DATA)
-    return key.apply(challenge) if isinstance(key, RsaKey) else key.sign(challenge)
+    return key.answer(challenge)

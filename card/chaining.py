@@ -16,6 +16,7 @@ COMMAND_LIMIT = 64 * 1024
 """Bytes of command data in one chain; no more fits into an extended length either."""
 
 _PLAIN, _CHAINED = 0x00, 0x10
+_GET_RESPONSE = INS.GET_RESPONSE
 _OK = SW.OK.to_bytes(2, "big")
 
 
@@ -38,10 +39,11 @@ class Chaining:
                 return _OK
             if command.cla != _PLAIN:
                 raise CardError(_class_error(command.cla))
-            if command.ins == INS.GET_RESPONSE:
+            if command.ins == _GET_RESPONSE:
                 return self._respond(command, self._take_rest(command))
             self._rest = b""
-            return self._respond(command, self._execute(self._whole(command)))
+            whole = command if self._header is None else self._whole(command)
+            return self._respond(command, self._execute(whole))
         except CardError as error:
             self._forget_links()
             return error.status.to_bytes(2, "big")
@@ -61,8 +63,6 @@ class Chaining:
 
     def _whole(self, command: Command) -> Command:
         """The last link with those before it. Any other command ends an unfinished chain and stands for itself."""
-        if self._header is None:
-            return command
         belongs, links = self._header == command[1:4], self._links
         self._forget_links()
         return command._replace(data=b"".join((*links, command.data))) if belongs else command

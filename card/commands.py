@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: MIT
 """The PIV commands with their parameters taken apart; what they do is not known here.
 
-One parser for each instruction turns P1, P2 and the data field into a frozen dataclass. A parser raises CardError for
+One parser for each instruction turns P1, P2 and the data field into a named tuple. A parser raises CardError for
 what is malformed whatever the card holds; everything that depends on the card's state is left to the handlers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from . import tlv
 from .apdu import Command
@@ -36,40 +36,34 @@ _PIN_POLICY, _TOUCH_POLICY, _DEFAULT = 0xAA, 0xAB, b"\0"
 _NOWHERE = 0xFF
 
 
-@dataclass(frozen=True, slots=True)
-class GetData:
+class GetData(NamedTuple):
     """3.1.2"""
 
     tag: int
 
 
-@dataclass(frozen=True, slots=True)
-class PutData:
+class PutData(NamedTuple):
     """3.3.1; an empty value deletes the object."""
 
     tag: int
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Verify:
+class Verify(NamedTuple):
     """3.2.1 with data: compare the PIN."""
 
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class QueryVerification:
+class QueryVerification(NamedTuple):
     """3.2.1 without data: is the PIN verified, and if not, how many tries are left?"""
 
 
-@dataclass(frozen=True, slots=True)
-class ResetVerification:
+class ResetVerification(NamedTuple):
     """3.2.1 with P1 = FF: the PIN counts as not verified from now on."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeReferenceData:
+class ChangeReferenceData(NamedTuple):
     """3.2.2: a new PIN or PUK by the old one."""
 
     reference: int
@@ -77,16 +71,14 @@ class ChangeReferenceData:
     new: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ResetRetryCounter:
+class ResetRetryCounter(NamedTuple):
     """3.2.3: a new PIN by the PUK."""
 
     puk: bytes
     pin: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class GeneralAuthenticate:
+class GeneralAuthenticate(NamedTuple):
     """3.2.4: `fields` is the content of the dynamic authentication template (table 7) by tag."""
 
     algorithm: int
@@ -94,16 +86,14 @@ class GeneralAuthenticate:
     fields: dict[int, bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class KeyPolicy:
+class KeyPolicy(NamedTuple):
     """Yubico: what a new key asks for before it is used."""
 
     pin_rule: PinRule
     touch: Touch
 
 
-@dataclass(frozen=True, slots=True)
-class GenerateKeyPair:
+class GenerateKeyPair(NamedTuple):
     """3.3.2"""
 
     slot: int
@@ -111,8 +101,7 @@ class GenerateKeyPair:
     policy: KeyPolicy
 
 
-@dataclass(frozen=True, slots=True)
-class ImportKey:
+class ImportKey(NamedTuple):
     """Yubico: a private key by its `numbers`.
 
     01 to 05 are p, q, dP, dQ, qInv of an RSA key, 06 is the scalar on a NIST curve, 07 the private key of Ed25519,
@@ -125,36 +114,31 @@ class ImportKey:
     policy: KeyPolicy
 
 
-@dataclass(frozen=True, slots=True)
-class MoveKey:
+class MoveKey(NamedTuple):
     """Yubico: a key to another slot, or away when there is no destination."""
 
     source: int
     destination: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class SetManagementKey:
+class SetManagementKey(NamedTuple):
     """Yubico: another management key, perhaps of another algorithm."""
 
     algorithm: Algorithm
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class GetMetadata:
+class GetMetadata(NamedTuple):
     """Yubico: what is known of a key, the PIN or the PUK."""
 
     reference: int
 
 
-@dataclass(frozen=True, slots=True)
-class GetVersion:
+class GetVersion(NamedTuple):
     """Yubico."""
 
 
-@dataclass(frozen=True, slots=True)
-class GetSerial:
+class GetSerial(NamedTuple):
     """Yubico."""
 
 

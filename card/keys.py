@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: MIT
 """Private keys: how they come into being, and what is done with them: RSA, signatures and key agreement on curves.
 
-The classes work alone, too: each is made of a private key of cryptography and knows nothing of slots. The arithmetic is
+The classes work alone, too: each is made of a private key of cryptography and knows nothing of slots. What a key does
+with a challenge is its `answer`, what it does with somebody's point is to `agree`; some can do both. The arithmetic is
 OpenSSL's (through cryptography); only the bare RSA operation on arbitrary blocks, which cryptography does not offer, is
 GMP's, in the variant whose running time does not depend on the key.
 """
 
 from __future__ import annotations
 
-import gmpy2
+from functools import cached_property
+
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
@@ -33,35 +35,52 @@ class RsaKey:
     """An RSA key: one operation, on blocks of the length of the modulus."""
 
     def __init__(self, key: rsa.RSAPrivateKey) -> None:
-        numbers = key.private_numbers()
         self._key = key
-        self._n = numbers.public_numbers.n
-        self._e = numbers.public_numbers.e
-        self._p, self._q = gmpy2.mpz(numbers.p), gmpy2.mpz(numbers.q)
-        self._dp, self._dq = gmpy2.mpz(numbers.dmp1), gmpy2.mpz(numbers.dmq1)
-        self._q_inverse = gmpy2.mpz(numbers.iqmp)
         self.length = key.key_size // 8
 
-    def apply(self, block: bytes) -> bytes:
+    def answer(self, block: bytes) -> bytes:
         """The private operation on one block. Raises CardError(6A80) when it does not fit the modulus."""
         if len(block) != self.length:
             raise CardError(SW.INCORRECT_DATA)
         if block.startswith(_SHORTEST_PADDING):
             separator = block.find(0, 2)
-            if separator > 0 and block.count(0xFF, 2, separator) == separator - 2:
+            if separator > 0 and block.startswith(b"\xff" * (separator - 2), 2):
                 return self._key.sign(block[separator + 1 :], _PADDING, _NO_DIGEST_INFO)
-        number = gmpy2.mpz(int.from_bytes(block, "big"))
-        if number >= self._n:
-            raise CardError(SW.INCORRECT_DATA)
-        at_p = gmpy2.powmod_sec(number % self._p, self._dp, self._p)
-        at_q = gmpy2.powmod_sec(number % self._q, self._dq, self._q)
-        result = at_q + self._q * ((at_p - at_q) * self._q_inverse % self._p)
-        return int(result).to_bytes(self.length, "big")
+        return self._bare(int.from_bytes(block, "big")).to_bytes(self.length, "big")
+
+    @cached_property
+    def _bare(self) -> _BareRsa:
+        return _BareRsa(self._key.private_numbers())
 
     def public_template(self) -> bytes:
         """Modulus and exponent as in the answer of GENERATE ASYMMETRIC KEY PAIR (SP 800-73-4 part 2, table 15)."""
-        exponent = self._e.to_bytes((self._e.bit_length() + 7) // 8, "big")
-        return tlv.encode(0x81, self._n.to_bytes(self.length, "big")) + tlv.encode(0x82, exponent)
+        numbers = self._key.public_key().public_numbers()
+        exponent = numbers.e.to_bytes((numbers.e.bit_length() + 7) // 8, "big")
+        return tlv.encode(0x81, numbers.n.to_bytes(self.length, "big")) + tlv.encode(0x82, exponent)
+
+
+class _BareRsa:
+    """RSA on any number below the modulus, by the Chinese remainder theorem (RFC 8017, 5.1.2).
+
+    Many cards never need it, and GMP takes 10 ms to load: both wait until it is wanted.
+    """
+
+    def __init__(self, numbers: rsa.RSAPrivateNumbers) -> None:
+        import gmpy2
+
+        self._power = gmpy2.powmod_sec
+        self._n = numbers.public_numbers.n
+        self._p, self._q = gmpy2.mpz(numbers.p), gmpy2.mpz(numbers.q)
+        self._dp, self._dq = gmpy2.mpz(numbers.dmp1), gmpy2.mpz(numbers.dmq1)
+        self._q_inverse = gmpy2.mpz(numbers.iqmp)
+
+    def __call__(self, number: int) -> int:
+        """Raises CardError(6A80) for a number that does not fit the modulus."""
+        if number >= self._n:
+            raise CardError(SW.INCORRECT_DATA)
+        at_p = self._power(number % self._p, self._dp, self._p)
+        at_q = self._power(number % self._q, self._dq, self._q)
+        return int(at_q + self._q * ((at_p - at_q) * self._q_inverse % self._p))
 
 
 class EcKey:
@@ -74,7 +93,7 @@ class EcKey:
         self._digest_length = digest.digest_size
         self._scheme = ec.ECDSA(Prehashed(digest))
 
-    def sign(self, digest: bytes) -> bytes:
+    def answer(self, digest: bytes) -> bytes:
         """An ECDSA signature (DER) of a digest. Raises CardError(6A80) for an empty one or one over 64 bytes."""
         if not 1 <= len(digest) <= 64:
             raise CardError(SW.INCORRECT_DATA)
@@ -102,7 +121,7 @@ class EdwardsKey:
     def __init__(self, key: ed25519.Ed25519PrivateKey) -> None:
         self._key = key
 
-    def sign(self, message: bytes) -> bytes:
+    def answer(self, message: bytes) -> bytes:
         """A signature of 64 bytes."""
         return self._key.sign(message)
 

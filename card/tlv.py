@@ -12,15 +12,15 @@ class TlvError(ValueError):
 
 def encode(tag: int, *values: bytes) -> bytes:
     """One data object with the values joined."""
-    value = b"".join(values)
+    value = values[0] if len(values) == 1 else b"".join(values)
     return _header(tag, len(value)) + value
 
 
 def decode(data: bytes) -> list[tuple[int, bytes]]:
     """All data objects of a string, in order. Raises TlvError when something is cut off or left over."""
     found = []
-    at = 0
-    while at < len(data):
+    at, end = 0, len(data)
+    while at < end:
         tag, value, at = read(data, at)
         found.append((tag, value))
     return found
@@ -48,9 +48,10 @@ def read(data: bytes, at: int = 0) -> tuple[int, bytes, int]:
     except IndexError:
         raise TlvError(f"cut off at {at}") from None
     end = at + length
-    if end > len(data):
-        raise TlvError(f"{length} bytes wanted at {at}, {len(data) - at} there")
-    return tag, data[at:end], end
+    value = data[at:end]
+    if len(value) != length:
+        raise TlvError(f"{length} bytes wanted at {at}, {len(value)} there")
+    return tag, value, end
 
 
 @lru_cache(1024)  # cards use a handful of tags and lengths over and over

@@ -181,7 +181,7 @@ static CK_RV C_Finalize(CK_VOID_PTR pReserved)
 {
     CK_RV rv = invoke(CALL_C_Finalize, SIGNATURE_C_Finalize, pReserved);
     if (rv == CKR_OK)
-        transport_close();
+        transport_close(true);
     return rv;
 }
 

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WIRE_VERSION 2u
+#define WIRE_VERSION 3u
 #define FRAME_LIMIT (64u << 20) /* bytes in one frame, either way */
 #define NO_LENGTH UINT64_MAX     /* on the wire: a NULL pointer, or CK_UNAVAILABLE_INFORMATION */
 
@@ -55,7 +55,7 @@ typedef enum Outcome {
 
 CK_RV transport_open(const char *path);
 bool transport_is_open(void);
-void transport_close(void);
+void transport_close(bool finalized);
 void transport_announce(void);
 Outcome transport_call(uint16_t number, Frame *frame);
 unsigned transport_generation(void);

@@ -3,6 +3,10 @@
  *
  * The lock guards the pool only and is never held over I/O, so a call that blocks keeps nobody waiting. Every
  * C_Initialize and C_Finalize begins a new generation; a call of an older one ends as soon as its connection is shut.
+ *
+ * A call may take hours (C_WaitForSlotEvent, a PIN pad). When one has been quiet for a while, the simulator is asked for
+ * a welcome on a new connection. One that does not even greet is stopped or hangs: it is given up as if it had died,
+ * and should it come back, it finds another application without sessions.
  */
 #define _GNU_SOURCE
 #include "shim.h"
@@ -21,17 +25,21 @@
 #include <unistd.h>
 
 #define POOL 1024
-#define HELLO_TIMEOUT_MS 5000
+#ifndef PATIENCE_MS
+#define PATIENCE_MS 10000 /* without an answer, until the simulator is asked whether it lives; and for its answer */
+#endif
 
 typedef struct Connection {
     int fd;
     bool busy;
+    bool given_up; /* shut because the simulator hangs; whoever uses it closes it */
 } Connection;
 
 static struct {
     pthread_mutex_t lock;
     bool open;
     bool had_simulator;
+    bool leaves_calls; /* the simulator's wish: C_Finalize does not end calls that are under way */
     unsigned generation;
     struct sockaddr_un address;
     uint8_t application[16];
@@ -77,7 +85,7 @@ __attribute__((constructor)) static void watch_forks(void)
 
 __attribute__((destructor)) static void leave(void)
 {
-    transport_close();
+    transport_close(false);
 }
 
 /* Where the simulator listens: what C_Initialize was given, else CARDTEAR_SOCKET, else the user's own folder. */
@@ -104,6 +112,7 @@ CK_RV transport_open(const char *path)
     if (!already) {
         begin_generation(true);
         pool.had_simulator = false;
+        pool.leaves_calls = false;
         memset(&pool.address, 0, sizeof pool.address);
         pool.address.sun_family = AF_UNIX;
         memcpy(pool.address.sun_path, path, strlen(path) + 1);
@@ -124,15 +133,18 @@ unsigned transport_generation(void)
     return __atomic_load_n(&pool.generation, __ATOMIC_ACQUIRE);
 }
 
-/* Ends the generation: calls that are under way on other threads come back at once. */
-void transport_close(void)
+/* Ends the generation: calls that are under way on other threads come back at once, unless the simulator wants to end
+ * them itself when the application calls C_Finalize. */
+void transport_close(bool finalized)
 {
     lock_pool();
+    bool leaves_calls = finalized && pool.leaves_calls;
     begin_generation(false);
     size_t kept = 0;
     for (size_t i = 0; i < pool.count; i++) {
         if (pool.connections[i].busy) {
-            shutdown(pool.connections[i].fd, SHUT_RDWR);
+            if (!leaves_calls)
+                shutdown(pool.connections[i].fd, SHUT_RDWR);
             pool.connections[kept++] = pool.connections[i];
         } else {
             close(pool.connections[i].fd);
@@ -142,11 +154,17 @@ void transport_close(void)
     unlock_pool();
 }
 
-static bool send_all(int fd, const uint8_t *data, size_t size)
+/* Whether to go on after a send or recv that has failed: it was interrupted, or it was quiet and `patient` says so. */
+static bool goes_on(bool (*patient)(void))
+{
+    return errno == EINTR || ((errno == EAGAIN || errno == EWOULDBLOCK) && patient != NULL && patient());
+}
+
+static bool send_all(int fd, const uint8_t *data, size_t size, bool (*patient)(void))
 {
     while (size != 0) {
         ssize_t sent = send(fd, data, size, MSG_NOSIGNAL);
-        if (sent < 0 && errno == EINTR)
+        if (sent < 0 && goes_on(patient))
             continue;
         if (sent <= 0)
             return false;
@@ -157,13 +175,13 @@ static bool send_all(int fd, const uint8_t *data, size_t size)
 }
 
 /* Reads one frame and steps over its length: for most calls one recv. */
-static bool receive_frame(int fd, Frame *frame)
+static bool receive_frame(int fd, Frame *frame, bool (*patient)(void))
 {
     frame_drop(frame);
     size_t wanted = sizeof(uint32_t);
     while (frame->used < wanted) {
         ssize_t got = recv(fd, frame->data + frame->used, frame->room - frame->used, 0);
-        if (got < 0 && errno == EINTR)
+        if (got < 0 && goes_on(patient))
             continue;
         if (got <= 0)
             return false;
@@ -185,7 +203,7 @@ static bool peer_is_ours(int fd)
 }
 
 /* The first frame on a connection: who we are, and which slots we have shown to the application. */
-static bool greet(int fd, const uint8_t *application)
+static bool greet(int fd, const uint8_t *application, bool *leaves_calls)
 {
     char name[17] = "";
     int comm = open("/proc/self/comm", O_RDONLY | O_CLOEXEC);
@@ -206,13 +224,87 @@ static bool greet(int fd, const uint8_t *application)
     slots_put(&frame);
     uint32_t length = (uint32_t)(frame.used - sizeof length);
     memcpy(frame.data, &length, sizeof length);
-    struct timeval patience = {HELLO_TIMEOUT_MS / 1000, 0}, forever = {0, 0};
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    bool welcome = !frame.broken && send_all(fd, frame.data, frame.used) && receive_frame(fd, &frame) &&
-                   get_u32(&frame) == WIRE_VERSION && !frame.broken;
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &forever, sizeof forever);
+    bool welcome = !frame.broken && send_all(fd, frame.data, frame.used, NULL) && receive_frame(fd, &frame, NULL) &&
+                   get_u32(&frame) == WIRE_VERSION;
+    *leaves_calls = get_u32(&frame) != 0;
+    welcome = welcome && !frame.broken;
     frame_drop(&frame);
     return welcome;
+}
+
+/* A socket that loses patience, also while it connects. */
+static int patient_socket(void)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct timeval patience = {PATIENCE_MS / 1000, PATIENCE_MS % 1000 * 1000};
+    if (fd >= 0) {
+        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    }
+    return fd;
+}
+
+/* Its cards are gone; said once for each simulator. Under the lock. */
+static void lose_simulator(void)
+{
+    if (pool.had_simulator)
+        slots_lose_cards();
+    pool.had_simulator = false;
+}
+
+/* Parts with a simulator that hangs: every call under way on it ends, and the application gets another name, so that
+ * what it had there is out of reach for good. Under the lock. */
+static void give_up_simulator(void)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < pool.count; i++) {
+        if (pool.connections[i].busy) {
+            pool.connections[i].given_up = true;
+            shutdown(pool.connections[i].fd, SHUT_RDWR);
+            pool.connections[kept++] = pool.connections[i];
+        } else {
+            close(pool.connections[i].fd);
+        }
+    }
+    pool.count = kept;
+    uint64_t name[2];
+    memcpy(name, pool.application, sizeof name);
+    if (getrandom(name, sizeof name, 0) != (ssize_t)sizeof name)
+        name[0]++;
+    memcpy(pool.application, name, sizeof name);
+    lose_simulator();
+}
+
+/* Connects a socket to the simulator of now. False when there is none: whatever was there is given up, too. */
+static bool meet_or_part(int fd)
+{
+    lock_pool();
+    struct sockaddr_un address = pool.address;
+    uint8_t application[sizeof pool.application];
+    memcpy(application, pool.application, sizeof application);
+    unlock_pool();
+    bool leaves_calls = false;
+    bool met = connect(fd, (struct sockaddr *)&address, sizeof address) == 0 && peer_is_ours(fd) &&
+               greet(fd, application, &leaves_calls);
+    lock_pool();
+    /* Another thread may have given it up meanwhile, or C_Finalize may have been called. */
+    bool same = pool.open && memcmp(pool.application, application, sizeof application) == 0;
+    if (same && !met)
+        give_up_simulator();
+    if (same && met)
+        pool.leaves_calls = leaves_calls;
+    unlock_pool();
+    return same && met;
+}
+
+/* A call has been quiet: whether its simulator lives all the same. Who cannot ask goes on waiting. */
+static bool simulator_lives(void)
+{
+    int fd = patient_socket();
+    bool lives = fd < 0 || meet_or_part(fd);
+    if (fd >= 0)
+        close(fd);
+    return lives;
 }
 
 /* Takes a connection out of the pool, or makes one; -1 when there is no simulator. Whether one out of the pool is still
@@ -231,22 +323,19 @@ static int take(unsigned *generation, bool *fresh)
         return fd;
     }
     bool open = pool.open;
-    struct sockaddr_un address = pool.address;
-    uint8_t application[16];
-    memcpy(application, pool.application, sizeof application);
     unlock_pool();
 
-    int fd = open ? socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0) : -1;
+    int fd = open ? patient_socket() : -1;
     if (fd < 0)
         return -1;
-    if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0 || !peer_is_ours(fd) || !greet(fd, application)) {
+    if (!meet_or_part(fd)) {
         close(fd);
         return -1;
     }
     lock_pool();
     bool usable = pool.open && pool.generation == *generation && pool.count < POOL;
     if (usable) {
-        pool.connections[pool.count++] = (Connection){fd, true};
+        pool.connections[pool.count++] = (Connection){.fd = fd, .busy = true};
         pool.had_simulator = true;
     }
     unlock_pool();
@@ -265,15 +354,14 @@ static void give_back(int fd, unsigned generation, bool sound)
     for (size_t i = 0; i < pool.count; i++) {
         if (pool.connections[i].fd != fd)
             continue;
-        if (sound && pool.open && pool.generation == generation) {
+        if (sound && pool.open && pool.generation == generation && !pool.connections[i].given_up) {
             pool.connections[i].busy = false;
         } else {
+            bool lost = !sound && pool.generation == generation && !pool.connections[i].given_up;
             pool.connections[i] = pool.connections[--pool.count];
             close(fd);
-            if (!sound && pool.generation == generation && pool.had_simulator) {
-                pool.had_simulator = false;
-                slots_lose_cards();
-            }
+            if (lost)
+                lose_simulator();
         }
         break;
     }
@@ -309,8 +397,8 @@ Outcome transport_call(uint16_t number, Frame *frame)
                 give_back(fd, generation, true);
             return transport_is_open() && generation == first ? UNREACHABLE : FINALIZED;
         }
-        bool sent = send_all(fd, frame->data, frame->used);
-        bool sound = sent && receive_frame(fd, frame);
+        bool sent = send_all(fd, frame->data, frame->used, simulator_lives);
+        bool sound = sent && receive_frame(fd, frame, simulator_lives);
         give_back(fd, generation, sound);
         if (sound)
             return ANSWERED;

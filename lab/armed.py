@@ -1,40 +1,51 @@
 # SPDX-License-Identifier: MIT
-"""An armed trigger as `status` tells it: in the words of the request `arm` (docs/control.md), without secrets."""
+"""A trigger in the words of the control channel's request `arm` (docs/control.md), and as `status` tells it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
+from ..card.profiles import CardRequest
 from ..p11.constants import CKR
 from .records import name_of
-from .requests import Request
+from .requests import CardSource, Request
 from .trigger import Trigger
 
 _COUNTS = {"nth": 1, "times": 1, "probability": 1.0, "seed": 0}
 
 
+def as_request(trigger: Trigger) -> dict[str, Any]:
+    """The arguments of `arm`."""
+    return {"on": _moment(trigger), "then": {"do": trigger.verb, **_written(trigger.arguments)}}
+
+
 def as_armed(trigger: Trigger) -> dict[str, Any]:
-    """Its moment, its action, how many moments it has seen and how often it has fired."""
-    on = {each.name: getattr(trigger.on, each.name) for each in fields(trigger.on)}
-    usual = {each.name: each.default for each in fields(trigger.on) if each.name != "ins"}
-    counts = {name: getattr(trigger, name) for name in _COUNTS}
+    """Its moment, its action without what is secret in it, how many moments it has seen and how often it has fired."""
+    request = as_request(trigger)
+    return {"on": request["on"], "then": _open(request["then"]), "seen": trigger.seen, "fired": trigger.fired}
+
+
+def _moment(trigger: Trigger) -> dict[str, Any]:
+    """What is other than usual; of an APDU always `ins`, by which it is known."""
+    usual = _COUNTS | {each.name: each.default for each in fields(trigger.on) if each.name != "ins"}
+    values = {each.name: getattr(trigger.on, each.name) for each in fields(trigger.on)}
+    values |= {name: getattr(trigger, name) for name in _COUNTS}
+    return _written({name: value for name, value in values.items() if name not in usual or value != usual[name]})
+
+
+def _written(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _WRITE.get(name, _same)(value) for name, value in values.items()}
+
+
+def _open(values: dict[str, Any]) -> dict[str, Any]:
     return {
-        "on": _told(
-            {name: value for name, value in (on | counts).items() if value != (usual | _COUNTS).get(name, _NONE)}
-        ),
-        "then": {"do": trigger.verb, **_told(trigger.arguments)},
-        "seen": trigger.seen,
-        "fired": trigger.fired,
+        name: _open(value) if isinstance(value, dict) else value
+        for name, value in values.items()
+        if name not in _SECRET
     }
-
-
-_NONE = object()
-
-
-def _told(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _WRITE.get(name, _same)(value) for name, value in values.items() if name not in _UNTOLD}
 
 
 def _same(value: Any) -> Any:
@@ -46,16 +57,27 @@ def _byte(value: int | None) -> str | None:
 
 
 def _request(value: Request) -> dict[str, Any]:
-    return {"do": value.verb, **_told(value.arguments)}
+    return {"do": value.verb, **_written(value.arguments)}
 
 
-_UNTOLD = frozenset({"pin", "card", "data"})
+def as_card(card: CardSource | object) -> str | dict[str, Any]:
+    """A card, by path or by its parameters. Raises ValueError for one that is neither."""
+    if isinstance(card, Path):
+        return str(card.resolve())
+    if not isinstance(card, CardRequest):
+        raise ValueError(f"a card is a path or a CardRequest here, not {card!r}")
+    return {each.name: getattr(card, each.name) for each in fields(card)}
+
+
+_SECRET = frozenset({"pin", "card", "data"})
 """A card has a PIN among its parameters."""
 
 _WRITE: dict[str, Callable[[Any], Any]] = {
     "ins": _byte,
     "slot": _byte,
     "status": lambda value: f"{value:04X}",
-    "value": lambda value: name_of(CKR, value),
+    "value": lambda value: name_of(CKR, value) if value in set(CKR) else value,
+    "data": bytes.hex,
+    "card": lambda card: as_card(card) if isinstance(card, Path | CardRequest) else None,
     "then": _request,
 }

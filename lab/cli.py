@@ -21,8 +21,10 @@ FILES = {
         ("insert", "remove", "swap", "plug", "unplug", "reset", "logout", "mute", "kill", "block-pin", "pin-pad"),
     ),
     "cli_triggers": ("What happens at a certain moment", ("arm", "disarm", "signal", "release")),
+    "cli_play": ("Scenarios", ("play", "scenarios")),
     "cli_sweep": ("Simulator", ("sweep",)),
     "cli_cards": ("Without a simulator", ("card",)),
+    "cli_quirks": ("Without a simulator", ("quirks",)),
     "cli_installation": ("Without a simulator", ("module", "doctor")),
 }
 """The files of commands, with the heading under which `--help` lists them. A file has its commands in `app`."""

@@ -36,6 +36,15 @@ Settings = Annotated[
     ),
 ]
 Image = Annotated[Path | None, typer.Option(help="A card image instead, used where it lies.", show_default=False)]
+QuirkNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--quirks",
+        metavar="NAME",
+        help="A profile of middleware, or a quirk NAME=VALUE (`cardtear quirks` lists them); several times.",
+        show_default=False,
+    ),
+]
 NoCard = Annotated[bool, typer.Option("--no-card", help="Leave the reader empty.")]
 
 

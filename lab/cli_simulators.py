@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .cli_answers import do, errors, fail
-from .cli_options import Email, Image, Json, Name, NoCard, Pin, Profile, Puk, Serial, Settings, request_of
+from .cli_options import Email, Image, Json, Name, NoCard, Pin, Profile, Puk, QuirkNames, Serial, Settings, request_of
 
 if TYPE_CHECKING:
     from ..card.profiles import CardRequest
@@ -42,6 +42,7 @@ def serve(
     settings: Settings = None,
     image: Image = None,
     no_card: NoCard = False,
+    quirks: QuirkNames = None,
     as_json: Json = False,
 ) -> None:
     """Run a simulator until Ctrl-C. The card goes into the first reader."""
@@ -51,7 +52,7 @@ def serve(
     readers = reader or ["front"]
     with errors(as_json):
         card = None if no_card else image or request_of(profile, name, email, serial, pin, puk, settings)
-        with _simulator(readers, card, folder or places.runtime_folder()) as simulator:
+        with _simulator(readers, card, quirks, folder or places.runtime_folder()) as simulator:
             _say_ready(simulator, readers[0], as_json)
             process.wait_for_the_end(simulator.stopped)
 
@@ -71,6 +72,7 @@ def run(
     settings: Settings = None,
     image: Image = None,
     no_card: NoCard = False,
+    quirks: QuirkNames = None,
     trace: Annotated[bool, typer.Option("--trace", help="Show calls, APDUs and events on standard error.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -83,7 +85,7 @@ def run(
     process.hold_signals()
     with errors(as_json):
         card = None if no_card else image or request_of(profile, name, email, serial, pin, puk, settings)
-        with _simulator([reader], card) as simulator:
+        with _simulator([reader], card, quirks) as simulator:
             if trace:
                 _show_trace(simulator, as_json)
             try:
@@ -135,11 +137,14 @@ def restart(as_json: Json = False) -> None:
 
 
 @contextlib.contextmanager
-def _simulator(readers: list[str], card: Path | CardRequest | None, folder: Path | None = None) -> Iterator[Simulator]:
+def _simulator(
+    readers: list[str], card: Path | CardRequest | None, quirks: list[str] | None, folder: Path | None = None
+) -> Iterator[Simulator]:
     """A simulator with readers, and a card in the first one."""
+    from ..p11.quirks import Quirks
     from .simulator import Simulator
 
-    with Simulator(folder) as simulator:
+    with Simulator(folder, Quirks.parse(quirks or ())) as simulator:
         for each in readers:
             simulator.plug(each)
         if card is not None:

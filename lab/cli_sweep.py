@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from .cli_answers import errors, fail
-from .cli_options import Email, Image, Name, Pin, Profile, Puk, Serial, Settings, request_of
+from .cli_options import Email, Image, Name, Pin, Profile, Puk, QuirkNames, Serial, Settings, request_of
 
 if TYPE_CHECKING:
     from .sweep.asked import Asked
@@ -107,6 +107,7 @@ def sweep(
     puk: Puk = None,
     settings: Settings = None,
     image: Image = None,
+    quirks: QuirkNames = None,
 ) -> None:
     """Pull the card at every point of a program's run, and see which of them it does not survive.
 
@@ -130,6 +131,7 @@ def sweep(
         own_home,
         recover,
         seed,
+        tuple(quirks or ()),
         card,
     )
     _hear_the_end()

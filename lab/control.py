@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,9 @@ from typing import Any, Self
 
 from ..reader.private_socket import peer_is_ours
 from . import places
+
+PATIENCE = 10.0
+"""Seconds without an answer until a simulator is asked whether it lives, and until it has to say so."""
 
 
 class ControlFailure(Exception):
@@ -26,15 +30,19 @@ class ControlFailure(Exception):
 class Control:
     """A connection to a simulator: at `path`, else $CARDTEAR_CONTROL, else the user's own. A context manager.
 
-    Every method returns when the verb has taken effect, and raises ControlFailure.
+    Every method returns when the verb has taken effect, and raises ControlFailure; with a `timeout`, also when so many
+    seconds pass without a word from the simulator.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, timeout: float | None = None) -> None:
         given = path or os.environ.get("CARDTEAR_CONTROL") or places.runtime_folder() / places.CONTROL_SOCKET
         self.path = Path(given)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.settimeout(timeout)
         try:
+            self._socket.settimeout(PATIENCE)
             self._socket.connect(str(self.path))
+            self._socket.settimeout(None)
         except OSError:
             self._socket.close()
             message = f"no simulator listens on {self.path}; start one with: cardtear serve"
@@ -63,6 +71,7 @@ class Control:
         """Any verb with its arguments; the result as JSON has it."""
         try:
             self._socket.sendall(json.dumps({"do": verb, **arguments}).encode() + b"\n")
+            self._await_answer()
             line = self._lines.readline()
         except OSError as error:
             raise ControlFailure("no-simulator", f"the simulator on {self.path} went away: {error}") from None
@@ -73,13 +82,36 @@ class Control:
             raise ControlFailure(answer["error"]["code"], answer["error"]["message"])
         return answer["result"]
 
+    def limit(self, timeout: float) -> None:
+        """The seconds that may pass without a word, from now on."""
+        self._socket.settimeout(timeout)
+
     def stream(self, verb: str, **arguments: Any) -> Iterator[dict[str, Any]]:
         """The entries of `trace` or `events`, until the simulator ends or, without `follow`, all are there.
 
-        What happens after this has returned is in it.
+        What happens after this has returned is in it. With a timeout, TimeoutError when nothing comes.
         """
         self.do(verb, **arguments)
         return self._entries()
+
+    def _await_answer(self) -> None:
+        """Making a card can take long; but a simulator that does not even answer a ping is stopped or hangs."""
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        while not poll.poll(PATIENCE * 1000):
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+                other.settimeout(PATIENCE)
+                try:
+                    other.connect(str(self.path))
+                    other.sendall(b'{"do": "ping"}\n')
+                    lives = bool(other.recv(1))
+                except OSError:
+                    lives = False
+            if not lives:
+                message = (
+                    f"the simulator on {self.path} does not answer: it is stopped, or hangs; end it and start another"
+                )
+                raise ControlFailure("no-answer", message)
 
     def _entries(self) -> Iterator[dict[str, Any]]:
         for line in self._lines:

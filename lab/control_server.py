@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..card.profiles import ProfileError
 from ..card.store import ImageError
 from ..reader.errors import BenchError
-from ..reader.private_socket import listen, peer_is_ours
+from ..reader.private_socket import listen, serve_each
 from ..reader.trace import Entry, EventEntry
 from .feed import Feed
 from .records import as_record
@@ -51,7 +51,9 @@ class ControlServer:
         self._connections: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._listener = listen(path)
-        self._acceptor = threading.Thread(target=self._accept, name="control-accept", daemon=True)
+        self._acceptor = threading.Thread(
+            target=serve_each, args=(self._listener, path, self._serve, "control"), name="control-accept", daemon=True
+        )
         self._acceptor.start()
 
     def close(self) -> None:
@@ -64,20 +66,6 @@ class ControlServer:
         with self._lock:
             for connection in self._connections:
                 connection.shutdown(socket.SHUT_RDWR)
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                if not self.stopped.is_set():
-                    LOG.exception("cannot accept a connection on %s", self.path)
-                return
-            if peer_is_ours(connection):
-                threading.Thread(target=self._serve, args=(connection,), name="control", daemon=True).start()
-            else:
-                LOG.warning("refused a connection of another user on %s", self.path)
-                connection.close()
 
     def _serve(self, connection: socket.socket) -> None:
         with self._lock:

@@ -37,6 +37,7 @@ class Client(NamedTuple):
 
 CLIENTS = (
     Client("firefox-esr", "TLS client authentication, scripts/demo firefox", "firefox-esr"),
+    Client("thunderbird", "S/MIME: signing and decrypting mail", "thunderbird"),
     Client("certutil", "NSS: certificates on the card", "libnss3-tools"),
     Client("pkcs11-tool", "OpenSC: everything PKCS #11", "opensc"),
     Client("p11tool", "GnuTLS, p11-kit", "gnutls-bin"),

@@ -7,7 +7,6 @@ import contextlib
 import itertools
 import logging
 import shutil
-import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -21,7 +20,10 @@ from ..card.piv_card import ForeignCard, PivCard
 from ..card.store import ImageError
 from ..card.tables import PIN, PUK
 from ..csrc import module_path
+from ..p11.application import Application
 from ..p11.functions import HANDLERS
+from ..p11.quirks import Quirks
+from ..p11.quirks.behaviour import new_server
 from ..p11.server import Server
 from ..reader.bench import Bench
 from ..reader.errors import BenchError, CardRemoved, ReaderEmpty
@@ -35,6 +37,7 @@ from .armed import as_armed
 from .control_server import ControlServer
 from .gates import Gates
 from .requests import CardSource, Request
+from .scratch import Scratch
 from .trigger import OnApdu, OnCall, OnEvent, OnPlace, OnTime, Trigger
 
 LOG = logging.getLogger(__name__)
@@ -44,11 +47,14 @@ class Simulator:
     """A bench with its doors, from construction to `close`; a context manager.
 
     `folder` holds the sockets and has mode 0700; without one a temporary folder is made, and removed at the end.
-    Raises SocketError when somebody else listens there, or the folder is not the user's own.
+    `quirks` make the module misbehave as real middleware does. Raises SocketError when somebody else listens there, or
+    the folder is not the user's own.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self._scratch = Path(tempfile.mkdtemp(prefix="cardtear-"))
+    def __init__(self, folder: Path | None = None, quirks: Quirks | None = None) -> None:
+        self.quirks = quirks or Quirks()
+        scratch = Scratch()
+        self._scratch = scratch.path
         self.folder = folder if folder is not None else self._scratch / "run"
         self.bench = Bench()
         self._gates = Gates(self.bench)
@@ -58,7 +64,7 @@ class Simulator:
         self._lock = threading.Lock()
         self._cards: dict[Path, PivCard] = {}
         self._undo = contextlib.ExitStack()
-        self._undo.callback(shutil.rmtree, self._scratch, ignore_errors=True)
+        self._undo.callback(scratch.close)
         try:
             self._server = self._new_server()
             self._undo.callback(self._close_cards)
@@ -197,7 +203,14 @@ class Simulator:
         """Carry out another verb in so many seconds."""
         self._agenda.enter(lambda: self._carry_out(then.verb, then.arguments), seconds)
 
+    def prepare(self, card: CardSource) -> None:
+        """Make or open a card now, so that it is in a reader at once later on. Raises ImageError, ProfileError."""
+        self._prepare_for("insert", {"card": card})
+
     # Triggers
+
+    def acted(self, trigger: Trigger) -> None:
+        """A trigger has done its verb, or begins its fault. Nothing here; for those who want to know."""
 
     @property
     def triggers(self) -> dict[int, Trigger]:
@@ -250,6 +263,7 @@ class Simulator:
         """Listeners hold the bench's lock and hear of changes in turn; what follows from one comes after it."""
         if trigger.fires(event):
             self._agenda.enter(lambda: self._carry_out(trigger.verb, trigger.arguments))
+            self._agenda.enter(lambda: self.acted(trigger))
             if trigger.is_over:
                 self._agenda.enter(lambda: self.disarm(number))
 
@@ -261,8 +275,10 @@ class Simulator:
             self.disarm(number)
         fault = FAULTS.get(trigger.verb)
         if fault is not None:
+            self.acted(trigger)
             return fault.act(self._gates, moment, **trigger.arguments)
         self._carry_out(trigger.verb, trigger.arguments)
+        self.acted(trigger)
         return None
 
     def _carry_out(self, verb: str, arguments: Mapping[str, Any]) -> None:
@@ -271,13 +287,18 @@ class Simulator:
         except (BenchError, CardRemoved, ImageError) as error:  # what it should act on may be gone by then
             LOG.warning("an armed %s came to nothing: %s", verb, error)
 
+    @property
+    def applications(self) -> list[Application]:
+        """Those that have the module initialised."""
+        return self._server.applications
+
     def status(self) -> dict[str, Any]:
         """Readers with their cards, and the applications that have the module initialised."""
         with self.bench.lock:
             readers = [_reader_status(reader) for reader in self.bench.readers]
         applications = [
             {"name": each.name, "sessions": len(each.sessions), "logged_in": bool(each.rights)}
-            for each in self._server.applications
+            for each in self.applications
         ]
         triggers = [{"trigger": number, **as_armed(each)} for number, each in sorted(self.triggers.items())]
         return {
@@ -285,12 +306,13 @@ class Simulator:
             "applications": applications,
             "triggers": triggers,
             "module": str(module_path()),
+            "quirks": str(self.quirks),
         }
 
     # Parts
 
     def _new_server(self) -> Server:
-        return Server(self.bench, self.folder / places.MODULE_SOCKET, HANDLERS)
+        return new_server(self.bench, self.folder / places.MODULE_SOCKET, HANDLERS, self.quirks)
 
     # Cards
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -72,6 +73,14 @@ def profiles(abouts: dict[str, str]) -> None:
     _print(table)
 
 
+def scenarios(found: list[tuple[str, str, list[str]]]) -> None:
+    """Scenarios with what they are about and need."""
+    table = _table("scenario", "", "needs")
+    for name, about, needs in found:
+        table.add_row(Text(name, "bold"), " ".join(about.split()), Text(", ".join(needs), "dim"))
+    _print(table)
+
+
 def findings(found: list[Finding]) -> None:
     """What works, what does not, and what to install."""
     table = _table("", "what", "for", "")
@@ -82,6 +91,14 @@ def findings(found: list[Finding]) -> None:
     packages = sorted({each.package for each in found if not each.works and each.package is not None})
     if packages:
         _print(f"\nto install what is missing: apt-get install {' '.join(packages)}")
+
+
+def print_table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    """Any table; the first column names what the others are about."""
+    table = _table(*columns)
+    for first, *others in rows:
+        table.add_row(Text(first, "bold"), *others)
+    _print(table)
 
 
 def _table(*columns: str) -> Table:

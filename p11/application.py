@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from ..reader.bench import Bench
 from ..reader.errors import CardRemoved
 from ..reader.events import Change, Event
-from ..reader.reader import Reader
+from ..reader.reader import Insertion, Reader
 from .caller import Caller
 from .constants import CKR, CKU
 from .errors import P11Error
@@ -38,6 +38,7 @@ class Application:
     ) -> None:
         self.bench = bench
         self.name = f"{name}[{pid}]"
+        self.pid = pid
         self.sessions: dict[int, Session] = {}
         self.rights: dict[Token, Right] = {}
         self.waiters: set[Caller] = set()
@@ -45,11 +46,13 @@ class Application:
         self._tokens = tokens
         # A random epoch above a counter: no handle comes back, not even from another simulator.
         epoch = int.from_bytes(os.urandom(4), "big") >> 1 or 1
-        self._handles = itertools.count((epoch << 32) + 1)
+        self._handles: Iterator[int] = itertools.count((epoch << 32) + 1)
         self._objects: dict[int, tuple[Token, P11Object, Session | None]] = {}
         self._handle_of: dict[P11Object, int] = {}
         self._states: dict[bytes, tuple[Token, Kind, Saved]] = {}
-        self.slots: dict[int, Slot] = {number: Slot(number, slot_name, True) for number, slot_name in known_slots}
+        self.slots: dict[int, Slot] = {
+            number: self.new_slot(number, slot_name, True) for number, slot_name in known_slots
+        }
         self._by_name: dict[str, Slot] = {slot.name: slot for slot in self.slots.values()}
         with bench.lock:
             for reader in bench.readers:
@@ -65,12 +68,23 @@ class Application:
             self._unsubscribe()
             tokens = {session.token for session in self.sessions.values()} | set(self.rights)
             left_alone = [token for token in tokens if self.drop_sessions(token)]
-            for waiter in self.waiters:
-                waiter.wake()
+            self._wake_waiters()
         for token in left_alone:
-            give_up(token)
+            token.give_up()
 
     # Slots
+
+    def new_slot(self, number: int, name: str, listed: bool) -> Slot:
+        """A slot for a reader."""
+        return Slot(number, name, listed)
+
+    def list_slots(self, refresh: bool) -> list[Slot]:
+        """What C_GetSlotList shows; new slots when `refresh` says so. The caller holds the bench's lock."""
+        slots = self.slots.values()
+        if refresh:
+            for slot in slots:
+                slot.listed = True
+        return [slot for slot in slots if slot.listed]
 
     def slot(self, number: int) -> Slot:
         """Raises P11Error(SLOT_ID_INVALID)."""
@@ -98,10 +112,17 @@ class Application:
 
     def session(self, handle: int) -> Session:
         """Raises P11Error(SESSION_HANDLE_INVALID), whatever became of the session."""
-        session = self.sessions.get(handle)
-        if session is None:
-            raise P11Error(CKR.SESSION_HANDLE_INVALID)
-        return session
+        try:
+            return self.sessions[handle]
+        except KeyError:
+            raise P11Error(CKR.SESSION_HANDLE_INVALID) from None
+
+    def _require_open(self, session: Session) -> None:
+        """Whether the session has not ended since a call began. Raises CardRemoved, or P11Error(SESSION_CLOSED)."""
+        if self.sessions.get(session.handle) is not session:
+            if session.token.is_present:
+                raise P11Error(CKR.SESSION_CLOSED)
+            raise CardRemoved(session.slot.name)
 
     def open_session(self, slot: Slot, token: Token, read_write: bool, flags: int) -> Session:
         """A new session on a token that is still there. Raises CardRemoved, P11Error."""
@@ -139,11 +160,21 @@ class Application:
         self._forget_objects(lambda owner, _item, _session: owner is token)
         return self._end_role(token)
 
-    def log_in(self, session: Session, right: Right) -> None:
-        """The card has accepted the PIN. Raises CardRemoved when it is gone meanwhile."""
+    def require_login_possible(self, session: Session, role: CKU) -> None:
+        """Raises P11Error if somebody is logged in, or an SO would be in a read-only session; CardRemoved."""
         with self.bench.lock:
-            if self.sessions.get(session.handle) is not session:
-                raise CardRemoved(session.slot.name)
+            self._require_open(session)
+            now = session.role
+            if now is not None:
+                raise P11Error(CKR.USER_ALREADY_LOGGED_IN if now is role else CKR.USER_ANOTHER_ALREADY_LOGGED_IN)
+            on_token = (each for each in self.sessions.values() if each.token is session.token)
+            if role is CKU.SO and not all(each.read_write for each in on_token):
+                raise P11Error(CKR.SESSION_READ_ONLY_EXISTS)
+
+    def log_in(self, session: Session, right: Right) -> None:
+        """The card has accepted the PIN. Raises P11Error, CardRemoved when that comes too late."""
+        with self.bench.lock:
+            self._require_open(session)
             self.rights[session.token] = right
             session.token.users.add(self)
 
@@ -184,8 +215,7 @@ class Application:
     def handle(self, session: Session, item: P11Object) -> int:
         """The handle of an object on the session's token; the same one as long as it is good."""
         with self.bench.lock:
-            if self.sessions.get(session.handle) is not session:
-                raise CardRemoved(session.slot.name)
+            self._require_open(session)
             handle = self._handle_of.get(item)
             if handle is None:
                 handle = self._handle_of[item] = next(self._handles)
@@ -200,15 +230,17 @@ class Application:
             return handle
 
     def object(self, session: Session, handle: int, error: CKR = CKR.OBJECT_HANDLE_INVALID) -> P11Object:
-        """The object of a handle on the session's token; private ones only after login. Raises P11Error."""
+        """The object of a handle on the session's token, a private one after login. Raises P11Error, CardRemoved."""
         known = self._objects.get(handle)
         if known is None or known[0] is not session.token:
             raise P11Error(error)
         item = known[1]
+        if item.place is not None:
+            session.token.refresh(session.is_user)
         if item.gone:
             self.forget_object(handle)
             raise P11Error(error)
-        if item.is_private and session.role is not CKU.USER:
+        if item.is_private and not session.is_user:
             raise P11Error(CKR.USER_NOT_LOGGED_IN)
         return item
 
@@ -221,8 +253,8 @@ class Application:
 
     def visible_objects(self, session: Session) -> list[P11Object]:
         """The objects of the token and of this application's sessions on it that may be seen now."""
-        logged_in = session.role is CKU.USER
-        on_card = session.token.objects(logged_in)
+        on_card = session.token.objects(session.is_user)
+        logged_in = session.is_user  # the card may have said otherwise
         with self.bench.lock:
             own = [item for token, item, owner in self._objects.values() if owner and token is session.token]
         return on_card + [item for item in own if logged_in or not item.is_private]
@@ -235,24 +267,40 @@ class Application:
         if slot is None:
             slot = self._attach(event.reader, listed=False)
         if event.change in (Change.RESET, Change.LOGOUT):
-            if slot.token is not None and self.rights.pop(slot.token, None) is not None:
-                token = slot.token
-                self._forget_objects(lambda owner, item, session: owner is token and item.is_private and bool(session))
+            if slot.token is not None:
+                self._logged_out_by_others(slot.token)
             return
         if event.change is Change.INSERT and event.insertion is not None:
-            slot.token = self._tokens.of(event.insertion)
+            self._inserted(slot, event.insertion)
         elif event.change is Change.REMOVE and slot.token is not None:
-            self.drop_sessions(slot.token)
-            slot.token = None
+            self._removed(slot, slot.token)
+        self._happened(slot, event)
+
+    def _inserted(self, slot: Slot, insertion: Insertion) -> None:
+        slot.token = self._tokens.of(insertion)
+
+    def _removed(self, slot: Slot, token: Token) -> None:
+        self.drop_sessions(token)
+        slot.token = None
+
+    def _logged_out_by_others(self, token: Token) -> None:
+        """A reset, or somebody has taken the PIN's verification back: the card has forgotten it."""
+        if self.rights.pop(token, None) is not None:
+            self._forget_objects(lambda owner, item, session: owner is token and item.is_private and bool(session))
+
+    def _happened(self, slot: Slot, _event: Event) -> None:
         slot.event = True
+        self._wake_waiters()
+
+    def _wake_waiters(self) -> None:
         for waiter in self.waiters:
             waiter.wake()
 
     def _attach(self, reader: Reader, listed: bool) -> Slot:
         slot = self._by_name.get(reader.name)
         if slot is None:
-            number = max(self.slots, default=-1) + 1
-            slot = self.slots[number] = self._by_name[reader.name] = Slot(number, reader.name, listed)
+            number = max((each.number for each in self._by_name.values()), default=-1) + 1
+            slot = self.slots[number] = self._by_name[reader.name] = self.new_slot(number, reader.name, listed)
         slot.reader = reader
         if reader.insertion is not None:
             slot.token = self._tokens.of(reader.insertion)
@@ -272,27 +320,3 @@ class Application:
             if is_over(token, item, owner):
                 del self._objects[handle]
                 self._handle_of.pop(item, None)
-
-
-def follow_card(token: Token) -> None:
-    """After a refusal: who is logged in stays so only if the card still has the PIN verified.
-
-    A wrong PIN takes the verification away, also from another application, or for another purpose than login.
-    """
-    try:
-        with token.insertion.lock:
-            if token.users and not token.piv.is_verified():
-                for application in tuple(token.users):
-                    application.lose_login(token)
-    except (CardRemoved, P11Error):
-        return
-
-
-def give_up(token: Token) -> None:
-    """Take the PIN back from a card to which nobody is logged in; a card that is gone has forgotten it already."""
-    try:
-        with token.insertion.lock:
-            if not token.users:
-                token.piv.give_up_verification()
-    except (CardRemoved, P11Error):
-        return

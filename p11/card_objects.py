@@ -9,84 +9,30 @@ card that is pulled between any two of them holds the state before or the state 
 from __future__ import annotations
 
 import contextlib
-import gzip
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from enum import StrEnum, unique
-
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from ..card import tlv
-from ..card.tables import PRIVATE_OBJECTS, PRIVATE_RECORDS, PUBLIC_OBJECTS, PUBLIC_RECORDS, SLOTS, Algorithm, PinRule
+from ..card.tables import PRIVATE_OBJECTS, PRIVATE_RECORDS, PUBLIC_OBJECTS, PUBLIC_RECORDS, SLOTS, Algorithm
 from ..card.traits import Traits
 from ..reader.errors import CardRemoved
 from . import keys
-from .attributes import FALSE, TRUE, UNAVAILABLE_INFORMATION, Attributes, boolean, ulong
+from .attributes import TRUE, Attributes
 from .constants import CKA, CKO, CKP, CKR
 from .errors import P11Error
 from .keys import CardKey, PublicKey
-from .objects import (
-    P11Object,
-    built_in,
-    certificate_attributes,
-    certified_key,
-    parsed_certificate,
-    profile_object,
-)
+from .objects import P11Object, certified_key, parsed_certificate, profile_object
 from .piv_client import PivClient
 from .records import Index, Overlay, RecordError, decode_attributes, encode_attributes
+from .slot_objects import POSITION, InSlot, Part, kept, pin_rule, read_slot
 
 _INDEX = {False: PUBLIC_OBJECTS[3], True: PRIVATE_OBJECTS[0]}
 _RECORDS = {False: PUBLIC_RECORDS, True: PRIVATE_RECORDS}
 _OVERLAYS = dict(zip(SLOTS, PUBLIC_OBJECTS[16:], strict=False))
-_POSITION = {slot: bytes([position]) for position, slot in enumerate(SLOTS, start=1)}
 _FREE_ORDER = (0x9A, 0x9D, 0x9C, 0x9E, *(slot for slot in SLOTS if slot not in (0x9A, 0x9C, 0x9D, 0x9E)))
 
 _PROFILES = (CKP.BASELINE_PROVIDER, CKP.EXTENDED_PROVIDER, CKP.AUTHENTICATION_TOKEN)
-
-# What follows from a key or certificate itself, and is not kept beside it.
-_DERIVED = frozenset(
-    {
-        CKA.CLASS,
-        CKA.TOKEN,
-        CKA.KEY_TYPE,
-        CKA.CERTIFICATE_TYPE,
-        CKA.CHECK_VALUE,
-        CKA.PUBLIC_KEY_INFO,
-        CKA.ISSUER,
-        CKA.SERIAL_NUMBER,
-        CKA.VALUE,
-        CKA.MODULUS,
-        CKA.MODULUS_BITS,
-        CKA.PUBLIC_EXPONENT,
-        CKA.PRIVATE_EXPONENT,
-        CKA.PRIME_1,
-        CKA.PRIME_2,
-        CKA.EXPONENT_1,
-        CKA.EXPONENT_2,
-        CKA.COEFFICIENT,
-        CKA.EC_POINT,
-        CKA.UNIQUE_ID,
-    }
-)
-
-
-@unique
-class Part(StrEnum):
-    """The objects of a key slot."""
-
-    CERTIFICATE = "certificate"
-    PUBLIC = "public"
-    PRIVATE = "private"
-
-
-@dataclass(frozen=True, slots=True)
-class InSlot:
-    """A place in PIV."""
-
-    slot: int
-    part: Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,34 +41,6 @@ class InRecord:
 
     private: bool
     number: int
-
-
-@dataclass(frozen=True, slots=True)
-class SlotNames:
-    """What the objects of a key slot are called, and what its private key may do: RSA keys, EC keys."""
-
-    certificate: str
-    key: str
-    rsa_usage: frozenset[CKA]
-    ec_usage: frozenset[CKA]
-
-
-_SIGN, _DECRYPT, _UNWRAP, _DERIVE = CKA.SIGN, CKA.DECRYPT, CKA.UNWRAP, CKA.DERIVE
-_MANAGEMENT = (frozenset({_SIGN, _DECRYPT, _UNWRAP}), frozenset({_SIGN, _DERIVE}))
-_SIGNING = frozenset({_SIGN})
-
-_NAMES: dict[int, SlotNames] = {
-    0x9A: SlotNames("Certificate for PIV Authentication", "PIV AUTH", frozenset({_SIGN, _DECRYPT}), _SIGNING),
-    0x9C: SlotNames("Certificate for Digital Signature", "SIGN", _SIGNING, _SIGNING),
-    0x9D: SlotNames("Certificate for Key Management", "KEY MAN", *_MANAGEMENT),
-    0x9E: SlotNames("Certificate for Card Authentication", "CARD AUTH", _SIGNING, _SIGNING),
-    **{
-        slot: SlotNames(f"Retired Certificate for Key Management {n}", f"Retired KEY MAN {n}", *_MANAGEMENT)
-        for n, slot in enumerate((slot for slot in SLOTS if slot < 0x9A), start=1)
-    },
-}
-
-_COUNTERPARTS = {CKA.SIGN: CKA.VERIFY, CKA.DECRYPT: CKA.ENCRYPT, CKA.UNWRAP: CKA.WRAP}
 
 
 class CardObjects:
@@ -138,6 +56,11 @@ class CardObjects:
         self._revision: object = None
         self._private_read = False
         self._index: dict[bool, Index] = {}
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether what has been read is what is on the card."""
+        return self._revision == self._card.revision
 
     def visible(self, logged_in: bool) -> list[P11Object]:
         """All objects that may be seen, read from the card when it has changed. Raises CardRemoved."""
@@ -175,19 +98,20 @@ class CardObjects:
         with self._card.lock:
             self.visible(logged_in=False)
             slot = self._free_slot(private)
-            with self._overlaid(slot, Overlay(public=_kept(public), private=_kept(private))):
-                self._card.generate(slot, algorithm, _pin_rule(private))
+            with self._overlaid(slot, Overlay(public=kept(public), private=kept(private))):
+                self._card.generate(slot, algorithm, pin_rule(private))
             made = {item.place.part: item for item in self._reread(slot)}
             return made[Part.PUBLIC], made[Part.PRIVATE]
 
-    def change(self, item: P11Object, attributes: Attributes) -> None:
-        """Give an object other attributes. Raises P11Error, CardRemoved: it keeps the old ones."""
+    def change(self, item: P11Object, change: Callable[[Attributes], Attributes]) -> None:
+        """Give an object other attributes, made from those that it has. Raises P11Error, CardRemoved: it keeps them."""
         with self._card.lock:
-            place = item.place
+            self._require(item)
+            place, attributes = item.place, change(item.attributes)
             if isinstance(place, InRecord):
                 self._card.write_object(_RECORDS[place.private][place.number], encode_attributes(attributes))
             elif isinstance(place, InSlot):
-                self._write_overlay(place.slot, _with_part(self._overlay(place.slot), place.part, _kept(attributes)))
+                self._write_overlay(place.slot, _with_part(self._overlay(place.slot), place.part, kept(attributes)))
             else:
                 raise P11Error(CKR.ACTION_PROHIBITED)
             item.become(attributes)
@@ -196,16 +120,13 @@ class CardObjects:
     def destroy(self, item: P11Object) -> None:
         """Take an object from the card. Raises P11Error, CardRemoved: it stays."""
         with self._card.lock:
-            place = item.place
-            if isinstance(place, InRecord):
-                self._write_index(place.private, self._read_index(place.private).without_record(place.number))
-                self._card.write_object(_RECORDS[place.private][place.number], b"")
-            elif isinstance(place, InSlot):
-                self._destroy_in_slot(place, item)
+            self._require(item)
+            if isinstance(item.place, InRecord):
+                self._destroy_record(item.place, item)
+            elif isinstance(item.place, InSlot):
+                self._destroy_in_slot(item.place, item)
             else:
                 raise P11Error(CKR.ACTION_PROHIBITED)
-            self._forget(item)
-            self._written()
 
     def erase(self) -> None:
         """Empty the token: first nothing counts any more, then it goes, so that what is cut off leaves no half."""
@@ -251,70 +172,17 @@ class CardObjects:
         read, tags = self._card.read_object, _RECORDS[private]
         for number in sorted(self._read_index(private).records):
             try:
-                item = P11Object(decode_attributes(read(tags[number]) or b""), place=InRecord(private, number))
+                value = read(tags[number], as_user=private)
+                item = P11Object(decode_attributes(value or b""), place=InRecord(private, number))
             except (RecordError, KeyError):
                 continue
             yield item
 
     def _read_slot(self, slot: int) -> Iterator[P11Object]:
-        card, overlay = self._card, self._overlay(slot)
-        certificate = parsed_certificate(_certificate_der(card.read_object(SLOTS[slot].certificate)))
-        metadata = card.metadata(slot)
-        public = certified_key(certificate) if metadata is None else metadata_key(metadata)
-        names = _NAMES[slot]
-        identity = _POSITION[slot]
-        if certificate is not None:
-            known = certificate_attributes(certificate)
-            yield self._in_slot(slot, Part.CERTIFICATE, names.certificate, identity, known, overlay.certificate)
-        elif public is not None:
-            identity = keys.identity(public)
-        exists = public is not None
-        if public is None and overlay.public_info:
-            with contextlib.suppress(ValueError):
-                public = keys.public_from_info(overlay.public_info)
-        if public is None:
-            return
-        subject = certificate.subject.public_bytes() if certificate is not None else b""
-        usage = names.rsa_usage if isinstance(public, rsa.RSAPublicKey) else _ec_usage(public, names)
-        known = {**keys.public_attributes(public), CKA.SUBJECT: subject}
-        if not overlay.no_public:
-            counterparts = {_COUNTERPARTS[each] for each in usage if each in _COUNTERPARTS}
-            known |= {each: boolean(each in counterparts) for each in _PUBLIC_USAGES}
-            label = f"{names.key} pubkey"
-            yield self._in_slot(slot, Part.PUBLIC, label, identity, known, overlay.public, public)
-        if exists:
-            rule = _metadata_rule(metadata) or SLOTS[slot].pin_rule
-            known = {kind: value for kind, value in known.items() if kind not in (*_PUBLIC_USAGES, CKA.MODULUS_BITS)}
-            known |= {each: boolean(each in usage) for each in _PRIVATE_USAGES}
-            known[CKA.ALWAYS_AUTHENTICATE] = boolean(rule is PinRule.ALWAYS)
-            known[CKA.PRIVATE] = boolean(rule is not PinRule.NEVER)
-            overlaid = {**(overlay.private or {}), CKA.PRIVATE: known[CKA.PRIVATE]} if overlay.private else None
-            key = CardKey(card, slot, public, rule)
-            yield self._in_slot(slot, Part.PRIVATE, f"{names.key} key", identity, known, overlaid, key)
-
-    def _in_slot(
-        self,
-        slot: int,
-        part: Part,
-        label: str,
-        identity: bytes,
-        known: Attributes,
-        overlay: Attributes | None,
-        key: PublicKey | CardKey | None = None,
-    ) -> P11Object:
-        """An object of a key slot: what every one of its class has, what follows from itself, and what was written."""
-        distinction = keys.identity(key.public if isinstance(key, CardKey) else key) if key else known[CKA.CHECK_VALUE]
-        attributes: Attributes = {
-            **_DEFAULTS[part],
-            CKA.LABEL: label.encode(),
-            CKA.ID: identity,
-            CKA.UNIQUE_ID: f"{slot:02X}:{part.value}:{distinction.hex()}".encode(),
-            **known,
-            **(overlay or {}),
-        }
-        if not self.traits.public_objects:
-            attributes[CKA.PRIVATE] = TRUE
-        return P11Object(attributes, key, InSlot(slot, part))
+        for item in read_slot(self._card, slot, self._overlay(slot)):
+            if not self.traits.public_objects:
+                item.attributes[CKA.PRIVATE] = TRUE
+            yield item
 
     def _overlay(self, slot: int) -> Overlay:
         if slot not in self._read_index(private=False).overlays:
@@ -324,7 +192,7 @@ class CardObjects:
     def _read_index(self, private: bool) -> Index:
         index = self._index.get(private)
         if index is None:
-            index = self._index[private] = Index.decode(self._card.read_object(_INDEX[private]))
+            index = self._index[private] = Index.decode(self._card.read_object(_INDEX[private], as_user=private))
         return index
 
     # The objects that are known
@@ -346,6 +214,12 @@ class CardObjects:
     def _forget(self, item: P11Object) -> None:
         item.gone = True
         self._known.pop(item.attributes[CKA.UNIQUE_ID], None)
+
+    def _require(self, item: P11Object) -> None:
+        """Somebody else may have destroyed it by now. Raises P11Error(OBJECT_HANDLE_INVALID)."""
+        self.visible(logged_in=_is_private_record(item))
+        if item.gone:
+            raise P11Error(CKR.OBJECT_HANDLE_INVALID)
 
     def _find(self, place: InSlot) -> P11Object | None:
         return next((item for item in self._known.values() if item.place == place), None)
@@ -398,11 +272,11 @@ class CardObjects:
         certificate = self._record_of_certificate(key.public)
         if certificate is not None:
             self._create_certificate(slot, certificate.attributes)
-        overlay = replace(self._overlay(slot), private=_kept(item.attributes), public=None, no_public=True)
+        overlay = replace(self._overlay(slot), private=kept(item.attributes), public=None, no_public=True)
         with self._overlaid(slot, overlay):
-            self._card.import_key(slot, algorithm, keys.card_numbers(key.private), _pin_rule(item.attributes))
+            self._card.import_key(slot, algorithm, keys.card_numbers(key.private), pin_rule(item.attributes))
         if certificate is not None:
-            self.destroy(certificate)
+            self._destroy_record(certificate.place, certificate)
         return next(made for made in self._reread(slot) if made.place.part is Part.PRIVATE)
 
     def _record_of_certificate(self, public: PublicKey) -> P11Object | None:
@@ -416,7 +290,7 @@ class CardObjects:
 
     def _create_certificate(self, slot: int, attributes: Attributes) -> P11Object:
         """Beside its key (SP 800-73-4 part 1, table 10: certificate, CertInfo, error detection code)."""
-        overlay = replace(self._pinned(slot), certificate=_kept(attributes))
+        overlay = replace(self._pinned(slot), certificate=kept(attributes))
         value = tlv.encode(0x70, attributes[CKA.VALUE]) + tlv.encode(0x71, b"\0") + tlv.encode(0xFE)
         with self._overlaid(slot, overlay):
             self._card.write_object(SLOTS[slot].certificate, value)
@@ -428,13 +302,19 @@ class CardObjects:
         public, private = (self._find(InSlot(slot, part)) for part in (Part.PUBLIC, Part.PRIVATE))
         return replace(
             overlay,
-            public=_kept(public.attributes) if public is not None else overlay.public,
-            private=_kept(private.attributes) if private is not None else overlay.private,
+            public=kept(public.attributes) if public is not None else overlay.public,
+            private=kept(private.attributes) if private is not None else overlay.private,
         )
 
     def _show_public_key(self, slot: int, item: P11Object) -> P11Object:
-        self._write_overlay(slot, replace(self._overlay(slot), public=_kept(item.attributes), no_public=False))
+        self._write_overlay(slot, replace(self._overlay(slot), public=kept(item.attributes), no_public=False))
         return next(made for made in self._reread(slot) if made.place.part is Part.PUBLIC)
+
+    def _destroy_record(self, place: InRecord, item: P11Object) -> None:
+        self._write_index(place.private, self._read_index(place.private).without_record(place.number))
+        self._card.write_object(_RECORDS[place.private][place.number], b"")
+        self._forget(item)
+        self._written()
 
     def _destroy_in_slot(self, place: InSlot, item: P11Object) -> None:
         slot, overlay = place.slot, self._overlay(place.slot)
@@ -449,18 +329,20 @@ class CardObjects:
         else:
             public = self._find(InSlot(slot, Part.PUBLIC))
             if public is not None:
-                info, kept = public.attributes[CKA.PUBLIC_KEY_INFO], _kept(public.attributes)
-                self._write_overlay(slot, replace(overlay, public=kept, public_info=info))
+                told, info = kept(public.attributes), public.attributes[CKA.PUBLIC_KEY_INFO]
+                self._write_overlay(slot, replace(overlay, public=told, public_info=info))
             self._card.delete_key(slot)
             survivor = Overlay() if public is None else self._overlay(slot)
             self._write_overlay(slot, replace(survivor, certificate=overlay.certificate, private=None))
+        self._forget(item)
+        self._written()
 
     def _free_slot(self, attributes: Attributes) -> int:
         """The slot that the CKA_ID asks for, if it is free: 01 to 04 are 9A, 9C, 9D, 9E, then come the retired ones.
 
         Otherwise the first free one. Raises P11Error(DEVICE_MEMORY) when all are taken.
         """
-        wanted = [slot for slot, position in _POSITION.items() if position == attributes.get(CKA.ID)]
+        wanted = [slot for slot, position in POSITION.items() if position == attributes.get(CKA.ID)]
         taken = {item.place.slot for item in self._known.values() if isinstance(item.place, InSlot)}
         for slot in (*wanted, *_FREE_ORDER):
             if slot not in taken and slot in _OVERLAYS:
@@ -490,98 +372,6 @@ class CardObjects:
         self._index[private] = index
 
 
-_PUBLIC_USAGES = (CKA.ENCRYPT, CKA.VERIFY, CKA.WRAP)
-_PRIVATE_USAGES = (CKA.DECRYPT, CKA.SIGN, CKA.UNWRAP, CKA.DERIVE)
-_CHANGEABLE: Attributes = {
-    CKA.TOKEN: TRUE,
-    CKA.PRIVATE: FALSE,
-    CKA.MODIFIABLE: TRUE,
-    CKA.COPYABLE: TRUE,
-    CKA.DESTROYABLE: TRUE,
-}
-_KEY: Attributes = {
-    CKA.START_DATE: b"",
-    CKA.END_DATE: b"",
-    CKA.DERIVE: FALSE,
-    CKA.LOCAL: FALSE,
-    CKA.KEY_GEN_MECHANISM: UNAVAILABLE_INFORMATION,
-}
-_DEFAULTS: dict[Part, Attributes] = {
-    Part.CERTIFICATE: {
-        **built_in(CKO.CERTIFICATE, ""),
-        **_CHANGEABLE,
-        CKA.TRUSTED: FALSE,
-        CKA.CERTIFICATE_CATEGORY: ulong(1),  # token user
-        CKA.URL: b"",
-        CKA.HASH_OF_SUBJECT_PUBLIC_KEY: b"",
-        CKA.HASH_OF_ISSUER_PUBLIC_KEY: b"",
-        CKA.JAVA_MIDP_SECURITY_DOMAIN: ulong(0),
-    },
-    Part.PUBLIC: {
-        **built_in(CKO.PUBLIC_KEY, ""),
-        **_CHANGEABLE,
-        **_KEY,
-        CKA.VERIFY_RECOVER: FALSE,
-        CKA.TRUSTED: FALSE,
-    },
-    Part.PRIVATE: {
-        **built_in(CKO.PRIVATE_KEY, ""),
-        **_CHANGEABLE,
-        **_KEY,
-        CKA.COPYABLE: FALSE,
-        CKA.SIGN_RECOVER: FALSE,
-        CKA.SENSITIVE: TRUE,
-        CKA.EXTRACTABLE: FALSE,
-        CKA.ALWAYS_SENSITIVE: TRUE,
-        CKA.NEVER_EXTRACTABLE: TRUE,
-        CKA.WRAP_WITH_TRUSTED: FALSE,
-    },
-}
-
-
-def metadata_key(metadata: dict[int, bytes]) -> PublicKey | None:
-    """The public key of a slot, as the card tells it."""
-    try:
-        algorithm = Algorithm(metadata[0x01][0])
-        fields = dict(tlv.decode(metadata[0x04]))
-        if 0x81 in fields:
-            exponent, modulus = (int.from_bytes(fields[tag], "big") for tag in (0x82, 0x81))
-            return rsa.RSAPublicNumbers(exponent, modulus).public_key()
-        return keys.public_from_point(algorithm, fields[0x86])
-    except (ValueError, KeyError, IndexError):
-        return None
-
-
-def _metadata_rule(metadata: dict[int, bytes] | None) -> PinRule | None:
-    """The PIN policy in Yubico's metadata."""
-    policy = (metadata or {}).get(0x02, b"\0")[:1]
-    return {b"\1": PinRule.NEVER, b"\2": PinRule.ONCE, b"\3": PinRule.ALWAYS}.get(policy)
-
-
-def _pin_rule(private: Attributes) -> PinRule:
-    if private.get(CKA.ALWAYS_AUTHENTICATE) == TRUE:
-        return PinRule.ALWAYS
-    return PinRule.ONCE if private.get(CKA.PRIVATE) == TRUE else PinRule.NEVER
-
-
-def _ec_usage(public: PublicKey, names: SlotNames) -> frozenset[CKA]:
-    """Of the slot's usages those that the kind of curve can serve."""
-    algorithm = keys.algorithm_of(public)
-    if algorithm is Algorithm.X25519:
-        return frozenset({_DERIVE})
-    return names.ec_usage - {_DERIVE} if algorithm is Algorithm.ED25519 else names.ec_usage
-
-
-def _certificate_der(value: bytes | None) -> bytes:
-    """SP 800-73-4 part 1, table 10: certificate (70), CertInfo (71; bit 1: compressed)."""
-    try:
-        fields = dict(tlv.decode(value or b""))
-        der = fields.get(0x70, b"")
-        return gzip.decompress(der) if fields.get(0x71, b"\0")[:1] == b"\1" else der
-    except (tlv.TlvError, OSError, EOFError, ValueError):
-        return b""
-
-
 def _with_part(overlay: Overlay, part: Part, attributes: Attributes) -> Overlay:
     match part:
         case Part.CERTIFICATE:
@@ -590,10 +380,6 @@ def _with_part(overlay: Overlay, part: Part, attributes: Attributes) -> Overlay:
             return replace(overlay, public=attributes)
         case Part.PRIVATE:
             return replace(overlay, private=attributes)
-
-
-def _kept(attributes: Attributes) -> Attributes:
-    return {kind: value for kind, value in attributes.items() if kind not in _DERIVED}
 
 
 def _is_private_record(item: P11Object) -> bool:

@@ -15,7 +15,7 @@ from ..reader.trace import Hidden
 from .caller import Caller, CallerGone
 from .constants import CKR
 from .errors import P11Error
-from .wire import CODECS, REQUEST_HEADER, Codec, MessageParameter, WireError
+from .wire import CODECS, REQUEST_HEADER, Codec, Mechanism, MessageParameter, WireError
 
 LOG = logging.getLogger(__name__)
 
@@ -41,7 +41,8 @@ class Dispatcher:
         arguments = codec.decode(frame)
         bench = self._bench
         name, application = codec.name, caller.application.name
-        call = bench.trace.call(application, caller.thread, name, _shown(arguments, codec.secret))
+        shown = _shown(arguments, codec.secret) if codec.secret else arguments
+        call = bench.trace.call(application, caller.thread, name, shown)
         value: int = CKR.FUNCTION_NOT_SUPPORTED
         results: tuple[Any, ...] = ()
         moment = None
@@ -86,17 +87,18 @@ class Dispatcher:
 
 def _shown(arguments: tuple[Any, ...], secret: list[int]) -> tuple[Any, ...]:
     """The arguments without the contents of byte strings, templates and mechanism parameters."""
-    if not secret:
-        return arguments
     shown = list(arguments)
     for position in secret:
         value = shown[position]
-        if isinstance(value, bytes):
+        kind = type(value)
+        if kind is bytes:
             shown[position] = Hidden(len(value))
-        elif isinstance(value, MessageParameter):
-            shown[position] = Hidden(len(value.parameter))
-        elif isinstance(value, list):
-            shown[position] = [kind for kind, _ in value]
-        elif value is not None:
+        elif kind is Mechanism:
             shown[position] = value.type
+        elif kind is MessageParameter:
+            shown[position] = Hidden(len(value.parameter))
+        elif kind is list:
+            shown[position] = [each for each, _ in value]
+        else:
+            shown[position] = None
     return tuple(shown)

@@ -73,6 +73,9 @@ class PrivateKey(Protocol):
     def public(self) -> PublicKey: ...
 
     @property
+    def signature_length(self) -> int: ...
+
+    @property
     def needs_login(self) -> bool: ...
 
     @property
@@ -84,24 +87,17 @@ class PrivateKey(Protocol):
 
 
 class CardKey:
-    """A private key in a slot of the card."""
+    """A private key in a slot of the card; `rule` is the card's rule for it."""
 
     def __init__(self, card: PivClient, slot: int, public: PublicKey, rule: PinRule) -> None:
         self.slot = slot
         self.public = public
         self.rule = rule
+        self.signature_length = signature_length(public)
+        self.needs_login = rule is not PinRule.NEVER
+        self.always_authenticate = rule is PinRule.ALWAYS
         self._card = card
         self._algorithm = algorithm_of(public)
-
-    @property
-    def needs_login(self) -> bool:
-        """Whether the card wants the PIN at all."""
-        return self.rule is not PinRule.NEVER
-
-    @property
-    def always_authenticate(self) -> bool:
-        """Whether the card wants the PIN before each use."""
-        return self.rule is PinRule.ALWAYS
 
     def use(self, data: bytes) -> bytes:
         """GENERAL AUTHENTICATE with a challenge."""
@@ -121,14 +117,13 @@ class SessionKey:
         self.private = key
         self.always_authenticate = always_authenticate
         self.public: PublicKey = key.public_key()
+        self.signature_length = signature_length(self.public)
         self._working: Any = arithmetic.wrap(key)
 
     def use(self, data: bytes) -> bytes:
         """The same operation as a card's."""
         try:
-            result: bytes = (self._working.apply if isinstance(self.public, rsa.RSAPublicKey) else self._working.sign)(
-                data
-            )
+            result: bytes = self._working.answer(data)
         except CardError as error:
             raise from_status(error.status) from None
         return result
@@ -140,6 +135,15 @@ class SessionKey:
         except CardError as error:
             raise from_status(error.status) from None
         return result
+
+
+def signature_length(key: PublicKey) -> int:
+    """Bytes of a signature: the modulus, or r and s."""
+    if isinstance(key, rsa.RSAPublicKey):
+        return (key.key_size + 7) // 8
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return 2 * ((key.key_size + 7) // 8)
+    return 64
 
 
 def algorithm_of(public: PublicKey) -> Algorithm:

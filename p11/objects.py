@@ -20,6 +20,7 @@ from .templates import secret_attributes
 
 Key = PublicKey | PrivateKey | bytes
 
+_PRIVATE, _KEY_TYPE = CKA.PRIVATE, CKA.KEY_TYPE
 _AES_LENGTHS = (16, 24, 32)
 _SECRET_LENGTHS: dict[int, tuple[int, ...]] = {CKK.AES: _AES_LENGTHS, CKK.DES2: (16,), CKK.DES3: (24,)}
 
@@ -53,7 +54,7 @@ class P11Object:
     @property
     def is_private(self) -> bool:
         """Whether it is seen only after login."""
-        return bool(self.attributes.get(CKA.PRIVATE) == TRUE)
+        return bool(self.attributes.get(_PRIVATE) == TRUE)
 
     @property
     def object_class(self) -> int:
@@ -63,7 +64,7 @@ class P11Object:
     @property
     def key_type(self) -> int | None:
         """The CK_KEY_TYPE of a key."""
-        value = self.attributes.get(CKA.KEY_TYPE)
+        value = self.attributes.get(_KEY_TYPE)
         return None if value is None else as_ulong(value)
 
     def allows(self, usage: CKA) -> bool:

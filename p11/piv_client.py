@@ -28,6 +28,7 @@ _POLICIES = {PinRule.NEVER: b"\1", PinRule.ONCE: b"\2", PinRule.ALWAYS: b"\3"}
 _SHORT = 255
 _CHAINING = 0x10
 _OK = b"\x90\x00"
+_SUCCESS, _GENERAL_AUTHENTICATE = SW.OK, INS.GENERAL_AUTHENTICATE
 
 
 class PivClient:
@@ -58,6 +59,8 @@ class PivClient:
     def select(self) -> bool:
         """Select the PIV application if that has not been done since the last reset. False: the card has none."""
         insertion = self.insertion
+        if self._selected is insertion.activation:  # without waiting for a card that is at work
+            return True
         with insertion.lock:
             if self._selected is insertion.activation:
                 return True
@@ -89,8 +92,8 @@ class PivClient:
                 if response != _OK:
                     return b"", int.from_bytes(response[-2:], "big")
                 data = data[_SHORT:]
-            length = bytes((len(data),)) if data else b""
-            response = transmit(bytes((0, ins, p1, p2)) + length + data + b"\0")
+            header = bytes((0, ins, p1, p2, len(data))) if data else bytes((0, ins, p1, p2))
+            response = transmit(header + data + b"\0")
             if response[-2] != 0x61:
                 return response[:-2], response[-2] << 8 | response[-1]
             parts = [response[:-2]]
@@ -102,14 +105,19 @@ class PivClient:
     def command(self, ins: int, p1: int, p2: int, data: bytes = b"") -> bytes:
         """The answer to a command that has to succeed. Raises P11Error."""
         answer, status = self.exchange(ins, p1, p2, data)
-        if status != SW.OK:
+        if status != _SUCCESS:
             raise from_status(status)
         return answer
 
-    def read_object(self, tag: int) -> bytes | None:
-        """A data object without its wrapping, or None if the card has none (or does not let it be read now)."""
+    def read_object(self, tag: int, as_user: bool = False) -> bytes | None:
+        """A data object without its wrapping, or None if the card has none (or does not let it be read now).
+
+        `as_user` is for one that the user may read: if the card does not know him, P11Error(USER_NOT_LOGGED_IN).
+        """
         name = tag.to_bytes((tag.bit_length() + 7) // 8, "big")
         answer, status = self._get_data(tlv.encode(0x5C, name))
+        if as_user and status == SW.SECURITY_STATUS_NOT_SATISFIED:
+            raise from_status(status)
         if status != SW.OK:
             return None
         try:
@@ -209,7 +217,7 @@ class PivClient:
     def use_key(self, slot: int, algorithm: Algorithm, data: bytes, tag: int = 0x81) -> bytes:
         """GENERAL AUTHENTICATE with a private key; tag 85 for key agreement. Raises P11Error."""
         template = tlv.encode(0x7C, b"\x82\x00", tlv.encode(tag, data))
-        answer = self.command(INS.GENERAL_AUTHENTICATE, algorithm, slot, template)
+        answer = self.command(_GENERAL_AUTHENTICATE, algorithm, slot, template)
         try:
             return dict(tlv.decode(tlv.read(answer)[1]))[0x82]
         except (tlv.TlvError, KeyError):

@@ -7,11 +7,11 @@ import logging
 import socket
 import struct
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ..reader.bench import Bench
-from ..reader.private_socket import listen, peer_is_ours
+from ..reader.private_socket import listen, serve_each
 from .application import Application
 from .caller import Caller, CallerGone
 from .dispatch import Dispatcher, Handler
@@ -21,17 +21,28 @@ from .wire import FRAME_LIMIT, WireError, decode_hello, encode_welcome
 LOG = logging.getLogger(__name__)
 
 _HEADER = struct.Struct("=I")
-_CHUNK = 1 << 16
+_CHUNK = 1 << 12
 
 
 class Server:
     """Serves the applications of one bench on a Unix socket, from construction to `close`.
 
-    Raises SocketInUse if a simulator listens there already, UnsafeFolder if the folder is not the user's own.
+    `new_application` makes an Application of its arguments; with `leaves_calls` the module's C_Finalize does not end
+    the calls that are under way. Raises SocketInUse if a simulator listens there already, UnsafeFolder if the folder is
+    not the user's own.
     """
 
-    def __init__(self, bench: Bench, path: Path, handlers: Mapping[str, Handler]) -> None:
+    def __init__(
+        self,
+        bench: Bench,
+        path: Path,
+        handlers: Mapping[str, Handler],
+        new_application: Callable[..., Application] = Application,
+        leaves_calls: bool = False,
+    ) -> None:
         self.path = path
+        self._new_application = new_application
+        self._welcome = encode_welcome(leaves_calls)
         self._bench = bench
         self._tokens = Tokens(bench)
         self._dispatch = Dispatcher(bench, handlers)
@@ -39,7 +50,9 @@ class Server:
         self._applications: dict[bytes, tuple[Application, set[socket.socket]]] = {}
         self._closing = False
         self._listener = listen(path)
-        self._acceptor = threading.Thread(target=self._accept, name="p11-accept", daemon=True)
+        self._acceptor = threading.Thread(
+            target=serve_each, args=(self._listener, path, self._serve, "p11-call"), name="p11-accept", daemon=True
+        )
         self._acceptor.start()
 
     @property
@@ -62,21 +75,6 @@ class Server:
         for connection in connections:
             _shut(connection)
         self._tokens.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                if self._closing:
-                    return
-                LOG.exception("cannot accept a connection on %s", self.path)
-                return
-            if peer_is_ours(connection):
-                threading.Thread(target=self._serve, args=(connection,), name="p11-call", daemon=True).start()
-            else:
-                LOG.warning("refused a connection of another user on %s", self.path)
-                connection.close()
 
     def _serve(self, connection: socket.socket) -> None:
         with connection:
@@ -105,11 +103,11 @@ class Server:
                 return None
             known = self._applications.get(hello.application)
             if known is None:
-                application = Application(self._bench, self._tokens, hello.name, hello.pid, hello.slots)
+                application = self._new_application(self._bench, self._tokens, hello.name, hello.pid, hello.slots)
                 known = self._applications[hello.application] = (application, set())
             application, connections = known
             connections.add(connection)
-        connection.sendall(encode_welcome())
+        connection.sendall(self._welcome)
         return Caller(application, connection)
 
     def _answer_calls(self, connection: socket.socket, caller: Caller) -> None:

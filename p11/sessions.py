@@ -43,6 +43,7 @@ class Right(NamedTuple):
 
 
 NOBODY = Right()
+_USER = CKU.USER
 
 STATES: dict[tuple[CKU | None, bool], CKS] = {
     (None, False): CKS.RO_PUBLIC_SESSION,
@@ -79,6 +80,11 @@ class Session:
     def role(self) -> CKU | None:
         """Who is logged in to the token."""
         return self.right.role
+
+    @property
+    def is_user(self) -> bool:
+        """Whether that is the user."""
+        return self._rights.get(self.token, NOBODY).role is _USER
 
     @property
     def state(self) -> CKS:

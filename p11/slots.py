@@ -15,15 +15,15 @@ class Slot:
     `event` is the flag that C_WaitForSlotEvent takes; `listed` tells whether C_GetSlotList shows the slot already.
     """
 
-    def __init__(self, number: int, name: str, listed: bool) -> None:
+    def __init__(self, number: int, name: str, listed: bool, flags: int = CKF.REMOVABLE_DEVICE | CKF.HW_SLOT) -> None:
         self.number = number
         self.name = name
         self.listed = listed
         self.event = False
         self.reader: Reader | None = None
         self.token: Token | None = None
-        self._empty = abi.slot_info(name, CKF.REMOVABLE_DEVICE | CKF.HW_SLOT)
-        self._occupied = abi.slot_info(name, CKF.REMOVABLE_DEVICE | CKF.HW_SLOT | CKF.TOKEN_PRESENT)
+        self._empty = abi.slot_info(name, flags)
+        self._occupied = abi.slot_info(name, flags | CKF.TOKEN_PRESENT)
 
     @property
     def info(self) -> bytes:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from ..card import tlv
 from ..card.tables import CHUID, LABEL_OBJECT, PIN, PUK, TRAITS_OBJECT, Algorithm
 from ..card.traits import Traits
 from ..reader.bench import Bench
+from ..reader.errors import CardRemoved
 from ..reader.events import Change, Event
 from ..reader.reader import Insertion
 from . import management
@@ -45,7 +46,7 @@ class Token:
         self.users: set[Application] = set()
         self.sessions: set[Session] = set()
         self._lock = threading.Lock()
-        self._names: tuple[str, str] | None = None
+        self._names: tuple[object, str, str] | None = None  # as of a revision of the card
         self._traits: Traits | None = None
         self._objects: CardObjects | None = None
         self._tries: dict[int, tuple[int | None, int | None]] = {}
@@ -67,13 +68,14 @@ class Token:
     def names(self) -> tuple[str, str]:
         """Label and serial number, from the card: its name, and the end of the GUID in its CHUID."""
         with self._lock:
-            if self._names is None:
+            revision = self.piv.revision
+            if self._names is None or self._names[0] != revision:
                 self.require_recognised()
                 chuid = _fields(self.piv.read_object(CHUID))
                 serial = chuid.get(0x34, b"")[-8:].hex().upper()
                 label = _fields(self.piv.read_object(LABEL_OBJECT)).get(0x80, b"").decode("utf-8", "replace")
-                self._names = (label or f"PIV {serial}", serial)
-            return self._names
+                self._names = (revision, label or f"PIV {serial}", serial)
+            return self._names[1:]
 
     def traits(self) -> Traits:
         """What the card says that its token is like."""
@@ -90,10 +92,11 @@ class Token:
 
     def mechanism(self, number: int) -> MechanismRule:
         """Raises P11Error(MECHANISM_INVALID)."""
-        rule = self.mechanisms().get(number)
-        if rule is None:
-            raise P11Error(CKR.MECHANISM_INVALID)
-        return rule
+        mechanisms = self._mechanisms if self._mechanisms is not None else self.mechanisms()
+        try:
+            return mechanisms[number]
+        except KeyError:
+            raise P11Error(CKR.MECHANISM_INVALID) from None
 
     def flags(self) -> int:
         """The flags of CK_TOKEN_INFO; asks the card for the tries that are left."""
@@ -201,14 +204,47 @@ class Token:
                 self._write_traits(replace(traits, pin_initialised=False, uninitialised=False))
             finally:
                 self.piv.give_up_verification()
-            self._names = None
+
+    # Who is logged in
+
+    def follow_card(self) -> None:
+        """After a refusal: who is logged in stays so only if the card still has the PIN verified.
+
+        A wrong PIN takes the verification away, also from another application, or for another purpose than login.
+        """
+        with contextlib.suppress(CardRemoved, P11Error), self.piv.lock:
+            if self.users and not self.piv.is_verified():
+                for application in tuple(self.users):
+                    application.lose_login(self)
+
+    @contextlib.contextmanager
+    def following(self) -> Iterator[None]:
+        """Around what the card may refuse because it has forgotten the PIN: then the user is out for us, too."""
+        try:
+            yield
+        except P11Error as error:
+            if error.value is CKR.USER_NOT_LOGGED_IN:
+                self.follow_card()
+            raise
+
+    def give_up(self) -> None:
+        """Take the PIN back from a card to which nobody is logged in; one that is gone has forgotten it already."""
+        with contextlib.suppress(CardRemoved, P11Error), self.piv.lock:
+            if not self.users:
+                self.piv.give_up_verification()
 
     # Objects
 
     def objects(self, logged_in: bool = False) -> list[P11Object]:
         """The objects on the card; what has been read is not read again while nothing changes on it."""
         self.require_recognised()
-        return self._card_objects().visible(logged_in)
+        try:
+            return self._card_objects().visible(logged_in)
+        except P11Error as error:
+            if not logged_in or error.value is not CKR.USER_NOT_LOGGED_IN:
+                raise
+        self.follow_card()  # it has forgotten the user
+        return self._card_objects().visible(logged_in=False)
 
     def features(self) -> list[P11Object]:
         """What is found only when it is asked for by class: the mechanisms, and the PIN pad as a user interface."""
@@ -222,35 +258,40 @@ class Token:
         if self.traits().read_only:
             raise P11Error(CKR.TOKEN_WRITE_PROTECTED)
 
+    def refresh(self, logged_in: bool) -> None:
+        """Read again what another program has changed; nothing while nobody has. Raises CardRemoved."""
+        if self._objects is not None and not self._objects.is_fresh:
+            self.objects(logged_in)
+
     def create(self, item: P11Object, right: Right) -> P11Object:
         """Put an object on the card. Raises P11Error, CardRemoved."""
-        with self.piv.lock:
-            self._authorise(right)
-            return self._card_objects().create(item)
+        with self._writing(right) as card:
+            return card.create(item)
 
     def generate(
         self, algorithm: Algorithm, public: Attributes, private: Attributes, right: Right
     ) -> tuple[P11Object, P11Object]:
         """Let the card make a key pair. Raises P11Error, CardRemoved."""
-        with self.piv.lock:
-            self._authorise(right)
-            return self._card_objects().generate(algorithm, public, private)
+        with self._writing(right) as card:
+            return card.generate(algorithm, public, private)
 
-    def change(self, item: P11Object, attributes: Attributes, right: Right) -> None:
-        """Change an object on the card. Raises P11Error, CardRemoved."""
-        with self.piv.lock:
-            self._authorise(right)
-            self._card_objects().change(item, attributes)
+    def change(self, item: P11Object, change: Callable[[Attributes], Attributes], right: Right) -> None:
+        """Change an object on the card; `change` makes its attributes of those it has. Raises P11Error, CardRemoved."""
+        with self._writing(right) as card:
+            card.change(item, change)
 
     def destroy(self, item: P11Object, right: Right) -> None:
         """Delete an object from the card. Raises P11Error, CardRemoved."""
-        with self.piv.lock:
-            self._authorise(right)
-            self._card_objects().destroy(item)
+        with self._writing(right) as card:
+            card.destroy(item)
 
-    def _authorise(self, right: Right) -> None:
-        self.require_writable()
-        management.require(self.piv, self.traits(), right)
+    @contextlib.contextmanager
+    def _writing(self, right: Right) -> Iterator[CardObjects]:
+        """The objects, with the card's lock held and the right to write proved to it. Raises P11Error, CardRemoved."""
+        with self.piv.lock, self.following():
+            self.require_writable()
+            management.require(self.piv, self.traits(), right)
+            yield self._card_objects()
 
     def _card_objects(self) -> CardObjects:
         if self._objects is None:

@@ -15,13 +15,14 @@ from typing import Any, NamedTuple
 from .calls import CALLS, Call
 from .constants import CKA, CKF
 
-VERSION = 2
+VERSION = 3
 ULONG_SIZE = 8
 FRAME_LIMIT = 64 << 20
 NO_LENGTH = 2**64 - 1
 
 REQUEST_HEADER = struct.Struct("=IHHI")
 REPLY_HEADER = struct.Struct("=IIQ")
+_BARE_REPLY = REPLY_HEADER.size - 4
 _U32 = struct.Struct("=I")
 _U64 = struct.Struct("=Q")
 _HELLO = struct.Struct("=III16sI")
@@ -129,7 +130,6 @@ def _parameter(data: bytes, at: int) -> tuple[bytes, tuple[bytes, ...], int]:
 
 
 _NO_PARAMETER = bytes(12)
-_NO_PARAMETER_SIZE = len(_NO_PARAMETER)
 
 
 def _mechanism(data: bytes, at: int) -> tuple[Mechanism | None, int]:
@@ -137,10 +137,10 @@ def _mechanism(data: bytes, at: int) -> tuple[Mechanism | None, int]:
     at += 4
     if not present:
         return None, at
-    kind, at = _ulong(data, at)
-    if data[at : at + _NO_PARAMETER_SIZE] == _NO_PARAMETER:  # most mechanisms have none
-        return Mechanism(kind), at + _NO_PARAMETER_SIZE
-    parameter, pointers, at = _parameter(data, at)
+    (kind,) = _U64.unpack_from(data, at)
+    if data.startswith(_NO_PARAMETER, at + 8):  # most mechanisms have none
+        return Mechanism(kind), at + 20
+    parameter, pointers, at = _parameter(data, at + 8)
     return Mechanism(kind, parameter, pointers), at
 
 
@@ -208,7 +208,8 @@ _DECODERS: dict[str, _Decoder] = {
 def _encode_string(value: Any, room: int | None) -> bytes:
     if isinstance(value, int):
         return _U64.pack(value)
-    return _U64.pack(len(value)) + (value if room is not None else b"")
+    length = _U64.pack(len(value))
+    return length + value if room is not None else length
 
 
 def _encode_ulongs(value: Any, room: int | None) -> bytes:
@@ -293,16 +294,17 @@ class Codec:
 
     def encode(self, value: int, results: tuple[Any, ...], arguments: tuple[Any, ...]) -> bytes:
         """A reply frame, header included. Without results there is the return value alone."""
+        if not results:
+            return REPLY_HEADER.pack(_BARE_REPLY, 0, value)
         body = b""
-        if results:
-            written: Sequence[bytes | None] = ()
-            if self._has_parameter and len(results) > len(self._outputs):
-                results, written = results[:-1], results[-1]
-            for (encoder, room), result in zip(self._outputs, results, strict=True):
-                body += encoder(result, arguments[room] if room is not None else None)
-            if self._has_parameter:
-                body += _encode_outputs(written)
-        return REPLY_HEADER.pack(REPLY_HEADER.size - 4 + len(body), 0, value) + body
+        written: Sequence[bytes | None] = ()
+        if self._has_parameter and len(results) > len(self._outputs):
+            results, written = results[:-1], results[-1]
+        for (encoder, room), result in zip(self._outputs, results, strict=True):
+            body += encoder(result, arguments[room] if room is not None else None)
+        if self._has_parameter:
+            body += _encode_outputs(written)
+        return REPLY_HEADER.pack(_BARE_REPLY + len(body), 0, value) + body
 
 
 CODECS: dict[int, Codec] = {call.number: Codec(call) for call in CALLS}
@@ -329,6 +331,6 @@ def decode_hello(frame: bytes) -> Hello:
     return Hello(application, pid, name.decode("utf-8", "replace"), tuple(slots))
 
 
-def encode_welcome() -> bytes:
-    """The answer to a hello."""
-    return struct.pack("=II", 4, VERSION)
+def encode_welcome(leaves_calls: bool = False) -> bytes:
+    """The answer to a hello; with `leaves_calls` calls that are under way go on when C_Finalize has returned."""
+    return struct.pack("=III", 8, VERSION, leaves_calls)

@@ -57,9 +57,9 @@ class Bench:
         """Pull a reader out, with the card that is in it. Raises NoSuchReader."""
         with self.lock:
             reader = self.reader(name)
-            if reader.insertion is not None:
-                reader.remove()
             reader.plugged = False
+            if reader.insertion is not None:
+                reader.end_stay(reader.insertion)
             self.announce(Event(Change.UNPLUG, reader))
 
     def reader(self, name: str) -> Reader:

@@ -3,13 +3,21 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import socket
 import stat
 import struct
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+LOG = logging.getLogger(__name__)
+
 BACKLOG = 128
+_RESPITE = 0.1
 
 
 class SocketError(Exception):
@@ -69,6 +77,35 @@ def listen(path: Path) -> socket.socket:
         listener.close()
         raise SocketError(f"cannot listen on {path}: {error.strerror or error}; choose another folder") from None
     return listener
+
+
+def serve_each(listener: socket.socket, path: Path, serve: Callable[[socket.socket], None], name: str) -> None:
+    """Call `serve` for each connection of this user or root, in a thread of that name, until the listener is shut down.
+
+    When there are too many connections for this process, others wait until some have gone.
+    """
+    told = False
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError as error:
+            if error.errno in (errno.EINVAL, errno.EBADF):  # it was shut down
+                return
+            if not told:
+                LOG.warning("cannot accept a connection on %s: %s", path, error.strerror)
+            told = True
+            time.sleep(_RESPITE)
+            continue
+        told = False
+        if not peer_is_ours(connection):
+            LOG.warning("refused a connection of another user on %s", path)
+            connection.close()
+            continue
+        try:
+            threading.Thread(target=serve, args=(connection,), name=name, daemon=True).start()
+        except RuntimeError as error:
+            LOG.warning("refused a connection on %s: %s", path, error)
+            connection.close()
 
 
 def peer_is_ours(connection: socket.socket) -> bool:

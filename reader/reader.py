@@ -140,14 +140,18 @@ class Reader:
         """
         with self.bench.lock:
             self._require_plugged()
-            insertion = self.insertion
-            if insertion is None:
-                raise ReaderEmpty(self.name)
-            self.insertion = None
-            insertion.removed.set()
-            insertion.card.deactivate()
-            self.bench.announce(Event(Change.REMOVE, self, insertion))
-            return insertion.card
+            return self.end_stay(self._occupied())
+
+    def end_stay(self, insertion: Insertion) -> Card:
+        """The end of a stay, by the card's removal or the reader's, which is not `plugged` any more then.
+
+        The caller holds the bench's lock.
+        """
+        self.insertion = None
+        insertion.removed.set()
+        insertion.card.deactivate()
+        self.bench.announce(Event(Change.REMOVE, self, insertion))
+        return insertion.card
 
     def swap(self, card: Card) -> Card:
         """Exchange the card for another at one instant, as seen by every application. Returns the old card."""

@@ -7,6 +7,7 @@ import faulthandler
 import importlib.util
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -100,9 +101,11 @@ def new_host() -> Iterator[Callable[..., Any]]:
     """Makes host processes; `new_host(simulator)` has the module initialised."""
     hosts: list[Any] = []
 
-    def make(simulator: Simulator | None = None, initialize: bool = True, **environment: str) -> Any:
+    def make(
+        simulator: Simulator | None = None, initialize: bool = True, library: Path | None = None, **environment: str
+    ) -> Any:
         variables = simulator.environment if simulator is not None else {}
-        host = host_module.Host(module_path(), {**variables, **environment})
+        host = host_module.Host(library or module_path(), {**variables, **environment})
         hosts.append(host)
         if initialize:
             host.eval("m.initialize()")
@@ -112,6 +115,16 @@ def new_host() -> Iterator[Callable[..., Any]]:
     for host in hosts:
         if host.process.poll() is None:
             host.close()
+
+
+@pytest.fixture(scope="session")
+def impatient(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The module as it is, but with one second of patience for a simulator that does not answer. Needs cc."""
+    library = tmp_path_factory.mktemp("impatient") / "libcardtear-pkcs11.so"
+    sources = [str(each) for each in module_path().parent.glob("*.c")]
+    build = ("cc", "-std=gnu11", "-O2", "-shared", "-fPIC", "-fvisibility=hidden", "-pthread", "-DPATIENCE_MS=1000")
+    subprocess.run((*build, "-o", str(library), *sources), check=True, timeout=60)
+    return library
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...card.profiles import CardRequest, ready_image
+from ...p11.quirks import Quirks
 from .. import places
 from .outcome import FINE, Verdict
 from .plan import Action, Plan, Then, pack
@@ -36,6 +37,7 @@ class Asked:
     own_home: bool = False
     recover: str | None = None
     seed: int = 0
+    quirks: tuple[str, ...] = ()
     card: tuple[str, ...] = ()
     """The options that describe the card, as they were given."""
 
@@ -55,7 +57,9 @@ class Asked:
         name = next(each for each in _OTHERS if isinstance(card, Path) or each != card.name)
         other = CardRequest(name=name) if isinstance(card, Path) else CardRequest(card.profile, name=name)
         folder = pack(Path(self.copy)) if self.copy is not None else b"" if self.prepare is not None else None
-        return Plan(self.command, action, then, _image(card), _image(other), folder, self.own_home, self.recover)
+        Quirks.parse(self.quirks)  # what is wrong is said before anything runs
+        images = _image(card), _image(other)
+        return Plan(self.command, action, then, *images, folder, self.own_home, self.recover, self.quirks)
 
 
 def possible(points: list[Point], action: Action) -> list[Point]:
@@ -106,7 +110,7 @@ def again(settings: Mapping[str, Any], point: str) -> str:
     for name in ("action", "prepare", "copy", "recover"):
         if settings[name] is not None and (name, settings[name]) != ("action", "remove"):
             words += [f"--{name}", settings[name]]
-    words += [word for each in settings["then"] for word in ("--then", each)]
+    words += [word for name in ("then", "quirks") for each in settings[name] for word in (f"--{name}", each)]
     words += ["--own-home"] * settings["own_home"] + (["--seed", str(settings["seed"])] if settings["seed"] else [])
     return shlex.join([*words, *settings["card"], "--", *settings["command"]])
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from ...card.card import Card
 from ...csrc import module_path
+from ...p11.quirks import Quirks
 from ...reader.errors import BenchError
 from ...reader.events import Event, Moment
 from ..simulator import Simulator
@@ -111,7 +112,7 @@ def bed(plan: Plan) -> Iterator[Bed]:
         for path, image in ((card, plan.image), (other, plan.other)):
             path.touch(mode=0o600)
             path.write_bytes(image)
-        with Simulator() as simulator:
+        with Simulator(quirks=Quirks.parse(plan.quirks)) as simulator:
             simulator.plug(READER)
             own = simulator.insert(READER, card)
             yield Bed(plan, simulator, scratch / "dir", card, other, own)

@@ -15,7 +15,6 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from .. import keys
-from ..application import follow_card
 from ..attributes import FALSE, TRUE, Attributes, On, as_ulong, boolean, ulong
 from ..caller import Caller
 from ..constants import CKA, CKF, CKK, CKO, CKR, CKU
@@ -99,11 +98,10 @@ def C_UnwrapKey(
     attributes = _composed(live, On.UNWRAP, [*demanded, *template], CKO(object_class), None)
     check_place(live, attributes)
     try:
-        require_login(live, operation)
-        value = operation.update(wrapped) + operation.finish()
+        with live.token.following():
+            require_login(live, operation)
+            value = operation.update(wrapped) + operation.finish()
     except P11Error as error:
-        if error.value is CKR.USER_NOT_LOGGED_IN:
-            follow_card(live.token)
         raise P11Error(_UNWRAPPING.get(error.value, error.value)) from None
     if object_class == CKO.PRIVATE_KEY:
         attributes |= _private_numbers(value, as_ulong(attributes[CKA.KEY_TYPE]))
@@ -220,12 +218,8 @@ def _agreed(live: Session, item: P11Object, mechanism: Mechanism, wanted: int | 
     key = item.key
     if key is None or isinstance(key, bytes | PublicKey):
         raise P11Error(CKR.KEY_HANDLE_INVALID)
-    try:
+    with live.token.following():
         return derivation.agreed(key, mechanism, wanted)
-    except P11Error as error:
-        if error.value is CKR.USER_NOT_LOGGED_IN:
-            follow_card(live.token)
-        raise
 
 
 def _other_keys(caller: Caller, live: Session, scheme: Scheme, mechanism: Mechanism) -> list[P11Object]:

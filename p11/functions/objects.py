@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ..attributes import FALSE, TRUE, On, query, ulong
+from ..attributes import FALSE, TRUE, Attributes, On, query, ulong
 from ..caller import Caller
 from ..constants import CKA, CKO, CKR, CKU
 from ..errors import P11Error
@@ -78,11 +78,16 @@ def C_SetAttributeValue(caller: Caller, session: int, handle: int, template: Tem
         _require_read_write(live)
     if item.attributes.get(CKA.MODIFIABLE, TRUE) == FALSE:
         raise P11Error(CKR.ACTION_PROHIBITED)
-    attributes = changed(On.SET, item.attributes, template, live.role is CKU.SO)
+    by_so = live.role is CKU.SO
+
+    def change(attributes: Attributes) -> Attributes:
+        return changed(On.SET, attributes, template, by_so)
+
     if item.place is not None:
-        live.token.change(item, attributes, live.right)
+        live.token.change(item, change, live.right)
     else:
-        item.become(attributes)
+        with application.bench.lock:
+            item.become(change(item.attributes))
 
 
 def C_FindObjectsInit(caller: Caller, session: int, template: Template) -> None:

@@ -7,17 +7,17 @@ ends it.
 
 from __future__ import annotations
 
-from ..application import follow_card
 from ..attributes import as_ulongs
 from ..caller import Caller
-from ..constants import CKA, CKF, CKR, CKU
+from ..constants import CKA, CKF, CKR
 from ..errors import P11Error
-from ..keys import CardKey
 from ..mechanisms import MechanismRule
 from ..objects import P11Object
 from ..operations import Operation
 from ..sessions import Kind, Session
 from ..wire import Mechanism
+
+_NO_KEY, _ALLOWED_MECHANISMS = CKR.KEY_HANDLE_INVALID, CKA.ALLOWED_MECHANISMS
 
 
 def cancel_instead(live: Session, kind: Kind, mechanism: Mechanism | None) -> bool:
@@ -39,19 +39,17 @@ def rule_for(live: Session, flag: CKF, mechanism: Mechanism) -> MechanismRule:
 
 
 def key_for(caller: Caller, live: Session, usage: CKA, rule: MechanismRule, handle: int) -> P11Object:
-    """The key, if it may be used so. Raises P11Error."""
-    item = caller.application.object(live, handle, CKR.KEY_HANDLE_INVALID)
+    """The key, if it may be used so; a private one by the user only. Raises P11Error."""
+    item = caller.application.object(live, handle, _NO_KEY)
     if item.key is None:
         raise P11Error(CKR.KEY_HANDLE_INVALID)
     if item.key_type not in rule.key_types:
         raise P11Error(CKR.KEY_TYPE_INCONSISTENT)
     if not item.allows(usage):
         raise P11Error(CKR.KEY_FUNCTION_NOT_PERMITTED)
-    allowed = item.attributes.get(CKA.ALLOWED_MECHANISMS)
+    allowed = item.attributes.get(_ALLOWED_MECHANISMS)
     if allowed is not None and rule.type not in as_ulongs(allowed):
         raise P11Error(CKR.MECHANISM_INVALID)
-    if isinstance(item.key, CardKey) and item.is_private and live.role is not CKU.USER:
-        raise P11Error(CKR.USER_NOT_LOGGED_IN)
     return item
 
 
@@ -65,14 +63,14 @@ def one_part(live: Session, kind: Kind, data: bytes, room: int | None) -> bytes 
     """The whole operation in one call."""
     with live.lock:
         operation = live.operation(kind)
-        if operation.parts and operation.held is None:
-            raise P11Error(CKR.OPERATION_ACTIVE)
         if operation.held is not None:
             return _give(live, kind, operation, b"", room)
+        if operation.parts:
+            raise P11Error(CKR.OPERATION_ACTIVE)
         length = operation.output_length(len(data), True)
         if room is None:
             return length
-        if operation.exact and room < length:
+        if room < length and operation.exact:
             raise P11Error(CKR.BUFFER_TOO_SMALL, length)
         return _give(live, kind, operation, _take(live, kind, operation, data), room)
 
@@ -112,7 +110,8 @@ def take_part(live: Session, kind: Kind, data: bytes) -> None:
 def _take(live: Session, kind: Kind, operation: Operation, data: bytes) -> bytes:
     operation.parts += 1
     try:
-        _require_user(live, operation)
+        if operation.needs_login and not live.is_user:
+            raise P11Error(CKR.USER_NOT_LOGGED_IN)
         return operation.update(data)
     except BaseException:
         live.end(kind)
@@ -121,27 +120,20 @@ def _take(live: Session, kind: Kind, operation: Operation, data: bytes) -> bytes
 
 def require_login(live: Session, operation: Operation) -> None:
     """Between Init and here the login may have gone, while the card is still open to another application's PIN."""
-    _require_user(live, operation)
-    if operation.asks_each_time and not operation.context_login:
-        raise P11Error(CKR.USER_NOT_LOGGED_IN)
-
-
-def _require_user(live: Session, operation: Operation) -> None:
-    if operation.needs_login and live.role is not CKU.USER:
+    if (operation.needs_login and not live.is_user) or (operation.asks_each_time and not operation.context_login):
         raise P11Error(CKR.USER_NOT_LOGGED_IN)
 
 
 def _give(live: Session, kind: Kind, operation: Operation, before: bytes, room: int | None) -> bytes | int:
     """A result of unforeseen length is held until there is room for it."""
     try:
-        require_login(live, operation)
-        if operation.held is None:
-            rest = operation.finish()
-            operation.held = before + rest if before else rest
-    except BaseException as error:
+        with live.token.following():
+            require_login(live, operation)
+            if operation.held is None:
+                rest = operation.finish()
+                operation.held = before + rest if before else rest
+    except BaseException:
         live.end(kind)
-        if isinstance(error, P11Error) and error.value is CKR.USER_NOT_LOGGED_IN:
-            follow_card(live.token)
         raise
     result = operation.held
     if room is None:

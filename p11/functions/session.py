@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from .. import abi
-from ..application import follow_card, give_up
 from ..caller import Caller
 from ..constants import CKF, CKR, CKU
 from ..errors import P11Error
@@ -32,7 +31,7 @@ def C_CloseSession(caller: Caller, session: int) -> None:
     application = caller.application
     live = application.session(session)
     if application.close_session(live):
-        give_up(live.token)
+        live.token.give_up()
 
 
 def C_CloseAllSessions(caller: Caller, slot: int) -> None:
@@ -43,7 +42,7 @@ def C_CloseAllSessions(caller: Caller, slot: int) -> None:
         token = place.token
         left_alone = token is not None and application.drop_sessions(token)
     if token is not None and left_alone:
-        give_up(token)
+        token.give_up()
 
 
 def C_GetSessionInfo(caller: Caller, session: int) -> bytes:
@@ -61,17 +60,15 @@ def C_Login(caller: Caller, session: int, user: int, pin: bytes | None) -> None:
     if user == CKU.CONTEXT_SPECIFIC:
         _log_in_for_operation(caller, live, pin)
         return
-    role = live.role
-    if role is not None:
-        raise P11Error(CKR.USER_ALREADY_LOGGED_IN if role == user else CKR.USER_ANOTHER_ALREADY_LOGGED_IN)
-    if user == CKU.SO:
-        with application.bench.lock:
-            if any(each.token is live.token and not each.read_write for each in application.sessions.values()):
-                raise P11Error(CKR.SESSION_READ_ONLY_EXISTS)
-    token = live.token
+    role, token = CKU(user), live.token
+    application.require_login_possible(live, role)
     pin = given_or_pad(caller, token, pin)
     with token.insertion.lock:
-        application.log_in(live, _proved(token, CKU(user), pin))
+        application.require_login_possible(live, role)  # another thread may have been faster
+        right = _proved(token, role, pin)
+        with application.bench.lock:
+            application.require_login_possible(live, role)
+            application.log_in(live, right)
 
 
 def C_LoginUser(caller: Caller, session: int, user: int, pin: bytes | None, name: bytes | None) -> None:
@@ -90,7 +87,7 @@ def C_Logout(caller: Caller, session: int) -> None:
         for kind in _WITH_PRIVATE_KEYS:
             live.end(kind)
     if application.log_out(live):
-        give_up(live.token)
+        live.token.give_up()
 
 
 def C_SessionCancel(caller: Caller, session: int, flags: int) -> None:
@@ -138,5 +135,5 @@ def _proved(token: Token, role: CKU, pin: bytes) -> Right:
     try:
         return token.log_in(role, pin)
     except P11Error:
-        follow_card(token)
+        token.follow_card()
         raise

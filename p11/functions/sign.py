@@ -182,10 +182,10 @@ def _begin_signing(
         item = key_for(caller, live, usage, rule, handle)
         key = item.key
         operation: Operation
-        if isinstance(key, bytes):
-            operation = Mac(key, rule, mechanism)
-        elif isinstance(key, CardKey | SessionKey):
+        if isinstance(key, (CardKey, SessionKey)):
             operation = Sign(key, rule, mechanism)
+        elif isinstance(key, bytes):
+            operation = Mac(key, rule, mechanism)
         else:
             raise P11Error(CKR.KEY_HANDLE_INVALID)
         begin(live, kind, item, operation)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from .. import abi
-from ..application import follow_card
 from ..caller import Caller
 from ..constants import CKF, CKR, CKU
 from ..errors import P11Error
@@ -15,11 +14,8 @@ def C_GetSlotList(caller: Caller, token_present: int, room: int | None) -> list[
     """New slots appear when the length is asked for, so that the answer to the second call fits."""
     application = caller.application
     with application.bench.lock:
-        slots = application.slots.values()
-        if room is None:
-            for slot in slots:
-                slot.listed = True
-        numbers = [slot.number for slot in slots if slot.listed and (slot.token or not token_present)]
+        slots = application.list_slots(refresh=room is None)
+        numbers = [slot.number for slot in slots if slot.token or not token_present]
     if room is None:
         return len(numbers)
     if room < len(numbers):
@@ -117,7 +113,7 @@ def C_SetPIN(caller: Caller, session: int, old: bytes | None, new: bytes | None)
     try:
         right = live.token.change_pin(live.right, old, new)
     except P11Error:
-        follow_card(live.token)
+        live.token.follow_card()
         raise
     if right is not live.right and live.role is CKU.SO:
         application.log_in(live, right)

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
 from .. import rsa_padding
 from ..constants import CKR
 from ..errors import P11Error
-from ..keys import PrivateKey, PublicKey
+from ..keys import PrivateKey, PublicKey, signature_length
 from ..mechanisms import MechanismRule, Scheme
 from ..wire import Mechanism
 from . import MOST_KEPT, Operation, parameters
@@ -26,30 +26,28 @@ from . import MOST_KEPT, Operation, parameters
 _MOST_EDDSA = 1 << 24
 
 
-def signature_length(key: PublicKey) -> int:
-    """Bytes of a signature: the modulus, or r and s."""
-    if isinstance(key, rsa.RSAPublicKey):
-        return (key.key_size + 7) // 8
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        return 2 * ((key.key_size + 7) // 8)
-    return 64
-
-
 class _Message(Operation):
-    """What is signed or verified: hashed as it comes where the mechanism hashes, else kept."""
+    """What is signed or verified: hashed as it comes where the mechanism hashes, else kept.
 
-    def __init__(self, key: PublicKey, rule: MechanismRule, mechanism: Mechanism) -> None:
-        self.public = key
+    `length` is that of the signature in bytes.
+    """
+
+    pss: parameters.Pss | None = None
+    _most = MOST_KEPT
+
+    def __init__(self, length: int, rule: MechanismRule, mechanism: Mechanism) -> None:
+        self.length = length
         self.rule = rule
-        self.length = signature_length(key)
-        self.pss = parameters.pss(mechanism, rule.digest) if rule.scheme is Scheme.RSA_PSS else None
-        if rule.scheme is Scheme.EDDSA:
+        if rule.scheme is Scheme.RSA_PSS:
+            self.pss = parameters.pss(mechanism, rule.digest)
+        elif rule.scheme is Scheme.EDDSA:
             parameters.eddsa(mechanism)
-        elif self.pss is None:
+            self._most = _MOST_EDDSA
+        else:
             parameters.none(mechanism)
-        self._hash = hashlib.new(rule.digest) if rule.digest is not None else None
-        self._data = bytearray()
-        self._most = _MOST_EDDSA if rule.scheme is Scheme.EDDSA else MOST_KEPT
+        self._hash = None if rule.digest is None else hashlib.new(rule.digest)
+        self._parts: list[bytes] = []
+        self._size = 0
 
     def output_length(self, more: int, final: bool) -> int:
         """The signature's at the end."""
@@ -60,21 +58,24 @@ class _Message(Operation):
         if self._hash is not None:
             self._hash.update(data)
         else:
-            if len(self._data) + len(data) > self._most:
+            self._size += len(data)
+            if self._size > self._most:
                 raise P11Error(CKR.DATA_LEN_RANGE)
-            self._data += data
+            self._parts.append(data)
         return b""
 
     def collected(self) -> bytes:
         """The digest, or the data itself."""
-        return self._hash.digest() if self._hash is not None else bytes(self._data)
+        if self._hash is not None:
+            return self._hash.digest()
+        return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
 
 
 class Sign(_Message):
     """C_Sign*; also with recovery, which for RSA is the same."""
 
     def __init__(self, key: PrivateKey, rule: MechanismRule, mechanism: Mechanism) -> None:
-        super().__init__(key.public, rule, mechanism)
+        super().__init__(key.signature_length, rule, mechanism)
         self._key = key
         self.needs_login = key.needs_login
         self.asks_each_time = key.always_authenticate
@@ -94,7 +95,15 @@ class Sign(_Message):
         return key.use(_signature_block(self, data))
 
 
-class Verify(_Message):
+class _WithPublicKey(_Message):
+    """What is done here, without a card."""
+
+    def __init__(self, key: PublicKey, rule: MechanismRule, mechanism: Mechanism) -> None:
+        super().__init__(signature_length(key), rule, mechanism)
+        self.public = key
+
+
+class Verify(_WithPublicKey):
     """C_Verify* with a public key; `check` takes the place of `finish`."""
 
     def check(self, signature: bytes) -> None:
@@ -126,7 +135,7 @@ class Verify(_Message):
             raise InvalidSignature
 
 
-class Recover(_Message):
+class Recover(_WithPublicKey):
     """C_VerifyRecover: the data out of an RSA signature."""
 
     def recovered(self, signature: bytes) -> bytes:

@@ -159,6 +159,25 @@ def test_trusted_certificates(blank: Simulator, p11tool: Succeed, run: Run, succ
     assert "CKA_TRUSTED" in p11tool("--list-all-trusted", TOKEN)
 
 
+def test_marks_and_secret_keys(blank: Simulator, p11tool: Succeed, succeed: Succeed, contents: Any) -> None:
+    """--mark-ca, --mark-private, --mark-always-authenticate, --secret-key: as they were asked for, and each deleted."""
+    succeed("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "k", "-subj", "/CN=CA", "-out", "c")
+    write = ("--login", "--write", "--label")
+    p11tool(*write, "authority", "--mark-ca", "--load-certificate", "c", TOKEN)
+    secret = ("--secret-key=00112233445566778899aabbccddeeff",)
+    p11tool(*write, "closed", "--mark-private", *secret, TOKEN)
+    p11tool(*write, "asks", "--mark-always-authenticate", "--load-privkey", "k", "--id", "51", TOKEN)
+    found = contents()
+    assert found.count("Certificate", "label: authority") == 1
+    assert found.count("Secret Key", "label: closed") == 1
+    assert found.count("Private Key", "label: asks", "always authenticate") == 1
+    assert "CKA_CERTIFICATE_CATEGORY=CA" in p11tool("--list-all-certs", TOKEN)
+    assert "Verifying" in p11tool("--login", "--test-sign", key("51"))
+    for label in ("authority", "closed", "asks"):
+        assert "1 objects deleted" in p11tool("--login", "--delete", f"{TOKEN};object={label}")
+    assert contents().objects.total() == 0
+
+
 def test_set_label_and_id(blank: Simulator, p11tool: Succeed, contents: Any) -> None:
     """Of one object, for good."""
     p11tool("--login", *KINDS["p256"], "--label", "made", "--id", "41", "--outfile", "made.pem", TOKEN)

@@ -17,7 +17,6 @@ Run = Callable[..., Any]
 Succeed = Callable[..., str]
 ReadKey = Callable[..., None]
 USER = ("--login", "--pin", "123456")
-SO = ("--session-rw", "--login", "--login-type", "so", "--so-pin")
 
 
 @pytest.fixture(autouse=True)
@@ -230,6 +229,28 @@ def test_allowed_mechanisms(blank: Simulator, tool: Succeed, run: Run, module: s
     assert "CKR_MECHANISM_INVALID" in ended.output
 
 
+def test_what_cannot_be_destroyed(blank: Simulator, tool: Succeed, run: Run, module: str, made: Any) -> None:
+    """--undestroyable, which pkcs11-tool says of certificates: it stays until the token is initialised."""
+    write = ("--write-object", f"{made('p256')}.cer", "--type", "cert", "--id", "20", "--label", "stays")
+    tool(*write, "--undestroyable")
+    ended = run("pkcs11-tool", "--module", module, *USER, "--delete-object", "--type", "cert", "--id", "20")
+    assert ended.code != 0
+    assert "label:      stays" in tool("--list-objects")
+    run("pkcs11-tool", "--module", module, "--init-token", "--label", "Fresh", "--so-pin", "12345678")
+    assert "stays" not in run("pkcs11-tool", "--module", module, "--list-objects").output
+
+
+def test_usage(blank: Simulator, tool: Succeed, made: Any) -> None:
+    """What --usage-decrypt and its like ask for is on the key; --set-id of each kind of object."""
+    tool("--keypairgen", "--key-type", "rsa:2048", "--id", "10", "--label", "pair", "--usage-decrypt", "--usage-wrap")
+    assert "Usage:      decrypt, sign, unwrap" in tool("--list-objects", "--type", "privkey")
+    tool("--write-object", f"{made('p256')}.cer", "--type", "cert", "--id", "11")
+    tool("--keygen", "--key-type", "AES:16", "--id", "12")
+    for kind, old, new in (("cert", "11", "21"), ("secrkey", "12", "22"), ("pubkey", "10", "23")):
+        tool("--set-id", new, "--type", kind, "--id", old)
+        assert f"ID:         {new}" in tool("--list-objects", "--type", kind)
+
+
 def test_always_authenticate(blank: Simulator, tool: Succeed, succeed: Succeed, public_key: ReadKey) -> None:
     """A key made with --always-auth asks for the PIN for each signature; pkcs11-tool gives it."""
     made = tool("--keypairgen", "--key-type", "rsa:2048", "--id", "10", "--always-auth")
@@ -245,64 +266,6 @@ def test_attributes_from_certificate(blank: Simulator, tool: Succeed, made: Call
     tool("--write-object", "rsa.der", "--type", "privkey", "--id", "20", "--attr-from", "rsa.cer")
     tool("--write-object", "rsa.cer", "--type", "cert", "--id", "20", "--attr-from", "rsa.cer")
     assert "subject:    DN: CN=rsa" in tool("--list-objects")
-
-
-class TestPins:
-    """Tokens and PINs."""
-
-    @pytest.fixture
-    def uninitialised(self, simulator: Simulator) -> Simulator:
-        """A card that has a PUK and no PIN yet."""
-        simulator.swap("front", CardRequest(profile="uninitialised"))
-        return simulator
-
-    def test_from_uninitialised_to_use(self, uninitialised: Simulator, succeed: Succeed, run: Run, module: str) -> None:
-        """Label, user PIN, its change by the user, the SO PIN's change by the SO; the old ones are wrong then."""
-        tool = ("pkcs11-tool", "--module", module)
-        assert "uninitialized" in succeed(*tool, "--list-slots")
-        succeed(*tool, "--init-token", "--slot-index", "0", "--label", "Fresh", "--so-pin", "12345678")
-        assert "token label        : Fresh" in succeed(*tool, "--list-slots")
-        succeed(*tool, "--init-pin", *SO[1:], "12345678", "--new-pin", "654321")
-        assert "PIN initialized" in succeed(*tool, "--list-slots")
-        succeed(*tool, "--change-pin", "--pin", "654321", "--new-pin", "111222")
-        succeed(*tool, "--change-pin", *SO[1:], "12345678", "--new-pin", "87654321")
-        succeed(*tool, *SO, "87654321", "--list-objects")
-        assert "CKR_PIN_INCORRECT" in run(*tool, *SO, "12345678", "--list-objects").output
-        assert "CKR_PIN_INCORRECT" in run(*tool, "--login", "--pin", "654321", "--list-objects").output
-        keygen = ("--keypairgen", "--key-type", "EC:prime256v1", "--id", "01")
-        succeed(*tool, "--login", "--pin", "111222", *keygen)
-
-    def test_so_reads_only(self, simulator: Simulator, run: Run, module: str) -> None:
-        """Without --session-rw there is no SO (5.6.8)."""
-        listed = run("pkcs11-tool", "--module", module, *SO[1:], "12345678", "--list-objects")
-        assert listed.code != 0
-        assert "CKR_SESSION_READ_ONLY_EXISTS" in listed.output
-
-    def test_locked_and_set_anew(self, simulator: Simulator, succeed: Succeed, run: Run, module: str) -> None:
-        """Three wrong PINs lock; the SO sets another; the keys are what they were."""
-        tool = ("pkcs11-tool", "--module", module)
-        for _ in range(3):
-            assert run(*tool, "--login", "--pin", "000000", "--list-objects").code != 0
-        assert "CKR_PIN_LOCKED" in run(*tool, *USER, "--list-objects").output
-        assert "user PIN locked" in succeed(*tool, "--list-slots")
-        succeed(*tool, "--init-pin", *SO[1:], "12345678", "--new-pin", "654321")
-        sign = ("--sign", "--id", "01", "-m", "SHA256-RSA-PKCS", "-i", "data", "-o", "signature")
-        succeed(*tool, "--login", "--pin", "654321", *sign)
-
-    def test_unlock_with_the_puk(self, simulator: Simulator, run: Run, module: str) -> None:
-        """--unlock-pin without login is C_SetPIN in a public session: it wants the user's PIN, not the PUK (5.6.7)."""
-        tool = ("pkcs11-tool", "--module", module, "--unlock-pin", "--new-pin", "654321", "--puk")
-        assert "CKR_PIN_INCORRECT" in run(*tool, "12345678").output
-        assert run(*tool, "123456").code == 0
-
-    def test_bad_pins(self, simulator: Simulator, succeed: Succeed, run: Run, module: str) -> None:
-        """A new PIN that the card does not take is refused, and the old one stays."""
-        tool = ("pkcs11-tool", "--module", module)
-        for new in ("12", "123456789", "abcdef"):
-            ended = run(*tool, "--change-pin", "--pin", "123456", "--new-pin", new)
-            assert ended.code != 0, ended.output
-            assert "CKR_PIN_LEN_RANGE" in ended.output or "CKR_PIN_INVALID" in ended.output
-        succeed(*tool, *USER, "--list-objects")
 
 
 def test_random_and_hash(blank: Simulator, succeed: Succeed, module: str, tmp_path: Path) -> None:
@@ -350,8 +313,17 @@ GENERATE = ("--keypairgen", "--key-type", "EC:prime256v1", "--id", "10", "--labe
         ),
         "data": ((), ("--write-object", "data", "--type", "data", "--label", "data")),
         "private data": ((), ("--write-object", "data", "--type", "data", "--label", "data", "--private")),
+        "secret key": ((), ("--keygen", "--key-type", "AES:32", "--id", "20", "--label", "secret")),
         "changed CKA_ID": ((GENERATE,), ("--set-id", "77", "--type", "privkey", "--id", "10")),
         "deleted private key": ((GENERATE,), ("--delete-object", "--type", "privkey", "--id", "10")),
+        "deleted public key": ((GENERATE,), ("--delete-object", "--type", "pubkey", "--id", "10")),
+        "deleted certificate of a key": (
+            (
+                ("--write-object", "p256.der", "--type", "privkey", "--id", "20", "--label", "key"),
+                ("--write-object", "p256.cer", "--type", "cert", "--id", "20", "--label", "certificate"),
+            ),
+            ("--delete-object", "--type", "cert", "--id", "20"),
+        ),
         "deleted data": (
             (("--write-object", "data", "--type", "data", "--label", "data"),),
             ("--delete-object", "--type", "data", "--label", "data"),

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -60,3 +62,22 @@ def test_gone_with_the_call(fake: Any, module: Module) -> None:
     assert len(fake.calls) == 1
     fake.answers.clear()
     assert module.call("C_SeedRandom", 1, b"seed", 4) == CKR.OK
+
+
+@pytest.mark.needs("cc")
+def test_a_long_call_goes_on(fake: Any, impatient: Path) -> None:
+    """A simulator that lives may keep a call for as long as it likes: the module asks, and waits on."""
+    module = Module(impatient)
+    module.initialize(fake.path)
+
+    def take_long(*_: Any) -> tuple[int, tuple[()]]:
+        known, end = len(fake.connections), time.monotonic() + 20
+        while len(fake.connections) < known + 2:  # each question is a connection of its own
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        return CKR.OK, ()
+
+    fake.answers["C_SeedRandom"] = take_long
+    assert module.call("C_SeedRandom", 1, b"seed", 4) == CKR.OK
+    assert [name for name, _ in fake.calls] == ["C_SeedRandom"]
+    module.finalize()

@@ -6,12 +6,14 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cardtear.card.card import Card
 from cardtear.card.profiles import CardRequest, create
+from cardtear.lab import control as control_module
 from cardtear.lab import places
 from cardtear.lab.control import Control, ControlFailure
 from cardtear.lab.control_server import LINE_LIMIT
@@ -237,3 +239,25 @@ def test_a_simulator_that_goes_ends_the_streams(bare_simulator: Simulator) -> No
     with pytest.raises(ControlFailure, match="went away"):
         control.do("ping")
     control.close()
+
+
+def test_a_simulator_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes connections and says nothing: an error, in bounded time."""
+    monkeypatch.setattr(control_module, "PATIENCE", 0.2)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as deaf:
+        deaf.bind(str(tmp_path / "control.sock"))
+        deaf.listen()
+        with Control(tmp_path / "control.sock") as control, pytest.raises(ControlFailure) as caught:
+            control.do("remove", reader="front")
+    assert caught.value.code == "no-answer"
+
+
+def test_a_verb_that_takes_long(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A simulator that lives is waited for, however long it takes."""
+    monkeypatch.setattr(control_module, "PATIENCE", 0.1)
+    with Control(simulator.control_socket) as control, ThreadPoolExecutor(1) as pool:
+        with simulator.bench.lock:
+            removal = pool.submit(control.do, "remove", reader="front")
+            with pytest.raises(TimeoutError):
+                removal.result(1)
+        assert removal.result(DEADLINE) == {"card": "Alice"}

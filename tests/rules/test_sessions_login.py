@@ -191,10 +191,11 @@ def test_R36_token_info_between_pin_and_signature(host: Any, user_session: int) 
 
 def test_R35_verification_lost_behind_the_modules_back(simulator: Simulator, host: Any, user_session: int) -> None:
     """Another program makes the card forget the PIN: the next private operation says so, and login helps again."""
+    key = host.eval("key(m, s, b'\\1')", s=user_session)
     insertion = simulator.bench.reader("front").insertion
     assert insertion is not None
     assert insertion.transmit(bytes.fromhex("0020FF80")) == b"\x90\x00"
-    assert value_of(host, "sign(m, s, key(m, s, b'\\1'))", s=user_session) == CKR.USER_NOT_LOGGED_IN
+    assert value_of(host, "sign(m, s, k)", s=user_session, k=key) == CKR.USER_NOT_LOGGED_IN
     assert host.eval("m.session_state(s)", s=user_session) == CKS.RO_PUBLIC_SESSION
     host.eval("m.login(s)", s=user_session)
     assert len(host.eval("sign(m, s, key(m, s, b'\\1'))", s=user_session)) == 256

@@ -103,3 +103,10 @@ def test_then_the_card_comes_back(sweep: Sweep, host: str) -> None:
     changes = [each["change"] for each in point["records"] if each["kind"] == "event" and each["number"] > 2]
     assert changes[-2:] == ["remove", "insert"]
     assert point["again"] is None
+
+
+def test_quirks(sweep: Sweep, host: str) -> None:
+    """The same program over a module that misbehaves."""
+    swept = sweep([*CALLS, "--quirks", "permissive", "--only", "host#1:1/C_Sign#1@before"], host, "clean")
+    assert swept.report["settings"]["quirks"] == ["permissive"]
+    assert swept.report["outcomes"][0]["run"]["ended"]["code"] is not None, swept.output

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: MIT
+"""Commands for scenarios."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .cli_answers import errors, fail
+from .cli_options import Json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from .scenario.outcome import Outcome, StepResult
+
+app = typer.Typer()
+
+
+@app.command()
+def play(
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="FILE...",
+            help="Scenario files, or names of those that `cardtear scenarios` lists.",
+            show_default=False,
+        ),
+    ] = None,
+    quirks: Annotated[
+        list[str] | None,
+        typer.Option(help="Quirks of the module, beside the scenario's own; several times.", show_default=False),
+    ] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML for CI.", show_default=False)] = None,
+    trace: Annotated[
+        Path | None, typer.Option(help="Write every call, APDU and event as JSON lines.", show_default=False)
+    ] = None,
+    skip_missing: Annotated[
+        bool, typer.Option("--skip-missing", help="Scenarios whose programs are not installed do not count.")
+    ] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of scenario files, and end.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Play scenarios. Exit code: 0 when all pass, 1 when one does not, 2 when one cannot be read."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that no program is left behind
+    if schema:
+        from .scenario.schema import text
+
+        print(text(), end="")
+        return
+    if not files:
+        fail(as_json, "bad-request", "which scenarios? `cardtear scenarios` lists those that come with it", 2)
+    with errors(as_json):
+        _play(files, quirks or [], junit, trace, skip_missing, as_json)
+
+
+@app.command()
+def scenarios(as_json: Json = False) -> None:
+    """List the scenarios that come with cardtear; play one with: cardtear play NAME."""
+    from .scenario import load
+    from .scenario.shipped import shipped
+
+    loaded = [load(path) for path in shipped()]
+    if as_json:
+        print(json.dumps([{"name": each.name, "about": each.about, "needs": each.needs} for each in loaded]))
+        return
+    from . import views
+
+    views.scenarios([(each.name, each.about, each.needs) for each in loaded])
+
+
+def _play(
+    names: list[str], quirks: list[str], junit: Path | None, trace: Path | None, skip_missing: bool, as_json: bool
+) -> None:
+    """Read all of them first, so that nothing is played of a list with a mistake in it."""
+    from .scenario import Status, load, play_file
+    from .scenario.outcome import write_junit
+    from .scenario.shipped import find
+
+    paths = [find(name) for name in names]
+    for path in paths:
+        load(path)
+    show = _Progress(as_json)
+    outcomes = []
+    for path in paths:
+        show.begins(path)
+        outcomes.append(play_file(path, quirks=quirks, progress=show.step))
+        show.ends(outcomes[-1])
+    if junit is not None:
+        write_junit(junit, outcomes)
+    if trace is not None:
+        lines = (json.dumps({"scenario": each.name, **record}) for each in outcomes for record in each.records)
+        trace.write_text("".join(f"{line}\n" for line in lines))
+    show.total(outcomes)
+    fine = {Status.PASSED, Status.SKIPPED} if skip_missing else {Status.PASSED}
+    if any(each.status not in fine for each in outcomes):
+        raise typer.Exit(1)
+
+
+class _Progress:
+    """What is said while scenarios are played: a line for each, and of one that fails its steps and the time line."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
+        self._console: Console | None = None
+        self._steps = 0
+        if not as_json:
+            from rich.console import Console
+
+            self._console = Console(highlight=False, markup=False)
+
+    def begins(self, path: Path) -> None:
+        self._steps = 0
+        self._update(path.stem)
+
+    def step(self, result: StepResult) -> None:
+        self._steps += 1
+        self._update(f"step {result.number}: {result.text}")
+
+    def _update(self, text: str) -> None:
+        """The line of what is going on, on a terminal only."""
+        if self._console is not None and self._console.is_terminal:
+            width = self._console.width - 1
+            sys.stdout.write(f"\r\x1b[K{text[:width]}")
+            sys.stdout.flush()
+
+    def ends(self, outcome: Outcome) -> None:
+        if self._console is None:
+            return
+        self._update("")
+        sign, style = _SIGNS[outcome.status]
+        from rich.text import Text
+
+        head = Text.assemble((f"{sign} {outcome.name}", f"bold {style}"), f"  {outcome.seconds:.1f} s")
+        self._console.print(head, soft_wrap=True)
+        if outcome.message:
+            self._console.print(Text(outcome.message, style), soft_wrap=True)
+        if outcome.status in ("failed", "error"):
+            self._time_line(outcome)
+
+    def _time_line(self, outcome: Outcome) -> None:
+        from .timeline import Timeline
+
+        assert self._console is not None
+        timeline = Timeline(self._console, most_apdus=3, folds=True)
+        for record in outcome.records:
+            timeline.add(record)
+        timeline.flush()
+
+    def total(self, outcomes: list[Outcome]) -> None:
+        if self._console is None:
+            print(json.dumps([each.as_json() for each in outcomes]))
+            return
+        counts: dict[str, Any] = {}
+        for each in outcomes:
+            counts[each.status.value] = counts.get(each.status.value, 0) + 1
+        self._console.print(", ".join(f"{count} {status}" for status, count in counts.items()))
+
+
+_SIGNS = {
+    "passed": ("✓", "green"),
+    "failed": ("✗", "red"),
+    "error": ("!", "red"),
+    "skipped": ("-", "yellow"),
+}

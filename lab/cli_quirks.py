@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: MIT
+"""`cardtear quirks`: what the module can do wrong."""
+
+from __future__ import annotations
+
+import json
+
+import typer
+
+from .cli_options import Json
+
+app = typer.Typer()
+
+
+@app.command()
+def quirks(as_json: Json = False) -> None:
+    """List what the module can do wrong (serve and run --quirks), and profiles of real middleware."""
+    from ..p11.quirks import PROFILES, ROWS, describe
+
+    if as_json:
+        print(json.dumps(describe()))
+        return
+    from . import views
+
+    views.print_table(("profile", "what it is like"), [(name, each.about) for name, each in PROFILES.items()])
+    print()
+    rows = [(name, row.kind.words, row.about) for name, row in ROWS.items()]
+    views.print_table(("quirk", "values", "what it does"), rows)

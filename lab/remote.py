@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: MIT
+"""A simulator in another process, with the verbs of Simulator. All of it goes over the control channel."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from .control import Control, ControlFailure
+
+if TYPE_CHECKING:
+    from ..card.profiles import CardRequest
+    from .records import Record
+    from .trigger import Trigger
+
+DEADLINE = 30.0
+"""Seconds that a verb may take."""
+
+
+class RemoteSimulator:
+    """The simulator that `environment` names, until `close`; `end` is called then. Threads may share it.
+
+    What a verb refuses is a ControlFailure, and has changed nothing.
+    """
+
+    def __init__(self, environment: Mapping[str, str], end: Callable[[], None] | None = None) -> None:
+        self.environment = dict(environment)
+        """The variables by which programs find the module and this simulator."""
+        self._path = Path(environment["CARDTEAR_CONTROL"])
+        self._control = Control(self._path, timeout=DEADLINE)
+        self._lock = threading.Lock()
+        self._end = end
+
+    def close(self) -> None:
+        """End it, if it is ours to end."""
+        self._control.close()
+        if self._end is not None:
+            self._end()
+
+    def do(self, verb: str, **arguments: Any) -> Any:
+        """Any verb of the control channel (docs/control.md); returns when it has taken effect."""
+        with self._lock:
+            return self._control.do(verb, **arguments)
+
+    def plug(self, reader: str) -> RemoteReader:
+        """Plug a reader in."""
+        self.do("plug", reader=reader)
+        return RemoteReader(self, reader)
+
+    def unplug(self, reader: str) -> None:
+        """Pull a reader out, with the card that is in it."""
+        self.do("unplug", reader=reader)
+
+    def reader(self, name: str) -> RemoteReader:
+        """A reader that is, or will be, plugged in."""
+        return RemoteReader(self, name)
+
+    def insert(self, reader: str, card: Path | CardRequest | None = None) -> None:
+        """Put a card into a reader, by default the standard one."""
+        self.do("insert", reader=reader, **({} if card is None else {"card": _as_card(card)}))
+
+    def remove(self, reader: str) -> None:
+        """Pull the card out; when this returns, no application has anything left of it."""
+        self.do("remove", reader=reader)
+
+    def swap(self, reader: str, card: Path | CardRequest) -> None:
+        """Exchange the card for another at one instant."""
+        self.do("swap", reader=reader, card=_as_card(card))
+
+    def signal(self, signal: str) -> None:
+        """Say a word for which a trigger waits."""
+        self.do("signal", signal=signal)
+
+    def release(self, gate: str = "") -> None:
+        """Let go on what hangs at a gate."""
+        self.do("release", gate=gate)
+
+    def crash(self) -> None:
+        """Be gone for every application, as a simulator that died."""
+        self.do("crash")
+
+    def restart(self) -> None:
+        """Be there again after `crash`."""
+        self.do("restart")
+
+    def arm(self, trigger: Trigger) -> int:
+        """Do what the trigger says when its moment comes; a number for `disarm`. The trigger itself stays here: how
+        often it has fired, `status` says."""
+        from .armed import as_request
+
+        return int(self.do("arm", **as_request(trigger))["trigger"])
+
+    def disarm(self, trigger: int) -> None:
+        """The trigger of this number will not fire any more."""
+        self.do("disarm", trigger=trigger)
+
+    def status(self) -> dict[str, Any]:
+        """Readers, applications, and what is armed."""
+        found: dict[str, Any] = self.do("status")
+        return found
+
+    def trace(self, after: int = 0) -> list[Record]:
+        """The entries of the trace with a number above `after`: calls, APDUs and events in their order."""
+        with Control(self._path, timeout=DEADLINE) as control:
+            return list(control.stream("trace", after=after, follow=False))
+
+    def wait_for(self, kind: str, *, after: int = 0, deadline: float = DEADLINE, **fields: Any) -> Record:
+        """The first entry of the trace with a number above `after` that has these fields, as soon as it is there:
+        `wait_for("call", name="C_WaitForSlotEvent")`. Raises TimeoutError."""
+        end = monotonic() + deadline
+        with Control(self._path, timeout=deadline) as control:
+            try:
+                for record in control.stream("trace", after=after):
+                    if record["kind"] == kind and all(record.get(name) == value for name, value in fields.items()):
+                        return record
+                    control.limit(max(end - monotonic(), 0.001))
+            except OSError:
+                pass  # nothing more came in time
+        wanted = ", ".join([kind, *(f"{name} {value}" for name, value in fields.items())])
+        raise TimeoutError(f"waited {deadline:g} s for: {wanted}")
+
+
+class RemoteReader:
+    """One reader of a simulator in another process."""
+
+    def __init__(self, simulator: RemoteSimulator, name: str) -> None:
+        self.simulator = simulator
+        self.name = name
+
+    @property
+    def card(self) -> str | None:
+        """The name of the card in it, or None."""
+        for each in self.simulator.status()["readers"]:
+            if each["name"] == self.name:
+                return each["card"]  # type: ignore[no-any-return]
+        raise ControlFailure("no-such-reader", f"there is no reader {self.name!r}")
+
+    def insert(self, card: Path | CardRequest | None = None) -> None:
+        """Put a card in, by default the standard one."""
+        self.simulator.insert(self.name, card)
+
+    def remove(self) -> None:
+        """Pull the card out; when this returns, no application has anything left of it."""
+        self.simulator.remove(self.name)
+
+    def swap(self, card: Path | CardRequest) -> None:
+        """Exchange the card for another at one instant."""
+        self.simulator.swap(self.name, card)
+
+    def unplug(self) -> None:
+        """Pull the reader out, with the card that is in it."""
+        self.simulator.unplug(self.name)
+
+    def plug(self) -> None:
+        """Plug it in again."""
+        self.simulator.plug(self.name)
+
+    def reset(self) -> None:
+        """Reset the card, as another program could: logins are lost."""
+        self.simulator.do("reset", reader=self.name)
+
+    def logout(self) -> None:
+        """Take the PIN's verification back, as another program could."""
+        self.simulator.do("logout", reader=self.name)
+
+    def mute(self) -> None:
+        """The card does not answer any more until it is reset or taken out."""
+        self.simulator.do("mute", reader=self.name)
+
+    def kill(self) -> None:
+        """The card does not answer any more, in any reader."""
+        self.simulator.do("kill", reader=self.name)
+
+    def block_pin(self, left: int = 0, puk: bool = False) -> None:
+        """Leave so many tries to the PIN (or PUK)."""
+        self.simulator.do("block-pin", reader=self.name, left=left, puk=puk)
+
+    def pin_pad(self, pin: str | None = None) -> None:
+        """Type a PIN at the PIN pad, or press its red key."""
+        self.simulator.do("pin-pad", reader=self.name, **({} if pin is None else {"pin": pin}))
+
+
+def _as_card(card: Path | CardRequest) -> str | dict[str, Any]:
+    from .armed import as_card
+
+    return as_card(card)

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: MIT
+"""The time line of a simulator as text, for reports."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from .control import ControlFailure
+from .remote import RemoteSimulator
+from .timeline import Timeline
+
+LINES = 300
+"""The last lines that are kept: what went wrong is at the end."""
+
+
+def time_line(simulator: RemoteSimulator) -> str:
+    """What has happened so far, or why that cannot be said."""
+    text = io.StringIO()
+    timeline = Timeline(Console(file=text, width=1000, highlight=False, color_system=None), most_apdus=10, folds=True)
+    try:
+        for record in simulator.trace():
+            timeline.add(record)
+    except (ControlFailure, OSError) as error:
+        return f"the simulator cannot be asked: {error}"
+    timeline.flush()
+    lines = text.getvalue().splitlines()
+    left_out = len(lines) - LINES
+    return "\n".join([f"({left_out} lines before)"] * (left_out > 0) + lines[-LINES:])

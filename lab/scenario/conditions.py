@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: MIT
+"""What a scenario can wait for or expect. Values only; history.py and stage.py know whether they have come true."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
+
+from ...p11.calls import BY_NAME
+from .expressions import read_expression
+from .fields import Count, Duration, ExitCodes, HexByte, Model, Name, Pattern, ReturnValues, State, StatusWord
+
+START = "start"
+"""The mark at the beginning of every scenario."""
+
+Change = Literal["plug", "unplug", "insert", "remove", "reset", "logout"]
+
+
+def check_call_pattern(pattern: str) -> str:
+    """Raises ValueError for a name with * and ? that no function has."""
+    if not any(fnmatchcase(name, pattern) for name in (*BY_NAME, "C_Initialize")):
+        raise ValueError(f"there is no call {pattern!r}")
+    return pattern
+
+
+class Recorded(Model):
+    """Something that the trace shows; looked for from the mark `since`, else from the last step that did something."""
+
+    since: Name | None = None
+
+
+class EventHappens(Recorded):
+    """A change of the bench."""
+
+    event: Change
+    reader: Name | None = None
+
+
+class CallHappens(Recorded):
+    """A call of any program: that it was made, `when: during` that it works or waits by now, `after` that it is over.
+
+    With `returns` it is over and has returned one of these values.
+    """
+
+    call: Annotated[str, BeforeValidator(check_call_pattern)]
+    application: str = "*"
+    when: Literal["before", "during", "after"] = "before"
+    returns: ReturnValues | None = Field(default=None)
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether it has to have returned."""
+        return self.when == "after" or "returns" in self.model_fields_set
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if "returns" in self.model_fields_set and self.model_fields_set & {"when"} and self.when != "after":
+            raise ValueError(f"what has returned is over: 'returns' does not go with 'when: {self.when}'")
+        return self
+
+
+class ApduHappens(Recorded):
+    """An APDU to a card, with its status word."""
+
+    apdu: HexByte | None
+    status: StatusWord | None = None
+    reader: Name | None = None
+
+
+class SignalHappens(Recorded):
+    """Somebody says a word: `cardtear signal WORD` in a program, or the verb of the control channel."""
+
+    signal: Name
+
+
+class TriggerFires(Model):
+    """A trigger has done its work so many times."""
+
+    trigger: Name
+    fired: Annotated[int, Field(ge=1, strict=True)] = 1
+
+
+class BackgroundReturns(Model):
+    """A call that was made in the background comes back; with what it was expected to, otherwise the scenario fails."""
+
+    background: Name
+
+
+class ProgramDoes(Model):
+    """A program ends, prints something, or runs on."""
+
+    program: Name
+    exits: ExitCodes | None = None
+    output: Pattern | None = None
+    errors: Pattern | None = None
+    running: Literal[True] | None = None
+
+    @property
+    def is_to_end(self) -> bool:
+        """Whether it has to end; what nothing else is asked of has."""
+        return "exits" in self.model_fields_set or not (self.output or self.errors or self.running)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.running and "exits" in self.model_fields_set:
+            raise ValueError("a program that has ended does not run")
+        return self
+
+
+class SessionIs(Model):
+    """The state of a session, as the simulator knows it, without a call: a state, or `gone`."""
+
+    session: str
+    state: State
+
+    @field_validator("session")
+    @classmethod
+    def _readable(cls, text: str) -> str:
+        read_expression(text)
+        return text
+
+
+class CountIs(Recorded):
+    """How many calls, APDUs or events there were: of a kind (a call's name with * and ?, an instruction, a change)."""
+
+    count: Literal["calls", "apdus", "events"]
+    of: str = "*"
+    application: str = "*"
+    exactly: Count | None = None
+    at_least: Count | None = None
+    at_most: Count | None = None
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if self.exactly is None and self.at_least is None and self.at_most is None:
+            raise ValueError("a count is 'exactly', 'at-least' or 'at-most' a number")
+        if None not in (self.at_least, self.at_most) and self.at_least > self.at_most:  # type: ignore[operator]
+            raise ValueError(f"nothing is at least {self.at_least} and at most {self.at_most}")
+        return self
+
+    def fits(self, number: int) -> bool:
+        """Whether it is that many."""
+        least = self.at_least if self.exactly is None else self.exactly
+        most = self.at_most if self.exactly is None else self.exactly
+        return (least is None or number >= least) and (most is None or number <= most)
+
+
+class ValueIs(Model):
+    """A comparison of saved values, as `info.state == CKS_RO_USER_FUNCTIONS`; in YAML only the text."""
+
+    value: str
+
+    @field_validator("value")
+    @classmethod
+    def _readable(cls, text: str) -> str:
+        read_expression(text)
+        return text
+
+
+class NothingHappens(Model):
+    """For so long, from now on, something does not happen."""
+
+    nothing: Happening
+    for_: Duration
+
+
+_HAPPENINGS: dict[str, type[Model]] = {
+    "event": EventHappens,
+    "call": CallHappens,
+    "apdu": ApduHappens,
+    "signal": SignalHappens,
+    "trigger": TriggerFires,
+    "background": BackgroundReturns,
+    "program": ProgramDoes,
+}
+_STATES: dict[str, type[Model]] = {"session": SessionIs, "count": CountIs, "value": ValueIs, "nothing": NothingHappens}
+CONDITIONS: dict[str, type[Model]] = _HAPPENINGS | _STATES
+"""Conditions by the key by which they are known."""
+
+
+def kind_of(value: Any, kinds: dict[str, type[Model]], what: str) -> str:
+    """The key that says which of several models a mapping or a value is. Raises ValueError."""
+    for key, model in kinds.items():
+        if isinstance(value, model):
+            return key
+    found = [str(key) for key in value if key in kinds] if isinstance(value, dict) else []
+    if len(found) != 1:
+        got = f"not {' and '.join(found)} at once" if found else f"not {_shown(value)}"
+        raise ValueError(f"{what} has one of: {', '.join(kinds)}; {got}")
+    return found[0]
+
+
+def _shown(value: Any) -> str:
+    text = repr(list(value)) if isinstance(value, dict) else repr(value)
+    return text if len(text) < 80 else f"{text[:77]}..."
+
+
+def tagged(kinds: dict[str, type[Model]], what: str) -> tuple[Any, Any]:
+    """A check and a discriminator for a union of models that are known by a key.
+
+    The tags begin with =, so that in the place of an error they are not taken for the key.
+    """
+
+    def check(value: Any) -> Any:
+        kind_of(value, kinds, what)
+        return value
+
+    return BeforeValidator(check), Discriminator(lambda value: f"={kind_of(value, kinds, what)}")
+
+
+def _text(value: Any) -> Any:
+    return {"value": value} if isinstance(value, str) else value
+
+
+_CHECK_HAPPENING, _WHICH_HAPPENING = tagged(_HAPPENINGS, "what happens")
+_CHECK_CONDITION, _WHICH_CONDITION = tagged(CONDITIONS, "an expectation")
+
+Happening = Annotated[
+    Annotated[EventHappens, Tag("=event")]
+    | Annotated[CallHappens, Tag("=call")]
+    | Annotated[ApduHappens, Tag("=apdu")]
+    | Annotated[SignalHappens, Tag("=signal")]
+    | Annotated[TriggerFires, Tag("=trigger")]
+    | Annotated[BackgroundReturns, Tag("=background")]
+    | Annotated[ProgramDoes, Tag("=program")],
+    _WHICH_HAPPENING,
+    _CHECK_HAPPENING,
+]
+Condition = Annotated[
+    Annotated[EventHappens, Tag("=event")]
+    | Annotated[CallHappens, Tag("=call")]
+    | Annotated[ApduHappens, Tag("=apdu")]
+    | Annotated[SignalHappens, Tag("=signal")]
+    | Annotated[TriggerFires, Tag("=trigger")]
+    | Annotated[BackgroundReturns, Tag("=background")]
+    | Annotated[ProgramDoes, Tag("=program")]
+    | Annotated[SessionIs, Tag("=session")]
+    | Annotated[CountIs, Tag("=count")]
+    | Annotated[ValueIs, Tag("=value")]
+    | Annotated[NothingHappens, Tag("=nothing")],
+    _WHICH_CONDITION,
+    _CHECK_CONDITION,
+    BeforeValidator(_text),
+]
+NothingHappens.model_rebuild()

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: MIT
+"""A whole scenario, as a value: what a YAML file is read into, and what a Python script can write down as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import ConfigDict, Field, field_validator, model_validator
+
+from ...card.profiles import CardRequest, request
+from .fields import Duration, Model, Name, Pattern
+from .steps import AnyStep, Files
+from .triggers import Moment, TriggerModel
+
+__all__ = ["EMPTY", "Card", "Client", "FailsWith", "Moment", "Scenario", "TriggerModel"]
+
+EMPTY = "empty"
+"""What lies in a reader without a card."""
+
+
+class Card(Model):
+    """A card: the `path` of an image, of which a copy is used, or parameters of a ready-made one (docs/control.md)."""
+
+    model_config = ConfigDict(extra="allow")
+
+    path: Path | None = None
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.path is not None and self.model_extra:
+            raise ValueError("a card has a path or parameters, not both")
+        self.request("Alice")
+        return self
+
+    def request(self, name: str) -> CardRequest:
+        """The ready-made card; `name` is on it unless a parameter says otherwise. Raises ProfileError."""
+        return request({"name": name, **(self.model_extra or {})})
+
+
+class Client(Model):
+    """A built-in client: a process that loads a module, by default the simulator's own."""
+
+    module: str | None = None
+    environment: dict[str, str] = Field(default_factory=dict)
+
+
+class FailsWith(Model):
+    """With these quirks the scenario fails, for the reason that `message` (a pattern) finds in the report."""
+
+    quirks: Annotated[list[str], Field(min_length=1)]
+    message: Pattern
+
+
+def _one_reader() -> dict[str, str | None]:
+    return {"front": "alice"}
+
+
+class Scenario(Model):
+    """What happens to cards and readers, which programs run meanwhile, and what has to come of it.
+
+    `within` is the deadline of every step that waits and says none of its own, `deadline` that of the whole scenario.
+    """
+
+    name: Name
+    about: str = ""
+    cards: dict[Name, Card] = Field(default_factory=lambda: {"alice": Card()})
+    readers: dict[Name, Name | None] = Field(default_factory=_one_reader)
+    clients: dict[Name, Client] = Field(default_factory=dict)
+    quirks: list[str] = Field(default_factory=list)
+    needs: list[Name] = Field(default_factory=list)
+    environment: dict[str, str] = Field(default_factory=dict)
+    files: Files = Field(default_factory=dict)
+    triggers: dict[Name, TriggerModel] = Field(default_factory=dict)
+    steps: Annotated[list[AnyStep], Field(min_length=1)]
+    within: Duration = 10.0
+    deadline: Duration = 60.0
+    fails_with: list[FailsWith] = Field(default_factory=list)
+
+    @field_validator("readers")
+    @classmethod
+    def _empty(cls, readers: dict[str, str | None]) -> dict[str, str | None]:
+        for name in readers:
+            if name != name.strip() or not name.isprintable() or len(name.encode()) > 64:
+                raise ValueError(f"not a reader name: {name!r}")
+        return {name: None if card == EMPTY else card for name, card in readers.items()}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise ValueError("a scenario is a mapping with 'steps'")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        from .checking import check
+
+        check(self)
+        return self

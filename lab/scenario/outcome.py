@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""What came of a scenario, and the same for CI: JUnit XML."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum, unique
+from pathlib import Path
+from typing import Any
+
+from ..records import Record
+
+
+@unique
+class Status(StrEnum):
+    """PASSED or FAILED as the scenario says; ERROR when it could not be played; SKIPPED when a program is not there."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    ERROR = "error"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """One step: its number ("3", in a repetition "3.1"), what it says, how long it took, and what was wrong."""
+
+    number: str
+    text: str
+    seconds: float
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a scenario. `message` says what was awaited and what came instead; `records` is the time line."""
+
+    name: str
+    about: str
+    status: Status
+    seconds: float
+    message: str = ""
+    steps: list[StepResult] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list, repr=False)
+
+    @property
+    def passed(self) -> bool:
+        """Whether all was as it has to be."""
+        return self.status is Status.PASSED
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs; without the time line."""
+        steps = [vars(step) for step in self.steps]
+        return {
+            "name": self.name,
+            "about": self.about,
+            "status": self.status,
+            "seconds": round(self.seconds, 3),
+            "message": self.message,
+            "steps": steps,
+        }
+
+
+def write_junit(path: Path, outcomes: Iterable[Outcome]) -> None:
+    """One test case for each scenario. Raises OSError."""
+    outcomes = list(outcomes)
+    counts = {status: sum(each.status is status for each in outcomes) for status in Status}
+    suite = ElementTree.Element(
+        "testsuite",
+        name="cardtear",
+        tests=str(len(outcomes)),
+        failures=str(counts[Status.FAILED]),
+        errors=str(counts[Status.ERROR]),
+        skipped=str(counts[Status.SKIPPED]),
+        time=f"{sum(each.seconds for each in outcomes):.3f}",
+    )
+    for each in outcomes:
+        case = ElementTree.SubElement(
+            suite, "testcase", classname="scenarios", name=_clean(each.name), time=f"{each.seconds:.3f}"
+        )
+        if not each.passed:
+            kind = {Status.FAILED: "failure", Status.ERROR: "error", Status.SKIPPED: "skipped"}[each.status]
+            first = each.message.partition("\n")[0]
+            ElementTree.SubElement(case, kind, message=_clean(first)).text = _clean(each.message)
+    tree = ElementTree.ElementTree(suite)
+    ElementTree.indent(tree)
+    tree.write(path, encoding="utf-8", xml_declaration=True)
+
+
+def _clean(text: str) -> str:
+    """Text without what XML 1.0 has no place for (its production 2)."""
+    return re.sub("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text)

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: MIT
+"""Plays scenarios: each with a simulator of its own, step by step, to an outcome."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from ...card.profiles import ProfileError
+from ...card.store import ImageError
+from ...p11.quirks import Quirks
+from ..records import as_record
+from .loading import Place, loads, positions, read
+from .model import Scenario
+from .outcome import Outcome, Status, StepResult
+from .stage import Stage
+from .steps import Repeat
+from .verdicts import StepFailed
+from .wording import in_one_line
+
+LOG = logging.getLogger(__name__)
+
+Progress = Callable[[StepResult], None]
+
+
+def play(
+    scenario: Scenario,
+    *,
+    quirks: Sequence[str] = (),
+    here: Path | None = None,
+    lines: Mapping[Place, int] | None = None,
+    origin: str = "",
+    progress: Progress | None = None,
+) -> Outcome:
+    """Play a scenario to its outcome; never raises for what happens in it, and never takes longer than its deadline.
+
+    `quirks` are added to the scenario's own, `here` is the folder to which its paths are relative. `lines` are the
+    lines of its steps (by place, ("steps", 0)) in the file `origin`, for messages. `progress` hears of every step.
+    """
+    started = monotonic()
+    performance = _Performance(scenario, origin, lines or {}, progress)
+    missing = [name for name in scenario.needs if shutil.which(name) is None]
+    if missing:
+        status, message = Status.SKIPPED, f"needs {', '.join(missing)}, which is not installed"
+    else:
+        status, message = performance.run(here or Path.cwd(), [*scenario.quirks, *quirks])
+    return Outcome(
+        scenario.name,
+        scenario.about,
+        status,
+        monotonic() - started,
+        message,
+        performance.results,
+        [as_record(entry) for entry in performance.entries],
+    )
+
+
+class _Performance:
+    def __init__(self, scenario: Scenario, origin: str, lines: Mapping[Place, int], progress: Progress | None) -> None:
+        self._scenario = scenario
+        self._origin = origin
+        self._lines = lines
+        self._progress = progress
+        self.results: list[StepResult] = []
+        self.entries: list[Any] = []
+
+    def run(self, here: Path, quirks: list[str]) -> tuple[Status, str]:
+        """From the first to the last step, or to the first that fails."""
+        try:
+            with Stage(self._scenario, here, Quirks.parse(quirks)) as stage:
+                try:
+                    return self._steps(stage)
+                finally:
+                    self.entries = stage.history.entries()
+        except (ImageError, ProfileError, OSError, ValueError) as error:
+            return Status.ERROR, f"{self._origin or self._scenario.name}: cannot be played: {error}"
+
+    def _steps(self, stage: Stage) -> tuple[Status, str]:
+        for number, place, step in _numbered(self._scenario.steps):
+            started = monotonic()
+            status, message = Status.PASSED, ""
+            try:
+                stage.do(step)
+            except StepFailed as failure:
+                status, message = Status.FAILED, str(failure)
+            except Exception as error:
+                LOG.exception("step %s", number)
+                status, message = Status.ERROR, f"{type(error).__name__}: {error}"
+            result = StepResult(number, in_one_line(step), monotonic() - started, message)
+            self.results.append(result)
+            if self._progress is not None:
+                self._progress(result)
+            if status is not Status.PASSED:
+                where = f"{self._origin}:{self._lines[place]}" if place in self._lines else self._scenario.name
+                return status, f"{where}: step {number}, {result.text}: {message}"
+        return Status.PASSED, ""
+
+
+def _numbered(steps: Sequence[Any]) -> Iterator[tuple[str, Place, Any]]:
+    """Every step with its number and place, as often as it is repeated."""
+    for top, step in enumerate(steps):
+        yield from _unrolled(str(top + 1), ("steps", top), step)
+
+
+def _unrolled(number: str, place: Place, step: Any) -> Iterator[tuple[str, Place, Any]]:
+    if not isinstance(step, Repeat):
+        yield number, place, step
+        return
+    for turn in range(1, step.repeat + 1):
+        for inner, each in enumerate(step.steps):
+            for name, where, found in _unrolled(f"{number}.{inner + 1}", (*place, "steps", inner), each):
+                yield f"{name} (round {turn})", where, found
+
+
+def play_file(path: Path, *, quirks: Sequence[str] = (), progress: Progress | None = None) -> Outcome:
+    """Play the scenario in a file. Raises ScenarioError and OSError when it cannot be read."""
+    text = read(path)
+    scenario = loads(text, str(path), path.stem)
+    here = path.resolve().parent
+    return play(scenario, quirks=quirks, here=here, lines=positions(text), origin=str(path), progress=progress)

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: MIT
+"""What can happen at all in a scenario: events, calls and words that its steps, triggers and programs bring about."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from ..caller.functions import FUNCTIONS
+from . import conditions as c
+from . import steps as s
+from . import verbs as v
+
+if TYPE_CHECKING:
+    from .model import Scenario
+    from .triggers import TriggerModel
+
+_CHANGES: dict[type, tuple[str, ...]] = {
+    v.Plug: ("plug",),
+    v.Unplug: ("unplug", "remove"),
+    v.Insert: ("insert",),
+    v.Remove: ("remove",),
+    v.Swap: ("remove", "insert"),
+    v.Reset: ("reset",),
+    v.Logout: ("logout",),
+    v.BlockPin: ("logout",),
+}
+"""The events that verbs bring about."""
+
+
+class Possible:
+    """Gathered once from a whole scenario, whatever the order of its steps."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.readers: set[str] = set(scenario.readers)
+        """Every reader that is plugged in at some time."""
+        self.runs_programs = False
+        """Whether anything runs that may do whatever it likes."""
+        self.events: set[tuple[str, str]] = set()
+        self.words: set[str] = set()
+        self.calls: Counter[tuple[str, str]] = Counter()
+        """How often a client (by name) makes a call, at most."""
+        clients: set[str] = set()
+        for step, times in _walk(scenario.steps, 1):
+            self._add(step)
+            if isinstance(step, s.Call):
+                for name in FUNCTIONS[step.text.function].calls:
+                    self.calls[step.client, name] += times
+                clients.add(step.client)
+        for client in clients:
+            self.calls[client, "C_Initialize"] += 1
+        self.has_loops = any(isinstance(step, s.Repeat) for step, _ in _walk(scenario.steps, 1))
+        for trigger in scenario.triggers.values():
+            self._add(trigger.do)
+
+    def _add(self, step: Any) -> None:
+        match step:
+            case s.Run():
+                self.runs_programs = True
+            case v.Signal():
+                self.words.add(step.signal)
+            case s.Arm():
+                for trigger in step.arm.values():
+                    self._add(trigger.do)
+            case v.Later():
+                self._add(step.do)
+            case v.Plug():
+                self.readers.add(step.plug)
+        for change in _CHANGES.get(type(step), ()):
+            self.events.add((change, step.reader))
+
+    def count_calls(self, pattern: str, application: str = "*") -> int:
+        """How many calls there are at most that fit, made by the built-in clients."""
+        return sum(
+            count
+            for (client, name), count in self.calls.items()
+            if fnmatchcase(name, pattern) and fnmatchcase(client[:15], application)
+        )
+
+
+def never_fires(trigger: TriggerModel, possible: Possible) -> str | None:
+    """Why a trigger cannot fire, if it cannot."""
+    on = trigger.on
+    if possible.runs_programs:
+        return None
+    if on.event is not None:
+        return _no_event(on.event, on.reader, possible)
+    if on.signal is not None:
+        return None if on.signal in possible.words else f"nobody says {on.signal!r}, and no program runs that could"
+    if on.time is not None:
+        return None
+    pattern, application = on.call or "*", on.application or "*"
+    count = possible.count_calls(pattern, application)
+    if count == 0:
+        return f"no step calls {pattern!r}" + (f" in {application!r}" if application != "*" else "")
+    if on.ins is None and on.link is None and "ins" not in on.model_fields_set and count < trigger.nth:
+        return f"{pattern!r} is called {count} times at most, not {trigger.nth}"
+    return None
+
+
+def never_happens(condition: c.Recorded, possible: Possible) -> str | None:
+    """Why something cannot come, if it cannot."""
+    if possible.runs_programs:
+        return None
+    match condition:
+        case c.EventHappens():
+            return _no_event(condition.event, condition.reader, possible)
+        case c.SignalHappens() if condition.signal not in possible.words:
+            return f"nobody says {condition.signal!r}, and no program runs that could"
+        case c.CallHappens() if not possible.count_calls(condition.call, condition.application):
+            return f"no step calls {condition.call!r}, and no program runs that could"
+        case c.ApduHappens() if not possible.calls:
+            return "no step makes a call, and no program runs that could"
+    return None
+
+
+def _no_event(change: str, reader: str | None, possible: Possible) -> str | None:
+    if any(each == change and reader in (None, where) for each, where in possible.events):
+        return None
+    where = f"reader {reader!r}" if reader is not None else "any reader"
+    return f"no step or trigger makes a {change!r} of {where}, and no program runs that could"
+
+
+def _walk(steps: list[Any], times: int) -> Iterator[tuple[Any, int]]:
+    for step in steps:
+        yield step, times
+        if isinstance(step, s.Repeat):
+            yield from _walk(step.steps, times * step.repeat)

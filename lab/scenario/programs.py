@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: MIT
+"""Programs that a scenario runs: what they print, how they end, and that nothing of them is left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from time import monotonic, sleep
+from typing import IO
+
+from .clients import end_group
+
+ROOM = 1 << 20
+"""Bytes that are kept of what a program prints to one stream."""
+_PATIENCE = 5.0
+_BETWEEN_LOOKS = 0.005
+
+
+class Stream:
+    """What a program prints, as far as there is room, while it prints it."""
+
+    def __init__(self, pipe: IO[bytes], changed: Callable[[], None]) -> None:
+        self._content = bytearray()
+        self._pipe = pipe
+        self._changed = changed
+        self.lost = 0
+        self.is_over = False
+        threading.Thread(target=self._read, name="output", daemon=True).start()
+
+    @property
+    def text(self) -> str:
+        """So far."""
+        return self._content.decode("utf-8", "replace")
+
+    def tail(self, lines: int = 5) -> str:
+        """Its last lines, for a report."""
+        return "\n".join(self.text.rstrip().splitlines()[-lines:])
+
+    def _read(self) -> None:
+        with self._pipe, contextlib.suppress(OSError, ValueError):
+            while data := os.read(self._pipe.fileno(), 1 << 16):
+                room = max(ROOM - len(self._content), 0)
+                self._content += data[:room]
+                self.lost += len(data) - min(len(data), room)
+                self._changed()
+        self.is_over = True
+        self._changed()
+
+
+class Program:
+    """A program that was started, in a process group of its own. Raises OSError when it cannot be."""
+
+    def __init__(
+        self,
+        words: list[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        given: str | None,
+        takes_input: bool,
+        changed: Callable[[], None],
+    ) -> None:
+        self._changed = changed
+        self.exit_code: int | None = None
+        self.process = subprocess.Popen(
+            words,
+            cwd=folder,
+            env=dict(environment),
+            stdin=subprocess.PIPE if takes_input or given is not None else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        self.output = Stream(self.process.stdout, changed)
+        self.errors = Stream(self.process.stderr, changed)
+        if given is not None:
+            threading.Thread(target=self._feed, args=(given, not takes_input), name="input", daemon=True).start()
+        threading.Thread(target=self._wait, name="program", daemon=True).start()
+
+    def send(self, text: str) -> bool:
+        """Write to it; False when it does not read, or is gone."""
+        pipe = self.process.stdin
+        assert pipe is not None
+        os.set_blocking(pipe.fileno(), False)
+        with contextlib.suppress(OSError):
+            return os.write(pipe.fileno(), text.encode()) == len(text.encode())
+        return False
+
+    def _feed(self, text: str, closes: bool) -> None:
+        pipe = self.process.stdin
+        assert pipe is not None
+        with contextlib.suppress(OSError):
+            pipe.write(text.encode())
+            pipe.flush()
+            if closes:
+                pipe.close()
+
+    def _wait(self) -> None:
+        self.exit_code = self.process.wait()
+        self._changed()
+
+    def close(self) -> None:
+        """Kill it with its group."""
+        end_group(self.process)
+        with contextlib.suppress(OSError):
+            if self.process.stdin is not None:
+                self.process.stdin.close()
+
+
+def exit_in_words(code: int) -> str:
+    """An exit code as scenarios write it."""
+    return signal.Signals(-code).name if -code in set(signal.Signals) else str(code)
+
+
+def kill_strays(socket: Path) -> int:
+    """Kill every process of the user that has this simulator's socket in its environment, except this one.
+
+    Children that have left their group are found so. Returns how many there were.
+    """
+    mark = f"CARDTEAR_SOCKET={socket}".encode() + b"\0"
+    deadline, found = monotonic() + _PATIENCE, set[int]()
+    while strays := [pid for pid in _processes() if pid != os.getpid() and _has(pid, mark)]:
+        found |= set(strays)
+        for pid in strays:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        if monotonic() > deadline:
+            break
+        sleep(_BETWEEN_LOOKS)  # nothing tells when somebody else's child is gone
+    return len(found)
+
+
+def _processes() -> list[int]:
+    return [int(each.name) for each in Path("/proc").iterdir() if each.name.isdigit()]
+
+
+def _has(pid: int, mark: bytes) -> bool:
+    try:
+        return mark in Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return False

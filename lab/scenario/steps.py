@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: MIT
+"""The steps of a scenario beside the verbs of verbs.py: calls, programs, waits, expectations, triggers, repetition.
+
+Values only; stage.py carries them out.
+"""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import PurePath
+from typing import Annotated, Self
+
+from pydantic import BeforeValidator, Field, Tag, field_validator, model_validator
+
+from .conditions import Condition, Happening, tagged
+from .expressions import CallText, read_call
+from .fields import Duration, ExitCodes, Model, Name, Pattern, SignalNumber
+from .triggers import TriggerModel
+from .verbs import (
+    VERBS,
+    BlockPin,
+    Crash,
+    Insert,
+    Kill,
+    Later,
+    Logout,
+    Mute,
+    PinPad,
+    Plug,
+    Release,
+    Remove,
+    Reset,
+    Restart,
+    Signal,
+    Step,
+    Swap,
+    Touch,
+    Unplug,
+    word,
+)
+
+MAIN = "main"
+"""The thread of a client in which calls are made that name none."""
+APP = "app"
+"""The client that makes calls that name none; it is there without being declared."""
+
+
+def _inside(name: str) -> str:
+    path = PurePath(name)
+    if path.is_absolute() or ".." in path.parts or path == PurePath("."):
+        raise ValueError(f"a file lies in the scenario's own folder, so {name!r} cannot be its name")
+    return name
+
+
+Files = dict[Annotated[str, Field(min_length=1, max_length=200), BeforeValidator(_inside)], str]
+"""Names in the scenario's own folder, and what is in the files; ${...} is filled in."""
+
+
+class Call(Step):
+    """A call in the built-in client, as `[key] = C_FindObjects(session, 1) -> CKR_OK`.
+
+    With `background` it is under way when the next step begins, and known by that name.
+    """
+
+    call: str
+    client: Name = APP
+    thread: Name = MAIN
+    background: Name | None = None
+    within: Duration | None = None
+
+    @field_validator("call")
+    @classmethod
+    def _readable(cls, text: str) -> str:
+        read_call(text)
+        return text
+
+    @property
+    def text(self) -> CallText:
+        """The call, taken apart."""
+        return read_call(self.call)
+
+
+class Run(Step):
+    """Start a program: its words, or a line that is split into words as a shell does, without a shell.
+
+    It runs to its end, unless it is in the `background`. `handles` names readers at which it may lay hands itself.
+    """
+
+    run: Annotated[list[str], Field(min_length=1)] | Annotated[str, Field(min_length=1)]
+    name: Name | None = None
+    background: bool = False
+    input: str | None = None
+    environment: dict[str, str] = Field(default_factory=dict)
+    files: Files = Field(default_factory=dict)
+    exits: ExitCodes = frozenset({0})
+    output: Pattern | None = None
+    errors: Pattern | None = None
+    handles: list[Name] = Field(default_factory=list)
+    within: Duration | None = None
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Self:
+        if not self.words:
+            raise ValueError("there is no program to run")
+        if self.background and (self.output or self.errors or self.model_fields_set & {"exits", "within"}):
+            raise ValueError("what is expected of a program in the background is said by 'wait' and 'expect'")
+        return self
+
+    @property
+    def words(self) -> list[str]:
+        """The program and its arguments. Raises ValueError for quotes that do not close."""
+        return shlex.split(self.run) if isinstance(self.run, str) else self.run
+
+    @property
+    def known_as(self) -> str:
+        """Its name in the scenario: the given one, or the program's."""
+        return self.name or PurePath(self.words[0]).name
+
+
+class Send(Step):
+    """Write text to a program in the background: `send: {shell: "C-Login\\n"}`."""
+
+    send: Annotated[dict[Name, str], Field(min_length=1, max_length=1)]
+
+
+class Stop(Step):
+    """Send a signal to a program or client, and wait for its end."""
+
+    stop: Name
+    with_: SignalNumber = 9
+    within: Duration | None = None
+
+
+class Exit(Step):
+    """A client ends by itself, as a program that returns from main."""
+
+    exit: Name
+    within: Duration | None = None
+
+
+class Mark(Step):
+    """A point in time with a name, for `since`."""
+
+    mark: Name
+
+
+class Wait(Step):
+    """Wait until something happens; it has to, in time."""
+
+    wait: Happening
+    within: Duration | None = None
+
+
+class Expect(Step):
+    """Something has to be so, or become so in time."""
+
+    expect: Condition
+    within: Duration | None = None
+
+
+class Arm(Step):
+    """Arm triggers, by name."""
+
+    arm: Annotated[dict[Name, TriggerModel], Field(min_length=1)]
+
+
+class Disarm(Step):
+    """A trigger will not fire any more."""
+
+    disarm: Name
+
+
+class Repeat(Step):
+    """Steps that are carried out so many times."""
+
+    repeat: Annotated[int, Field(ge=1, le=100_000, strict=True)]
+    steps: Annotated[list[AnyStep], Field(min_length=1)]
+
+
+_OTHERS: dict[str, type[Model]] = {
+    "call": Call,
+    "run": Run,
+    "send": Send,
+    "stop": Stop,
+    "exit": Exit,
+    "mark": Mark,
+    "wait": Wait,
+    "expect": Expect,
+    "arm": Arm,
+    "disarm": Disarm,
+    "repeat": Repeat,
+    "signal": Signal,
+}
+STEPS: dict[str, type[Model]] = {**VERBS, **_OTHERS}
+"""Steps by the key by which they are known."""
+
+_CHECK, _WHICH = tagged(STEPS, "a step")
+
+AnyStep = Annotated[
+    Annotated[Plug, Tag("=plug")]
+    | Annotated[Unplug, Tag("=unplug")]
+    | Annotated[Insert, Tag("=insert")]
+    | Annotated[Remove, Tag("=remove")]
+    | Annotated[Swap, Tag("=swap")]
+    | Annotated[Reset, Tag("=reset")]
+    | Annotated[Logout, Tag("=logout")]
+    | Annotated[Touch, Tag("=touch")]
+    | Annotated[PinPad, Tag("=pin-pad")]
+    | Annotated[BlockPin, Tag("=block-pin")]
+    | Annotated[Mute, Tag("=mute")]
+    | Annotated[Kill, Tag("=kill")]
+    | Annotated[Release, Tag("=release")]
+    | Annotated[Crash, Tag("=crash")]
+    | Annotated[Restart, Tag("=restart")]
+    | Annotated[Later, Tag("=later")]
+    | Annotated[Call, Tag("=call")]
+    | Annotated[Run, Tag("=run")]
+    | Annotated[Send, Tag("=send")]
+    | Annotated[Stop, Tag("=stop")]
+    | Annotated[Exit, Tag("=exit")]
+    | Annotated[Mark, Tag("=mark")]
+    | Annotated[Wait, Tag("=wait")]
+    | Annotated[Expect, Tag("=expect")]
+    | Annotated[Arm, Tag("=arm")]
+    | Annotated[Disarm, Tag("=disarm")]
+    | Annotated[Repeat, Tag("=repeat")]
+    | Annotated[Signal, Tag("=signal")],
+    _WHICH,
+    _CHECK,
+    BeforeValidator(word),
+]
+Repeat.model_rebuild()

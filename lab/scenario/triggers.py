@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: MIT
+"""Triggers as scenarios have them: a moment (lab/trigger.py), and what is done then (verbs.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from ..requests import CardSource, Request
+from ..trigger import On, Trigger, moment_of
+from .fields import Duration, HexByte, Model, Name
+from .verbs import (
+    Action,
+    Answer,
+    BlockPin,
+    Cut,
+    Delay,
+    Garble,
+    Hang,
+    Insert,
+    Later,
+    PinPad,
+    Release,
+    Return,
+    Step,
+    Swap,
+    verb_of,
+)
+
+Cards = Mapping[str, CardSource]
+
+
+class Moment(Model):
+    """When: at a `call` (before, during, after), an APDU (`ins`), an `event`, a `signal`, or a `time` after arming."""
+
+    call: str | None = None
+    ins: HexByte | None = None
+    event: Literal["plug", "unplug", "insert", "remove", "reset", "logout"] | None = None
+    signal: Name | None = None
+    time: Duration | None = None
+    when: Literal["before", "during", "after"] | None = None
+    slot: HexByte | None = None
+    link: Annotated[int, Field(ge=1, strict=True)] | None = None
+    reader: Name | None = None
+    application: str | None = None
+    thread: Annotated[int, Field(ge=1, strict=True)] | None = None
+
+    @property
+    def on(self) -> On:
+        """The moment. Raises ValueError when the fields do not go together."""
+        fields = {name: getattr(self, name) for name in self.model_fields_set}
+        if "time" in fields:
+            fields["seconds"] = fields.pop("time")
+        return moment_of(fields)
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        _ = self.on
+        return self
+
+
+class TriggerModel(Model):
+    """At the `nth` moment that fits, and `times` times in all (null: always), `do` something."""
+
+    on: Moment
+    do: Action
+    nth: Annotated[int, Field(ge=1, strict=True)] = 1
+    times: Annotated[int, Field(ge=1, strict=True)] | None = 1
+    probability: Annotated[float, Field(gt=0, le=1)] = 1.0
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        self.trigger(_AnyCard())
+        return self
+
+    def trigger(self, cards: Cards) -> Trigger:
+        """The trigger for a simulator. Raises ValueError for one that can never fire."""
+        verb, arguments = arguments_of(self.do, cards)
+        return Trigger(
+            verb,
+            arguments,
+            self.on.on,
+            nth=self.nth,
+            times=self.times,
+            probability=self.probability,
+            seed=self.seed,
+        )
+
+
+def arguments_of(action: Step, cards: Cards) -> tuple[str, dict[str, Any]]:
+    """Verb and arguments of an action, as lab/actions.py and the simulator's methods take them."""
+    verb = verb_of(action)
+    match action:
+        case Insert() | Swap():
+            return verb, {"reader": action.reader, "card": cards[action.card]}
+        case PinPad():
+            return verb, {"reader": action.reader, **({} if action.pin is None else {"pin": action.pin})}
+        case BlockPin():
+            return verb, {"reader": action.reader, "left": action.left, "puk": action.puk}
+        case Later():
+            return verb, {"seconds": action.later, "then": Request(*arguments_of(action.do, cards))}
+        case Answer():
+            return verb, {"status": action.answer, "data": bytes.fromhex(action.data)}
+        case Garble():
+            return verb, {"count": action.garble or 1, "seed": action.seed}
+        case Cut():
+            return verb, {"length": action.cut or 0}
+        case Return():
+            return verb, {"value": action.return_}
+        case Delay():
+            return verb, {"seconds": action.delay}
+        case Hang():
+            return verb, {"gate": action.hang}
+        case Release():
+            return verb, {"gate": action.release}
+    reader = getattr(action, "reader", None)
+    return verb, {} if reader is None else {"reader": reader}
+
+
+class _AnyCard(dict[str, CardSource]):
+    """Stands for the cards of a scenario while a trigger is checked by itself."""
+
+    def __missing__(self, name: str) -> CardSource:
+        from ...card.profiles import CardRequest
+
+        return CardRequest()

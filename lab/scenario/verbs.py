@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: MIT
+"""What hands, the simulator and triggers can do: `remove: front` is Remove(remove="front"). Values only."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, Tag, field_validator
+
+from .conditions import kind_of, tagged
+from .fields import Duration, Model, Name, Pin, ReturnValue, StatusWord
+
+
+class Step(Model):
+    """What all steps have: a note for the reader of the report."""
+
+    note: str | None = None
+
+
+# The bench
+
+
+class OnReader(Step):
+    """A verb that needs nothing but a reader."""
+
+    @property
+    def reader(self) -> str:
+        """The reader."""
+        return str(getattr(self, type(self).__name__.lower()))
+
+
+class Plug(OnReader):
+    plug: Name
+
+
+class Unplug(OnReader):
+    unplug: Name
+
+
+class Remove(OnReader):
+    remove: Name
+
+
+class Reset(OnReader):
+    reset: Name
+
+
+class Logout(OnReader):
+    logout: Name
+
+
+class Touch(OnReader):
+    touch: Name
+
+
+class Mute(OnReader):
+    mute: Name
+
+
+class Kill(OnReader):
+    kill: Name
+
+
+Placing = Annotated[dict[Name, Name], Field(min_length=1, max_length=1)]
+"""A reader and the card that goes into it."""
+
+
+class Insert(Step):
+    """`insert: {front: alice}`."""
+
+    insert: Placing
+
+    @property
+    def reader(self) -> str:
+        """The reader."""
+        return next(iter(self.insert))
+
+    @property
+    def card(self) -> str:
+        """The card, by the name that the scenario gives it."""
+        return next(iter(self.insert.values()))
+
+
+class Swap(Step):
+    """`swap: {front: bob}`."""
+
+    swap: Placing
+
+    @property
+    def reader(self) -> str:
+        """The reader."""
+        return next(iter(self.swap))
+
+    @property
+    def card(self) -> str:
+        """The card that goes in."""
+        return next(iter(self.swap.values()))
+
+
+class PinPad(Step):
+    """`pin-pad: {front: "123456"}`; without a PIN (`pin-pad: front`) the red key is pressed."""
+
+    pin_pad: Annotated[dict[Name, Pin], Field(min_length=1, max_length=1)] | Name
+
+    @property
+    def reader(self) -> str:
+        """The reader."""
+        return self.pin_pad if isinstance(self.pin_pad, str) else next(iter(self.pin_pad))
+
+    @property
+    def pin(self) -> str | None:
+        """What is typed."""
+        return None if isinstance(self.pin_pad, str) else next(iter(self.pin_pad.values()))
+
+
+class BlockPin(Step):
+    """`block-pin: front`, with the tries that are `left`, or of the PUK."""
+
+    block_pin: Name
+    left: Annotated[int, Field(ge=0, le=15, strict=True)] = 0
+    puk: bool = False
+
+    @property
+    def reader(self) -> str:
+        """The reader."""
+        return self.block_pin
+
+
+# The simulator
+
+
+class Signal(Step):
+    """Say a word, for which triggers wait."""
+
+    signal: Name
+
+
+class Release(Step):
+    """Let go on what hangs at a gate."""
+
+    release: str | None
+
+    @field_validator("release")
+    @classmethod
+    def _gate(cls, gate: str | None) -> str:
+        return gate or ""
+
+
+class Crash(Step):
+    """The simulator is gone for every program."""
+
+    crash: None
+
+
+class Restart(Step):
+    """It is there again."""
+
+    restart: None
+
+
+class Later(Step):
+    """Do something in so long; `later: 500ms`, `do: {insert: {front: alice}}`."""
+
+    later: Duration
+    do: Action
+
+
+# Faults, which only triggers can do
+
+
+class Answer(Step):
+    """A status word instead of the card's answer, with data (hexadecimal)."""
+
+    answer: StatusWord
+    data: Annotated[str, Field(pattern=r"^([0-9A-Fa-f]{2})*$")] = ""
+
+
+class Garble(Step):
+    """So many bytes of the answer are others."""
+
+    garble: Annotated[int, Field(ge=1, le=65536, strict=True)] | None
+    seed: int = 0
+
+
+class Cut(Step):
+    """Only so many bytes of the answer arrive."""
+
+    cut: Annotated[int, Field(ge=0, le=65536, strict=True)] | None
+
+
+class Return(Step):
+    """The call returns this."""
+
+    return_: ReturnValue
+
+
+class Delay(Step):
+    """It takes so much longer."""
+
+    delay: Duration
+
+
+class Hang(Step):
+    """It does not go on until the gate is released."""
+
+    hang: str | None
+
+    @field_validator("hang")
+    @classmethod
+    def _gate(cls, gate: str | None) -> str:
+        return gate or ""
+
+
+class CrashApplication(Step):
+    """The program dies in it."""
+
+    crash_application: None
+
+
+VERBS: dict[str, type[Model]] = {
+    "plug": Plug,
+    "unplug": Unplug,
+    "insert": Insert,
+    "remove": Remove,
+    "swap": Swap,
+    "reset": Reset,
+    "logout": Logout,
+    "touch": Touch,
+    "pin-pad": PinPad,
+    "block-pin": BlockPin,
+    "mute": Mute,
+    "kill": Kill,
+    "release": Release,
+    "crash": Crash,
+    "restart": Restart,
+    "later": Later,
+}
+FAULTS: dict[str, type[Model]] = {
+    "answer": Answer,
+    "garble": Garble,
+    "cut": Cut,
+    "return": Return,
+    "delay": Delay,
+    "hang": Hang,
+    "crash-application": CrashApplication,
+}
+
+
+def word(value: Any) -> Any:
+    """`crash` is short for `crash:`."""
+    return {value: None} if isinstance(value, str) else value
+
+
+_CHECK_ACTION, _WHICH_ACTION = tagged(VERBS | FAULTS, "what a trigger does")
+
+Action = Annotated[
+    Annotated[Plug, Tag("=plug")]
+    | Annotated[Unplug, Tag("=unplug")]
+    | Annotated[Insert, Tag("=insert")]
+    | Annotated[Remove, Tag("=remove")]
+    | Annotated[Swap, Tag("=swap")]
+    | Annotated[Reset, Tag("=reset")]
+    | Annotated[Logout, Tag("=logout")]
+    | Annotated[Touch, Tag("=touch")]
+    | Annotated[PinPad, Tag("=pin-pad")]
+    | Annotated[BlockPin, Tag("=block-pin")]
+    | Annotated[Mute, Tag("=mute")]
+    | Annotated[Kill, Tag("=kill")]
+    | Annotated[Release, Tag("=release")]
+    | Annotated[Crash, Tag("=crash")]
+    | Annotated[Restart, Tag("=restart")]
+    | Annotated[Later, Tag("=later")]
+    | Annotated[Answer, Tag("=answer")]
+    | Annotated[Garble, Tag("=garble")]
+    | Annotated[Cut, Tag("=cut")]
+    | Annotated[Return, Tag("=return")]
+    | Annotated[Delay, Tag("=delay")]
+    | Annotated[Hang, Tag("=hang")]
+    | Annotated[CrashApplication, Tag("=crash-application")],
+    _WHICH_ACTION,
+    _CHECK_ACTION,
+    BeforeValidator(word),
+]
+Later.model_rebuild()
+
+
+def verb_of(action: Step) -> str:
+    """The verb by which a trigger's action is known."""
+    return kind_of(action, VERBS | FAULTS, "what a trigger does")

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: MIT
+"""A step in one line, for reports. PINs are left out, as they are in traces."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from . import steps as s
+from . import verbs as v
+from .conditions import kind_of
+from .verdicts import said
+
+_LONGEST = 100
+_PIN = re.compile(r"(C_Login|C_SetPIN|C_InitPIN|C_InitToken)\(.*\)", re.DOTALL)
+
+
+def in_one_line(step: Any) -> str:
+    """For people; not exactly what the file says."""
+    verb = kind_of(step, s.STEPS, "a step")
+    match step:
+        case s.Call():
+            rest = _PIN.sub(r"\1(...)", step.text.text)
+            rest = rest if step.client == s.APP else f"{rest} in {step.client}"
+        case v.Insert() | v.Swap():
+            rest = f"{step.reader}: {step.card}"
+        case v.PinPad():
+            rest = step.reader
+        case s.Run():
+            rest = " ".join(step.words)
+        case s.Send():
+            rest = next(iter(step.send))
+        case s.Wait():
+            rest = said(step.wait)
+        case s.Expect():
+            rest = said(step.expect)
+        case s.Arm():
+            rest = ", ".join(step.arm)
+        case _:
+            value = getattr(step, verb.replace("-", "_"))
+            rest = "" if value is None else str(value)
+    line = f"{verb} {rest}".replace("\n", " ").rstrip()
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 3]}..."

@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: MIT
+"""What a server needs to be a module with quirks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ...reader.bench import Bench
+from ..server import Server
+from .application import application_maker
+from .calls import Handler, layered
+from .table import Quirks
+
+
+def new_server(bench: Bench, path: Path, handlers: Mapping[str, Handler], quirks: Quirks) -> Server:
+    """The server of a module. Without quirks nothing of theirs is in its way. Raises SocketError."""
+    if not quirks.given:
+        return Server(bench, path, handlers)
+    ends_waiters_itself = quirks.finalize_mode in ("no_event", "flag_only")
+    return Server(bench, path, layered(handlers, quirks), application_maker(quirks), ends_waiters_itself)

@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: MIT
+"""The functions of a module with quirks: each quirk of a call is a layer around its handler.
+
+A layer is made for one function at construction, and only where it has something to do: a module without quirks has no
+layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from time import monotonic
+from typing import Any
+
+from ...reader.errors import CardRemoved
+from ..caller import Caller
+from ..calls import BY_NAME
+from ..constants import CKF, CKR, CKU
+from ..errors import P11Error
+from .application import QuirkyApplication
+from .fates import Doomed, kill, meet, wait_for_ever
+from .table import Quirks
+from .values import Outcome, is_among, lookup
+
+Handler = Callable[..., Any]
+Layer = Callable[[Quirks, str, Handler], Handler]
+
+_OF_SLOTS = frozenset(
+    {
+        "C_GetSlotInfo",
+        "C_GetTokenInfo",
+        "C_GetMechanismList",
+        "C_GetMechanismInfo",
+        "C_InitToken",
+        "C_OpenSession",
+        "C_CloseAllSessions",
+    }
+)
+"""Functions whose first parameter is a slot; that of all others, if it is a number, is a session."""
+
+_OF_TOKENS = _OF_SLOTS - {"C_GetSlotInfo", "C_CloseAllSessions"}
+
+_FLAG_IS_LOOKED_AT = 0.2
+"""Seconds between two looks of a waiter at the flag that says whether the module is initialised."""
+
+
+def layered(handlers: Mapping[str, Handler], quirks: Quirks) -> dict[str, Handler]:
+    """The handlers, with their quirks around them."""
+    return {name: _around(quirks, name, handler) for name, handler in handlers.items()}
+
+
+def _around(quirks: Quirks, name: str, handler: Handler) -> Handler:
+    for layer in _LAYERS:
+        handler = layer(quirks, name, handler)
+    return handler
+
+
+def _application(caller: Caller) -> QuirkyApplication:
+    application = caller.application
+    assert isinstance(application, QuirkyApplication)
+    return application
+
+
+def _wait(caller: Caller, seconds: float) -> None:
+    caller.prepare_to_wait()
+    deadline = monotonic() + seconds
+    while (left := deadline - monotonic()) > 0:
+        caller.wait(left)
+
+
+# Layers from the inside out
+
+
+def _recognition(quirks: Quirks, name: str, handler: Handler) -> Handler:
+    """A card that is not known yet, or at all."""
+    if name not in _OF_TOKENS or not (quirks.tokeninfo_rv or quirks.recognition_delay or quirks.recognition_failures):
+        return handler
+    not_yet = quirks.recognition_rv or CKR.TOKEN_NOT_RECOGNIZED
+
+    def call(caller: Caller, number: int, *arguments: Any) -> Any:
+        slot = _application(caller).slots.get(number)
+        if slot is not None and slot.token is not None:
+            if monotonic() < slot.inserted_at + quirks.recognition_delay:
+                raise Doomed(not_yet)
+            if slot.failures_left:
+                slot.failures_left -= 1
+                raise Doomed(not_yet)
+        try:
+            return handler(caller, number, *arguments)
+        except P11Error as error:
+            if error.value is CKR.TOKEN_NOT_RECOGNIZED and quirks.tokeninfo_rv is not None:
+                raise Doomed(quirks.tokeninfo_rv) from None
+            raise
+
+    return call
+
+
+def _session_info(quirks: Quirks, name: str, handler: Handler) -> Handler:
+    """C_GetSessionInfo asks the card."""
+    if name != "C_GetSessionInfo" or not quirks.session_info_apdus:
+        return handler
+
+    def call(caller: Caller, session: int) -> Any:
+        live = caller.application.session(session)
+        for _ in range(quirks.session_info_apdus):
+            live.token.piv.is_verified()
+        return handler(caller, session)
+
+    return call
+
+
+def _login(quirks: Quirks, name: str, handler: Handler) -> Handler:
+    """The PIN is kept, to be given to the card again."""
+    if name != "C_Login" or quirks.stale_login != "works":
+        return handler
+
+    def call(caller: Caller, session: int, user: int, pin: bytes | None) -> Any:
+        result = handler(caller, session, user, pin)
+        live = caller.application.session(session)
+        if user == CKU.USER and pin is not None:
+            _application(caller).pins[live.token] = pin
+        return result
+
+    return call
+
+
+def _waiting(quirks: Quirks, name: str, handler: Handler) -> Handler:
+    """C_WaitForSlotEvent that does not do what it says."""
+    if name != "C_WaitForSlotEvent":
+        return handler
+
+    def call(caller: Caller, flags: int) -> Any:
+        match quirks.wfse_mode, bool(flags & CKF.DONT_BLOCK):
+            case ("notsupp", _) | ("dontblock", False):
+                raise P11Error(CKR.FUNCTION_NOT_SUPPORTED)
+            case "error", _:
+                raise P11Error(CKR.GENERAL_ERROR)
+            case ("no_event", _) | ("deaf", True):
+                raise P11Error(CKR.NO_EVENT)
+            case "deaf", False:
+                return _hear_nothing(caller)
+        return handler(caller, flags)
+
+    return call
+
+
+def _hear_nothing(caller: Caller) -> None:
+    """Wait until C_Finalize."""
+    application = caller.application
+    caller.prepare_to_wait()
+    with application.bench.lock:
+        application.waiters.add(caller)
+    try:
+        while not application.finalized:
+            caller.wait()
+    finally:
+        with application.bench.lock:
+            application.waiters.discard(caller)
+    raise P11Error(CKR.CRYPTOKI_NOT_INITIALIZED)
+
+
+def _released_waiter(quirks: Quirks, name: str, handler: Handler) -> Handler:
+    """What a waiter does when C_Finalize is called."""
+    if name != "C_WaitForSlotEvent" or quirks.finalize_mode == "clean":
+        return handler
+
+    def call(caller: Caller, flags: int) -> Any:
+        application = _application(caller)
+        try:
+            return handler(caller, flags)
+        except P11Error as error:
+            if error.value is not CKR.CRYPTOKI_NOT_INITIALIZED:
+                raise
+            if quirks.finalize_mode == "no_event":
+                raise P11Error(CKR.NO_EVENT) from None
+            if quirks.finalize_mode == "flag_only":
+                _wait(caller, _FLAG_IS_LOOKED_AT)
+                if application.family.by_pid.get(application.pid) is not application:
+                    wait_for_ever(caller)  # it looks at the flag, and the flag is up again
+            raise
+        finally:
+            with application.bench.lock:
+                for finalizer in application.finalizers:
+                    finalizer.wake()
+
+    return call
+
+
+def _finalize(quirks: Quirks, name: str, handler: Handler) -> Handler:
+    """C_Finalize that waits for the waiter, or kills."""
+    if name != "C_Finalize" or quirks.finalize_mode not in ("hang", "crash"):
+        return handler
+
+    def call(caller: Caller) -> Any:
+        application = _application(caller)
+        if quirks.finalize_mode == "crash":
+            if application.waiters:
+                kill(caller)
+            return handler(caller)
+        caller.prepare_to_wait()
+        with application.bench.lock:
+            application.finalizers.add(caller)
+        try:
+            while application.waiters:
+                caller.wait()
+        finally:
+            with application.bench.lock:
+                application.finalizers.discard(caller)
+        return handler(caller)
+
+    return call
+
+
+def _events(quirks: Quirks, name: str, handler: Handler) -> Handler:
+    """Calls that take events away, and the login that lets them through."""
+    eats = is_among(quirks.event_eaters, name)
+    releases = quirks.event_held == "until-login" and name in ("C_Login", "C_CloseSession", "C_CloseAllSessions")
+    if not eats and not releases:
+        return handler
+    subject = _subject(name)
+
+    def call(caller: Caller, *arguments: Any) -> Any:
+        application = _application(caller)
+        slot = subject(application, arguments)
+        try:
+            return handler(caller, *arguments)
+        finally:
+            with application.bench.lock:
+                if eats:
+                    for each in application.slots.values() if slot is None else (slot,):
+                        each.event = False
+                if releases:
+                    application.release_events()
+
+    return call
+
+
+def _reinserted(quirks: Quirks, name: str, handler: Handler) -> Handler:
+    """Calls on a slot from which a card has been pulled."""
+    outcome: Outcome | None = lookup(quirks.reinserted_rv, name)
+    if outcome is None:
+        return handler
+    subject = _subject(name)
+
+    def call(caller: Caller, *arguments: Any) -> Any:
+        slot = subject(_application(caller), arguments)
+        if slot is not None and slot.was_emptied and slot.token is not None:
+            raise Doomed(outcome)
+        return handler(caller, *arguments)
+
+    return call
+
+
+def _time(quirks: Quirks, name: str, handler: Handler) -> Handler:
+    """Calls that take long, or for ever."""
+    seconds: float | None = lookup(quirks.latency, name)
+    hangs = is_among(quirks.hang, name)
+    if not seconds and not hangs and quirks.forked_child == "works":
+        return handler
+
+    def call(caller: Caller, *arguments: Any) -> Any:
+        if hangs or (quirks.forked_child == "hang" and _application(caller).is_child):
+            wait_for_ever(caller)
+        _wait(caller, seconds or 0)
+        return handler(caller, *arguments)
+
+    return call
+
+
+def _outermost(quirks: Quirks, _name: str, handler: Handler) -> Handler:
+    """The module looks at its readers, does the call, and ends it as the quirk says that was met."""
+
+    def call(caller: Caller, *arguments: Any) -> Any:
+        try:
+            _application(caller).catch_up()
+            return handler(caller, *arguments)
+        except Doomed as doomed:
+            meet(doomed.outcome, caller)
+        except CardRemoved:
+            if quirks.torn_call is None:
+                raise
+            meet(quirks.torn_call, caller)
+
+    return call
+
+
+_LAYERS: tuple[Layer, ...] = (
+    _recognition,
+    _session_info,
+    _login,
+    _waiting,
+    _released_waiter,
+    _finalize,
+    _events,
+    _reinserted,
+    _time,
+    _outermost,
+)
+
+
+def _subject(name: str) -> Callable[[QuirkyApplication, tuple[Any, ...]], Any]:
+    """What finds the slot that a call of a function is about; None for those that are about all of them."""
+    if not BY_NAME[name].signature.startswith("u") or name == "C_WaitForSlotEvent":
+        return lambda _application, _arguments: None
+    is_slot = name in _OF_SLOTS
+    return lambda application, arguments: application.slot_of(is_slot, arguments[0])

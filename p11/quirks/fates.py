@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: MIT
+"""How a call ends that does not end as it should: with a return value, with the application's death, or not at all."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import NoReturn
+
+from ..caller import Caller
+from ..errors import P11Error
+from .values import Fate, Outcome
+
+
+class Doomed(Exception):
+    """Raised where a call meets its outcome; carried out where the caller is known."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(str(outcome))
+        self.outcome = outcome
+
+
+def meet(outcome: Outcome, caller: Caller) -> NoReturn:
+    """Carry an outcome out. Raises P11Error with its value, CallerGone when the application has died or given up."""
+    if not isinstance(outcome, Fate):
+        raise P11Error(outcome)
+    if outcome is Fate.CRASH:
+        kill(caller)
+    wait_for_ever(caller)
+
+
+def kill(caller: Caller) -> None:
+    """The application dies of a segmentation fault, as when the middleware in it makes one."""
+    os.kill(caller.application.pid, signal.SIGSEGV)
+
+
+def wait_for_ever(caller: Caller) -> NoReturn:
+    """Never answer. Raises CallerGone when the application is gone, or the simulator."""
+    caller.prepare_to_wait()
+    while True:
+        caller.wait()

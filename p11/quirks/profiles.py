@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: MIT
+"""Profiles: what an application sees of some real middleware, as quirks. Only what can be observed is described."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Profile(NamedTuple):
+    """A name for some settings."""
+
+    about: str
+    link: str
+    settings: tuple[str, ...]
+
+
+PROFILES: dict[str, Profile] = {
+    "opensc": Profile(
+        "OpenSC as it was when browsers lost cards (0.19 to 0.22): removals are noticed when slots are looked at, "
+        "polling asks the card, an unplugged reader gives no event and has no slot info",
+        "https://github.com/OpenSC/OpenSC/issues/1822",
+        (
+            "unnoticed_removal=between-calls",
+            "session_info_apdus=1",
+            "unplugged_rv=CKR_TOKEN_NOT_PRESENT",
+            "event_drop=unplug",
+            "event_eaters=C_GetSlotList",
+            "tokeninfo_rv=CKR_TOKEN_NOT_PRESENT",
+            "stale_login=state",
+        ),
+    ),
+    "ykcs11": Profile(
+        "Yubico's module up to 2.1: one session table that outlives the card, no events, no login after re-plugging",
+        "https://github.com/Yubico/yubico-piv-tool/issues/270",
+        (
+            "wfse_mode=notsupp",
+            "handle_reuse",
+            "absent_handle_rv=CKR_DEVICE_ERROR",
+            "stale_handle_rv=CKR_DEVICE_ERROR",
+            "torn_call=CKR_DEVICE_ERROR",
+            "reinserted_rv=C_Login:CKR_PIN_INCORRECT",
+        ),
+    ),
+    "softhsm": Profile(
+        "SoftHSM 2: the token is there for ever, nothing is ever an event, handles are small numbers",
+        "https://github.com/softhsm/SoftHSMv2/blob/develop/src/lib/SoftHSM.cpp",
+        (
+            "removable=false",
+            "hw_slot=false",
+            "unnoticed_removal=always",
+            "wfse_mode=dontblock",
+            "event_drop=insert,remove,plug,unplug",
+            "slotlist_policy=fixed",
+            "handle_reuse",
+        ),
+    ),
+    "mozilla-test-module": Profile(
+        "the test module in Firefox's sources: events come at a fixed pace, tokens come and go, handles are constant",
+        "https://searchfox.org/mozilla-central/source/security/manager/ssl/tests/unit/pkcs11testmodule/pkcs11testmodule.cpp",
+        ("handle_reuse", "event_dup", "hw_slot=false"),
+    ),
+    "nss-poll": Profile(
+        "a module without C_WaitForSlotEvent, with which NSS polls",
+        "https://searchfox.org/nss/source/lib/pk11wrap/pk11util.c",
+        ("wfse_mode=notsupp",),
+    ),
+    "permissive": Profile(
+        "what the standard's usage guide leaves open: a card that is back before the module looks has never been away",
+        "https://docs.oasis-open.org/pkcs11/pkcs11-ug/v2.40/pkcs11-ug-v2.40.html",
+        ("unnoticed_removal=between-calls", "stale_login=state"),
+    ),
+}

@@ -1,0 +1,337 @@
+# SPDX-License-Identifier: MIT
+"""The quirks: one table of how real middleware departs from what a removable token should do.
+
+Each row is a field: its default, which is no quirk, what it takes, what it does, which program is known to behave so
+and where that can be read, and the bugs (docs/quirks.md) that an application meets with it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+from .values import CALLS, COUNT, FLAG, OUTCOME, SECONDS, SHARE, Calls, Kind, Outcome, by_call, choice, show, subset
+
+_OPENSC = "https://github.com/OpenSC/OpenSC/"
+_YUBICO = "https://github.com/Yubico/yubico-piv-tool/"
+_MOZILLA = "https://bugzilla.mozilla.org/show_bug.cgi?id="
+_SOFTHSM = "https://github.com/softhsm/SoftHSMv2/blob/develop/src/lib/SoftHSM.cpp"
+
+
+# ruff: noqa: RUF009 - `_row` is dataclasses.field
+
+
+class Row(NamedTuple):
+    """What is known of a quirk."""
+
+    kind: Kind
+    about: str
+    seen: str
+    link: str
+    bugs: tuple[str, ...] = ()
+
+
+def _row(default: Any, kind: Kind, about: str, seen: str, link: str, bugs: str = "") -> Any:
+    return dataclasses.field(default=default, metadata={"row": Row(kind, about, seen, link, tuple(bugs.split()))})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quirks:
+    """How a module departs from the standard; by default it does not."""
+
+    # Handles, sessions and login after a removal
+
+    stale_handle_rv: Outcome | None = _row(
+        None,
+        OUTCOME,
+        "a session of a card that was pulled, when a card is in the slot again",
+        "Belgian eID middleware 4.4: the old session says CKR_TOKEN_NOT_PRESENT although the card is back",
+        "https://github.com/Fedict/eid-mw/issues/103",
+        "B01 B30",
+    )
+    absent_handle_rv: Outcome | None = _row(
+        None,
+        OUTCOME,
+        "a session of a card that was pulled, while the slot is empty",
+        "ykcs11 up to 2.1: sessions outlive the removal, calls on them say CKR_DEVICE_ERROR",
+        _YUBICO + "issues/270",
+        "B01 B30",
+    )
+    handle_reuse: bool = _row(
+        False,
+        FLAG,
+        "handles are small numbers that come back after a removal",
+        "SoftHSM 2 and NSS's softoken count handles from 1; a fast swap then looks like the old session",
+        _MOZILLA + "167756",
+        "B26",
+    )
+    zero_handle: str = _row(
+        "invalid",
+        choice("invalid", "accepted", "crash"),
+        "the session handle 0, which no session has",
+        "NSS has called modules with it, and some of them crashed",
+        _MOZILLA + "200704",
+        "B27",
+    )
+    unnoticed_removal: str = _row(
+        "no",
+        choice("no", "between-calls", "always"),
+        "the same card pulled and put back between two calls of the application is not noticed, or no removal ever is",
+        "OpenSC up to 0.19 looks for cards in slot functions only; the standard's usage guide permits it",
+        _OPENSC + "issues/1822",
+        "B02 B19 B20 B26",
+    )
+    stale_login: str = _row(
+        "no",
+        choice("no", "state", "works"),
+        "after re-insertion, reset or another program's logout the session still says `user` (state), "
+        "and the PIN is given to the card again behind the user's back (works)",
+        "state: OpenSC, another program resets the card; works: ykcs11 in ssh-agent, no PIN after re-plugging",
+        _YUBICO + "issues/445",
+        "B18 B28",
+    )
+    reinserted_rv: tuple[tuple[str, Outcome], ...] = _row(
+        (),
+        by_call(OUTCOME),
+        "calls on a slot from which a card has been pulled since C_Initialize, whatever is in it now",
+        "ykcs11 up to 2.1: C_Login says CKR_PIN_INCORRECT after re-plugging",
+        _YUBICO + "issues/270",
+        "B02 B22 B29 B30",
+    )
+    torn_call: Outcome | None = _row(
+        None,
+        OUTCOME,
+        "a call in the middle of which the card is pulled",
+        "OpenSC 0.20: endless recursion in the PIV driver until the stack is full",
+        _OPENSC + "issues/2111",
+        "B01 B21 B24",
+    )
+
+    # Slots
+
+    slotlist_policy: str = _row(
+        "keep",
+        choice("keep", "shrink", "renumber", "restless", "late", "fixed"),
+        "slots of unplugged readers are dropped (shrink), those behind them get new numbers (renumber), an empty slot "
+        "gets a new number at each C_GetSlotList (restless); new readers come one C_GetSlotList late, or never (fixed)",
+        "OpenSC 0.20 drops slots, 0.15 renumbers the empty one; p11-kit's proxy fixes the list at C_Initialize",
+        _OPENSC + "issues/1945",
+        "B03 B04 B05 B31",
+    )
+    slotinfo_rv: Outcome | None = _row(
+        None,
+        OUTCOME,
+        "C_GetSlotInfo of an empty slot",
+        "modules of smart card vendors that ask the card for it; NSS then sees the token come and go",
+        _MOZILLA + "1682863",
+        "B15",
+    )
+    unplugged_rv: Outcome | None = _row(
+        None,
+        OUTCOME,
+        "C_GetSlotInfo of an unplugged reader",
+        "OpenSC: the slot of a detached reader says CKR_TOKEN_NOT_PRESENT",
+        _OPENSC + "blob/master/src/pkcs11/pkcs11-global.c",
+        "B20",
+    )
+    presence_flaps: bool = _row(
+        False,
+        FLAG,
+        "C_GetSlotInfo says at every other call that no card is there",
+        "seen with NSS when a slot function fails while CKF_TOKEN_PRESENT is cached",
+        _MOZILLA + "1682863",
+        "B15 B24",
+    )
+    removable: bool = _row(
+        True, FLAG, "CKF_REMOVABLE_DEVICE of all slots", "SoftHSM 2: a slot is there for ever", _SOFTHSM
+    )
+    hw_slot: bool = _row(True, FLAG, "CKF_HW_SLOT of all slots", "SoftHSM 2: no hardware", _SOFTHSM)
+
+    # Recognition
+
+    tokeninfo_rv: Outcome | None = _row(
+        None,
+        OUTCOME,
+        "a card that is not recognised, where it should be CKR_TOKEN_NOT_RECOGNIZED",
+        "OpenSC 0.20: CKR_TOKEN_NOT_PRESENT with a token present, which makes Firefox slow",
+        _OPENSC + "issues/2030",
+        "B15",
+    )
+    recognition_delay: float = _row(
+        0.0,
+        SECONDS,
+        "for so long after its insertion a card is not recognised, although it is present",
+        "any middleware that reads the card first: seconds with slow cards and many certificates",
+        _OPENSC + "issues/1278",
+        "B22",
+    )
+    recognition_failures: int = _row(
+        0,
+        COUNT,
+        "the first calls for the token after an insertion fail",
+        "NSS: threads that begin right after an insertion are told that there is no token",
+        _MOZILLA + "1297397",
+        "B25",
+    )
+    recognition_rv: Outcome | None = _row(
+        None,
+        OUTCOME,
+        "what these two say; without it CKR_TOKEN_NOT_RECOGNIZED",
+        "as the two above",
+        _MOZILLA + "1297397",
+        "B25",
+    )
+
+    # Events
+
+    wfse_mode: str = _row(
+        "block",
+        choice("block", "notsupp", "dontblock", "error", "no_event", "deaf"),
+        "C_WaitForSlotEvent is not supported, only with CKF_DONT_BLOCK, always fails with CKR_GENERAL_ERROR, never has "
+        "an event, or waits without ever hearing of one",
+        "p11-kit's proxy and SoftHSM 2: CKF_DONT_BLOCK only; OpenSC 0.20: never returns",
+        "https://github.com/p11-glue/p11-kit/pull/225",
+        "B11 B31",
+    )
+    event_drop: tuple[str, ...] = _row(
+        (),
+        subset("insert", "remove", "plug", "unplug", "unrecognised"),
+        "changes that give no event; `unplug` with the card that was in the reader, `unrecognised` is the insertion of "
+        "a card that nobody knows",
+        "OpenSC 0.22: polling does not see a reader go; OpenSC 0.16: an unknown card does not wake the waiter",
+        _OPENSC + "issues/2415",
+        "B06 B11 B12 B14",
+    )
+    event_loss: float = _row(
+        0.0,
+        SHARE,
+        "the chance that an event is lost; the same ones in every run",
+        "CoolKey with the ESC smart card manager",
+        "https://bugzilla.redhat.com/show_bug.cgi?id=232983",
+        "B33",
+    )
+    event_dup: bool = _row(
+        False,
+        FLAG,
+        "each event is given twice",
+        "OpenSC before 0.20: two notifications for one reader",
+        _OPENSC + "commit/36247d85b",
+        "B13",
+    )
+    event_stuck: bool = _row(
+        False,
+        FLAG,
+        "two changes of a slot before the application has taken the first event: that slot's event never ends",
+        "OpenSC before 0.20: a reader pulled and plugged in fast stays `changed` for ever",
+        _OPENSC + "commit/f9d93446b",
+        "B16",
+    )
+    event_held: str = _row(
+        "no",
+        choice("no", "until-reader", "until-login"),
+        "events of cards are held back until a reader comes or goes, or while a session is open but not logged in",
+        "OpenSC master of April 2020: until-reader; OpenSC 0.13: until-login",
+        _OPENSC + "issues/143",
+        "B07 B11",
+    )
+    event_eaters: Calls = _row(
+        (),
+        CALLS,
+        "calls that take the events of their slot (C_GetSlotList: of all) away from C_WaitForSlotEvent",
+        "OpenSC master of April 2020: C_GetSlotList notices the card, nobody else does",
+        _OPENSC + "issues/2021",
+        "B11",
+    )
+
+    # Time, the library's end, and the card
+
+    latency: tuple[tuple[str, float], ...] = _row(
+        (),
+        by_call(SECONDS),
+        "calls that take so much longer",
+        "network and other slow modules in Firefox: five seconds of C_GetSlotInfo block every thread",
+        _MOZILLA + "1682863",
+        "B22 B23 B24",
+    )
+    hang: Calls = _row(
+        (),
+        CALLS,
+        "calls that never return",
+        "any module whose reader or server is stuck; libp11 with p11-kit: C_Finalize never returns",
+        _MOZILLA + "1461731",
+        "B23 B24 B32",
+    )
+    finalize_mode: str = _row(
+        "clean",
+        choice("clean", "hang", "no_event", "crash", "flag_only"),
+        "C_Finalize while another thread waits for an event: it waits for that thread (hang), the waiter says "
+        "CKR_NO_EVENT, the application dies, or the waiter only looks at a flag and never ends when C_Initialize "
+        "follows at once",
+        "OpenSC: hang up to 0.17, crash in 0.26; the smart card services of macOS: no_event",
+        _OPENSC + "issues/1065",
+        "B08 B09 B10",
+    )
+    forked_child: str = _row(
+        "works",
+        choice("works", "hang"),
+        "in a child of a process that has the module initialised, every call never returns",
+        "libp11 with p11-kit: a lock that was held at fork",
+        "https://github.com/OpenSC/libp11/issues/156",
+        "B32",
+    )
+    session_info_apdus: int = _row(
+        0,
+        COUNT,
+        "commands to the card at each C_GetSessionInfo",
+        "OpenSC 0.19: the PIN's state is asked for at each poll, and the reader's light flickers",
+        _OPENSC + "issues/1771",
+        "B17",
+    )
+
+    # Reading and showing
+
+    @classmethod
+    def parse(cls, settings: Iterable[str]) -> Self:
+        """The quirks of names of profiles and of settings NAME=VALUE, later ones above earlier ones.
+
+        A quirk that is true or false may be named alone. Raises ValueError.
+        """
+        from .profiles import PROFILES
+
+        quirks = cls()
+        for setting in settings:
+            name, equals, text = setting.partition("=")
+            if not equals and name in PROFILES:
+                quirks = dataclasses.replace(quirks, **cls.parse(PROFILES[name].settings).given)
+                continue
+            row = ROWS.get(name)
+            if row is None:
+                raise ValueError(
+                    f"there is no quirk {name!r}; there are the profiles {', '.join(PROFILES)} "
+                    f"and the quirks {', '.join(ROWS)}"
+                )
+            if not equals and row.kind is not FLAG:
+                raise ValueError(f"the quirk {name!r} wants a value: {name}={row.kind.words}")
+            try:
+                value = row.kind.read(text if equals else "true")
+            except (ValueError, KeyError, IndexError):
+                raise ValueError(f"the quirk {name!r} is {row.kind.words}, not {text!r}") from None
+            quirks = dataclasses.replace(quirks, **{name: value})
+        return quirks
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The quirks that are there, by name."""
+        return {name: getattr(self, name) for name in ROWS if getattr(self, name) != DEFAULTS[name]}
+
+    def __str__(self) -> str:
+        """The settings that `parse` takes, with blanks in between."""
+        return " ".join(f"{name}={show(value)}" for name, value in self.given.items())
+
+
+ROWS: dict[str, Row] = {each.name: each.metadata["row"] for each in dataclasses.fields(Quirks)}
+"""The table, by name."""
+
+DEFAULTS: dict[str, Any] = {each.name: each.default for each in dataclasses.fields(Quirks)}

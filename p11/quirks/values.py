@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: MIT
+"""What the value of a quirk can be: how it is read from text, how it is shown, and what to say of it in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from enum import StrEnum, unique
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+from ..calls import BY_NAME
+from ..constants import CKR
+
+
+@unique
+class Fate(StrEnum):
+    """What can become of a call other than a return value."""
+
+    CRASH = "crash"
+    HANG = "hang"
+
+
+Outcome = CKR | Fate
+"""How a call ends: with a return value, with the application's death (SIGSEGV), or not at all."""
+
+Calls = tuple[str, ...]
+"""Names of functions, also with * and ?."""
+
+
+class Kind(NamedTuple):
+    """A kind of value: `words` for people, `read` makes it of text or raises ValueError."""
+
+    words: str
+    read: Callable[[str], Any]
+
+
+def show(value: Any) -> str:
+    """The value as text that `read` takes."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case CKR():
+            return f"CKR_{value.name}"
+        case tuple():
+            return ",".join(f"{each[0]}:{show(each[1])}" if isinstance(each, tuple) else show(each) for each in value)
+    return str(value)
+
+
+def lookup(table: tuple[tuple[str, Any], ...], call: str) -> Any:
+    """The value of the first pattern in a table by calls that fits, or None."""
+    return next((value for pattern, value in table if fnmatchcase(call, pattern)), None)
+
+
+def is_among(calls: Calls, call: str) -> bool:
+    """Whether a pattern fits."""
+    return any(fnmatchcase(call, pattern) for pattern in calls)
+
+
+_FLAGS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+def _flag(text: str) -> bool:
+    return _FLAGS[text.lower()]
+
+
+def _outcome(text: str) -> Outcome:
+    if text in list(Fate):
+        return Fate(text)
+    return CKR[text.removeprefix("CKR_")]
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not math.isfinite(seconds) or not 0 <= seconds <= 3600:
+        raise ValueError(text)
+    return seconds
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 <= share <= 1:
+        raise ValueError(text)
+    return share
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if not 0 <= count <= 1_000_000:
+        raise ValueError(text)
+    return count
+
+
+def _call(text: str) -> str:
+    if not any(fnmatchcase(name, text) for name in BY_NAME):
+        raise ValueError(text)
+    return text
+
+
+def _calls(text: str) -> Calls:
+    return tuple(_call(each) for each in text.split(",") if each)
+
+
+def choice(*names: str) -> Kind:
+    """One of some words."""
+
+    def read(text: str) -> str:
+        return names[names.index(text)]
+
+    return Kind(" | ".join(names), read)
+
+
+def subset(*names: str) -> Kind:
+    """Some of some words, with commas."""
+
+    def read(text: str) -> tuple[str, ...]:
+        return tuple(names[names.index(each)] for each in text.split(",") if each)
+
+    return Kind(f"some of {', '.join(names)}", read)
+
+
+def by_call(kind: Kind) -> Kind:
+    """A value for each of some calls: C_NAME:VALUE, with commas."""
+
+    def read(text: str) -> tuple[tuple[str, Any], ...]:
+        pairs = (each.split(":", 1) for each in text.split(",") if each)
+        return tuple((_call(name), kind.read(value)) for name, value in pairs)
+
+    return Kind(f"C_NAME:VALUE,... ({kind.words})", read)
+
+
+FLAG = Kind("true | false", _flag)
+OUTCOME = Kind("CKR_... | crash | hang", _outcome)
+SECONDS = Kind("seconds", _seconds)
+SHARE = Kind("0 to 1", _share)
+COUNT = Kind("a whole number", _count)
+CALLS = Kind("C_NAME,...", _calls)

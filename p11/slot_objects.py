@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: MIT
+"""The objects of a PIV key slot: certificate, public key, private key; what they are called and what they may do.
+
+What an application has told of them lies in an overlay (records.py); all else follows from the slot itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum, unique
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from ..card import tlv
+from ..card.tables import SLOTS, Algorithm, PinRule
+from . import keys
+from .attributes import FALSE, TRUE, UNAVAILABLE_INFORMATION, Attributes, boolean, ulong
+from .constants import CKA, CKO
+from .keys import CardKey, PublicKey
+from .objects import P11Object, built_in, certificate_attributes, certified_key, parsed_certificate
+from .piv_client import PivClient
+from .records import Overlay
+
+POSITION = {slot: bytes([position]) for position, slot in enumerate(SLOTS, start=1)}
+"""The CKA_ID of a slot's objects while nobody has given them another."""
+
+# What follows from a key or certificate itself, and is not kept beside it.
+_DERIVED = frozenset(
+    {
+        CKA.CLASS,
+        CKA.TOKEN,
+        CKA.KEY_TYPE,
+        CKA.CERTIFICATE_TYPE,
+        CKA.CHECK_VALUE,
+        CKA.PUBLIC_KEY_INFO,
+        CKA.ISSUER,
+        CKA.SERIAL_NUMBER,
+        CKA.VALUE,
+        CKA.MODULUS,
+        CKA.MODULUS_BITS,
+        CKA.PUBLIC_EXPONENT,
+        CKA.PRIVATE_EXPONENT,
+        CKA.PRIME_1,
+        CKA.PRIME_2,
+        CKA.EXPONENT_1,
+        CKA.EXPONENT_2,
+        CKA.COEFFICIENT,
+        CKA.EC_POINT,
+        CKA.UNIQUE_ID,
+    }
+)
+
+
+@unique
+class Part(StrEnum):
+    """The objects of a key slot."""
+
+    CERTIFICATE = "certificate"
+    PUBLIC = "public"
+    PRIVATE = "private"
+
+
+@dataclass(frozen=True, slots=True)
+class InSlot:
+    """A place in PIV."""
+
+    slot: int
+    part: Part
+
+
+@dataclass(frozen=True, slots=True)
+class SlotNames:
+    """What the objects of a key slot are called, and what its private key may do: RSA keys, EC keys."""
+
+    certificate: str
+    key: str
+    rsa_usage: frozenset[CKA]
+    ec_usage: frozenset[CKA]
+
+
+_SIGN, _DECRYPT, _UNWRAP, _DERIVE = CKA.SIGN, CKA.DECRYPT, CKA.UNWRAP, CKA.DERIVE
+_MANAGEMENT = (frozenset({_SIGN, _DECRYPT, _UNWRAP}), frozenset({_SIGN, _DERIVE}))
+_SIGNING = frozenset({_SIGN})
+
+_NAMES: dict[int, SlotNames] = {
+    0x9A: SlotNames("Certificate for PIV Authentication", "PIV AUTH", frozenset({_SIGN, _DECRYPT}), _SIGNING),
+    0x9C: SlotNames("Certificate for Digital Signature", "SIGN", _SIGNING, _SIGNING),
+    0x9D: SlotNames("Certificate for Key Management", "KEY MAN", *_MANAGEMENT),
+    0x9E: SlotNames("Certificate for Card Authentication", "CARD AUTH", _SIGNING, _SIGNING),
+    **{
+        slot: SlotNames(f"Retired Certificate for Key Management {n}", f"Retired KEY MAN {n}", *_MANAGEMENT)
+        for n, slot in enumerate((slot for slot in SLOTS if slot < 0x9A), start=1)
+    },
+}
+
+_COUNTERPARTS = {CKA.SIGN: CKA.VERIFY, CKA.DECRYPT: CKA.ENCRYPT, CKA.UNWRAP: CKA.WRAP}
+_PUBLIC_USAGES = (CKA.ENCRYPT, CKA.VERIFY, CKA.WRAP)
+_PRIVATE_USAGES = (CKA.DECRYPT, CKA.SIGN, CKA.UNWRAP, CKA.DERIVE)
+_CHANGEABLE: Attributes = {
+    CKA.TOKEN: TRUE,
+    CKA.PRIVATE: FALSE,
+    CKA.MODIFIABLE: TRUE,
+    CKA.COPYABLE: TRUE,
+    CKA.DESTROYABLE: TRUE,
+}
+_KEY: Attributes = {
+    CKA.START_DATE: b"",
+    CKA.END_DATE: b"",
+    CKA.DERIVE: FALSE,
+    CKA.LOCAL: FALSE,
+    CKA.KEY_GEN_MECHANISM: UNAVAILABLE_INFORMATION,
+}
+_DEFAULTS: dict[Part, Attributes] = {
+    Part.CERTIFICATE: {
+        **built_in(CKO.CERTIFICATE, ""),
+        **_CHANGEABLE,
+        CKA.TRUSTED: FALSE,
+        CKA.CERTIFICATE_CATEGORY: ulong(1),  # token user
+        CKA.URL: b"",
+        CKA.HASH_OF_SUBJECT_PUBLIC_KEY: b"",
+        CKA.HASH_OF_ISSUER_PUBLIC_KEY: b"",
+        CKA.JAVA_MIDP_SECURITY_DOMAIN: ulong(0),
+    },
+    Part.PUBLIC: {
+        **built_in(CKO.PUBLIC_KEY, ""),
+        **_CHANGEABLE,
+        **_KEY,
+        CKA.VERIFY_RECOVER: FALSE,
+        CKA.TRUSTED: FALSE,
+    },
+    Part.PRIVATE: {
+        **built_in(CKO.PRIVATE_KEY, ""),
+        **_CHANGEABLE,
+        **_KEY,
+        CKA.COPYABLE: FALSE,
+        CKA.SIGN_RECOVER: FALSE,
+        CKA.SENSITIVE: TRUE,
+        CKA.EXTRACTABLE: FALSE,
+        CKA.ALWAYS_SENSITIVE: TRUE,
+        CKA.NEVER_EXTRACTABLE: TRUE,
+        CKA.WRAP_WITH_TRUSTED: FALSE,
+    },
+}
+
+
+def read_slot(card: PivClient, slot: int, overlay: Overlay) -> Iterator[P11Object]:
+    """The objects of a key slot as they are on the card: none for an empty one. Raises CardRemoved."""
+    certificate = parsed_certificate(_certificate_der(card.read_object(SLOTS[slot].certificate)))
+    metadata = card.metadata(slot)
+    public = certified_key(certificate) if metadata is None else _metadata_key(metadata)
+    names = _NAMES[slot]
+    identity = POSITION[slot]
+    if certificate is not None:
+        known = certificate_attributes(certificate)
+        yield _in_slot(slot, Part.CERTIFICATE, names.certificate, identity, known, overlay.certificate)
+    elif public is not None:
+        identity = keys.identity(public)
+    exists = public is not None
+    if public is None and overlay.public_info:
+        with contextlib.suppress(ValueError):
+            public = keys.public_from_info(overlay.public_info)
+    if public is None:
+        return
+    subject = certificate.subject.public_bytes() if certificate is not None else b""
+    usage = names.rsa_usage if isinstance(public, rsa.RSAPublicKey) else _ec_usage(public, names)
+    known = {**keys.public_attributes(public), CKA.SUBJECT: subject}
+    if not overlay.no_public:
+        counterparts = {_COUNTERPARTS[each] for each in usage if each in _COUNTERPARTS}
+        known |= {each: boolean(each in counterparts) for each in _PUBLIC_USAGES}
+        label = f"{names.key} pubkey"
+        yield _in_slot(slot, Part.PUBLIC, label, identity, known, overlay.public, public)
+    if exists:
+        rule = _metadata_rule(metadata) or SLOTS[slot].pin_rule
+        known = {kind: value for kind, value in known.items() if kind not in (*_PUBLIC_USAGES, CKA.MODULUS_BITS)}
+        known |= {each: boolean(each in usage) for each in _PRIVATE_USAGES}
+        known[CKA.ALWAYS_AUTHENTICATE] = boolean(rule is PinRule.ALWAYS)
+        known[CKA.PRIVATE] = boolean(rule is not PinRule.NEVER)
+        overlaid = {**(overlay.private or {}), CKA.PRIVATE: known[CKA.PRIVATE]} if overlay.private else None
+        key = CardKey(card, slot, public, rule)
+        yield _in_slot(slot, Part.PRIVATE, f"{names.key} key", identity, known, overlaid, key)
+
+
+def _metadata_key(metadata: dict[int, bytes]) -> PublicKey | None:
+    """The public key of a slot, as the card tells it."""
+    try:
+        algorithm = Algorithm(metadata[0x01][0])
+        fields = dict(tlv.decode(metadata[0x04]))
+        if 0x81 in fields:
+            exponent, modulus = (int.from_bytes(fields[tag], "big") for tag in (0x82, 0x81))
+            return rsa.RSAPublicNumbers(exponent, modulus).public_key()
+        return keys.public_from_point(algorithm, fields[0x86])
+    except (ValueError, KeyError, IndexError):
+        return None
+
+
+def _metadata_rule(metadata: dict[int, bytes] | None) -> PinRule | None:
+    """The PIN policy in Yubico's metadata."""
+    policy = (metadata or {}).get(0x02, b"\0")[:1]
+    return {b"\1": PinRule.NEVER, b"\2": PinRule.ONCE, b"\3": PinRule.ALWAYS}.get(policy)
+
+
+def pin_rule(private: Attributes) -> PinRule:
+    """The PIN policy that a private key with these attributes has to have on the card."""
+    if private.get(CKA.ALWAYS_AUTHENTICATE) == TRUE:
+        return PinRule.ALWAYS
+    return PinRule.ONCE if private.get(CKA.PRIVATE) == TRUE else PinRule.NEVER
+
+
+def _ec_usage(public: PublicKey, names: SlotNames) -> frozenset[CKA]:
+    """Of the slot's usages those that the kind of curve can serve."""
+    algorithm = keys.algorithm_of(public)
+    if algorithm is Algorithm.X25519:
+        return frozenset({_DERIVE})
+    return names.ec_usage - {_DERIVE} if algorithm is Algorithm.ED25519 else names.ec_usage
+
+
+def _certificate_der(value: bytes | None) -> bytes:
+    """SP 800-73-4 part 1, table 10: certificate (70), CertInfo (71; bit 1: compressed)."""
+    try:
+        fields = dict(tlv.decode(value or b""))
+        der = fields.get(0x70, b"")
+        return gzip.decompress(der) if fields.get(0x71, b"\0")[:1] == b"\1" else der
+    except (tlv.TlvError, OSError, EOFError, ValueError):
+        return b""
+
+
+def kept(attributes: Attributes) -> Attributes:
+    """What has to be written of attributes: without what follows from the slot."""
+    return {kind: value for kind, value in attributes.items() if kind not in _DERIVED}
+
+
+def _in_slot(
+    slot: int,
+    part: Part,
+    label: str,
+    identity: bytes,
+    known: Attributes,
+    overlay: Attributes | None,
+    key: PublicKey | CardKey | None = None,
+) -> P11Object:
+    """An object of a key slot: what every one of its class has, what follows from itself, and what was written."""
+    distinction = keys.identity(key.public if isinstance(key, CardKey) else key) if key else known[CKA.CHECK_VALUE]
+    attributes: Attributes = {
+        **_DEFAULTS[part],
+        CKA.LABEL: label.encode(),
+        CKA.ID: identity,
+        CKA.UNIQUE_ID: f"{slot:02X}:{part.value}:{distinction.hex()}".encode(),
+        **known,
+        **(overlay or {}),
+    }
+    return P11Object(attributes, key, InSlot(slot, part))
