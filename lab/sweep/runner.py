@@ -28,6 +28,9 @@ Workers = Callable[[], AbstractContextManager[Executor]]
 FIRST_DEADLINE = 120.0
 """Seconds that the first run may take, when nothing else is said."""
 
+_CONNECT = 5.0
+"""Seconds until a cluster that does not answer is given up."""
+
 _AHEAD = 64
 """Points that are handed to an executor before they are due: it is never idle, and an interruption ends soon."""
 
@@ -201,7 +204,7 @@ def dask(address: str) -> Workers:
 
     @contextlib.contextmanager
     def make() -> Iterator[Executor]:
-        with Client(address, set_as_default=False) as client:
+        with Client(address, timeout=_CONNECT, set_as_default=False) as client:
             executor = client.get_executor(pure=False)
             try:
                 yield executor
