@@ -12,6 +12,11 @@ from .cli_options import Email, Image, Json, Name, Pin, Profile, Puk, ReaderName
 
 app = typer.Typer()
 
+Atr = Annotated[
+    str | None,
+    typer.Option(help="The ATR that arrives instead of the card's own, in hexadecimal.", show_default=False),
+]
+
 
 @app.command()
 def insert(
@@ -24,12 +29,14 @@ def insert(
     puk: Puk = None,
     settings: Settings = None,
     image: Image = None,
+    atr: Atr = None,
     as_json: Json = False,
 ) -> None:
     """Put a card into a reader."""
     with errors(as_json):
         card = named(image, profile, name, email, serial, pin, puk, settings)
-    do(as_json, "insert", lambda result: print(f"{result['card']} is in {reader}"), reader=reader, card=card)
+    more = {} if atr is None else {"atr": atr}
+    do(as_json, "insert", lambda result: print(f"{result['card']} is in {reader}"), reader=reader, card=card, **more)
 
 
 @app.command()
@@ -49,12 +56,14 @@ def swap(
     puk: Puk = None,
     settings: Settings = None,
     image: Image = None,
+    atr: Atr = None,
     as_json: Json = False,
 ) -> None:
     """Exchange the card in a reader for another, at one instant."""
     with errors(as_json):
         card = named(image, profile, name, email, serial, pin, puk, settings)
-    do(as_json, "swap", lambda result: print(f"{result['card']} is in {reader} now"), reader=reader, card=card)
+    more = {} if atr is None else {"atr": atr}
+    do(as_json, "swap", lambda result: print(f"{result['card']} is in {reader} now"), reader=reader, card=card, **more)
 
 
 @app.command()
@@ -82,6 +91,12 @@ def logout(reader: ReaderName, as_json: Json = False) -> None:
 
 
 @app.command()
+def touch(reader: ReaderName, as_json: Json = False) -> None:
+    """Touch the card: a key that asks for a finger, now or later, gets it."""
+    do(as_json, "touch", lambda _: print(f"the card in {reader} is touched"), reader=reader)
+
+
+@app.command()
 def mute(reader: ReaderName, as_json: Json = False) -> None:
     """Let the card answer nothing any more, until it is reset or taken out."""
     do(as_json, "mute", lambda _: print(f"the card in {reader} is mute"), reader=reader)
@@ -101,7 +116,7 @@ def block_pin(
     as_json: Json = False,
 ) -> None:
     """Use up the tries of the PIN, as if somebody had typed wrong ones. Logins are lost."""
-    done = f"the {'PUK' if puk else 'PIN'} of the card in {reader} has {left} tries left"
+    done = f"the {'PUK' if puk else 'PIN'} of the card in {reader} has {left} {'try' if left == 1 else 'tries'} left"
     do(as_json, "block-pin", lambda _: print(done), reader=reader, left=left, puk=puk)
 
 

@@ -108,11 +108,13 @@ def main() -> None:
     sys.path.insert(0, str(Path(__file__).parent))
     import nss_probes  # type: ignore[import-not-found]
     import probes  # type: ignore[import-not-found]
+    import trigger_probes  # type: ignore[import-not-found]
 
     scope = {
         **vars(constants),
         **vars(probes),
         **vars(nss_probes),
+        **vars(trigger_probes),
         "m": Module(sys.argv[3]),
         "Failed": Failed,
         "os": os,
