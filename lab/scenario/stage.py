@@ -126,6 +126,8 @@ class Stage:
                 self._run(step)
             case s.Send():
                 self._send(step)
+            case s.Ask():
+                self._ask(step)
             case s.Stop():
                 self._stop(step)
             case s.Exit():
@@ -210,6 +212,13 @@ class Stage:
         for name, text in step.send.items():
             if not self.programs[name].send(self.fill(text)):
                 raise StepFailed(f"{name!r} does not read what it is sent")
+
+    def _ask(self, step: s.Ask) -> None:
+        program = self.programs[step.program]
+        before = program.output.length
+        if not program.send(f"{self.fill(step.question)}\n"):
+            raise StepFailed(f"{step.program!r} does not read what it is asked")
+        Verdicts(self).require_answer(step, before, self.until(step.within), step.within or self.scenario.within)
 
     def _stop(self, step: s.Stop) -> None:
         within = step.within or self.scenario.within
