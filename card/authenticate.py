@@ -8,7 +8,9 @@ from .commands import GeneralAuthenticate
 from .context import Context
 from .keys import EcKey, MontgomeryKey, PrivateKey
 from .status import SW, CardError
-from .tables import MANAGEMENT_KEY, SLOTS
+from .tables import MANAGEMENT_KEY, SLOTS, TRAITS_OBJECT, Touch
+from .touch import CACHED_SECONDS
+from .traits import Traits
 
 _CHALLENGE, _RESPONSE, _EXPONENTIATION = 0x81, 0x82, 0x85
 _TEMPLATE = 0x7C
@@ -17,7 +19,8 @@ _TEMPLATE = 0x7C
 def general_authenticate(context: Context, command: GeneralAuthenticate) -> bytes:
     """The dynamic authentication template with the result.
 
-    Raises CardError: 6A86 for a key or algorithm that cannot be, 6A88 for a slot without key, 6982 without the PIN.
+    Raises CardError: 6A86 for a key or algorithm that cannot be, 6A88 for a slot without key, 6982 without the PIN or
+    without a touch.
     """
     algorithm, number, fields = command
     stored = context.store.state.keys.get(number)
@@ -31,8 +34,18 @@ def general_authenticate(context: Context, command: GeneralAuthenticate) -> byte
     context.status.require_pin(stored.pin_rule)
     if fields.get(_RESPONSE) != b"":
         raise CardError(SW.INCORRECT_DATA)
+    _require_touch(context, stored.touch)
     result = _use(context.keys.unpack(number, stored), fields)
     return tlv.encode(_TEMPLATE, tlv.encode(_RESPONSE, result))
+
+
+def _require_touch(context: Context, touch: Touch) -> None:
+    """Wait for the finger that a key asks for. Raises CardError(6982) when it does not come in time."""
+    if touch is Touch.NEVER or (touch is Touch.CACHED and context.sensor.was_touched(CACHED_SECONDS)):
+        return
+    traits = Traits.decode(context.store.state.objects.get(TRAITS_OBJECT))
+    if not context.sensor.wait(traits.touch_timeout):
+        raise CardError(SW.SECURITY_STATUS_NOT_SATISFIED)
 
 
 def _use(key: PrivateKey, fields: dict[int, bytes]) -> bytes:

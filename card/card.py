@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from .touch import NO_SENSOR, TouchSensor
+
 
 class CardTorn(Exception):
     """The contacts were lost while a command was running; nothing of it has reached the card's memory."""
@@ -34,9 +36,10 @@ class Card(Protocol):
         """Another number whenever keys or data on the card have changed; never a smaller one."""
         ...
 
-    def activate(self) -> Activation:
+    def activate(self, sensor: TouchSensor = NO_SENSOR) -> Activation:
         """Power up or reset: a new activation, in which no PIN is verified and nothing is selected.
 
+        Keys that want a touch wait for it at the `sensor`, which has to end the wait when it takes the power away.
         Any activation given before is over: what still runs on it raises CardTorn and changes nothing.
         """
         ...

@@ -10,6 +10,7 @@ from .keys import KeyRing
 from .security import SecurityStatus
 from .state import Reference, StoredKey
 from .store import Store
+from .touch import NO_SENSOR, TouchSensor
 
 
 @dataclass(eq=False, slots=True)
@@ -18,6 +19,7 @@ class Context:
 
     store: Store
     keys: KeyRing
+    sensor: TouchSensor = NO_SENSOR
     status: SecurityStatus = field(default_factory=SecurityStatus)
 
     def commit(

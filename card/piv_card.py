@@ -16,6 +16,7 @@ from .context import Context
 from .keys import KeyRing
 from .status import SW
 from .store import Store
+from .touch import NO_SENSOR, TouchSensor
 
 LOG = logging.getLogger(__name__)
 
@@ -69,9 +70,9 @@ class PivCard:
         """The number of changes of keys and data since the image was opened."""
         return self.store.revision
 
-    def activate(self) -> PoweredCard:
+    def activate(self, sensor: TouchSensor = NO_SENSOR) -> PoweredCard:
         """Cold or warm reset: a new activation; the one before it can change nothing any more."""
-        context = self._context = Context(self.store, self._keys)
+        context = self._context = Context(self.store, self._keys, sensor)
         self.store.own(context)
         self.activation = PoweredCard(self, (PivApplet(context),))
         return self.activation
@@ -107,8 +108,8 @@ class ForeignCard:
         self.atr = atr
         self.activation: PoweredCard | None = None
 
-    def activate(self) -> PoweredCard:
-        """Reset."""
+    def activate(self, sensor: TouchSensor = NO_SENSOR) -> PoweredCard:
+        """Reset; it has no keys that want a touch."""
         self.activation = PoweredCard(self, ())
         return self.activation
 

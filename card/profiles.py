@@ -48,6 +48,7 @@ from .tables import (
     SLOTS,
     TRAITS_OBJECT,
     Algorithm,
+    Touch,
 )
 from .traits import RULES, Traits
 
@@ -134,7 +135,8 @@ class CardRequest(Traits):
     """A card to be made: by profile, and by parameters where they are other than the profile's.
 
     `email` is made from the name if left out, `serial` (1 to 16 hexadecimal digits) at random. `capacity` is bytes of
-    keys and data objects. `pin_left` and `puk_left` are tries that are left from birth (0: locked), None for all.
+    keys and data objects, `touch` what its keys ask for. `pin_left` and `puk_left` are tries that are left from birth
+    (0: locked), None for all.
     """
 
     profile: str = "piv"
@@ -148,6 +150,7 @@ class CardRequest(Traits):
     puk_tries: int = 3
     pin_left: int | None = None
     puk_left: int | None = None
+    touch: str = "never"
 
     def __init__(self, profile: str = "piv", **parameters: Any) -> None:
         if profile not in PROFILES:
@@ -232,8 +235,11 @@ def create(wanted: CardRequest, path: Path, ca: TestCA) -> None:
     traits = wanted.encode()
     if traits != Traits().encode():
         state.objects[TRAITS_OBJECT] = traits
+    touch = Touch[wanted.touch.upper()]
     for slot, algorithm in profile.keys.items():
-        stored = state.keys[slot] = StoredKey(algorithm, keys.generate(algorithm), pin_rule=SLOTS[slot].pin_rule)
+        stored = state.keys[slot] = StoredKey(
+            algorithm, keys.generate(algorithm), pin_rule=SLOTS[slot].pin_rule, touch=touch
+        )
         state.objects[SLOTS[slot].certificate] = _certificate_object(_certify(wanted, slot, stored, ca))
     create_image(path, state)
 

@@ -85,7 +85,7 @@ PIN_POLICIES = {1: PinRule.NEVER, 2: PinRule.ONCE, 3: PinRule.ALWAYS}
 
 @unique
 class Touch(IntEnum):
-    """When a key asks for a touch. Kept and told; this card has nothing to touch."""
+    """When a key asks for a touch: never, for each use, or once in fifteen seconds."""
 
     NEVER = 1
     ALWAYS = 2

@@ -28,15 +28,18 @@ MANAGEMENT_POLICIES = {
 class Traits:
     """What a token is like; every default is a token that does all it can.
 
-    `pin_pad_timeout` is in seconds. `mechanisms` are names (CKM_...), None for all. `pin_min`, `pin_max` and
-    `pin_format` tell the rules that the card has.
+    `pin_pad_timeout` and `touch_timeout` are in seconds; `max_sessions` is for each application, 0 for no limit.
+    `mechanisms` are names (CKM_...), None for all. `pin_min`, `pin_max` and `pin_format` tell the rules that the card
+    has.
     """
 
     management: str = "pin"
     read_only: bool = False
     single_session: bool = False
+    max_sessions: int = 0
     pin_pad: bool = False
     pin_pad_timeout: float = 30.0
+    touch_timeout: float = 15.0
     key_generation: bool = True
     uninitialised: bool = False
     pin_initialised: bool = True
@@ -68,6 +71,11 @@ class Traits:
         if decoded.pin_min > decoded.pin_max:
             return dataclasses.replace(decoded, pin_min=cls.pin_min, pin_max=cls.pin_max)
         return decoded
+
+    @property
+    def most_sessions(self) -> int:
+        """How many sessions an application may have, 0 for any number."""
+        return 1 if self.single_session else self.max_sessions
 
     @property
     def pin_rules(self) -> PinRules:
@@ -127,6 +135,9 @@ RULES: dict[str, Rule] = {
     "single_session": _FLAG,
     "pin_pad": _FLAG,
     "pin_pad_timeout": Rule(f"seconds, more than 0 and at most {_LONGEST}", _seconds),
+    "touch_timeout": Rule(f"seconds, more than 0 and at most {_LONGEST}", _seconds),
+    "touch": _one_of("never", "always", "cached"),
+    "max_sessions": _whole(0, 1_000_000),
     "key_generation": _FLAG,
     "uninitialised": _FLAG,
     "pin_initialised": _FLAG,

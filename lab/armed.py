@@ -78,6 +78,7 @@ _WRITE: dict[str, Callable[[Any], Any]] = {
     "status": lambda value: f"{value:04X}",
     "value": lambda value: name_of(CKR, value) if value in set(CKR) else value,
     "data": bytes.hex,
+    "atr": bytes.hex,
     "card": lambda card: as_card(card) if isinstance(card, Path | CardRequest) else None,
     "then": _request,
 }

@@ -12,6 +12,11 @@ from .cli_options import Email, Image, Json, Name, Pin, Profile, Puk, ReaderName
 
 app = typer.Typer()
 
+Atr = Annotated[
+    str | None,
+    typer.Option(help="The ATR that arrives instead of the card's own, in hexadecimal.", show_default=False),
+]
+
 
 @app.command()
 def insert(
@@ -24,12 +29,14 @@ def insert(
     puk: Puk = None,
     settings: Settings = None,
     image: Image = None,
+    atr: Atr = None,
     as_json: Json = False,
 ) -> None:
     """Put a card into a reader."""
     with errors(as_json):
         card = named(image, profile, name, email, serial, pin, puk, settings)
-    do(as_json, "insert", lambda result: print(f"{result['card']} is in {reader}"), reader=reader, card=card)
+    more = {} if atr is None else {"atr": atr}
+    do(as_json, "insert", lambda result: print(f"{result['card']} is in {reader}"), reader=reader, card=card, **more)
 
 
 @app.command()
@@ -49,12 +56,14 @@ def swap(
     puk: Puk = None,
     settings: Settings = None,
     image: Image = None,
+    atr: Atr = None,
     as_json: Json = False,
 ) -> None:
     """Exchange the card in a reader for another, at one instant."""
     with errors(as_json):
         card = named(image, profile, name, email, serial, pin, puk, settings)
-    do(as_json, "swap", lambda result: print(f"{result['card']} is in {reader} now"), reader=reader, card=card)
+    more = {} if atr is None else {"atr": atr}
+    do(as_json, "swap", lambda result: print(f"{result['card']} is in {reader} now"), reader=reader, card=card, **more)
 
 
 @app.command()
@@ -79,6 +88,12 @@ def reset(reader: ReaderName, as_json: Json = False) -> None:
 def logout(reader: ReaderName, as_json: Json = False) -> None:
     """Take the PIN's verification back, as another program could: logins are lost, sessions stay."""
     do(as_json, "logout", lambda _: print(f"nobody is logged in to the card in {reader}"), reader=reader)
+
+
+@app.command()
+def touch(reader: ReaderName, as_json: Json = False) -> None:
+    """Touch the card: a key that asks for a finger, now or later, gets it."""
+    do(as_json, "touch", lambda _: print(f"the card in {reader} is touched"), reader=reader)
 
 
 @app.command()

@@ -143,8 +143,8 @@ class ControlServer:
     def _plug(self, reader: str) -> None:
         self._simulator.plug(reader)
 
-    def _insert(self, reader: str, card: CardSource | None = None) -> dict[str, str]:
-        return {"card": self._simulator.insert(reader, card).name}
+    def _insert(self, reader: str, card: CardSource | None = None, atr: bytes | None = None) -> dict[str, str]:
+        return {"card": self._simulator.insert(reader, card, atr).name}
 
     def _unplug(self, reader: str) -> None:
         self._simulator.unplug(reader)
@@ -155,8 +155,8 @@ class ControlServer:
         self._simulator.put_away()
         return {"card": card.name}
 
-    def _swap(self, reader: str, card: CardSource) -> dict[str, str]:
-        new = self._simulator.swap(reader, card)
+    def _swap(self, reader: str, card: CardSource, atr: bytes | None = None) -> dict[str, str]:
+        new = self._simulator.swap(reader, card, atr)
         self._simulator.put_away()
         return {"card": new.name}
 
@@ -167,6 +167,7 @@ class ControlServer:
 _PLAIN = (
     "reset",
     "logout",
+    "touch",
     "mute",
     "kill",
     "block-pin",

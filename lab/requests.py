@@ -170,11 +170,16 @@ VERBS: dict[str, dict[str, Parameter]] = {
     "status": {},
     "plug": _READER,
     "unplug": _READER,
-    "insert": {"reader": Parameter(_text), "card": Parameter(_card, needed=False)},
+    "insert": {
+        "reader": Parameter(_text),
+        "card": Parameter(_card, needed=False),
+        "atr": Parameter(_bytes, needed=False),
+    },
     "remove": _READER,
-    "swap": {"reader": Parameter(_text), "card": Parameter(_card)},
+    "swap": {"reader": Parameter(_text), "card": Parameter(_card), "atr": Parameter(_bytes, needed=False)},
     "reset": _READER,
     "logout": _READER,
+    "touch": _READER,
     "mute": _READER,
     "kill": _READER,
     "block-pin": {

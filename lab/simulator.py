@@ -123,29 +123,30 @@ class Simulator:
         """Pull a reader out, with the card that is in it."""
         self.bench.unplug(reader)
 
-    def insert(self, reader: str, card: CardSource | Card | None = None) -> Card:
+    def insert(self, reader: str, card: CardSource | Card | None = None, atr: bytes | None = None) -> Card:
         """Put a card into a reader, by default the standard one, and return it.
 
+        With `atr` (1 to 33 bytes) that one arrives instead of the card's own, as over a bad contact.
         Raises BenchError, ImageError, ProfileError, with nothing changed.
         """
         place = self.bench.reader(reader)
         prepared = self._prepare(card if card is not None else profiles.CardRequest())
         with self._lock:
             chosen = self._take(prepared)
-            place.insert(chosen)
+            place.insert(chosen, _checked(atr))
         return chosen
 
     def remove(self, reader: str) -> Card:
         """Pull the card out; when this returns, no application has anything left of it."""
         return self.bench.reader(reader).remove()
 
-    def swap(self, reader: str, card: CardSource | Card) -> Card:
+    def swap(self, reader: str, card: CardSource | Card, atr: bytes | None = None) -> Card:
         """Exchange the card for another at one instant, and return the new one. Raises as `insert`."""
         place = self.bench.reader(reader)
         prepared = self._prepare(card)
         with self._lock:
             chosen = self._take(prepared)
-            place.swap(chosen)
+            place.swap(chosen, _checked(atr))
         return chosen
 
     def reset(self, reader: str) -> None:
@@ -157,6 +158,10 @@ class Simulator:
         place = self.bench.reader(reader)
         with self.bench.lock:
             place.pin_pad.enter(Entry(b"", cancelled=True) if pin is None else Entry(pin.encode()))
+
+    def touch(self, reader: str) -> None:
+        """Lay a finger on the card: one key that asks for a touch, now or later, gets it."""
+        self.bench.reader(reader).touch()
 
     def logout(self, reader: str) -> None:
         """Take the PIN's verification back, as another program could: logins are lost, sessions stay."""
@@ -353,6 +358,16 @@ class Simulator:
     def _close_cards(self) -> None:
         for card in self._cards.values():
             card.close()
+
+
+def _checked(atr: bytes | None) -> bytes | None:
+    if atr is not None and not 1 <= len(atr) <= _LONGEST_ATR:
+        raise ValueError(f"an ATR has 1 to {_LONGEST_ATR} bytes, not {len(atr)}")
+    return atr
+
+
+_LONGEST_ATR = 33
+"""ISO/IEC 7816-3, 8.2.1."""
 
 
 def _nothing() -> None:

@@ -128,11 +128,11 @@ class Application:
         """A new session on a token that is still there. Raises CardRemoved, P11Error."""
         if read_write:
             token.require_writable()
-        single = token.traits().single_session
+        most = token.traits().most_sessions
         with self.bench.lock:
             if slot.token is not token:
                 raise CardRemoved(slot.name)
-            if single and any(each.token is token for each in self.sessions.values()):
+            if most and sum(each.token is token for each in self.sessions.values()) >= most:
                 raise P11Error(CKR.SESSION_COUNT)
             if not read_write and self.rights.get(token, NOBODY).role is CKU.SO:
                 raise P11Error(CKR.SESSION_READ_WRITE_SO_EXISTS)

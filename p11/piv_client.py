@@ -226,11 +226,11 @@ class PivClient:
 
 def _takes_extended_lengths(atr: bytes) -> bool:
     """What the card capabilities (tag 7) among the historical bytes say (ISO/IEC 7816-4, 8.1.1.2.7)."""
-    historical = atr[-(atr[1] & 0xF) - 1 : -1]
+    historical = atr[-(atr[1] & 0xF) - 1 : -1] if len(atr) > 1 else b""
     at = 1  # after the category indicator
     while at < len(historical):
         tag, length = historical[at] >> 4, historical[at] & 0xF
-        if tag == 7 and length == 3:
+        if tag == 7 and length == 3 and at + 3 < len(historical):
             return bool(historical[at + 3] & 0x40)
         at += 1 + length
     return False

@@ -14,6 +14,7 @@ from ..card.card import Card, CardTorn
 from .errors import CardElsewhere, CardMute, CardRemoved, NoSuchReader, ReaderEmpty, ReaderOccupied
 from .events import ApduMoment, Change, Event, When
 from .pin_pad import PinPad
+from .touch_sensor import TouchSensor
 
 if TYPE_CHECKING:
     from .bench import Bench
@@ -29,18 +30,20 @@ class Insertion:
     ends; a thread that has to wait on the card's behalf waits on it.
     """
 
-    def __init__(self, reader: Reader, card: Card) -> None:
+    def __init__(self, reader: Reader, card: Card, atr: bytes | None = None) -> None:
         self.reader = reader
         self.card = card
         self.lock = threading.RLock()
         self.removed = threading.Event()
         self.is_mute = card.is_dead
-        self.activation = card.activate()
+        self.sensor = TouchSensor()
+        self._atr = atr
+        self.activation = card.activate(self.sensor)
 
     @property
     def atr(self) -> bytes:
-        """The answer to reset that the card gave last."""
-        return self.activation.atr
+        """The answer to reset that the card gave last, or that arrived in its place."""
+        return self.activation.atr if self._atr is None else self._atr
 
     def transmit(self, command: bytes) -> bytes:
         """Send one command APDU and return the whole response APDU, status word included.
@@ -62,8 +65,8 @@ class Insertion:
             if watched:
                 response = self._after(command, response)
                 self._require_answering()
-            elif self.removed.is_set():
-                raise CardRemoved(self.reader.name)
+            elif self.removed.is_set() or self.is_mute:
+                self._require_answering()
             return response
 
     def _before(self, command: bytes) -> bytes | None:
@@ -87,10 +90,11 @@ class Insertion:
     def reset(self) -> bytes:
         """Reset the card: all volatile state is lost, the stay goes on. Returns the ATR. Raises CardRemoved."""
         bench = self.reader.bench
+        self.sensor.cancel()
         with self.lock, bench.lock:
             if self.removed.is_set():
                 raise CardRemoved(self.reader.name)
-            self.activation = self.card.activate()
+            self.activation = self.card.activate(self.sensor)
             self.is_mute = self.card.is_dead
             bench.announce(Event(Change.RESET, self.reader, self))
             return self.atr
@@ -120,8 +124,11 @@ class Reader:
         self.insertion: Insertion | None = None
         self.pin_pad = PinPad()
 
-    def insert(self, card: Card) -> Insertion:
-        """Put a card in. Raises ReaderOccupied, CardElsewhere, or NoSuchReader if the reader itself is unplugged."""
+    def insert(self, card: Card, atr: bytes | None = None) -> Insertion:
+        """Put a card in; with `atr` the reader sees that one instead of the card's own.
+
+        Raises ReaderOccupied, CardElsewhere, or NoSuchReader if the reader itself is unplugged.
+        """
         with self.bench.lock:
             self._require_plugged()
             if self.insertion is not None:
@@ -129,7 +136,7 @@ class Reader:
             for other in self.bench.readers:
                 if other.insertion is not None and other.insertion.card is card:
                     raise CardElsewhere(card.name, other.name)
-            insertion = self.insertion = Insertion(self, card)
+            insertion = self.insertion = Insertion(self, card, atr)
             self.bench.announce(Event(Change.INSERT, self, insertion))
             return insertion
 
@@ -150,10 +157,11 @@ class Reader:
         self.insertion = None
         insertion.removed.set()
         insertion.card.deactivate()
+        insertion.sensor.cancel()
         self.bench.announce(Event(Change.REMOVE, self, insertion))
         return insertion.card
 
-    def swap(self, card: Card) -> Card:
+    def swap(self, card: Card, atr: bytes | None = None) -> Card:
         """Exchange the card for another at one instant, as seen by every application. Returns the old card."""
         with self.bench.lock:
             if self.insertion is not None and self.insertion.card is card:
@@ -162,7 +170,7 @@ class Reader:
                 if other is not self and other.insertion is not None and other.insertion.card is card:
                     raise CardElsewhere(card.name, other.name)
             old = self.remove()
-            self.insert(card)
+            self.insert(card, atr)
             return old
 
     def reset(self) -> None:
@@ -174,6 +182,11 @@ class Reader:
         insertion = self._occupied()
         insertion.card.is_dead |= for_life
         insertion.is_mute = True
+        insertion.sensor.cancel()
+
+    def touch(self) -> None:
+        """Lay a finger on the card; it counts for the next key that asks for one. Raises ReaderEmpty."""
+        self._occupied().sensor.touch()
 
     def log_out(self) -> None:
         """Take the PIN's verification back, as another program could. Raises ReaderEmpty."""

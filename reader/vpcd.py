@@ -28,6 +28,10 @@ LOG = logging.getLogger(__name__)
 _ABORT = struct.pack("ii", 1, 0)
 """SO_LINGER: a close is a reset."""
 
+_NO_ATR = bytes(64)
+"""A card that is there and says nothing: vpcd takes a missing ATR for a missing card, but one that is longer than any
+for a card that cannot be powered up."""
+
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 """Seconds between attempts to reach a vpcd that is not there; doubled each time."""
 
@@ -134,7 +138,7 @@ def _serve(connection: socket.socket, insertion: Insertion, powered: bool) -> bo
                     case None:
                         connection.sendall(vpcd_wire.encode(insertion.transmit(body)))
                     case Control.ATR:
-                        connection.sendall(vpcd_wire.encode(insertion.atr))
+                        connection.sendall(vpcd_wire.encode(_NO_ATR if insertion.card.is_dead else insertion.atr))
                     case Control.OFF:
                         # Felt at the next power-on: pcscd saves power after seconds of rest, and that alone must not
                         # end the logins of those who use the card through another door.
@@ -143,5 +147,9 @@ def _serve(connection: socket.socket, insertion: Insertion, powered: bool) -> bo
                         if wanted is Control.RESET or not powered:
                             insertion.reset()
                         powered = True
-    except (CardMute, CardRemoved, ConnectionError):
-        return asked  # the slot looks empty, and a mute card is powered up anew
+    except CardMute:  # the command fails, the card stays
+        with contextlib.suppress(OSError):
+            connection.sendall(vpcd_wire.BROKEN_OFF)
+        return asked
+    except (CardRemoved, ConnectionError):
+        return asked

@@ -34,7 +34,7 @@ def C_GetTokenInfo(caller: Caller, slot: int) -> bytes:
     token = application.token(slot)
     label, serial = token.names()
     flags = token.flags()
-    most = 1 if token.traits().single_session else 0
+    most = token.traits().most_sessions
     with application.bench.lock:
         sessions = [each for each in application.sessions.values() if each.token is token]
     read_write = sum(each.read_write for each in sessions)

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from .bugs import BUGS, Bug
 from .profiles import PROFILES, Profile
 from .table import DEFAULTS, ROWS, Quirks, Row
 from .values import show
 
-__all__ = ["PROFILES", "ROWS", "Profile", "Quirks", "Row", "describe"]
+__all__ = ["BUGS", "PROFILES", "ROWS", "Bug", "Profile", "Quirks", "Row", "describe"]
 
 
 def describe() -> dict[str, Any]:
-    """Profiles and quirks, as JSON has them."""
+    """Profiles, quirks and bugs, as JSON has them."""
     return {
         "profiles": {name: each._asdict() for name, each in PROFILES.items()},
+        "bugs": {name: each._asdict() for name, each in BUGS.items()},
         "quirks": {
             name: {**row._asdict(), "kind": row.kind.words, "default": show(DEFAULTS[name])}
             for name, row in ROWS.items()

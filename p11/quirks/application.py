@@ -53,7 +53,6 @@ class QuirkySlot(Slot):
         flags = (CKF.REMOVABLE_DEVICE if quirks.removable else 0) | (CKF.HW_SLOT if quirks.hw_slot else 0)
         super().__init__(number, name, listed, flags)
         self._quirks = quirks
-        self._flap = False
         self.inserted_at = 0.0
         self.failures_left = 0
         self.was_emptied = False
@@ -61,8 +60,8 @@ class QuirkySlot(Slot):
         self.held_event = False
         self.is_stuck = False
         self.is_repeated = False
-        self.missed: Token | None = None
-        """The token whose removal has not been noticed."""
+        self.is_hidden = False
+        """The token is there and not seen (wfse_mode=ticking)."""
         self.may_be_new = False
         """Listed from the next C_GetSlotList on (slotlist_policy=late)."""
 
@@ -76,10 +75,8 @@ class QuirkySlot(Slot):
             if outcome is not None:
                 raise Doomed(outcome)
         if quirks.presence_flaps:
-            self._flap = not self._flap
-            if not self._flap:
-                return self._empty
-        return super().info
+            self.is_hidden = not self.is_hidden
+        return self._empty if self.is_hidden else super().info
 
 
 class QuirkyApplication(Application):
@@ -105,6 +102,7 @@ class QuirkyApplication(Application):
         self._dead: dict[int, Slot] = {}
         self._logins: dict[Card, tuple[Right, bytes | None]] = {}
         self._to_verify: set[Token] = set()
+        self._waits_for_login = False
         self._missed: set[QuirkySlot] = set()
         self._chance = random.Random(0)
         super().__init__(bench, tokens, name, pid, known_slots)
@@ -182,6 +180,7 @@ class QuirkyApplication(Application):
     def _removed(self, slot: Slot, token: Token) -> None:
         assert isinstance(slot, QuirkySlot)
         slot.was_emptied = True
+        self._waits_for_login = self._is_before_login()
         right, pin = self.rights.get(token, NOBODY), self.pins.pop(token, None)
         if self.quirks.stale_login != "no" and right.role is CKU.USER:
             self._logins[token.insertion.card] = right, pin
@@ -211,7 +210,7 @@ class QuirkyApplication(Application):
             case "until-reader" if event.change in (Change.INSERT, Change.REMOVE):
                 slot.held_event = True
                 return
-            case "until-login" if self._is_before_login():
+            case "until-login" if self._waits_for_login or self._is_before_login():
                 slot.held_event = True
                 return
         self.release_events()
@@ -219,6 +218,7 @@ class QuirkyApplication(Application):
 
     def release_events(self) -> None:
         """What has been held back is an event now. The caller holds the bench's lock."""
+        self._waits_for_login = False
         for slot in self.slots.values():
             if slot.held_event:
                 slot.held_event, slot.event = False, True

@@ -39,6 +39,9 @@ _OF_SLOTS = frozenset(
 
 _OF_TOKENS = _OF_SLOTS - {"C_GetSlotInfo", "C_CloseAllSessions"}
 
+_TICK = 0.05
+"""Seconds between two events that come by the clock."""
+
 _FLAG_IS_LOOKED_AT = 0.2
 """Seconds between two looks of a waiter at the flag that says whether the module is initialised."""
 
@@ -138,9 +141,23 @@ def _waiting(quirks: Quirks, name: str, handler: Handler) -> Handler:
                 raise P11Error(CKR.NO_EVENT)
             case "deaf", False:
                 return _hear_nothing(caller)
+            case "ticking", _:
+                return _tick(caller)
         return handler(caller, flags)
 
     return call
+
+
+def _tick(caller: Caller) -> int:
+    """The clock makes an event."""
+    _wait(caller, _TICK)
+    application = _application(caller)
+    with application.bench.lock:
+        slot = next(iter(application.slots.values()), None)
+        if slot is None:
+            raise P11Error(CKR.NO_EVENT)
+        slot.is_hidden = not slot.is_hidden
+        return slot.number
 
 
 def _hear_nothing(caller: Caller) -> None:

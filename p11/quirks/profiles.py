@@ -55,9 +55,9 @@ PROFILES: dict[str, Profile] = {
         ),
     ),
     "mozilla-test-module": Profile(
-        "the test module in Firefox's sources: events come at a fixed pace, tokens come and go, handles are constant",
+        "the test module in Firefox's sources: an event every 50 ms, at which the token comes or goes; small handles",
         "https://searchfox.org/mozilla-central/source/security/manager/ssl/tests/unit/pkcs11testmodule/pkcs11testmodule.cpp",
-        ("handle_reuse", "event_dup", "hw_slot=false"),
+        ("wfse_mode=ticking", "handle_reuse", "hw_slot=false"),
     ),
     "nss-poll": Profile(
         "a module without C_WaitForSlotEvent, with which NSS polls",

@@ -115,7 +115,7 @@ class Quirks:
         "keep",
         choice("keep", "shrink", "renumber", "restless", "late", "fixed"),
         "slots of unplugged readers are dropped (shrink), those behind them get new numbers (renumber), an empty slot "
-        "gets a new number at each C_GetSlotList (restless); new readers come one C_GetSlotList late, or never (fixed)",
+        "gets a new number at each C_GetSlotList (restless); new readers come one C_GetSlotList late or never (fixed)",
         "OpenSC 0.20 drops slots, 0.15 renumbers the empty one; p11-kit's proxy fixes the list at C_Initialize",
         _OPENSC + "issues/1945",
         "B03 B04 B05 B31",
@@ -188,10 +188,11 @@ class Quirks:
 
     wfse_mode: str = _row(
         "block",
-        choice("block", "notsupp", "dontblock", "error", "no_event", "deaf"),
+        choice("block", "notsupp", "dontblock", "error", "no_event", "deaf", "ticking"),
         "C_WaitForSlotEvent is not supported, only with CKF_DONT_BLOCK, always fails with CKR_GENERAL_ERROR, never has "
-        "an event, or waits without ever hearing of one",
-        "p11-kit's proxy and SoftHSM 2: CKF_DONT_BLOCK only; OpenSC 0.20: never returns",
+        "an event, waits without ever hearing of one, or has one of the first slot every 50 ms, its token there at "
+        "every other one (ticking)",
+        "p11-kit's proxy and SoftHSM 2: CKF_DONT_BLOCK only; Firefox's test module: ticking",
         "https://github.com/p11-glue/p11-kit/pull/225",
         "B11 B31",
     )

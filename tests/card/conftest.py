@@ -113,12 +113,27 @@ def card(new_card: Callable[..., PivCard]) -> PivCard:
     return new_card()
 
 
+class Finger:
+    """Somebody who touches the card whenever it asks; `waits` are the seconds that it would have waited."""
+
+    def __init__(self, is_there: bool = True) -> None:
+        self.is_there = is_there
+        self.waits: list[float] = []
+
+    def wait(self, seconds: float) -> bool:
+        self.waits.append(seconds)
+        return self.is_there
+
+    def was_touched(self, seconds: float) -> bool:
+        return self.is_there and bool(self.waits)
+
+
 @pytest.fixture
 def power() -> Callable[..., Terminal]:
     """Resets a card and selects PIV: `power(card)`."""
 
     def activate(card: Card, select: bool = True) -> Terminal:
-        terminal = Terminal(card.activate())
+        terminal = Terminal(card.activate(Finger()))
         if select:
             terminal.select()
         return terminal

@@ -594,3 +594,58 @@ def both_at_once(m: Module, session: int, name: str, first: str, second: str, ke
     together = m._output(f"C_{first}Final", session, room=64)
     alone = passed(m, session, first, *_IN_TWO[first], key, data)
     return "the same" if together == alone else f"{first}: {together!r}"
+
+
+def child_lists_slots(m: Module) -> str:
+    """A forked child initialises the module for itself and asks for its slots: what becomes of it within a second."""
+    child = os.fork()
+    if child == 0:
+        try:
+            m.initialize()
+            os._exit(0 if m.slots() == [0] else 1)
+        finally:
+            os._exit(2)
+    deadline = time.monotonic() + 1
+    while time.monotonic() < deadline:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return "done" if status == 0 else f"failed: {status}"
+        time.sleep(0.005)
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+    return "hangs"
+
+
+def busy_session(m: Module) -> list[int]:
+    """A bit of everything that an application does with a card, whatever fails on the way: the return values."""
+    values: list[int] = []
+
+    def attempt(function: Any, *arguments: Any) -> Any:
+        try:
+            result = function(*arguments)
+        except Failed as failure:
+            values.append(failure.value)
+            return None
+        values.append(int(CKR.OK))
+        return result
+
+    attempt(m.token_info, 0)
+    attempt(m.mechanisms, 0)
+    session = attempt(m.open_session, 0, True) or 0
+    attempt(m.random, session)
+    attempt(m.login, session)
+    found = attempt(m.find, session) or []
+    for handle in found:
+        attempt(m.attribute, session, handle, CKA.LABEL)
+    for identity in (b"\1", b"\4"):
+        keys = attempt(m.find, session, {CKA.CLASS: CKO.PRIVATE_KEY, CKA.ID: identity}) or []
+        for handle in keys:
+            attempt(sign if identity == b"\1" else ecdsa, m, session, handle)
+    created = attempt(data, m, session, b"busy")
+    if created:
+        attempt(m.change, session, created, {CKA.LABEL: b"busier"})
+        attempt(m.destroy, session, created)
+    attempt(m.set_pin, session, "123456", "123456")
+    attempt(m.logout, session)
+    attempt(m.close_session, session)
+    return values

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 from cardtear.lab.simulator import Simulator
 from cardtear.p11.quirks import Quirks
+from cardtear.reader.trace import CallEntry
 
 
 class Bed(NamedTuple):
@@ -29,16 +30,16 @@ class Bed(NamedTuple):
         self.simulator.insert("front", card)
 
     def wait_for_call(self, name: str, count: int = 1) -> None:
-        """Until so many calls of that name have begun to wait in the simulator."""
+        """Until the module has made so many calls of that name."""
+        trace = self.simulator.bench.trace
+        self.until(lambda: sum(isinstance(each, CallEntry) and each.name == name for each in trace.entries()) >= count)
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Until something is so."""
         deadline = time.monotonic() + 10
-        while (
-            sum(getattr(each, "arguments", None) is not None and each.name == name for each in self._entries()) < count
-        ):
+        while not condition():
             assert time.monotonic() < deadline
             time.sleep(0.001)
-
-    def _entries(self) -> list[Any]:
-        return list(self.simulator.bench.trace.entries())
 
 
 @pytest.fixture

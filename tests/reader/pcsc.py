@@ -7,7 +7,7 @@ import ctypes
 from ctypes import byref, c_char_p, c_long, c_ubyte, c_ulong, c_void_p
 
 OK, TIMEOUT = 0, 0x8010000A
-PRESENT, EMPTY = 0x20, 0x10
+PRESENT, EMPTY, MUTE = 0x20, 0x10, 0x200
 LEAVE, RESET, UNPOWER = 0, 1, 2
 _SHARED, _ANY_PROTOCOL = 2, 3
 
@@ -59,7 +59,7 @@ class Context:
         return [name.decode() for name in names.raw[: length.value].split(b"\0") if name]
 
     def wait(self, reader: str, wanted: int, seconds: float) -> bytes:
-        """Block until the reader is PRESENT or EMPTY, and return the ATR."""
+        """Block until the reader is PRESENT, EMPTY or MUTE, and return the ATR."""
         state = ReaderState(reader=reader.encode())
         while not state.event & wanted:
             state.current = state.event

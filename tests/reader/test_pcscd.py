@@ -8,7 +8,7 @@ import shutil
 import socket
 import statistics
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic, perf_counter, sleep
 
@@ -166,6 +166,69 @@ def test_power_off_and_on_takes_the_login(card: pcsc.Card, context: pcsc.Context
     card = context.connect(READER)
     assert card.transmit(SELECT)[-2:] == b"\x90\x00"
     assert card.transmit(PIN_STATUS) == b"\x63\xc3"
+
+
+def test_a_mute_card_answers_after_a_reset(simulator: Simulator, card: pcsc.Card) -> None:
+    """Until then each command fails, and soon."""
+    assert card.transmit(VERIFY) == b"\x90\x00"
+    simulator.mute("front")
+    for _ in range(2):
+        start = monotonic()
+        with pytest.raises(pcsc.PcscError):
+            card.transmit(PIN_STATUS)
+        assert monotonic() - start < 1
+    card.reconnect(pcsc.RESET)
+    assert card.transmit(SELECT)[-2:] == b"\x90\x00"
+    assert card.transmit(PIN_STATUS) == b"\x63\xc3"
+
+
+def test_a_dead_card_is_present_and_mute(simulator: Simulator, card: pcsc.Card, context: pcsc.Context) -> None:
+    """No reset wakes it, and it does not wake in its reader again."""
+    simulator.kill("front")
+    with pytest.raises(pcsc.PcscError):
+        card.transmit(PIN_STATUS)
+    with pytest.raises(pcsc.PcscError):
+        card.reconnect(pcsc.RESET)
+    dead = simulator.remove("front")
+    context.wait(READER, pcsc.EMPTY, DEADLINE)
+    simulator.insert("front", dead)
+    context.wait(READER, pcsc.MUTE, DEADLINE)
+    with pytest.raises(pcsc.PcscError):
+        context.connect(READER)
+    simulator.remove("front")
+    context.wait(READER, pcsc.EMPTY, DEADLINE)
+    simulator.insert("front", CardRequest(name="Bob"))
+    context.wait(READER, pcsc.PRESENT, DEADLINE)
+    _wait_for(context, SELECT, lambda answer: answer[-2:] == b"\x90\x00")
+
+
+def test_another_atr(simulator: Simulator, card: pcsc.Card, context: pcsc.Context) -> None:
+    simulator.remove("front")
+    context.wait(READER, pcsc.EMPTY, DEADLINE)
+    atr = bytes.fromhex("3B8001 81".replace(" ", ""))
+    simulator.insert("front", atr=atr)
+    assert context.wait(READER, pcsc.PRESENT, DEADLINE) == atr
+
+
+def test_a_touch_is_waited_for(simulator: Simulator, card: pcsc.Card, context: pcsc.Context) -> None:
+    simulator.swap("front", CardRequest(name="Bob", touch="always"))
+    _wait_for(context, SELECT, lambda answer: answer[-2:] == b"\x90\x00")
+    card = context.connect(READER)
+    sign = bytes.fromhex("0087119E26 7C24 8200 8120") + bytes(32) + b"\0"
+    simulator.touch("front")
+    assert card.transmit(sign)[-2:] == b"\x90\x00"
+
+
+def _wait_for(context: pcsc.Context, command: bytes, wanted: Callable[[bytes], bool]) -> None:
+    """Until a program that connects anew gets the answer that is wanted."""
+    deadline = monotonic() + DEADLINE
+    while True:
+        try:
+            if wanted(context.connect(READER).transmit(command)):
+                return
+        except pcsc.PcscError:
+            assert monotonic() < deadline
+            sleep(0.05)
 
 
 def test_long_answers(card: pcsc.Card) -> None:
