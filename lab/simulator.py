@@ -38,7 +38,7 @@ from .control_server import ControlServer
 from .gates import Gates
 from .requests import CardSource, Request
 from .scratch import Scratch
-from .trigger import OnApdu, OnCall, OnEvent, OnTime, Trigger
+from .trigger import OnApdu, OnCall, OnEvent, OnPlace, OnTime, Trigger
 
 LOG = logging.getLogger(__name__)
 
@@ -235,7 +235,7 @@ class Simulator:
                 disarm = self.bench.subscribe(lambda event: self._agenda_if(number, trigger, event))
             case OnTime(seconds=seconds):
                 self._agenda.enter(partial(self._act, number, trigger, None), seconds)
-            case OnCall() | OnApdu():
+            case OnCall() | OnApdu() | OnPlace():
 
                 def watch(moment: Moment) -> bytes | int | None:
                     return self._act(number, trigger, moment)

@@ -19,6 +19,11 @@ from typing import Any
 from ..caller import process as process_module
 from ..client import rv_name
 
+_STARTING = 30.0
+"""Seconds that the start of a client may take, the loading of its module with it; no part of a step's deadline."""
+_DYING = 5.0
+"""Seconds that the kernel may take to end a killed process."""
+
 
 class Pending:
     """A call that is under way, or what came of it.
@@ -115,10 +120,10 @@ class Clients:
             )
         self._processes.append(process)
         connection = Connection(ours.detach())
-        try:
-            trouble = connection.recv()
-        except (EOFError, OSError):
-            trouble = f"the client {name!r} does not start"
+        trouble: str | None = f"the client {name!r} does not start"
+        with contextlib.suppress(EOFError, OSError):
+            if connection.poll(_STARTING):
+                trouble = connection.recv()
         if trouble is not None:
             raise OSError(trouble)
         client = self.by_name[name] = ClientProcess(connection, process, self._changed)
@@ -157,4 +162,5 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
     """Kill a process and those of its group, and bury it."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_DYING)

@@ -37,9 +37,6 @@ from .programs import Program, exit_in_words, kill_strays
 from .triggers import TriggerModel, arguments_of
 from .verdicts import StepFailed, Verdicts
 
-_STARTING = 30.0
-"""Seconds that the start of a client may take; it is no part of the step's deadline."""
-
 
 class Played(Simulator):
     """A simulator that tells a history of words and of triggers that have done their work."""
@@ -154,6 +151,8 @@ class Stage:
                 self._run(step)
             case s.Send():
                 self._send(step)
+            case s.Ask():
+                self._ask(step)
             case s.Stop():
                 self._stop(step)
             case s.Exit():
@@ -321,6 +320,13 @@ class Stage:
         for name, text in step.send.items():
             if not self.programs[name].send(self.fill(text)):
                 raise StepFailed(f"{name!r} does not read what it is sent")
+
+    def _ask(self, step: s.Ask) -> None:
+        program = self.programs[step.program]
+        before = program.output.length
+        if not program.send(f"{self.fill(step.question)}\n"):
+            raise StepFailed(f"{step.program!r} does not read what it is asked")
+        Verdicts(self).require_answer(step, before, self.until(step.within), step.within or self.scenario.within)
 
     def _stop(self, step: s.Stop) -> None:
         within = step.within or self.scenario.within

@@ -18,7 +18,7 @@ from .programs import Program, Stream, exit_in_words
 
 if TYPE_CHECKING:
     from .stage import Stage
-    from .steps import Run
+    from .steps import Ask, Run
 
 
 class StepFailed(Exception):
@@ -64,6 +64,20 @@ class Verdicts:
         """Wait for a program in the foreground, and hold its end and output against what is expected."""
         condition = c.ProgramDoes(program=step.known_as, exits=step.exits, output=step.output, errors=step.errors)
         self._require_program(condition, deadline, within)
+
+    def require_answer(self, step: Ask, before: int, deadline: float, within: float) -> None:
+        """Wait until a program has printed a line after so many bytes, and hold it against what is expected."""
+        program = self._stage.programs[step.program]
+        output = program.output
+        self._history.wait(lambda: output.is_over or output.line_after(before) is not None, deadline)
+        answer = output.line_after(before)
+        if answer is not None and step.answer.search(answer):
+            return
+        awaited = f"awaited the answer /{step.answer.pattern}/ of {step.program}"
+        if answer is not None:
+            raise StepFailed(f"{awaited}, but came: {answer}")
+        instead = "it has ended" if output.is_over else "it says nothing"
+        raise StepFailed(f"{awaited} within {in_words(within)}, but {instead}\n{program.errors.tail()}".rstrip())
 
     def _question(self, condition: Any) -> Callable[[], bool]:
         """Whether it is so now, to be asked again and again."""
@@ -165,7 +179,7 @@ class Verdicts:
                 since = now if happening.since is None else self._stage.marks[happening.since]
                 happens = self._history.search(happening, since)
         if self._history.wait(happens, min(end, self._stage.deadline)):
-            raise StepFailed(f"awaited that for {in_words(condition.for_)} there is no {said(happening)}, but it came")
+            raise StepFailed(f"awaited {said(condition)}; but it came")
         if monotonic() < end:
             raise StepFailed(f"the scenario's time is over before {in_words(condition.for_)} have passed")
 

@@ -48,15 +48,16 @@ CONTRADICTIONS = [
     ("- run: sleep 1\n  background: true\n- run: sleep 1", 3, "'sleep' is running already"),
     ("- run: echo ${nothing}", 1, "${nothing} is neither a saved name nor one of module, "),
     ("- send: {p: x}", 1, "no program 'p' runs in the background here"),
+    ("- ask: {p: x}\n  answer: y", 1, "no program 'p' runs in the background here"),
     ("- stop: p", 1, "no program 'p' runs in the background here"),
     ("- exit: p", 1, "there is no client 'p'"),
     ("- disarm: p", 1, "no trigger 'p' is armed here"),
     # What can never come
     ("- arm: {x: {on: {call: C_Sign}, do: {remove: front}}}", 1, "this trigger can never fire: no step calls 'C_Sign'"),
     (
-        "- call: C_GetSlotList()\n- arm: {x: {on: {call: C_GetSlotList}, nth: 3, do: {remove: front}}}",
+        "- call: C_GetTokenInfo(0)\n- arm: {x: {on: {call: C_GetTokenInfo}, nth: 2, do: {remove: front}}}",
         2,
-        "this trigger can never fire: 'C_GetSlotList' is called 2 times at most, not 3",
+        "this trigger can never fire: 'C_GetTokenInfo' is called 1 times at most, not 2",
     ),
     (
         "- call: C_Logout(1) -> any\n- arm: {x: {on: {call: C_Logout, application: fox}, do: {remove: front}}}",

@@ -29,7 +29,7 @@ def test_passes(path: Path) -> None:
     assert outcome.passed, outcome.message
 
 
-@pytest.mark.parametrize(("name", "number"), _with_quirks())
+@pytest.mark.parametrize(("name", "number"), list(_with_quirks()))
 def test_fails_with_the_bug(name: str, number: int) -> None:
     failure = SCENARIOS[name].fails_with[number]
     outcome = play_file(next(path for path in FILES if path.stem == name), quirks=failure.quirks)

@@ -43,6 +43,16 @@ STORIES = {
         - call: present = C_GetSlotList(True)
         - expect: present == []
         """,
+    "questions": r"""
+        steps:
+        - run: [sh, -c, 'while read line; do echo "you say $line"; done; echo bye']
+          name: echo
+          background: true
+        - ask: {echo: one}
+          answer: ^you say one$
+        - ask: {echo: "${module}"}
+          answer: ^you say /
+        """,
     "pins": r"""
         cards: {alice: {profile: pin-pad, pin_pad_timeout: 5}}
         steps:
