@@ -113,7 +113,7 @@ def cost(entries: Sequence[Entry]) -> float:
             case CallEntry():
                 calls[entry.call] = again.call(entry.application, entry.thread, entry.name, entry.arguments)
             case ReturnEntry():
-                again.answer(calls[entry.call], entry.name, entry.value)
+                again.answer(calls.get(entry.call, 0), entry.name, entry.value)
             case ApduEntry():
                 again.apdu(*_exchange(entry))
     return perf_counter() - start
