@@ -42,7 +42,7 @@ class Verdicts:
             case c.BackgroundReturns():
                 call, pending = self._stage.background.pop(condition.background)
                 self._history.wait(lambda: pending.is_over, deadline)
-                self._stage.settle(call, pending, within)
+                self._stage.calling.settle(call, pending, within)
                 return
             case c.NothingHappens():
                 self._require_nothing(condition)
@@ -51,7 +51,7 @@ class Verdicts:
                 self._require_program(condition, deadline, within)
                 return
             case c.ValueIs():  # saved values do not change while anybody waits
-                if not self._stage.value(read_expression(condition.value)):
+                if not self._stage.calling.value(read_expression(condition.value)):
                     raise StepFailed(f"awaited {condition.value}, but came: {self._values_in(condition.value)}")
                 return
         is_met = self._question(condition)
@@ -94,7 +94,7 @@ class Verdicts:
             case c.TriggerFires():
                 return lambda: stage.triggers[condition.trigger][1].done >= condition.fired
             case c.SessionIs():
-                handle = stage.value(read_expression(condition.session))
+                handle = stage.calling.value(read_expression(condition.session))
                 return lambda: self._state(handle) == condition.state
         raise TypeError(f"{condition!r} is no condition")
 
@@ -118,7 +118,7 @@ class Verdicts:
                 trigger = self._stage.triggers[condition.trigger][1]
                 return f"{trigger.done} times; its moment came {trigger.seen} times"
             case c.SessionIs():
-                state = self._state(self._stage.value(read_expression(condition.session)))
+                state = self._state(self._stage.calling.value(read_expression(condition.session)))
                 return "gone" if state is None else name_of(CKS, state)
         return "nothing of the kind"
 
@@ -126,9 +126,9 @@ class Verdicts:
         """A comparison with its values filled in."""
         tree = read_expression(text)
         if not isinstance(tree, ast.Compare):
-            return repr(self._stage.value(tree))
+            return repr(self._stage.calling.value(tree))
         return ", ".join(
-            f"{ast.unparse(each)} is {self._stage.value(each)!r}" for each in (tree.left, *tree.comparators)
+            f"{ast.unparse(each)} is {self._stage.calling.value(each)!r}" for each in (tree.left, *tree.comparators)
         )
 
     # Programs
@@ -209,7 +209,7 @@ def said(condition: Any) -> str:
         case c.CallHappens():
             program = "" if condition.application == "*" else f" of {condition.application}"
             if not condition.is_answered:
-                under_way = " to be under way" if condition.when == "during" else ""
+                under_way = " to be under way" if condition.when in ("during", "under-way") else ""
                 return f"a call of {condition.call}{program}{under_way}"
             return f"{condition.call}{program} -> {_values(condition.returns)}"
         case c.ApduHappens():
