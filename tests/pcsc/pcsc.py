@@ -15,7 +15,7 @@ DEADLINE = 10.0
 OK, TIMEOUT = 0, 0x8010000A
 PRESENT, EMPTY, MUTE = 0x20, 0x10, 0x200
 LEAVE, RESET, UNPOWER = 0, 1, 2
-_SHARED, _ANY_PROTOCOL = 2, 3
+_EXCLUSIVE, _SHARED, _ANY_PROTOCOL = 1, 2, 3
 
 
 class ReaderState(ctypes.Structure):
@@ -72,13 +72,18 @@ class Context:
             self.call("SCardGetStatusChange", self._handle, c_ulong(int(seconds * 1000)), byref(state), c_ulong(1))
         return bytes(state.atr[: state.atr_length])
 
-    def connect(self, reader: str) -> Card:
+    def reopen(self) -> None:
+        """A new connection, to a pcscd that has started anew."""
+        self._handle = c_long()
+        self.call("SCardEstablishContext", c_ulong(2), None, None, byref(self._handle))
+
+    def connect(self, reader: str, exclusive: bool = False) -> Card:
         card, protocol = c_long(), c_ulong()
         self.call(
             "SCardConnect",
             self._handle,
             reader.encode(),
-            c_ulong(_SHARED),
+            c_ulong(_EXCLUSIVE if exclusive else _SHARED),
             c_ulong(_ANY_PROTOCOL),
             byref(card),
             byref(protocol),
@@ -112,6 +117,12 @@ class Card:
             c_ulong(initialization),
             byref(self._protocol),
         )
+
+    def begin(self) -> None:
+        self._context.call("SCardBeginTransaction", self._handle)
+
+    def end(self) -> None:
+        self._context.call("SCardEndTransaction", self._handle, c_ulong(LEAVE))
 
     def disconnect(self, disposition: int) -> None:
         self._context.call("SCardDisconnect", self._handle, c_ulong(disposition))
