@@ -30,6 +30,9 @@ now, or that a program that had the card for itself has let go of it."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 """Seconds between attempts to reach a service that is not there; doubled each time."""
 
+_RELEASE = 2.0
+"""Seconds that a card has to come to an end with what it does."""
+
 _COUNTER = 0xFFFF0000
 """The part of a state that counts insertions and removals."""
 
@@ -55,13 +58,16 @@ class PcscDoor:
         self._thread.start()
 
     def close(self) -> None:
-        """Take the card out of the virtual reader, and end."""
+        """Take the card out of the virtual reader, let other programs have it, and end."""
+        card = self.card
         self._closing.set()
         while self._thread.is_alive():
             context = self._context
             if context is not None:  # it is heard only by one who waits already
                 scard.SCardCancel(context)
             self._thread.join(0.02)
+        if card is not None and card.is_lost:
+            card.wait_until_released(_RELEASE)
 
     def _run(self) -> None:
         pause, complained = _FIRST_PAUSE, False
@@ -128,7 +134,12 @@ class PcscDoor:
             return True
         is_mute = bool(state & scard.SCARD_STATE_MUTE)
         card = self.card
-        if card is not None and state & _COUNTER == self._counter and not card.is_lost and (is_mute or not card.is_dead):
+        if (
+            card is not None
+            and state & _COUNTER == self._counter
+            and not card.is_lost
+            and (is_mute or not card.is_dead)
+        ):
             return True
         self._lose()
         channel = None

@@ -54,7 +54,8 @@ class PcscCard:
         self._mutex = threading.Lock()
         self._waiting: set[Future[Any]] = set()
         self._jobs: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
-        threading.Thread(target=self._work, name=f"card in {name}", daemon=True).start()
+        self._thread = threading.Thread(target=self._work, name=f"card in {name}", daemon=True)
+        self._thread.start()
 
     # What a reader needs of a card
 
@@ -100,6 +101,10 @@ class PcscCard:
                     insertion.reader.end_stay(insertion)
         self._do(lambda: self._disconnect(power_off=False))
         self._jobs.put(None)
+
+    def wait_until_released(self, seconds: float) -> None:
+        """After `lost`: until other programs have the card to themselves, or so long."""
+        self._thread.join(seconds)
 
     # Commands
 

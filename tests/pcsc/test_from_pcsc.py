@@ -19,6 +19,7 @@ from cardtear.lab.simulator import Simulator
 from cardtear.lab.trigger import Trigger
 from cardtear.p11.constants import CKR
 from cardtear.reader import ApduMoment, BenchError, CardMute, CardRemoved, Change, Insertion, Moment, When
+from cardtear.reader.trace import ApduEntry
 from cardtear.reader.vpcd import VpcdDoor
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -195,12 +196,13 @@ def test_removal_wakes_who_waits_for_a_busy_card(near: Near, simulator: Simulato
 
 
 def test_faults_and_the_trace(near: Near, host: Any) -> None:
-    near.simulator.arm(Trigger("answer", {"status": 0x6F00}, ins=0xCB, times=None))
+    """The answer is a script's, the card never gets the command."""
+    near.simulator.arm(Trigger("answer", {"status": 0x6983}, ins=0x20))
     session = host.eval("m.open_session(0)")
-    assert host.eval("objects(m, s)", s=session) == []
-    assert near.stay.card.name == READER
-    entries = near.simulator.bench.trace.entries()
-    assert any(getattr(entry, "status", None) == 0x6F00 and getattr(entry, "card", "") == READER for entry in entries)
+    assert host.eval("rv(lambda: m.login(s))", s=session) == CKR.PIN_LOCKED
+    entries = [each for each in near.simulator.bench.trace.entries() if isinstance(each, ApduEntry)]
+    assert (READER, 0x6983) in {(each.card, each.status) for each in entries}
+    host.eval("m.login(s)", s=session)
 
 
 def test_reset_by_another_program(near: Near, host: Any, context: pcsc.Context) -> None:
