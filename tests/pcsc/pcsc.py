@@ -4,7 +4,12 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from ctypes import byref, c_char_p, c_long, c_ubyte, c_ulong, c_void_p
+from time import monotonic, sleep
+from typing import TypeVar
+
+Result = TypeVar("Result")
 
 READER, SECOND_READER = "Virtual PCD 00 00", "Virtual PCD 00 01"
 """What pcscd calls vpcd's slots."""
@@ -16,6 +21,17 @@ OK, TIMEOUT = 0, 0x8010000A
 PRESENT, EMPTY, MUTE = 0x20, 0x10, 0x200
 LEAVE, RESET, UNPOWER = 0, 1, 2
 _SHARED, _ANY_PROTOCOL = 2, 3
+
+
+def succeed_in_time(attempt: Callable[[], Result]) -> Result:
+    """What a program gets that tries again until it works."""
+    deadline = monotonic() + DEADLINE
+    while True:
+        try:
+            return attempt()
+        except PcscError:
+            assert monotonic() < deadline
+            sleep(0.02)
 
 
 class ReaderState(ctypes.Structure):
