@@ -62,7 +62,7 @@ def context(pcscd: Pcscd) -> Iterator[pcsc.Context]:
 @pytest.fixture
 def door(simulator: Simulator, context: pcsc.Context, pcscd: Pcscd) -> Iterator[VpcdDoor]:
     """The standard card in a reader that pcscd sees."""
-    door = VpcdDoor(simulator.bench.reader("front"), pcscd.port)
+    door = VpcdDoor(simulator.bench, pcscd.port, simulator.bench.reader("front"))
     context.wait(READER, pcsc.PRESENT, DEADLINE)
     yield door
     door.close()
