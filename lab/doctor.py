@@ -48,6 +48,8 @@ CLIENTS = (
     Client("p11-kit", "the module behind a proxy, or carried to another process", "p11-kit"),
     Client("softhsm2-util", "to compare speeds with", "softhsm2"),
     Client("java", "SunPKCS11", "default-jre-headless"),
+    Client("pkcs11_eventmgr", "what happens when the card is pulled", "libpam-pkcs11"),
+    Client("strongSwan", "IPsec with the card", "libstrongswan-extra-plugins", "/usr/lib/ipsec/plugins/*-pkcs11.so"),
     Client("pcscd", "PC/SC applications", "pcscd"),
     Client("vpcd", "the virtual reader in pcscd", "vsmartcard-vpcd", "/etc/reader.conf.d/vpcd"),
 )

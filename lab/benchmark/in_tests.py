@@ -89,12 +89,15 @@ def trace(run: Run) -> Iterator[Row]:
 def page(simulator: Simulator, browser: firefox.Firefox, url: str) -> tuple[list[Entry], float]:
     """What is recorded while the browser opens a page with the card that has just been inserted, and the seconds."""
     browser.wait_for_status(firefox.NOT_LOGGED_IN)
-    browser.wait(
-        browser.certificates, lambda found: any(token == "Alice" for token, _ in found), "Alice's certificates"
-    )
+    (name,) = (each["card"] for each in simulator.status()["readers"])
+
+    def is_known(certificates: list[tuple[str, str]]) -> bool:
+        return any(token == name for token, _ in certificates)
+
+    browser.wait(browser.certificates, is_known, f"{name}'s certificates")
     before = max(entry.number for entry in simulator.bench.trace.entries())
     start = perf_counter()
-    if browser.open(url) != "client: Alice":
+    if browser.open(url) != f"client: {name}":
         raise SystemExit("the browser does not open a page with the card")
     return simulator.bench.trace.entries(before), perf_counter() - start
 
@@ -110,7 +113,7 @@ def cost(entries: Sequence[Entry]) -> float:
             case CallEntry():
                 calls[entry.call] = again.call(entry.application, entry.thread, entry.name, entry.arguments)
             case ReturnEntry():
-                again.answer(calls[entry.call], entry.name, entry.value)
+                again.answer(calls.get(entry.call, 0), entry.name, entry.value)
             case ApduEntry():
                 again.apdu(*_exchange(entry))
     return perf_counter() - start

@@ -265,6 +265,10 @@ class _Rehearsal:
             self._running(name)
             self._filled(text)
 
+    def _ask(self, step: s.Ask) -> None:
+        self._running(step.program)
+        self._filled(step.question)
+
     def _stop(self, step: s.Stop) -> None:
         if step.stop in self._clients:
             self._forget_client(step.stop)

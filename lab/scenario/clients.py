@@ -94,6 +94,7 @@ class ClientProcess:
             self.is_gone = True
             for pending in self._pending.values():
                 pending.is_lost = True
+        self._connection.close()
         self._changed()
 
 

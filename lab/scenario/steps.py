@@ -123,6 +123,24 @@ class Send(Step):
     send: Annotated[dict[Name, str], Field(min_length=1, max_length=1)]
 
 
+class Ask(Step):
+    """Write a line to a program in the background, and read one: `ask: {java: "sign 9A"}`, `answer: ok`."""
+
+    ask: Annotated[dict[Name, str], Field(min_length=1, max_length=1)]
+    answer: Pattern
+    within: Duration | None = None
+
+    @property
+    def program(self) -> str:
+        """Whom."""
+        return next(iter(self.ask))
+
+    @property
+    def question(self) -> str:
+        """What."""
+        return self.ask[self.program]
+
+
 class Stop(Step):
     """Send a signal to a program or client, and wait for its end."""
 
@@ -181,6 +199,7 @@ _OTHERS: dict[str, type[Model]] = {
     "call": Call,
     "run": Run,
     "send": Send,
+    "ask": Ask,
     "stop": Stop,
     "exit": Exit,
     "mark": Mark,
@@ -216,6 +235,7 @@ AnyStep = Annotated[
     | Annotated[Call, Tag("=call")]
     | Annotated[Run, Tag("=run")]
     | Annotated[Send, Tag("=send")]
+    | Annotated[Ask, Tag("=ask")]
     | Annotated[Stop, Tag("=stop")]
     | Annotated[Exit, Tag("=exit")]
     | Annotated[Mark, Tag("=mark")]

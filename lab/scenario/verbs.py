@@ -65,10 +65,15 @@ Placing = Annotated[dict[Name, Name], Field(min_length=1, max_length=1)]
 """A reader and the card that goes into it."""
 
 
+Atr = Annotated[str, Field(pattern=r"^([0-9A-Fa-f]{2}){1,33}$")]
+"""An answer to reset, hexadecimal (ISO/IEC 7816-3, 8.2.1)."""
+
+
 class Insert(Step):
-    """`insert: {front: alice}`."""
+    """`insert: {front: alice}`; with `atr` that one arrives instead of the card's own, as over a bad contact."""
 
     insert: Placing
+    atr: Atr | None = None
 
     @property
     def reader(self) -> str:
@@ -82,9 +87,10 @@ class Insert(Step):
 
 
 class Swap(Step):
-    """`swap: {front: bob}`."""
+    """`swap: {front: bob}`; with `atr` as `insert`."""
 
     swap: Placing
+    atr: Atr | None = None
 
     @property
     def reader(self) -> str:

@@ -18,7 +18,7 @@ from .programs import Program, Stream, exit_in_words
 
 if TYPE_CHECKING:
     from .stage import Stage
-    from .steps import Run
+    from .steps import Ask, Run
 
 
 class StepFailed(Exception):
@@ -42,7 +42,7 @@ class Verdicts:
             case c.BackgroundReturns():
                 call, pending = self._stage.background.pop(condition.background)
                 self._history.wait(lambda: pending.is_over, deadline)
-                self._stage.settle(call, pending, within)
+                self._stage.calling.settle(call, pending, within)
                 return
             case c.NothingHappens():
                 self._require_nothing(condition)
@@ -51,7 +51,7 @@ class Verdicts:
                 self._require_program(condition, deadline, within)
                 return
             case c.ValueIs():  # saved values do not change while anybody waits
-                if not self._stage.value(read_expression(condition.value)):
+                if not self._stage.calling.value(read_expression(condition.value)):
                     raise StepFailed(f"awaited {condition.value}, but came: {self._values_in(condition.value)}")
                 return
         is_met = self._question(condition)
@@ -65,6 +65,20 @@ class Verdicts:
         condition = c.ProgramDoes(program=step.known_as, exits=step.exits, output=step.output, errors=step.errors)
         self._require_program(condition, deadline, within)
 
+    def require_answer(self, step: Ask, before: int, deadline: float, within: float) -> None:
+        """Wait until a program has printed a line after so many bytes, and hold it against what is expected."""
+        program = self._stage.programs[step.program]
+        output = program.output
+        self._history.wait(lambda: output.is_over or output.line_after(before) is not None, deadline)
+        answer = output.line_after(before)
+        if answer is not None and step.answer.search(answer):
+            return
+        awaited = f"awaited the answer /{step.answer.pattern}/ of {step.program}"
+        if answer is not None:
+            raise StepFailed(f"{awaited}, but came: {answer}")
+        instead = "it has ended" if output.is_over else "it says nothing"
+        raise StepFailed(f"{awaited} within {in_words(within)}, but {instead}\n{program.errors.tail()}".rstrip())
+
     def _question(self, condition: Any) -> Callable[[], bool]:
         """Whether it is so now, to be asked again and again."""
         stage = self._stage
@@ -77,7 +91,7 @@ class Verdicts:
             case c.TriggerFires():
                 return lambda: stage.triggers[condition.trigger][1].done >= condition.fired
             case c.SessionIs():
-                handle = stage.value(read_expression(condition.session))
+                handle = stage.calling.value(read_expression(condition.session))
                 return lambda: self._state(handle) == condition.state
         raise TypeError(f"{condition!r} is no condition")
 
@@ -101,7 +115,7 @@ class Verdicts:
                 trigger = self._stage.triggers[condition.trigger][1]
                 return f"{trigger.done} times; its moment came {trigger.seen} times"
             case c.SessionIs():
-                state = self._state(self._stage.value(read_expression(condition.session)))
+                state = self._state(self._stage.calling.value(read_expression(condition.session)))
                 return "gone" if state is None else name_of(CKS, state)
         return "nothing of the kind"
 
@@ -109,9 +123,9 @@ class Verdicts:
         """A comparison with its values filled in."""
         tree = read_expression(text)
         if not isinstance(tree, ast.Compare):
-            return repr(self._stage.value(tree))
+            return repr(self._stage.calling.value(tree))
         return ", ".join(
-            f"{ast.unparse(each)} is {self._stage.value(each)!r}" for each in (tree.left, *tree.comparators)
+            f"{ast.unparse(each)} is {self._stage.calling.value(each)!r}" for each in (tree.left, *tree.comparators)
         )
 
     # Programs

@@ -41,6 +41,8 @@ def in_one_line(step: Any) -> str:
             rest = " ".join(step.words)
         case s.Send():
             rest = next(iter(step.send))
+        case s.Ask():
+            rest = f"{step.program}: {step.question}"
         case s.Wait():
             rest = said(step.wait)
         case s.Expect():

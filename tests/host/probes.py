@@ -652,3 +652,11 @@ def busy_session(m: Module) -> list[int]:
     attempt(m.logout, session)
     attempt(m.close_session, session)
     return values
+
+
+def events_of(m: Module) -> list[int]:
+    """The return values of asking for events until there is none, or ten times."""
+    values: list[int] = []
+    while len(values) < 10 and (not values or values[-1] == CKR.OK):
+        values.append(rv(m.wait_for_slot_event, False))
+    return values

@@ -48,6 +48,7 @@ CONTRADICTIONS = [
     ("- run: sleep 1\n  background: true\n- run: sleep 1", 3, "'sleep' is running already"),
     ("- run: echo ${nothing}", 1, "${nothing} is neither a saved name nor one of module, "),
     ("- send: {p: x}", 1, "no program 'p' runs in the background here"),
+    ("- ask: {p: x}\n  answer: y", 1, "no program 'p' runs in the background here"),
     ("- stop: p", 1, "no program 'p' runs in the background here"),
     ("- exit: p", 1, "there is no client 'p'"),
     ("- disarm: p", 1, "no trigger 'p' is armed here"),

@@ -7,10 +7,11 @@ import textwrap
 from typing import Any
 
 import pytest
+from cardtear.lab import actions
 from cardtear.lab.scenario import loads
 from cardtear.lab.scenario.conditions import CONDITIONS
 from cardtear.lab.scenario.steps import STEPS
-from cardtear.lab.scenario.verbs import FAULTS
+from cardtear.lab.scenario.verbs import FAULTS, VERBS
 
 from .conftest import Play
 
@@ -43,6 +44,16 @@ STORIES = {
         - call: present = C_GetSlotList(True)
         - expect: present == []
         """,
+    "questions": r"""
+        steps:
+        - run: [sh, -c, 'while read line; do echo "you say $line"; done; echo bye']
+          name: echo
+          background: true
+        - ask: {echo: one}
+          answer: ^you say one$
+        - ask: {echo: "${module}"}
+          answer: ^you say /
+        """,
     "pins": r"""
         cards: {alice: {profile: pin-pad, pin_pad_timeout: 5}}
         steps:
@@ -70,6 +81,32 @@ STORIES = {
         - call: C_Login(session, CKU_USER, "123456") -> CKR_DEVICE_ERROR
         - reset: front
         - call: C_Login(session, CKU_USER, "123456") -> CKR_DEVICE_ERROR
+        """,
+    "a touch": r"""
+        cards: {alice: {touch: always}}
+        steps:
+        - call: session = C_OpenSession(front)
+        - call: C_Login(session, CKU_USER, "123456")
+        - call: '[key] = find(session, {CKA_CLASS: CKO_PRIVATE_KEY, CKA_ID: b"\x01"})'
+        - call: C_SignInit(session, CKM_SHA256_RSA_PKCS, key)
+        - call: signature = C_Sign(session, "data")
+          background: signing
+        - expect: {nothing: {background: signing}, for: 50ms}
+        - touch: front
+        - wait: {background: signing}
+        - expect: len(signature) == 256
+        """,
+    "a bad contact": r"""
+        readers: {front: empty}
+        steps:
+        - insert: {front: alice}
+          atr: "3B00"
+        - run: cardtear status
+          output: 3B00
+        - remove: front
+        - insert: {front: alice}
+        - run: cardtear status
+          output: 3B8E
         """,
     "a simulator that is gone": r"""
         steps:
@@ -264,7 +301,12 @@ def test_the_stories_have_everything() -> None:
     used: set[str] = set()
     for text in STORIES.values():
         _gather(loads(textwrap.dedent(text)).model_dump(by_alias=True), used)
-    assert (set(STEPS) | set(CONDITIONS) | set(FAULTS)) - used - {"touch"} == set()
+    assert (set(STEPS) | set(CONDITIONS) | set(FAULTS)) - used == set()
+
+
+def test_the_language_has_everything_that_triggers_can_do() -> None:
+    assert set(VERBS) == set(actions.VERBS)
+    assert set(FAULTS) == set(actions.FAULTS)
 
 
 def _gather(tree: Any, keys: set[str]) -> None:
