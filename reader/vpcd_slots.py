@@ -13,17 +13,24 @@ from time import monotonic
 from . import vpcd_wire
 from .bench import Bench
 from .events import Change, Event
+from .reader import Reader
+from .slot_door import SlotDoor
 from .vpcd import VpcdDoor
+from .vpcd_reversed import ReversedDoor
 
 SLOTS_OF_VPCD = 2
 """How many slots a reader of Debian's vpcd has in pcscd."""
 
 
+_LAST_PORT = 0xFFFF
+
+
 @dataclass(frozen=True, slots=True)
 class PcscPlace:
-    """Where pcscd's vpcd is: the port of its first slot."""
+    """Where pcscd's vpcd is: the port of its first slot, and whether it connects to us instead of listening."""
 
     port: int = vpcd_wire.PORT
+    is_reversed: bool = False
 
 
 class VpcdSlots:
@@ -33,21 +40,22 @@ class VpcdSlots:
     """
 
     def __init__(self, bench: Bench, place: PcscPlace) -> None:
-        if not 0 < place.port <= 0xFFFF:
+        if not 0 < place.port <= _LAST_PORT:
             raise ValueError(f"not a TCP port: {place.port}")
         self._bench = bench
         self._place = place
-        self._doors: list[VpcdDoor] = []
+        self._doors: list[SlotDoor] = []
+        self._add_doors(None)
         with bench.lock:
             for reader in bench.readers:
                 self._find_slot(Event(Change.PLUG, reader))
             self._unsubscribe = bench.subscribe(self._find_slot)
 
-    def close(self) -> None:
-        """All cards leave pcscd."""
+    def close(self, wait: bool = True) -> None:
+        """All cards leave pcscd; with `wait` when commands that they are at have ended, too."""
         self._unsubscribe()
         for door in self._doors:
-            door.close()
+            door.close(wait)
 
     def port_of(self, reader: str) -> int | None:
         """The port of the slot in which a reader is."""
@@ -73,6 +81,15 @@ class VpcdSlots:
             if door.reader is None or not door.reader.plugged:
                 door.show(reader)
                 return
-        port = self._place.port + len(self._doors)
-        if port <= 0xFFFF:
-            self._doors.append(VpcdDoor(self._bench, port, reader))
+        self._add_doors(reader)
+
+    def _add_doors(self, reader: Reader | None) -> None:
+        """More slots: one by one as readers need them, or all of a vpcd at once, for it connects to all of them."""
+        first = self._place.port + len(self._doors)
+        if not self._place.is_reversed:
+            if reader is not None and first <= _LAST_PORT:
+                self._doors.append(VpcdDoor(self._bench, first, reader))
+            return
+        for port in range(first, min(first + SLOTS_OF_VPCD, _LAST_PORT + 1)):
+            self._doors.append(ReversedDoor(self._bench, port, reader))
+            reader = None
