@@ -206,7 +206,7 @@ def said(condition: Any) -> str:
         case c.CallHappens():
             program = "" if condition.application == "*" else f" of {condition.application}"
             if not condition.is_answered:
-                under_way = " to be under way" if condition.when == "during" else ""
+                under_way = " to be under way" if condition.when in ("during", "under-way") else ""
                 return f"a call of {condition.call}{program}{under_way}"
             return f"{condition.call}{program} -> {_values(condition.returns)}"
         case c.ApduHappens():

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cardtear.lab.scenario.schema import is_fresh, text
 
 Write = Callable[..., Path]
 CARDTEAR = str(Path(sys.executable).parent / "cardtear")
@@ -101,6 +102,16 @@ def test_the_schema() -> None:
     assert schema["required"] == ["steps"]
     assert {"Remove", "Call", "Expect", "TriggerModel"} <= set(schema["$defs"])
     assert "with" in schema["$defs"]["Stop"]["properties"]
+
+
+def test_a_stale_schema_is_known_whatever_made_it() -> None:
+    fresh = text()
+    other = fresh.replace("made with pydantic", "made with another pydantic")
+    assert is_fresh(fresh)
+    assert is_fresh(other.replace('"maximum": 1,', '"maximum": 1.0,'))
+    assert not is_fresh(fresh.replace('"maximum": 1,', '"maximum": 2,'))
+    assert not is_fresh(other.replace('"probability"', '"chance"'))
+    assert not is_fresh("")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
