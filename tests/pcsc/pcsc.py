@@ -9,6 +9,8 @@ from ctypes import byref, c_char_p, c_long, c_ubyte, c_ulong, c_void_p
 from time import monotonic, sleep
 from typing import TypeVar
 
+from cardtear.card.tables import PIV_AID
+
 Result = TypeVar("Result")
 
 READER, SECOND_READER = "Virtual PCD 00 00", "Virtual PCD 00 01"
@@ -16,6 +18,9 @@ READER, SECOND_READER = "Virtual PCD 00 00", "Virtual PCD 00 01"
 
 DEADLINE = 10.0
 """Seconds that anything may take."""
+
+SELECT = bytes((0, 0xA4, 4, 0, len(PIV_AID))) + PIV_AID + b"\0"
+"""The PIV application."""
 
 OK, TIMEOUT = 0, 0x8010000A
 PRESENT, EMPTY, MUTE = 0x20, 0x10, 0x200
@@ -32,6 +37,14 @@ def succeed_in_time(attempt: Callable[[], Result]) -> Result:
         except PcscError:
             assert monotonic() < deadline
             sleep(0.02)
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Look until it is so."""
+    deadline = monotonic() + DEADLINE
+    while not condition():
+        assert monotonic() < deadline
+        sleep(0.01)
 
 
 class ReaderState(ctypes.Structure):

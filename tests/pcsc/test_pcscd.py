@@ -10,15 +10,13 @@ from time import monotonic, perf_counter
 
 import pytest
 from cardtear.card.profiles import CardRequest
-from cardtear.card.tables import PIV_AID
 from cardtear.lab.simulator import Simulator
 from cardtear.reader import Change
 from cardtear.reader.vpcd import VpcdDoor
 
 from . import pcsc
-from .pcsc import DEADLINE, READER, succeed_in_time
+from .pcsc import DEADLINE, READER, SELECT, succeed_in_time
 
-SELECT = bytes((0, 0xA4, 4, 0, len(PIV_AID))) + PIV_AID + b"\0"
 VERIFY = bytes.fromhex("00200080 08") + b"123456\xff\xff"
 PIN_STATUS = bytes.fromhex("00200080")
 
