@@ -55,8 +55,8 @@ class PivCard:
     `close` ends the card; until then nobody else can open the image. `activation` is the one that has the power.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.store = Store(path)
+    def __init__(self, path: Path, passphrase: bytes | None = None) -> None:
+        self.store = Store(path, passphrase)
         self.name = self.store.state.name
         self.is_dead = False
         self.profile = self.store.state.profile

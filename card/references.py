@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """PIN and PUK: VERIFY, CHANGE REFERENCE DATA, RESET RETRY COUNTER (SP 800-73-4 part 2, 3.2.1 to 3.2.3).
 
-A wrong value is counted in the image before the answer leaves the card. Each command makes one change or none.
+A try is counted in the image before the values are compared, so that nobody learns anything by stopping the card in
+between; a right one is given back. Each command makes one change besides.
 """
 
 from __future__ import annotations
@@ -21,8 +22,7 @@ def verify(context: Context, command: Verify) -> bytes:
     if not context.store.state.pin_rules.accept(PIN, command.value):
         raise CardError(SW.INCORRECT_DATA)
     _compare(context, PIN, reference, command.value)
-    if reference.tries != reference.maximum:
-        context.commit(references={PIN: _fresh(reference, reference.value)})
+    context.commit(references={PIN: _fresh(reference, reference.value)})
     context.status.pin_was_right()
     return b""
 
@@ -73,12 +73,12 @@ def _open(context: Context, number: int) -> Reference:
 
 
 def _compare(context: Context, number: int, reference: Reference, value: bytes) -> None:
-    """Raises CardError(63Cx) after a wrong value has been counted."""
+    """Count a try, then compare. Raises CardError(63Cx) for a wrong value; after a right one the caller commits."""
+    left = reference.tries - 1
+    context.commit(references={number: Reference(reference.value, left, reference.maximum)})
     if hmac.compare_digest(reference.value, value):
         return
     context.status.pin_verified = False
-    left = reference.tries - 1
-    context.commit(references={number: Reference(reference.value, left, reference.maximum)})
     raise CardError(tries_left(left))
 
 

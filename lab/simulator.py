@@ -28,6 +28,7 @@ from ..reader.errors import BenchError, CardMute, CardRemoved, ReaderEmpty
 from ..reader.events import Event, Moment
 from ..reader.pin_pad import Entry
 from ..reader.reader import Reader
+from ..reader.vpcd_slots import PcscPlace, VpcdSlots
 from . import places
 from .actions import FAULTS
 from .agenda import Agenda
@@ -49,11 +50,11 @@ class Simulator:
     """A bench with its doors, from construction to `close`; a context manager.
 
     `folder` holds the sockets and has mode 0700; without one a temporary folder is made, and removed at the end.
-    `quirks` make the module misbehave as real middleware does. Raises SocketError when somebody else listens there, or
-    the folder is not the user's own.
+    `quirks` make the module misbehave as real middleware does; `pcsc` is where pcscd finds the readers, too. Raises
+    SocketError when somebody else listens there, or the folder is not the user's own.
     """
 
-    def __init__(self, folder: Path | None = None, quirks: Quirks | None = None) -> None:
+    def __init__(self, folder: Path | None = None, quirks: Quirks | None = None, pcsc: PcscPlace | None = None) -> None:
         self.quirks = quirks if quirks is not None and quirks.given else None
         scratch = Scratch()
         self._scratch = scratch.path
@@ -72,6 +73,9 @@ class Simulator:
             self._server = self._new_server()
             self._undo.callback(self._close_cards)
             self._undo.callback(lambda: self._server.close())
+            self._pcsc_place = pcsc
+            self.pcsc = self._new_pcsc()
+            self._undo.callback(self._close_pcsc)
             self._control = ControlServer(self, self.folder / places.CONTROL_SOCKET)
             self._undo.callback(self._control.close)
             self._undo.callback(self._agenda.close)
@@ -209,11 +213,13 @@ class Simulator:
     def crash(self) -> None:
         """Be gone for every application, as a simulator that died: connections break, in the middle of calls too."""
         self._server.close()
+        self._close_pcsc(wait=False)
 
     def restart(self) -> None:
         """Be there again after `crash`, with the bench as it is now."""
-        self._server.close()
+        self.crash()
         self._server = self._new_server()
+        self.pcsc = self._new_pcsc()
 
     def signal(self, signal: str) -> None:
         """Say a word for which a trigger waits."""
@@ -339,6 +345,13 @@ class Simulator:
         from ..p11.quirks.behaviour import new_server  # nobody else needs to load it
 
         return new_server(self.bench, path, HANDLERS, self.quirks)
+
+    def _new_pcsc(self) -> VpcdSlots | None:
+        return VpcdSlots(self.bench, self._pcsc_place) if self._pcsc_place is not None else None
+
+    def _close_pcsc(self, wait: bool = True) -> None:
+        if self.pcsc is not None:
+            self.pcsc.close(wait)
 
     # Cards
 
