@@ -137,8 +137,8 @@ class PivClient:
     def _read(self, ask: Callable[[], tuple[bytes, int]]) -> tuple[bytes, int]:
         """An answer to a question that may be repeated: it is when the card has been reset meanwhile.
 
-        Raises P11Error when the card could not tell. That is no word on whether it has what it was asked for: who took it
-        for "no" would go on with a card that seems to have lost something.
+        Raises P11Error when the card could not tell. That is no word on whether it has what it was asked for: who took
+        it for "no" would go on with a card that seems to have lost something.
         """
         for _ in range(_MOST_RESETS):
             answer, status = ask()
