@@ -36,7 +36,7 @@ class RsaKey:
 
     def __init__(self, key: rsa.RSAPrivateKey) -> None:
         self._key = key
-        self.length = key.key_size // 8
+        self.length = (key.key_size + 7) // 8
 
     def answer(self, block: bytes) -> bytes:
         """The private operation on one block. Raises CardError(6A80) when it does not fit the modulus."""

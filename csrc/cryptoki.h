@@ -911,6 +911,12 @@ typedef struct CK_ECDH1_DERIVE_PARAMS {
     CK_BYTE *pPublicData;
 } CK_ECDH1_DERIVE_PARAMS;
 
+typedef struct CK_SIGN_ADDITIONAL_CONTEXT {
+    CK_ULONG hedgeVariant;
+    CK_BYTE *pContext;
+    CK_ULONG ulContextLen;
+} CK_SIGN_ADDITIONAL_CONTEXT;
+
 typedef struct CK_EDDSA_PARAMS {
     CK_BBOOL phFlag;
     CK_ULONG ulContextDataLen;

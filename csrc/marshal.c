@@ -87,11 +87,13 @@ CK_RV pack_arguments(Frame *frame, const char *signature, va_list arguments)
         case 'n': {
             const void *data = va_arg(arguments, const void *);
             CK_ULONG length = va_arg(arguments, CK_ULONG);
-            if (data == NULL && length != 0)
-                return CKR_ARGUMENTS_BAD;
-            if (length > FRAME_LIMIT)
-                return *letter == 'n' ? CKR_PIN_LEN_RANGE : CKR_ARGUMENTS_BAD;
-            put_string(frame, data == NULL && *letter == 'b' ? "" : data, length);
+            bool missing = data == NULL && length != 0;
+            if (*letter == 'n' && (missing || length > FRAME_LIMIT))
+                return missing ? CKR_ARGUMENTS_BAD : CKR_PIN_LEN_RANGE;
+            if (missing || length > FRAME_LIMIT)
+                put_u64(frame, NO_LENGTH); /* the other end knows what that is the end of */
+            else
+                put_string(frame, data == NULL && *letter == 'b' ? "" : data, length);
             break;
         }
         case 'l': {
@@ -141,9 +143,9 @@ CK_RV pack_arguments(Frame *frame, const char *signature, va_list arguments)
         case 'L': {
             const void *buffer = va_arg(arguments, const void *);
             const CK_ULONG *room = va_arg(arguments, const CK_ULONG *);
-            if (room == NULL)
+            if (room == NULL && *letter == 'L')
                 return CKR_ARGUMENTS_BAD;
-            put_u64(frame, buffer == NULL ? NO_LENGTH : *room);
+            put_u64(frame, room == NULL ? NO_BUFFER : buffer == NULL ? NO_LENGTH : *room);
             break;
         }
         case 'F': {
@@ -279,7 +281,8 @@ bool unpack_results(Frame *reply, CK_RV rv, const char *signature, va_list argum
         case 'L': {
             void *buffer = va_arg(arguments, void *);
             CK_ULONG *count = va_arg(arguments, CK_ULONG *);
-            get_list(reply, rv, buffer, *count, *letter == 'B' ? 1 : sizeof(CK_ULONG), count);
+            CK_ULONG room = count == NULL ? 0 : *count;
+            get_list(reply, rv, buffer, room, *letter == 'B' ? 1 : sizeof(CK_ULONG), count);
             break;
         }
         case 'F': {

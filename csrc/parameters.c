@@ -52,6 +52,8 @@ static const Layout ECDH_AES = {
     sizeof(CK_ECDH_AES_KEY_WRAP_PARAMS), 1, {POINTER(CK_ECDH_AES_KEY_WRAP_PARAMS, pSharedData, ulSharedDataLen)}};
 static const Layout EDDSA = {
     sizeof(CK_EDDSA_PARAMS), 1, {POINTER(CK_EDDSA_PARAMS, pContextData, ulContextDataLen)}};
+static const Layout CONTEXT = {
+    sizeof(CK_SIGN_ADDITIONAL_CONTEXT), 1, {POINTER(CK_SIGN_ADDITIONAL_CONTEXT, pContext, ulContextLen)}};
 static const Layout GCM = {
     sizeof(CK_GCM_PARAMS), 2, {POINTER(CK_GCM_PARAMS, pIv, ulIvLen), POINTER(CK_GCM_PARAMS, pAAD, ulAADLen)}};
 static const Layout NSS_GCM = {
@@ -135,6 +137,7 @@ static const struct MechanismLayout {
     {CKM_ECDH_X_AES_KEY_WRAP, &ECDH_AES},
     {CKM_ECDH_COF_AES_KEY_WRAP, &ECDH_AES},
     {CKM_EDDSA, &EDDSA},
+    {CKM_ML_DSA, &CONTEXT},
     {CKM_AES_GCM, &GCM},
     {CKM_AES_GCM, &NSS_GCM},
     {CKM_AES_GCM, &GCM_WRAP},

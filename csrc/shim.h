@@ -10,8 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WIRE_VERSION 3u
+#define WIRE_VERSION 4u
 #define FRAME_LIMIT (64u << 20) /* bytes in one frame, either way */
+#define NO_BUFFER (UINT64_MAX - 1) /* on the wire: there is not even a pointer to the length */
 #define NO_LENGTH UINT64_MAX     /* on the wire: a NULL pointer, or CK_UNAVAILABLE_INFORMATION */
 
 /* wire.c: frames and the values in them. A frame that could not be written or read completely says so in `broken`. */

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..p11.constants import CKR
 from ..reader.events import ApduMoment, CallMoment, Moment
 from .gates import Gates
-from .trigger import OnApdu, OnCall
+from .trigger import OnApdu, OnCall, OnPlace
 
 if TYPE_CHECKING:
     from .trigger import Trigger
@@ -124,9 +124,9 @@ def check(trigger: Trigger) -> None:
     fault = FAULTS.get(verb)
     if fault is None:
         raise ValueError(f"a trigger can do: {', '.join((*VERBS, *FAULTS))}; not {verb!r}")
-    if isinstance(on, OnCall):
+    if isinstance(on, OnCall) or (isinstance(on, OnPlace) and on.place.apdu is None):
         possible, what = fault.calls, "a call"
-    elif isinstance(on, OnApdu):
+    elif isinstance(on, OnApdu | OnPlace):
         possible, what = fault.apdus, "an APDU"
     else:
         raise ValueError(f"{verb!r} is a fault of a call or an APDU; its moment is neither")

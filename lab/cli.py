@@ -35,6 +35,7 @@ FILES = {
     ),
     "cli_triggers": ("What happens at a certain moment", ("arm", "disarm", "signal", "release")),
     "cli_play": ("Scenarios", ("play", "scenarios")),
+    "cli_sweep": ("Simulator", ("sweep",)),
     "cli_cards": ("Without a simulator", ("card",)),
     "cli_quirks": ("Without a simulator", ("quirks",)),
     "cli_installation": ("Without a simulator", ("module", "doctor")),

@@ -78,13 +78,18 @@ def _play(
     names: list[str], quirks: list[str], junit: Path | None, trace: Path | None, skip_missing: bool, as_json: bool
 ) -> None:
     """Read all of them first, so that nothing is played of a list with a mistake in it."""
-    from .scenario import Status, load, play_file
+    from ..p11.quirks import Quirks
+    from .scenario import ScenarioError, Status, load, play_file
     from .scenario.outcome import write_junit
     from .scenario.shipped import find
 
-    paths = [find(name) for name in names]
-    for path in paths:
-        load(path)
+    try:
+        paths = [find(name) for name in names]
+        for path in paths:
+            load(path)
+    except OSError as error:
+        raise ScenarioError(f"{error.filename}: {error.strerror}") from None
+    Quirks.parse(quirks)
     show = _Progress(as_json)
     outcomes = []
     for path in paths:

@@ -116,7 +116,7 @@ def block_pin(
     as_json: Json = False,
 ) -> None:
     """Use up the tries of the PIN, as if somebody had typed wrong ones. Logins are lost."""
-    done = f"the {'PUK' if puk else 'PIN'} of the card in {reader} has {left} tries left"
+    done = f"the {'PUK' if puk else 'PIN'} of the card in {reader} has {left} {'try' if left == 1 else 'tries'} left"
     do(as_json, "block-pin", lambda _: print(done), reader=reader, left=left, puk=puk)
 
 

@@ -20,6 +20,7 @@ from .cli_options import Email, Image, Json, Name, NoCard, Pin, Profile, Puk, Qu
 
 if TYPE_CHECKING:
     from ..card.profiles import CardRequest
+    from ..p11.quirks import Quirks
     from ..reader.trace import Entry
     from .records import Record
     from .simulator import Simulator
@@ -141,15 +142,22 @@ def _simulator(
     readers: list[str], card: Path | CardRequest | None, quirks: list[str] | None, folder: Path | None = None
 ) -> Iterator[Simulator]:
     """A simulator with readers, and a card in the first one."""
-    from ..p11.quirks import Quirks
     from .simulator import Simulator
 
-    with Simulator(folder, Quirks.parse(quirks or ())) as simulator:
+    with Simulator(folder, _parsed(quirks)) as simulator:
         for each in readers:
             simulator.plug(each)
         if card is not None:
             simulator.insert(readers[0], card)
         yield simulator
+
+
+def _parsed(names: list[str] | None) -> Quirks | None:
+    if not names:
+        return None
+    from ..p11.quirks import Quirks
+
+    return Quirks.parse(names)
 
 
 def _say_ready(simulator: Simulator, reader: str, as_json: bool) -> None:

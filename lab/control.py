@@ -30,15 +30,13 @@ class ControlFailure(Exception):
 class Control:
     """A connection to a simulator: at `path`, else $CARDTEAR_CONTROL, else the user's own. A context manager.
 
-    Every method returns when the verb has taken effect, and raises ControlFailure; with a `timeout`, also when so many
-    seconds pass without a word from the simulator.
+    Every method returns when the verb has taken effect, and raises ControlFailure.
     """
 
-    def __init__(self, path: Path | None = None, timeout: float | None = None) -> None:
+    def __init__(self, path: Path | None = None) -> None:
         given = path or os.environ.get("CARDTEAR_CONTROL") or places.runtime_folder() / places.CONTROL_SOCKET
         self.path = Path(given)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.settimeout(timeout)
         try:
             self._socket.settimeout(PATIENCE)
             self._socket.connect(str(self.path))
@@ -83,13 +81,13 @@ class Control:
         return answer["result"]
 
     def limit(self, timeout: float) -> None:
-        """The seconds that may pass without a word, from now on."""
+        """The seconds that a stream may be silent, from now on; then it raises TimeoutError."""
         self._socket.settimeout(timeout)
 
     def stream(self, verb: str, **arguments: Any) -> Iterator[dict[str, Any]]:
         """The entries of `trace` or `events`, until the simulator ends or, without `follow`, all are there.
 
-        What happens after this has returned is in it. With a timeout, TimeoutError when nothing comes.
+        What happens after this has returned is in it.
         """
         self.do(verb, **arguments)
         return self._entries()

@@ -37,6 +37,7 @@ class Client(NamedTuple):
 
 CLIENTS = (
     Client("firefox-esr", "TLS client authentication, scripts/demo firefox", "firefox-esr"),
+    Client("thunderbird", "S/MIME: signing and decrypting mail", "thunderbird"),
     Client("certutil", "NSS: certificates on the card", "libnss3-tools"),
     Client("pkcs11-tool", "OpenSC: everything PKCS #11", "opensc"),
     Client("p11tool", "GnuTLS, p11-kit", "gnutls-bin"),
@@ -47,6 +48,8 @@ CLIENTS = (
     Client("p11-kit", "the module behind a proxy, or carried to another process", "p11-kit"),
     Client("softhsm2-util", "to compare speeds with", "softhsm2"),
     Client("java", "SunPKCS11", "default-jre-headless"),
+    Client("pkcs11_eventmgr", "what happens when the card is pulled", "libpam-pkcs11"),
+    Client("strongSwan", "IPsec with the card", "libstrongswan-extra-plugins", "/usr/lib/ipsec/plugins/*-pkcs11.so"),
     Client("pcscd", "PC/SC applications", "pcscd"),
     Client("vpcd", "the virtual reader in pcscd", "vsmartcard-vpcd", "/etc/reader.conf.d/vpcd"),
 )

@@ -11,7 +11,8 @@ from rich.console import Console
 from ..card.profiles import CardRequest
 from ..csrc import module_path
 from . import places
-from .firefox import LOGGED_IN, NOT_LOGGED_IN, NOT_PRESENT, Firefox, FirefoxError, is_available
+from .firefox import Firefox
+from .mozilla import LOGGED_IN, NOT_LOGGED_IN, NOT_PRESENT, MozillaError
 from .simulator import Simulator
 from .tls_server import TlsServer
 
@@ -19,7 +20,7 @@ READER = "front"
 
 
 class Demonstration:
-    """The story, told on a console while it happens; what is shown is checked. Raises FirefoxError."""
+    """The story, told on a console while it happens; what is shown is checked. Raises MozillaError."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -37,32 +38,33 @@ class Demonstration:
         self._console.print("\n[bold green]All as it has to be.[/]")
 
     def _story(self, simulator: Simulator, url: str, firefox: Firefox) -> None:
-        self._require("slot status: not logged in", firefox.slots()[0]["status"], NOT_LOGGED_IN)
+        firefox.wait_for_card("Alice")
+        self._require("slot status: not logged in", firefox.slot(READER).status, NOT_LOGGED_IN)
 
         self._say("A page that asks for a client certificate, twice.")
         self._require("the server says", firefox.open(url), "client: Alice")
         self._require("the server says", firefox.open(url), "client: Alice")
         self._require("PIN prompts so far", firefox.prompts(), 1)
         firefox.wait_for_status(LOGGED_IN)
-        self._require("slot status: logged in", firefox.slots()[0]["status"], LOGGED_IN)
+        self._require("slot status: logged in", firefox.slot(READER).status, LOGGED_IN)
 
         self._say("The card is pulled out.")
         simulator.remove(READER)
         firefox.wait_for_status(NOT_PRESENT)
-        self._require("slot status: not present", firefox.slots()[0]["status"], NOT_PRESENT)
+        self._require("slot status: not present", firefox.slot(READER).status, NOT_PRESENT)
         self._require("the page fails", firefox.open(url).partition("?")[0], "about:neterror")
 
         self._say("The card goes in again.")
         simulator.insert(READER, CardRequest(name="Alice"))
-        firefox.wait_for_status(NOT_LOGGED_IN)
-        self._require("slot status: not logged in", firefox.slots()[0]["status"], NOT_LOGGED_IN)
+        firefox.wait_for_card("Alice")
+        self._require("slot status: not logged in", firefox.slot(READER).status, NOT_LOGGED_IN)
         self._require("the server says", firefox.open(url), "client: Alice")
         self._require("PIN prompts so far", firefox.prompts(), 2)
 
         self._say("Another card takes its place.")
         simulator.swap(READER, CardRequest(name="Bob"))
-        firefox.wait_for_token("Bob")
-        self._require("the token", firefox.slots()[0]["token"], "Bob")
+        firefox.wait_for_card("Bob")
+        self._require("the token", firefox.slot(READER).token, "Bob")
         self._require("the server says", firefox.open(url), "client: Bob")
         self._require("PIN prompts so far", firefox.prompts(), 3)
 
@@ -73,20 +75,20 @@ class Demonstration:
         mark = "[bold green]ok[/]" if found == wanted else "[bold red]WRONG[/]"
         self._console.print(f"[dim]{time.monotonic() - self._start:6.2f} s[/]    {mark} {what}: {found}")
         if found != wanted:
-            raise FirefoxError(f"{what}: {found!r}, wanted {wanted!r}")
+            raise MozillaError(f"{what}: {found!r}, wanted {wanted!r}")
 
 
 def main() -> int:
     """Play it."""
     console = Console(highlight=False)
-    if not is_available():
+    if Firefox.missing_parts():
         console.print(
             "firefox-esr or the Python package marionette-driver is missing; scripts/demo firefox installs them"
         )
         return 1
     try:
         Demonstration(console).play()
-    except FirefoxError as error:
+    except MozillaError as error:
         console.print(f"[bold red]{error}[/]")
         return 1
     return 0

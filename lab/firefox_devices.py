@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
-from .firefox import Firefox, FirefoxError
+from .firefox import Firefox
+from .mozilla import MozillaError
 
 _FIND = """
 function find(address) {
@@ -16,11 +17,6 @@ const manager = find("device_manager.xhtml");
 """
 
 _OPEN = """
-const [done] = arguments;
-Services.obs.addObserver(function loaded(win) {
-  Services.obs.removeObserver(loaded, "device-manager-loaded");
-  done(true);
-}, "device-manager-loaded");
 window.openDialog("chrome://pippki/content/device_manager.xhtml", "", "chrome,centerscreen,resizable");
 """
 
@@ -95,8 +91,13 @@ class DeviceManager:
         self._slot = slot
 
     def __enter__(self) -> Self:
-        self._firefox.async_script(_OPEN)
-        self.select(self._slot)
+        self._firefox.script(_OPEN)
+        try:
+            # The list is filled some time after the window is there, and does not follow what happens later.
+            self._firefox.wait(lambda: self.select(self._slot), lambda _: True, "the Device Manager")
+        except BaseException:
+            self._firefox.script(_CLOSE)
+            raise
         return self
 
     def __exit__(
@@ -105,17 +106,17 @@ class DeviceManager:
         self._firefox.script(_CLOSE)
 
     def select(self, slot: str) -> None:
-        """Select a slot by name; what is shown of it is read anew. Raises FirefoxError."""
-        if not self._firefox.script(_SELECT, slot):
-            raise FirefoxError(f"the Device Manager has no slot {slot!r}")
+        """Select a slot by name; what is shown of it is read anew. Raises MozillaError."""
+        if not self._firefox.read(_SELECT, slot):
+            raise MozillaError(f"the Device Manager has no slot {slot!r}")
         self._slot = slot
 
     def state(self) -> SlotState:
         """What is shown now; a person who wants to see news selects again."""
-        return SlotState(*self._firefox.script(_STATE))
+        return SlotState(*self._firefox.read(_STATE))
 
     def wait_for(self, status: str) -> SlotState:
-        """Select until the slot has that status, and the buttons that go with it. Raises FirefoxError, KeyError."""
+        """Select until the slot has that status, and the buttons that go with it. Raises MozillaError, KeyError."""
         buttons = _BUTTONS[status]
 
         def look() -> SlotState:
@@ -125,23 +126,25 @@ class DeviceManager:
         return self._firefox.wait(look, lambda found: found[:3] == (status, *buttons), f"the status {status!r}")
 
     def log_in(self) -> None:
-        """The button; the PIN prompt is answered as all of them are. Raises FirefoxError when it cannot be pressed."""
+        """The button; the PIN prompt is answered as all of them are. Raises MozillaError when it cannot be pressed."""
         self._press("login_button")
 
     def log_out(self) -> None:
-        """The button. Raises FirefoxError when it cannot be pressed."""
+        """The button. Raises MozillaError when it cannot be pressed."""
         self._press("logout_button")
 
     def change_password(self, old: str, new: str) -> str:
-        """The button, and the dialog filled in: what Firefox says afterwards. Raises FirefoxError."""
+        """The button, and the dialog filled in: what Firefox says afterwards. Raises MozillaError."""
         said: int = self._firefox.alerts()[0]
         self._press("change_pw_button")
-        fill_in: Any = lambda: self._firefox.script(_PASSWORDS, old, new)  # noqa: E731
-        self._firefox.wait(fill_in, bool, "the dialog for a new password")
+        self._once(_PASSWORDS, "the dialog for a new password", old, new)
         _, words = self._firefox.wait(self._firefox.alerts, lambda found: found[0] > said, "what Firefox says of it")
         self._firefox.wait(lambda: self._firefox.script(_GIVE_UP), bool, "the end of the dialog")
         return words
 
     def _press(self, button: str) -> None:
-        if not self._firefox.script(_PRESS, button):
-            raise FirefoxError(f"{button} cannot be pressed")
+        self._once(_PRESS, f"{button} to become usable", button)
+
+    def _once(self, script: str, awaited: str, *arguments: object) -> None:
+        """Carry out a script as soon as it can do its work; None, for a prompt that opens, is what it has led to."""
+        self._firefox.wait(lambda: self._firefox.script(script, *arguments), lambda done: done is not False, awaited)

@@ -117,9 +117,9 @@ def nss_db(card: CardRequest, module_path: Path, tmp_path: Path) -> NssDatabase:
 def firefox(cardtear_pool: Pool, bench: RemoteSimulator, card: CardRequest, module_path: Path) -> Iterator[Firefox]:
     """A headless Firefox that knows `card`, with the test CA trusted and each PIN prompt answered."""
     from . import places
-    from .firefox import Firefox, missing_parts
+    from .firefox import Firefox
 
-    if missing := missing_parts():
+    if missing := Firefox.missing_parts():
         pytest.skip(f"not installed: {', '.join(missing)}")
     ca, folder = places.test_ca().certificate, cardtear_pool.make_folder()
     with Firefox(module_path, bench.environment, ca, card.pin, folder=folder) as browser:

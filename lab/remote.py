@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from .trigger import Trigger
 
 DEADLINE = 30.0
-"""Seconds that a verb may take."""
+"""Seconds that something may be waited for, unless a test says otherwise."""
 
 
 class RemoteSimulator:
@@ -30,7 +31,7 @@ class RemoteSimulator:
         self.environment = dict(environment)
         """The variables by which programs find the module and this simulator."""
         self._path = Path(environment["CARDTEAR_CONTROL"])
-        self._control = Control(self._path, timeout=DEADLINE)
+        self._control = Control(self._path)
         self._lock = threading.Lock()
         self._end = end
 
@@ -104,21 +105,20 @@ class RemoteSimulator:
 
     def trace(self, after: int = 0) -> list[Record]:
         """The entries of the trace with a number above `after`: calls, APDUs and events in their order."""
-        with Control(self._path, timeout=DEADLINE) as control:
+        with Control(self._path) as control:
             return list(control.stream("trace", after=after, follow=False))
 
     def wait_for(self, kind: str, *, after: int = 0, deadline: float = DEADLINE, **fields: Any) -> Record:
         """The first entry of the trace with a number above `after` that has these fields, as soon as it is there:
         `wait_for("call", name="C_WaitForSlotEvent")`. Raises TimeoutError."""
         end = monotonic() + deadline
-        with Control(self._path, timeout=deadline) as control:
-            try:
-                for record in control.stream("trace", after=after):
-                    if record["kind"] == kind and all(record.get(name) == value for name, value in fields.items()):
-                        return record
-                    control.limit(max(end - monotonic(), 0.001))
-            except OSError:
-                pass  # nothing more came in time
+        with Control(self._path) as control, contextlib.suppress(TimeoutError):
+            records = control.stream("trace", after=after)
+            control.limit(deadline)
+            for record in records:
+                if record["kind"] == kind and all(record.get(name) == value for name, value in fields.items()):
+                    return record
+                control.limit(max(end - monotonic(), 0.001))
         wanted = ", ".join([kind, *(f"{name} {value}" for name, value in fields.items())])
         raise TimeoutError(f"waited {deadline:g} s for: {wanted}")
 

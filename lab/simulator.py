@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ..card import profiles
 from ..card.card import Card
@@ -22,8 +22,6 @@ from ..card.tables import PIN, PUK
 from ..csrc import module_path
 from ..p11.application import Application
 from ..p11.functions import HANDLERS
-from ..p11.quirks import Quirks
-from ..p11.quirks.behaviour import new_server
 from ..p11.server import Server
 from ..reader.bench import Bench
 from ..reader.errors import BenchError, CardRemoved, ReaderEmpty
@@ -38,7 +36,10 @@ from .control_server import ControlServer
 from .gates import Gates
 from .requests import CardSource, Request
 from .scratch import Scratch
-from .trigger import OnApdu, OnCall, OnEvent, OnTime, Trigger
+from .trigger import OnApdu, OnCall, OnEvent, OnPlace, OnTime, Trigger
+
+if TYPE_CHECKING:
+    from ..p11.quirks import Quirks
 
 LOG = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class Simulator:
     """
 
     def __init__(self, folder: Path | None = None, quirks: Quirks | None = None) -> None:
-        self.quirks = quirks or Quirks()
+        self.quirks = quirks if quirks is not None and quirks.given else None
         scratch = Scratch()
         self._scratch = scratch.path
         self.folder = folder if folder is not None else self._scratch / "run"
@@ -235,7 +236,7 @@ class Simulator:
                 disarm = self.bench.subscribe(lambda event: self._agenda_if(number, trigger, event))
             case OnTime(seconds=seconds):
                 self._agenda.enter(partial(self._act, number, trigger, None), seconds)
-            case OnCall() | OnApdu():
+            case OnCall() | OnApdu() | OnPlace():
 
                 def watch(moment: Moment) -> bytes | int | None:
                     return self._act(number, trigger, moment)
@@ -311,13 +312,18 @@ class Simulator:
             "applications": applications,
             "triggers": triggers,
             "module": str(module_path()),
-            "quirks": str(self.quirks),
+            "quirks": str(self.quirks or ""),
         }
 
     # Parts
 
     def _new_server(self) -> Server:
-        return new_server(self.bench, self.folder / places.MODULE_SOCKET, HANDLERS, self.quirks)
+        path = self.folder / places.MODULE_SOCKET
+        if self.quirks is None:
+            return Server(self.bench, path, HANDLERS)
+        from ..p11.quirks.behaviour import new_server  # nobody else needs to load it
+
+        return new_server(self.bench, path, HANDLERS, self.quirks)
 
     # Cards
 

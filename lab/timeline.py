@@ -15,7 +15,7 @@ from ..card.tables import INS
 from ..p11.constants import CKR
 from .records import Record
 
-_EVENTS = {
+EVENTS = {
     "plug": ("▲", "reader {reader} plugged in", "bold white on grey30"),
     "unplug": ("▼", "reader {reader} unplugged", "bold white on grey30"),
     "insert": ("▼", "{card}'s card goes into {reader}", "bold white on rgb(0,110,60)"),
@@ -90,13 +90,13 @@ class Timeline:
         if record["kind"] == "call":
             self._held = record
             if not self._folds:
-                self._line(record, *_call_words(record), end="")
+                self._line(record, *call_words(record), end="")
             return
         self._end_row()
         if record["kind"] == "apdu":
             self._apdu(record)
         elif record["kind"] == "event":
-            sign, words, style = _EVENTS[record["change"]]
+            sign, words, style = EVENTS[record["change"]]
             banner = f" {sign} {words.format(**record)} ".ljust(_EVENT_WIDTH)
             self._line(record, (banner, style))
         elif record["kind"] == "lost":
@@ -118,13 +118,13 @@ class Timeline:
     def _answered(self, call: Record, answer: Record) -> None:
         """A call with nothing between its beginning and its end: one line."""
         if not self._folds:
-            self._console.print(Text.assemble((" → ", "dim"), _value_words(answer)), soft_wrap=True)
+            self._console.print(Text.assemble((" → ", "dim"), value_words(answer)), soft_wrap=True)
             return
         if self._row is not None and answer["value"] == CKR.OK and call["application"] == self._row.application:
             self._row.further[call["name"]] += 1
             return
         self._end_row()
-        self._line(call, *_call_words(call), (" → ", "dim"), _value_words(answer))
+        self._line(call, *call_words(call), (" → ", "dim"), value_words(answer))
         if answer["value"] == CKR.OK:
             self._row = Row(call["application"])
 
@@ -132,7 +132,7 @@ class Timeline:
         """A call that has more than one line: end its first."""
         if self._folds:
             self._end_row()
-            self._line(call, *_call_words(call))
+            self._line(call, *call_words(call))
         else:
             self._console.print()
         self._open[call["number"]] = call
@@ -142,7 +142,7 @@ class Timeline:
         call = record["call"]
         count = self._apdus[call] = self._apdus.get(call, 0) + 1
         if call is None or self._most_apdus is None or count <= self._most_apdus:
-            self._line(record, ("    │ " if call is not None else "    ", "dim"), *_apdu_words(record))
+            self._line(record, ("    │ " if call is not None else "    ", "dim"), *apdu_words(record))
 
     def _end(self, answer: Record) -> None:
         call = self._open.pop(answer["call"], None)
@@ -154,7 +154,7 @@ class Timeline:
         duration = f"  after {_duration(answer['time'] - call['time'])}" if call is not None else ""
         interrupted = self._last != answer["call"]
         name = f"{answer['name']} " if interrupted else ""
-        self._line(answer, ("    └ ", "dim"), (name, "cyan"), ("→ ", "dim"), _value_words(answer), (duration, "dim"))
+        self._line(answer, ("    └ ", "dim"), (name, "cyan"), ("→ ", "dim"), value_words(answer), (duration, "dim"))
 
     def _end_row(self) -> None:
         if self._row is not None and self._row.further:
@@ -174,7 +174,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds * 1000:.1f} ms" if seconds < 10 else f"{seconds:.3f} s"
 
 
-def _call_words(call: Record) -> Sequence[tuple[str, str]]:
+def call_words(call: Record) -> Sequence[tuple[str, str]]:
     return (
         (f"{call['application']}  ", "dim"),
         (call["name"], "bold cyan"),
@@ -182,17 +182,17 @@ def _call_words(call: Record) -> Sequence[tuple[str, str]]:
     )
 
 
-def _value_words(answer: Record) -> tuple[str, str]:
+def value_words(answer: Record) -> tuple[str, str]:
     return answer["rv"], "green" if answer["value"] == CKR.OK else "bold yellow"
 
 
-def _apdu_words(record: Record) -> Sequence[tuple[str, str]]:
+def apdu_words(record: Record) -> Sequence[tuple[str, str]]:
     """The command by name, what it is about, lengths of data in and out, and the status word with its meaning."""
     command = bytes.fromhex(record["command"])
     sent = max(record["command_length"] - 5, 0)
     received = record["response_length"]
     sizes = ", ".join([f"{sent} bytes in"] * bool(sent) + [f"{received} out"] * bool(received))
-    about = f"{_command_name(command)}{f' ({sizes})' if sizes else ''}"
+    about = f"{command_name(command)}{f' ({sizes})' if sizes else ''}"
     if record["status"] is None:
         return (about, "grey62"), (" → ", "dim"), ("torn out", "bold red")
     status = int(record["status"], 16)
@@ -200,7 +200,7 @@ def _apdu_words(record: Record) -> Sequence[tuple[str, str]]:
     return (about, "grey62"), (" → ", "dim"), (f"{record['status']} {_meaning(status)}".rstrip(), style)
 
 
-def _command_name(command: bytes) -> str:
+def command_name(command: bytes) -> str:
     """The instruction by name, with the key, PIN or data object that it is about; of malformed commands too."""
     cla, ins, _p1, p2 = command[:4].ljust(4, b"\0")
     name = INS(ins).name.replace("_", " ") if ins in set(INS) else f"INS {ins:02X}"

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import http.server
+import socket
 import ssl
 import tempfile
 import threading
@@ -64,12 +66,22 @@ class TlsServer:
         """How many requests have been answered."""
         return self._server.answered
 
+    def hang_up(self) -> None:
+        """End every connection, as a server does that has waited long enough."""
+        for connection in list(self._server.connections):
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)  # not unwrapped: its own thread is using it
+
 
 class _Server(http.server.ThreadingHTTPServer):
     """Handshakes in the connection's own thread, so that one that waits for a PIN keeps nobody else waiting."""
 
     context: ssl.SSLContext
     answered = 0
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.connections: set[ssl.SSLSocket] = set()
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Browsers open connections that they give up again; a failed handshake is the client's business."""
@@ -82,8 +94,24 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     connection: ssl.SSLSocket
 
     def setup(self) -> None:
-        self.request = self.server.context.wrap_socket(self.request, server_side=True)
+        self.request = self.server.context.wrap_socket(self.request, server_side=True, do_handshake_on_connect=False)
+        self.server.connections.add(self.request)
+        try:
+            self.request.do_handshake()
+        except BaseException:
+            self._hang_up()
+            raise
         super().setup()
+
+    def finish(self) -> None:
+        try:
+            super().finish()
+        finally:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        self.server.connections.discard(self.request)
+        self.request.close()
 
     def do_GET(self) -> None:
         subject: Any = (self.connection.getpeercert() or {}).get("subject", ())

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from ..card.tables import INS
 from ..p11.calls import BY_NAME
 from ..reader.events import ApduMoment, CallMoment, Change, Event, Moment, When
+from .locator import Locator, Place
 
 _CHAINED = 0x10
 
@@ -95,7 +96,20 @@ class OnTime:
             raise ValueError(f"'seconds' cannot be {self.seconds}")
 
 
-On = OnCall | OnApdu | OnEvent | OnSignal | OnTime
+@dataclass(frozen=True)
+class OnPlace:
+    """One certain call or APDU of a run (locator.py), whatever its threads do meanwhile. It is armed before the run."""
+
+    place: Place
+    when: Literal["before", "during", "after"] = "before"
+
+    def __post_init__(self) -> None:
+        _check_choice("when", self.when, ["before", "after"] if self.place.apdu is not None else list(When))
+        for name in ("process", "thread", "nth", "apdu"):
+            _check_count(name, getattr(self.place, name))
+
+
+On = OnCall | OnApdu | OnEvent | OnSignal | OnTime | OnPlace
 
 
 class Trigger:
@@ -137,6 +151,7 @@ class Trigger:
         self._chance = random.Random(seed)
         self._threads: dict[str, dict[int, int]] = {}
         self._links: dict[str, int] = {}
+        self._locator = Locator()
         self._lock = threading.Lock()
 
     @property
@@ -165,6 +180,8 @@ class Trigger:
                 return moment.change == on.event and on.reader in (None, moment.reader.name)
             case OnSignal() as on, str():
                 return moment == on.signal
+            case OnPlace() as on, CallMoment() | ApduMoment():
+                return self._locator.place(moment) == on.place and moment.when == on.when
             case OnTime(), None:
                 return True
         return False

@@ -130,6 +130,7 @@ _TABLES: dict[str, str] = {
         VERIFY          boolean  m
         VERIFY_RECOVER  boolean  m
         WRAP            boolean  m
+        ENCAPSULATE     boolean  m
         TRUSTED         boolean  m o =0
         WRAP_TEMPLATE   template -
         PUBLIC_KEY_INFO bytes    -
@@ -141,6 +142,7 @@ _TABLES: dict[str, str] = {
         SIGN                boolean  m
         SIGN_RECOVER        boolean  m
         UNWRAP              boolean  m
+        DECAPSULATE         boolean  m
         EXTRACTABLE         boolean  m f
         ALWAYS_SENSITIVE    boolean  C G U D
         NEVER_EXTRACTABLE   boolean  C G U D
@@ -194,6 +196,15 @@ _TABLES: dict[str, str] = {
         EC_POINT  bytes  G U
         VALUE     bytes  c G U s
     """,
+    "lattice public": """
+        PARAMETER_SET ulong c g
+        VALUE         bytes c G
+    """,
+    "lattice private": """
+        PARAMETER_SET ulong c G U
+        SEED          bytes c G U s
+        VALUE         bytes G U s
+    """,
     "profile": "PROFILE_ID ulong -",
     "feature": """
         HW_FEATURE_TYPE ulong   -
@@ -209,17 +220,20 @@ HMAC_KEYS = tuple(CKK[f"{name}_HMAC"] for name in _HASHES.split())
 """Secret keys for one HMAC only."""
 
 _CURVES = (CKK.EC, CKK.EC_EDWARDS, CKK.EC_MONTGOMERY)
+_LATTICES = (CKK.ML_DSA, CKK.ML_KEM)
 _PARTS: dict[tuple[int, int | None], tuple[str, ...]] = {
     (CKO.DATA, None): ("storage", "data"),
     (CKO.CERTIFICATE, None): ("storage", "certificate"),
     (CKO.PROFILE, None): ("storage", "profile"),
     (CKO.PUBLIC_KEY, CKK.RSA): ("storage", "key", "public", "rsa public"),
     (CKO.PRIVATE_KEY, CKK.RSA): ("storage", "key", "private", "rsa private"),
+    **{(CKO.PUBLIC_KEY, kind): ("storage", "key", "public", "lattice public") for kind in _LATTICES},
+    **{(CKO.PRIVATE_KEY, kind): ("storage", "key", "private", "lattice private") for kind in _LATTICES},
     **{(CKO.PUBLIC_KEY, curve): ("storage", "key", "public", "ec public") for curve in _CURVES},
     **{(CKO.PRIVATE_KEY, curve): ("storage", "key", "private", "ec private") for curve in _CURVES},
     **{
         (CKO.SECRET_KEY, kind): ("storage", "key", "secret")
-        for kind in (CKK.GENERIC_SECRET, CKK.AES, CKK.DES3, *HMAC_KEYS)
+        for kind in (CKK.GENERIC_SECRET, CKK.AES, CKK.DES3, CKK.DES2, CKK.CHACHA20, *HMAC_KEYS)
     },
 }
 """The kinds of object that applications make: by class, and for keys by key type."""

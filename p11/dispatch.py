@@ -15,7 +15,8 @@ from ..reader.trace import Hidden
 from .caller import Caller, CallerGone
 from .constants import CKR
 from .errors import P11Error
-from .wire import CODECS, REQUEST_HEADER, Codec, Mechanism, MessageParameter, WireError
+from .sessions import WORKS_ON
+from .wire import CODECS, REQUEST_HEADER, Codec, Mechanism, MessageParameter, NullPointer, WireError
 
 LOG = logging.getLogger(__name__)
 
@@ -38,7 +39,10 @@ class Dispatcher:
             codec, handler = self._table[number]
         except KeyError:
             raise WireError(f"there is no call number {number}") from None
-        arguments = codec.decode(frame)
+        try:
+            arguments = codec.decode(frame)
+        except NullPointer as missing:
+            return self._refuse(caller, codec, missing.first)
         bench = self._bench
         name, application = codec.name, caller.application.name
         shown = _shown(arguments, codec.secret) if codec.secret else arguments
@@ -71,6 +75,17 @@ class Dispatcher:
             value, results = self._finish(moment, value, results)
         bench.trace.answer(call, name, value)
         return codec.encode(value, results, arguments)
+
+    def _refuse(self, caller: Caller, codec: Codec, session: int) -> bytes:
+        """CKR_ARGUMENTS_BAD, which ends the operation that the function works on, like any error."""
+        trace, name = self._bench.trace, codec.name
+        call = trace.call(caller.application.name, caller.thread, name, ())
+        live = caller.application.sessions.get(session)
+        if live is not None and name in WORKS_ON:
+            with live.lock:
+                live.end(WORKS_ON[name])
+        trace.answer(call, name, CKR.ARGUMENTS_BAD)
+        return codec.encode(CKR.ARGUMENTS_BAD, (), ())
 
     def _finish(self, moment: CallMoment, value: int, results: tuple[Any, ...]) -> tuple[int, tuple[Any, ...]]:
         """The moment AFTER: what goes out, and what watchers put in its place. Raises CallerGone."""

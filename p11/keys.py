@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any, Protocol
 
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -19,46 +20,24 @@ from ..card import keys as arithmetic
 from ..card import tlv
 from ..card.status import CardError
 from ..card.tables import RSA_BITS, Algorithm, PinRule
-from .attributes import Attributes, number, ulong
+from . import curves, lattices
+from .attributes import Attributes, as_ulong, number, ulong
 from .constants import CKA, CKK, CKR
+from .curves import Curve, CurveKey, CurvePublicKey
 from .errors import P11Error, from_status
 from .piv_client import PivClient
 
-PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | x25519.X25519PublicKey
-SoftKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | x25519.X25519PrivateKey
+PublicKey = rsa.RSAPublicKey | CurvePublicKey | lattices.PublicKeys
+SoftKey = rsa.RSAPrivateKey | CurveKey | lattices.PrivateKeys
 
-_P256 = bytes.fromhex("06082a8648ce3d030107")
-_P384 = bytes.fromhex("06052b81040022")
-_ED25519 = bytes.fromhex("06032b6570")
-_X25519 = bytes.fromhex("06032b656e")
+Kind = int | Curve | Callable[[], SoftKey]
+"""Of a key pair that is to be: the bits of a modulus, a curve, or what makes a key that no card has."""
 
-# The names that CKA_EC_PARAMS may have instead of the object identifier (PKCS #11 3.1, 6.3.3).
-_BY_NAME = {
-    "secp256r1": _P256,
-    "prime256v1": _P256,
-    "secp384r1": _P384,
-    "edwards25519": _ED25519,
-    "curve25519": _X25519,
-}
-# Other names that programs know the curves by: object identifiers from before RFC 8410, and a PrintableString whose
-# length is wrong, which is what OpenSC 0.23's pkcs11-tool sends for curve25519.
-_ALIASES = {
-    bytes.fromhex("06092b06010401da470f01"): _ED25519,
-    bytes.fromhex("060a2b060104019755010501"): _X25519,
-    b"\x13\x0bcurve25519": _X25519,
-}
-CURVES: dict[bytes, tuple[CKK, Algorithm]] = {
-    _P256: (CKK.EC, Algorithm.P256),
-    _P384: (CKK.EC, Algorithm.P384),
-    _ED25519: (CKK.EC_EDWARDS, Algorithm.ED25519),
-    _X25519: (CKK.EC_MONTGOMERY, Algorithm.X25519),
-}
-"""Key type and the card's algorithm by CKA_EC_PARAMS."""
-
-_NIST: dict[Algorithm, ec.EllipticCurve] = {Algorithm.P256: ec.SECP256R1(), Algorithm.P384: ec.SECP384R1()}
 _RSA = {bits: algorithm for algorithm, bits in RSA_BITS.items()}
-_LARGEST_RSA = 4096
-_POINT_LENGTHS = (32, 65, 97)
+RSA_SIZES = range(512, 4096 + 1)
+"""Bits of a modulus in a session; a card has a few of them, and the library makes none of less than 1024."""
+
+_SMALLEST_NEW_RSA = 1024
 
 
 class PrivateKey(Protocol):
@@ -118,85 +97,84 @@ class SessionKey:
         self.always_authenticate = always_authenticate
         self.public: PublicKey = key.public_key()
         self.signature_length = signature_length(self.public)
-        self._working: Any = arithmetic.wrap(key)
+        self._rsa = arithmetic.RsaKey(key) if isinstance(key, rsa.RSAPrivateKey) else None
 
     def use(self, data: bytes) -> bytes:
         """The same operation as a card's."""
-        try:
-            result: bytes = self._working.answer(data)
-        except CardError as error:
-            raise from_status(error.status) from None
-        return result
+        key = self.private
+        if self._rsa is not None:
+            try:
+                return self._rsa.answer(data)
+            except CardError as error:
+                raise from_status(error.status) from None
+        if isinstance(key, ec.EllipticCurvePrivateKey):
+            digest, scheme = curves.hash_to_sign(data, curves.of_key(key.public_key()).size)
+            return key.sign(digest, ec.ECDSA(scheme))
+        if isinstance(key, curves.EdwardsKey):
+            return key.sign(data)
+        raise P11Error(CKR.KEY_TYPE_INCONSISTENT)
 
     def agree(self, point: bytes) -> bytes:
         """The same operation as a card's."""
+        key: Any = self.private
         try:
-            result: bytes = self._working.agree(point)
-        except CardError as error:
-            raise from_status(error.status) from None
-        return result
+            peer = (curves.of_key(key.public_key()).public(point),)
+            secret: bytes = key.exchange(*((ec.ECDH(), *peer) if isinstance(key, curves.WeierstrassKey) else peer))
+        except ValueError:
+            raise P11Error(CKR.DATA_INVALID) from None
+        return secret
 
 
 def signature_length(key: PublicKey) -> int:
-    """Bytes of a signature: the modulus, or r and s."""
+    """Bytes of a signature: the modulus, r and s, or what the parameter set says."""
     if isinstance(key, rsa.RSAPublicKey):
         return (key.key_size + 7) // 8
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        return 2 * ((key.key_size + 7) // 8)
-    return 64
+    if isinstance(key, CurvePublicKey):
+        return 2 * curves.of_key(key).size
+    return lattices.output_length(key)
 
 
 def algorithm_of(public: PublicKey) -> Algorithm:
-    """The card's name for a kind of key. Raises P11Error(KEY_SIZE_RANGE) for one that no card has."""
+    """The card's name for a kind of key. Raises P11Error(KEY_SIZE_RANGE, CURVE_NOT_SUPPORTED) for one it has not."""
+    if isinstance(public, CurvePublicKey):
+        return card_algorithm(curves.of_key(public))
     if isinstance(public, rsa.RSAPublicKey):
-        if public.key_size not in _RSA:
-            raise P11Error(CKR.KEY_SIZE_RANGE)
-        return _RSA[public.key_size]
-    return CURVES[_parameters(public)][1]
+        return card_algorithm(public.key_size)
+    raise P11Error(CKR.TEMPLATE_INCONSISTENT)
 
 
-def rsa_algorithm(bits: int) -> Algorithm:
-    """Raises P11Error(KEY_SIZE_RANGE)."""
-    if bits not in _RSA:
-        raise P11Error(CKR.KEY_SIZE_RANGE)
-    return _RSA[bits]
-
-
-def well_formed(parameters: bytes) -> bytes:
-    """CKA_EC_PARAMS by the name that everybody understands."""
-    return _ALIASES.get(parameters, parameters)
-
-
-def curve(parameters: bytes, key_type: int) -> Algorithm:
-    """What CKA_EC_PARAMS names. Raises P11Error: CURVE_NOT_SUPPORTED, DOMAIN_PARAMS_INVALID for what is no name."""
-    parameters = well_formed(parameters)
+def kind_of(template: Attributes, key_type: int) -> Kind:
+    """What the template of a public key asks for. Raises P11Error."""
     try:
-        tag, value, end = tlv.read(parameters)
-        if end != len(parameters):
-            raise P11Error(CKR.DOMAIN_PARAMS_INVALID)
-        if tag == 0x13:
-            parameters = _BY_NAME.get(value.decode("ascii"), b"")
-        elif tag != 0x06:
-            raise P11Error(CKR.CURVE_NOT_SUPPORTED if tag == 0x30 else CKR.DOMAIN_PARAMS_INVALID)
-    except (tlv.TlvError, UnicodeDecodeError):
-        raise P11Error(CKR.DOMAIN_PARAMS_INVALID) from None
-    known = CURVES.get(parameters)
-    if known is None:
-        raise P11Error(CKR.CURVE_NOT_SUPPORTED)
-    if known[0] != key_type:
+        if key_type == CKK.RSA:
+            return as_ulong(template[CKA.MODULUS_BITS])
+        if key_type in lattices.KEY_TYPES:
+            return lattices.maker(template, key_type)
+        return curves.named(template[CKA.EC_PARAMS], key_type)
+    except ValueError:
+        raise P11Error(CKR.ATTRIBUTE_VALUE_INVALID) from None
+
+
+def card_algorithm(kind: Kind) -> Algorithm:
+    """The same for a kind of key that is to be. Raises also P11Error(TEMPLATE_INCONSISTENT)."""
+    if isinstance(kind, int):
+        if kind not in _RSA:
+            raise P11Error(CKR.KEY_SIZE_RANGE)
+        return _RSA[kind]
+    if not isinstance(kind, Curve):
         raise P11Error(CKR.TEMPLATE_INCONSISTENT)
-    return known[1]
+    if kind.algorithm is None:
+        raise P11Error(CKR.CURVE_NOT_SUPPORTED)
+    return kind.algorithm
 
 
-def generate(algorithm: Algorithm, exponent: int = 65537) -> SoftKey:
-    """A new private key in memory."""
-    if algorithm in RSA_BITS:
-        return rsa.generate_private_key(exponent, RSA_BITS[algorithm])
-    if algorithm is Algorithm.ED25519:
-        return ed25519.Ed25519PrivateKey.generate()
-    if algorithm is Algorithm.X25519:
-        return x25519.X25519PrivateKey.generate()
-    return ec.generate_private_key(_NIST[algorithm])
+def generate(kind: Kind, exponent: int = 65537) -> SoftKey:
+    """A new private key in memory. Raises P11Error(KEY_SIZE_RANGE)."""
+    if not isinstance(kind, int):
+        return kind.generate() if isinstance(kind, Curve) else kind()
+    if kind not in RSA_SIZES or kind < _SMALLEST_NEW_RSA or kind % 8:
+        raise P11Error(CKR.KEY_SIZE_RANGE)
+    return rsa.generate_private_key(exponent, kind)
 
 
 def public_attributes(public: PublicKey) -> Attributes:
@@ -211,11 +189,13 @@ def public_attributes(public: PublicKey) -> Attributes:
             CKA.MODULUS_BITS: ulong(public.key_size),
             CKA.PUBLIC_EXPONENT: number(numbers.e),
         }
-    parameters = _parameters(public)
+    if isinstance(public, lattices.PublicKeys):
+        return {**common, **lattices.public_attributes(public)}
+    curve = curves.of_key(public)
     return {
         **common,
-        CKA.KEY_TYPE: ulong(CURVES[parameters][0]),
-        CKA.EC_PARAMS: parameters,
+        CKA.KEY_TYPE: ulong(curve.key_type),
+        CKA.EC_PARAMS: curve.parameters,
         CKA.EC_POINT: tlv.encode(0x04, point(public)),
     }
 
@@ -235,6 +215,9 @@ def private_attributes(key: SoftKey) -> Attributes:
             CKA.EXPONENT_2: number(numbers.dmq1),
             CKA.COEFFICIENT: number(numbers.iqmp),
         }
+    if isinstance(key, lattices.PrivateKeys):
+        public.pop(CKA.VALUE)
+        return {**public, **lattices.private_attributes(key)}
     if isinstance(key, ec.EllipticCurvePrivateKey):
         return {**public, CKA.VALUE: number(key.private_numbers().private_value)}
     return {**public, CKA.VALUE: key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())}
@@ -245,21 +228,15 @@ def public_from(attributes: Attributes, key_type: int) -> PublicKey:
     try:
         if key_type == CKK.RSA:
             modulus, exponent = (_integer(attributes[kind]) for kind in (CKA.MODULUS, CKA.PUBLIC_EXPONENT))
-            if not 1024 <= modulus.bit_length() <= _LARGEST_RSA:
+            if modulus.bit_length() not in RSA_SIZES:
                 raise P11Error(CKR.KEY_SIZE_RANGE)
             return rsa.RSAPublicNumbers(exponent, modulus).public_key()
-        return public_from_point(curve(attributes[CKA.EC_PARAMS], key_type), bare_point(attributes[CKA.EC_POINT]))
+        if key_type in lattices.KEY_TYPES:
+            return lattices.public_from(attributes, key_type)
+        curve = curves.named(attributes[CKA.EC_PARAMS], key_type)
+        return curve.public(curves.bare_point(attributes[CKA.EC_POINT]))
     except (ValueError, TypeError):
         raise P11Error(CKR.ATTRIBUTE_VALUE_INVALID) from None
-
-
-def public_from_point(algorithm: Algorithm, value: bytes) -> PublicKey:
-    """Raises ValueError for a point that is none."""
-    if algorithm is Algorithm.ED25519:
-        return ed25519.Ed25519PublicKey.from_public_bytes(value)
-    if algorithm is Algorithm.X25519:
-        return x25519.X25519PublicKey.from_public_bytes(value)
-    return ec.EllipticCurvePublicKey.from_encoded_point(_NIST[algorithm], value)
 
 
 def public_from_info(value: bytes) -> PublicKey:
@@ -275,15 +252,14 @@ def private_from(attributes: Attributes, key_type: int) -> SoftKey:
     try:
         if key_type == CKK.RSA:
             return _rsa_from(attributes)
-        algorithm = curve(attributes[CKA.EC_PARAMS], key_type)
-        value = attributes[CKA.VALUE]
-        if algorithm is Algorithm.ED25519:
-            return ed25519.Ed25519PrivateKey.from_private_bytes(value)
-        if algorithm is Algorithm.X25519:
-            return x25519.X25519PrivateKey.from_private_bytes(value)
-        key = ec.derive_private_key(int.from_bytes(value, "big"), _NIST[algorithm])
+        if key_type in lattices.KEY_TYPES:
+            return lattices.private_from(attributes, key_type)
+        curve = curves.named(attributes[CKA.EC_PARAMS], key_type)
+        key = curve.private(attributes[CKA.VALUE])
+        if key_type != CKK.EC:
+            return key
         told = attributes.get(CKA.EC_POINT)
-        if told and bare_point(told) != point(key.public_key()):
+        if told and curves.bare_point(told) != point(key.public_key()):
             raise P11Error(CKR.TEMPLATE_INCONSISTENT)
         return key
     except (ValueError, TypeError):
@@ -303,34 +279,27 @@ def card_numbers(key: SoftKey) -> dict[int, bytes]:
     return {0x07 if isinstance(key, ed25519.Ed25519PrivateKey) else 0x08: raw}
 
 
-def point(public: PublicKey) -> bytes:
-    """A point as the card has it: uncompressed, or the 32 bytes of Curve25519."""
+def point(public: CurvePublicKey) -> bytes:
+    """A point as the card has it: uncompressed, or the bare bytes of the other curves."""
     if isinstance(public, ec.EllipticCurvePublicKey):
         return public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
     return public.public_bytes(Encoding.Raw, PublicFormat.Raw)
 
 
-def bare_point(value: bytes) -> bytes:
-    """The point in CKA_EC_POINT or in a mechanism's parameter: in a DER OCTET STRING, or as it is."""
-    if len(value) in _POINT_LENGTHS:  # asked first: the first bytes of a bare point can look like DER
-        return value
-    try:
-        tag, inner, end = tlv.read(value)
-    except tlv.TlvError:
-        return value
-    return inner if tag == 0x04 and end == len(value) else value
-
-
 def identity(public: PublicKey) -> bytes:
-    """The CKA_ID of a key without a certificate: the SHA-1 of modulus or point, as NSS makes it."""
-    value = number(public.public_numbers().n) if isinstance(public, rsa.RSAPublicKey) else point(public)
+    """The CKA_ID of a key without a certificate: the SHA-1 of modulus, point or value, as NSS makes it."""
+    value: bytes
+    if isinstance(public, rsa.RSAPublicKey):
+        value = number(public.public_numbers().n)
+    else:
+        value = point(public) if isinstance(public, CurvePublicKey) else public_attributes(public)[CKA.VALUE]
     return hashlib.sha1(value, usedforsecurity=False).digest()
 
 
 def _rsa_from(attributes: Attributes) -> rsa.RSAPrivateKey:
     given = {kind: _integer(attributes[kind]) for kind in _RSA_NUMBERS if attributes.get(kind)}
     n, d = given[CKA.MODULUS], given[CKA.PRIVATE_EXPONENT]
-    if not 1024 <= n.bit_length() <= _LARGEST_RSA:  # asked first, for numbers of any length would take any time
+    if n.bit_length() not in RSA_SIZES:  # asked first, for numbers of any length would take any time
         raise P11Error(CKR.KEY_SIZE_RANGE)
     p, q = given.get(CKA.PRIME_1), given.get(CKA.PRIME_2)
     e = given.get(CKA.PUBLIC_EXPONENT)
@@ -359,15 +328,6 @@ _RSA_NUMBERS = (
 
 
 def _integer(value: bytes) -> int:
-    if len(value) > 2 * _LARGEST_RSA // 8:
+    if len(value) > 2 * RSA_SIZES.stop // 8:
         raise P11Error(CKR.ATTRIBUTE_VALUE_INVALID)
     return int.from_bytes(value, "big")
-
-
-def _parameters(public: PublicKey) -> bytes:
-    if isinstance(public, ec.EllipticCurvePublicKey):
-        known = _BY_NAME.get(public.curve.name)
-        if known is None:
-            raise P11Error(CKR.CURVE_NOT_SUPPORTED)
-        return known
-    return _ED25519 if isinstance(public, ed25519.Ed25519PublicKey) else _X25519

@@ -20,11 +20,14 @@ class Scheme(StrEnum):
     RSA_AES = "rsa-aes"
     ECDSA = "ecdsa"
     EDDSA = "eddsa"
+    ML_DSA = "ml-dsa"
+    ML_KEM = "ml-kem"
     ECDH = "ecdh"
     DIGEST = "digest"
     HMAC = "hmac"
     CMAC = "cmac"
     GMAC = "gmac"
+    CBC_MAC = "cbc-mac"
     ECB = "ecb"
     CBC = "cbc"
     CBC_PAD = "cbc-pad"
@@ -34,6 +37,8 @@ class Scheme(StrEnum):
     CFB8 = "cfb8"
     GCM = "gcm"
     CCM = "ccm"
+    CHACHA20 = "chacha20"
+    CHACHA20_POLY1305 = "chacha20-poly1305"
     KEY_WRAP = "key-wrap"
     KEY_WRAP_PAD = "key-wrap-pad"
     GENERATE = "generate"
@@ -66,11 +71,17 @@ class MechanismRule:
     general: bool = False
 
     @property
+    def block(self) -> int:
+        """Bytes of a block of its cipher."""
+        return 16 if CKK.AES in self.key_types else 8
+
+    @property
     def key_type(self) -> CKK | None:
         """The one key type of a mechanism that has one."""
         return self.key_types[0] if self.key_types else None
 
 
+# What only sessions have does not say CKF_HW.
 _SIGNATURE = CKF.HW | CKF.SIGN | CKF.VERIFY
 _RECOVERY = CKF.SIGN_RECOVER | CKF.VERIFY_RECOVER
 _ENCRYPTION = CKF.ENCRYPT | CKF.DECRYPT
@@ -81,28 +92,37 @@ _MAC = CKF.SIGN | CKF.VERIFY
 _CURVES = CKF.EC_F_P | CKF.EC_OID | CKF.EC_UNCOMPRESS
 
 _RSA, _EC, _ED, _X = (CKK.RSA,), (CKK.EC,), (CKK.EC_EDWARDS,), (CKK.EC_MONTGOMERY,)
-_RSA_BITS, _EC_BITS, _25519_BITS = (1024, 4096), (256, 384), (255, 255)
+_NEW_RSA_BITS, _RSA_BITS = (1024, 4096), (512, 4096)
+_EC_BITS, _ED_BITS, _X_BITS = (192, 521), (255, 448), (255, 448)
+_ML_DSA, _ML_DSA_SIZES, _ML_KEM, _ML_KEM_SIZES = (CKK.ML_DSA,), (1312, 2592), (CKK.ML_KEM,), (1184, 1568)
 _AES, _AES_SIZES = (CKK.AES,), (16, 32)
-_DES3, _DES3_SIZES = (CKK.DES3,), (24, 24)
-_ANY_SECRET = (CKK.GENERIC_SECRET, CKK.AES, CKK.DES3)
+_DES3, _DES3_SIZES = (CKK.DES3, CKK.DES2), (16, 24)
+_CHACHA20, _CHACHA20_SIZES = (CKK.CHACHA20,), (32, 32)
+_ANY_SECRET = (CKK.GENERIC_SECRET, CKK.AES, CKK.DES3, CKK.DES2, CKK.CHACHA20)
 _ANY_SIZES, _ANY_BITS = (1, 4096), (8, 8 * 4096)
 
 _ROWS = [
-    MechanismRule(CKM.RSA_PKCS_KEY_PAIR_GEN, Scheme.GENERATE_PAIR, _PAIR, None, _RSA, _RSA_BITS),
+    MechanismRule(CKM.RSA_PKCS_KEY_PAIR_GEN, Scheme.GENERATE_PAIR, _PAIR, None, _RSA, _NEW_RSA_BITS),
     MechanismRule(CKM.EC_KEY_PAIR_GEN, Scheme.GENERATE_PAIR, _PAIR | _CURVES, None, _EC, _EC_BITS),
-    MechanismRule(CKM.EC_EDWARDS_KEY_PAIR_GEN, Scheme.GENERATE_PAIR, _PAIR | _CURVES, None, _ED, _25519_BITS),
-    MechanismRule(CKM.EC_MONTGOMERY_KEY_PAIR_GEN, Scheme.GENERATE_PAIR, _PAIR | _CURVES, None, _X, _25519_BITS),
+    MechanismRule(CKM.EC_EDWARDS_KEY_PAIR_GEN, Scheme.GENERATE_PAIR, _PAIR | _CURVES, None, _ED, _ED_BITS),
+    MechanismRule(CKM.EC_MONTGOMERY_KEY_PAIR_GEN, Scheme.GENERATE_PAIR, _PAIR | _CURVES, None, _X, _X_BITS),
+    MechanismRule(CKM.ML_DSA_KEY_PAIR_GEN, Scheme.GENERATE_PAIR, CKF.GENERATE_KEY_PAIR, None, _ML_DSA, _ML_DSA_SIZES),
+    MechanismRule(CKM.ML_KEM_KEY_PAIR_GEN, Scheme.GENERATE_PAIR, CKF.GENERATE_KEY_PAIR, None, _ML_KEM, _ML_KEM_SIZES),
     MechanismRule(CKM.RSA_PKCS, Scheme.RSA_PKCS, _SIGNATURE | _RECOVERY | _CIPHER, None, _RSA, _RSA_BITS),
     MechanismRule(CKM.RSA_X_509, Scheme.RSA_RAW, _SIGNATURE | _RECOVERY | _CIPHER, None, _RSA, _RSA_BITS),
     MechanismRule(CKM.RSA_PKCS_OAEP, Scheme.RSA_OAEP, CKF.HW | _CIPHER, None, _RSA, _RSA_BITS),
     MechanismRule(CKM.RSA_PKCS_PSS, Scheme.RSA_PSS, _SIGNATURE, None, _RSA, _RSA_BITS),
     MechanismRule(CKM.RSA_AES_KEY_WRAP, Scheme.RSA_AES, CKF.HW | _WRAPPING, None, _RSA, _RSA_BITS),
     MechanismRule(CKM.ECDSA, Scheme.ECDSA, _SIGNATURE | _CURVES, None, _EC, _EC_BITS),
-    MechanismRule(CKM.EDDSA, Scheme.EDDSA, _SIGNATURE | _CURVES, None, _ED, _25519_BITS),
-    MechanismRule(CKM.ECDH1_DERIVE, Scheme.ECDH, CKF.HW | CKF.DERIVE | _CURVES, None, (*_EC, *_X), (255, 384)),
+    MechanismRule(CKM.EDDSA, Scheme.EDDSA, _SIGNATURE | _CURVES, None, _ED, _ED_BITS),
+    MechanismRule(CKM.ML_DSA, Scheme.ML_DSA, _MAC, None, _ML_DSA, _ML_DSA_SIZES),
+    MechanismRule(CKM.ML_KEM, Scheme.ML_KEM, CKF.ENCAPSULATE | CKF.DECAPSULATE, None, _ML_KEM, _ML_KEM_SIZES),
+    MechanismRule(CKM.ECDH1_DERIVE, Scheme.ECDH, CKF.HW | CKF.DERIVE | _CURVES, None, (*_EC, *_X), _EC_BITS),
     MechanismRule(CKM.ECDH1_COFACTOR_DERIVE, Scheme.ECDH, CKF.HW | CKF.DERIVE | _CURVES, None, _EC, _EC_BITS),
     MechanismRule(CKM.AES_KEY_GEN, Scheme.GENERATE, CKF.GENERATE, None, _AES, _AES_SIZES),
-    MechanismRule(CKM.DES3_KEY_GEN, Scheme.GENERATE, CKF.GENERATE, None, _DES3, _DES3_SIZES),
+    MechanismRule(CKM.DES3_KEY_GEN, Scheme.GENERATE, CKF.GENERATE, None, (CKK.DES3,), (24, 24)),
+    MechanismRule(CKM.DES2_KEY_GEN, Scheme.GENERATE, CKF.GENERATE, None, (CKK.DES2,), (16, 16)),
+    MechanismRule(CKM.CHACHA20_KEY_GEN, Scheme.GENERATE, CKF.GENERATE, None, _CHACHA20, _CHACHA20_SIZES),
     MechanismRule(CKM.GENERIC_SECRET_KEY_GEN, Scheme.GENERATE, CKF.GENERATE, None, (CKK.GENERIC_SECRET,), _ANY_BITS),
     MechanismRule(CKM.AES_ECB, Scheme.ECB, _CIPHER, None, _AES, _AES_SIZES),
     MechanismRule(CKM.AES_CBC, Scheme.CBC, _CIPHER, None, _AES, _AES_SIZES),
@@ -125,12 +145,16 @@ _ROWS = [
     MechanismRule(CKM.AES_KEY_WRAP_KWP, Scheme.KEY_WRAP_PAD, _CIPHER, None, _AES, _AES_SIZES),
     MechanismRule(CKM.AES_CMAC, Scheme.CMAC, _MAC, None, _AES, _AES_SIZES),
     MechanismRule(CKM.AES_CMAC_GENERAL, Scheme.CMAC, _MAC, None, _AES, _AES_SIZES, general=True),
+    MechanismRule(CKM.AES_MAC, Scheme.CBC_MAC, _MAC, None, _AES, _AES_SIZES),
+    MechanismRule(CKM.AES_MAC_GENERAL, Scheme.CBC_MAC, _MAC, None, _AES, _AES_SIZES, general=True),
     MechanismRule(CKM.AES_GMAC, Scheme.GMAC, _MAC, None, _AES, _AES_SIZES),
     MechanismRule(CKM.DES3_ECB, Scheme.ECB, _CIPHER, None, _DES3, _DES3_SIZES),
     MechanismRule(CKM.DES3_CBC, Scheme.CBC, _CIPHER, None, _DES3, _DES3_SIZES),
     MechanismRule(CKM.DES3_CBC_PAD, Scheme.CBC_PAD, _CIPHER, None, _DES3, _DES3_SIZES),
     MechanismRule(CKM.DES3_CMAC, Scheme.CMAC, _MAC, None, _DES3, _DES3_SIZES),
     MechanismRule(CKM.DES3_CMAC_GENERAL, Scheme.CMAC, _MAC, None, _DES3, _DES3_SIZES, general=True),
+    MechanismRule(CKM.CHACHA20, Scheme.CHACHA20, _ENCRYPTION, None, _CHACHA20, _CHACHA20_SIZES),
+    MechanismRule(CKM.CHACHA20_POLY1305, Scheme.CHACHA20_POLY1305, _CIPHER, None, _CHACHA20, _CHACHA20_SIZES),
     MechanismRule(CKM.CONCATENATE_BASE_AND_KEY, Scheme.CONCATENATE_KEY, CKF.DERIVE, None, _ANY_SECRET, _ANY_SIZES),
     MechanismRule(CKM.CONCATENATE_BASE_AND_DATA, Scheme.CONCATENATE_DATA, CKF.DERIVE, None, _ANY_SECRET, _ANY_SIZES),
     MechanismRule(CKM.CONCATENATE_DATA_AND_BASE, Scheme.PREPEND_DATA, CKF.DERIVE, None, _ANY_SECRET, _ANY_SIZES),
@@ -167,17 +191,17 @@ DIGESTS: dict[int, str] = {}
 def _hashed(name: str, digest: str, hmac: str, general: str, derivation: str, pkcs: str, pss: str, ecdsa: str) -> None:
     DIGESTS[CKM[digest]] = name
     _ROWS.append(MechanismRule(CKM[digest], Scheme.DIGEST, CKF.DIGEST, name))
-    keys = (*_ANY_SECRET, CKK[hmac])
+    keys = (CKK.GENERIC_SECRET, CKK[hmac])
     _ROWS.append(MechanismRule(CKM[hmac], Scheme.HMAC, _MAC, name, keys, _ANY_SIZES))
     _ROWS.append(MechanismRule(CKM[general], Scheme.HMAC, _MAC, name, keys, _ANY_SIZES, general=True))
     _ROWS.append(MechanismRule(CKM[derivation], Scheme.HASH_KEY, CKF.DERIVE, name, _ANY_SECRET, _ANY_SIZES))
     for mechanism, scheme, key_types, sizes, flags in (
-        (pkcs, Scheme.RSA_PKCS, _RSA, _RSA_BITS, 0),
-        (pss, Scheme.RSA_PSS, _RSA, _RSA_BITS, 0),
-        (ecdsa, Scheme.ECDSA, _EC, _EC_BITS, _CURVES),
+        (pkcs, Scheme.RSA_PKCS, _RSA, _RSA_BITS, _SIGNATURE),
+        (pss, Scheme.RSA_PSS, _RSA, _RSA_BITS, _SIGNATURE),
+        (ecdsa, Scheme.ECDSA, _EC, _EC_BITS, _SIGNATURE | _CURVES),
     ):
         if mechanism != "-":
-            _ROWS.append(MechanismRule(CKM[mechanism], scheme, _SIGNATURE | flags, name, key_types, sizes))
+            _ROWS.append(MechanismRule(CKM[mechanism], scheme, flags, name, key_types, sizes))
 
 
 for _line in _HASHED.strip().splitlines():

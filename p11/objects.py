@@ -22,7 +22,12 @@ Key = PublicKey | PrivateKey | bytes
 
 _PRIVATE, _KEY_TYPE = CKA.PRIVATE, CKA.KEY_TYPE
 _AES_LENGTHS = (16, 24, 32)
-_SECRET_LENGTHS: dict[int, tuple[int, ...]] = {CKK.AES: _AES_LENGTHS, CKK.DES2: (16,), CKK.DES3: (24,)}
+FIXED_LENGTHS: dict[int, int] = {CKK.DES2: 16, CKK.DES3: 24, CKK.CHACHA20: 32}
+"""Bytes of secret keys of a kind that has one length only."""
+_SECRET_LENGTHS: dict[int, tuple[int, ...]] = {
+    CKK.AES: _AES_LENGTHS,
+    **{kind: (length,) for kind, length in FIXED_LENGTHS.items()},
+}
 
 
 class P11Object:

@@ -32,6 +32,24 @@ class Kind(StrEnum):
     MESSAGE_DECRYPT = "message-decrypt"
 
 
+WORKS_ON: dict[str, Kind] = {
+    **{
+        f"C_{verb}{part}": kind
+        for verb, kind in (
+            ("Encrypt", Kind.ENCRYPT),
+            ("Decrypt", Kind.DECRYPT),
+            ("Digest", Kind.DIGEST),
+            ("Sign", Kind.SIGN),
+            ("Verify", Kind.VERIFY),
+        )
+        for part in ("", "Update", "Final")
+    },
+    "C_SignRecover": Kind.SIGN_RECOVER,
+    "C_VerifyRecover": Kind.VERIFY_RECOVER,
+}
+"""Which operation each function works on; whatever it answers but OK and BUFFER_TOO_SMALL is the end of that (5.2)."""
+
+
 class Right(NamedTuple):
     """What a login entitles to: the role, and the SO's PUK, which the card asks for at every step of his."""
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from ..card import tlv
 from ..card.tables import SLOTS, Algorithm, PinRule
-from . import keys
+from . import curves, keys
 from .attributes import FALSE, TRUE, UNAVAILABLE_INFORMATION, Attributes, boolean, ulong
 from .constants import CKA, CKO
 from .keys import CardKey, PublicKey
@@ -191,7 +191,7 @@ def _metadata_key(metadata: dict[int, bytes]) -> PublicKey | None:
         if 0x81 in fields:
             exponent, modulus = (int.from_bytes(fields[tag], "big") for tag in (0x82, 0x81))
             return rsa.RSAPublicNumbers(exponent, modulus).public_key()
-        return keys.public_from_point(algorithm, fields[0x86])
+        return curves.of_algorithm(algorithm).public(fields[0x86])
     except (ValueError, KeyError, IndexError):
         return None
 

@@ -36,11 +36,13 @@ _USAGES: dict[int, tuple[CKA, ...]] = {
     CKK.EC: (CKA.SIGN, CKA.VERIFY, CKA.DERIVE),
     CKK.EC_EDWARDS: (CKA.SIGN, CKA.VERIFY),
     CKK.EC_MONTGOMERY: (CKA.DERIVE,),
+    CKK.ML_DSA: (CKA.SIGN, CKA.VERIFY),
+    CKK.ML_KEM: (CKA.ENCAPSULATE, CKA.DECAPSULATE),
     **dict.fromkeys(HMAC_KEYS, (CKA.SIGN, CKA.VERIFY)),
 }
 """What a key may be used for if its template does not say: what its kind can do. Secret keys can do everything."""
 
-USAGES = frozenset({*_CIPHER, CKA.SIGN_RECOVER, CKA.VERIFY_RECOVER})
+USAGES = frozenset({*_CIPHER, CKA.SIGN_RECOVER, CKA.VERIFY_RECOVER, CKA.ENCAPSULATE, CKA.DECAPSULATE})
 
 
 def folded(template: Template) -> Attributes:

@@ -15,10 +15,12 @@ from typing import Any, NamedTuple
 from .calls import CALLS, Call
 from .constants import CKA, CKF
 
-VERSION = 3
+VERSION = 4
 ULONG_SIZE = 8
 FRAME_LIMIT = 64 << 20
 NO_LENGTH = 2**64 - 1
+NO_BUFFER = 2**64 - 2
+"""Instead of the room in a buffer: the application gave no pointer to its length."""
 
 REQUEST_HEADER = struct.Struct("=IHHI")
 REPLY_HEADER = struct.Struct("=IIQ")
@@ -31,6 +33,15 @@ _SLOT = struct.Struct("=Q64s")
 
 class WireError(Exception):
     """The bytes are not what the call table says."""
+
+
+class NullPointer(Exception):
+    """The application gave no data, or nowhere to put it: CKR_ARGUMENTS_BAD, which ends what the call works on."""
+
+    def __init__(self, first: int) -> None:
+        self.first = first
+        """The call's first argument, which is the session."""
+        super().__init__()
 
 
 class Mechanism(NamedTuple):
@@ -104,6 +115,24 @@ def _nullable_string(data: bytes, at: int) -> tuple[bytes | None, int]:
 def _string(data: bytes, at: int) -> tuple[bytes, int]:
     value, at = _nullable_string(data, at)
     return value or b"", at
+
+
+def _data(data: bytes, at: int) -> tuple[bytes, int]:
+    value, at = _nullable_string(data, at)
+    if value is None:
+        raise NullPointer(_first(data))
+    return value, at
+
+
+def _buffer(data: bytes, at: int) -> tuple[int | None, int]:
+    room, at = _room(data, at)
+    if room == NO_BUFFER:
+        raise NullPointer(_first(data))
+    return room, at
+
+
+def _first(data: bytes) -> int:
+    return int(_U64.unpack_from(data, REQUEST_HEADER.size)[0])
 
 
 def _room(data: bytes, at: int) -> tuple[int | None, int]:
@@ -191,14 +220,14 @@ _DECODERS: dict[str, _Decoder] = {
     "u": _ulong,
     "y": _ulong,
     "l": _string,
-    "b": _string,
+    "b": _data,
     "n": _nullable_string,
     "s": _name,
     **dict.fromkeys("mMwW", _mechanism),
     **dict.fromkeys("pP", _message_parameter),
     "t": _template,
     "q": _query,
-    "B": _room,
+    "B": _buffer,
     "L": _room,
     "F": _room,
     "r": _ulong,
@@ -275,7 +304,7 @@ class Codec:
         self.secret = [position for position, letter in enumerate(carried) if letter in "bnlmMwWpPt"]
 
     def decode(self, frame: bytes) -> tuple[Any, ...]:
-        """The arguments in a request frame, header included. Raises WireError for anything that does not fit."""
+        """The arguments in a request frame, header included. Raises WireError for what does not fit, NullPointer."""
         try:
             if self._numbers is not None:
                 if len(frame) != REQUEST_HEADER.size + self._numbers.size:

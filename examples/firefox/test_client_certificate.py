@@ -34,10 +34,10 @@ def test_the_card_is_pulled_out(firefox: Firefox, server: TlsServer, reader: Rem
     assert firefox.open(server.url).startswith(ERROR)
 
     reader.insert(card)
-    firefox.wait_for_token("Alice")
+    firefox.wait_for_card("Alice")
     assert firefox.open(server.url) == "client: Alice"
     assert firefox.prompts() == 2
 
     reader.swap(CardRequest(name="Bob"))
-    firefox.wait_for_token("Bob")
+    firefox.wait_for_card("Bob")
     assert firefox.open(server.url) == "client: Bob"

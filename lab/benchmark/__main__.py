@@ -14,7 +14,8 @@ from typing import Any
 
 from cryptography.hazmat.backends.openssl import backend
 
-from .rows import FULL, QUICK, Row, measure
+from .plan import measure
+from .rows import FULL, QUICK, Row
 
 
 def machine() -> dict[str, Any]:

@@ -174,7 +174,8 @@ class Served:
     """A simulator that is ready: where its sockets are, and the nanoseconds that its start took."""
 
     def __init__(self, folder: Path, duration: int, pid: int) -> None:
-        self.argument = f"socket={folder / 'p11.sock'}"
+        self.socket = folder / "p11.sock"
+        self.argument = f"socket={self.socket}"
         self.control = folder / "control.sock"
         self.duration = duration
         self._pid = pid

@@ -6,8 +6,7 @@ from __future__ import annotations
 import contextlib
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ..control import Control
@@ -30,10 +29,25 @@ class Amount(NamedTuple):
     searches: int
     ciphers: int
     pairs: int
+    fixtures: int
+    pages: int
 
 
-FULL = Amount(turns=100, removals=1000, windows=10_000, starts=20, rates=12, searches=50, ciphers=50, pairs=100)
-QUICK = Amount(turns=5, removals=50, windows=100, starts=1, rates=1, searches=3, ciphers=2, pairs=2)
+FULL = Amount(
+    turns=100,
+    removals=1000,
+    windows=10_000,
+    starts=20,
+    rates=12,
+    searches=50,
+    ciphers=50,
+    pairs=100,
+    fixtures=100,
+    pages=3,
+)
+QUICK = Amount(
+    turns=5, removals=50, windows=100, starts=1, rates=1, searches=3, ciphers=2, pairs=2, fixtures=3, pages=0
+)
 
 
 class Row(NamedTuple):
@@ -100,13 +114,13 @@ def polling_and_signing(run: Run) -> Iterator[Row]:
     times = run.in_turns(counts, run.amount.turns, alone=("echo", "C_GetSlotInfo", "C_GetSessionInfo"))
     echo = _p50(times["echo"])
     for name in ("C_GetSlotInfo", "C_GetSessionInfo"):
-        yield _at_most(name, times[name], "2 x echo", 2 * echo, {"echo": echo})
+        yield at_most(name, times[name], "2 x echo", 2 * echo, {"echo": echo})
     references = _references(times, "sign_rsa")
     what = "SignInit + Sign, RSA-2048"
-    yield _at_most(what, times["sign_rsa"], "1.2 x cryptography", 1.2 * references[PLAIN], references)
+    yield at_most(what, times["sign_rsa"], "1.2 x cryptography", 1.2 * references[PLAIN], references)
     references = _references(times, "sign_ec") | {"echo": echo}
     limit = references[PLAIN] + 6 * echo
-    yield _at_most("SignInit + Sign, P-256", times["sign_ec"], "cryptography + 6 echoes", limit, references)
+    yield at_most("SignInit + Sign, P-256", times["sign_ec"], "cryptography + 6 echoes", limit, references)
     if THEIRS in references:
         ours, theirs = 1e6 / _p50(times["sign_ec"]), 1e6 / references[THEIRS]
         yield _rate("P-256 signatures", ours, {THEIRS: theirs}, 0.5)
@@ -154,7 +168,7 @@ def encryption(run: Run) -> Iterator[Row]:
     times = run.in_turns({"aes_gcm": 2}, run.amount.ciphers)
     references = _references(times, "aes_gcm")
     limit = 2 * references[THEIRS] if THEIRS in references else None
-    yield _at_most("AES-256-GCM of 1 MB", times["aes_gcm"], "2 x SoftHSM2", limit, references)
+    yield at_most("AES-256-GCM of 1 MB", times["aes_gcm"], "2 x SoftHSM2", limit, references)
 
 
 def key_generation(run: Run) -> Iterator[Row]:
@@ -181,9 +195,9 @@ def search(run: Run) -> Iterator[Row]:
     references = _references(times, "search")
     for host in hosts:
         host.measure("destroy_objects")
-    yield _at_most("search of 100 objects, card just inserted", cold, "", 5000, {})
-    yield _at_most("the same again", times["search"], "", None, references | {"echo": _p50(times["echo"])})
-    yield _count("APDUs of the same again", apdus)
+    yield at_most("search of 100 objects, card just inserted", cold, "", 5000, {})
+    yield at_most("the same again", times["search"], "", None, references | {"echo": _p50(times["echo"])})
+    yield count("APDUs of the same again", apdus)
 
 
 def removals(run: Run) -> Iterator[Row]:
@@ -192,8 +206,8 @@ def removals(run: Run) -> Iterator[Row]:
     p99 = _p99(waits)
     yield Row("remove -> C_WaitForSlotEvent", _p50(waits), p99, "us", {}, "p99 <= 1000", p99, 1000)
     (alive,) = run.ours.measure("window", run.amount.windows)
-    yield _count(f"sessions alive after remove, of {run.amount.windows}", alive)
-    yield _count(
+    yield count(f"sessions alive after remove, of {run.amount.windows}", alive)
+    yield count(
         "APDUs of 200 polling calls",
         sum(run.apdus(name, 100, (name,)) for name in ("C_GetSlotInfo", "C_GetSessionInfo")),
     )
@@ -210,40 +224,15 @@ def starts(run: Run) -> Iterator[Row]:
             if run.bed.softhsm is not None:
                 times[f"{THEIRS} first"].append(run.bed.first_signature(None))
     references = _references(times, "first")
-    yield _at_most("dlopen to first RSA signature", times["first"], "", 15_000, references)
+    yield at_most("dlopen to first RSA signature", times["first"], "", 15_000, references)
     ready, memory = [], []
     for number in range(run.amount.starts):
         with run.bed.simulator(f"start-{number}") as served:
             ready.append(served.duration)
             memory.append(served.resident())
-    yield _at_most("cardtear serve to ready", ready, "", 400_000, {})
+    yield at_most("cardtear serve to ready", ready, "", 400_000, {})
     resident = statistics.median(memory)
     yield Row("cardtear serve, resident", resident, None, "MB", {}, "<= 60", resident, 60)
-
-
-MEASUREMENTS: tuple[Callable[[Run], Iterator[Row]], ...] = (
-    polling_and_signing,
-    rates,
-    two_cards,
-    encryption,
-    key_generation,
-    search,
-    removals,
-    starts,
-)
-
-
-def measure(folder: Path, amount: Amount) -> list[Row]:
-    """Everything, as the rows of the table."""
-    bed = Bed(folder)
-    with contextlib.ExitStack() as undo:
-        served = undo.enter_context(bed.simulator("run"))
-        ours = undo.enter_context(bed.ours(served, echo=undo.enter_context(bed.echo_server())))
-        theirs = bed.theirs()
-        if theirs is not None:
-            undo.enter_context(theirs)
-        run = Run(bed, amount, served, ours, theirs, InProcess())
-        return [row for measurement in MEASUREMENTS for row in measurement(run)]
 
 
 def _together(hosts: Sequence[Host], threads: int) -> float:
@@ -265,7 +254,7 @@ def _p99(times: list[int]) -> float:
     return sorted(times)[min(len(times) - 1, len(times) * 99 // 100)] / 1000
 
 
-def _at_most(what: str, times: list[int], words: str, limit: float | None, references: dict[str, float]) -> Row:
+def at_most(what: str, times: list[int], words: str, limit: float | None, references: dict[str, float]) -> Row:
     """A time, held to a limit in microseconds by its median."""
     p50 = _p50(times)
     target = "" if limit is None else " = ".join(part for part in (f"p50 <= {words}".rstrip(), f"{limit:.0f}") if part)
@@ -282,6 +271,6 @@ def _rate(what: str, rate: float, references: dict[str, float], factor: float | 
     return Row(what, rate, None, "1/s", references, target, rate, limit, at_least=True)
 
 
-def _count(what: str, count: int) -> Row:
+def count(what: str, count: int) -> Row:
     """Something of which there shall be none."""
     return Row(what, count, None, "", {}, "0", count, 0)

@@ -11,6 +11,8 @@ from ...p11.constants import CKA, CKF, CKR
 from ..client import Failed, Module
 from .functions import FUNCTIONS, GIVEN
 
+MOST_EVENTS = 1000
+"""So many slot events in a row have no end."""
 ROOM = 16_384
 """Bytes of a buffer for an answer."""
 
@@ -58,14 +60,11 @@ class Calls:
             if by_hand is not None:
                 return int(CKR.OK), by_hand(*given)
             parts = self._parts(name, given)
-            arguments = [each for part in parts for each in part.arguments]
             if "L" in BY_NAME[name].signature:
                 self._module.check(name, *(each for part in parts for each in part.asking))
-            value = self._module.call(name, *arguments)
+            value = self._module.call(name, *(each for part in parts for each in part.arguments))
         except Failed as failure:
             return failure.value, None
-        except (TypeError, OverflowError, AttributeError) as error:
-            raise ValueError(f"{name} cannot take that: {error}") from None
         if value != CKR.OK:
             return value, None
         found = [part.read() for part in parts if part.read is not None]
@@ -73,7 +72,10 @@ class Calls:
 
     def _parts(self, name: str, given: list[Any]) -> list[Parts]:
         values = iter(given)
-        return [self._part(letter, next(values) if letter in GIVEN else None) for letter in BY_NAME[name].signature]
+        try:
+            return [self._part(letter, next(values) if letter in GIVEN else None) for letter in BY_NAME[name].signature]
+        except (TypeError, ValueError, OverflowError, AttributeError) as error:
+            raise ValueError(f"{name} cannot take that: {error}") from None
 
     def _part(self, letter: str, value: Any) -> Parts:
         if letter in _STRUCTS:
@@ -168,7 +170,7 @@ class Calls:
         slot = self._ffi.new("CK_ULONG *")
         while (value := self._module.call("C_WaitForSlotEvent", CKF.DONT_BLOCK, slot, self._ffi.NULL)) == CKR.OK:
             found.append(int(slot[0]))
-            if len(found) > ROOM:
+            if len(found) > MOST_EVENTS:
                 raise ValueError("events without end")
         if value != CKR.NO_EVENT:
             raise Failed("C_WaitForSlotEvent", value)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import socket
 import sys
 import threading
-from multiprocessing.connection import Client, Connection
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ class Process:
             return self._fork(*arguments)
         return self._calls.call(function, arguments)
 
-    def _fork(self, name: str, address: str, key: bytes) -> tuple[int, Any]:
+    def _fork(self, name: str, address: str) -> tuple[int, Any]:
         """A child, which is a client with a connection of its own: its process number."""
         with self._sending:  # no half-sent answer is copied
             child = os.fork()
@@ -64,9 +65,11 @@ class Process:
             code = 1
             try:
                 _name_yourself(name)
-                with Client(address, "AF_UNIX", authkey=key) as connection:
-                    connection.send(name)
-                    Process(connection, self._module).serve()
+                there = socket.socket(socket.AF_UNIX)
+                there.connect(address)
+                connection = Connection(there.detach())
+                connection.send(name)
+                Process(connection, self._module).serve()
                 code = 0
             finally:
                 os._exit(code)

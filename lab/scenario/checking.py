@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from ...p11.quirks import Quirks
 from . import conditions as c
 from . import steps as s
 from . import verbs as v
@@ -87,10 +88,8 @@ class _Rehearsal:
                 yield ("clients", name, "environment", variable), text
 
     def _quirks(self, path: Path, settings: list[str]) -> None:
-        from .quirks import parse
-
         try:
-            parse(settings)
+            Quirks.parse(settings)
         except ValueError as error:
             raise Contradiction(path, str(error)) from None
 
@@ -98,14 +97,13 @@ class _Rehearsal:
         for number, step in enumerate(steps):
             verb = c.kind_of(step, s.STEPS, "a step")
             self._path = (*path, number, verb)
-            before, self._just_done = self._just_done, ()
+            if not isinstance(step, s.Expect | s.Wait | s.Mark):
+                self._just_done = ()
             if isinstance(step, s.Repeat):
                 for _ in range(min(step.repeat, 2)):  # what fits once more fits ever after
                     self._steps((*path, number, "steps"), step.steps)
                 continue
             getattr(self, f"_{verb.replace('-', '_')}", self._occupied)(step)
-            if isinstance(step, s.Expect | s.Wait | s.Mark):
-                self._just_done = before
 
     def _refuse(self, message: str) -> Contradiction:
         return Contradiction(self._path, message)
@@ -267,6 +265,10 @@ class _Rehearsal:
             self._running(name)
             self._filled(text)
 
+    def _ask(self, step: s.Ask) -> None:
+        self._running(step.program)
+        self._filled(step.question)
+
     def _stop(self, step: s.Stop) -> None:
         if step.stop in self._clients:
             self._forget_client(step.stop)
@@ -293,7 +295,7 @@ class _Rehearsal:
         self._marks.add(step.mark)
 
     def _wait(self, step: s.Wait) -> None:
-        self._path = (*self._path, c.kind_of(step.wait, s.STEPS | _KINDS, "what happens"))
+        self._path = (*self._path, c.kind_of(step.wait, c.CONDITIONS, "what happens"))
         condition = step.wait
         match condition:
             case c.EventHappens() if any(done in self._just_done for done in self._events(condition)):
@@ -371,14 +373,3 @@ class _Rehearsal:
                 self._known_trigger(name)
             case c.EventHappens(reader=str() as reader) | c.ApduHappens(reader=str() as reader):
                 self._state(reader)
-
-
-_KINDS: dict[str, Any] = {
-    "event": c.EventHappens,
-    "apdu": c.ApduHappens,
-    "trigger": c.TriggerFires,
-    "background": c.BackgroundReturns,
-    "program": c.ProgramDoes,
-    "call": c.CallHappens,
-    "signal": c.SignalHappens,
-}

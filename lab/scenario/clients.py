@@ -6,19 +6,23 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import secrets
 import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from multiprocessing.connection import Connection, Listener
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from ..caller import process as process_module
 from ..client import rv_name
+
+_STARTING = 30.0
+"""Seconds that the start of a client may take, the loading of its module with it; no part of a step's deadline."""
+_DYING = 5.0
+"""Seconds that the kernel may take to end a killed process."""
 
 
 class Pending:
@@ -90,6 +94,7 @@ class ClientProcess:
             self.is_gone = True
             for pending in self._pending.values():
                 pending.is_lost = True
+        self._connection.close()
         self._changed()
 
 
@@ -99,9 +104,8 @@ class Clients:
     def __init__(self, folder: Path, changed: Callable[[], None]) -> None:
         self.by_name: dict[str, ClientProcess] = {}
         self._changed = changed
-        self._key = secrets.token_bytes(16)
         self._folder = folder
-        self._listener: Listener | None = None
+        self._listener: socket.socket | None = None
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def start(self, name: str, module: str, environment: Mapping[str, str]) -> ClientProcess:
@@ -117,34 +121,39 @@ class Clients:
             )
         self._processes.append(process)
         connection = Connection(ours.detach())
-        try:
-            trouble = connection.recv()
-        except (EOFError, OSError):
-            trouble = f"the client {name!r} does not start"
+        trouble: str | None = f"the client {name!r} does not start"
+        with contextlib.suppress(EOFError, OSError):
+            if connection.poll(_STARTING):
+                trouble = connection.recv()
         if trouble is not None:
             raise OSError(trouble)
         client = self.by_name[name] = ClientProcess(connection, process, self._changed)
         return client
 
-    def await_child(self, name: str) -> tuple[str, bytes]:
-        """Where a forked child of this name is to connect to, and the key for it."""
+    def await_child(self, name: str) -> str:
+        """The address, in the scenario's private folder, to which a forked child of this name is to connect."""
+        self.by_name.pop(name, None)
+        address = str(self._folder / "clients.sock")
         if self._listener is None:
-            self._listener = Listener(str(self._folder / "clients.sock"), "AF_UNIX", authkey=self._key)
+            self._listener = socket.socket(socket.AF_UNIX)
+            self._listener.bind(address)
+            self._listener.listen()
             threading.Thread(target=self._accept, args=(self._listener,), name="clients", daemon=True).start()
-        return str(self._listener.address), self._key
+        return address
 
-    def _accept(self, listener: Listener) -> None:
+    def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError, EOFError):
             while True:
-                connection = listener.accept()
-                self.by_name[connection.recv()] = ClientProcess(connection, None, self._changed)
+                connection = Connection(listener.accept()[0].detach())
+                name = connection.recv()
+                self.by_name[name] = ClientProcess(connection, None, self._changed)
                 self._changed()
 
     def close(self) -> None:
         """Kill what is left, with its children."""
         if self._listener is not None:
             with contextlib.suppress(OSError):
-                socket.socket(socket.AF_UNIX).connect(str(self._listener.address))  # wakes the thread that accepts
+                self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
             self._listener.close()
         for process in self._processes:
             end_group(process)
@@ -154,4 +163,5 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
     """Kill a process and those of its group, and bury it."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_DYING)

@@ -39,16 +39,27 @@ class EventHappens(Recorded):
 
 
 class CallHappens(Recorded):
-    """A call of any program: with `returns` that it has returned so (`any`: at all), without it that it was made."""
+    """A call of any program: that it was made, `when: during` that it began to work or wait, `after` that it is over.
+
+    `when: under-way` asks for the present: it works or waits, and has not returned. With `returns` it is over and has
+    returned one of these values.
+    """
 
     call: Annotated[str, BeforeValidator(check_call_pattern)]
     application: str = "*"
+    when: Literal["before", "during", "under-way", "after"] = "before"
     returns: ReturnValues | None = Field(default=None)
 
     @property
     def is_answered(self) -> bool:
         """Whether it has to have returned."""
-        return "returns" in self.model_fields_set
+        return self.when == "after" or "returns" in self.model_fields_set
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if "returns" in self.model_fields_set and self.model_fields_set & {"when"} and self.when != "after":
+            raise ValueError(f"what has returned is over: 'returns' does not go with 'when: {self.when}'")
+        return self
 
 
 class ApduHappens(Recorded):
@@ -166,6 +177,8 @@ _HAPPENINGS: dict[str, type[Model]] = {
     "program": ProgramDoes,
 }
 _STATES: dict[str, type[Model]] = {"session": SessionIs, "count": CountIs, "value": ValueIs, "nothing": NothingHappens}
+CONDITIONS: dict[str, type[Model]] = _HAPPENINGS | _STATES
+"""Conditions by the key by which they are known."""
 
 
 def kind_of(value: Any, kinds: dict[str, type[Model]], what: str) -> str:
@@ -186,13 +199,16 @@ def _shown(value: Any) -> str:
 
 
 def tagged(kinds: dict[str, type[Model]], what: str) -> tuple[Any, Any]:
-    """A check and a discriminator for a union of models that are known by a key."""
+    """A check and a discriminator for a union of models that are known by a key.
+
+    The tags begin with =, so that in the place of an error they are not taken for the key.
+    """
 
     def check(value: Any) -> Any:
         kind_of(value, kinds, what)
         return value
 
-    return BeforeValidator(check), Discriminator(lambda value: kind_of(value, kinds, what))
+    return BeforeValidator(check), Discriminator(lambda value: f"={kind_of(value, kinds, what)}")
 
 
 def _text(value: Any) -> Any:
@@ -200,31 +216,31 @@ def _text(value: Any) -> Any:
 
 
 _CHECK_HAPPENING, _WHICH_HAPPENING = tagged(_HAPPENINGS, "what happens")
-_CHECK_CONDITION, _WHICH_CONDITION = tagged(_HAPPENINGS | _STATES, "an expectation")
+_CHECK_CONDITION, _WHICH_CONDITION = tagged(CONDITIONS, "an expectation")
 
 Happening = Annotated[
-    Annotated[EventHappens, Tag("event")]
-    | Annotated[CallHappens, Tag("call")]
-    | Annotated[ApduHappens, Tag("apdu")]
-    | Annotated[SignalHappens, Tag("signal")]
-    | Annotated[TriggerFires, Tag("trigger")]
-    | Annotated[BackgroundReturns, Tag("background")]
-    | Annotated[ProgramDoes, Tag("program")],
+    Annotated[EventHappens, Tag("=event")]
+    | Annotated[CallHappens, Tag("=call")]
+    | Annotated[ApduHappens, Tag("=apdu")]
+    | Annotated[SignalHappens, Tag("=signal")]
+    | Annotated[TriggerFires, Tag("=trigger")]
+    | Annotated[BackgroundReturns, Tag("=background")]
+    | Annotated[ProgramDoes, Tag("=program")],
     _WHICH_HAPPENING,
     _CHECK_HAPPENING,
 ]
 Condition = Annotated[
-    Annotated[EventHappens, Tag("event")]
-    | Annotated[CallHappens, Tag("call")]
-    | Annotated[ApduHappens, Tag("apdu")]
-    | Annotated[SignalHappens, Tag("signal")]
-    | Annotated[TriggerFires, Tag("trigger")]
-    | Annotated[BackgroundReturns, Tag("background")]
-    | Annotated[ProgramDoes, Tag("program")]
-    | Annotated[SessionIs, Tag("session")]
-    | Annotated[CountIs, Tag("count")]
-    | Annotated[ValueIs, Tag("value")]
-    | Annotated[NothingHappens, Tag("nothing")],
+    Annotated[EventHappens, Tag("=event")]
+    | Annotated[CallHappens, Tag("=call")]
+    | Annotated[ApduHappens, Tag("=apdu")]
+    | Annotated[SignalHappens, Tag("=signal")]
+    | Annotated[TriggerFires, Tag("=trigger")]
+    | Annotated[BackgroundReturns, Tag("=background")]
+    | Annotated[ProgramDoes, Tag("=program")]
+    | Annotated[SessionIs, Tag("=session")]
+    | Annotated[CountIs, Tag("=count")]
+    | Annotated[ValueIs, Tag("=value")]
+    | Annotated[NothingHappens, Tag("=nothing")],
     _WHICH_CONDITION,
     _CHECK_CONDITION,
     BeforeValidator(_text),

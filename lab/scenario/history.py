@@ -10,6 +10,7 @@ from time import monotonic
 from typing import NamedTuple
 
 from ...p11.constants import CKR
+from ...reader.events import CallMoment, Moment, When
 from ...reader.trace import ApduEntry, CallEntry, Entry, EventEntry, ReturnEntry
 from ..records import name_of
 from .conditions import ApduHappens, CallHappens, CountIs, EventHappens, Recorded, SignalHappens
@@ -24,6 +25,14 @@ class Point(NamedTuple):
     words: int = 0
 
 
+class Begun(NamedTuple):
+    """A call works or waits by now; an entry that a trace does not have."""
+
+    number: int
+    application: str
+    name: str
+
+
 class History:
     """Entries of the trace and words said, in the order in which they came. Thread-safe.
 
@@ -32,9 +41,10 @@ class History:
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
-        self._entries: list[Entry] = []
+        self._entries: list[Entry | Begun] = []
         self._words: list[str] = []
         self._calls: dict[int, CallEntry] = {}
+        self._under_way: dict[int, Begun] = {}
 
     def add(self, entry: Entry) -> None:
         """Of the trace, in the recording thread."""
@@ -42,7 +52,17 @@ class History:
             self._entries.append(entry)
             if isinstance(entry, CallEntry):
                 self._calls[entry.number] = entry
+            elif isinstance(entry, ReturnEntry):
+                self._under_way.pop(entry.call, None)
             self._condition.notify_all()
+
+    def watch(self, moment: Moment) -> None:
+        """Around calls and APDUs, in the thread that makes them."""
+        if isinstance(moment, CallMoment) and moment.when is When.DURING:
+            with self._condition:
+                begun = self._under_way[moment.number] = Begun(moment.number, moment.application, moment.name)
+                self._entries.append(begun)
+                self._condition.notify_all()
 
     def say(self, word: str) -> None:
         """Somebody has said a word."""
@@ -74,7 +94,8 @@ class History:
     def entries(self) -> list[Entry]:
         """All, by number."""
         with self._condition:
-            return sorted(self._entries, key=lambda entry: entry.number)
+            found = [entry for entry in self._entries if not isinstance(entry, Begun)]
+        return sorted(found, key=lambda entry: entry.number)
 
     def search(self, condition: Recorded, since: Point) -> Callable[[], bool]:
         """A question whether something has happened since then, that looks at each entry once."""
@@ -86,6 +107,10 @@ class History:
             with self._condition:
                 if isinstance(condition, SignalHappens):
                     return condition.signal in self._words[place:]
+                if isinstance(condition, CallHappens) and condition.when == "under-way":
+                    return any(
+                        self._is_call(each, condition.call, condition.application) for each in self._under_way.values()
+                    )
                 while not found and place < len(self._entries):
                     found = self._fits(self._entries[place], condition)
                     place += 1
@@ -105,11 +130,13 @@ class History:
                 return _listed(map(repr, self._words[since.words :]))
             return _listed(filter(None, (self._told(entry, condition) for entry in self._entries[since.entries :])))
 
-    def _fits(self, entry: Entry, condition: Recorded) -> bool:
+    def _fits(self, entry: Entry | Begun, condition: Recorded) -> bool:
         match condition, entry:
             case EventHappens(), EventEntry():
                 return entry.change == condition.event and condition.reader in (None, entry.reader)
-            case CallHappens(), CallEntry() if not condition.is_answered:
+            case CallHappens(when="during"), Begun():
+                return self._is_call(entry, condition.call, condition.application)
+            case CallHappens(when="before"), CallEntry() if not condition.is_answered:
                 return self._is_call(entry, condition.call, condition.application)
             case CallHappens(), ReturnEntry() if condition.is_answered:
                 return self._returns(entry, condition) and (
@@ -123,14 +150,14 @@ class History:
                 )
         return False
 
-    def _is_call(self, entry: CallEntry, pattern: str, application: str) -> bool:
+    def _is_call(self, entry: CallEntry | Begun, pattern: str, application: str) -> bool:
         return fnmatchcase(entry.name, pattern) and fnmatchcase(entry.application.rpartition("[")[0], application)
 
     def _returns(self, entry: ReturnEntry, condition: CallHappens) -> bool:
         call = self._calls.get(entry.call)
         return call is not None and self._is_call(call, condition.call, condition.application)
 
-    def _is_counted(self, entry: Entry, condition: CountIs) -> bool:
+    def _is_counted(self, entry: Entry | Begun, condition: CountIs) -> bool:
         match condition.count, entry:
             case "calls", CallEntry():
                 return self._is_call(entry, condition.of, condition.application)
@@ -142,7 +169,7 @@ class History:
                 return fnmatchcase(_instruction(entry), condition.of) and fnmatchcase(program, condition.application)
         return False
 
-    def _told(self, entry: Entry, condition: Recorded) -> str | None:
+    def _told(self, entry: Entry | Begun, condition: Recorded) -> str | None:
         """An entry in words, if it is one of the kind that is wanted."""
         match condition, entry:
             case EventHappens(), EventEntry():

@@ -160,7 +160,7 @@ def _place(location: tuple[str | int, ...], content: Any) -> Place:
     for number, each in enumerate(location):
         is_last = number == len(location) - 1
         if isinstance(content, dict) and isinstance(each, str):
-            if each not in content and not is_last:
+            if each not in content and (each.startswith("=") or not is_last):
                 continue
             place.append(each)
             content = content.get(each)

@@ -6,21 +6,23 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 from ...card.profiles import ProfileError
 from ...card.store import ImageError
+from ...p11.quirks import Quirks
 from ..records import as_record
+from .fields import in_words
 from .loading import Place, loads, positions, read
 from .model import Scenario
 from .outcome import Outcome, Status, StepResult
-from .quirks import parse
 from .stage import Stage
 from .steps import Repeat
 from .verdicts import StepFailed
-from .wording import in_one_line
+from .wording import in_one_line, secrets_of
 
 LOG = logging.getLogger(__name__)
 
@@ -43,7 +45,7 @@ def play(
     """
     started = monotonic()
     performance = _Performance(scenario, origin, lines or {}, progress)
-    missing = [name for name in scenario.needs if shutil.which(name) is None]
+    missing = [name for name in scenario.needs if not _is_there(name)]
     if missing:
         status, message = Status.SKIPPED, f"needs {', '.join(missing)}, which is not installed"
     else:
@@ -59,25 +61,35 @@ def play(
     )
 
 
+def _is_there(name: str) -> bool:
+    """Whether a program, or a Python module, is installed."""
+    return shutil.which(name) is not None or (name.isidentifier() and find_spec(name) is not None)
+
+
 class _Performance:
     def __init__(self, scenario: Scenario, origin: str, lines: Mapping[Place, int], progress: Progress | None) -> None:
         self._scenario = scenario
         self._origin = origin
         self._lines = lines
         self._progress = progress
+        self._secrets = secrets_of(scenario)
         self.results: list[StepResult] = []
         self.entries: list[Any] = []
 
     def run(self, here: Path, quirks: list[str]) -> tuple[Status, str]:
         """From the first to the last step, or to the first that fails."""
         try:
-            with Stage(self._scenario, here, parse(quirks)) as stage:
+            with Stage(self._scenario, here, Quirks.parse(quirks)) as stage:
                 try:
                     return self._steps(stage)
                 finally:
                     self.entries = stage.history.entries()
         except (ImageError, ProfileError, OSError, ValueError) as error:
             return Status.ERROR, f"{self._origin or self._scenario.name}: cannot be played: {error}"
+
+    def _open(self, text: str) -> str:
+        """The text without the PINs and PUKs of the scenario's cards."""
+        return self._secrets.sub("<PIN>", text) if self._secrets is not None else text
 
     def _steps(self, stage: Stage) -> tuple[Status, str]:
         for number, place, step in _numbered(self._scenario.steps):
@@ -87,16 +99,18 @@ class _Performance:
                 stage.do(step)
             except StepFailed as failure:
                 status, message = Status.FAILED, str(failure)
+                if monotonic() >= stage.deadline:
+                    message += f"\n(the scenario's deadline of {in_words(self._scenario.deadline)} is over)"
             except Exception as error:
                 LOG.exception("step %s", number)
                 status, message = Status.ERROR, f"{type(error).__name__}: {error}"
-            result = StepResult(number, in_one_line(step), monotonic() - started, message)
+            result = StepResult(number, self._open(in_one_line(step)), monotonic() - started, self._open(message))
             self.results.append(result)
             if self._progress is not None:
                 self._progress(result)
             if status is not Status.PASSED:
                 where = f"{self._origin}:{self._lines[place]}" if place in self._lines else self._scenario.name
-                return status, f"{where}: step {number}, {result.text}: {message}"
+                return status, f"{where}: step {number}, {result.text}: {result.message}"
         return Status.PASSED, ""
 
 

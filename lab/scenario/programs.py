@@ -37,6 +37,16 @@ class Stream:
         """So far."""
         return self._content.decode("utf-8", "replace")
 
+    @property
+    def length(self) -> int:
+        """Bytes so far."""
+        return len(self._content)
+
+    def line_after(self, length: int) -> str | None:
+        """The first whole line that came after so many bytes."""
+        line, end, _ = self._content[length:].partition(b"\n")
+        return line.decode("utf-8", "replace") if end else None
+
     def tail(self, lines: int = 5) -> str:
         """Its last lines, for a report."""
         return "\n".join(self.text.rstrip().splitlines()[-lines:])

@@ -19,55 +19,28 @@ from types import TracebackType
 from typing import Any, Self
 
 from ...card.profiles import CardRequest
+from ...p11.quirks import Quirks
 from ...reader.errors import BenchError, CardRemoved
 from ..scratch import Scratch
-from ..simulator import Simulator
-from ..trigger import Trigger
 from . import steps as s
 from . import verbs as v
-from .clients import ClientProcess, Clients, Pending
+from .calling import Calling
+from .clients import Clients, Pending
 from .conditions import START
-from .expressions import DIED, ExpressionError, evaluate
 from .fields import in_words
 from .history import History, Point
 from .model import Scenario
 from .places import filled, places
+from .played import Counted, Played
 from .programs import Program, exit_in_words, kill_strays
 from .triggers import TriggerModel, arguments_of
 from .verdicts import StepFailed, Verdicts
-
-_STARTING = 30.0
-"""Seconds that the start of a client may take; it is no part of the step's deadline."""
-
-
-class Played(Simulator):
-    """A simulator that tells a history of words and of triggers that have done their work."""
-
-    def __init__(self, history: History, quirks: Any) -> None:
-        super().__init__(**({} if quirks is None else {"quirks": quirks}))
-        self._history = history
-        self.bench.trace.subscribe(history.add)
-
-    def signal(self, signal: str) -> None:
-        super().signal(signal)
-        self._history.say(signal)
-
-    def acted(self, trigger: Trigger) -> None:
-        if isinstance(trigger, Counted):
-            trigger.done += 1
-        self._history.changed()
-
-
-class Counted(Trigger):
-    """A trigger that knows how often it has done its work, not only that it was time."""
-
-    done = 0
 
 
 class Stage:
     """Where a scenario is played; a context manager. `deadline` is of the monotonic clock, for everything."""
 
-    def __init__(self, scenario: Scenario, here: Path, quirks: Any) -> None:
+    def __init__(self, scenario: Scenario, here: Path, quirks: Quirks) -> None:
         self.scenario = scenario
         self.history = History()
         self.saved: dict[str, Any] = {}
@@ -77,6 +50,7 @@ class Stage:
         self.marks: dict[str, Point] = {START: Point()}
         self.done_since = Point()
         self.deadline = monotonic() + scenario.deadline
+        self.calling = Calling(self)
         self._here = here
         self._undo = contextlib.ExitStack()
         try:
@@ -147,11 +121,13 @@ class Stage:
             self.done_since = self.history.now
         match step:
             case s.Call():
-                self._call(step)
+                self.calling.call(step)
             case s.Run():
                 self._run(step)
             case s.Send():
                 self._send(step)
+            case s.Ask():
+                self._ask(step)
             case s.Stop():
                 self._stop(step)
             case s.Exit():
@@ -208,100 +184,17 @@ class Stage:
         self.triggers[name] = 0, trigger
         self.triggers[name] = self.simulator.arm(trigger), trigger
 
-    # Calls
-
-    def _call(self, step: s.Call) -> None:
-        text = step.text
-        client = self._client(step.client, initialize=text.function != "C_Initialize")
-        try:
-            arguments = [self._value(argument) for argument in text.arguments]
-        except ExpressionError as error:
-            raise StepFailed(str(error)) from None
-        if text.function == "fork":
-            arguments += self.clients.await_child(arguments[0])
-        pending = client.call(step.thread, text.function, arguments)
-        if text.function in ("C_Initialize", "C_Finalize"):
-            client.initialized = True  # from now on it is the scenario's business
-        if step.background is not None:
-            self.background[step.background] = step, pending
-            return
-        self.history.wait(lambda: pending.is_over, self.until(step.within))
-        self.settle(step, pending, step.within or self.scenario.within)
-        if text.function == "fork":
-            child = arguments[0]
-            if not self.history.wait(lambda: child in self.clients.by_name, self.until(step.within)):
-                raise StepFailed(f"the child {child!r} does not begin")
-            self.clients.by_name[child].initialized = True
-            self.clients.by_name[child].pid = pending.answer[1] if isinstance(pending.answer, tuple) else 0
-
-    def settle(self, step: s.Call, pending: Pending, within: float) -> None:
-        """Hold what came of a call against what was expected, and save the result. Raises StepFailed."""
-        text = step.text
-        awaited = _awaited(step)
-        if not pending.is_over:
-            raise StepFailed(f"awaited {awaited}, but it has not returned within {in_words(within)}")
-        if isinstance(pending.answer, str):
-            raise StepFailed(pending.answer)
-        if text.dies or pending.answer is None:
-            if not (text.dies and pending.is_lost):
-                raise StepFailed(f"awaited {awaited}, but {_came(pending)}")
-            return
-        value, result = pending.answer
-        if text.values and value not in text.values:
-            raise StepFailed(f"awaited {awaited}, but {_came(pending)}")
-        self._save(step, result if value == 0 else None)
-
-    def _save(self, step: s.Call, result: Any) -> None:
-        text = step.text
-        if not text.unpacks:
-            self.saved.update(dict.fromkeys(text.targets, result))
-            return
-        values = result if isinstance(result, list) else []
-        if len(values) != len(text.targets):
-            raise StepFailed(f"awaited {len(text.targets)} values from {text.function}, but came {result!r}")
-        self.saved.update(zip(text.targets, values, strict=True))
-
-    def _value(self, argument: Any) -> Any:
-        return evaluate(argument, _Names(self))
-
-    def value(self, tree: Any) -> Any:
-        """What an expression comes to. Raises StepFailed."""
-        try:
-            return self._value(tree)
-        except ExpressionError as error:
-            raise StepFailed(str(error)) from None
-
-    def _client(self, name: str, initialize: bool) -> ClientProcess:
-        """A client, started and initialised when that has not been done."""
-        client = self.clients.by_name.get(name)
-        if client is None or client.is_gone:
-            about = self.scenario.clients.get(name)
-            environment = {key: self.fill(text) for key, text in (about.environment if about else {}).items()}
-            module = (
-                about.module if about is not None and about.module else self.simulator.environment["CARDTEAR_MODULE"]
-            )
-            try:
-                client = self.clients.start(name, self.fill(module), {**self._environment(), **environment})
-            except OSError as error:
-                raise StepFailed(f"the client {name!r} cannot load the module: {error}") from None
-        if initialize and not client.initialized:
-            client.initialized = True
-            pending = client.call(s.MAIN, "C_Initialize", [])
-            self.history.wait(lambda: pending.is_over, self.until(None))
-            if not isinstance(pending.answer, tuple) or pending.answer[0] != 0:
-                raise StepFailed(f"awaited C_Initialize -> CKR_OK in {name!r}, but {_came(pending)}")
-        return client
-
     # Programs
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """The variables of every program and client."""
         own = {name: self.fill(text) for name, text in self.scenario.environment.items()}
         return {**os.environ, **self.simulator.environment, **own}
 
     def _run(self, step: s.Run) -> None:
         self._write(step.files)
         words = [self.fill(word) for word in step.words]
-        environment = self._environment() | {name: self.fill(text) for name, text in step.environment.items()}
+        environment = self.environment() | {name: self.fill(text) for name, text in step.environment.items()}
         given = None if step.input is None else self.fill(step.input)
         old = self.programs.pop(step.known_as, None)
         if old is not None:
@@ -319,6 +212,13 @@ class Stage:
         for name, text in step.send.items():
             if not self.programs[name].send(self.fill(text)):
                 raise StepFailed(f"{name!r} does not read what it is sent")
+
+    def _ask(self, step: s.Ask) -> None:
+        program = self.programs[step.program]
+        before = program.output.length
+        if not program.send(f"{self.fill(step.question)}\n"):
+            raise StepFailed(f"{step.program!r} does not read what it is asked")
+        Verdicts(self).require_answer(step, before, self.until(step.within), step.within or self.scenario.within)
 
     def _stop(self, step: s.Stop) -> None:
         within = step.within or self.scenario.within
@@ -362,46 +262,3 @@ class Stage:
     def _end_programs(self) -> None:
         for program in self.programs.values():
             program.close()
-
-
-class _Names(Mapping[str, Any]):
-    """Saved values; a reader's name stands for the number of its slot, as a new application has it."""
-
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-
-    def __getitem__(self, name: str) -> Any:
-        if name in self._stage.saved:
-            return self._stage.saved[name]
-        for application in self._stage.simulator.applications:
-            for number, slot in application.slots.items():
-                if slot.name == name:
-                    return number
-        raise KeyError(name)
-
-    def __contains__(self, name: object) -> bool:
-        try:
-            self[str(name)]
-        except KeyError:
-            return False
-        return True
-
-    def __iter__(self) -> Any:
-        return iter(self._stage.saved)
-
-    def __len__(self) -> int:
-        return len(self._stage.saved)
-
-
-def _awaited(step: s.Call) -> str:
-    """What was expected of a call."""
-    from ..client import rv_name
-
-    text = step.text
-    if text.dies:
-        return f"{text.function} -> {DIED}"
-    return f"{text.function} -> {' | '.join(map(rv_name, sorted(text.values))) or 'any'}"
-
-
-def _came(pending: Pending) -> str:
-    return f"{pending}" if pending.is_lost or pending.answer is None else f"came {pending}"

@@ -123,6 +123,24 @@ class Send(Step):
     send: Annotated[dict[Name, str], Field(min_length=1, max_length=1)]
 
 
+class Ask(Step):
+    """Write a line to a program in the background, and read one: `ask: {java: "sign 9A"}`, `answer: ok`."""
+
+    ask: Annotated[dict[Name, str], Field(min_length=1, max_length=1)]
+    answer: Pattern
+    within: Duration | None = None
+
+    @property
+    def program(self) -> str:
+        """Whom."""
+        return next(iter(self.ask))
+
+    @property
+    def question(self) -> str:
+        """What."""
+        return self.ask[self.program]
+
+
 class Stop(Step):
     """Send a signal to a program or client, and wait for its end."""
 
@@ -181,6 +199,7 @@ _OTHERS: dict[str, type[Model]] = {
     "call": Call,
     "run": Run,
     "send": Send,
+    "ask": Ask,
     "stop": Stop,
     "exit": Exit,
     "mark": Mark,
@@ -197,34 +216,35 @@ STEPS: dict[str, type[Model]] = {**VERBS, **_OTHERS}
 _CHECK, _WHICH = tagged(STEPS, "a step")
 
 AnyStep = Annotated[
-    Annotated[Plug, Tag("plug")]
-    | Annotated[Unplug, Tag("unplug")]
-    | Annotated[Insert, Tag("insert")]
-    | Annotated[Remove, Tag("remove")]
-    | Annotated[Swap, Tag("swap")]
-    | Annotated[Reset, Tag("reset")]
-    | Annotated[Logout, Tag("logout")]
-    | Annotated[Touch, Tag("touch")]
-    | Annotated[PinPad, Tag("pin-pad")]
-    | Annotated[BlockPin, Tag("block-pin")]
-    | Annotated[Mute, Tag("mute")]
-    | Annotated[Kill, Tag("kill")]
-    | Annotated[Release, Tag("release")]
-    | Annotated[Crash, Tag("crash")]
-    | Annotated[Restart, Tag("restart")]
-    | Annotated[Later, Tag("later")]
-    | Annotated[Call, Tag("call")]
-    | Annotated[Run, Tag("run")]
-    | Annotated[Send, Tag("send")]
-    | Annotated[Stop, Tag("stop")]
-    | Annotated[Exit, Tag("exit")]
-    | Annotated[Mark, Tag("mark")]
-    | Annotated[Wait, Tag("wait")]
-    | Annotated[Expect, Tag("expect")]
-    | Annotated[Arm, Tag("arm")]
-    | Annotated[Disarm, Tag("disarm")]
-    | Annotated[Repeat, Tag("repeat")]
-    | Annotated[Signal, Tag("signal")],
+    Annotated[Plug, Tag("=plug")]
+    | Annotated[Unplug, Tag("=unplug")]
+    | Annotated[Insert, Tag("=insert")]
+    | Annotated[Remove, Tag("=remove")]
+    | Annotated[Swap, Tag("=swap")]
+    | Annotated[Reset, Tag("=reset")]
+    | Annotated[Logout, Tag("=logout")]
+    | Annotated[Touch, Tag("=touch")]
+    | Annotated[PinPad, Tag("=pin-pad")]
+    | Annotated[BlockPin, Tag("=block-pin")]
+    | Annotated[Mute, Tag("=mute")]
+    | Annotated[Kill, Tag("=kill")]
+    | Annotated[Release, Tag("=release")]
+    | Annotated[Crash, Tag("=crash")]
+    | Annotated[Restart, Tag("=restart")]
+    | Annotated[Later, Tag("=later")]
+    | Annotated[Call, Tag("=call")]
+    | Annotated[Run, Tag("=run")]
+    | Annotated[Send, Tag("=send")]
+    | Annotated[Ask, Tag("=ask")]
+    | Annotated[Stop, Tag("=stop")]
+    | Annotated[Exit, Tag("=exit")]
+    | Annotated[Mark, Tag("=mark")]
+    | Annotated[Wait, Tag("=wait")]
+    | Annotated[Expect, Tag("=expect")]
+    | Annotated[Arm, Tag("=arm")]
+    | Annotated[Disarm, Tag("=disarm")]
+    | Annotated[Repeat, Tag("=repeat")]
+    | Annotated[Signal, Tag("=signal")],
     _WHICH,
     _CHECK,
     BeforeValidator(word),

@@ -95,7 +95,8 @@ def arguments_of(action: Step, cards: Cards) -> tuple[str, dict[str, Any]]:
     verb = verb_of(action)
     match action:
         case Insert() | Swap():
-            return verb, {"reader": action.reader, "card": cards[action.card]}
+            atr = {} if action.atr is None else {"atr": bytes.fromhex(action.atr)}
+            return verb, {"reader": action.reader, "card": cards[action.card], **atr}
         case PinPad():
             return verb, {"reader": action.reader, **({} if action.pin is None else {"pin": action.pin})}
         case BlockPin():

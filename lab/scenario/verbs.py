@@ -65,10 +65,15 @@ Placing = Annotated[dict[Name, Name], Field(min_length=1, max_length=1)]
 """A reader and the card that goes into it."""
 
 
+Atr = Annotated[str, Field(pattern=r"^([0-9A-Fa-f]{2}){1,33}$")]
+"""An answer to reset, hexadecimal (ISO/IEC 7816-3, 8.2.1)."""
+
+
 class Insert(Step):
-    """`insert: {front: alice}`."""
+    """`insert: {front: alice}`; with `atr` that one arrives instead of the card's own, as over a bad contact."""
 
     insert: Placing
+    atr: Atr | None = None
 
     @property
     def reader(self) -> str:
@@ -82,9 +87,10 @@ class Insert(Step):
 
 
 class Swap(Step):
-    """`swap: {front: bob}`."""
+    """`swap: {front: bob}`; with `atr` as `insert`."""
 
     swap: Placing
+    atr: Atr | None = None
 
     @property
     def reader(self) -> str:
@@ -254,29 +260,29 @@ def word(value: Any) -> Any:
 _CHECK_ACTION, _WHICH_ACTION = tagged(VERBS | FAULTS, "what a trigger does")
 
 Action = Annotated[
-    Annotated[Plug, Tag("plug")]
-    | Annotated[Unplug, Tag("unplug")]
-    | Annotated[Insert, Tag("insert")]
-    | Annotated[Remove, Tag("remove")]
-    | Annotated[Swap, Tag("swap")]
-    | Annotated[Reset, Tag("reset")]
-    | Annotated[Logout, Tag("logout")]
-    | Annotated[Touch, Tag("touch")]
-    | Annotated[PinPad, Tag("pin-pad")]
-    | Annotated[BlockPin, Tag("block-pin")]
-    | Annotated[Mute, Tag("mute")]
-    | Annotated[Kill, Tag("kill")]
-    | Annotated[Release, Tag("release")]
-    | Annotated[Crash, Tag("crash")]
-    | Annotated[Restart, Tag("restart")]
-    | Annotated[Later, Tag("later")]
-    | Annotated[Answer, Tag("answer")]
-    | Annotated[Garble, Tag("garble")]
-    | Annotated[Cut, Tag("cut")]
-    | Annotated[Return, Tag("return")]
-    | Annotated[Delay, Tag("delay")]
-    | Annotated[Hang, Tag("hang")]
-    | Annotated[CrashApplication, Tag("crash-application")],
+    Annotated[Plug, Tag("=plug")]
+    | Annotated[Unplug, Tag("=unplug")]
+    | Annotated[Insert, Tag("=insert")]
+    | Annotated[Remove, Tag("=remove")]
+    | Annotated[Swap, Tag("=swap")]
+    | Annotated[Reset, Tag("=reset")]
+    | Annotated[Logout, Tag("=logout")]
+    | Annotated[Touch, Tag("=touch")]
+    | Annotated[PinPad, Tag("=pin-pad")]
+    | Annotated[BlockPin, Tag("=block-pin")]
+    | Annotated[Mute, Tag("=mute")]
+    | Annotated[Kill, Tag("=kill")]
+    | Annotated[Release, Tag("=release")]
+    | Annotated[Crash, Tag("=crash")]
+    | Annotated[Restart, Tag("=restart")]
+    | Annotated[Later, Tag("=later")]
+    | Annotated[Answer, Tag("=answer")]
+    | Annotated[Garble, Tag("=garble")]
+    | Annotated[Cut, Tag("=cut")]
+    | Annotated[Return, Tag("=return")]
+    | Annotated[Delay, Tag("=delay")]
+    | Annotated[Hang, Tag("=hang")]
+    | Annotated[CrashApplication, Tag("=crash-application")],
     _WHICH_ACTION,
     _CHECK_ACTION,
     BeforeValidator(word),

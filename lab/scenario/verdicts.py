@@ -18,7 +18,7 @@ from .programs import Program, Stream, exit_in_words
 
 if TYPE_CHECKING:
     from .stage import Stage
-    from .steps import Run
+    from .steps import Ask, Run
 
 
 class StepFailed(Exception):
@@ -42,13 +42,17 @@ class Verdicts:
             case c.BackgroundReturns():
                 call, pending = self._stage.background.pop(condition.background)
                 self._history.wait(lambda: pending.is_over, deadline)
-                self._stage.settle(call, pending, within)
+                self._stage.calling.settle(call, pending, within)
                 return
             case c.NothingHappens():
                 self._require_nothing(condition)
                 return
             case c.ProgramDoes():
                 self._require_program(condition, deadline, within)
+                return
+            case c.ValueIs():  # saved values do not change while anybody waits
+                if not self._stage.calling.value(read_expression(condition.value)):
+                    raise StepFailed(f"awaited {condition.value}, but came: {self._values_in(condition.value)}")
                 return
         is_met = self._question(condition)
         if not self._history.wait(is_met, deadline):
@@ -60,6 +64,20 @@ class Verdicts:
         """Wait for a program in the foreground, and hold its end and output against what is expected."""
         condition = c.ProgramDoes(program=step.known_as, exits=step.exits, output=step.output, errors=step.errors)
         self._require_program(condition, deadline, within)
+
+    def require_answer(self, step: Ask, before: int, deadline: float, within: float) -> None:
+        """Wait until a program has printed a line after so many bytes, and hold it against what is expected."""
+        program = self._stage.programs[step.program]
+        output = program.output
+        self._history.wait(lambda: output.is_over or output.line_after(before) is not None, deadline)
+        answer = output.line_after(before)
+        if answer is not None and step.answer.search(answer):
+            return
+        awaited = f"awaited the answer /{step.answer.pattern}/ of {step.program}"
+        if answer is not None:
+            raise StepFailed(f"{awaited}, but came: {answer}")
+        instead = "it has ended" if output.is_over else "it says nothing"
+        raise StepFailed(f"{awaited} within {in_words(within)}, but {instead}\n{program.errors.tail()}".rstrip())
 
     def _question(self, condition: Any) -> Callable[[], bool]:
         """Whether it is so now, to be asked again and again."""
@@ -73,12 +91,8 @@ class Verdicts:
             case c.TriggerFires():
                 return lambda: stage.triggers[condition.trigger][1].done >= condition.fired
             case c.SessionIs():
-                handle = stage.value(read_expression(condition.session))
+                handle = stage.calling.value(read_expression(condition.session))
                 return lambda: self._state(handle) == condition.state
-            case c.ValueIs():
-                tree = read_expression(condition.value)
-                met = bool(stage.value(tree))
-                return lambda: met
         raise TypeError(f"{condition!r} is no condition")
 
     def _since(self, condition: c.Recorded) -> Any:
@@ -101,19 +115,17 @@ class Verdicts:
                 trigger = self._stage.triggers[condition.trigger][1]
                 return f"{trigger.done} times; its moment came {trigger.seen} times"
             case c.SessionIs():
-                state = self._state(self._stage.value(read_expression(condition.session)))
+                state = self._state(self._stage.calling.value(read_expression(condition.session)))
                 return "gone" if state is None else name_of(CKS, state)
-            case c.ValueIs():
-                return self._values_in(condition.value)
         return "nothing of the kind"
 
     def _values_in(self, text: str) -> str:
         """A comparison with its values filled in."""
         tree = read_expression(text)
         if not isinstance(tree, ast.Compare):
-            return repr(self._stage.value(tree))
+            return repr(self._stage.calling.value(tree))
         return ", ".join(
-            f"{ast.unparse(each)} is {self._stage.value(each)!r}" for each in (tree.left, *tree.comparators)
+            f"{ast.unparse(each)} is {self._stage.calling.value(each)!r}" for each in (tree.left, *tree.comparators)
         )
 
     # Programs
@@ -167,7 +179,7 @@ class Verdicts:
                 since = now if happening.since is None else self._stage.marks[happening.since]
                 happens = self._history.search(happening, since)
         if self._history.wait(happens, min(end, self._stage.deadline)):
-            raise StepFailed(f"awaited that for {in_words(condition.for_)} there is no {said(happening)}, but it came")
+            raise StepFailed(f"awaited {said(condition)}; but it came")
         if monotonic() < end:
             raise StepFailed(f"the scenario's time is over before {in_words(condition.for_)} have passed")
 
@@ -194,7 +206,8 @@ def said(condition: Any) -> str:
         case c.CallHappens():
             program = "" if condition.application == "*" else f" of {condition.application}"
             if not condition.is_answered:
-                return f"a call of {condition.call}{program}"
+                under_way = " to be under way" if condition.when in ("during", "under-way") else ""
+                return f"a call of {condition.call}{program}{under_way}"
             return f"{condition.call}{program} -> {_values(condition.returns)}"
         case c.ApduHappens():
             status = "" if condition.status is None else f" -> {condition.status:04X}"

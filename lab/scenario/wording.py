@@ -9,10 +9,21 @@ from typing import Any
 from . import steps as s
 from . import verbs as v
 from .conditions import kind_of
+from .model import Scenario
 from .verdicts import said
 
 _LONGEST = 100
 _PIN = re.compile(r"(C_Login|C_SetPIN|C_InitPIN|C_InitToken)\(.*\)", re.DOTALL)
+
+
+def secrets_of(scenario: Scenario) -> re.Pattern[str] | None:
+    """What finds the PINs and PUKs of the cards, which may stand in commands."""
+    found: set[str] = set()
+    for name, card in scenario.cards.items():
+        if card.path is None:
+            wanted = card.request(name)
+            found |= {wanted.pin, wanted.puk}
+    return re.compile("(?<!\\w)(?:" + "|".join(map(re.escape, sorted(found))) + ")(?!\\w)") if found else None
 
 
 def in_one_line(step: Any) -> str:
@@ -30,6 +41,8 @@ def in_one_line(step: Any) -> str:
             rest = " ".join(step.words)
         case s.Send():
             rest = next(iter(step.send))
+        case s.Ask():
+            rest = f"{step.program}: {step.question}"
         case s.Wait():
             rest = said(step.wait)
         case s.Expect():
@@ -40,4 +53,5 @@ def in_one_line(step: Any) -> str:
             value = getattr(step, verb.replace("-", "_"))
             rest = "" if value is None else str(value)
     line = f"{verb} {rest}".replace("\n", " ").rstrip()
-    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 3]}..."
+    line = line if len(line) <= _LONGEST else f"{line[: _LONGEST - 3]}..."
+    return line if step.note is None else f"{line} ({step.note})"

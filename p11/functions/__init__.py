@@ -13,17 +13,20 @@ from typing import Any
 from . import (
     combined,
     crypt,
+    derive,
     digest,
+    encapsulation,
     general,
     key_pairs,
-    keys,
     messages,
     objects,
     random,
+    secrets,
     session,
     sign,
     slot_token,
     state,
+    wrapping,
 )
 
 _CHAPTERS = (
@@ -37,8 +40,11 @@ _CHAPTERS = (
     digest,
     sign,
     combined,
-    keys,
+    secrets,
     key_pairs,
+    wrapping,
+    derive,
+    encapsulation,
     random,
 )
 

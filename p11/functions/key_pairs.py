@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-from ...card.tables import Algorithm
-from .. import keys
-from ..attributes import TRUE, Attributes, On, as_ulong, boolean, ulong
+from .. import curves, keys
+from ..attributes import TRUE, Attributes, On, boolean, ulong
 from ..caller import Caller
-from ..constants import CKA, CKF, CKK, CKO, CKR, CKU
+from ..constants import CKA, CKF, CKO, CKR, CKU
 from ..errors import P11Error
 from ..objects import P11Object
 from ..templates import compose, folded
@@ -32,14 +31,13 @@ def C_GenerateKeyPair(
         raise P11Error(CKR.MECHANISM_PARAM_INVALID)
     as_user, by_so = live.role is CKU.USER, live.role is CKU.SO
     halves = [
-        compose(On.GENERATE, template, object_class=kind, key_type=key_type, logged_in=as_user, by_so=by_so)
-        for template, kind in ((public, CKO.PUBLIC_KEY), (private, CKO.PRIVATE_KEY))
+        compose(On.GENERATE, template, object_class=object_class, key_type=key_type, logged_in=as_user, by_so=by_so)
+        for template, object_class in ((public, CKO.PUBLIC_KEY), (private, CKO.PRIVATE_KEY))
     ]
     public_half, private_half = halves
-    algorithm = _algorithm(key_type, public_half)
+    kind = keys.kind_of(public_half, key_type)
     if CKA.EC_PARAMS in public_half:
-        public_half[CKA.EC_PARAMS] = keys.well_formed(public_half[CKA.EC_PARAMS])
-    if CKA.EC_PARAMS in public_half:
+        public_half[CKA.EC_PARAMS] = curves.well_formed(public_half[CKA.EC_PARAMS])
         private_half[CKA.EC_PARAMS] = public_half[CKA.EC_PARAMS]  # in the application's own spelling
     exponent = int.from_bytes(public_half.get(CKA.PUBLIC_EXPONENT) or b"\1\0\1", "big")
     on_card = private_half[CKA.TOKEN] == TRUE
@@ -55,14 +53,14 @@ def C_GenerateKeyPair(
         for half in halves:
             if not half[CKA.ID]:
                 del half[CKA.ID]  # the card's objects have one made from the key
-        pair = live.token.generate(algorithm, public_half, private_half, live.right)
+        pair = live.token.generate(keys.card_algorithm(kind), public_half, private_half, live.right)
         if public_half[CKA.TOKEN] == TRUE:
             return application.handle(live, pair[0]), application.handle(live, pair[1])
         session_half = P11Object({**pair[0].attributes, CKA.TOKEN: boolean(False)}, pair[0].key)
         return application.add_session_object(live, session_half), application.handle(live, pair[1])
     if exponent not in _EXPONENTS:
         raise P11Error(CKR.ATTRIBUTE_VALUE_INVALID)
-    key = keys.generate(algorithm, exponent)
+    key = keys.generate(kind, exponent)
     made_public = P11Object(
         {**keys.public_attributes(key.public_key()), **public_half, **_identified(public_half, key)}, key.public_key()
     )
@@ -75,12 +73,6 @@ def C_GenerateKeyPair(
     else:
         handle = application.add_session_object(live, made_public)
     return handle, application.add_session_object(live, made_private)
-
-
-def _algorithm(key_type: CKK, public: Attributes) -> Algorithm:
-    if key_type == CKK.RSA:
-        return keys.rsa_algorithm(as_ulong(public[CKA.MODULUS_BITS]))
-    return keys.curve(public[CKA.EC_PARAMS], key_type)
 
 
 def _identified(half: Attributes, key: keys.SoftKey) -> Attributes:

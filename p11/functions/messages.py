@@ -183,6 +183,8 @@ def _begin(
         if cancel_instead(live, kind, mechanism) or mechanism is None:
             return
         rule = rule_for(live, flag, mechanism)
+        if mechanism.parameter and len(mechanism.pointers) != 2:  # it may be left out: each message has its own
+            raise parameters.invalid()
         item = key_for(caller, live, usage, rule, handle)
         if not isinstance(item.key, bytes):
             raise P11Error(CKR.KEY_HANDLE_INVALID)

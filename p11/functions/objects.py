@@ -16,6 +16,9 @@ from .making import add, check_place
 _ASKED_FOR = (ulong(CKO.HW_FEATURE), ulong(CKO.MECHANISM))
 """Classes whose objects are found only when the template names the class (4.4.1, 4.12)."""
 
+_PROFILE = ulong(CKO.PROFILE)
+"""Profile objects, likewise: who takes stock of a token, or empties it, means what has been put there."""
+
 
 def C_CreateObject(caller: Caller, session: int, template: Template) -> int:
     """In the session, or on the card: keys in its key slots, certificates beside them, everything else as data."""
@@ -97,8 +100,11 @@ def C_FindObjectsInit(caller: Caller, session: int, template: Template) -> None:
     with live.lock:
         if live.found is not None:
             raise P11Error(CKR.OPERATION_ACTIVE)
-        wanted = dict(template).get(CKA.CLASS)
+        asked = dict(template)
+        wanted = asked.get(CKA.CLASS)
         candidates = live.token.features() if wanted in _ASKED_FOR else application.visible_objects(live)
+        if wanted != _PROFILE and CKA.PROFILE_ID not in asked:
+            candidates = [item for item in candidates if item.attributes[CKA.CLASS] != _PROFILE]
         matching = [item for item in candidates if item.matches(template)]
         live.found = [application.handle(live, item) for item in matching]
 

@@ -9,7 +9,7 @@ from typing import Any
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import keywrap, padding
 from cryptography.hazmat.primitives.ciphers import BlockCipherAlgorithm, Cipher, algorithms, modes
-from cryptography.hazmat.primitives.ciphers.aead import AESCCM
+from cryptography.hazmat.primitives.ciphers.aead import AESCCM, ChaCha20Poly1305
 from cryptography.utils import CryptographyDeprecationWarning
 
 from ..constants import CKK, CKR
@@ -33,7 +33,9 @@ _MOST_SEALED = 48 << 20
 
 def block_cipher(rule: MechanismRule, key: bytes) -> BlockCipherAlgorithm:
     """The algorithm of a mechanism with a key."""
-    return TripleDES(key) if rule.key_type is CKK.DES3 else algorithms.AES(key)
+    if CKK.AES in rule.key_types:
+        return algorithms.AES(key)
+    return TripleDES((key * 2)[:24])  # two keys are K1, K2, K1
 
 
 def cipher(encrypts: bool, rule: MechanismRule, mechanism: Mechanism, key: bytes) -> Operation:
@@ -41,12 +43,15 @@ def cipher(encrypts: bool, rule: MechanismRule, mechanism: Mechanism, key: bytes
     match rule.scheme:
         case Scheme.ECB | Scheme.CBC | Scheme.CBC_PAD:
             return Blocks(encrypts, rule, mechanism, key)
-        case Scheme.CTR | Scheme.OFB | Scheme.CFB | Scheme.CFB8:
+        case Scheme.CTR | Scheme.OFB | Scheme.CFB | Scheme.CFB8 | Scheme.CHACHA20:
             return Stream(encrypts, rule, mechanism, key)
         case Scheme.GCM:
             return Seal(mechanism, key) if encrypts else Unseal(mechanism, key)
         case Scheme.CCM:
-            return SealWhole(encrypts, mechanism, key)
+            sealing = parameters.ccm(mechanism)
+            return SealWhole(encrypts, sealing, AESCCM(key, sealing.tag_length))
+        case Scheme.CHACHA20_POLY1305:
+            return SealWhole(encrypts, parameters.poly1305(mechanism), ChaCha20Poly1305(key))
         case Scheme.KEY_WRAP | Scheme.KEY_WRAP_PAD:
             return Wrap(encrypts, rule, mechanism, key)
     raise P11Error(CKR.MECHANISM_INVALID)
@@ -114,13 +119,18 @@ class Blocks(Operation):
 
 
 class Stream(Operation):
-    """CTR, OFB and CFB: a byte in, a byte out."""
+    """CTR, OFB, CFB and ChaCha20: a byte in, a byte out."""
 
     def __init__(self, encrypts: bool, rule: MechanismRule, mechanism: Mechanism, key: bytes) -> None:
-        algorithm = block_cipher(rule, key)
         self._room: int | None = None
-        mode: Any
-        if rule.scheme is Scheme.CTR:
+        algorithm: Any = block_cipher(rule, key) if rule.scheme is not Scheme.CHACHA20 else None
+        mode: Any = None
+        if rule.scheme is Scheme.CHACHA20:
+            counter_bits, start = parameters.chacha20(mechanism)
+            first = int.from_bytes(start[: counter_bits // 8], "little")
+            self._room = 64 * ((1 << counter_bits) - first)
+            algorithm = algorithms.ChaCha20(key, start)
+        elif rule.scheme is Scheme.CTR:
             bits, block = parameters.counter(mechanism)
             first = int.from_bytes(block, "big") & ((1 << bits) - 1)
             self._room = 16 * ((1 << bits) - first)  # then the counter would run into the nonce
@@ -211,16 +221,16 @@ def unsealed(key: bytes, nonce: bytes, additional: bytes, body: bytes | memoryvi
 
 
 class SealWhole(Collector):
-    """CCM, which has to know the length before it begins."""
+    """CCM, which has to know the length before it begins, and ChaCha20-Poly1305, for which the library wants it all."""
 
     limit = _MOST_SEALED
 
-    def __init__(self, encrypts: bool, mechanism: Mechanism, key: bytes) -> None:
+    def __init__(self, encrypts: bool, sealing: parameters.Sealing, aead: AESCCM | ChaCha20Poly1305) -> None:
         super().__init__(0)
         self._encrypts = encrypts
         self.too_long = CKR.DATA_LEN_RANGE if encrypts else CKR.ENCRYPTED_DATA_LEN_RANGE
-        self._sealing = parameters.ccm(mechanism)
-        self._ccm = AESCCM(key, self._sealing.tag_length)
+        self._sealing = sealing
+        self._aead = aead
 
     def output_length(self, more: int, final: bool) -> int:
         """With the tag, or without."""
@@ -232,9 +242,10 @@ class SealWhole(Collector):
         ENCRYPTED_DATA_INVALID.
         """
         sealing, data = self._sealing, self.collected()
-        if len(data) != sealing.data_length + (0 if self._encrypts else sealing.tag_length):
+        body = len(data) - (0 if self._encrypts else sealing.tag_length)
+        if body < 0 or sealing.data_length not in (None, body):
             raise P11Error(self.too_long)
-        work = self._ccm.encrypt if self._encrypts else self._ccm.decrypt
+        work = self._aead.encrypt if self._encrypts else self._aead.decrypt
         try:
             return work(sealing.nonce, data, sealing.additional)
         except ValueError:

@@ -8,15 +8,17 @@ import hmac
 import struct
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric import ec, x25519
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
 from cryptography.hazmat.primitives.kdf.concatkdf import ConcatKDFHash
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 from cryptography.hazmat.primitives.kdf.x963kdf import X963KDF
 
+from .. import curves
 from ..constants import CKD, CKF, CKR
+from ..curves import MontgomeryPublicKey
 from ..errors import P11Error
-from ..keys import PrivateKey, bare_point
+from ..keys import PrivateKey
 from ..mechanisms import DIGESTS, MechanismRule, Scheme
 from ..wire import Mechanism
 from . import parameters
@@ -43,15 +45,12 @@ def agreed(key: PrivateKey, mechanism: Mechanism, wanted: int | None) -> bytes:
         raise parameters.invalid()
     kdf = _ECDH1.unpack(mechanism.parameter)[0]
     shared, given = mechanism.pointers
-    point = bare_point(given)
+    point = curves.bare_point(given)
     public = key.public
-    if isinstance(public, ec.EllipticCurvePublicKey):
-        size = (public.key_size + 7) // 8
-        lengths = (1 + 2 * size, 1 + size)
-    elif isinstance(public, x25519.X25519PublicKey):
-        size, lengths = 32, (32, 32)
-    else:
+    if not isinstance(public, ec.EllipticCurvePublicKey | MontgomeryPublicKey):
         raise P11Error(CKR.KEY_TYPE_INCONSISTENT)
+    size = curves.of_key(public).size
+    lengths = (1 + 2 * size, 1 + size) if isinstance(public, ec.EllipticCurvePublicKey) else (size,)
     if len(point) not in lengths or (kdf == CKD.NULL and shared) or (kdf != CKD.NULL and kdf not in _KDFS):
         raise parameters.invalid()
     if kdf == CKD.NULL and wanted is not None and not 1 <= wanted <= size:

@@ -61,8 +61,29 @@ class _Gmac:
         raise P11Error(CKR.STATE_UNSAVEABLE)
 
 
+class _CbcMac:
+    """The last block of CBC with zeros behind the data (FIPS 113)."""
+
+    def __init__(self, cipher: Any) -> None:
+        self._size = cipher.block_size // 8
+        self._cbc: Any = Cipher(cipher, modes.CBC(bytes(self._size))).encryptor()
+        self._taken = 0
+        self._last = bytes(self._size)
+
+    def update(self, data: bytes) -> None:
+        self._taken += len(data)
+        self._last = (self._last + self._cbc.update(data))[-self._size :]
+
+    def finalize(self) -> bytes:
+        self.update(bytes(-self._taken % self._size))
+        return self._last
+
+    def copy(self) -> _CbcMac:
+        raise P11Error(CKR.STATE_UNSAVEABLE)
+
+
 class Mac(Operation):
-    """C_Sign* and C_Verify* with a secret key: HMAC (RFC 2104), CMAC (SP 800-38B) and GMAC, perhaps cut."""
+    """C_Sign* and C_Verify* with a secret key: HMAC (RFC 2104), CMAC (SP 800-38B), CBC-MAC and GMAC, perhaps cut."""
 
     def __init__(self, key: bytes, rule: MechanismRule, mechanism: Mechanism) -> None:
         self._mac: Any
@@ -75,13 +96,14 @@ class Mac(Operation):
             return
         else:
             cipher = block_cipher(rule, key)
-            self._mac = cmac.CMAC(cipher)
-            longest = cipher.block_size // 8
+            of_cbc = rule.scheme is Scheme.CBC_MAC
+            self._mac = _CbcMac(cipher) if of_cbc else cmac.CMAC(cipher)
+            longest = rule.block
         if rule.general:
             self._length = parameters.length(mechanism, longest)
         else:
             parameters.none(mechanism)
-            self._length = longest
+            self._length = longest // 2 if rule.scheme is Scheme.CBC_MAC else longest
 
     def output_length(self, more: int, final: bool) -> int:
         """The MAC's at the end."""

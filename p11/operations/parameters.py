@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives import hashes
 
-from ..constants import CKG, CKR, CKZ
+from ..constants import CKG, CKH, CKR, CKZ
 from ..errors import P11Error
 from ..mechanisms import DIGESTS
 from ..wire import Mechanism, MessageParameter
@@ -20,7 +20,11 @@ _RSA_AES = struct.Struct("@2L")
 _GCM = struct.Struct("@6L")
 _NSS_GCM = struct.Struct("@5L")
 _CCM = struct.Struct("@6L")
+_CONTEXT = struct.Struct("@3L")
+_EDDSA = struct.Struct("@?2L")
 _CTR = struct.Struct("@L16s")
+_CHACHA20 = struct.Struct("@4L")
+_POLY1305 = struct.Struct("@4L")
 _GCM_MESSAGE = struct.Struct("@6L")
 
 HASHES: dict[str, hashes.HashAlgorithm] = {
@@ -53,6 +57,7 @@ MASKS: dict[int, str] = {
 """The digests of mask generation functions, by hashlib's names."""
 
 _LONGEST_SALT = 512
+_LONGEST_CONTEXT = 255
 
 
 def invalid() -> P11Error:
@@ -77,12 +82,12 @@ class Oaep(NamedTuple):
 
 
 class Sealing(NamedTuple):
-    """What GCM and CCM have in common: nonce, additional data, bytes of the tag, and the data's length for CCM."""
+    """What GCM, CCM and ChaCha20-Poly1305 have in common; only CCM is told the length of the data."""
 
     nonce: bytes
     additional: bytes
     tag_length: int
-    data_length: int = 0
+    data_length: int | None = None
 
 
 class MessageSealing(NamedTuple):
@@ -171,6 +176,24 @@ def ccm(mechanism: Mechanism) -> Sealing:
     return Sealing(nonce, additional, tag_length, data_length)
 
 
+def poly1305(mechanism: Mechanism) -> Sealing:
+    """CK_SALSA20_CHACHA20_POLY1305_PARAMS; the nonce is that of RFC 8439, not the older one of eight bytes."""
+    _unpack(_POLY1305, mechanism.parameter)
+    nonce, additional = _pointed(mechanism.pointers, 2)
+    if len(nonce) != 12:
+        raise invalid()
+    return Sealing(nonce, additional, 16)
+
+
+def chacha20(mechanism: Mechanism) -> tuple[int, bytes]:
+    """CK_CHACHA20_PARAMS: the bits of the block counter, and counter and nonce as one."""
+    _, counter_bits, _, nonce_bits = _unpack(_CHACHA20, mechanism.parameter)
+    block, nonce = _pointed(mechanism.pointers, 2)
+    if (counter_bits, nonce_bits) not in ((32, 96), (64, 64)) or len(block + nonce) != 16:
+        raise invalid()
+    return counter_bits, block + nonce
+
+
 def gcm_message(parameter: MessageParameter | None) -> MessageSealing:
     """CK_GCM_MESSAGE_PARAMS."""
     if parameter is None:
@@ -183,9 +206,29 @@ def gcm_message(parameter: MessageParameter | None) -> MessageSealing:
     return MessageSealing(nonce, fixed_bits, generator, tag)
 
 
-def eddsa(mechanism: Mechanism) -> None:
-    """None: CK_EDDSA_PARAMS ask for Ed25519ctx, also with an empty context, or for Ed25519ph (3.1, 6.3.15)."""
-    none(mechanism)
+def eddsa(mechanism: Mechanism, is_448: bool) -> None:
+    """None for Ed25519; for Ed448 CK_EDDSA_PARAMS without a context (3.1, 6.3.15).
+
+    For Ed25519 they ask for Ed25519ctx, also with an empty context; that, contexts and ...ph the library has not.
+    """
+    if is_448:
+        prehashed, length, _ = _unpack(_EDDSA, mechanism.parameter)
+        if prehashed or length:
+            raise invalid()
+    else:
+        none(mechanism)
+
+
+def signature_context(mechanism: Mechanism, signs: bool) -> bytes:
+    """CK_SIGN_ADDITIONAL_CONTEXT, which may be left out: the library hedges its signatures, always."""
+    if not mechanism.parameter:
+        return b""
+    variant, _, _ = _unpack(_CONTEXT, mechanism.parameter)
+    (context,) = _pointed(mechanism.pointers, 1)
+    hedged = variant in (CKH.HEDGE_PREFERRED, CKH.HEDGE_REQUIRED) or not signs
+    if not hedged or len(context) > _LONGEST_CONTEXT:
+        raise invalid()
+    return context
 
 
 def length(mechanism: Mechanism, longest: int) -> int:

@@ -7,15 +7,14 @@ import hashlib
 import hmac
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import (
     Prehashed,
     decode_dss_signature,
     encode_dss_signature,
 )
 
-from .. import rsa_padding
+from .. import curves, lattices, rsa_padding
 from ..constants import CKR
 from ..errors import P11Error
 from ..keys import PrivateKey, PublicKey, signature_length
@@ -23,7 +22,8 @@ from ..mechanisms import MechanismRule, Scheme
 from ..wire import Mechanism
 from . import MOST_KEPT, Operation, parameters
 
-_MOST_EDDSA = 1 << 24
+_MOST_MESSAGE = 1 << 24
+_ED448_LENGTH = 114
 
 
 class _Message(Operation):
@@ -33,6 +33,7 @@ class _Message(Operation):
     """
 
     pss: parameters.Pss | None = None
+    context = b""
     _most = MOST_KEPT
 
     def __init__(self, length: int, rule: MechanismRule, mechanism: Mechanism) -> None:
@@ -41,8 +42,11 @@ class _Message(Operation):
         if rule.scheme is Scheme.RSA_PSS:
             self.pss = parameters.pss(mechanism, rule.digest)
         elif rule.scheme is Scheme.EDDSA:
-            parameters.eddsa(mechanism)
-            self._most = _MOST_EDDSA
+            parameters.eddsa(mechanism, length == _ED448_LENGTH)
+            self._most = _MOST_MESSAGE
+        elif rule.scheme is Scheme.ML_DSA:
+            self.context = parameters.signature_context(mechanism, isinstance(self, Sign))
+            self._most = _MOST_MESSAGE
         else:
             parameters.none(mechanism)
         self._hash = None if rule.digest is None else hashlib.new(rule.digest)
@@ -92,6 +96,14 @@ class Sign(_Message):
             return r.to_bytes(size, "big") + s.to_bytes(size, "big")
         if self.rule.scheme is Scheme.EDDSA:
             return key.use(data)
+        if self.rule.scheme is Scheme.ML_DSA:
+            private = getattr(key, "private", None)  # no card has one
+            assert isinstance(private, lattices.SigningKey)
+            return private.sign(data, self.context)
+        if self.pss is not None:
+            _require_digest(self.pss, data)
+            bits = key.public.key_size if isinstance(key.public, rsa.RSAPublicKey) else 0
+            return key.use(rsa_padding.pss_encode(data, bits, *self.pss))
         return key.use(_signature_block(self, data))
 
 
@@ -117,10 +129,12 @@ class Verify(_WithPublicKey):
             elif isinstance(key, ec.EllipticCurvePublicKey):
                 size = self.length // 2
                 r, s = (int.from_bytes(half, "big") for half in (signature[:size], signature[size:]))
-                scheme = ec.ECDSA(Prehashed(hashes.SHA256() if size == 32 else hashes.SHA384()))
-                key.verify(encode_dss_signature(r, s), _ecdsa_input(data, size), scheme)
-            elif isinstance(key, ed25519.Ed25519PublicKey):
+                digest, scheme = curves.hash_to_sign(_ecdsa_input(data, size), size)
+                key.verify(encode_dss_signature(r, s), digest, ec.ECDSA(scheme))
+            elif isinstance(key, curves.EdwardsPublicKey):
                 key.verify(signature, data)
+            elif isinstance(key, lattices.VerifyingKey):
+                key.verify(signature, data, self.context)
         except (InvalidSignature, ValueError):
             raise P11Error(CKR.SIGNATURE_INVALID) from None
 
@@ -170,10 +184,7 @@ def public_operation(key: rsa.RSAPublicKey, block: bytes) -> bytes:
 
 
 def _signature_block(message: _Message, data: bytes) -> bytes:
-    """What the private key has to be applied to."""
-    if message.pss is not None:
-        _require_digest(message.pss, data)
-        return rsa_padding.pss_encode(data, 8 * message.length, *message.pss)
+    """What the private key has to be applied to, where it is no matter of chance (RFC 8017, 9.2)."""
     if message.rule.scheme is Scheme.RSA_RAW:
         if len(data) > message.length:
             raise P11Error(CKR.DATA_LEN_RANGE)

@@ -28,6 +28,7 @@ from ..token import Token, Tokens
 from .fates import Doomed
 from .slot_lists import POLICIES
 from .table import Quirks
+from .values import Fate
 
 
 @dataclass(eq=False)
@@ -301,8 +302,6 @@ class QuirkyApplication(Application):
 
     def _any_session(self) -> Session:
         if self.quirks.zero_handle == "crash":
-            from .values import Fate
-
             raise Doomed(Fate.CRASH)
         for session in self.sessions.values():
             return session

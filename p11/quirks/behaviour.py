@@ -7,15 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ...reader.bench import Bench
+from ..dispatch import Handler
 from ..server import Server
 from .application import application_maker
-from .calls import Handler, layered
+from .calls import layered
 from .table import Quirks
 
 
 def new_server(bench: Bench, path: Path, handlers: Mapping[str, Handler], quirks: Quirks) -> Server:
-    """The server of a module. Without quirks nothing of theirs is in its way. Raises SocketError."""
-    if not quirks.given:
-        return Server(bench, path, handlers)
+    """The server of a module with quirks. Raises SocketError."""
     ends_waiters_itself = quirks.finalize_mode in ("no_event", "flag_only")
     return Server(bench, path, layered(handlers, quirks), application_maker(quirks), ends_waiters_itself)

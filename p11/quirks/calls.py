@@ -15,13 +15,13 @@ from ...reader.errors import CardRemoved
 from ..caller import Caller
 from ..calls import BY_NAME
 from ..constants import CKF, CKR, CKU
+from ..dispatch import Handler
 from ..errors import P11Error
 from .application import QuirkyApplication
 from .fates import Doomed, kill, meet, wait_for_ever
 from .table import Quirks
 from .values import Outcome, is_among, lookup
 
-Handler = Callable[..., Any]
 Layer = Callable[[Quirks, str, Handler], Handler]
 
 _OF_SLOTS = frozenset(

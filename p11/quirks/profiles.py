@@ -30,13 +30,12 @@ PROFILES: dict[str, Profile] = {
         ),
     ),
     "ykcs11": Profile(
-        "Yubico's module up to 2.1: one session table that outlives the card, no events, no login after re-plugging",
+        "Yubico's module up to 2.1: a table of sessions that outlives the card, no events, no login after re-plugging",
         "https://github.com/Yubico/yubico-piv-tool/issues/270",
         (
             "wfse_mode=notsupp",
             "handle_reuse",
-            "absent_handle_rv=CKR_DEVICE_ERROR",
-            "stale_handle_rv=CKR_DEVICE_ERROR",
+            "unnoticed_removal=always",
             "torn_call=CKR_DEVICE_ERROR",
             "reinserted_rv=C_Login:CKR_PIN_INCORRECT",
         ),

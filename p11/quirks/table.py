@@ -55,8 +55,8 @@ class Quirks:
         None,
         OUTCOME,
         "a session of a card that was pulled, while the slot is empty",
-        "ykcs11 up to 2.1: sessions outlive the removal, calls on them say CKR_DEVICE_ERROR",
-        _YUBICO + "issues/270",
+        "Belgian eID middleware 4.4: CKR_TOKEN_NOT_PRESENT from the session of a card that is away",
+        "https://github.com/Fedict/eid-mw/issues/103",
         "B01 B30",
     )
     handle_reuse: bool = _row(
@@ -103,8 +103,8 @@ class Quirks:
     torn_call: Outcome | None = _row(
         None,
         OUTCOME,
-        "a call in the middle of which the card is pulled",
-        "OpenSC 0.20: endless recursion in the PIV driver until the stack is full",
+        "a call that finds the card gone, or in the middle of which it is pulled",
+        "OpenSC's PIV driver: recursion without end until the stack is full",
         _OPENSC + "issues/2111",
         "B01 B21 B24",
     )
@@ -217,7 +217,7 @@ class Quirks:
         False,
         FLAG,
         "each event is given twice",
-        "OpenSC before 0.20: two notifications for one reader",
+        "OpenSC, mended by this commit: two notifications for one reader",
         _OPENSC + "commit/36247d85b",
         "B13",
     )
@@ -225,7 +225,7 @@ class Quirks:
         False,
         FLAG,
         "two changes of a slot before the application has taken the first event: that slot's event never ends",
-        "OpenSC before 0.20: a reader pulled and plugged in fast stays `changed` for ever",
+        "OpenSC, mended by this commit: a reader that was pulled and plugged in fast stays `changed` for ever",
         _OPENSC + "commit/f9d93446b",
         "B16",
     )
@@ -270,7 +270,7 @@ class Quirks:
         "C_Finalize while another thread waits for an event: it waits for that thread (hang), the waiter says "
         "CKR_NO_EVENT, the application dies, or the waiter only looks at a flag and never ends when C_Initialize "
         "follows at once",
-        "OpenSC: hang up to 0.17, crash in 0.26; the smart card services of macOS: no_event",
+        "OpenSC 0.17: hang; OpenSC 0.25: crash; the smart card services of macOS: no_event",
         _OPENSC + "issues/1065",
         "B08 B09 B10",
     )

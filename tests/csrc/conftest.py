@@ -15,7 +15,7 @@ import pytest
 from cardtear.csrc import module_path
 from cardtear.lab.client import Module
 from cardtear.p11.constants import CKR
-from cardtear.p11.wire import CODECS, REQUEST_HEADER, decode_hello, encode_welcome
+from cardtear.p11.wire import CODECS, REQUEST_HEADER, NullPointer, decode_hello, encode_welcome
 
 
 class FakeSimulator:
@@ -71,7 +71,10 @@ class FakeSimulator:
 
     def _answer(self, frame: bytes) -> bytes | None:
         codec = CODECS[REQUEST_HEADER.unpack_from(frame)[1]]
-        arguments = codec.decode(frame)
+        try:
+            arguments = codec.decode(frame)
+        except NullPointer:
+            return codec.encode(CKR.ARGUMENTS_BAD, (), ())
         self.calls.append((codec.name, arguments))
         answer = self.answers.get(codec.name, lambda *_: (CKR.OK, ()))(*arguments)
         return codec.encode(*answer, arguments) if isinstance(answer, tuple) else answer

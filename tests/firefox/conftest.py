@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import pytest
@@ -10,8 +11,10 @@ from cardtear.card.ca import TestCA
 from cardtear.card.profiles import CardRequest
 from cardtear.csrc import module_path
 from cardtear.lab import places
-from cardtear.lab.firefox import NOT_LOGGED_IN, NOT_PRESENT, Firefox
+from cardtear.lab.firefox import Firefox
 from cardtear.lab.simulator import Simulator
+
+_NUMBERS = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +25,7 @@ def ca(_own_places: None) -> TestCA:
 
 @pytest.fixture(scope="session")
 def bench(_own_places: None) -> Iterator[Simulator]:
-    """One simulator for all tests with a browser; each begins with the standard card freshly inserted."""
+    """One simulator for all tests with a browser."""
     with Simulator() as simulator:
         simulator.plug("front")
         yield simulator
@@ -36,13 +39,20 @@ def browser(bench: Simulator, ca: TestCA) -> Iterator[Firefox]:
 
 
 @pytest.fixture
-def firefox(bench: Simulator, browser: Firefox) -> Iterator[Firefox]:
-    """The browser, with a card to which nobody is logged in."""
-    bench.insert("front", CardRequest(name="Alice"))
-    browser.wait_for_status(NOT_LOGGED_IN)
+def card(request: pytest.FixtureRequest) -> CardRequest:
+    """A card that nobody has seen before: the browser cannot take one of another test's for it."""
+    return CardRequest(name=f"Alice {next(_NUMBERS)}", profile=getattr(request, "param", "piv"))
+
+
+@pytest.fixture
+def firefox(bench: Simulator, browser: Firefox, card: CardRequest) -> Iterator[Firefox]:
+    """The browser, with that card in the reader, to which nobody is logged in."""
+    if bench.bench.reader("front").insertion is None:
+        bench.insert("front", card)
+    else:
+        bench.swap("front", card)
+    browser.wait_for_card(card.name)
     yield browser
+    browser.hold_prompts(None)
     browser.choose_certificates(None)
     browser.answer_with("123456")
-    bench.unplug("front")
-    bench.plug("front")
-    browser.wait_for_status(NOT_PRESENT)

@@ -3,16 +3,22 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
+
 import pytest
 from cardtear.card.ca import TestCA
 from cardtear.card.profiles import CardRequest
-from cardtear.lab.firefox import LOGGED_IN, NOT_LOGGED_IN, NOT_PRESENT, Firefox
+from cardtear.lab.firefox import Firefox
 from cardtear.lab.firefox_devices import DeviceManager
+from cardtear.lab.mozilla import LOGGED_IN, NOT_LOGGED_IN, NOT_PRESENT
 from cardtear.lab.simulator import Simulator
 from cardtear.lab.tls_server import TlsServer
 from cardtear.lab.trigger import Trigger
 
 pytestmark = pytest.mark.needs("firefox-esr", "marionette_driver")
+
+NUMBERS = itertools.count(1)
 
 
 def test_log_in_and_out(firefox: Firefox) -> None:
@@ -28,7 +34,7 @@ def test_log_in_and_out(firefox: Firefox) -> None:
             devices.wait_for("not-logged-in")
 
 
-def test_card_goes_and_comes_back(bench: Simulator, firefox: Firefox) -> None:
+def test_card_goes_and_comes_back(bench: Simulator, firefox: Firefox, card: CardRequest) -> None:
     """Logged in, pulled: not present, and a login fails at once; back: the login is gone."""
     with DeviceManager(firefox) as devices:
         devices.log_in()
@@ -39,12 +45,12 @@ def test_card_goes_and_comes_back(bench: Simulator, firefox: Firefox) -> None:
         devices.log_in()
         firefox.wait(firefox.alerts, lambda found: found[0] == said + 1, "an error")
         assert firefox.prompts() <= prompts + 1  # NSS asks before it looks for the card
-        bench.insert("front", CardRequest(name="Alice"))
+        bench.insert("front", card)
         devices.wait_for("not-logged-in")
 
 
 @pytest.mark.parametrize("on", [{"call": "C_Login"}, {"ins": 0x20}], ids=str)
-def test_card_goes_in_the_login(bench: Simulator, firefox: Firefox, on: dict[str, object]) -> None:
+def test_card_goes_in_the_login(bench: Simulator, firefox: Firefox, card: CardRequest, on: dict[str, object]) -> None:
     """No second prompt, no login, no hanging dialog; with the card back it works."""
     with DeviceManager(firefox) as devices:
         before = firefox.prompts()
@@ -52,36 +58,31 @@ def test_card_goes_in_the_login(bench: Simulator, firefox: Firefox, on: dict[str
         devices.log_in()
         devices.wait_for("not-present")
         assert firefox.prompts() == before + 1
-        bench.insert("front", CardRequest(name="Alice"))
+        bench.insert("front", card)
         devices.wait_for("not-logged-in")
         devices.log_in()
         devices.wait_for("logged-in")
 
 
-def test_change_password(bench: Simulator, firefox: Firefox, ca: TestCA) -> None:
+def test_change_password(bench: Simulator, firefox: Firefox, card: CardRequest, ca: TestCA) -> None:
     """Firefox says that it has been changed; the new PIN is right from now on, and can be changed back."""
-    bench.swap("front", CardRequest(name="Carol"))
-    firefox.wait_for_token("Carol")
     with DeviceManager(firefox) as devices:
         assert devices.wait_for("not-logged-in").can_change_password
         assert "changed" in devices.change_password("123456", "654321")
-        devices.wait_for("logged-in" if firefox.slots()[0]["status"] == LOGGED_IN else "not-logged-in")
         bench.remove("front")
         devices.wait_for("not-present")
-        bench.insert("front", CardRequest(name="Carol"))
+        bench.insert("front", card)
         devices.wait_for("not-logged-in")
         firefox.answer_with("654321")
         devices.log_in()
         devices.wait_for("logged-in")
         with TlsServer(ca) as server:
-            assert firefox.open(server.url) == "client: Carol"
+            assert firefox.open(server.url) == f"client: {card.name}"
         assert "changed" in devices.change_password("654321", "123456")
 
 
-def test_wrong_old_password(bench: Simulator, firefox: Firefox) -> None:
+def test_wrong_old_password(firefox: Firefox) -> None:
     """Firefox says so; the PIN is as it was, and one try is spent."""
-    bench.swap("front", CardRequest(name="Dave"))
-    firefox.wait_for_token("Dave")
     with DeviceManager(firefox) as devices:
         assert "not enter the correct" in devices.change_password("000000", "654321")
         devices.log_in()
@@ -89,16 +90,13 @@ def test_wrong_old_password(bench: Simulator, firefox: Firefox) -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_card_goes_in_the_change(bench: Simulator, firefox: Firefox, when: str) -> None:
+def test_card_goes_in_the_change(bench: Simulator, firefox: Firefox, card: CardRequest, when: str) -> None:
     """Firefox says that it failed; afterwards the PIN that the card has is right."""
-    name = f"Erin {when}"
-    bench.swap("front", CardRequest(name=name))
-    firefox.wait_for_token(name)
     with DeviceManager(firefox) as devices:
         bench.arm(Trigger("remove", {"reader": "front"}, ins=0x24, when=when))
         assert "changed" not in devices.change_password("123456", "654321")
         devices.wait_for("not-present")
-        bench.insert("front", CardRequest(name=name))
+        bench.insert("front", card)
         devices.wait_for("not-logged-in")
         firefox.answer_with("123456" if when == "before" else "654321")
         before = firefox.prompts()
@@ -107,43 +105,57 @@ def test_card_goes_in_the_change(bench: Simulator, firefox: Firefox, when: str) 
         assert firefox.prompts() == before + 1
 
 
-def test_two_cards_in_two_readers(bench: Simulator, firefox: Firefox, ca: TestCA) -> None:
-    """Each is listed, each logs in by itself, and a page gets the certificate of the one that is chosen."""
+@pytest.fixture
+def second_card(bench: Simulator, firefox: Firefox) -> Iterator[CardRequest]:
+    """Bob's card, new, in a second reader."""
+    bob = CardRequest(name=f"Bob {next(NUMBERS)}", profile="piv-ec")
     bench.plug("back")
-    bench.insert("back", CardRequest(name="Bob", profile="piv-ec"))
-
-    def statuses() -> dict[str, int]:
-        return {slot["token"]: slot["status"] for slot in firefox.slots()}
-
-    try:
-        firefox.wait(statuses, lambda found: found == {"Alice": NOT_LOGGED_IN, "Bob": NOT_LOGGED_IN}, "two cards")
-        assert sorted({token for token, _ in firefox.certificates() if token in ("Alice", "Bob")}) == ["Alice", "Bob"]
-        firefox.choose_certificates("Bob")
-        with TlsServer(ca) as server:
-            assert firefox.open(server.url) == "client: Bob"
-        firefox.wait(statuses, lambda found: found == {"Alice": NOT_LOGGED_IN, "Bob": LOGGED_IN}, "Bob only")
-        firefox.choose_certificates("Alice")
-        with TlsServer(ca) as server:
-            assert firefox.open(server.url) == "client: Alice"
-        bench.remove("back")
-        firefox.wait(lambda: firefox.slots()[1]["status"], lambda found: found == NOT_PRESENT, "Bob's card gone")
-        assert firefox.slots()[0]["status"] == LOGGED_IN
-        with TlsServer(ca) as server:
-            assert firefox.open(server.url) == "client: Alice"
-    finally:
-        bench.unplug("back")
+    bench.insert("back", bob)
+    firefox.wait_for_card(bob.name, "back")
+    yield bob
+    bench.unplug("back")
 
 
-@pytest.mark.parametrize("profile", ["piv", "piv-ec"])
-def test_card_goes_in_the_signature(bench: Simulator, firefox: Firefox, ca: TestCA, profile: str) -> None:
-    """The page fails; with the card back, and the PIN asked once more, it comes."""
-    name = f"Grace {profile}"
-    bench.swap("front", CardRequest(name=name, profile=profile))
-    firefox.wait_for_token(name)
+def test_two_cards_and_a_signature(
+    bench: Simulator, firefox: Firefox, card: CardRequest, second_card: CardRequest, ca: TestCA
+) -> None:
+    """A page gets the certificate of the card that is chosen; one goes in a signature, the other stays logged in."""
+    assert {card.name, second_card.name} <= {token for token, _ in firefox.certificates()}
+    firefox.choose_certificates(second_card.name)
     with TlsServer(ca) as server:
-        bench.arm(Trigger("remove", {"reader": "front"}, ins=0x87))
+        assert firefox.open(server.url) == f"client: {second_card.name}"
+    firefox.wait_for_status(LOGGED_IN, "back")
+    assert firefox.slot("front").status == NOT_LOGGED_IN
+    firefox.choose_certificates(card.name)
+    with TlsServer(ca) as server:
+        assert firefox.open(server.url) == f"client: {card.name}"
+    firefox.choose_certificates(second_card.name)
+    with TlsServer(ca) as server:
+        bench.arm(Trigger("remove", {"reader": "back"}, ins=0x87, reader="back"))
         assert firefox.open(server.url).startswith("about:neterror")
-        firefox.wait_for_status(NOT_PRESENT)
-        bench.insert("front", CardRequest(name=name, profile=profile))
-        firefox.wait_for_status(NOT_LOGGED_IN)
-        assert firefox.open(server.url) == f"client: {name}"
+    firefox.wait_for_status(NOT_PRESENT, "back")
+    assert firefox.slot("front").status == LOGGED_IN
+    before = firefox.prompts()
+    firefox.choose_certificates(card.name)
+    with TlsServer(ca) as server:
+        assert firefox.open(server.url) == f"client: {card.name}"
+    assert firefox.prompts() == before
+
+
+def test_two_cards_and_a_change(bench: Simulator, firefox: Firefox, second_card: CardRequest) -> None:
+    """One card goes in the change of its PIN, the other stays logged in; back in, the first has the PIN it had."""
+    with DeviceManager(firefox, "front") as devices:
+        devices.log_in()
+        devices.wait_for("logged-in")
+        devices.select("back")
+        devices.wait_for("not-logged-in")
+        bench.arm(Trigger("remove", {"reader": "back"}, ins=0x24, reader="back"))
+        assert "changed" not in devices.change_password("123456", "654321")
+        devices.wait_for("not-present")
+        devices.select("front")
+        devices.wait_for("logged-in")
+        bench.insert("back", second_card)
+        devices.select("back")
+        devices.wait_for("not-logged-in")
+        devices.log_in()
+        devices.wait_for("logged-in")

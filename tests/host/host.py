@@ -2,7 +2,7 @@
 """A host process: a real application with the built module loaded, which evaluates what a test asks it to.
 
 The test holds a Host; run as a script this file is the other end. Expressions see `m` (lab.client.Module), the
-numbers of the standard (CKR, CKA ...) and the functions of probes.py.
+numbers of the standard (CKR, CKA ...) and the functions of probes.py and its neighbours.
 """
 
 from __future__ import annotations
@@ -106,13 +106,17 @@ def main() -> None:
     send = Connection(int(sys.argv[2]), readable=False)
     lock = threading.Lock()
     sys.path.insert(0, str(Path(__file__).parent))
+    import key_probes  # type: ignore[import-not-found]
     import nss_probes  # type: ignore[import-not-found]
     import probes  # type: ignore[import-not-found]
+    import trigger_probes  # type: ignore[import-not-found]
 
     scope = {
         **vars(constants),
         **vars(probes),
         **vars(nss_probes),
+        **vars(key_probes),
+        **vars(trigger_probes),
         "m": Module(sys.argv[3]),
         "Failed": Failed,
         "os": os,

@@ -327,7 +327,8 @@ def one_of_each(m: Module, session: int) -> dict[int, list[int]]:
     """Keys in the session by key type: [private, public], or the secret one twice."""
     keys: dict[int, list[int]] = {}
     everything = {CKA[name]: b"\1" for name in ("ENCRYPT", "DECRYPT", "SIGN", "VERIFY", "WRAP", "UNWRAP", "DERIVE")}
-    for kind, length in ((CKK.GENERIC_SECRET, 32), (CKK.AES, 16), (CKK.DES3, 24)):
+    lengths = {CKK.GENERIC_SECRET: 32, CKK.AES: 16, CKK.DES3: 24, CKK.DES2: 16, CKK.CHACHA20: 32}
+    for kind, length in lengths.items():
         value = {CKA.CLASS: CKO.SECRET_KEY, CKA.KEY_TYPE: kind, CKA.VALUE: bytes(range(length)), CKA.EXTRACTABLE: b"\1"}
         keys[int(kind)] = [m.create(session, {**value, **everything})] * 2
     for kind, mechanism, public in (
@@ -335,6 +336,8 @@ def one_of_each(m: Module, session: int) -> dict[int, list[int]]:
         (CKK.EC, CKM.EC_KEY_PAIR_GEN, {CKA.EC_PARAMS: P256}),
         (CKK.EC_EDWARDS, CKM.EC_EDWARDS_KEY_PAIR_GEN, {CKA.EC_PARAMS: bytes.fromhex("06032b6570")}),
         (CKK.EC_MONTGOMERY, CKM.EC_MONTGOMERY_KEY_PAIR_GEN, {CKA.EC_PARAMS: bytes.fromhex("06032b656e")}),
+        (CKK.ML_DSA, CKM.ML_DSA_KEY_PAIR_GEN, {CKA.PARAMETER_SET: 2}),
+        (CKK.ML_KEM, CKM.ML_KEM_KEY_PAIR_GEN, {CKA.PARAMETER_SET: 2}),
     ):
         keys[int(kind)] = list(reversed(m.generate_pair(session, mechanism, public, {})))
     return keys
@@ -648,4 +651,12 @@ def busy_session(m: Module) -> list[int]:
     attempt(m.set_pin, session, "123456", "123456")
     attempt(m.logout, session)
     attempt(m.close_session, session)
+    return values
+
+
+def events_of(m: Module) -> list[int]:
+    """The return values of asking for events until there is none, or ten times."""
+    values: list[int] = []
+    while len(values) < 10 and (not values or values[-1] == CKR.OK):
+        values.append(rv(m.wait_for_slot_event, False))
     return values

@@ -390,6 +390,30 @@ def test_the_test_ca_is_exported(tmp_path: Path) -> None:
     one_clear_line(cardtear("card", "ca", "--out", "/nowhere/ca.pem"), "/nowhere/ca.pem")
 
 
+def test_a_removal_is_not_delayed_by_what_it_does_not_need(served: Served) -> None:
+    """Imports are most of a command's time: none of cryptography, the simulator, YAML or tables for people."""
+    script = (
+        "import sys; sys.argv = ['cardtear', 'remove', 'front']\n"
+        "from cardtear.lab.cli import main\n"
+        "try: main()\n"
+        "finally: print(*sys.modules, file=sys.stderr)"
+    )
+    command = (sys.executable, "-c", script)
+    environment = {**os.environ, **served.environment}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=DEADLINE, check=False)
+    assert done.stdout == "Alice is out of front\n"
+    loaded = set(done.stderr.split())
+    assert "cardtear.lab.cli_readers" in loaded
+    assert not loaded & {
+        "cryptography",
+        "yaml",
+        "cffi",
+        "gmpy2",
+        "cardtear.lab.simulator",
+        "cardtear.lab.cli_simulators",
+    }
+
+
 def test_module_prints_the_path() -> None:
     assert cardtear("module").stdout == f"{module_path()}\n"
     assert json.loads(cardtear("module", "--json").stdout) == {"module": str(module_path())}

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -68,6 +69,18 @@ def test_a_client_in_the_tests_own_process(pytester: pytest.Pytester, folder: Pa
     pytester.makepyfile(IN_PROCESS)
     run(pytester, *workers).assert_outcomes(passed=3)
     assert list(folder.iterdir()) == []
+
+
+def test_workers_that_make_the_first_card_at_once(
+    pytester: pytest.Pytester, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new user: neither a card nor the CA is there, and each worker wants them."""
+    for variable in ("XDG_CACHE_HOME", "XDG_DATA_HOME"):
+        (tmp_path / variable).mkdir()
+        monkeypatch.setenv(variable, str(tmp_path / variable))
+    pytester.makepyfile("import pytest\n\n@pytest.mark.parametrize('n', range(4))\ndef test_card(card, n): pass")
+    run(pytester, "-n", "2", "--cardtear-profile", "piv-ec").assert_outcomes(passed=4)
+    assert len(list((tmp_path / "XDG_CACHE_HOME").rglob("*.card"))) == 1
 
 
 def test_options_and_markers(pytester: pytest.Pytester, folder: Path) -> None:
@@ -199,53 +212,80 @@ def test_a_run_without_the_fixtures_loads_nothing(pytester: pytest.Pytester) -> 
 
 
 HANGING = """
-import json, os, subprocess, threading, time
+import json, os, threading, time
 from pathlib import Path
+
+def hang(bench, *processes):
+    told = Path(os.environ["TOLD"])
+    told.with_suffix(".new").write_text(json.dumps([bench.environment, *processes]))
+    told.with_suffix(".new").rename(told)
+    threading.Event().wait(600)
 
 def test_that_hangs(card, bench, cardtear_pool):
     child = os.fork()  # it holds every descriptor that this process has
     if child == 0:
         time.sleep(600)
-    told = Path(os.environ["TOLD"])
-    told.with_suffix(".new").write_text(json.dumps([bench.environment, cardtear_pool.process_id, child]))
-    told.with_suffix(".new").rename(told)
-    threading.Event().wait(600)
+    hang(bench, cardtear_pool.process_id, child)
+
+def test_with_a_browser(firefox, bench, cardtear_pool):
+    hang(bench, cardtear_pool.process_id, firefox.process_id)
 """
 
 
+class Hanging(NamedTuple):
+    """A run of pytest whose test hangs: its process, its simulator's variables and process, and another process."""
+
+    run: int
+    environment: dict[str, str]
+    host: int
+    other: int
+
+
 @pytest.fixture
-def hanging(pytester: pytest.Pytester, folder: Path, tmp_path: Path) -> Iterator[tuple[int, dict[str, str], int]]:
-    """A run of pytest whose test hangs: its process, the variables of its simulator, the process of that."""
+def hanging(
+    request: pytest.FixtureRequest, pytester: pytest.Pytester, folder: Path, tmp_path: Path
+) -> Iterator[Hanging]:
     test, told = pytester.makepyfile(HANGING), tmp_path / "told"
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(test)]
+    which = getattr(request, "param", "test_that_hangs")
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"{test}::{which}"]
     process = subprocess.Popen(command, env={**os.environ, "TOLD": str(told)}, stdout=subprocess.DEVNULL)
-    child = 0
+    other = 0
     try:
         wait_until(told.exists)
-        environment, host, child = json.loads(told.read_text())
-        yield process.pid, environment, host
+        environment, host, other = json.loads(told.read_text())
+        yield Hanging(process.pid, environment, host, other)
     finally:
         process.kill()
         process.wait(DEADLINE)
-        if child:
-            os.kill(child, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            if other:
+                os.kill(other, signal.SIGKILL)
 
 
-def test_a_killed_run_leaves_nothing(hanging: tuple[int, dict[str, str], int], folder: Path) -> None:
+def test_a_killed_run_leaves_nothing(hanging: Hanging, folder: Path) -> None:
     """Neither a simulator nor a file, although a child of the run still holds what it inherited."""
-    run_, environment, host = hanging
-    assert Path(environment["CARDTEAR_SOCKET"]).exists()
-    os.kill(run_, signal.SIGKILL)
+    assert Path(hanging.environment["CARDTEAR_SOCKET"]).exists()
+    os.kill(hanging.run, signal.SIGKILL)
     wait_until(lambda: not list(folder.iterdir()))
-    wait_until(lambda: not is_alive(host))
+    wait_until(lambda: not is_alive(hanging.host))
+    assert is_alive(hanging.other)
+
+
+@pytest.mark.needs("firefox-esr", "marionette_driver")
+@pytest.mark.parametrize("hanging", ["test_with_a_browser"], indirect=True)
+def test_a_killed_run_leaves_no_browser(hanging: Hanging, folder: Path) -> None:
+    """Nor its profile."""
+    assert is_alive(hanging.other)
+    os.kill(hanging.run, signal.SIGKILL)
+    wait_until(lambda: not is_alive(hanging.other))
+    wait_until(lambda: not list(folder.glob("cardtear-*")))
 
 
 def test_files_of_a_killed_simulator_are_cleared_by_the_next_run(
-    hanging: tuple[int, dict[str, str], int], pytester: pytest.Pytester, folder: Path
+    hanging: Hanging, pytester: pytest.Pytester, folder: Path
 ) -> None:
-    run_, _, host = hanging
-    os.kill(host, signal.SIGKILL)
-    os.kill(run_, signal.SIGKILL)
+    os.kill(hanging.host, signal.SIGKILL)
+    os.kill(hanging.run, signal.SIGKILL)
     assert len(list(folder.iterdir())) == 1
     pytester.makepyfile(test_next="def test_next(card): pass")
     run(pytester, "test_next.py").assert_outcomes(passed=1)

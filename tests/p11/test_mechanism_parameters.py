@@ -13,7 +13,7 @@ from cardtear.p11.constants import CKF, CKK, CKR
 from cardtear.p11.mechanisms import MECHANISMS, MechanismRule, Scheme
 
 # The schemes whose parameter may be left out, and the length of the parameter where there is one of fixed length.
-OPTIONAL = {Scheme.EDDSA, Scheme.KEY_WRAP, Scheme.KEY_WRAP_PAD}
+OPTIONAL = {Scheme.EDDSA, Scheme.ML_DSA, Scheme.KEY_WRAP, Scheme.KEY_WRAP_PAD}
 LENGTHS: dict[Scheme, int] = {
     Scheme.RSA_PSS: 24,
     Scheme.RSA_OAEP: 40,
@@ -62,8 +62,8 @@ def test_wrong_parameters(session: tuple[Any, int, dict[int, list[int]]]) -> Non
             pair = keys.get(int(kinds_of(rule) or 0), [0, 0])
             key = pair[1] if function in ("C_EncryptInit", "C_VerifyInit", "C_VerifyRecoverInit") else pair[0]
             right = LENGTHS.get(rule.scheme)
-            if right == 16 and rule.key_type is CKK.DES3:
-                right = 8
+            if right == 16:
+                right = rule.block
             for length in (0, 1, 7, 8, 15, 16, 17, 23, 24, 25, 39, 40, 41, 47, 48, 49, 56, 1000):
                 value = host.eval(
                     "begun(m, f, s, k, p, h)", f=function, s=handle, k=int(rule.type), p=b"\xa5" * length, h=key

@@ -10,7 +10,8 @@ from cardtear.p11.constants import CKR
 
 def test_unique_id_is_unique(host: Any, user_session: int) -> None:
     """No two objects of a token share their CKA_UNIQUE_ID."""
-    found = host.eval("[m.attribute(s, h, CKA.UNIQUE_ID) for h in m.find(s)]", s=user_session)
+    everything = "[*m.find(s), *m.find(s, {CKA.CLASS: CKO.PROFILE})]"
+    found = host.eval(f"[m.attribute(s, h, CKA.UNIQUE_ID) for h in {everything}]", s=user_session)
     assert len(found) == len(set(found)) > 12
 
 
@@ -20,3 +21,12 @@ def test_secret_attributes_are_those_of_the_key_type(host: Any, user_session: in
         asked = "rv(lambda: m.attribute(s, key(m, s, i), getattr(CKA, n)))"
         assert host.eval(asked, s=user_session, i=identity, n=secret) == CKR.ATTRIBUTE_SENSITIVE
         assert host.eval(asked, s=user_session, i=identity, n=absent) == CKR.ATTRIBUTE_TYPE_INVALID
+
+
+def test_profiles_are_found_when_asked_for(host: Any, user_session: int) -> None:
+    """Who takes stock of a token finds what has been put there; who asks for profiles finds these."""
+    profiles = host.eval("m.find(s, {CKA.CLASS: CKO.PROFILE})", s=user_session)
+    assert len(profiles) >= 3
+    assert host.eval("m.find(s, {CKA.PROFILE_ID: 4})", s=user_session)[0] in profiles
+    for template in ("{}", "{CKA.TOKEN: b'\\1'}"):
+        assert not set(profiles) & set(host.eval(f"m.find(s, {template})", s=user_session))

@@ -256,3 +256,35 @@ def test_a_key_for_each_generation(host: Any, session: int) -> None:
             assert value == expected, (mechanism, length)
             if value == CKR.OK:
                 assert len(secret) == (length or 24)
+
+
+@pytest.mark.parametrize(
+    ("function", "what"),
+    [
+        *((name, "data") for name in ("Encrypt", "EncryptUpdate", "Decrypt", "Digest", "DigestUpdate")),
+        *((name, "length") for name in ("Encrypt", "EncryptUpdate", "EncryptFinal", "Decrypt", "Digest")),
+    ],
+)
+def test_null_pointer_ends_the_operation(host: Any, session: int, function: str, what: str) -> None:
+    """CKR_ARGUMENTS_BAD is an error like any other: the next Init finds nothing under way (PKCS #11 3.1, 5.2)."""
+    key = host.eval("secret(m, s, CKK.AES, bytes(16))", s=session)
+    begun = f"C_{function.removesuffix('Update').removesuffix('Final')}Init"
+    call = "null_given(m, s, b, f, k, w)"
+    values = host.eval(call, s=session, b=begun, f=f"C_{function}", k=key, w=what)
+    assert values == [CKR.ARGUMENTS_BAD, CKR.OK]
+
+
+@pytest.mark.parametrize("key_type", [CKK.AES, CKK.DES3, CKK.SHA_1_HMAC])
+def test_hmac_takes_its_own_keys_only(host: Any, session: int, key_type: CKK) -> None:
+    """A generic secret or a key for this very HMAC (6.23)."""
+    key = host.eval("secret(m, s, k, v)", s=session, k=int(key_type), v=DES3_KEY[: 16 if key_type == CKK.AES else 24])
+    begun = "begun(m, 'C_SignInit', s, CKM.SHA256_HMAC, b'', k)"
+    assert host.eval(begun, s=session, k=key) == CKR.KEY_TYPE_INCONSISTENT
+
+
+def test_messages_have_their_parameters(host: Any, session: int) -> None:
+    """C_MessageEncryptInit wants none, or one of the right form."""
+    key = host.eval("secret(m, s, CKK.AES, bytes(16))", s=session)
+    begun = "three(m).C_MessageEncryptInit(s, m.mechanism(CKM.AES_GCM, p)[0], k)"
+    assert host.eval(begun, s=session, k=key, p=b"rubbish") == CKR.MECHANISM_PARAM_INVALID
+    assert host.eval(begun, s=session, k=key, p=b"") == CKR.OK

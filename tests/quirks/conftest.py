@@ -34,6 +34,10 @@ class Bed(NamedTuple):
         trace = self.simulator.bench.trace
         self.until(lambda: sum(isinstance(each, CallEntry) and each.name == name for each in trace.entries()) >= count)
 
+    def wait_for_waiter(self) -> None:
+        """Until a thread waits for an event."""
+        self.until(lambda: any(each.waiters for each in self.simulator._server.applications))
+
     def until(self, condition: Callable[[], bool]) -> None:
         """Until something is so."""
         deadline = time.monotonic() + 10

@@ -50,7 +50,7 @@ def test_finalize_says(new_bed: NewBed, mode: str, value: int) -> None:
     bed = new_bed(f"finalize_mode={mode}")
     for _ in range(5):
         waiting = bed.host.start("rv(m.wait_for_slot_event)")
-        bed.until(lambda: any(each.waiters for each in bed.simulator._server.applications))
+        bed.wait_for_waiter()
         bed.host.eval("[m.finalize(), m.initialize()]")
         assert waiting.result(10) == value
     assert bed.host.eval("user_session(m)")
@@ -59,7 +59,7 @@ def test_finalize_says(new_bed: NewBed, mode: str, value: int) -> None:
 def test_finalize_waits_for_the_waiter(new_bed: NewBed) -> None:
     bed = new_bed("finalize_mode=hang")
     waiting = bed.host.start("rv(m.wait_for_slot_event)")
-    bed.wait_for_call("C_WaitForSlotEvent")
+    bed.wait_for_waiter()
     finalizing = bed.host.start("m.finalize()")
     bed.wait_for_call("C_Finalize")
     assert bed.host.eval("m.slots()") == [0]
@@ -74,7 +74,7 @@ def test_finalize_kills(new_bed: NewBed) -> None:
     bed = new_bed("finalize_mode=crash")
     bed.host.eval("[m.finalize(), m.initialize()]")
     bed.host.start("rv(m.wait_for_slot_event)")
-    bed.until(lambda: any(each.waiters for each in bed.simulator._server.applications))
+    bed.wait_for_waiter()
     with pytest.raises(EOFError):
         bed.host.eval("m.finalize()")
     assert bed.host.process.wait(10) == -signal.SIGSEGV
@@ -84,12 +84,12 @@ def test_a_waiter_that_looks_at_a_flag(new_bed: NewBed) -> None:
     """It ends some time after C_Finalize, unless C_Initialize has put the flag up again."""
     bed = new_bed("finalize_mode=flag_only")
     waiting = bed.host.start("rv(m.wait_for_slot_event)")
-    bed.wait_for_call("C_WaitForSlotEvent")
+    bed.wait_for_waiter()
     bed.host.eval("m.finalize()")
     assert waiting.result(10) == CKR.CRYPTOKI_NOT_INITIALIZED
     bed.host.eval("m.initialize()")
     waiting = bed.host.start("rv(m.wait_for_slot_event)")
-    bed.wait_for_call("C_WaitForSlotEvent", 2)
+    bed.wait_for_waiter()
     bed.host.eval("[m.finalize(), m.initialize()]")
     bed.simulator.remove("front")
     assert bed.host.eval("m.wait_for_slot_event()") == 0

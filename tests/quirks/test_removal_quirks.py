@@ -87,7 +87,7 @@ def test_another_card_or_a_look_in_between_is_noticed(new_bed: NewBed) -> None:
 def test_a_waiter_notices(new_bed: NewBed) -> None:
     bed = new_bed("unnoticed_removal=between-calls")
     waiting = bed.host.start("m.wait_for_slot_event()")
-    bed.wait_for_call("C_WaitForSlotEvent")
+    bed.wait_for_waiter()
     session = bed.host.eval("m.open_session(0)")
     bed.again()
     assert waiting.result(10) == 0

@@ -51,8 +51,8 @@ CREATE: list[Case] = [
     ("key without number", EC[:3], CKR.TEMPLATE_INCOMPLETE),
     ("curve that is no name", [*EC[:2], (CKA.EC_PARAMS, b"x"), EC[3]], CKR.DOMAIN_PARAMS_INVALID),
     (
-        "curve that no card has",
-        [*EC[:2], (CKA.EC_PARAMS, bytes.fromhex("06052b8104000a")), EC[3]],
+        "curve that nobody has",
+        [*EC[:2], (CKA.EC_PARAMS, bytes.fromhex("06052b81040009")), EC[3]],
         CKR.CURVE_NOT_SUPPORTED,
     ),
     (

@@ -3,13 +3,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import socket
 import statistics
 import subprocess
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from time import monotonic, perf_counter, sleep
 
 import pytest
@@ -20,94 +17,11 @@ from cardtear.reader import Change
 from cardtear.reader.vpcd import VpcdDoor
 
 from . import pcsc
+from .pcsc import DEADLINE, READER
 
-DEADLINE = 10.0
-READER = "Virtual PCD 00 00"
 SELECT = bytes((0, 0xA4, 4, 0, len(PIV_AID))) + PIV_AID + b"\0"
 VERIFY = bytes.fromhex("00200080 08") + b"123456\xff\xff"
 PIN_STATUS = bytes.fromhex("00200080")
-DRIVER = "/usr/lib/pcsc/drivers/serial/libifdvpcd.so"
-
-READER_CONF = """
-FRIENDLYNAME "Virtual PCD"
-DEVICENAME   /dev/null:{port}
-LIBPATH      {driver}
-CHANNELID    {port}
-"""
-
-
-def find_driver() -> str | None:
-    """Where the distribution has put vpcd."""
-    found = [Path(DRIVER), *Path("/usr/lib").glob("*/pcsc/drivers/serial/libifdvpcd.so")]
-    return next((str(path) for path in found if path.exists()), None)
-
-
-def free_ports() -> int:
-    """The first of two free ports: vpcd has two slots."""
-    for port in range(35980, 36980, 2):
-        try:
-            for each in (port, port + 1):
-                socket.create_server(("", each)).close()
-        except OSError:
-            continue
-        return port
-    raise RuntimeError("no two free ports")
-
-
-@pytest.fixture(scope="module")
-def vpcd_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """A pcscd of the tests' own, with vpcd and nothing else."""
-    daemon = shutil.which("pcscd", path=os.environ["PATH"] + ":/usr/sbin")
-    driver = find_driver()
-    if daemon is None or driver is None:
-        pytest.skip("pcscd and vpcd are not installed (Debian: pcscd, vsmartcard-vpcd)")
-    if os.getuid() != 0:
-        pytest.skip("only root can start a pcscd")
-    if Path("/run/pcscd/pcscd.comm").exists() and is_alive():
-        pytest.skip("another pcscd is running; stop it for this test")
-    folder = tmp_path_factory.mktemp("pcscd")
-    port = free_ports()
-    (folder / "vpcd").write_text(READER_CONF.format(port=port, driver=driver))
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([daemon, "--foreground", "--config", folder], stdout=log, stderr=subprocess.STDOUT)
-    try:
-        deadline = monotonic() + DEADLINE
-        while not is_alive():
-            assert process.poll() is None, (folder / "log").read_text()
-            assert monotonic() < deadline, "pcscd does not start"
-            sleep(0.01)
-        yield port
-    finally:
-        process.terminate()
-        process.wait(DEADLINE)
-
-
-def is_alive() -> bool:
-    """Whether a pcscd answers."""
-    try:
-        pcsc.Context().close()
-    except (pcsc.PcscError, OSError):
-        return False
-    return True
-
-
-@pytest.fixture
-def context(vpcd_port: int) -> Iterator[pcsc.Context]:
-    """A PC/SC program, before any card is there."""
-    context = pcsc.Context()
-    context.wait(READER, pcsc.EMPTY, DEADLINE)
-    yield context
-    context.close()
-
-
-@pytest.fixture
-def door(simulator: Simulator, context: pcsc.Context, vpcd_port: int) -> Iterator[VpcdDoor]:
-    """The standard card in a reader that pcscd sees."""
-    door = VpcdDoor(simulator.bench.reader("front"), vpcd_port)
-    context.wait(READER, pcsc.PRESENT, DEADLINE)
-    yield door
-    door.close()
-    context.wait(READER, pcsc.EMPTY, DEADLINE)
 
 
 @pytest.fixture

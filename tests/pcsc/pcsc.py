@@ -6,6 +6,12 @@ from __future__ import annotations
 import ctypes
 from ctypes import byref, c_char_p, c_long, c_ubyte, c_ulong, c_void_p
 
+READER, SECOND_READER = "Virtual PCD 00 00", "Virtual PCD 00 01"
+"""What pcscd calls vpcd's slots."""
+
+DEADLINE = 10.0
+"""Seconds that anything may take."""
+
 OK, TIMEOUT = 0, 0x8010000A
 PRESENT, EMPTY, MUTE = 0x20, 0x10, 0x200
 LEAVE, RESET, UNPOWER = 0, 1, 2

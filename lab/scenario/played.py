@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: MIT
+"""The simulator of a scenario, which tells the history what it does."""
+
+from __future__ import annotations
+
+from ...p11.quirks import Quirks
+from ..simulator import Simulator
+from ..trigger import Trigger
+from .history import History
+
+
+class Played(Simulator):
+    """A simulator that tells a history of words and of triggers that have done their work."""
+
+    def __init__(self, history: History, quirks: Quirks) -> None:
+        super().__init__(quirks=quirks)
+        self._history = history
+        self.bench.trace.subscribe(history.add)
+        self.bench.watch(history.watch)
+
+    def signal(self, signal: str) -> None:
+        super().signal(signal)
+        self._history.say(signal)
+
+    def acted(self, trigger: Trigger) -> None:
+        if isinstance(trigger, Counted):
+            trigger.done += 1
+        self._history.changed()
+
+
+class Counted(Trigger):
+    """A trigger that knows how often it has done its work, not only that it was time."""
+
+    done = 0

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+"""What a program did at its card in one run, followed in the trace: return values, PINs, and the time line around the
+point. Bounded, for a program that asks for ever as well.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+
+from ...card.tables import INS
+from ...p11.constants import CKR
+from ...reader.trace import ApduEntry, CallEntry, Entry, EventEntry, ReturnEntry
+from ..records import Record, as_record, name_of
+
+BEFORE, AFTER = 60, 400
+"""Entries of the time line that are kept: before the action, and from it on."""
+
+_LOGINS = frozenset({"C_Login", "C_LoginUser"})
+_HEADER = 5  # a VERIFY that is longer carries a PIN; shorter ones ask or give it up
+
+
+class Log:
+    """A subscriber of a trace. `mark` is called when the action begins."""
+
+    def __init__(self, before: int = BEFORE, after: int = AFTER) -> None:
+        self.logins = 0
+        self.verifies = 0
+        self.calls = 0
+        self.apdus = 0
+        self.last = ""
+        """The last return value that the program got, with its function."""
+        self.failures: Counter[str] = Counter()
+        """Return values other than CKR_OK since the action, as `C_Sign CKR_DEVICE_REMOVED`, in the order they came."""
+        self.marked = False
+        self._open: dict[int, str] = {}
+        self._earlier: deque[Entry] = deque(maxlen=before)
+        self._later: list[Entry] = []
+        self._most = after
+        self._left_out = 0
+        self._lock = threading.Lock()
+
+    def __call__(self, entry: Entry) -> None:
+        with self._lock:
+            self._keep(entry)
+            match entry:
+                case CallEntry():
+                    self.calls += 1
+                    self.logins += entry.name in _LOGINS
+                    self._open[entry.call] = entry.name
+                case ReturnEntry():
+                    self._open.pop(entry.call, None)
+                    self.last = f"{entry.name} {name_of(CKR, entry.value)}"
+                    if self.marked and entry.value != CKR.OK:
+                        self.failures[self.last] += 1
+                case ApduEntry():
+                    self.apdus += 1
+                    is_pin = entry.command[1:2] == bytes([INS.VERIFY]) and entry.command_length > _HEADER
+                    self.verifies += is_pin
+                case EventEntry():
+                    pass
+
+    def mark(self) -> None:
+        """The action begins."""
+        with self._lock:
+            self.marked = True
+
+    @property
+    def open_calls(self) -> list[str]:
+        """Calls that are not answered."""
+        with self._lock:
+            return list(self._open.values())
+
+    def records(self) -> list[Record]:
+        """The time line. What had to be left out is a record `lost`."""
+        with self._lock:
+            entries, left_out = [*self._earlier, *self._later], self._left_out
+        records = [as_record(each) for each in sorted(entries)]
+        return records + [{"kind": "lost", "count": left_out, "time": 0.0}] * bool(left_out)
+
+    def _keep(self, entry: Entry) -> None:
+        if not self.marked:
+            self._earlier.append(entry)
+        elif len(self._later) < self._most:
+            self._later.append(entry)
+        else:
+            self._left_out += 1

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: MIT
+"""What came of a point, as values that JSON has, and what is said of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum, unique
+from typing import Any
+
+from ..records import Record
+from .command import Ended
+
+
+@unique
+class Verdict(StrEnum):
+    """What a program made of the point."""
+
+    SUCCESS = "success"
+    CLEAN = "clean error"
+    UNREACHED = "unreached"
+    RETRIED = "retried PIN"
+    STUCK = "did not recover"
+    HANG = "hang"
+    CRASH = "crash"
+    BROKEN = "not played"
+
+
+FINE = frozenset({Verdict.SUCCESS, Verdict.CLEAN})
+"""What a program may make of it. All else fails a sweep, unless it is allowed."""
+
+MEANING = {
+    Verdict.SUCCESS: "exit as without the action",
+    Verdict.CLEAN: "another exit code, in time, and all works again afterwards",
+    Verdict.UNREACHED: "the run did not come to this point: nothing was tested",
+    Verdict.RETRIED: "it entered the PIN more often than without the action",
+    Verdict.STUCK: "with the card back, the command does not work again",
+    Verdict.HANG: "it had not ended at the deadline",
+    Verdict.CRASH: "it died of a signal",
+    Verdict.BROKEN: "the sweep itself could not play it",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of the command: how it ended, and what it did at its card."""
+
+    ended: Ended
+    last: str = ""
+    failures: dict[str, int] = field(default_factory=dict)
+    open_calls: tuple[str, ...] = ()
+    logins: int = 0
+    verifies: int = 0
+    calls: int = 0
+    apdus: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A point that was played. `again` is how the command ended with the card back, `overhead` seconds of our own.
+
+    `records` is the time line (records.py) of a point that is not fine, or that was played alone.
+    """
+
+    number: int
+    name: str
+    about: str
+    verdict: Verdict
+    run: Run | None = None
+    again: Ended | None = None
+    logins: int = 0
+    """C_Login beyond the first run's."""
+    verifies: int = 0
+    """PINs sent to the card beyond the first run's."""
+    tries: int = 1
+    overhead: float = 0.0
+    words: str = ""
+    records: list[Record] = field(default_factory=list)
+
+    @classmethod
+    def of_json(cls, value: dict[str, Any]) -> Outcome:
+        """What dataclasses.asdict has made of one. Raises TypeError, KeyError, ValueError."""
+        run, again = value["run"], value["again"]
+        return cls(
+            **{
+                **value,
+                "verdict": Verdict(value["verdict"]),
+                "run": None if run is None else Run(**{**run, "ended": _ended(run["ended"])}),
+                "again": None if again is None else _ended(again),
+            }
+        )
+
+
+def _ended(value: dict[str, Any]) -> Ended:
+    return Ended(**{**value, "left": tuple(value["left"])})
+
+
+def judge(first: Run, run: Run, again: Ended | None, reached: bool) -> Verdict:
+    """What is to be said of a run with the action, next to the first run without it."""
+    logins, verifies = run.logins - first.logins, run.verifies - first.verifies
+    if not reached:
+        return Verdict.UNREACHED
+    if run.ended.hung:
+        return Verdict.HANG
+    if run.ended.crashed:
+        return Verdict.CRASH
+    if again is not None and (again.hung or again.code != first.ended.code):
+        return Verdict.STUCK
+    if logins > 0 or verifies > 0:
+        return Verdict.RETRIED
+    return Verdict.SUCCESS if run.ended.code == first.ended.code else Verdict.CLEAN
+
+
+def tell(outcome: Outcome) -> str:
+    """One sentence for people about an outcome."""
+    if outcome.words or outcome.run is None:
+        return outcome.words
+    run = outcome.run
+    parts = [run.ended.words]
+    if run.ended.hung:
+        waiting = f"in {', '.join(run.open_calls)}" if run.open_calls else "outside the module"
+        parts[0] = f"{run.ended.words}, {waiting}"
+    if run.failures:
+        parts.append(f"first error {next(iter(run.failures))}")
+    elif run.last:
+        parts.append(f"last {run.last}")
+    if outcome.logins > 0 or outcome.verifies > 0:
+        parts.append(f"{max(outcome.logins, 0)} C_Login, {max(outcome.verifies, 0)} PINs more than without")
+    if outcome.again is not None and outcome.verdict is Verdict.STUCK:
+        parts.append(f"with the card back: {outcome.again.words}")
+    if run.ended.left:
+        parts.append(f"left behind: {', '.join(run.ended.left)}")
+    return "; ".join(parts)

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: MIT
+"""What is done at every point of a sweep: the command, the action, the card and the files that each run begins with.
+
+A plan is plain values, so that it can be sent to another process or another machine.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import tarfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...p11.constants import CKR
+from ..actions import check, return_value
+from ..records import name_of
+from ..requests import Request
+from ..trigger import OnPlace, Trigger
+from .points import Point
+
+READER = "front"
+_UNITS = {"ms": 0.001, "s": 1.0, "": 1.0}
+
+_PLAIN = {
+    "remove": "the card is pulled out",
+    "reset": "the card is reset by somebody else",
+    "swap": "another card takes its place",
+    "mute": "the card does not answer any more",
+    "unplug": "the reader is pulled out with the card in it",
+    "logout": "somebody else takes the PIN's verification back",
+    "garble": "a byte of the answer is another one",
+}
+"""Actions without a value, and what they are for people."""
+
+_THEN = ("insert", "remove", "swap", "reset", "plug", "unplug")
+
+
+@dataclass(frozen=True)
+class Action:
+    """What happens at the point: a verb of a trigger and its arguments (actions.py). `card` puts the other card in."""
+
+    text: str
+    verb: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    words: str = ""
+
+    @classmethod
+    def parse(cls, text: str, seed: int = 0) -> Action:
+        """As `remove`, `sw:6F00`, `rv:CKR_DEVICE_ERROR`, `delay:500ms`, `cut:1`. Raises ValueError."""
+        name, colon, value = text.partition(":")
+        if not colon and name in _PLAIN:
+            arguments = {"garble": {"seed": seed}}.get(name, {"reader": READER})
+            return cls(text, name, arguments, _PLAIN[name])
+        if name == "sw" and re.fullmatch("[0-9A-Fa-f]{4}", value):
+            return cls(text, "answer", {"status": int(value, 16)}, f"the card answers {value.upper()}")
+        if name == "rv" and value:
+            number = return_value(value)
+            return cls(text, "return", {"value": number}, f"the call returns {name_of(CKR, number)}")
+        if name == "delay" and value:
+            return cls(text, "delay", {"seconds": seconds(value)}, f"it takes {value} longer")
+        if name == "cut" and value.isdigit():
+            return cls(text, "cut", {"length": int(value)}, f"only {value} bytes of the answer arrive")
+        known = ", ".join((*_PLAIN, "sw:6F00", "rv:CKR_DEVICE_ERROR", "delay:500ms", "cut:1"))
+        raise ValueError(f"there is no action {text!r}; there are: {known}")
+
+    def problem(self, point: Point) -> str | None:
+        """Why this cannot be done at a point; None when it can."""
+        try:
+            check(Trigger(self.verb, self.arguments, OnPlace(point.place, point.when)))  # type: ignore[arg-type]
+        except ValueError as error:
+            return str(error)
+        return None
+
+
+@dataclass(frozen=True)
+class Then:
+    """What follows so many seconds after the action."""
+
+    verb: str
+    delay: float
+
+    @classmethod
+    def parse(cls, text: str) -> Then:
+        """As `insert:500ms`. Raises ValueError."""
+        verb, _, value = text.partition(":")
+        if verb not in _THEN:
+            raise ValueError(f"after the action there can be {', '.join(_THEN)}, as insert:500ms; not {text!r}")
+        return cls(verb, seconds(value or "0"))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep without its points. `command` may hold {dir} (the run's own folder) and {module}.
+
+    `image` is the card that every run begins with, `other` the one that `swap` puts in; `folder`, a tar archive, what
+    lies in the run's own folder, in which the command runs then. `recover` is the shell command that shows whether all
+    works again, None: the command itself; "": it is not asked.
+    """
+
+    command: tuple[str, ...]
+    action: Action
+    then: tuple[Then, ...] = ()
+    image: bytes = field(default=b"", repr=False)
+    other: bytes = field(default=b"", repr=False)
+    folder: bytes | None = field(default=None, repr=False)
+    own_home: bool = False
+    recover: str | None = None
+    quirks: tuple[str, ...] = ()
+
+    def triggers(self, point: Point, card: Path, other: Path) -> list[Trigger]:
+        """What is armed for a run: the action at the point, and what follows it."""
+        on = OnPlace(point.place, point.when)  # type: ignore[arg-type]
+        arguments = dict(self.action.arguments)
+        if self.action.verb == "swap":
+            arguments["card"] = other
+        later = []
+        for then in self.then:
+            more = {"reader": READER}
+            if then.verb in ("insert", "swap"):
+                more["card"] = card if then.verb == "insert" else other  # type: ignore[assignment]
+            later.append(Trigger("later", {"seconds": then.delay, "then": Request(then.verb, more)}, on))
+        return [*later, Trigger(self.action.verb, arguments, on)]
+
+
+def seconds(text: str) -> float:
+    """A span of time as `500ms`, `2s` or `2`. Raises ValueError."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|)", text)
+    if match is None:
+        raise ValueError(f"not a span of time: {text!r}; as 500ms or 2s")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def pack(folder: Path) -> bytes:
+    """A folder with everything in it as a tar archive."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        archive.add(folder, arcname=".")
+    return buffer.getvalue()
+
+
+def unpack(archive: bytes, folder: Path) -> None:
+    """What `pack` has packed."""
+    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+        files.extractall(folder, filter="tar")

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: MIT
+"""The report of a sweep on a terminal."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Collection
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ..timeline import Timeline
+from .outcome import MEANING, Outcome, Verdict, tell
+from .report import Report
+
+STYLES = {
+    Verdict.SUCCESS: ("✓", "green"),
+    Verdict.CLEAN: ("✓", "green"),
+    Verdict.UNREACHED: ("?", "yellow"),
+    Verdict.RETRIED: ("↻", "magenta"),
+    Verdict.STUCK: ("✗", "red"),
+    Verdict.HANG: ("∞", "bold red"),
+    Verdict.CRASH: ("✗", "bold white on red"),
+    Verdict.BROKEN: ("!", "bold yellow"),
+}
+"""Sign and style of each verdict."""
+
+
+def console(stream_is_errors: bool = False) -> Console:
+    """As wide as need be when it is not a terminal."""
+    stream = sys.stderr if stream_is_errors else sys.stdout
+    return Console(width=None if stream.isatty() else 200, highlight=False, markup=False, stderr=stream_is_errors)
+
+
+def table(report: Report, allowed: Collection[Verdict], all_points: bool = False) -> RenderableType:
+    """How many points have which verdict, and every point that fails (or every point)."""
+    shown = report.in_order() if all_points else report.failing(allowed)
+    parts: list[RenderableType] = []
+    if shown:
+        rows = Table(box=None, pad_edge=False, header_style="dim")
+        for name, justify in (("point", "right"), ("", "left"), ("where", "left"), ("what came of it", "left")):
+            rows.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+        for each in shown:
+            rows.add_row(str(each.number), badge(each.verdict), where(each), Text(tell(each), "dim"))
+        parts += [rows, Text()]
+    return Group(*parts, *_summary(report, allowed))
+
+
+def line(outcome: Outcome) -> Text:
+    """One point in one line."""
+    return Text.assemble(
+        f"{outcome.number:>5}  ", badge(outcome.verdict), "  ", where(outcome), "  ", (tell(outcome), "dim")
+    )
+
+
+def badge(verdict: Verdict) -> Text:
+    """A verdict with its sign."""
+    sign, style = STYLES[verdict]
+    return Text(f"{sign} {verdict}", style)
+
+
+def where(outcome: Outcome) -> Text:
+    """A point's name, with what the APDU is."""
+    return Text.assemble((outcome.name, "cyan"), (f"  {outcome.about}" if outcome.about else "", "dim"))
+
+
+def _summary(report: Report, allowed: Collection[Verdict]) -> list[Text]:
+    lines = []
+    for verdict, count in sorted(report.counts.items(), key=lambda each: list(Verdict).index(each[0])):
+        note = " (allowed)" if verdict in allowed else ""
+        lines.append(Text.assemble(f"{count:>5}  ", badge(verdict), (f"  {MEANING[verdict]}{note}", "dim")))
+    if report.odd:
+        text = f"{len(report.odd):>5}  came in one of two runs only and are not played: {', '.join(report.odd[:3])}"
+        lines.append(Text(text + (" ..." if len(report.odd) > 3 else ""), "yellow"))
+    if report.left:
+        lines.append(Text(f"{len(report.left):>5}  not played yet; go on with --resume", "yellow"))
+    return lines
+
+
+def story(outcome: Outcome) -> RenderableType:
+    """A point with all that happened, and what the command printed."""
+    trace = Console(width=200, highlight=False, record=True, file=io.StringIO())
+    timeline = Timeline(trace)
+    for record in outcome.records:
+        timeline.add(record)
+    timeline.flush()
+    output = outcome.run.ended.output.rstrip() if outcome.run is not None else ""
+    parts: list[RenderableType] = [
+        Text.from_ansi(trace.export_text(styles=True)),
+        Text("it printed:", "dim"),
+        Text(output),
+    ]
+    if outcome.again is not None:
+        parts += [Text(f"with the card back: {outcome.again.words}", "dim"), Text(outcome.again.output.rstrip())]
+    return Group(*parts, line(outcome))

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: MIT
+"""Plays one run: a simulator of its own, a copy of the card, a folder of its own, and nothing left afterwards.
+
+The functions here are what a sweep submits to its executor: plain values in, plain values out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ...card.card import Card
+from ...csrc import module_path
+from ...p11.quirks import Quirks
+from ...reader.errors import BenchError
+from ...reader.events import Event, Moment
+from ..simulator import Simulator
+from ..trigger import Trigger
+from . import children
+from .command import Ended, run
+from .log import Log
+from .outcome import FINE, Outcome, Run, judge
+from .plan import READER, Plan, pack, unpack
+from .points import Point, Recorder
+
+_ONE_AT_A_TIME = threading.Lock()
+"""Children of this process that are not known are a run's own, so there may be one run at a time in a process."""
+
+_WHOLE = 500, 2000
+"""Entries of the time line that are kept of a point that is played alone: before the action, and from it on."""
+
+
+def begin(folder: str) -> None:
+    """What a process does that plays runs only: it ends with its parent, and leaves nothing when it is ended.
+
+    Temporary files go into a folder of its own in this one.
+    """
+    own = tempfile.tempdir = tempfile.mkdtemp(dir=folder)
+
+    def stop(_number: int, _frame: object) -> None:
+        children.end(set())
+        shutil.rmtree(own, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)  # when the parent is gone, the last one finds it empty
+        os._exit(128 + signal.SIGTERM)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to everybody; the sweep says what follows
+    signal.signal(signal.SIGTERM, stop)
+    children.end_with_parent()
+    children.adopt()
+    logging.getLogger("cardtear").setLevel(logging.CRITICAL)  # an action may find that it is too late
+
+
+@dataclass(frozen=True)
+class Bed:
+    """What a run takes place in."""
+
+    plan: Plan
+    simulator: Simulator
+    folder: Path
+    card: Path
+    other: Path
+    own: Card
+    """The card of the image `card`."""
+
+    def run(self, command: tuple[str, ...], deadline: float) -> Ended:
+        """Run a command; {dir} and {module} in its words are filled in. Raises OSError if it cannot be started."""
+        values = {"{dir}": str(self.folder), "{module}": str(module_path())}
+        words = [_filled(word, values) for word in command]
+        return run(words, self._environment(), self.folder if self.plan.folder is not None else None, deadline)
+
+    def bring_back(self) -> None:
+        """The card is in the reader again, if it was not, and answers."""
+        with contextlib.suppress(BenchError):  # what was to come later may have come meanwhile
+            self.simulator.plug(READER)
+        insertion = self.simulator.bench.reader(READER).insertion
+        if insertion is not None and not insertion.is_mute and insertion.card is self.own:
+            return
+        with contextlib.suppress(BenchError):
+            self.simulator.remove(READER)
+        with contextlib.suppress(BenchError):
+            self.simulator.insert(READER, self.card)
+
+    def _environment(self) -> dict[str, str]:
+        temporary = self.folder.parent / "tmp"
+        variables = {**os.environ, **self.simulator.environment, "CARDTEAR_DIR": str(self.folder)}
+        variables["TMPDIR"] = str(temporary)
+        if self.plan.own_home:
+            variables["HOME"] = str(self.folder.parent / "home")
+        return variables
+
+
+@contextlib.contextmanager
+def bed(plan: Plan) -> Iterator[Bed]:
+    """A simulator with a copy of the plan's card in its reader, and a folder of the run's own."""
+    scratch = Path(tempfile.mkdtemp(prefix="cardtear-sweep-"))
+    try:
+        for name in ("dir", "tmp", "home"):
+            (scratch / name).mkdir(mode=0o700)
+        if plan.folder:
+            unpack(plan.folder, scratch / "dir")
+        card, other = scratch / "card", scratch / "other"
+        for path, image in ((card, plan.image), (other, plan.other)):
+            path.touch(mode=0o600)
+            path.write_bytes(image)
+        with Simulator(quirks=Quirks.parse(plan.quirks)) as simulator:
+            simulator.plug(READER)
+            own = simulator.insert(READER, card)
+            yield Bed(plan, simulator, scratch / "dir", card, other, own)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def prepare(plan: Plan, script: str, deadline: float) -> tuple[Ended, Plan]:
+    """Run a shell command once; what it leaves in its folder and on the card every run begins with. Raises OSError."""
+    with _ONE_AT_A_TIME, bed(plan) as place:
+        ended = place.run(("sh", "-c", script), deadline)
+        place.simulator.remove(READER)
+        place.simulator.close()  # the image is whole and free
+        return ended, replace(plan, image=place.card.read_bytes(), folder=pack(place.folder))
+
+
+def record(plan: Plan, deadline: float) -> tuple[Run, list[Point]]:
+    """Run the command without any action: how it ended, and where a point could be. Raises OSError."""
+    recorder = Recorder()
+    with _ONE_AT_A_TIME, bed(plan) as place, place.simulator.bench.watching(recorder):
+        log = Log()
+        stop = place.simulator.bench.trace.subscribe(log)
+        ended = place.run(plan.command, deadline)
+        stop()
+    return _run(ended, log), recorder.points
+
+
+def play(plan: Plan, first: Run, point: Point, deadline: float, whole: bool = False) -> Outcome:
+    """Run the command with the action at the point, then once more with the card back. `whole`: all of the time line.
+
+    Raises OSError if the command cannot be started.
+    """
+    with _ONE_AT_A_TIME:
+        started = time.monotonic()
+        log = Log(*_WHOLE) if whole else Log()
+        with bed(plan) as place:
+            bench = place.simulator.bench
+            stop = bench.trace.subscribe(log)
+            *before, action = plan.triggers(point, place.card, place.other)
+            for trigger in before:
+                place.simulator.arm(trigger)
+            marking = _Marking(action, log)
+            place.simulator.arm(marking)
+            ended = place.run(plan.command, deadline)
+            done = _run(ended, log)
+            stop()
+            again = None
+            if plan.recover != "":
+                place.bring_back()
+                again = place.run(("sh", "-c", plan.recover) if plan.recover else plan.command, deadline)
+        verdict = judge(first, done, again, marking.fired > 0)
+        spent = ended.seconds + (again.seconds if again is not None else 0.0)
+        return Outcome(
+            point.number,
+            point.name,
+            point.about,
+            verdict,
+            done,
+            again,
+            done.logins - first.logins,
+            done.verifies - first.verifies,
+            overhead=time.monotonic() - started - spent,
+            records=log.records() if whole or verdict not in FINE else [],
+        )
+
+
+class _Marking(Trigger):
+    """The action; when its moment comes, the log knows."""
+
+    def __init__(self, action: Trigger, log: Log) -> None:
+        super().__init__(action.verb, action.arguments, action.on)
+        self._log = log
+
+    def fires(self, moment: Moment | Event | str | None) -> bool:
+        """As every trigger."""
+        fired = super().fires(moment)
+        if fired:
+            self._log.mark()
+        return fired
+
+
+def _run(ended: Ended, log: Log) -> Run:
+    return Run(
+        ended,
+        log.last,
+        dict(log.failures),
+        tuple(log.open_calls),
+        log.logins,
+        log.verifies,
+        log.calls,
+        log.apdus,
+    )
+
+
+def _filled(word: str, values: dict[str, str]) -> str:
+    for name, value in values.items():
+        word = word.replace(name, value)
+    return word

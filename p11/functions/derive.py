@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: MIT
+"""Keys derived (5.18.5): key agreement, and secrets out of secrets."""
+
+from __future__ import annotations
+
+from ..attributes import FALSE, TRUE, Attributes, On, as_ulong, boolean
+from ..caller import Caller
+from ..constants import CKA, CKF, CKK, CKO, CKR
+from ..errors import P11Error
+from ..keys import PublicKey
+from ..mechanisms import MechanismRule, Scheme
+from ..objects import P11Object
+from ..operations import derivation, parameters
+from ..sessions import Session
+from ..templates import folded, require
+from ..wire import Mechanism, Template
+from .making import add, check_place
+from .parts import key_for, rule_for
+from .secrets import AES_LENGTHS, composed, secret_length, with_parity
+
+
+def C_DeriveKey(caller: Caller, session: int, mechanism: Mechanism, base: int, template: Template) -> int:
+    """Key agreement with a key on the card or in the session, and secrets out of secrets."""
+    live = caller.application.session(session)
+    rule = rule_for(live, CKF.DERIVE, mechanism)
+    item = key_for(caller, live, CKA.DERIVE, rule, base)
+    demanded = item.attributes.get(CKA.DERIVE_TEMPLATE) or []
+    given = folded(template)
+    require({**dict(demanded), **given}, demanded)
+    key_type = None if CKA.KEY_TYPE in given else CKK.GENERIC_SECRET
+    attributes = composed(live, On.DERIVE, [*demanded, *template], CKO.SECRET_KEY, key_type)
+    check_place(live, attributes)
+    wanted = secret_length(attributes, 0) or None
+    others: list[P11Object] = []
+    if rule.scheme is Scheme.ECDH:
+        value = _agreed(live, item, mechanism, wanted)
+    else:
+        others = _other_keys(caller, live, rule.scheme, mechanism)
+        value = _derived(rule, mechanism, item, others, wanted)
+    if wanted is not None and len(value) < wanted:
+        data_is_short = rule.scheme is Scheme.ENCRYPT_DATA
+        raise P11Error(CKR.MECHANISM_PARAM_INVALID if data_is_short else CKR.KEY_SIZE_RANGE)
+    if wanted is not None and rule.scheme is not Scheme.ECDH:
+        value = value[:wanted]
+    if as_ulong(attributes[CKA.KEY_TYPE]) == CKK.AES and len(value) not in AES_LENGTHS:
+        raise P11Error(CKR.KEY_SIZE_RANGE)
+    attributes[CKA.VALUE] = with_parity(value, attributes)
+    _inherit(attributes, {**dict(demanded), **given}, [item, *others], rule.scheme in _READABLE)
+    return add(caller, live, attributes)
+
+
+def _agreed(live: Session, item: P11Object, mechanism: Mechanism, wanted: int | None) -> bytes:
+    key = item.key
+    if key is None or isinstance(key, bytes | PublicKey):
+        raise P11Error(CKR.KEY_HANDLE_INVALID)
+    with live.token.following():
+        return derivation.agreed(key, mechanism, wanted)
+
+
+def _other_keys(caller: Caller, live: Session, scheme: Scheme, mechanism: Mechanism) -> list[P11Object]:
+    """The second key of a derivation that has one."""
+    handle: int | None = None
+    if scheme is Scheme.CONCATENATE_KEY:
+        handle = parameters.ulong(mechanism)
+    elif scheme is Scheme.HKDF:
+        handle = derivation.hkdf_salt_handle(mechanism)
+    if handle is None:
+        return []
+    item = caller.application.object(live, handle, CKR.KEY_HANDLE_INVALID)
+    if not isinstance(item.key, bytes):
+        raise P11Error(CKR.KEY_HANDLE_INVALID)
+    return [item]
+
+
+def _derived(
+    rule: MechanismRule, mechanism: Mechanism, item: P11Object, others: list[P11Object], wanted: int | None
+) -> bytes:
+    base = item.key
+    other = others[0].key if others else b""
+    if not isinstance(base, bytes) or not isinstance(other, bytes):
+        raise P11Error(CKR.KEY_HANDLE_INVALID)
+    if rule.scheme is Scheme.HKDF:
+        return derivation.hkdf(mechanism, base, other, wanted or 32)
+    if rule.scheme is Scheme.EXTRACT:
+        return derivation.extracted(base, parameters.ulong(mechanism), wanted or len(base))
+    return derivation.combined(rule, mechanism, base, other)
+
+
+def _inherit(attributes: Attributes, given: Attributes, sources: list[P11Object], readable: bool) -> None:
+    """A derived key is as secret as what it comes from has been (6.3.17, 6.31).
+
+    Where that could be read off from it, it has to stay so. Raises P11Error(TEMPLATE_INCONSISTENT).
+    """
+    for kind, secret in ((CKA.SENSITIVE, TRUE), (CKA.EXTRACTABLE, FALSE)):
+        if readable and any(source.attributes.get(kind) == secret for source in sources):
+            if kind in given and attributes[kind] != secret:
+                raise P11Error(CKR.TEMPLATE_INCONSISTENT)
+            attributes[kind] = secret
+    always = all(source.allows(CKA.ALWAYS_SENSITIVE) for source in sources)
+    never = all(source.allows(CKA.NEVER_EXTRACTABLE) for source in sources)
+    attributes[CKA.ALWAYS_SENSITIVE] = boolean(always and attributes[CKA.SENSITIVE] == TRUE)
+    attributes[CKA.NEVER_EXTRACTABLE] = boolean(never and attributes[CKA.EXTRACTABLE] == FALSE)
+
+
+_READABLE = (Scheme.CONCATENATE_KEY, Scheme.CONCATENATE_DATA, Scheme.PREPEND_DATA, Scheme.XOR_DATA, Scheme.EXTRACT)
+"""Derivations that leave the base key as it is, or nearly so (6.43)."""

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: MIT
+"""Key encapsulation (PKCS #11 3.2, 5.18.9 and 5.18.10): a secret key for the holder of a private key."""
+
+from __future__ import annotations
+
+from ..attributes import On
+from ..caller import Caller
+from ..constants import CKA, CKF, CKO, CKR
+from ..errors import P11Error
+from ..keys import SessionKey
+from ..lattices import DecapsulationKey, EncapsulationKey, output_length
+from ..operations import parameters
+from ..sessions import Session
+from ..wire import Mechanism, Template
+from .making import add, check_place
+from .parts import key_for, rule_for
+from .secrets import complete_secret, composed
+
+
+def C_EncapsulateKey(
+    caller: Caller, session: int, mechanism: Mechanism, handle: int, template: Template, room: int | None
+) -> tuple[bytes | int, int]:
+    """A new secret key, and the ciphertext from which the other side gets the same. No key is made to ask how long."""
+    live = caller.application.session(session)
+    rule = rule_for(live, CKF.ENCAPSULATE, mechanism)
+    parameters.none(mechanism)
+    item = key_for(caller, live, CKA.ENCAPSULATE, rule, handle)
+    if not isinstance(item.key, EncapsulationKey):
+        raise P11Error(CKR.KEY_HANDLE_INVALID)
+    length = output_length(item.key)
+    if room is None:
+        return length, 0
+    if room < length:
+        raise P11Error(CKR.BUFFER_TOO_SMALL, length, 0)
+    secret, ciphertext = item.key.encapsulate()
+    return ciphertext, _made(caller, live, template, secret)
+
+
+def C_DecapsulateKey(
+    caller: Caller, session: int, mechanism: Mechanism, handle: int, template: Template, ciphertext: bytes
+) -> int:
+    """The secret key in a ciphertext. A wrong ciphertext of the right length gives another key (FIPS 203, 7.3)."""
+    live = caller.application.session(session)
+    rule = rule_for(live, CKF.DECAPSULATE, mechanism)
+    parameters.none(mechanism)
+    item = key_for(caller, live, CKA.DECAPSULATE, rule, handle)
+    if not isinstance(item.key, SessionKey) or not isinstance(item.key.private, DecapsulationKey):
+        raise P11Error(CKR.KEY_HANDLE_INVALID)
+    try:
+        secret = item.key.private.decapsulate(ciphertext)
+    except ValueError:
+        raise P11Error(CKR.WRAPPED_KEY_LEN_RANGE) from None
+    return _made(caller, live, template, secret)
+
+
+def _made(caller: Caller, live: Session, template: Template, secret: bytes) -> int:
+    attributes = composed(live, On.DERIVE, template, CKO.SECRET_KEY, None)
+    check_place(live, attributes)
+    return add(caller, live, complete_secret(attributes, secret))

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: MIT
+"""Secret keys generated (5.18.1), and what all secret keys have to be, however they are made."""
+
+from __future__ import annotations
+
+import os
+
+from ..attributes import Attributes, On, as_ulong, ulong
+from ..caller import Caller
+from ..constants import CKA, CKF, CKK, CKO, CKR, CKU
+from ..errors import P11Error
+from ..objects import FIXED_LENGTHS
+from ..operations import parameters
+from ..sessions import Session
+from ..templates import compose
+from ..wire import Mechanism, Template
+from .making import add
+from .parts import rule_for
+
+_LONGEST_SECRET = 4096
+_WITH_PARITY = (CKK.DES2, CKK.DES3)
+AES_LENGTHS = (16, 24, 32)
+
+
+def C_GenerateKey(caller: Caller, session: int, mechanism: Mechanism, template: Template) -> int:
+    """A secret key, by the operating system's random numbers."""
+    live = caller.application.session(session)
+    rule = rule_for(live, CKF.GENERATE, mechanism)
+    parameters.none(mechanism)
+    attributes = composed(live, On.GENERATE, template, CKO.SECRET_KEY, rule.key_type)
+    value = os.urandom(secret_length(attributes, None))
+    attributes[CKA.VALUE] = with_parity(value, attributes)
+    attributes[CKA.KEY_GEN_MECHANISM] = ulong(mechanism.type)
+    return add(caller, live, attributes)
+
+
+def composed(live: Session, on: On, template: Template, kind: CKO, key_type: int | None) -> Attributes:
+    role = live.role
+    return compose(on, template, object_class=kind, key_type=key_type, logged_in=role is CKU.USER, by_so=role is CKU.SO)
+
+
+def secret_length(attributes: Attributes, default: int | None) -> int:
+    """CKA_VALUE_LEN, taken out of the attributes. Raises P11Error: TEMPLATE_INCOMPLETE, KEY_SIZE_RANGE."""
+    key_type = as_ulong(attributes[CKA.KEY_TYPE])
+    told = attributes.pop(CKA.VALUE_LEN, None)
+    fixed = FIXED_LENGTHS.get(key_type)
+    if told is None:
+        if fixed is None and default is None:
+            raise P11Error(CKR.TEMPLATE_INCOMPLETE)
+        return fixed if fixed is not None else int(default or 0)
+    length = as_ulong(told)
+    in_range = length in AES_LENGTHS if key_type == CKK.AES else 1 <= length <= _LONGEST_SECRET
+    if not in_range or (fixed is not None and length != fixed):
+        raise P11Error(CKR.KEY_SIZE_RANGE)
+    return length
+
+
+def with_parity(value: bytes, attributes: Attributes) -> bytes:
+    """Of a DES key each byte has an odd number of ones."""
+    if as_ulong(attributes[CKA.KEY_TYPE]) not in _WITH_PARITY:
+        return value
+    return bytes(each if each.bit_count() % 2 else each ^ 1 for each in value)
+
+
+def complete_secret(attributes: Attributes, value: bytes) -> Attributes:
+    """A key of a shared secret, or of its first CKA_VALUE_LEN bytes. Raises P11Error(KEY_SIZE_RANGE)."""
+    wanted = secret_length(attributes, len(value))
+    if wanted > len(value) or (as_ulong(attributes[CKA.KEY_TYPE]) == CKK.AES and wanted not in AES_LENGTHS):
+        raise P11Error(CKR.KEY_SIZE_RANGE)
+    return {**attributes, CKA.VALUE: with_parity(value[:wanted], attributes)}

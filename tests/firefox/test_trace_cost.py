@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: MIT
+"""What the trace costs an application: it is always recorded, and somebody may follow it."""
+
+from __future__ import annotations
+
+import pytest
+from cardtear.card.ca import TestCA
+from cardtear.lab.benchmark.in_tests import cost, page
+from cardtear.lab.firefox import Firefox
+from cardtear.lab.simulator import Simulator
+from cardtear.lab.tls_server import TlsServer
+from cardtear.reader.trace import CallEntry
+
+pytestmark = pytest.mark.needs("firefox-esr", "marionette_driver")
+
+
+def test_the_trace_of_a_page_takes_less_than_a_twentieth_of_its_time(
+    bench: Simulator, firefox: Firefox, ca: TestCA
+) -> None:
+    """Measured in the same minute on the same machine; also of 300 calls, of which a page has fewer now."""
+    with TlsServer(ca) as server:
+        entries, seconds = page(bench, firefox, server.url)
+    calls = sum(isinstance(entry, CallEntry) for entry in entries)
+    assert calls > 20
+    assert cost(entries) * max(1, 300 / calls) < 0.05 * seconds

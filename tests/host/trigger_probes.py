@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: MIT
+"""What a host process does while a trigger is armed; its expressions see these functions."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from cardtear.lab.benchmark import in_tests
+from cardtear.lab.client import Module
+from cardtear.lab.control import Control
+
+_STOPPED = threading.Event()
+
+
+def outrun(m: Module, control: str, turns: int) -> int:
+    """How often a call outran its trigger (lab/benchmark/in_tests.py)."""
+    with Control(Path(control)) as connection:
+        return in_tests.outrun(m, connection, turns)
+
+
+def call_until_stopped(m: Module) -> int:
+    """Calls what no trigger names, all the time; how often."""
+    count = 0
+    while not _STOPPED.is_set():
+        m.slots()
+        m.is_present(0)
+        count += 1
+    return count
+
+
+def stop_calling() -> None:
+    """The end of `call_until_stopped`."""
+    _STOPPED.set()

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: MIT
+"""Readers of the bench as programs of PC/SC see them: one pcscd for each test module, real programs, deadlines."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from cardtear.lab.simulator import Simulator
+from cardtear.reader.vpcd import VpcdDoor
+
+from . import pcsc
+from .daemon import Pcscd
+from .pcsc import DEADLINE, READER
+
+
+class Ended(NamedTuple):
+    """How a program ended: `code` is negative for a signal; `output` holds both streams."""
+
+    code: int
+    output: str
+
+
+Run = Callable[..., Ended]
+Succeed = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def pcscd_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for the whole run: the client library looks up where the socket is once in a process."""
+    return tmp_path_factory.mktemp("pcscd")
+
+
+@pytest.fixture(scope="module")
+def pcscd(pcscd_folder: Path) -> Iterator[Pcscd]:
+    """A running pcscd; programs and this process find it by their environment."""
+    daemon = Pcscd(pcscd_folder)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in daemon.environment.items():
+            patch.setenv(name, value)
+        try:
+            daemon.start()
+            yield daemon
+        finally:
+            daemon.close()
+
+
+@pytest.fixture
+def context(pcscd: Pcscd) -> Iterator[pcsc.Context]:
+    """A PC/SC program, before any card is there."""
+    context = pcsc.Context()
+    context.wait(READER, pcsc.EMPTY, DEADLINE)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def door(simulator: Simulator, context: pcsc.Context, pcscd: Pcscd) -> Iterator[VpcdDoor]:
+    """The standard card in a reader that pcscd sees."""
+    door = VpcdDoor(simulator.bench.reader("front"), pcscd.port)
+    context.wait(READER, pcsc.PRESENT, DEADLINE)
+    yield door
+    door.close()
+    context.wait(READER, pcsc.EMPTY, DEADLINE)
+
+
+@pytest.fixture
+def run(pcscd: Pcscd, tmp_path: Path) -> Run:
+    """Runs a program of PC/SC in a folder of its own. Fails when it hangs or crashes."""
+
+    def run_client(*command: str, stdin: str = "", deadline: float = 30.0, **environment: str) -> Ended:
+        done = subprocess.run(
+            command,
+            input=stdin,
+            env={**os.environ, **pcscd.environment, "LC_ALL": "C.UTF-8", **environment},
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=deadline,
+            check=False,
+        )
+        if done.returncode < 0:
+            pytest.fail(f"{command[0]} died of {signal.Signals(-done.returncode).name}:\n{done.stdout}")
+        return Ended(done.returncode, done.stdout)
+
+    return run_client
+
+
+@pytest.fixture
+def succeed(run: Run) -> Succeed:
+    """Runs a program that has to succeed; its output."""
+
+    def run_well(*command: str, **options: Any) -> str:
+        ended = run(*command, **options)
+        assert ended.code == 0, ended.output
+        return ended.output
+
+    return run_well

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: MIT
+"""`cardtear play` and `cardtear scenarios`, as CI meets them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cardtear.lab.scenario.schema import is_fresh, text
+
+Write = Callable[..., Path]
+CARDTEAR = str(Path(sys.executable).parent / "cardtear")
+GOOD = "about: good\nsteps:\n- call: C_GetSlotList()\n"
+BAD = "about: bad\nsteps:\n- call: C_GetSlotList()\n- remove: front\n- call: C_GetSlotInfo(front) -> CKR_NO_EVENT\n"
+
+
+def cardtear(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([CARDTEAR, *map(str, words)], capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_good_and_bad(write: Write, tmp_path: Path) -> None:
+    junit, trace = tmp_path / "junit.xml", tmp_path / "trace.jsonl"
+    good, bad = write(GOOD, "good.yaml"), write(BAD, "bad.yaml")
+    done = cardtear("play", good, bad, "--junit", junit, "--trace", trace)
+    assert done.returncode == 1
+    assert f"{bad}:5: step 3, call C_GetSlotInfo(front) -> CKR_NO_EVENT: awaited C_GetSlotInfo" in done.stdout
+    assert "Alice's card is pulled out of front" in done.stdout
+    assert "1 passed, 1 failed" in done.stdout
+    suite = ElementTree.parse(junit).getroot()
+    assert {key: suite.get(key) for key in ("tests", "failures", "errors", "skipped")} == {
+        "tests": "2",
+        "failures": "1",
+        "errors": "0",
+        "skipped": "0",
+    }
+    assert [case.get("name") for case in suite] == ["good", "bad"]
+    records = [json.loads(line) for line in trace.read_text().splitlines()]
+    assert {record["scenario"] for record in records} == {"good", "bad"}
+    good_only = cardtear("play", good)
+    assert good_only.returncode == 0
+    assert "pulled" not in good_only.stdout
+
+
+def test_json(write: Write) -> None:
+    done = cardtear("play", write(BAD), "--json")
+    assert done.returncode == 1
+    (said,) = json.loads(done.stdout)
+    assert (said["status"], len(said["steps"])) == ("failed", 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("steps:\n- remov: front\n", ":2: steps[0]: a step has one of"), (None, "no scenario of that name comes with")],
+)
+def test_what_cannot_be_read_is_not_played(write: Write, tmp_path: Path, text: str | None, said: str) -> None:
+    """Nothing is played of a list in which one cannot be read."""
+    path = tmp_path / "none" if text is None else write(text, "odd.yaml")
+    name = "no-such-scenario" if text is None else str(path)
+    done = cardtear("play", write(GOOD, "good.yaml"), name)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "passed" not in done.stdout
+
+
+def test_no_file_at_all() -> None:
+    done = cardtear("play")
+    assert done.returncode == 2
+    assert "which scenarios?" in done.stderr
+
+
+def test_what_is_not_installed(write: Write) -> None:
+    path = write("needs: [no-such-program]\n" + GOOD)
+    assert cardtear("play", path).returncode == 1
+    assert cardtear("play", path, "--skip-missing").returncode == 0
+
+
+def test_shipped_ones_by_name_and_quirks() -> None:
+    done = cardtear("play", "B10", "--quirks", "finalize_mode=no_event")
+    assert done.returncode == 1
+    assert "but came CKR_NO_EVENT" in done.stdout
+    assert cardtear("play", "B10", "--quirks", "odd").returncode == 2
+
+
+def test_the_list() -> None:
+    listed = json.loads(cardtear("scenarios", "--json").stdout)
+    names = [each["name"] for each in listed]
+    assert "B10" in names
+    assert all(each["about"] for each in listed)
+    assert "B10" in cardtear("scenarios").stdout
+
+
+def test_the_schema() -> None:
+    """It knows every step, and a scenario that is an example is of it as far as its keys go."""
+    schema = json.loads(cardtear("play", "--schema").stdout)
+    assert schema["required"] == ["steps"]
+    assert {"Remove", "Call", "Expect", "TriggerModel"} <= set(schema["$defs"])
+    assert "with" in schema["$defs"]["Stop"]["properties"]
+
+
+def test_a_stale_schema_is_known_whatever_made_it() -> None:
+    fresh = text()
+    other = fresh.replace("made with pydantic", "made with another pydantic")
+    assert is_fresh(fresh)
+    assert is_fresh(other.replace('"maximum": 1,', '"maximum": 1.0,'))
+    assert not is_fresh(fresh.replace('"maximum": 1,', '"maximum": 2,'))
+    assert not is_fresh(other.replace('"probability"', '"chance"'))
+    assert not is_fresh("")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_nothing_behind(write: Write, tmp_path: Path, number: signal.Signals) -> None:
+    pid = tmp_path / "pid"
+    path = write(f"steps:\n- run: [sh, -c, 'echo $$ > {pid}; exec sleep 300']\n  within: 1m\n")
+    process = subprocess.Popen([CARDTEAR, "play", str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _until(lambda: pid.exists() and pid.read_text().strip() != "")
+    process.send_signal(number)
+    assert process.wait(30) != 0
+    _until(lambda: not Path(f"/proc/{pid.read_text().strip()}").exists() or os.getpgid(int(pid.read_text())) == 0)
+
+
+def _until(is_so: Callable[[], bool]) -> None:
+    import time
+
+    deadline = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)  # another process's doing

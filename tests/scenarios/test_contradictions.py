@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: MIT
+"""What a scenario cannot mean is refused before it is played, with its line and field."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+from cardtear.lab.scenario import ScenarioError, loads
+
+CONTRADICTIONS = [
+    # Cards and readers
+    ("- remove: front\n- remove: front", 2, "reader 'front' is empty here"),
+    ("- insert: {front: alice}", 1, "reader 'front' holds the card 'alice' already"),
+    ("- insert: {back: alice}", 1, "the card 'alice' is in reader 'front'"),
+    ("- insert: {back: carol}", 1, "there is no card 'carol'; there are: alice, bob"),
+    ("- remove: side", 1, "there is no reader 'side'; there are: back, front"),
+    ("- unplug: back\n- insert: {back: bob}", 2, "reader 'back' is not plugged in here"),
+    ("- unplug: back\n- unplug: back", 2, "reader 'back' is not plugged in here"),
+    ("- plug: back", 1, "reader 'back' is plugged in already"),
+    ("- swap: {back: bob}", 1, "reader 'back' is empty here"),
+    ("- swap: {front: alice}", 1, "the card 'alice' is in reader 'front' already"),
+    ("- unplug: front\n- plug: front\n- remove: front", 3, "reader 'front' is empty here"),
+    ("- remove: front\n- reset: front", 2, "reader 'front' is empty here"),
+    ("- logout: back", 1, "reader 'back' is empty here"),
+    ("- block-pin: back", 1, "reader 'back' is empty here"),
+    ("- mute: back", 1, "reader 'back' is empty here"),
+    ("- repeat: 2\n  steps:\n  - remove: front", 3, "reader 'front' is empty here"),
+    # Clients, saved names, programs
+    ("- call: C_GetSlotList()\n  client: other", 1, "there is no client 'other'; there are: app, second"),
+    ("- call: C_Logout(session)", 1, "nothing is saved under 'session' before this step"),
+    ("- expect: x == 1", 1, "nothing is saved under 'x' before this step"),
+    ("- expect: {session: x, state: gone}", 1, "nothing is saved under 'x' before this step"),
+    (
+        "- call: C_WaitForSlotEvent()\n  background: w\n- call: C_GetSlotList()",
+        3,
+        "thread 'main' of 'app' may still be in 'w'",
+    ),
+    (
+        "- call: x = C_WaitForSlotEvent()\n  background: w\n- expect: x == 1",
+        3,
+        "nothing is saved under 'x' before this step",
+    ),
+    ("- wait: {background: w}", 1, "no call 'w' is under way"),
+    ("- wait: {program: p}", 1, "no program 'p' has been started here"),
+    ("- run: sleep 1\n- expect: {program: sleep, running: true}", 2, "no program 'sleep' runs in the background here"),
+    ("- run: sleep 1\n- wait: {program: sleep}", 2, "this wait is over before it begins: 'sleep' has ended"),
+    ("- run: sleep 1\n  background: true\n- run: sleep 1", 3, "'sleep' is running already"),
+    ("- run: echo ${nothing}", 1, "${nothing} is neither a saved name nor one of module, "),
+    ("- send: {p: x}", 1, "no program 'p' runs in the background here"),
+    ("- ask: {p: x}\n  answer: y", 1, "no program 'p' runs in the background here"),
+    ("- stop: p", 1, "no program 'p' runs in the background here"),
+    ("- exit: p", 1, "there is no client 'p'"),
+    ("- disarm: p", 1, "no trigger 'p' is armed here"),
+    # What can never come
+    ("- arm: {x: {on: {call: C_Sign}, do: {remove: front}}}", 1, "this trigger can never fire: no step calls 'C_Sign'"),
+    (
+        "- call: C_GetTokenInfo(0)\n- arm: {x: {on: {call: C_GetTokenInfo}, nth: 2, do: {remove: front}}}",
+        2,
+        "this trigger can never fire: 'C_GetTokenInfo' is called 1 times at most, not 2",
+    ),
+    (
+        "- call: C_Logout(1) -> any\n- arm: {x: {on: {call: C_Logout, application: fox}, do: {remove: front}}}",
+        2,
+        "this trigger can never fire: no step calls 'C_Logout' in 'fox'",
+    ),
+    ("- arm: {x: {on: {ins: 87}, do: {remove: front}}}", 1, "this trigger can never fire: no step calls"),
+    ("- arm: {x: {on: {signal: go}, do: {remove: front}}}", 1, "this trigger can never fire: nobody says 'go'"),
+    (
+        "- arm: {x: {on: {event: insert, reader: back}, do: {remove: front}}}",
+        1,
+        "this trigger can never fire: no step or trigger makes a 'insert' of reader 'back'",
+    ),
+    ("- arm: {x: {on: {time: 1s}, do: {remove: side}}}", 1, "there is no reader 'side'"),
+    ("- arm: {x: {on: {time: 1s}, do: {swap: {front: carol}}}}", 1, "there is no card 'carol'"),
+    ("- wait: {event: insert}", 1, "this can never come: no step or trigger makes a 'insert' of any reader"),
+    ("- wait: {signal: go}", 1, "this can never come: nobody says 'go'"),
+    ("- wait: {call: C_Sign}", 1, "this can never come: no step calls 'C_Sign'"),
+    ("- expect: {apdu: 87}", 1, "this can never come: no step makes a call"),
+    ("- wait: {trigger: x}", 1, "no trigger 'x' is armed here"),
+    (
+        "- arm: {x: {on: {time: 1s}, do: {remove: front}}}\n- wait: {trigger: x, fired: 2}",
+        2,
+        "'x' fires 1 times at most",
+    ),
+    # Waits that are over
+    ("- remove: front\n- wait: {event: remove, reader: front}", 2, "over before it begins: the step before it does"),
+    ("- swap: {front: bob}\n- wait: {event: insert}", 2, "over before it begins: the step before it does"),
+    (
+        "- arm: {x: {on: {time: 1s}, do: {remove: front}}}\n- wait: {trigger: x}\n- wait: {trigger: x}",
+        3,
+        "over before it begins: it has been waited for already",
+    ),
+    ("- expect: {event: remove, since: there}", 1, "there is no mark 'there' before this step"),
+    ("- expect: {nothing: {event: insert}, for: 2m}", 1, "that is longer than the whole scenario may take"),
+    ("- expect: {nothing: {background: w}, for: 1s}", 1, "no call 'w' is under way"),
+]
+
+
+@pytest.mark.parametrize(("steps", "line", "message"), CONTRADICTIONS, ids=[each[2][:50] for each in CONTRADICTIONS])
+def test_refused(steps: str, line: int, message: str) -> None:
+    head = "cards: {alice: {}, bob: {}}\nreaders: {front: alice, back: empty}\nclients: {second: {}}\nsteps:\n"
+    with pytest.raises(ScenarioError) as caught:
+        loads(head + steps, "f.yaml")
+    assert str(caught.value).startswith(f"f.yaml:{line + 4}: steps[")
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("readers: {front: dave}\nsteps: [crash]", "1: readers.front: there is no card 'dave'"),
+        ("readers: {a: alice, b: alice}\nsteps: [crash]", "1: readers.b: the card 'alice' is in reader 'a'"),
+        (
+            "triggers:\n  x: {on: {call: C_Sign}, do: {remove: front}}\nsteps: [crash]",
+            "2: triggers.x: this trigger can never fire",
+        ),
+        ("environment:\n  X: ${y}\nsteps: [crash]", "2: environment.X: ${y} is neither"),
+        ("steps: [crash]\nfails-with:\n- quirks: [odd]\n  message: x", "3: fails-with[0].quirks: there is no quirk"),
+    ],
+)
+def test_refused_outside_the_steps(text: str, message: str) -> None:
+    with pytest.raises(ScenarioError, match=r"^f\.yaml:") as caught:
+        loads(text, "f.yaml")
+    assert str(caught.value).startswith(f"f.yaml:{message}")
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        # A trigger may have pulled the card, or not: that is found out when it is played.
+        """
+        - arm: {pull: {on: {call: C_GetSlotList}, do: {remove: front}}}
+        - call: C_GetSlotList()
+        - insert: {front: alice}
+        """,
+        """
+        - later: 1s
+          do: {remove: front}
+        - wait: {event: remove}
+        - insert: {front: alice}
+        """,
+        # A program that lays hands at a reader.
+        """
+        - run: cardtear remove front
+          handles: [front]
+        - insert: {front: alice}
+        """,
+        # A program may make any call and say any word.
+        """
+        - run: firefox
+          background: true
+        - arm: {pull: {on: {call: C_Sign}, nth: 7, do: {remove: front}}}
+        - arm: {word: {on: {signal: go}, do: {remove: front}}}
+        """,
+        # A saved name from the first round is there in the second.
+        """
+        - repeat: 2
+          steps:
+          - call: s = C_OpenSession(front)
+          - call: C_CloseSession(s)
+          - remove: front
+          - insert: {front: alice}
+        """,
+        # A program that has ended may be started anew, and a client too.
+        """
+        - run: sleep 1
+        - run: sleep 1
+        - call: C_WaitForSlotEvent()
+          background: w
+        - stop: app
+        - call: C_GetSlotList()
+        """,
+    ],
+)
+def test_not_refused(steps: str) -> None:
+    assert loads("steps:\n" + textwrap.dedent(steps)).steps

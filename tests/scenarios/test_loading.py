@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: MIT
+"""From text to a scenario, or to an error that says where it is."""
+
+from __future__ import annotations
+
+import contextlib
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from cardtear.lab.scenario import Scenario, ScenarioError, load, loads
+from cardtear.lab.scenario.fields import duration
+from cardtear.lab.scenario.model import Card
+from cardtear.lab.scenario.steps import STEPS, AnyStep, Call, Expect, Remove, Repeat, Run, Wait
+from cardtear.lab.scenario.triggers import TriggerModel
+from cardtear.lab.scenario.verbs import VERBS, Answer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+
+def refused(text: str) -> list[str]:
+    """The lines of the error, without the name of the file."""
+    with pytest.raises(ScenarioError) as caught:
+        loads(textwrap.dedent(text), "f.yaml")
+    return [line.removeprefix("f.yaml:") for line in str(caught.value).splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("", "1: there is no scenario in it"),
+        ("- remove: front", "1: a scenario is a mapping with 'steps'"),
+        ("name: x\nabout: y", "1: steps: it is missing"),
+        ("steps: []", "1: steps: list should have at least 1 item"),
+        ("steps:\n- remov: front", "2: steps[0]: a step has one of: plug, "),
+        ("steps:\n- remove: front\n  insert: {front: alice}", "2: steps[0]: a step has one of: plug, "),
+        ("steps:\n- remove: front\n- remove: front\n  wihin: 2s", "4: steps[1].wihin: there is no such field"),
+        ("steps:\n- remove: front\nsteps: []", "3: 'steps' is there twice"),
+        ("steps:\n- remove: front\nfoo: 1", "3: foo: there is no such field"),
+        ("steps:\n- remove: {a: b}", "2: steps[0].remove: input should be a valid string"),
+        ("steps: [remove: front", "1: not YAML: "),
+        ("steps:\n- call: find(s, {CKA_CLASS: 1})", "2: not YAML: mapping values are not allowed here"),
+        ("? [a, b]\n: c", "1: a key is a word"),
+        ("steps:\n- remove: !!python/object:os.system x", "2: no place for tag:yaml.org,2002:python/object:os.system"),
+        ("steps:\n- wait: {event: remove}\n  within: soon", "3: steps[0].within: a duration is a number with ms, s"),
+        ("steps:\n- wait: {event: remove}\n  within: 0s", "3: steps[0].within: a duration is more than nothing"),
+        ("steps:\n- wait: {event: removed}", "2: steps[0].wait.event: input should be 'plug', "),
+        ("steps:\n- wait: {session: s, state: gone}", "2: steps[0].wait: what happens has one of: event, "),
+        ("steps:\n- expect: {count: apdus}", "2: steps[0].expect: a count is 'exactly', "),
+        ("steps:\n- call: C_Sing(1)", "2: steps[0].call: there is no function 'C_Sing' to call"),
+        ("steps:\n- call: C_Sign(1)", "2: steps[0].call: C_Sign takes a number; bytes or a string"),
+        ("steps:\n- call: C_Logout(1) -> CKR_WHAT", "2: steps[0].call: there is no return value 'CKR_WHAT'"),
+        ("steps:\n- call: C_Logout(open('x'))", "2: steps[0].call: \"open('x')\" has no place in a scenario"),
+        ("steps:\n- call: x = C_Logout(1)", "2: steps[0].call: C_Logout gives nothing that could be saved"),
+        ("steps:\n- call: CKR_OK = C_GetSlotList()", "2: steps[0].call: CKR_OK has a meaning already"),
+        ("steps:\n- call: C_Logout(1", "2: steps[0].call: 'C_Logout(1' cannot be read: "),
+        ("steps:\n- run: ''", "2: steps[0].run"),
+        ("steps:\n- run: sh -c 'x", "2: steps[0]: No closing quotation"),
+        ("steps:\n- run: x\n  output: '('", "3: steps[0].output: not a regular expression"),
+        ("steps:\n- run: x\n  files:\n    ../x: y", "4: steps[0].files.../x: a file lies in the scenario's own folder"),
+        ("steps:\n- run: x\n  exits: SIGWHAT", "3: steps[0].exits: an exit code is a number or a signal's name"),
+        ("steps:\n- run: x\n  background: true\n  exits: 1", "2: steps[0]: what is expected of a program in the b"),
+        ("steps:\n- block-pin: front\n  left: 16", "3: steps[0].left: input should be less than or equal to 15"),
+        ("steps:\n- repeat: 0\n  steps: [crash]", "2: steps[0].repeat: input should be greater than or equal to 1"),
+        ("steps: [crash]\ncards:\n  alice: {profil: piv}", "3: cards.alice: a card has no parameter 'profil'"),
+        ("steps: [crash]\ncards:\n  alice: {path: x, pin: '1'}", "3: cards.alice: a card has a path or parameters"),
+        ("steps: [crash]\nquirks: [nonsense]", "2: quirks: there is no quirk 'nonsense'"),
+        ("steps: [crash]\nreaders:\n  ' ': alice", "2: readers: not a reader name: ' '"),
+        (
+            "steps:\n- arm:\n    x:\n      on: {call: C_Sing}\n      do: {remove: front}",
+            "4: steps[0].arm.x.on: there is no",
+        ),
+        (
+            "steps:\n- arm:\n    x:\n      on: {ins: XX}\n      do: {remove: front}",
+            "4: steps[0].arm.x.on.ins: a byte is w",
+        ),
+        (
+            "steps:\n- arm:\n    x:\n      on: {event: insert}\n      do: {return: CKR_OK}",
+            "3: steps[0].arm.x: 'return' is a fault of a call or an APDU",
+        ),
+        (
+            "steps:\n- arm:\n    x:\n      on: {call: C_Sign, signal: x}\n      do: {remove: front}",
+            "4: steps[0].arm.x.on: 'signal' does not go with 'call'",
+        ),
+    ],
+)
+def test_errors_name_line_and_field(text: str, error: str) -> None:
+    assert refused(text)[0].startswith(error)
+
+
+def test_every_error_of_a_file_is_said_in_its_order() -> None:
+    lines = refused(
+        """
+        steps:
+        - wait: {event: remove}
+          within: x
+        - expect: {event: nothing}
+        about: [1]
+        """
+    )
+    assert [line.split(": ")[:2] for line in lines] == [
+        ["4", "steps[0].within"],
+        ["5", "steps[1].expect.event"],
+        ["6", "about"],
+    ]
+
+
+def test_a_file_that_is_not_utf8(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_bytes(b"about: x\nname: \xff")
+    with pytest.raises(ScenarioError, match=r"x\.yaml:2: not UTF-8"):
+        load(path)
+
+
+def test_aliases_without_end() -> None:
+    bomb = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40))
+    assert "aliases without end" in refused(bomb)[0]
+    assert "not YAML" in refused("a: " + "[" * 5000)[0]
+    assert refused("a: &a [*a]")
+
+
+def test_yaml_as_people_expect_it() -> None:
+    """`on` is a word, PINs keep their zeros, bytes of decimal digits are hexadecimal all the same."""
+    scenario = loads(
+        """
+        steps:
+        - pin-pad: {front: 012345}
+        - pin-pad: {front: 123456}
+        - call: C_GetSlotList()
+        - arm:
+            one: {on: {ins: 87, slot: 9a}, do: {answer: 6982}}
+            two: {on: {ins: "20"}, do: {answer: 63e1, data: "00"}}
+        """
+    )
+    first, second, _call, arm = scenario.steps
+    assert first.pin == "012345"  # type: ignore[union-attr]
+    assert second.pin == "123456"  # type: ignore[union-attr]
+    one, two = arm.arm.values()  # type: ignore[union-attr]
+    assert (one.on.ins, one.on.slot, two.on.ins) == (0x87, 0x9A, 0x20)
+    assert isinstance(one.do, Answer)
+    assert isinstance(two.do, Answer)
+    assert (one.do.answer, two.do.answer) == (0x6982, 0x63E1)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("500ms", 0.5), ("2s", 2), ("1.5 s", 1.5), ("1m", 60), (3, 3)])
+def test_durations(text: Any, seconds: float) -> None:
+    assert duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "5", "5h", "-1s", "0s", "2m3s", "1e3s", "999999m", True, None, float("nan")])
+def test_no_durations(text: Any) -> None:
+    with pytest.raises(ValueError, match="duration"):
+        duration(text)
+
+
+def test_the_same_in_python() -> None:
+    """The models are the language: fields are named as in YAML."""
+    made = Scenario(
+        name="x",
+        cards={"alice": Card(), "bob": Card.model_validate({"profile": "piv-ec"})},
+        triggers={"pull": TriggerModel.model_validate({"on": {"call": "C_Sign"}, "do": {"remove": "front"}})},
+        steps=[
+            Call(call="s = C_OpenSession(front)", within=2),
+            Call(call="C_Sign(s, 'x') -> any"),
+            Repeat(repeat=2, steps=[Call(call="C_GetSlotList()")]),
+            Run.model_validate({"run": ["true"], "exits": "any"}),
+            Expect.model_validate({"expect": {"nothing": {"event": "insert"}, "for": "1s"}}),
+        ],
+    )
+    read = loads(
+        """
+        name: x
+        cards: {alice: {}, bob: {profile: piv-ec}}
+        triggers: {pull: {on: {call: C_Sign}, do: {remove: front}}}
+        steps:
+        - call: s = C_OpenSession(front)
+          within: 2s
+        - call: C_Sign(s, 'x') -> any
+        - repeat: 2
+          steps:
+          - call: C_GetSlotList()
+        - run: [true]
+          exits: any
+        - expect: {nothing: {event: insert}, for: 1s}
+        """.replace("[true]", '["true"]')
+    )
+    assert made == read
+
+
+def test_what_contradicts_itself_is_refused_in_python_too() -> None:
+    with pytest.raises(ValidationError, match="reader 'front' is empty here"):
+        Scenario(name="x", steps=[Remove(remove="front"), Remove(remove="front")])
+    with pytest.raises(ValidationError, match="over before it begins"):
+        Scenario(name="x", steps=[Remove(remove="front"), Wait.model_validate({"wait": {"event": "remove"}})])
+
+
+VALUES = """steps front alice event within name cards readers on do nothing for trigger triggers ins 87 2s CKR_OK null
+any background program clients files needs x C_GetSlotList() x.y x=C_OpenSession(front)"""
+WORDS = st.sampled_from([*STEPS, *VERBS, *VALUES.split()])
+SCALARS = WORDS | st.text(max_size=8) | st.integers() | st.floats() | st.booleans() | st.none() | st.dates()
+TREES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS | st.text(max_size=4), inner, max_size=4)
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(TREES)
+def test_any_yaml_is_a_scenario_or_a_clear_error(tree: Any) -> None:
+    _loads_or_refuses(yaml.safe_dump(tree, allow_unicode=True))
+    _loads_or_refuses(yaml.safe_dump({"steps": tree}))
+    _loads_or_refuses(yaml.safe_dump({"steps": [tree]}))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=60) | st.text(alphabet="-:{}[]&*!|>'\"#\n\t ae0", max_size=40))
+def test_any_text_is_a_scenario_or_a_clear_error(text: str) -> None:
+    _loads_or_refuses(text)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(alphabet="CKR_OKfind(s,1)[]{}'=-> .lenot+|", max_size=40))
+def test_any_call_is_a_call_or_a_clear_error(text: str) -> None:
+    for kind in ("call", "expect"):
+        with contextlib.suppress(ValidationError):
+            TypeAdapter(AnyStep).validate_python({kind: text})
+
+
+def _loads_or_refuses(text: str) -> None:
+    try:
+        scenario = loads(text, "f.yaml")
+    except ScenarioError as error:
+        message = str(error)
+    else:
+        message = "f.yaml:" * bool(scenario.steps)
+    assert message.startswith("f.yaml:")

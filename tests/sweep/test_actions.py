@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: MIT
+"""What can happen at a point, and what is no point."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from cardtear.lab.sweep import points
+from cardtear.lab.sweep.outcome import Verdict, tell
+from cardtear.lab.sweep.plan import Action, Then
+
+SIGN = "host#1:1/C_Sign#1"
+
+
+@pytest.mark.parametrize(
+    ("action", "name", "words"),
+    [
+        ("reset", f"{SIGN}@before", "CKR_USER_NOT_LOGGED_IN"),
+        ("logout", f"{SIGN}@before", "CKR_USER_NOT_LOGGED_IN"),
+        ("swap", f"{SIGN}@before", "CKR_SESSION_HANDLE_INVALID"),
+        ("unplug", "host#1:1/C_Login#1@before", "C_Login CKR_"),
+        ("mute", f"{SIGN}/apdu#2@before", "C_Sign CKR_DEVICE_"),
+        ("sw:6F00", f"{SIGN}/apdu#2@before", "C_Sign CKR_"),
+        ("garble", "host#1:1/C_Login#1/apdu#1@after", "C_Login CKR_"),
+        ("cut:1", f"{SIGN}/apdu#3@after", "C_Sign CKR_"),
+        ("rv:CKR_HOST_MEMORY", f"{SIGN}@before", "C_Sign CKR_HOST_MEMORY"),
+        ("rv:CKR_HOST_MEMORY", f"{SIGN}@after", "C_Sign CKR_HOST_MEMORY"),
+        ("remove", f"{SIGN}@during", "C_Sign CKR_DEVICE_REMOVED"),
+        ("remove", f"{SIGN}/apdu#1@after", "C_Sign CKR_DEVICE_REMOVED"),
+    ],
+)
+def test_actions(play: Callable[..., Any], action: str, name: str, words: str) -> None:
+    """An error of the call that it is at, and the command works again afterwards."""
+    outcome = play(action, name)
+    assert outcome.verdict is Verdict.CLEAN, outcome
+    assert words in tell(outcome)
+    assert outcome.again.code == 0
+
+
+def test_delay(play: Callable[..., Any]) -> None:
+    """It takes longer, that is all."""
+    outcome = play("delay:300ms", f"{SIGN}@before")
+    assert outcome.verdict is Verdict.SUCCESS
+    assert outcome.run.ended.seconds > 0.3
+
+
+@pytest.mark.parametrize(
+    ("action", "then", "changes"),
+    [
+        ("remove", ["insert:10ms"], ["remove", "insert"]),
+        ("unplug", ["plug:10ms", "insert:20ms"], ["remove", "unplug", "plug", "insert"]),
+    ],
+)
+def test_card_comes_back(play: Callable[..., Any], host: str, action: str, then: list[str], changes: list[str]) -> None:
+    """While the program still runs, which has waited for it, gives the PIN once more, and succeeds."""
+    outcome = play(action, f"{SIGN}@before", *then, whole=True, command=(host, "patient"))
+    assert [each["change"] for each in outcome.records if each["kind"] == "event"][-len(changes) :] == changes
+    assert outcome.run.ended.code == 0
+    assert (outcome.verdict, outcome.logins, outcome.verifies) == (Verdict.RETRIED, 1, 1)
+
+
+def test_a_place_that_does_not_come(play: Callable[..., Any]) -> None:
+    """Another program, thread, number or APDU: nothing happens, and that is said."""
+    for name in (
+        "other#1:1/C_Sign#1@before",
+        "host#1:2/C_Sign#1@before",
+        f"{SIGN[:-1]}2@before",
+        f"{SIGN}/apdu#9@before",
+    ):
+        assert play("remove", name).verdict is Verdict.UNREACHED
+
+
+@pytest.mark.parametrize(
+    "name", ["a#1:1/C_Sign#1@before", "a b.c#12:3/C_Login#4/apdu#5@after", "p#1:1/C_Sign#1@during"]
+)
+def test_names(name: str) -> None:
+    """A point is found by its name."""
+    assert points.parse(name).name == name
+
+
+@pytest.mark.parametrize("name", ["", "host", "host#1:1/Sign#1@before", "host#1:1/C_Sign#1@once", "host#0:1/C_Sign"])
+def test_no_names(name: str) -> None:
+    """What is no point's name is refused."""
+    with pytest.raises(ValueError, match="not a point"):
+        points.parse(name)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "explode", "sw:", "sw:6F0", "rv:", "rv:CKR_NO", "delay:soon", "cut:x", "remove:1"]
+)
+def test_no_actions(text: str) -> None:
+    """What is no action is refused, with those that there are."""
+    with pytest.raises(ValueError, match=r"there is no|not a span"):
+        Action.parse(text)
+
+
+@pytest.mark.parametrize("text", ["insert:soon", "delay:1s", "insert:-1s", ""])
+def test_no_sequels(text: str) -> None:
+    """Nor what cannot follow."""
+    with pytest.raises(ValueError, match=r"span of time|there can be"):
+        Then.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("action", "name"),
+    [("sw:6F00", f"{SIGN}@before"), ("rv:0", f"{SIGN}/apdu#1@before"), ("garble", f"{SIGN}/apdu#1@before")],
+)
+def test_actions_that_cannot_be_there(action: str, name: str) -> None:
+    """A status word is of an APDU, a return value of a call, and what is garbled is an answer."""
+    assert "is possible" in str(Action.parse(action).problem(points.parse(name)))

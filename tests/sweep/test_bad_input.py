@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: MIT
+"""Commands that are no good, and what they leave behind: reported, cleaned up, and the sweep goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Sweep = Callable[..., Any]
+CALLS = ["--at", "calls"]
+DEADLINE = 60.0
+CARDTEAR = (sys.executable, "-m", "cardtear.lab.cli")
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("/nonexistent/program",), "cannot run '/nonexistent/program': No such file or directory"),
+        (("/etc/passwd",), "cannot run '/etc/passwd': Permission denied"),
+        (("true",), "made no call of the module"),
+        (("sh", "-c", "echo no good; exit 7"), "fails without any action: exit 7"),
+        (("sh", "-c", "kill -SEGV $$"), "fails without any action: SIGSEGV"),
+        (("sh", "-c", "read answer </dev/tty"), "fails without any action: exit"),
+        (("cat", "-"), "made no call of the module"),
+    ],
+)
+def test_commands_that_cannot_be_swept(sweep: Sweep, command: tuple[str, ...], words: str) -> None:
+    """One clear message, exit code 2, no report."""
+    swept = sweep([], *command)
+    assert swept.code == 2, swept.output
+    assert words in swept.output
+    assert "Traceback" not in swept.output
+    assert not swept.report
+
+
+@pytest.mark.parametrize("mode", ["flood", "wait"])
+def test_a_first_run_without_end(sweep: Sweep, host: str, mode: str) -> None:
+    """It is ended at the deadline; of what it printed both ends are shown."""
+    command = (host, "flood") if mode == "flood" else ("sh", "-c", "sleep 1000 & sleep 1000")
+    swept = sweep(["--deadline", "500ms"], *command)
+    assert swept.code == 2, swept.output
+    assert "has not ended after" in swept.output
+    assert len(swept.output) < 20_000
+    assert ("bytes ...]" in swept.output) == (mode == "flood")
+
+
+def test_a_daemon_that_is_left_behind(sweep: Sweep, host: str) -> None:
+    """It belongs to nobody any more and ignores SIGTERM; it is named and ended, after each run."""
+    swept = sweep(["--only", "host#1:1/C_Sign#1@before"], host, "daemon")
+    (point,) = swept.report["outcomes"]
+    assert point["verdict"] == "clean error"
+    assert point["run"]["ended"]["left"] == ["host"]
+
+
+def test_a_command_that_kills_who_plays_it(sweep: Sweep, host: str) -> None:
+    """Those points are not played, and said to be so; all others are."""
+    swept = sweep(CALLS, host, "murder")
+    assert swept.code == 1, swept.output
+    assert set(swept.counts) == {"not played", "success"}
+    assert swept.counts.total() == len(swept.report["points"])
+    swept = sweep(["--json", "/dev/null"], "sh", "-c", "kill -KILL $PPID")
+    assert swept.code == 2
+    assert "ends the process that runs it" in swept.output
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--action", "explode"], "there is no action 'explode'"),
+        (["--then", "explode"], "after the action there can be"),
+        (["--at", "calls", "--action", "sw:6F00"], "is possible never"),
+        (["--shard", "3/2"], "is called as 1/4"),
+        (["--deadline", "soon"], "not a span of time"),
+        (["--allow", "everything"], "there is no verdict 'everything'"),
+        (["--only", "99999"], "there is no point 99999"),
+        (["--only", "C_Sign"], "not a point"),
+        (["--set", "capacity"], "--set wants NAME=VALUE"),
+        (["--profile", "nothing"], "there is no profile 'nothing'"),
+        (["--prepare", "exit 3"], "the preparation did not work: exit 3"),
+        (["--dask", "tcp://127.0.0.1:1"], ""),
+    ],
+)
+def test_options_that_make_no_sense(sweep: Sweep, host: str, options: list[str], words: str) -> None:
+    """Refused with a reason."""
+    swept = sweep(options, host, "clean")
+    assert swept.code in (1, 2), swept.output
+    assert words in swept.output
+    assert "Traceback" not in swept.output
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"points": 3}', "no JSON"])
+def test_a_report_that_is_none(sweep: Sweep, host: str, tmp_path: Path, text: str) -> None:
+    """--resume does not overwrite what it does not know."""
+    (tmp_path / "other.json").write_text(text)
+    swept = sweep(["--resume", "--json", str(tmp_path / "other.json")], host, "clean")
+    assert swept.code == 2
+    assert "is not a report of a sweep" in swept.output
+    assert (tmp_path / "other.json").read_text() == text
+
+
+def test_output_that_is_no_text(sweep: Sweep, host: str, tmp_path: Path) -> None:
+    """Reports stand what a program may print."""
+    script = f"printf '\\377\\000\\033[31m]]><b>&'; exec {host} crash"
+    files = ["--junit", str(tmp_path / "junit.xml"), "--html", str(tmp_path / "page.html")]
+    swept = sweep(["--only", "host#1:1/C_Sign#1@before", *files], "sh", "-c", script)
+    assert swept.code == 1
+    assert "\ufffd" in swept.report["outcomes"][0]["run"]["ended"]["output"]
+    assert "<b>&" not in (tmp_path / "page.html").read_text()
+    from xml.etree import ElementTree
+
+    assert ElementTree.parse(tmp_path / "junit.xml").getroot().get("failures") == "1"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_end_in_the_middle(
+    host: str, tmp_path: Path, left_over: Callable[[], list[str]], number: signal.Signals
+) -> None:
+    """What is done is kept, what runs is ended, also when the sweep itself is killed; --resume does the rest."""
+    report, runs = tmp_path / "report.json", tmp_path / "runs"
+    # Well for eight runs, two without action and three points, then hanging; until there is a file `well`.
+    script = (
+        f"echo >>{runs}; [ -e {tmp_path}/well ] || [ $(wc -l <{runs}) -lt 9 ] || exec {host} hang; exec {host} clean"
+    )
+    options = [*CALLS, "--deadline", "60s", "-j", "2", "--json", str(report)]
+    environment = {**os.environ, "CARDTEAR_TEST": str(tmp_path)}
+
+    def start(*more: str) -> subprocess.Popen[bytes]:
+        command = [*CARDTEAR, "sweep", *options, *more, "--", "sh", "-c", script]
+        return subprocess.Popen(
+            command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, preexec_fn=_hear_ctrl_c
+        )
+
+    def hanging() -> bool:
+        return report.exists() and [each.split()[:2] for each in left_over()].count([host, "hang"]) == 2
+
+    process = start()
+    try:
+        _wait_until(hanging)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=DEADLINE)
+    finally:
+        process.kill()
+        process.wait(DEADLINE)
+    assert process.returncode == (130 if number != signal.SIGKILL else -signal.SIGKILL)
+    assert b"Traceback" not in errors
+    _wait_until(lambda: left_over() == [])
+    before = json.loads(report.read_text())
+    assert 0 < len(before["outcomes"]) < len(before["points"])
+    (tmp_path / "well").touch()
+    process = start("--resume")
+    process.communicate(timeout=DEADLINE)
+    after = json.loads(report.read_text())
+    assert process.returncode == 0
+    assert not after["interrupted"]
+    assert len(after["outcomes"]) == len(after["points"])
+    assert [each for each in after["outcomes"] if each in before["outcomes"]] == before["outcomes"]
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def _hear_ctrl_c() -> None:
+    """A shell that starts the tests in the background has told them to ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
