@@ -79,7 +79,7 @@ class PivApplet:
         return self._context.make.properties
 
     def deselect(self) -> None:
-        """Another application is selected: nothing is proved to this one any longer, the global PIN to the card (3.1.1)."""
+        """Another application is selected: only the global PIN, which is the card's, is still verified (3.1.1)."""
         self._context.status = SecurityStatus(verified=self._context.status.verified & {GLOBAL_PIN})
 
     def execute(self, command: Command) -> bytes:

@@ -11,7 +11,8 @@ from typing import NoReturn
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import dh, ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from . import tlv
 from .context import Context
@@ -49,12 +50,14 @@ def attest(context: Context, command: Attest) -> bytes:
         _POLICIES: bytes((_CODES[key.pin_rule], key.touch)),
         _FORM_FACTOR: _USB_A_KEYCHAIN,
     }
+    public = _private_key(key).public_key()
+    assert not isinstance(public, dh.DHPublicKey)
     subject = x509.NameAttribute(x509.NameOID.COMMON_NAME, f"YubiKey PIV Attestation {command.slot:02x}")
     builder = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([subject]))
         .issuer_name(issuer.subject)
-        .public_key(_private_key(key).public_key())
+        .public_key(public)
         .serial_number(x509.random_serial_number())
         .not_valid_before(issuer.not_valid_before_utc)
         .not_valid_after(issuer.not_valid_after_utc)
@@ -64,7 +67,7 @@ def attest(context: Context, command: Attest) -> bytes:
     return builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
 
 
-def _private_key(stored: StoredKey | None) -> serialization.PrivateKeyTypes:
+def _private_key(stored: StoredKey | None) -> PrivateKeyTypes:
     if stored is None:
         _refuse()
     return serialization.load_der_private_key(stored.value, None, unsafe_skip_rsa_key_validation=True)

@@ -45,9 +45,7 @@ class Signer:
             PIV_SIGNER: name,
             **(attributes or {}),
         }
-        encoded = b"".join(
-            sorted(encode(_SEQUENCE, oid(kind), encode(_SET, value)) for kind, value in signed.items())
-        )
+        encoded = b"".join(sorted(encode(_SEQUENCE, oid(kind), encode(_SET, value)) for kind, value in signed.items()))
         signature = self.key.sign(encode(_SET, encoded), ec.ECDSA(hashes.SHA256()))
         issuer = self.certificate.issuer.public_bytes()
         signer_info = encode(

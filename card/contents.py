@@ -24,7 +24,6 @@ from .tables import (
     FACE,
     FINGERPRINTS,
     IRISES,
-    KEY_HISTORY,
     PAIRING_CODE,
     PIV_AID,
     PRINTED_INFORMATION,

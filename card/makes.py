@@ -43,8 +43,7 @@ NEUTRAL = Make(
 
 YUBIKEY = Make(
     properties=tlv.encode(0x61, _AID_AND_AUTHORITY),
-    extensions=_MANAGING_KEYS
-    | {INS.ATTEST, INS.SET_PIN_RETRIES, INS.RESET, INS.GET_VERSION, INS.GET_SERIAL},
+    extensions=_MANAGING_KEYS | {INS.ATTEST, INS.SET_PIN_RETRIES, INS.RESET, INS.GET_VERSION, INS.GET_SERIAL},
     is_strict=False,
     version=bytes((5, 7, 1)),
     attests=True,

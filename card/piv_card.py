@@ -81,7 +81,7 @@ class PivCard:
         """Cold or warm reset: a new activation; the one before it can change nothing any more."""
         context = self._context = Context(self.store, self._keys, self.make, sensor, is_contactless)
         self.store.own(context)
-        applets = (CardManager(self.store.state.serial), PivApplet(context), *self._applets())
+        applets: tuple[Applet, ...] = (CardManager(self.store.state.serial), PivApplet(context), *self._applets())
         self.activation = PoweredCard(self, applets)
         return self.activation
 

@@ -23,7 +23,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from . import atr, contents, keys
 from .ca import TestCA
-from .contents import Person, fields as data
+from .contents import Person
+from .contents import fields as data
 from .makes import make_of
 from .management import DEFAULT_MANAGEMENT_KEY, SALT_LENGTH, derived_key
 from .piv_card import ForeignCard, PivCard
@@ -57,6 +58,7 @@ from .traits import RULES, Traits
 
 _CONTENTS = 8
 """Changes when ready-made images get other contents, so that those kept from before are not used."""
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -340,7 +342,7 @@ def _piv_objects(wanted: CardRequest, guid: bytes, ca: TestCA) -> dict[int, byte
     return {**objects, KEY_HISTORY: contents.key_history(retired)}
 
 
-# The PIN usage policy (SP 800-73-5 part 1, 3.3.2): which PINs meet the access rules, and which of two is to be asked for.
+# The PIN usage policy (SP 800-73-5 part 1, 3.3.2): which PINs meet the access rules, which of two is to be asked for.
 _PIN_USAGE = {
     (False, "piv"): b"\x40\x00",
     (True, "piv"): b"\x60\x10",

@@ -250,8 +250,8 @@ LABEL_OBJECT = PUBLIC_OBJECTS[0]
 SALT_OBJECT = PUBLIC_OBJECTS[2]
 """Holds the salt (tag 80) of a management key that is derived from the PUK."""
 KEY_OBJECT = PRIVATE_OBJECTS[-1]
-"""Holds the management key for whoever has the PIN where the Printed Information is what its name says: 88 { 89 KEY }."""
+"""Holds the management key for whoever has the PIN if the Printed Information is what it is called: 88 { 89 KEY }."""
 ADMIN_DATA = YUBICO_OBJECTS[0]
-"""Yubico's software says here how it gets the management key: 80 { 81 FLAGS, 82 SALT }; 02 in the Printed Information."""
+"""Yubico's software says here where the management key is: 80 { 81 FLAGS, 82 SALT }; 02 is the Printed Information."""
 ATTESTATION_CERTIFICATE = YUBICO_OBJECTS[1]
 """The certificate of the key that signs attestations."""

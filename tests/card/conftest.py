@@ -12,8 +12,8 @@ import pytest
 from cardtear.card import tlv
 from cardtear.card.ca import TestCA
 from cardtear.card.card import Activation, Card
-from cardtear.card.piv_card import PivCard
 from cardtear.card.management import DEFAULT_MANAGEMENT_KEY
+from cardtear.card.piv_card import PivCard
 from cardtear.card.profiles import CardRequest, open_card, ready_image
 from cardtear.card.tables import PIV_AID
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES

@@ -48,9 +48,7 @@ def test_what_it_says(manager: Any) -> None:
     said = {each.oid: each.value.value for each in found.extensions}
     assert said == {VERSION: b"\5\7\1", SERIAL: b"\2\4\0\xc0\xff\xee", POLICIES: b"\3\2", FORM_FACTOR: b"\1"}
     assert found.subject.rfc4514_string() == "CN=YubiKey PIV Attestation 9a"
-    point = found.public_key().public_bytes(
-        serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
-    )
+    point = found.public_key().public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
     assert point == public[0x86]
 
 

@@ -176,7 +176,7 @@ def test_an_unrecognised_card(power: Callable[..., Any]) -> None:
 
 
 BAD_REQUESTS: list[tuple[dict[str, object], str]] = [
-    ({"profile": "pvi"}, "there is no profile 'pvi'; there are: piv, piv-ec, piv-full, yubikey, blank, uninitialised, initial-pin"),
+    ({"profile": "pvi"}, "there is no profile 'pvi'; there are: piv, piv-ec, piv-full, yubikey"),
     ({"pin": "12345"}, "6 to 8 digits"),
     ({"pin": "123456789"}, "6 to 8 digits"),
     ({"pin": "12345a"}, "6 to 8 digits"),
