@@ -20,6 +20,14 @@ def build(interface: bytes, historical: bytes) -> bytes:
     return answer if protocols(answer) == _NO_CHECK else answer + _check(answer)
 
 
+def historical(answer: bytes) -> bytes:
+    """The historical bytes of an answer; none if it is cut off."""
+    if len(answer) < 2:
+        return b""
+    end = len(answer) if protocols(answer) == _NO_CHECK else len(answer) - 1
+    return answer[max(end - (answer[1] & 15), 2) : end]
+
+
 def protocols(answer: bytes) -> tuple[int, ...]:
     """The numbers of the transmission protocols that it offers, the first offered first; () if it is none."""
     if len(answer) < 2:

@@ -59,7 +59,7 @@ def face(holder: Holder, signer: Signer, chance: random.Random) -> bytes:
 
 
 def irises(holder: Holder, signer: Signer, chance: random.Random) -> bytes:
-    """Two images (ISO/IEC 19794-6), each a PNG of 128 by 96 grey dots."""
+    """Two images (ISO/IEC 19794-6), each a PNG of 96 by 96 grey dots."""
     images = [_iris(eye, holder.begin, chance) for eye in (1, 2)]
     length = 16 + sum(map(len, images))
     return _wrap(_IRIS, b"IIR\x00020\0" + struct.pack(">IHBB", length, 2, 0, 2) + b"".join(images), holder, signer)
@@ -105,8 +105,8 @@ def _finger(position: int, chance: random.Random) -> bytes:
 
 
 def _iris(eye: int, day: datetime.date, chance: random.Random) -> bytes:
-    width, height, png = 128, 96, 0x0E
-    rows = b"".join(b"\0" + bytes(chance.choices(range(96, 112), k=width)) for _ in range(height))
+    width, height, png = 96, 96, 0x0E
+    rows = b"".join(b"\0" + bytes(chance.choices(range(96, 100), k=width)) for _ in range(height))
     image = (
         b"\x89PNG\r\n\x1a\n"
         + _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
