@@ -60,8 +60,10 @@ class PivCard:
     `applets` makes the applications that it has besides PIV and the card manager, anew for each activation.
     """
 
-    def __init__(self, path: Path, applets: Callable[[], Sequence[Applet]] = tuple) -> None:
-        self.store = Store(path)
+    def __init__(
+        self, path: Path, passphrase: bytes | None = None, applets: Callable[[], Sequence[Applet]] = tuple
+    ) -> None:
+        self.store = Store(path, passphrase)
         self.make = make_of(self.store.state.profile)
         self.name = self.store.state.name
         self.is_dead = False

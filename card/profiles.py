@@ -243,7 +243,7 @@ def _check(name: str, value: object) -> None:
         raise ProfileError(f"the parameter {name!r} of a card is {rule.words}, not {got}")
 
 
-def create(wanted: CardRequest, path: Path, ca: TestCA) -> None:
+def create(wanted: CardRequest, path: Path, ca: TestCA, passphrase: bytes | None = None) -> None:
     """Make a card and write its image. Raises ImageError if the file is there already, ProfileError if it has none."""
     profile = PROFILES[wanted.profile]
     if not profile.piv:
@@ -272,7 +272,7 @@ def create(wanted: CardRequest, path: Path, ca: TestCA) -> None:
     if traits != Traits().encode():
         state.objects[TRAITS_OBJECT] = traits
     _provide_keys(wanted, state, ca)
-    create_image(path, state)
+    create_image(path, state, passphrase)
 
 
 def ready_image(wanted: CardRequest, folder: Path, ca: TestCA) -> Path:
@@ -286,9 +286,9 @@ def ready_image(wanted: CardRequest, folder: Path, ca: TestCA) -> Path:
     return path
 
 
-def open_card(path: Path) -> PivCard:
-    """The card of an image. Raises ImageError."""
-    return PivCard(path)
+def open_card(path: Path, passphrase: bytes | None = None) -> PivCard:
+    """The card of an image, with the passphrase if it has one. Raises ImageError."""
+    return PivCard(path, passphrase)
 
 
 def foreign_card(name: str) -> ForeignCard:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """PIN and PUK: VERIFY, CHANGE REFERENCE DATA, RESET RETRY COUNTER (SP 800-73-4 part 2, 3.2.1 to 3.2.3).
 
-A wrong value is counted in the image before the answer leaves the card. Each command makes one change or none.
+A try is counted in the image before the values are compared, so that nobody learns anything by stopping the card in
+between; a right one is given back. Each command makes one change besides.
 """
 
 from __future__ import annotations
@@ -25,8 +26,7 @@ def verify(context: Context, command: Verify) -> bytes:
     if not context.store.state.pin_rules.accept(number, command.value):
         raise CardError(SW.INCORRECT_DATA)
     _compare(context, number, reference, command.value, costs=number)
-    if reference.tries != reference.maximum:
-        context.commit(references={number: _fresh(reference, reference.value)})
+    context.commit(references={number: _fresh(reference, reference.value)})
     context.status.was_right(number)
     return b""
 
@@ -87,12 +87,15 @@ def _open(context: Context, number: int) -> Reference:
 
 
 def _compare(context: Context, number: int, reference: Reference, value: bytes, costs: int) -> None:
-    """Raises CardError(63Cx) after a wrong value has been counted; `costs` counts as verified no longer."""
+    """Count a try, then compare. Raises CardError(63Cx) for a wrong value; after a right one the caller commits.
+
+    After a wrong one `costs` counts as verified no longer.
+    """
+    left = reference.tries - 1
+    context.commit(references={number: Reference(reference.value, left, reference.maximum)})
     if hmac.compare_digest(reference.value, value):
         return
     context.status.forget(costs)
-    left = reference.tries - 1
-    context.commit(references={number: Reference(reference.value, left, reference.maximum)})
     raise CardError(tries_left(left))
 
 

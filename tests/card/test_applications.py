@@ -42,7 +42,7 @@ class Purse:
 
 @pytest.fixture
 def terminal(image: Callable[..., Path], power: Callable[..., Any]) -> Any:
-    card = PivCard(image("blank"), lambda: [Purse()])
+    card = PivCard(image("blank"), applets=lambda: [Purse()])
     yield power(card, select=False)
     card.close()
 
@@ -77,7 +77,7 @@ def test_a_name_that_fits_two(terminal: Any) -> None:
 
 
 def test_each_activation_has_its_own(image: Callable[..., Path], power: Callable[..., Any]) -> None:
-    card = PivCard(image("blank"), lambda: [Purse()])
+    card = PivCard(image("blank"), applets=lambda: [Purse()])
     for _ in range(2):
         terminal = power(card, select=False)
         assert select(terminal, PURSE) == 0x9000

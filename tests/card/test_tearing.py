@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Any
 
 import pytest
-from cardtear.card import atr, keys, tlv
+from cardtear.card import atr, keys, references, tlv
 from cardtear.card.card import CardTorn
 from cardtear.card.management import DEFAULT_MANAGEMENT_KEY
 from cardtear.card.piv_card import PivCard
@@ -255,11 +255,12 @@ def test_an_old_activation_answers_nothing_and_changes_nothing(card: PivCard, po
         new.send("00200080")
 
 
-def test_torn_between_compare_and_count_costs_no_try_but_tells_nothing(
+def test_torn_right_before_the_count_costs_no_try_and_compares_nothing(
     card: PivCard, terminal: Any, power: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The power goes right before the wrong PIN is counted: no answer, so nothing was learnt and nothing is due."""
+    """Nothing was learnt, so nothing is due."""
     commit = Store.commit
+    monkeypatch.delattr(references, "hmac")
 
     def torn(store: Store, *arguments: Any) -> None:
         card.deactivate()
@@ -272,9 +273,11 @@ def test_torn_between_compare_and_count_costs_no_try_but_tells_nothing(
     assert power(card).send("00200080") == (b"", 0x63C3)
 
 
+@pytest.mark.parametrize("pin", [RIGHT, WRONG])
 def test_torn_right_after_the_count_the_try_is_gone(
-    card: PivCard, terminal: Any, power: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    card: PivCard, terminal: Any, power: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, pin: bytes
 ) -> None:
+    """Also if the PIN was right, for that has not been found out yet."""
     commit = Store.commit
 
     def torn(store: Store, *arguments: Any) -> None:
@@ -283,7 +286,7 @@ def test_torn_right_after_the_count_the_try_is_gone(
 
     monkeypatch.setattr(Store, "commit", torn)
     with pytest.raises(CardTorn):
-        terminal.send(WRONG)
+        terminal.send(pin)
     monkeypatch.undo()
     assert power(card).send("00200080") == (b"", 0x63C2)
 
