@@ -80,8 +80,7 @@ def shown(pcscd: Pcscd, context: pcsc.Context) -> Iterator[Simulator]:
     with Simulator(pcsc=PcscPlace(pcscd.port)) as simulator:
         simulator.plug("front")
         simulator.insert("front")
-        assert simulator.pcsc is not None
-        assert simulator.pcsc.wait_until_shown(DEADLINE) == []
+        context.wait(READER, pcsc.PRESENT, DEADLINE)
         yield simulator
     again = pcsc.Context()  # pcscd may have been restarted
     again.wait(READER, pcsc.EMPTY, DEADLINE)
