@@ -62,7 +62,7 @@ class Insertion:
         self.is_mute = card.is_dead
         self.sensor = TouchSensor()
         self._atr = atr
-        self.activation: Activation = card.activate(self.sensor)
+        self.activation: Activation = card.activate(self.sensor, reader.is_contactless)
 
     @property
     def atr(self) -> bytes:
@@ -118,7 +118,7 @@ class Insertion:
         with self.lock, bench.lock:
             if self.removed.is_set():
                 raise CardRemoved(self.reader.name)
-            self.activation = self.card.activate(self.sensor)
+            self.activation = self.card.activate(self.sensor, self.reader.is_contactless)
             self.is_mute = self.card.is_dead
             bench.announce(Event(Change.RESET, self.reader, self))
             return self.atr
@@ -151,6 +151,7 @@ class Reader:
         self.bench = bench
         self.name = name
         self.plugged = False
+        self.is_contactless = False
         self.insertion: Insertion | None = None
         self.pin_pad = PinPad()
 
