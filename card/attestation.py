@@ -7,12 +7,12 @@ serial number, the key's policies and the form factor.
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import NoReturn, cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import dh, ec, rsa
-from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes, PrivateKeyTypes
 
 from . import tlv
 from .context import Context
@@ -50,8 +50,7 @@ def attest(context: Context, command: Attest) -> bytes:
         _POLICIES: bytes((_CODES[key.pin_rule], key.touch)),
         _FORM_FACTOR: _USB_A_KEYCHAIN,
     }
-    public = _private_key(key).public_key()
-    assert not isinstance(public, dh.DHPublicKey)
+    public = cast(CertificatePublicKeyTypes, _private_key(key).public_key())
     subject = x509.NameAttribute(x509.NameOID.COMMON_NAME, f"YubiKey PIV Attestation {command.slot:02x}")
     builder = (
         x509.CertificateBuilder()
