@@ -8,7 +8,7 @@ CardRemoved as soon as the card's thread comes back.
 from __future__ import annotations
 
 import threading
-from contextlib import AbstractContextManager
+from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ..card.card import Activation, Card, CardTorn
@@ -24,11 +24,25 @@ if TYPE_CHECKING:
 _GIVE_UP_PIN = b"\x00\x20\xff\x80"
 
 
+class Lock(Protocol):
+    """A reentrant lock, as threading.RLock is one."""
+
+    def acquire(self) -> bool: ...
+
+    def release(self) -> None: ...
+
+    def __enter__(self) -> bool: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
 @runtime_checkable
 class SharedCard(Protocol):
     """A card that others can reach behind the bench's back, and which so has a lock that keeps them away, too."""
 
-    def lock_for(self, insertion: Insertion) -> AbstractContextManager[object]:
+    def lock_for(self, insertion: Insertion) -> Lock:
         """The transaction lock of a stay that begins."""
         ...
 
@@ -43,9 +57,7 @@ class Insertion:
     def __init__(self, reader: Reader, card: Card, atr: bytes | None = None) -> None:
         self.reader = reader
         self.card = card
-        self.lock: AbstractContextManager[object] = (
-            card.lock_for(self) if isinstance(card, SharedCard) else threading.RLock()
-        )
+        self.lock: Lock = card.lock_for(self) if isinstance(card, SharedCard) else threading.RLock()
         self.removed = threading.Event()
         self.is_mute = card.is_dead
         self.sensor = TouchSensor()
