@@ -13,6 +13,7 @@ from cardtear.reader import Bench
 
 from .conftest import Terminal
 
+
 @pytest.mark.parametrize("is_warm", [False, True], ids=["cold", "warm"])
 def test_what_is_lost(new_card: Callable[..., PivCard], power: Callable[..., Any], is_warm: bool) -> None:
     """The selection, both PINs, the management key, an unfinished chain, and what GET RESPONSE would fetch."""
