@@ -15,6 +15,7 @@ from .card import CardTorn
 from .card_manager import CardManager
 from .chaining import ByteProtocol, Chaining
 from .context import Context
+from .device import Device
 from .keys import KeyRing
 from .makes import make_of
 from .status import SW
@@ -87,7 +88,10 @@ class PivCard:
         """Cold or warm reset: a new activation; the one before it can change nothing any more."""
         context = self._context = Context(self.store, self._keys, self.make, sensor, is_contactless)
         self.store.own(context)
-        applets: tuple[Applet, ...] = (CardManager(self.store.state.serial), PivApplet(context), *self._applets())
+        serial, version = self.store.state.serial, self.make.version
+        applets: list[Applet] = [CardManager(serial), PivApplet(context)]
+        applets += [Device(serial, version)] if version else []
+        applets += self._applets()
         self.activation = PoweredCard(self, applets, self._warm_atr if is_warm else self.atr)
         return self.activation
 
