@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes, PrivateKeyTypes
 
-from . import tlv
+from . import certificates, tlv
 from .context import Context
 from .extensions import Attest
 from .state import StoredKey
@@ -25,7 +25,7 @@ _VERSION, _SERIAL, _POLICIES, _FORM_FACTOR = (
     x509.ObjectIdentifier(f"1.3.6.1.4.1.41482.3.{number}") for number in (3, 7, 8, 9)
 )
 _USB_A_KEYCHAIN = b"\1"
-_CERTIFICATE, _INTEGER = 0x70, 0x02
+_INTEGER = 0x02
 _CODES = {rule: code for code, rule in PIN_POLICIES.items()}
 
 
@@ -74,8 +74,8 @@ def _private_key(stored: StoredKey | None) -> PrivateKeyTypes:
 
 def _issuer(value: bytes | None) -> x509.Certificate:
     try:
-        return x509.load_der_x509_certificate(dict(tlv.decode(value or b""))[_CERTIFICATE])
-    except (ValueError, KeyError):
+        return x509.load_der_x509_certificate(certificates.decode(value))
+    except ValueError:
         _refuse()
 
 
