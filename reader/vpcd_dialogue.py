@@ -55,7 +55,7 @@ class Dialogue:
                 self._powered = False
             case Control.ON | Control.RESET as wanted:
                 if wanted is Control.RESET or not self._powered:
-                    self.insertion.reset()
+                    self.insertion.reset(is_warm=wanted is Control.RESET)
                 self._powered = True
                 self._atrs = self._atrs or 0
         return None
