@@ -33,14 +33,15 @@ _USAGES: dict[int, tuple[CKA, ...]] = {
         CKA.WRAP,
         CKA.UNWRAP,
     ),
-    CKK.EC: (CKA.SIGN, CKA.VERIFY),
+    CKK.EC: (CKA.SIGN, CKA.VERIFY, CKA.DERIVE),
     CKK.EC_EDWARDS: (CKA.SIGN, CKA.VERIFY),
-    CKK.EC_MONTGOMERY: (),
+    CKK.EC_MONTGOMERY: (CKA.DERIVE,),
     CKK.ML_DSA: (CKA.SIGN, CKA.VERIFY),
     CKK.ML_KEM: (CKA.ENCAPSULATE, CKA.DECAPSULATE),
     **dict.fromkeys(HMAC_KEYS, (CKA.SIGN, CKA.VERIFY)),
 }
-"""What a key may be used for if its template does not say: what its kind can do, but to derive others (4.7, table 20)."""
+"""What a key may be used for if its template does not say: what its kind can do. Secret keys can do everything but be
+derived from, which is said to be off by default (4.7); curves for agreement would be of no use without."""
 
 USAGES = frozenset({*_CIPHER, CKA.DERIVE, CKA.SIGN_RECOVER, CKA.VERIFY_RECOVER, CKA.ENCAPSULATE, CKA.DECAPSULATE})
 
