@@ -1,30 +1,30 @@
 # SPDX-License-Identifier: MIT
 """The card image's format: which tables there are, what of a card's state is in which row, and the digest over it all.
 
-Works on an open transaction; files, locks and who may write are not known here.
+Works on an open transaction; files, locks and who may write are not known here, nor what earlier formats looked like.
 """
 
 from __future__ import annotations
 
-import hashlib
+import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
+from . import tries
+from .seal import OPEN, Seal, Wrapped, new_seal, unwrap
 from .security import PinRules
-from .state import DEFAULT_CAPACITY, CardState, Reference, StoredKey
-from .tables import PIN_POLICIES, SLOTS, PinRule, Touch
+from .state import CardState, Reference, StoredKey
+from .tables import PIN_POLICIES, Touch
 
-FORMAT = 2
+FORMAT = 3
 APPLICATION_ID = 0x63617264  # "card"
 
 TABLES = ("property", "reference", "key", "object")
-_SCHEMA = (
-    f"PRAGMA application_id = {APPLICATION_ID}",
-    f"PRAGMA user_version = {FORMAT}",
+SCHEMA = (
     "CREATE TABLE property (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID",
     """CREATE TABLE reference (
-        number INTEGER PRIMARY KEY, value BLOB NOT NULL, tries INTEGER NOT NULL, maximum INTEGER NOT NULL
+        number INTEGER PRIMARY KEY, value BLOB NOT NULL, maximum INTEGER NOT NULL, tries BLOB NOT NULL
     ) STRICT""",
     """CREATE TABLE key (
         slot INTEGER PRIMARY KEY, algorithm INTEGER NOT NULL, value BLOB NOT NULL, imported INTEGER NOT NULL,
@@ -32,26 +32,39 @@ _SCHEMA = (
     ) STRICT""",
     "CREATE TABLE object (tag INTEGER PRIMARY KEY, value BLOB NOT NULL) STRICT",
     "CREATE TABLE digest (only INTEGER PRIMARY KEY, value BLOB NOT NULL) STRICT",
+    """CREATE TABLE seal (
+        salt BLOB NOT NULL, cost INTEGER NOT NULL, block INTEGER NOT NULL, lanes INTEGER NOT NULL,
+        key BLOB NOT NULL, digest BLOB NOT NULL
+    ) STRICT""",
 )
+"""`tries` stands last in its row, for it is written in place; `seal` has a row where there is a passphrase."""
 
 
 class NotAnImage(Exception):
     """A database of another program, or none."""
 
 
-class UnknownFormat(Exception):
-    """An image of a format that this program does not know; the argument is its number."""
+class Image(NamedTuple):
+    """What is read from a file: the card, and what it takes to write changes of it."""
+
+    state: CardState
+    digest: int
+    seal: Seal
 
 
-def create(db: sqlite3.Connection, state: CardState) -> None:
+def create(db: sqlite3.Connection, state: CardState, passphrase: bytes | None = None) -> None:
     """Make the tables and write everything into them."""
-    for statement in _SCHEMA:
+    for statement in (f"PRAGMA application_id = {APPLICATION_ID}", f"PRAGMA user_version = {FORMAT}", *SCHEMA):
         db.execute(statement)
+    seal: Seal = OPEN
+    if passphrase is not None:
+        seal, wrapped = new_seal(passphrase)
+        db.execute("INSERT INTO seal VALUES (?, ?, ?, ?, ?, ?)", wrapped)
     properties = _property_rows(state)
     db.executemany("INSERT INTO property VALUES (?, ?)", properties)
     nothing = CardState(state.name, state.profile, state.atr, state.serial)
     first = changes(nothing, state.references, state.keys, state.objects)
-    write(db, first, fold(sum(_row_digest("property", row) for row in properties), first))
+    write(db, seal, first, fold(seal, sum(row_digest(seal, "property", row) for row in properties), first))
 
 
 # Rows: what of the state is in which table
@@ -91,7 +104,7 @@ _CODES = {rule: code for code, rule in PIN_POLICIES.items()}
 
 
 def _reference_row(number: int, reference: Reference) -> Row:
-    return number, reference.value, reference.tries, reference.maximum
+    return number, reference.value, reference.maximum, reference.tries
 
 
 def _key_row(slot: int, key: StoredKey) -> Row:
@@ -133,61 +146,97 @@ def update(held: dict[int, _T], new: Mapping[int, _T | None]) -> None:
             held.pop(number, None)
 
 
-def write(db: sqlite3.Connection, changes: Iterable[Change], digest: int) -> None:
+# What is secret in a row, by its place
+_SECRET = {"reference": 1, "key": 2, "object": 1}
+
+
+def _stored(seal: Seal, table: str, row: Row) -> Row:
+    """A row as it lies in the file."""
+    at = _SECRET[table]
+    sealed = (*row[:at], seal.encrypt(f"{table} {row[0]}", row[at]), *row[at + 1 :])
+    return (*sealed[:-1], tries.record(seal, *_counted(row))) if table == "reference" else sealed
+
+
+def _read(seal: Seal, table: str, stored: Row) -> Row:
+    """The row again. Raises ValueError if it was changed."""
+    if table not in _SECRET:
+        return stored
+    at = _SECRET[table]
+    row = (*stored[:at], seal.decrypt(f"{table} {stored[0]}", stored[at]), *stored[at + 1 :])
+    return (*row[:-1], tries.count(seal, *_counted(row))) if table == "reference" else row
+
+
+def _counted(row: Row) -> tuple[int, Any]:
+    """Of a reference's row the number and the tries."""
+    return row[0], row[-1]
+
+
+def write(db: sqlite3.Connection, seal: Seal, changes: Iterable[Change], digest: int) -> None:
     """Make the changes in the file, with the digest of what it then holds."""
     for table, number, _, after in changes:
         if after is None:
             db.execute(f"DELETE FROM {table} WHERE rowid = ?", (number,))
         else:
-            db.execute(f"REPLACE INTO {table} VALUES ({', '.join('?' * len(after))})", after)
-    db.execute("REPLACE INTO digest VALUES (0, ?)", (digest.to_bytes(_DIGEST_LENGTH, "big"),))
+            row = _stored(seal, table, after)
+            db.execute(f"REPLACE INTO {table} VALUES ({', '.join('?' * len(row))})", row)
+    db.execute("REPLACE INTO digest VALUES (0, ?)", (seal.encrypt("digest", digest.to_bytes(_DIGEST_LENGTH, "big")),))
 
 
 # The digest: SQLite itself notices only damage to its own structures. It is a sum over the rows, so that a change costs
-# what is changed and not what the card holds.
+# what is changed and not what the card holds. Counters of tries are left out, they have digests of their own.
 
 _DIGEST_LENGTH = 32
 _MODULUS = 1 << 8 * _DIGEST_LENGTH
 
 
-def _row_digest(table: str, row: Row) -> int:
-    digest = hashlib.sha256(table.encode())
-    for value in row:
+def row_digest(seal: Seal, table: str, row: Row) -> int:
+    """What a row adds to the digest."""
+    parts = [table.encode()]
+    for value in row[:-1] if table == "reference" else row:
         part = value if isinstance(value, bytes) else str(value).encode()
-        digest.update(f"{type(value).__name__}{len(part)}:".encode())
-        digest.update(part)
-    return int.from_bytes(digest.digest(), "big")
+        parts += (f"{type(value).__name__}{len(part)}:".encode(), part)
+    return int.from_bytes(seal.tag(b"".join(parts)), "big")
 
 
-def fold(digest: int, changes: Iterable[Change]) -> int:
+def fold(seal: Seal, digest: int, changes: Iterable[Change]) -> int:
     """The digest after the changes."""
     for table, _, before, after in changes:
-        digest -= _row_digest(table, before) if before is not None else 0
-        digest += _row_digest(table, after) if after is not None else 0
+        digest -= row_digest(seal, table, before) if before is not None else 0
+        digest += row_digest(seal, table, after) if after is not None else 0
     return digest % _MODULUS
 
 
 # Reading
 
 
-def load(db: sqlite3.Connection) -> tuple[CardState, int]:
-    """The state, and its digest. An image of an earlier format is brought up to this one.
-
-    Raises NotAnImage, UnknownFormat; ValueError, KeyError, sqlite3.Error for a damaged image.
-    """
-    if _pragma(db, "application_id") != APPLICATION_ID:
+def version(db: sqlite3.Connection) -> int:
+    """The number of the image's format. Raises NotAnImage; ValueError, sqlite3.Error for a damaged file."""
+    if pragma(db, "application_id") != APPLICATION_ID:
         raise NotAnImage
-    version = _pragma(db, "user_version")
-    if version not in (1, FORMAT):
-        raise UnknownFormat(version)
-    if _pragma(db, "quick_check") != "ok":
-        raise ValueError("the file's structure is damaged")
-    if version == 1:
-        _migrate(db)
-    rows: dict[str, list[Row]] = {table: db.execute(f"SELECT * FROM {table}").fetchall() for table in TABLES}
-    digest = sum(_row_digest(table, row) for table in TABLES for row in rows[table]) % _MODULUS
-    if db.execute("SELECT value FROM digest").fetchall() != [(digest.to_bytes(_DIGEST_LENGTH, "big"),)]:
-        raise ValueError("the digest is of something else")
+    if pragma(db, "quick_check") != "ok":
+        raise ValueError("its structure is damaged")
+    return int(pragma(db, "user_version"))
+
+
+def load(db: sqlite3.Connection, passphrase: bytes | None = None) -> Image:
+    """What an image of this format holds. A passphrase that it does not need is not looked at.
+
+    Raises NoPassphrase, WrongPassphrase; ValueError, KeyError, sqlite3.Error for a damaged image.
+    """
+    if [sql for (sql,) in db.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")] != list(SCHEMA):
+        raise ValueError("its tables are not those of a card")
+    sealed = db.execute("SELECT * FROM seal").fetchall()
+    seal: Seal = unwrap(Wrapped(*sealed[0]), passphrase) if sealed else OPEN
+    rows = {table: [_read(seal, table, row) for row in db.execute(f"SELECT * FROM {table}")] for table in TABLES}
+    digest = sum(row_digest(seal, table, row) for table in TABLES for row in rows[table]) % _MODULUS
+    stored = [seal.decrypt("digest", value) for (value,) in db.execute("SELECT value FROM digest")]
+    if stored != [digest.to_bytes(_DIGEST_LENGTH, "big")]:
+        raise ValueError("its digest is of something else")
+    return Image(_state(rows), digest, seal)
+
+
+def _state(rows: Mapping[str, list[Row]]) -> CardState:
+    """The card in the rows."""
     properties: dict[str, bytes] = dict(rows["property"])
     texts = {name: value.decode() for name, value in properties.items() if name not in ("atr", "serial")}
     state = CardState(
@@ -198,36 +247,33 @@ def load(db: sqlite3.Connection) -> tuple[CardState, int]:
         capacity=int(texts["capacity"]),
         pin_rules=PinRules(int(texts["pin_min"]), int(texts["pin_max"]), texts["pin_format"]),
     )
-    state.references.update({number: Reference(*rest) for number, *rest in rows["reference"]})
+    for number, reference, maximum, left in rows["reference"]:
+        state.references[number] = Reference(reference, left, maximum)
     for slot, algorithm, value, imported, rule, touch in rows["key"]:
         state.keys[slot] = StoredKey(algorithm, value, bool(imported), PIN_POLICIES[rule], Touch(touch))
     state.objects.update(rows["object"])
-    return state, digest
+    return state
 
 
-def _pragma(db: sqlite3.Connection, name: str) -> object:
+class Layout(NamedTuple):
+    """Where the counters of tries are: the page that the table of references begins with."""
+
+    root: int
+    page_size: int
+
+    def counters(self, file: int) -> dict[int, int]:
+        """Their places in the open file, by the reference's number. Raises ValueError for a file that is cut off."""
+        if os.fstat(file).st_size % self.page_size:
+            raise ValueError("its end is missing")
+        return tries.places(file, self.root, self.page_size)
+
+
+def layout(db: sqlite3.Connection) -> Layout:
+    """The layout of an image, which stays as it is from its creation on."""
+    (root,) = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'reference'").fetchone()
+    return Layout(root, pragma(db, "page_size"))
+
+
+def pragma(db: sqlite3.Connection, name: str) -> Any:
+    """A number or word that SQLite keeps."""
     return db.execute(f"PRAGMA {name}").fetchone()[0]
-
-
-# Format 1 had a digest over everything at once, keys without policies, and nothing of what a card can be born with
-
-
-def _migrate(db: sqlite3.Connection) -> None:
-    """From format 1, within the transaction that is open. Raises ValueError for a damaged image."""
-    before = hashlib.sha256()
-    for table in TABLES:
-        for row in db.execute(f"SELECT * FROM {table} ORDER BY 1"):
-            before.update(repr(row).encode())
-    if db.execute("SELECT value FROM digest").fetchall() != [(before.digest(),)]:
-        raise ValueError("the digest is of something else")
-    rules = PinRules()
-    texts = {"capacity": DEFAULT_CAPACITY, "pin_min": rules.minimum, "pin_max": rules.maximum, "pin_format": rules.form}
-    db.executemany("INSERT INTO property VALUES (?, ?)", [(name, str(text).encode()) for name, text in texts.items()])
-    for column in ("pin_rule", "touch"):
-        db.execute(f"ALTER TABLE key ADD COLUMN {column} INTEGER NOT NULL DEFAULT 0")
-    db.execute("UPDATE key SET pin_rule = ?, touch = ?", (_CODES[PinRule.ALWAYS], int(Touch.NEVER)))
-    for slot, entry in SLOTS.items():
-        db.execute("UPDATE key SET pin_rule = ? WHERE slot = ?", (_CODES[entry.pin_rule], slot))
-    rows = ((table, row) for table in TABLES for row in db.execute(f"SELECT * FROM {table}").fetchall())
-    write(db, (), sum(_row_digest(table, row) for table, row in rows) % _MODULUS)
-    db.execute(f"PRAGMA user_version = {FORMAT}")

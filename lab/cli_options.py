@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from ..card.profiles import CardRequest
+    from ..reader.vpcd_slots import PcscPlace
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, errors too.")]
 ReaderName = Annotated[str, typer.Argument(help="The reader's name.", show_default=False)]
@@ -45,7 +46,33 @@ QuirkNames = Annotated[
         show_default=False,
     ),
 ]
+Pcsc = Annotated[bool, typer.Option("--pcsc", help="Show the readers to pcscd, too, through vpcd (docs/pcsc.md).")]
+PcscReversed = Annotated[
+    bool, typer.Option("--pcsc-reversed", help="The same with a vpcd that connects to us: `cardtear pcsc --reversed`.")
+]
+PcscPort = Annotated[
+    int | None, typer.Option(help="The port of vpcd's first slot.", show_default="35963", min=1, max=65535)
+]
+FromPcsc = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--from-pcsc",
+        metavar="NAME",
+        help="Mirror the card in the PC/SC reader with this in its name (`any`: the first one) into the first reader; "
+        "several times, for as many readers (docs/pcsc.md).",
+        show_default=False,
+    ),
+]
 NoCard = Annotated[bool, typer.Option("--no-card", help="Leave the reader empty.")]
+
+
+def pcsc_place(pcsc: bool, is_reversed: bool, port: int | None) -> PcscPlace | None:
+    """Where pcscd is, if the readers are to be shown to it."""
+    if not pcsc and not is_reversed and port is None:
+        return None
+    from ..reader.vpcd_slots import PcscPlace
+
+    return PcscPlace(is_reversed=is_reversed) if port is None else PcscPlace(port, is_reversed)
 
 
 def request_of(*options: Any) -> CardRequest:

@@ -16,16 +16,40 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .cli_answers import do, errors, fail
-from .cli_options import Email, Image, Json, Name, NoCard, Pin, Profile, Puk, QuirkNames, Serial, Settings, request_of
+from .cli_options import (
+    Email,
+    FromPcsc,
+    Image,
+    Json,
+    Name,
+    NoCard,
+    Pcsc,
+    PcscPort,
+    PcscReversed,
+    Pin,
+    Profile,
+    Puk,
+    QuirkNames,
+    Serial,
+    Settings,
+    pcsc_place,
+    request_of,
+)
 
 if TYPE_CHECKING:
     from ..card.profiles import CardRequest
     from ..p11.quirks import Quirks
     from ..reader.trace import Entry
+    from ..reader.vpcd_slots import PcscPlace
     from .records import Record
     from .simulator import Simulator
 
 app = typer.Typer()
+
+_PCSCD_PATIENCE = 5.0
+"""Seconds for which `run` waits until pcscd has the card. It looks every 0.4 s."""
+
+_NO_PCSCD = "is it running, with vpcd? `cardtear doctor` says what is missing"
 
 
 @app.command()
@@ -44,16 +68,21 @@ def serve(
     image: Image = None,
     no_card: NoCard = False,
     quirks: QuirkNames = None,
+    pcsc: Pcsc = False,
+    pcsc_reversed: PcscReversed = False,
+    pcsc_port: PcscPort = None,
+    from_pcsc: FromPcsc = None,
     as_json: Json = False,
 ) -> None:
-    """Run a simulator until Ctrl-C. The card goes into the first reader."""
+    """Run a simulator until Ctrl-C. The card goes into the first reader that has none from PC/SC."""
     from . import places, process
 
     process.hold_signals()
     readers = reader or ["front"]
     with errors(as_json):
         card = None if no_card else image or request_of(profile, name, email, serial, pin, puk, settings)
-        with _simulator(readers, card, quirks, folder or places.runtime_folder()) as simulator:
+        place = pcsc_place(pcsc, pcsc_reversed, pcsc_port)
+        with _simulator(readers, card, quirks, place, from_pcsc, folder or places.runtime_folder()) as simulator:
             _say_ready(simulator, readers[0], as_json)
             process.wait_for_the_end(simulator.stopped)
 
@@ -74,6 +103,10 @@ def run(
     image: Image = None,
     no_card: NoCard = False,
     quirks: QuirkNames = None,
+    pcsc: Pcsc = False,
+    pcsc_reversed: PcscReversed = False,
+    pcsc_port: PcscPort = None,
+    from_pcsc: FromPcsc = None,
     trace: Annotated[bool, typer.Option("--trace", help="Show calls, APDUs and events on standard error.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -86,9 +119,12 @@ def run(
     process.hold_signals()
     with errors(as_json):
         card = None if no_card else image or request_of(profile, name, email, serial, pin, puk, settings)
-        with _simulator([reader], card, quirks) as simulator:
+        place = pcsc_place(pcsc, pcsc_reversed, pcsc_port)
+        with _simulator([reader], card, quirks, place, from_pcsc) as simulator:
             if trace:
                 _show_trace(simulator, as_json)
+            if simulator.pcsc is not None and simulator.pcsc.wait_until_shown(_PCSCD_PATIENCE):
+                fail(as_json, "no-pcscd", f"no pcscd has taken the card: {_NO_PCSCD}", 1)
             try:
                 code = process.run_program(command, {**os.environ, **simulator.environment})
             except OSError as error:
@@ -139,16 +175,26 @@ def restart(as_json: Json = False) -> None:
 
 @contextlib.contextmanager
 def _simulator(
-    readers: list[str], card: Path | CardRequest | None, quirks: list[str] | None, folder: Path | None = None
+    readers: list[str],
+    card: Path | CardRequest | None,
+    quirks: list[str] | None,
+    pcsc: PcscPlace | None,
+    from_pcsc: list[str] | None,
+    folder: Path | None = None,
 ) -> Iterator[Simulator]:
-    """A simulator with readers, and a card in the first one."""
+    """A simulator with readers, the first ones mirroring PC/SC's, and a card in the next one."""
     from .simulator import Simulator
 
-    with Simulator(folder, _parsed(quirks)) as simulator:
+    mirrored = from_pcsc or []
+    if len(mirrored) > len(readers):
+        raise ValueError("--from-pcsc wants a --reader for each")
+    with Simulator(folder, _parsed(quirks), pcsc) as simulator:
         for each in readers:
             simulator.plug(each)
-        if card is not None:
-            simulator.insert(readers[0], card)
+        for each, name in zip(readers, mirrored, strict=False):
+            simulator.attach_pcsc(each, "" if name == "any" else name)
+        if card is not None and len(readers) > len(mirrored):
+            simulator.insert(readers[len(mirrored)], card)
         yield simulator
 
 

@@ -24,15 +24,17 @@ from ..p11.application import Application
 from ..p11.functions import HANDLERS
 from ..p11.server import Server
 from ..reader.bench import Bench
-from ..reader.errors import BenchError, CardRemoved, ReaderEmpty
+from ..reader.errors import BenchError, CardMute, CardRemoved, ReaderEmpty
 from ..reader.events import Event, Moment
 from ..reader.pin_pad import Entry
 from ..reader.reader import Reader
+from ..reader.vpcd_slots import PcscPlace, VpcdSlots
 from . import places
 from .actions import FAULTS
 from .agenda import Agenda
 from .armed import as_armed
 from .control_server import ControlServer
+from .from_pcsc import FromPcsc
 from .gates import Gates
 from .requests import CardSource, Request
 from .scratch import Scratch
@@ -48,11 +50,11 @@ class Simulator:
     """A bench with its doors, from construction to `close`; a context manager.
 
     `folder` holds the sockets and has mode 0700; without one a temporary folder is made, and removed at the end.
-    `quirks` make the module misbehave as real middleware does. Raises SocketError when somebody else listens there, or
-    the folder is not the user's own.
+    `quirks` make the module misbehave as real middleware does; `pcsc` is where pcscd finds the readers, too. Raises
+    SocketError when somebody else listens there, or the folder is not the user's own.
     """
 
-    def __init__(self, folder: Path | None = None, quirks: Quirks | None = None) -> None:
+    def __init__(self, folder: Path | None = None, quirks: Quirks | None = None, pcsc: PcscPlace | None = None) -> None:
         self.quirks = quirks if quirks is not None and quirks.given else None
         scratch = Scratch()
         self._scratch = scratch.path
@@ -60,6 +62,7 @@ class Simulator:
         self.bench = Bench()
         self._gates = Gates(self.bench)
         self._agenda = Agenda()
+        self._from_pcsc = FromPcsc(self.bench)
         self._triggers: dict[int, tuple[Trigger, Callable[[], None]]] = {}
         self._trigger_numbers = itertools.count(1)
         self._lock = threading.Lock()
@@ -70,10 +73,14 @@ class Simulator:
             self._server = self._new_server()
             self._undo.callback(self._close_cards)
             self._undo.callback(lambda: self._server.close())
+            self._pcsc_place = pcsc
+            self.pcsc = self._new_pcsc()
+            self._undo.callback(self._close_pcsc)
             self._control = ControlServer(self, self.folder / places.CONTROL_SOCKET)
             self._undo.callback(self._control.close)
             self._undo.callback(self._agenda.close)
             self._undo.callback(self._gates.close)
+            self._undo.callback(self._from_pcsc.close)
         except BaseException:
             self._undo.close()
             raise
@@ -116,22 +123,22 @@ class Simulator:
 
     # The verbs
 
-    def plug(self, reader: str) -> Reader:
-        """Plug a reader in."""
-        return self.bench.plug(reader)
+    def plug(self, reader: str, contactless: bool = False) -> Reader:
+        """Plug a reader in, for cards with contacts or for contactless ones."""
+        return self.bench.plug(reader, contactless)
 
     def unplug(self, reader: str) -> None:
         """Pull a reader out, with the card that is in it."""
         self.bench.unplug(reader)
 
     def insert(self, reader: str, card: CardSource | Card | None = None, atr: bytes | None = None) -> Card:
-        """Put a card into a reader, by default the standard one, and return it.
+        """Put a card into a reader, and return it: by default the standard one, or PC/SC's (`attach_pcsc`).
 
         With `atr` (1 to 33 bytes) that one arrives instead of the card's own, as over a bad contact.
         Raises BenchError, ImageError, ProfileError, with nothing changed.
         """
         place = self.bench.reader(reader)
-        prepared = self._prepare(card if card is not None else profiles.CardRequest())
+        prepared = self._prepare(card or self._from_pcsc.card(reader) or profiles.CardRequest())
         with self._lock:
             chosen = self._take(prepared)
             place.insert(chosen, _checked(atr))
@@ -149,6 +156,18 @@ class Simulator:
             chosen = self._take(prepared)
             place.swap(chosen, _checked(atr))
         return chosen
+
+    def attach_pcsc(self, reader: str, name: str = "", exclusive: bool = False) -> None:
+        """From now on the card in the first PC/SC reader that has `name` in its own lies in this reader, too.
+
+        It comes and goes as it does there; `remove` takes it from our applications, `insert` gives it back. With
+        `exclusive` other PC/SC programs cannot use it. Raises BenchError.
+        """
+        self._from_pcsc.attach(reader, name, exclusive)
+
+    def detach_pcsc(self, reader: str) -> None:
+        """The end of that; the card leaves the reader."""
+        self._from_pcsc.detach(reader)
 
     def reset(self, reader: str) -> None:
         """Reset the card, as another program could: every login is lost, sessions stay."""
@@ -194,11 +213,13 @@ class Simulator:
     def crash(self) -> None:
         """Be gone for every application, as a simulator that died: connections break, in the middle of calls too."""
         self._server.close()
+        self._close_pcsc(wait=False)
 
     def restart(self) -> None:
         """Be there again after `crash`, with the bench as it is now."""
-        self._server.close()
+        self.crash()
         self._server = self._new_server()
+        self.pcsc = self._new_pcsc()
 
     def signal(self, signal: str) -> None:
         """Say a word for which a trigger waits."""
@@ -290,7 +311,7 @@ class Simulator:
     def _carry_out(self, verb: str, arguments: Mapping[str, Any]) -> None:
         try:
             getattr(self, verb.replace("-", "_"))(**arguments)
-        except (BenchError, CardRemoved, ImageError) as error:  # what it should act on may be gone by then
+        except (BenchError, CardRemoved, CardMute, ImageError) as error:  # what it should act on may be gone by then
             LOG.warning("an armed %s came to nothing: %s", verb, error)
 
     @property
@@ -324,6 +345,13 @@ class Simulator:
         from ..p11.quirks.behaviour import new_server  # nobody else needs to load it
 
         return new_server(self.bench, path, HANDLERS, self.quirks)
+
+    def _new_pcsc(self) -> VpcdSlots | None:
+        return VpcdSlots(self.bench, self._pcsc_place) if self._pcsc_place is not None else None
+
+    def _close_pcsc(self, wait: bool = True) -> None:
+        if self.pcsc is not None:
+            self.pcsc.close(wait)
 
     # Cards
 

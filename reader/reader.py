@@ -8,9 +8,10 @@ CardRemoved as soon as the card's thread comes back.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from ..card.card import Card, CardTorn
+from ..card.card import Activation, Card, CardTorn
 from .errors import CardElsewhere, CardMute, CardRemoved, NoSuchReader, ReaderEmpty, ReaderOccupied
 from .events import ApduMoment, Change, Event, When
 from .pin_pad import PinPad
@@ -23,6 +24,29 @@ if TYPE_CHECKING:
 _GIVE_UP_PIN = b"\x00\x20\xff\x80"
 
 
+class Lock(Protocol):
+    """A reentrant lock, as threading.RLock is one."""
+
+    def acquire(self) -> bool: ...
+
+    def release(self) -> None: ...
+
+    def __enter__(self) -> bool: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+@runtime_checkable
+class SharedCard(Protocol):
+    """A card that others can reach behind the bench's back, and which so has a lock that keeps them away, too."""
+
+    def lock_for(self, insertion: Insertion) -> Lock:
+        """The transaction lock of a stay that begins."""
+        ...
+
+
 class Insertion:
     """One stay of one card in one reader, from insertion to removal.
 
@@ -33,12 +57,12 @@ class Insertion:
     def __init__(self, reader: Reader, card: Card, atr: bytes | None = None) -> None:
         self.reader = reader
         self.card = card
-        self.lock = threading.RLock()
+        self.lock: Lock = card.lock_for(self) if isinstance(card, SharedCard) else threading.RLock()
         self.removed = threading.Event()
         self.is_mute = card.is_dead
         self.sensor = TouchSensor()
         self._atr = atr
-        self.activation = card.activate(self.sensor)
+        self.activation: Activation = card.activate(self.sensor, reader.is_contactless)
 
     @property
     def atr(self) -> bytes:
@@ -94,10 +118,16 @@ class Insertion:
         with self.lock, bench.lock:
             if self.removed.is_set():
                 raise CardRemoved(self.reader.name)
-            self.activation = self.card.activate(self.sensor)
+            self.activation = self.card.activate(self.sensor, self.reader.is_contactless)
             self.is_mute = self.card.is_dead
             bench.announce(Event(Change.RESET, self.reader, self))
             return self.atr
+
+    def was_reset(self, activation: Activation) -> None:
+        """The card tells that somebody outside the bench has reset it. The caller holds the bench's lock."""
+        if not self.removed.is_set():
+            self.activation = activation
+            self.reader.bench.announce(Event(Change.RESET, self.reader, self))
 
     def log_out(self) -> None:
         """Take the PIN's verification back (SP 800-73-4 part 2, 3.2.1). Raises CardRemoved."""
@@ -121,6 +151,7 @@ class Reader:
         self.bench = bench
         self.name = name
         self.plugged = False
+        self.is_contactless = False
         self.insertion: Insertion | None = None
         self.pin_pad = PinPad()
 

@@ -40,6 +40,11 @@ class Decoder:
     def __init__(self) -> None:
         self._pending = b""
 
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether a message has begun and not ended."""
+        return bool(self._pending)
+
     def feed(self, data: bytes) -> Iterator[bytes]:
         """The bodies that are complete with this piece, each of them once."""
         self._pending += data

@@ -39,14 +39,15 @@ class EventHappens(Recorded):
 
 
 class CallHappens(Recorded):
-    """A call of any program: that it was made, `when: during` that it works or waits by now, `after` that it is over.
+    """A call of any program: that it was made, `when: during` that it began to work or wait, `after` that it is over.
 
-    With `returns` it is over and has returned one of these values.
+    `when: under-way` asks for the present: it works or waits, and has not returned. With `returns` it is over and has
+    returned one of these values.
     """
 
     call: Annotated[str, BeforeValidator(check_call_pattern)]
     application: str = "*"
-    when: Literal["before", "during", "after"] = "before"
+    when: Literal["before", "during", "under-way", "after"] = "before"
     returns: ReturnValues | None = Field(default=None)
 
     @property

@@ -44,6 +44,7 @@ class History:
         self._entries: list[Entry | Begun] = []
         self._words: list[str] = []
         self._calls: dict[int, CallEntry] = {}
+        self._under_way: dict[int, Begun] = {}
 
     def add(self, entry: Entry) -> None:
         """Of the trace, in the recording thread."""
@@ -51,13 +52,16 @@ class History:
             self._entries.append(entry)
             if isinstance(entry, CallEntry):
                 self._calls[entry.number] = entry
+            elif isinstance(entry, ReturnEntry):
+                self._under_way.pop(entry.call, None)
             self._condition.notify_all()
 
     def watch(self, moment: Moment) -> None:
         """Around calls and APDUs, in the thread that makes them."""
         if isinstance(moment, CallMoment) and moment.when is When.DURING:
             with self._condition:
-                self._entries.append(Begun(moment.number, moment.application, moment.name))
+                begun = self._under_way[moment.number] = Begun(moment.number, moment.application, moment.name)
+                self._entries.append(begun)
                 self._condition.notify_all()
 
     def say(self, word: str) -> None:
@@ -103,6 +107,10 @@ class History:
             with self._condition:
                 if isinstance(condition, SignalHappens):
                     return condition.signal in self._words[place:]
+                if isinstance(condition, CallHappens) and condition.when == "under-way":
+                    return any(
+                        self._is_call(each, condition.call, condition.application) for each in self._under_way.values()
+                    )
                 while not found and place < len(self._entries):
                     found = self._fits(self._entries[place], condition)
                     place += 1

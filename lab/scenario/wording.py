@@ -53,4 +53,5 @@ def in_one_line(step: Any) -> str:
             value = getattr(step, verb.replace("-", "_"))
             rest = "" if value is None else str(value)
     line = f"{verb} {rest}".replace("\n", " ").rstrip()
-    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 3]}..."
+    line = line if len(line) <= _LONGEST else f"{line[: _LONGEST - 3]}..."
+    return line if step.note is None else f"{line} ({step.note})"

@@ -26,7 +26,8 @@ _CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGI
 class Ended:
     """How a run ended. `code` is None after a signal; `hung`: it was killed at its deadline.
 
-    `output` holds both streams, with the middle left out where it is long; `left` names processes it left behind.
+    `output` holds both streams, with the middle left out where it is long; `left` names processes that were still there
+    when it had ended by itself.
     """
 
     code: int | None
@@ -39,12 +40,18 @@ class Ended:
     @property
     def crashed(self) -> bool:
         """Whether it died of a signal that nobody sent; a shell says that of its last command by 128 + number."""
-        return not self.hung and (self.signal is not None or (self.code or 0) - 128 in _CRASHES)
+        return not self.hung and (self.signal is not None or self._told_signal in _CRASHES)
+
+    @property
+    def _told_signal(self) -> int:
+        return (self.code or 0) - 128
 
     @property
     def words(self) -> str:
         """For people."""
         how = "hung" if self.hung else self.signal if self.signal is not None else f"exit {self.code}"
+        if self.crashed and self.signal is None:
+            how = f"exit {self.code}, which is {_signal_name(self._told_signal)},"
         return f"{how} after {self.seconds:.2f} s"
 
 
@@ -102,7 +109,7 @@ def run(command: Sequence[str], environment: Mapping[str, str], folder: Path | N
         left = children.end(known)
     code = program.returncode
     name = None if code >= 0 else _signal_name(-code)
-    return Ended(None if code < 0 else code, name, seconds, hung, output.text(), tuple(left))
+    return Ended(None if code < 0 else code, name, seconds, hung, output.text(), () if hung else tuple(left))
 
 
 def _wait(program: subprocess.Popen[bytes], deadline: float) -> bool:

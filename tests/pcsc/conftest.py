@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -56,13 +57,14 @@ def context(pcscd: Pcscd) -> Iterator[pcsc.Context]:
     context = pcsc.Context()
     context.wait(READER, pcsc.EMPTY, DEADLINE)
     yield context
-    context.close()
+    with contextlib.suppress(pcsc.PcscError):  # that pcscd may be gone
+        context.close()
 
 
 @pytest.fixture
 def door(simulator: Simulator, context: pcsc.Context, pcscd: Pcscd) -> Iterator[VpcdDoor]:
     """The standard card in a reader that pcscd sees."""
-    door = VpcdDoor(simulator.bench.reader("front"), pcscd.port)
+    door = VpcdDoor(simulator.bench, pcscd.port, simulator.bench.reader("front"))
     context.wait(READER, pcsc.PRESENT, DEADLINE)
     yield door
     door.close()

@@ -4,7 +4,14 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from ctypes import byref, c_char_p, c_long, c_ubyte, c_ulong, c_void_p
+from time import monotonic, sleep
+from typing import TypeVar
+
+from cardtear.card.tables import PIV_AID
+
+Result = TypeVar("Result")
 
 READER, SECOND_READER = "Virtual PCD 00 00", "Virtual PCD 00 01"
 """What pcscd calls vpcd's slots."""
@@ -12,10 +19,32 @@ READER, SECOND_READER = "Virtual PCD 00 00", "Virtual PCD 00 01"
 DEADLINE = 10.0
 """Seconds that anything may take."""
 
+SELECT = bytes((0, 0xA4, 4, 0, len(PIV_AID))) + PIV_AID + b"\0"
+"""The PIV application."""
+
 OK, TIMEOUT = 0, 0x8010000A
 PRESENT, EMPTY, MUTE = 0x20, 0x10, 0x200
 LEAVE, RESET, UNPOWER = 0, 1, 2
-_SHARED, _ANY_PROTOCOL = 2, 3
+_EXCLUSIVE, _SHARED, _ANY_PROTOCOL = 1, 2, 3
+
+
+def succeed_in_time(attempt: Callable[[], Result]) -> Result:
+    """What a program gets that tries again until it works."""
+    deadline = monotonic() + DEADLINE
+    while True:
+        try:
+            return attempt()
+        except PcscError:
+            assert monotonic() < deadline
+            sleep(0.02)
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Look until it is so."""
+    deadline = monotonic() + DEADLINE
+    while not condition():
+        assert monotonic() < deadline
+        sleep(0.01)
 
 
 class ReaderState(ctypes.Structure):
@@ -72,13 +101,18 @@ class Context:
             self.call("SCardGetStatusChange", self._handle, c_ulong(int(seconds * 1000)), byref(state), c_ulong(1))
         return bytes(state.atr[: state.atr_length])
 
-    def connect(self, reader: str) -> Card:
+    def reopen(self) -> None:
+        """A new connection, to a pcscd that has started anew."""
+        self._handle = c_long()
+        self.call("SCardEstablishContext", c_ulong(2), None, None, byref(self._handle))
+
+    def connect(self, reader: str, exclusive: bool = False) -> Card:
         card, protocol = c_long(), c_ulong()
         self.call(
             "SCardConnect",
             self._handle,
             reader.encode(),
-            c_ulong(_SHARED),
+            c_ulong(_EXCLUSIVE if exclusive else _SHARED),
             c_ulong(_ANY_PROTOCOL),
             byref(card),
             byref(protocol),
@@ -112,6 +146,12 @@ class Card:
             c_ulong(initialization),
             byref(self._protocol),
         )
+
+    def begin(self) -> None:
+        self._context.call("SCardBeginTransaction", self._handle)
+
+    def end(self) -> None:
+        self._context.call("SCardEndTransaction", self._handle, c_ulong(LEAVE))
 
     def disconnect(self, disposition: int) -> None:
         self._context.call("SCardDisconnect", self._handle, c_ulong(disposition))

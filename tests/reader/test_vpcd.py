@@ -99,7 +99,7 @@ def vpcd() -> Iterator[Vpcd]:
 
 @contextmanager
 def door_of(reader: Reader, port: int) -> Iterator[VpcdDoor]:
-    door = VpcdDoor(reader, port)
+    door = VpcdDoor(reader.bench, port, reader)
     try:
         yield door
     finally:

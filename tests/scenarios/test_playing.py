@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import os
 import time
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from cardtear.lab.scenario import Outcome, Scenario, Status, StepResult
 from cardtear.lab.scenario import play as play_value
+from cardtear.lab.scenario.outcome import write_junit
 from cardtear.lab.scenario.steps import Call, Expect
 from cardtear.lab.scenario.verbs import Remove
 
@@ -267,6 +269,20 @@ def test_played_again_and_again_nothing_is_left(passes: Play) -> None:
     while files() > before and time.monotonic() < deadline:
         time.sleep(0.01)  # threads of the last one close what they have
     assert files() <= before
+
+
+def test_junit_of_a_message_that_is_no_xml(tmp_path: Path) -> None:
+    outcome = Outcome("x\0", "", Status.FAILED, 0.1, "said \x1b[31mred\x1b[0m \ud800 <&>\nsecond line")
+    write_junit(tmp_path / "junit.xml", [outcome])
+    (case,) = ElementTree.parse(tmp_path / "junit.xml").getroot()
+    assert case[0].text is not None
+    assert "red" in case[0].text
+    assert case[0].get("message", "").endswith("<&>")
+
+
+def test_a_note_is_in_the_report(play: Play) -> None:
+    outcome = play("steps:\n- call: C_GetInfo() -> CKR_NO_EVENT\n  note: what nobody gives")
+    assert "C_GetInfo() -> CKR_NO_EVENT (what nobody gives): awaited" in outcome.message
 
 
 def test_every_outcome_is_json(play: Play) -> None:

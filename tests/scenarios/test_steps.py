@@ -50,7 +50,10 @@ STORIES = {
           name: echo
           background: true
         - ask: {echo: one}
-          answer: ^you say one$
+          answer: ^you say (?P<said>.*)$
+        - expect: said == "one"
+        - ask: {echo: "again ${said}"}
+          answer: ^you say again one$
         - ask: {echo: "${module}"}
           answer: ^you say /
         """,
@@ -208,9 +211,12 @@ STORIES = {
           thread: waiter
           background: waiting
         - wait: {call: C_WaitForSlotEvent, when: during}
+        - expect: {call: C_WaitForSlotEvent, when: under-way, application: second}
+        - expect: {nothing: {call: C_WaitForSlotEvent, when: under-way, application: app}, for: 20ms}
         - remove: front
         - wait: {background: waiting}
           within: 1s
+        - expect: {nothing: {call: C_WaitForSlotEvent, when: under-way}, for: 20ms}
         - expect: {call: C_WaitForSlotEvent, returns: any, since: start}
         """,
     "the client's own functions": r"""

@@ -122,8 +122,8 @@ def survey(workers: Executor, plan: Plan) -> runner.Survey:
 def play(workers: Executor, plan: Plan, survey: runner.Survey) -> Callable[..., Outcome]:
     """Plays a point by its name with an action, and what is to follow."""
 
-    def one(action: str, name: str, *then: str, whole: bool = False) -> Outcome:
-        asked = replace(plan, action=Action.parse(action), then=tuple(map(Then.parse, then)))
+    def one(action: str, name: str, *then: str, whole: bool = False, **changes: Any) -> Outcome:
+        asked = replace(plan, action=Action.parse(action), then=tuple(map(Then.parse, then)), **changes)
         return workers.submit(worker.play, asked, survey.first, parse(name), DEADLINE, whole).result(DEADLINE)
 
     return one

@@ -6,6 +6,7 @@
  *   hang       waits for ever
  *   spin       asks for ever
  *   retry      enters the PIN again after any error
+ *   patient    waits until a card is there and signs once more
  *   stuck      leaves a file `lock`, with which it does not start again
  *   threads    two threads, one of which only asks for slots, with no order between them
  *   twice      a child process does the same after its parent
@@ -89,6 +90,13 @@ static void work(void)
     CK_RV value = p11->C_Initialize(NULL);
     if (value == CKR_OK)
         value = sign_once();
+    for (CK_ULONG slot, count = 0; is("patient") && value != CKR_OK;) {
+        do {
+            count = 1;
+            p11->C_GetSlotList(1, &slot, &count);
+        } while (count == 0 && usleep(1000) == 0);
+        value = sign_once();
+    }
     if (value != CKR_OK)
         misbehave(value);
 }

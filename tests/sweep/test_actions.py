@@ -46,14 +46,19 @@ def test_delay(play: Callable[..., Any]) -> None:
     assert outcome.run.ended.seconds > 0.3
 
 
-def test_card_comes_back(play: Callable[..., Any]) -> None:
-    """By a delay after the action, in the same run."""
-    outcome = play("remove", f"{SIGN}@before", "insert:0ms", whole=True)
-    changes = [each["change"] for each in outcome.records if each["kind"] == "event"]
-    assert changes[-2:] == ["remove", "insert"]
-    outcome = play("unplug", f"{SIGN}@before", "plug:0ms", "insert:1ms", whole=True)
-    changes = [each["change"] for each in outcome.records if each["kind"] == "event"]
-    assert changes[-2:] == ["plug", "insert"]
+@pytest.mark.parametrize(
+    ("action", "then", "changes"),
+    [
+        ("remove", ["insert:10ms"], ["remove", "insert"]),
+        ("unplug", ["plug:10ms", "insert:20ms"], ["remove", "unplug", "plug", "insert"]),
+    ],
+)
+def test_card_comes_back(play: Callable[..., Any], host: str, action: str, then: list[str], changes: list[str]) -> None:
+    """While the program still runs, which has waited for it, gives the PIN once more, and succeeds."""
+    outcome = play(action, f"{SIGN}@before", *then, whole=True, command=(host, "patient"))
+    assert [each["change"] for each in outcome.records if each["kind"] == "event"][-len(changes) :] == changes
+    assert outcome.run.ended.code == 0
+    assert (outcome.verdict, outcome.logins, outcome.verifies) == (Verdict.RETRIED, 1, 1)
 
 
 def test_a_place_that_does_not_come(play: Callable[..., Any]) -> None:

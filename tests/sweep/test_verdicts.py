@@ -96,15 +96,6 @@ def test_threads_and_processes_are_told_apart(sweep: Sweep, host: str) -> None:
     assert len(swept.at("host#1:1/C_Sign#1")) == len(swept.at("host#2:1/C_Sign#1")) == 1
 
 
-def test_then_the_card_comes_back(sweep: Sweep, host: str) -> None:
-    """While the program still waits in the call at which it went, by a delay after it."""
-    swept = sweep(["--only", "host#1:1/C_OpenSession#1@after", "--then", "insert:0ms", "--recover", ""], host, "clean")
-    (point,) = swept.report["outcomes"]
-    changes = [each["change"] for each in point["records"] if each["kind"] == "event" and each["number"] > 2]
-    assert changes[-2:] == ["remove", "insert"]
-    assert point["again"] is None
-
-
 def test_quirks(sweep: Sweep, host: str) -> None:
     """The same program over a module that misbehaves."""
     quirk = "absent_handle_rv=CKR_GENERAL_ERROR"

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: MIT
+"""What protects an image's rows: a digest against damage, and under a passphrase AES-GCM besides.
+
+A random data key encrypts the values of the rows, each bound to its table and number, so that none can take another's
+place; the passphrase (scrypt, RFC 7914) only wraps that key. Who has the file but not the passphrase sees which keys
+and objects there are and how long they are. He cannot change them, but he can put an older copy of the whole file, or
+of a counter of tries, in its place: nothing outside of the image remembers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from typing import NamedTuple, Protocol
+
+_COST, _BLOCK, _LANES = 1 << 15, 8, 1  # 32 MB and about 0.1 s for each guess
+_GREATEST_COST = 1 << 20
+_KEY_LENGTH, _SALT_LENGTH, _NONCE_LENGTH, _GCM_TAG_LENGTH = 32, 16, 12, 16
+_WRAPPED_LENGTH = _NONCE_LENGTH + _KEY_LENGTH + _GCM_TAG_LENGTH
+
+
+class WrongPassphrase(Exception):
+    """The passphrase is another one."""
+
+
+class NoPassphrase(Exception):
+    """The image is encrypted, and no passphrase was given."""
+
+
+class Seal(Protocol):
+    """How values lie in the file. `place` says of a value which one it is."""
+
+    def encrypt(self, place: str, value: bytes) -> bytes:
+        """The bytes for the file."""
+        ...
+
+    def decrypt(self, place: str, stored: bytes) -> bytes:
+        """The value again. Raises ValueError when it was changed, or belongs to another place."""
+        ...
+
+    def tag(self, data: bytes) -> bytes:
+        """32 bytes that only the same data has."""
+        ...
+
+
+class Open:
+    """No passphrase: values as they are, digests that anybody can make."""
+
+    def encrypt(self, place: str, value: bytes) -> bytes:
+        return value
+
+    def decrypt(self, place: str, stored: bytes) -> bytes:
+        return stored
+
+    def tag(self, data: bytes) -> bytes:
+        return hashlib.sha256(data).digest()
+
+
+OPEN = Open()
+
+
+class Sealed:
+    """Under a data key of 32 bytes."""
+
+    def __init__(self, key: bytes) -> None:
+        # Most images need none of these, and a command line wants to be quick.
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+        from cryptography.hazmat.primitives.hashes import SHA256
+        from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
+        encryption, authentication = (
+            HKDFExpand(SHA256(), _KEY_LENGTH, b"cardtear image " + use).derive(key) for use in (b"values", b"tags")
+        )
+        self._cipher = AESGCM(encryption)
+        self._tag_key = authentication
+
+    def encrypt(self, place: str, value: bytes) -> bytes:
+        nonce = os.urandom(_NONCE_LENGTH)
+        return nonce + self._cipher.encrypt(nonce, value, place.encode())
+
+    def decrypt(self, place: str, stored: bytes) -> bytes:
+        from cryptography.exceptions import InvalidTag
+
+        try:
+            return self._cipher.decrypt(stored[:_NONCE_LENGTH], stored[_NONCE_LENGTH:], place.encode())
+        except InvalidTag:
+            raise ValueError(f"the {place} was changed") from None
+
+    def tag(self, data: bytes) -> bytes:
+        return hmac.digest(self._tag_key, data, "sha256")
+
+
+class Wrapped(NamedTuple):
+    """A data key under a passphrase, as it lies in the file: scrypt's parameters, and the key under its result."""
+
+    salt: bytes
+    cost: int
+    block: int
+    lanes: int
+    key: bytes
+    check: bytes
+    """A digest of the rest: damage is told from a wrong passphrase by it."""
+
+
+def new_seal(passphrase: bytes) -> tuple[Sealed, Wrapped]:
+    """A new data key, and the same wrapped."""
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    key, salt, nonce = os.urandom(_KEY_LENGTH), os.urandom(_SALT_LENGTH), os.urandom(_NONCE_LENGTH)
+    head = (salt, _COST, _BLOCK, _LANES)
+    wrapped = nonce + AESGCM(_derive(passphrase, *head)).encrypt(nonce, key, None)
+    return Sealed(key), Wrapped(*head, wrapped, _check(*head, wrapped))
+
+
+def unwrap(wrapped: Wrapped, passphrase: bytes | None) -> Sealed:
+    """The seal of an image. Raises NoPassphrase, WrongPassphrase; ValueError for a damaged one."""
+    *head, key, check = wrapped
+    if check != _check(*head, key):
+        raise ValueError("what belongs to the passphrase is damaged")
+    if not (1 < wrapped.cost <= _GREATEST_COST and (wrapped.block, wrapped.lanes) == (_BLOCK, _LANES)):
+        raise ValueError("scrypt's parameters are not to be believed")
+    if len(key) != _WRAPPED_LENGTH:
+        raise ValueError("the wrapped key has another length")
+    if passphrase is None:
+        raise NoPassphrase
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    try:
+        cipher = AESGCM(_derive(passphrase, *wrapped[:4]))
+        return Sealed(cipher.decrypt(key[:_NONCE_LENGTH], key[_NONCE_LENGTH:], None))
+    except InvalidTag:
+        raise WrongPassphrase from None
+
+
+def _derive(passphrase: bytes, salt: bytes, cost: int, block: int, lanes: int) -> bytes:
+    from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
+    return Scrypt(salt=salt, length=_KEY_LENGTH, n=cost, r=block, p=lanes).derive(passphrase)
+
+
+def _check(*parts: object) -> bytes:
+    return hashlib.sha256(repr(parts).encode()).digest()

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: MIT
+"""Readers of a simulator whose cards come from PC/SC."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..reader.bench import Bench
+from ..reader.errors import BenchError
+
+if TYPE_CHECKING:
+    from ..reader.pcsc import PcscDoor
+    from ..reader.pcsc_card import PcscCard
+
+_PATIENCE = 5.0
+"""Seconds to wait for a first look at PC/SC."""
+
+
+class NoPyscard(BenchError):
+    code = "no-pyscard"
+
+    def __init__(self) -> None:
+        super().__init__("cards of PC/SC need pyscard: pip install 'cardtear[pcsc]'")
+
+
+class AttachedAlready(BenchError):
+    code = "attached-already"
+
+    def __init__(self, reader: str) -> None:
+        super().__init__(f"the cards of reader {reader!r} come from PC/SC already")
+
+
+class NoCardInPcsc(BenchError):
+    code = "no-card-in-pcsc"
+
+    def __init__(self, reader: str) -> None:
+        super().__init__(f"PC/SC has no card for reader {reader!r} now")
+
+
+class FromPcsc:
+    """The doors by the names of our readers. Each ends with `close`."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._doors: dict[str, PcscDoor] = {}
+
+    def attach(self, reader: str, name: str, exclusive: bool) -> None:
+        """From now on the cards of the reader of PC/SC with this name come and go in `reader`. Raises BenchError.
+
+        Returns when it has been looked for a first time.
+        """
+        place = self._bench.reader(reader)
+        if reader in self._doors:
+            raise AttachedAlready(reader)
+        try:
+            from ..reader.pcsc import PcscDoor  # nobody else needs pyscard
+        except ModuleNotFoundError as error:
+            if error.name != "smartcard":
+                raise
+            raise NoPyscard from None
+        door = self._doors[reader] = PcscDoor(place, name, exclusive)
+        door.ready.wait(_PATIENCE)
+
+    def detach(self, reader: str) -> None:
+        """The card leaves `reader`; others stay away. A reader that is not attached is no error."""
+        door = self._doors.pop(reader, None)
+        if door is not None:
+            door.close()
+
+    def card(self, reader: str) -> PcscCard | None:
+        """The card to put back into an attached reader; None for another reader. Raises BenchError."""
+        door = self._doors.get(reader)
+        if door is None:
+            return None
+        card = door.card
+        if card is None or card.is_lost:
+            raise NoCardInPcsc(reader)
+        return card
+
+    def close(self) -> None:
+        """Detach all."""
+        for reader in list(self._doors):
+            self.detach(reader)

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: MIT
+"""One connection to the card in a reader of PC/SC, as few functions that raise what PC/SC says.
+
+Not thread-safe: whoever owns a channel calls it from one thread at a time. Knows nothing of our own readers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from smartcard import scard
+
+GONE = frozenset(
+    {
+        scard.SCARD_W_REMOVED_CARD,
+        scard.SCARD_E_NO_SMARTCARD,
+        scard.SCARD_E_READER_UNAVAILABLE,
+        scard.SCARD_E_UNKNOWN_READER,
+        scard.SCARD_E_NO_READERS_AVAILABLE,
+        scard.SCARD_E_NO_SERVICE,
+        scard.SCARD_E_SERVICE_STOPPED,
+        scard.SCARD_E_INVALID_HANDLE,
+        scard.SCARD_F_COMM_ERROR,
+    }
+)
+"""Codes that mean: this card cannot be had any more, nor its reader or the whole of PC/SC."""
+
+_ANY_PROTOCOL = scard.SCARD_PROTOCOL_T0 | scard.SCARD_PROTOCOL_T1
+_SHORT_CASES_3_AND_4 = 5
+
+
+class PcscError(Exception):
+    """A function of PC/SC that failed; `code` is its result, as an unsigned number."""
+
+    def __init__(self, function: str, code: int) -> None:
+        self.code = code & 0xFFFFFFFF
+        super().__init__(f"{function}: {scard.SCardGetErrorMessage(code)} (0x{self.code:08X})")
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the card has left."""
+        return self.code in GONE
+
+
+def call(name: str, *arguments: Any) -> list[Any]:
+    """One function of PC/SC: what it gives besides its result. Raises PcscError unless that is success."""
+    answer = getattr(scard, name)(*arguments)
+    code, *values = answer if isinstance(answer, list | tuple) else (answer,)
+    if code != scard.SCARD_S_SUCCESS:
+        raise PcscError(name, code)
+    return values
+
+
+class Channel:
+    """The card in `reader`, from construction to `close`, shared with other programs or not. Raises PcscError."""
+
+    def __init__(self, reader: str, exclusive: bool = False) -> None:
+        self._mode = scard.SCARD_SHARE_EXCLUSIVE if exclusive else scard.SCARD_SHARE_SHARED
+        (self._context,) = call("SCardEstablishContext", scard.SCARD_SCOPE_SYSTEM)
+        try:
+            self._card, self._protocol = call("SCardConnect", self._context, reader, self._mode, _ANY_PROTOCOL)
+            self.atr = self._read_atr()
+        except PcscError:
+            scard.SCardReleaseContext(self._context)
+            raise
+
+    def _read_atr(self) -> bytes:
+        *_, atr = call("SCardStatus", self._card)
+        return bytes(atr)
+
+    def begin(self) -> bool:
+        """Keep others away until `end`, waiting for them first. False: one of them has reset the card meanwhile."""
+        try:
+            call("SCardBeginTransaction", self._card)
+        except PcscError as error:
+            if error.code != scard.SCARD_W_RESET_CARD:
+                raise
+            self._reconnect(scard.SCARD_LEAVE_CARD)
+            call("SCardBeginTransaction", self._card)
+            return False
+        return True
+
+    def end(self) -> None:
+        """Let others have it again, as it is."""
+        call("SCardEndTransaction", self._card, scard.SCARD_LEAVE_CARD)
+
+    def reset(self) -> None:
+        """A warm reset; everybody else is told by PC/SC."""
+        self._reconnect(scard.SCARD_RESET_CARD)
+
+    def _reconnect(self, initialization: int) -> None:
+        (self._protocol,) = call("SCardReconnect", self._card, self._mode, _ANY_PROTOCOL, initialization)
+        self.atr = self._read_atr()
+
+    def transmit(self, command: bytes) -> bytes:
+        """One command APDU to one response APDU."""
+        if self._protocol == scard.SCARD_PROTOCOL_T0:
+            return self._transmit_by_t0(command)
+        return self._exchange(scard.SCARD_PCI_T1, command)
+
+    def _transmit_by_t0(self, command: bytes) -> bytes:
+        """As T=0 has it (ISO/IEC 7816-3, 12.2.1): never both Lc and Le; a wrong Le is corrected once."""
+        if len(command) > _SHORT_CASES_3_AND_4 and len(command) == _SHORT_CASES_3_AND_4 + command[4] + 1:
+            command = command[:-1]
+        response = self._exchange(scard.SCARD_PCI_T0, command)
+        if len(response) == 2 and response[0] == 0x6C and len(command) == _SHORT_CASES_3_AND_4:
+            response = self._exchange(scard.SCARD_PCI_T0, command[:-1] + response[1:])
+        return response
+
+    def _exchange(self, protocol: int, command: bytes) -> bytes:
+        (response,) = call("SCardTransmit", self._card, protocol, list(command))
+        return bytes(each & 0xFF for each in response)
+
+    def close(self, power_off: bool = False) -> None:
+        """End; with `power_off` the card forgets who has proved what, as if it had been pulled out. Never raises."""
+        scard.SCardDisconnect(self._card, scard.SCARD_UNPOWER_CARD if power_off else scard.SCARD_LEAVE_CARD)
+        scard.SCardReleaseContext(self._context)

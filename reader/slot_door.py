@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: MIT
+"""What the doors to a slot of vpcd have in common, whichever side connects."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import select
+import socket
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+from . import vpcd_wire
+from .bench import Bench
+from .events import Change, Event
+from .reader import Reader
+from .vpcd_dialogue import Dialogue
+
+LOG = logging.getLogger(__name__)
+
+LOOPBACK = "127.0.0.1"
+
+UNFINISHED = 2.0
+"""Seconds after which the rest of a message is not waited for any more."""
+
+_GRACE = 5.0
+"""Seconds for which `close` waits for a card that is at work."""
+
+
+class SlotDoor(ABC):
+    """Shows a reader to pcscd until `close`, in one slot of vpcd.
+
+    vpcd may come later, go, and come back; a word about it is logged. Other doors of the same reader stay open: who
+    shares a card shares its state, and a reset through PC/SC takes the login of everybody.
+    """
+
+    def __init__(self, bench: Bench, port: int, reader: Reader | None) -> None:
+        self.port = port
+        self.reader = reader
+        self._bench = bench
+        self._closing = False
+        self._is_missed = False
+        self._shown = threading.Condition(bench.lock)
+        self._dialogue: Dialogue | None = None
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._unsubscribe = bench.subscribe(self._hear)
+        self._thread = threading.Thread(target=self._run, name=f"vpcd-{port}", daemon=True)
+        self._thread.start()
+
+    def show(self, reader: Reader | None) -> None:
+        """From now on this slot is that reader."""
+        with self._bench.lock:
+            self.reader = reader
+            self._cut()
+
+    def close(self, wait: bool = True) -> None:
+        """Take the card away from pcscd, and end; with `wait` when a command that the card is at has ended, too."""
+        self._unsubscribe()
+        with self._bench.lock:
+            if not self._closing:
+                self._closing = True
+                self._cut()
+        if wait:
+            self._thread.join(_GRACE)
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether pcscd has the card that is in the reader now, powered up."""
+        with self._bench.lock:
+            return self._dialogue is not None and self._dialogue.is_shown
+
+    def wait_until_shown(self, seconds: float) -> bool:
+        """Until `is_shown`, or for so long."""
+        with self._shown:
+            return self._shown.wait_for(lambda: self.is_shown, seconds)
+
+    def _hear(self, event: Event) -> None:
+        if event.reader is self.reader and event.change in (Change.INSERT, Change.REMOVE):
+            self._cut()
+
+    def _run(self) -> None:
+        try:
+            self._show_cards()
+        finally:
+            os.close(self._wake)
+
+    @abstractmethod
+    def _show_cards(self) -> None:
+        """Our thread: be the card of every stay, until `_closing`."""
+
+    @abstractmethod
+    def _cut(self) -> None:
+        """The stay is over, or another begins. Called with the bench's lock held; wakes our thread."""
+
+    def _sleep(self, seconds: float | None, *others: socket.socket) -> None:
+        """Until the bench changes, somebody else has something to say, or for so long."""
+        waiting: list[int | socket.socket] = [self._wake, *others]
+        if self._wake in select.select(waiting, [], [], seconds)[0]:
+            os.eventfd_read(self._wake)
+
+    def _miss(self, reader: Reader, why: str) -> None:
+        """A word about a vpcd that is not there: one, until it is."""
+        with self._bench.lock:
+            if self._is_missed or self._closing or self.reader is not reader or reader.insertion is None:
+                return
+            self._is_missed = True
+        LOG.warning("reader %s waits for vpcd, port %d (%s)", reader.name, self.port, why)
+
+    def _greet(self) -> None:
+        """pcscd has the card."""
+        with self._bench.lock:
+            was_missed, self._is_missed = self._is_missed, False
+            self._shown.notify_all()
+            name = self.reader.name if self.reader is not None else ""
+        if was_missed:
+            LOG.warning("reader %s is in pcscd now, port %d", name, self.port)
+
+
+class Keeper:
+    """Who keeps a card between the commands of a program."""
+
+    patience: float | None
+    """Seconds until `let_go`, if nothing comes."""
+
+    def let_go(self) -> None:
+        """Others may use the card."""
+
+
+def bodies(connection: socket.socket, keeper: Dialogue | Keeper) -> Iterator[bytes]:
+    """The messages that vpcd sends until it goes. Raises OSError, also for one that is begun and not ended."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    decoder = vpcd_wire.Decoder()
+    while True:
+        patience = UNFINISHED if decoder.is_unfinished else keeper.patience
+        if patience is not None and not select.select([connection], [], [], patience)[0]:
+            if decoder.is_unfinished:
+                raise OSError(errno.EPROTO, "a message that does not end; is that vpcd?")
+            keeper.let_go()
+            continue
+        # vpcd sends a length and its body apart; without this the body comes 40 ms later, by Nagle's rule.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        data = connection.recv(1 << 16)
+        if not data:
+            return
+        yield from decoder.feed(data)

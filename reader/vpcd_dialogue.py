@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: MIT
+"""What a card says to vpcd over one connection: the vpicc protocol's messages in, answers out. No sockets.
+
+Several doors may lead to one card. vpcd knows nothing of the transactions that PC/SC programs declare (pcscd keeps
+them to itself), and so a door cannot know them either. Instead the card is kept for a program that speaks for as long
+as its commands follow each other closely: a chained command, a long answer, a PIN and the signature that needs it
+come through in one piece.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from . import vpcd_wire
+from .reader import Insertion
+from .vpcd_wire import Control
+
+SILENCE = 0.1
+"""Seconds without a command after which others may use the card."""
+
+LONGEST = 2.0
+"""Seconds after which they may in any case."""
+
+NO_ATR = bytes(64)
+"""A card that is there and says nothing: vpcd takes a missing ATR for a missing card, but one that is longer than any
+for a card that cannot be powered up."""
+
+
+class Dialogue:
+    """The card of one stay, as vpcd speaks to it. To be used by one thread, and closed by it.
+
+    `fresh`: the card comes straight from its insertion, so that the first power-on need not reset it. `is_shown` tells
+    whether pcscd has the card, powered up and with its ATR.
+    """
+
+    def __init__(self, insertion: Insertion, fresh: bool) -> None:
+        self.insertion = insertion
+        self.is_shown = False
+        self._powered = fresh
+        self._felt_power = False
+        self._kept_since: float | None = None
+
+    def answer(self, body: bytes) -> bytes | None:
+        """The answer's body to a message's, or None if there is none. Raises CardRemoved, CardMute."""
+        match vpcd_wire.control(body):
+            case None:
+                self._keep()
+                return self.insertion.transmit(body)
+            case Control.ATR:
+                self.is_shown = self._felt_power
+                return NO_ATR if self.insertion.card.is_dead else self.insertion.atr
+            case Control.OFF:
+                # Felt at the next power-on: pcscd saves power after seconds of rest, and that alone must not
+                # end the logins of those who use the card through another door.
+                self._powered = False
+            case Control.ON | Control.RESET as wanted:
+                if wanted is Control.RESET or not self._powered:
+                    self.insertion.reset()
+                self._powered = self._felt_power = True
+        return None
+
+    @property
+    def patience(self) -> float | None:
+        """Seconds for which the card waits for the next command before `let_go`; None if it is not kept."""
+        if self._kept_since is None:
+            return None
+        return max(0.0, min(SILENCE, self._kept_since + LONGEST - monotonic()))
+
+    def _keep(self) -> None:
+        if self._kept_since is None:
+            self.insertion.lock.acquire()
+            self._kept_since = monotonic()
+
+    def let_go(self) -> None:
+        """Others may use the card."""
+        if self._kept_since is not None:
+            self._kept_since = None
+            self.insertion.lock.release()

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: MIT
+"""The door for PC/SC programs in vpcd's other mode: we listen, on the loopback interface only, and vpcd connects.
+
+Debian's vpcd (3.3) connects once, when pcscd starts, and takes the whole of pcscd down when that connection ends. So it
+never ends before we do, and a slot without a card cannot be shown as empty: vpcd believes in a card for as long as it
+is connected. What it gets is a card that does not answer: its commands fail with 6F00, and it cannot be powered up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import socket
+
+from . import vpcd_wire
+from .bench import Bench
+from .errors import CardMute, CardRemoved
+from .private_socket import SocketError
+from .reader import Reader
+from .slot_door import LOG, LOOPBACK, Keeper, SlotDoor, bodies
+from .vpcd_dialogue import NO_ATR, Dialogue
+from .vpcd_wire import Control
+
+_GONE = b"\x6f\x00"
+"""The answer to a command that no card answers: an error must not be a broken connection here."""
+
+
+class ReversedDoor(SlotDoor, Keeper):
+    """A slot of a vpcd that connects to a port of ours. Raises SocketError."""
+
+    def __init__(self, bench: Bench, port: int = vpcd_wire.PORT, reader: Reader | None = None) -> None:
+        try:
+            self._listener = socket.create_server((LOOPBACK, port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            raise SocketError(f"port {port} is taken; is vpcd itself listening there? See docs/pcsc.md") from None
+        self._connection: socket.socket | None = None
+        self._held: Dialogue | None = None
+        self._owes_an_answer = False
+        super().__init__(bench, port, reader)
+
+    def _cut(self) -> None:
+        """An answer that is owed is given now; the connection stays unless we end."""
+        self._dialogue = None
+        if self._connection is not None:
+            with contextlib.suppress(OSError):
+                if self._owes_an_answer:
+                    self._owes_an_answer = False
+                    self._connection.send(vpcd_wire.encode(_GONE), socket.MSG_DONTWAIT)
+                if self._closing:
+                    self._connection.shutdown(socket.SHUT_RDWR)
+        os.eventfd_write(self._wake, 1)
+
+    def _show_cards(self) -> None:
+        with self._listener:
+            while not self._closing:
+                self._sleep(None, self._listener)
+                if not self._closing and select.select([self._listener], [], [], 0)[0]:
+                    connection, _ = self._listener.accept()
+                    with connection:
+                        self._talk(connection)
+
+    def _talk(self, connection: socket.socket) -> None:
+        """To one vpcd until it goes."""
+        with self._bench.lock:
+            if self._closing:
+                return
+            self._connection = connection
+        try:
+            for body in bodies(connection, self):
+                self._answer(connection, body)
+        except OSError as error:
+            LOG.warning("vpcd at port %d: %s", self.port, error.strerror or error)
+        finally:
+            self.let_go()
+            with self._bench.lock:
+                self._connection = self._dialogue = None
+                self._owes_an_answer = False
+
+    def _answer(self, connection: socket.socket, body: bytes) -> None:
+        dialogue = self._turn_to_the_card()
+        control = vpcd_wire.control(body)
+        was_shown = dialogue is not None and dialogue.is_shown
+        with self._bench.lock:
+            self._owes_an_answer = control is None
+        try:
+            answer = dialogue.answer(body) if dialogue is not None else None
+        except (CardMute, CardRemoved):
+            answer = None
+        if answer is None and control in (None, Control.ATR):
+            answer = NO_ATR if control is Control.ATR else _GONE
+        with self._bench.lock:
+            is_due = self._owes_an_answer or control is Control.ATR
+            self._owes_an_answer = False
+        if is_due and answer is not None:
+            connection.sendall(vpcd_wire.encode(answer))
+        if dialogue is not None and dialogue.is_shown and not was_shown:
+            self._greet()
+
+    def _turn_to_the_card(self) -> Dialogue | None:
+        """The dialogue with the card that is in the reader now, a new one if need be."""
+        with self._bench.lock:
+            insertion = self.reader.insertion if self.reader is not None else None
+            dialogue = self._dialogue
+            if insertion is None:
+                dialogue = self._dialogue = None
+            elif dialogue is None or dialogue.insertion is not insertion:
+                dialogue = self._dialogue = Dialogue(insertion, fresh=True)
+        if dialogue is not self._held:
+            self.let_go()
+            self._held = dialogue
+        return dialogue
+
+    @property
+    def patience(self) -> float | None:  # type: ignore[override]
+        """Seconds until `let_go`, if nothing comes."""
+        return self._held.patience if self._held is not None else None
+
+    def let_go(self) -> None:
+        """Others may use the card."""
+        if self._held is not None:
+            self._held.let_go()
+            self._held = None

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: MIT
+"""A try is counted on the disk before anything is compared, in place, and whatever else is in the image."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cardtear.card import references, store, tries
+from cardtear.card.piv_card import PivCard
+from cardtear.card.seal import OPEN
+from cardtear.card.state import Reference
+from cardtear.card.store import ImageError, read_image
+from cardtear.card.tables import PIN, PUK
+
+RIGHT, WRONG = b"123456\xff\xff", b"123457\xff\xff"
+NEW = b"654321\xff\xff"
+COMMANDS = {"VERIFY": (0x20, PIN, b""), "CHANGE": (0x24, PIN, NEW), "RESET": (0x2C, PUK, NEW)}
+
+
+def left_in_file(card: PivCard, tmp_path: Path) -> tuple[int, int]:
+    """The tries of PIN and PUK that somebody finds who takes the file as it is now."""
+    copy = tmp_path / "taken.card"
+    copy.unlink(missing_ok=True)
+    shutil.copy(card.store.path, copy)
+    state = read_image(copy)
+    return state.references[PIN].tries, state.references[PUK].tries
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+@pytest.mark.parametrize("what", COMMANDS)
+def test_it_is_counted_before_it_is_compared(
+    card: PivCard, terminal: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, is_right: bool
+) -> None:
+    ins, number, new = COMMANDS[what]
+    value = {PIN: (WRONG, RIGHT), PUK: (b"87654321", b"12345678")}[number][is_right]
+    seen = []
+
+    class Comparison:
+        @staticmethod
+        def compare_digest(one: bytes, other: bytes) -> bool:
+            seen.append(left_in_file(card, tmp_path))
+            return one == other
+
+    monkeypatch.setattr(references, "hmac", Comparison)
+    status = terminal.command(ins, 0, 0x80, value + new)[1]
+    assert seen == [(2, 3) if number == PIN else (3, 2)]
+    assert status == (0x9000 if is_right else 0x63C2)
+    assert left_in_file(card, tmp_path) == ((3, 3) if is_right else seen[0])
+
+
+def test_no_transaction_is_needed(
+    card: PivCard, terminal: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither for a wrong PIN nor for a right one."""
+    with monkeypatch.context() as patch:
+        patch.delattr(store, "_connect")
+        assert [terminal.verify(WRONG), terminal.verify(WRONG)] == [0x63C2, 0x63C1]
+        assert terminal.verify(RIGHT) == 0x9000
+        assert terminal.verify(WRONG) == 0x63C2
+    assert left_in_file(card, tmp_path) == (2, 3)
+
+
+def test_counters_move_with_their_rows(card: PivCard, terminal: Any, power: Callable[..., Any], tmp_path: Path) -> None:
+    """Each change of a PIN or PUK writes the rows anew; what is counted afterwards is still the right one's."""
+    pins = [RIGHT, NEW]
+    for turn in range(6):
+        old, new = pins[turn % 2], pins[1 - turn % 2]
+        assert terminal.command(0x24, 0, 0x80, old + new)[1] == 0x9000
+        assert terminal.verify(WRONG) == 0x63C2
+        assert left_in_file(card, tmp_path) == (2, 3)
+        assert terminal.command(0x24, 0, 0x81, b"12345678" * 2)[1] == 0x9000
+        assert terminal.command(0x24, 0, 0x81, b"8765432112345678")[1] == 0x63C2
+        assert left_in_file(card, tmp_path) == (2, 2)
+        assert terminal.command(0x2C, 0, 0x80, b"12345678" + new)[1] == 0x9000
+        assert left_in_file(card, tmp_path) == (3, 3)
+
+
+def test_more_references_than_a_page_holds(card: PivCard, tmp_path: Path) -> None:
+    """No card has so many, but if one had, they would be counted, too."""
+    card.store.own(owner := object())
+    many = {number: Reference(bytes(8), 9, 9) for number in range(1000, 1200)}
+    card.store.commit(owner, references=many)
+    for number in (PIN, 1000, 1199):
+        held = card.store.state.references[number]
+        card.store.commit(owner, references={number: Reference(held.value, 1, held.maximum)})
+    card.close()
+    found = read_image(card.store.path).references
+    assert {number for number, reference in found.items() if reference.tries == 1} == {PIN, 1000, 1199}
+
+
+def test_where_rows_lie(tmp_path: Path) -> None:
+    """Rows of all lengths and numbers, as SQLite puts them into a page."""
+    path = tmp_path / "some.db"
+    rows = {number: bytes([index]) * 16 for index, number in enumerate((0, 1, 127, 128, 16_384, 2**31, 2**40))}
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("CREATE TABLE some (number INTEGER PRIMARY KEY, value BLOB, tries BLOB)")
+        db.executemany("INSERT INTO some VALUES (?, ?, ?)", [(n, bytes(n % 200), tail) for n, tail in rows.items()])
+        (root,) = db.execute("SELECT rootpage FROM sqlite_schema").fetchone()
+    with path.open("rb") as file:
+        places = tries.places(file.fileno(), root, 4096)
+    content = path.read_bytes()
+    assert {number: content[place : place + 16] for number, place in places.items()} == rows
+
+
+@pytest.mark.parametrize("at", range(tries.LENGTH))
+def test_a_damaged_counter(card: PivCard, at: int) -> None:
+    place = card.store._counters[PIN] + at
+    card.close()
+    content = bytearray(card.store.path.read_bytes())
+    content[place] ^= 1
+    card.store.path.write_bytes(content)
+    with pytest.raises(ImageError, match="the counter of reference 80 is damaged"):
+        read_image(card.store.path)
+
+
+def test_records() -> None:
+    for number in (0, PIN, PUK):
+        for count in (0, 1, 3, 255, 10_000):
+            stored = tries.record(OPEN, number, count)
+            assert len(stored) == tries.LENGTH
+            assert tries.count(OPEN, number, stored) == count
+            for wrong in (stored[:-1], stored + b"\0", b"", tries.record(OPEN, number + 1, count)):
+                with pytest.raises(ValueError, match="damaged"):
+                    tries.count(OPEN, number, wrong)

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: MIT
+"""A whole simulator in pcscd: its readers in vpcd's slots, and what is said when pcscd is not there."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cardtear.card.profiles import CardRequest
+from cardtear.lab.simulator import Simulator
+from cardtear.reader.vpcd_slots import PcscPlace
+
+from . import pcsc
+from .daemon import Pcscd, free_ports
+from .pcsc import DEADLINE, READER, SECOND_READER, succeed_in_time
+
+CARDTEAR = str(Path(sys.executable).with_name("cardtear"))
+
+
+@pytest.fixture
+def shown(pcscd: Pcscd, context: pcsc.Context) -> Iterator[Simulator]:
+    """A simulator whose reader `front`, with the standard card, is in pcscd."""
+    with Simulator(pcsc=PcscPlace(pcscd.port)) as simulator:
+        simulator.plug("front")
+        simulator.insert("front")
+        assert simulator.pcsc is not None
+        assert simulator.pcsc.wait_until_shown(DEADLINE) == []
+        yield simulator
+    again = pcsc.Context()  # pcscd may have been restarted
+    again.wait(READER, pcsc.EMPTY, DEADLINE)
+    again.wait(SECOND_READER, pcsc.EMPTY, DEADLINE)
+    again.close()
+
+
+def words(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What has been said about vpcd."""
+    return [record.getMessage() for record in caplog.records if record.name.startswith("cardtear.reader")]
+
+
+def test_two_readers(shown: Simulator, context: pcsc.Context) -> None:
+    """Each has a slot, and only its own removals."""
+    shown.plug("back")
+    shown.insert("back", CardRequest(name="Bob"))
+    context.wait(SECOND_READER, pcsc.PRESENT, DEADLINE)
+    card = context.connect(READER)
+    shown.remove("back")
+    context.wait(SECOND_READER, pcsc.EMPTY, DEADLINE)
+    assert card.transmit(pcsc.SELECT)[-2:] == b"\x90\x00"
+    shown.unplug("front")
+    context.wait(READER, pcsc.EMPTY, DEADLINE)
+    with pytest.raises(pcsc.PcscError):
+        card.transmit(pcsc.SELECT)
+
+
+def test_a_third_reader_waits_for_a_slot(shown: Simulator, context: pcsc.Context, caplog: Any) -> None:
+    """And has one when another reader is gone."""
+    shown.plug("back")
+    shown.plug("third")
+    shown.insert("third", CardRequest(name="Bob"))
+    assert shown.pcsc is not None
+    assert shown.pcsc.wait_until_shown(0.5) == ["third"]
+    assert len(words(caplog)) == 1
+    assert "third" in words(caplog)[0]
+    shown.remove("third")
+    shown.unplug("third")
+    shown.unplug("back")
+    shown.plug("fourth")
+    shown.insert("fourth", CardRequest(name="Bob"))
+    context.wait(SECOND_READER, pcsc.PRESENT, DEADLINE)
+
+
+def test_a_restart_of_pcscd_is_survived(shown: Simulator, pcscd: Pcscd, caplog: Any) -> None:
+    """With one word when it is missed, and one when it is back."""
+    for _ in range(2):
+        caplog.clear()
+        pcscd.stop()
+        pcsc.wait_for(lambda: words(caplog))
+        pcscd.start()
+        pcsc.wait_for(lambda: len(words(caplog)) > 1)
+        missed, back = words(caplog)
+        assert "front waits" in missed
+        assert "front is in pcscd now" in back
+        context = pcsc.Context()
+        context.wait(READER, pcsc.PRESENT, DEADLINE)
+        assert context.connect(READER).transmit(pcsc.SELECT)[-2:] == b"\x90\x00"
+        context.close()
+
+
+def test_a_crash_is_a_removal(shown: Simulator, context: pcsc.Context) -> None:
+    """As of the whole simulator: what it was doing fails, and after a restart the card is there again."""
+    card = context.connect(READER)
+    with shown.bench.watching(lambda _moment: shown.crash()), pytest.raises(pcsc.PcscError):
+        card.transmit(pcsc.SELECT)
+    context.wait(READER, pcsc.EMPTY, DEADLINE)
+    shown.restart()
+    context.wait(READER, pcsc.PRESENT, DEADLINE)
+    assert succeed_in_time(lambda: context.connect(READER)).transmit(pcsc.SELECT)[-2:] == b"\x90\x00"
+
+
+@pytest.mark.needs("opensc-tool")
+def test_run(pcscd: Pcscd, succeed: Callable[..., str]) -> None:
+    """The program starts when pcscd has the card."""
+    command = ("--pcsc", "--pcsc-port", str(pcscd.port), "--", "opensc-tool", "--atr")
+    assert succeed(CARDTEAR, "run", *command).splitlines()[-1].startswith("3b:")
+
+
+def test_run_without_pcscd(run: Callable[..., Any]) -> None:
+    """An error that says what to do."""
+    ended = run(CARDTEAR, "run", "--pcsc", "--pcsc-port", str(free_ports()), "--", "true")
+    assert ended.code == 1
+    assert "cardtear doctor" in ended.output
+
+
+def test_no_such_port() -> None:
+    with pytest.raises(ValueError, match="65536"):
+        Simulator(pcsc=PcscPlace(65536))
