@@ -21,7 +21,7 @@ _NO_KEY, _ALLOWED_MECHANISMS = CKR.KEY_HANDLE_INVALID, CKA.ALLOWED_MECHANISMS
 
 
 def cancel_instead(live: Session, kind: Kind, mechanism: Mechanism | None) -> bool:
-    """An Init function with a NULL mechanism ends what is under way (PKCS #11 3.0); with nothing to end it is an error."""
+    """An Init function with a NULL mechanism ends what is under way (PKCS #11 3.0); with nothing to end it is wrong."""
     if mechanism is None:
         if kind not in live.operations:
             raise P11Error(CKR.ARGUMENTS_BAD)

@@ -22,9 +22,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 RSA_KEY = rsa.generate_private_key(65537, 1024)
-CIPHERS = [
-    rule for rule in MECHANISMS.values() if rule.flags & CKF.ENCRYPT and rule.key_types[0] in (CKK.AES, CKK.DES3, CKK.DES)
-]
+BLOCK_CIPHERS = (CKK.AES, CKK.DES3, CKK.DES)
+CIPHERS = [rule for rule in MECHANISMS.values() if rule.flags & CKF.ENCRYPT and rule.key_types[0] in BLOCK_CIPHERS]
 MACS = [rule for rule in MECHANISMS.values() if rule.scheme in (Scheme.HMAC, Scheme.CMAC, Scheme.GMAC)]
 REFUSED = {CKR.DATA_LEN_RANGE}
 REFUSED_BACK = {CKR.ENCRYPTED_DATA_LEN_RANGE, CKR.ENCRYPTED_DATA_INVALID}
