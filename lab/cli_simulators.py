@@ -22,6 +22,7 @@ from .cli_options import (
     Json,
     Name,
     NoCard,
+    PassphraseFile,
     Pcsc,
     PcscPort,
     PcscReversed,
@@ -32,7 +33,7 @@ from .cli_options import (
     Serial,
     Settings,
     pcsc_place,
-    request_of,
+    source_of,
 )
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def serve(
     puk: Puk = None,
     settings: Settings = None,
     image: Image = None,
+    passphrase_file: PassphraseFile = None,
     no_card: NoCard = False,
     quirks: QuirkNames = None,
     pcsc: Pcsc = False,
@@ -78,7 +80,7 @@ def serve(
     process.hold_signals()
     readers = reader or ["front"]
     with errors(as_json):
-        card = None if no_card else image or request_of(profile, name, email, serial, pin, puk, settings)
+        card = None if no_card else source_of(image, passphrase_file, profile, name, email, serial, pin, puk, settings)
         place = pcsc_place(pcsc, pcsc_reversed, pcsc_port)
         with _simulator(readers, card, quirks, place, folder or places.runtime_folder()) as simulator:
             _say_ready(simulator, readers[0], as_json)
@@ -99,6 +101,7 @@ def run(
     puk: Puk = None,
     settings: Settings = None,
     image: Image = None,
+    passphrase_file: PassphraseFile = None,
     no_card: NoCard = False,
     quirks: QuirkNames = None,
     pcsc: Pcsc = False,
@@ -115,7 +118,7 @@ def run(
 
     process.hold_signals()
     with errors(as_json):
-        card = None if no_card else image or request_of(profile, name, email, serial, pin, puk, settings)
+        card = None if no_card else source_of(image, passphrase_file, profile, name, email, serial, pin, puk, settings)
         place = pcsc_place(pcsc, pcsc_reversed, pcsc_port)
         with _simulator([reader], card, quirks, place) as simulator:
             if trace:
