@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,8 +20,10 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
 from ..card import keys, tlv
+from ..card.profiles import PROFILES
 from ..card.security import PIN_FORMATS, PIN_LENGTH, PinRules
 from ..card.state import CardState, Reference, StoredKey
+from ..card.status import CardError
 from ..card.store import Store
 from ..card.tables import (
     MANAGEMENT_KEY,
@@ -57,7 +60,7 @@ class _Part(BaseModel):
 class _Reference(_Part):
     """A PIN or PUK. Its value is padded with FF."""
 
-    number: _Number
+    number: Annotated[_Number, Field(ge=0, le=0xFF)]
     tries: int = Field(ge=0, le=255)
     maximum: int = Field(ge=1, le=255)
     value: Annotated[_Octets, Field(min_length=PIN_LENGTH, max_length=PIN_LENGTH)] | None = None
@@ -97,9 +100,9 @@ class _Export(_Part):
     """A card. `objects` are by tag; what is not told to everybody is null where keys are left out."""
 
     cardtear: Literal[1] = 1
-    name: str
+    name: str = Field(min_length=1, max_length=32)
     profile: str
-    atr: _Octets
+    atr: Annotated[_Octets, Field(min_length=2, max_length=33)]
     serial: Annotated[_Octets, Field(min_length=8, max_length=8)]
     capacity: int = Field(ge=0)
     pin_rules: _PinRules
@@ -110,7 +113,7 @@ class _Export(_Part):
 
 def as_json(state: CardState, with_keys: bool) -> str:
     """The export of a card."""
-    rules = state.pin_rules
+    rules, objects = state.pin_rules, sorted(state.objects.items())
     export = _Export(
         name=state.name,
         profile=state.profile,
@@ -123,7 +126,7 @@ def as_json(state: CardState, with_keys: bool) -> str:
             for number, each in sorted(state.references.items())
         ],
         keys=[_exported_key(slot, key, with_keys) for slot, key in sorted(state.keys.items())],
-        objects={f"{tag:X}": value if with_keys or _is_public(tag) else None for tag, value in _sorted(state.objects)},
+        objects={f"{tag:X}": value if with_keys or _is_public(tag) else None for tag, value in objects},
     )
     return json.dumps(export.model_dump(mode="json"), indent=2) + "\n"
 
@@ -134,8 +137,13 @@ def from_json(content: bytes, name: str) -> CardState:
         export = _Export.model_validate_json(content)
         if any(each.value is None for each in export.references) or None in export.objects.values():
             raise ValueError("it is without keys and PIN, which makes no card; export with --with-keys")
+        if export.profile not in PROFILES:
+            raise ValueError(f"there is no profile {export.profile!r}")
         if export.pin_rules.format not in PIN_FORMATS:
             raise ValueError(f"there is no PIN format {export.pin_rules.format!r}")
+        for tag in export.objects:
+            if object_rules(int(tag, 16)) is None:
+                raise ValueError(f"a card has no object {tag}")
         rules = PinRules(export.pin_rules.minimum, export.pin_rules.maximum, export.pin_rules.format)
         return CardState(
             export.name,
@@ -144,7 +152,7 @@ def from_json(content: bytes, name: str) -> CardState:
             export.serial,
             {each.number: Reference(each.value or b"", each.tries, each.maximum) for each in export.references},
             {each.slot: each.stored() for each in export.keys},
-            {int(tag, 16): value or b"" for tag, value in export.objects.items()},
+            {int(tag, 16): value for tag, value in export.objects.items() if value},
             export.capacity,
             rules,
         )
@@ -182,11 +190,13 @@ def read_pair(content: bytes, password: bytes | None, name: str) -> Pair:
         if b"-----BEGIN " not in content:
             key, certificate, _ = pkcs12.load_key_and_certificates(content, password)
         else:
-            has_key, has_certificate = b"PRIVATE KEY-----" in content, b"-----BEGIN CERTIFICATE" in content
-            key = serialization.load_pem_private_key(content, password) if has_key else None
-            certificate = x509.load_pem_x509_certificates(content)[0] if has_certificate else None
+            count = len(re.findall(b"-----BEGIN [A-Z ]*PRIVATE KEY-----", content))
+            if count > 1:
+                raise ValueError(f"there are {count} keys in it, and one slot")
+            key = serialization.load_pem_private_key(content, password) if count else None
+            certificate = x509.load_pem_x509_certificates(content)[0] if b"-----BEGIN CERT" in content else None
     except (ValueError, TypeError) as error:  # TypeError: a password for a file that has none, or none
-        raise ValueError(f"{name} has no key or certificate that can be read: {error}") from None
+        raise ValueError(f"{name} cannot be taken: {error}") from None
     if key is None and certificate is None:
         raise ValueError(f"{name} has neither a private key nor a certificate")
     return key, certificate
@@ -194,7 +204,7 @@ def read_pair(content: bytes, password: bytes | None, name: str) -> Pair:
 
 def put(path: Path, passphrase: bytes | None, slot: str, pair: Pair) -> None:
     """Write a key and its certificate into a key slot, at once. What is there is replaced; a certificate alone has to
-    fit the key that is there. Raises ValueError, ImageError, CardError.
+    fit the key that is there. Raises ValueError, ImageError.
     """
     number = next((each for each in SLOTS if f"{each:02X}" == slot.upper()), None)
     if number is None:
@@ -209,6 +219,8 @@ def put(path: Path, passphrase: bytes | None, slot: str, pair: Pair) -> None:
         tag = SLOTS[number].certificate
         objects = {} if certificate is None else {tag: _certificate_object(certificate)}
         store.commit(owner, keys={} if new is None else {number: new}, objects=objects)
+    except CardError as error:
+        raise ValueError(f"the card does not take it: {error}") from None
     finally:
         store.close()
 
@@ -237,10 +249,6 @@ def _exported_key(slot: int, key: StoredKey, with_keys: bool) -> _Key:
         secret = {"value": key.value} if slot == MANAGEMENT_KEY else {"private_key": _pem(key)}
     name, touch = Algorithm(key.algorithm).name, key.touch.name.lower()
     return _Key(slot=slot, algorithm=name, imported=key.imported, pin=key.pin_rule, touch=touch, **secret)
-
-
-def _sorted(objects: dict[int, bytes]) -> list[tuple[int, bytes]]:
-    return sorted(objects.items())
 
 
 def _is_public(tag: int) -> bool:

@@ -37,11 +37,11 @@ from .cli_options import (
 )
 
 if TYPE_CHECKING:
-    from ..card.profiles import CardRequest
     from ..p11.quirks import Quirks
     from ..reader.trace import Entry
     from ..reader.vpcd_slots import PcscPlace
     from .records import Record
+    from .requests import CardSource
     from .simulator import Simulator
 
 app = typer.Typer()
@@ -176,7 +176,7 @@ def restart(as_json: Json = False) -> None:
 @contextlib.contextmanager
 def _simulator(
     readers: list[str],
-    card: Path | CardRequest | None,
+    card: CardSource | None,
     quirks: list[str] | None,
     pcsc: PcscPlace | None,
     folder: Path | None = None,
