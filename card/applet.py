@@ -6,63 +6,61 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import tlv
+from . import commands, extensions, tlv
 from .apdu import Command
+from .attestation import attest
 from .authenticate import general_authenticate
-from .commands import (
-    ChangeReferenceData,
-    GeneralAuthenticate,
-    GenerateKeyPair,
-    GetData,
-    GetMetadata,
-    GetSerial,
-    GetVersion,
-    ImportKey,
-    MoveKey,
-    PutData,
-    QueryVerification,
-    ResetRetryCounter,
-    ResetVerification,
-    SetManagementKey,
-    Verify,
-    parse,
-)
 from .context import Context
+from .factory import reset, set_pin_retries
 from .inquiry import get_metadata, get_serial, get_version
 from .key_slots import generate_key_pair, import_key, move_key
+from .makes import Make
 from .management import set_management_key
 from .objects import get_data, put_data
 from .references import change_reference_data, query_verification, reset_retry_counter, reset_verification, verify
-from .tables import PIV_AID, RID_LENGTH, Algorithm
-
-_PIX = PIV_AID[RID_LENGTH:]
-
-APPLICATION_PROPERTY_TEMPLATE = tlv.encode(
-    0x61,
-    tlv.encode(0x4F, _PIX),
-    tlv.encode(0x79, tlv.encode(0x4F, PIV_AID[:RID_LENGTH])),
-    tlv.encode(0x50, b"PIV card application"),
-    tlv.encode(0xAC, *(tlv.encode(0x80, bytes([each])) for each in Algorithm), tlv.encode(0x06, b"\0")),
-)
-"""The answer to SELECT (3.1.1, table 3)."""
+from .security import SecurityStatus
+from .status import SW, CardError
+from .tables import GLOBAL_PIN, INS, PIV_AID
 
 _HANDLERS: dict[type, Callable[[Context, Any], bytes]] = {
-    GetData: get_data,
-    PutData: put_data,
-    Verify: verify,
-    QueryVerification: query_verification,
-    ResetVerification: reset_verification,
-    ChangeReferenceData: change_reference_data,
-    ResetRetryCounter: reset_retry_counter,
-    GeneralAuthenticate: general_authenticate,
-    GenerateKeyPair: generate_key_pair,
-    ImportKey: import_key,
-    MoveKey: move_key,
-    SetManagementKey: set_management_key,
-    GetMetadata: get_metadata,
-    GetVersion: get_version,
-    GetSerial: get_serial,
+    commands.GetData: get_data,
+    commands.PutData: put_data,
+    commands.Verify: verify,
+    commands.QueryVerification: query_verification,
+    commands.ResetVerification: reset_verification,
+    commands.ChangeReferenceData: change_reference_data,
+    commands.ResetRetryCounter: reset_retry_counter,
+    commands.GeneralAuthenticate: general_authenticate,
+    commands.GenerateKeyPair: generate_key_pair,
+    extensions.ImportKey: import_key,
+    extensions.MoveKey: move_key,
+    extensions.SetManagementKey: set_management_key,
+    extensions.GetMetadata: get_metadata,
+    extensions.Attest: attest,
+    extensions.SetPinRetries: set_pin_retries,
+    extensions.Reset: reset,
+    extensions.GetVersion: get_version,
+    extensions.GetSerial: get_serial,
 }
+
+_NOT_CONTACTLESS: dict[int, SW] = {
+    INS.VERIFY: SW.SECURITY_STATUS_NOT_SATISFIED,
+    INS.CHANGE_REFERENCE_DATA: SW.SECURITY_STATUS_NOT_SATISFIED,
+    INS.RESET_RETRY_COUNTER: SW.FUNCTION_NOT_SUPPORTED,
+    INS.PUT_DATA: SW.FUNCTION_NOT_SUPPORTED,
+    INS.GENERATE_ASYMMETRIC_KEY_PAIR: SW.FUNCTION_NOT_SUPPORTED,
+    INS.IMPORT_KEY: SW.FUNCTION_NOT_SUPPORTED,
+    INS.MOVE_KEY: SW.FUNCTION_NOT_SUPPORTED,
+    INS.SET_MANAGEMENT_KEY: SW.FUNCTION_NOT_SUPPORTED,
+}
+"""What is answered to commands that want contacts, or a virtual contact interface, which this card does not have.
+
+SP 800-73-4 part 2, table 2: what is marked VCI there fails for want of it, what is marked No is not supported.
+"""
+
+
+def _parsers(make: Make) -> dict[int, Callable[[Command], tuple[Any, ...]]]:
+    return {**commands.PARSERS, **{ins: extensions.PARSERS[ins] for ins in make.extensions}}
 
 
 class PivApplet:
@@ -72,15 +70,31 @@ class PivApplet:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._parsers = _parsers(context.make)
+        self._refused = _NOT_CONTACTLESS if context.is_restricted else {}
 
     def select(self) -> bytes:
         """Selecting PIV again keeps the security status (3.1.1)."""
         self._context.status.command += 1
-        return APPLICATION_PROPERTY_TEMPLATE
+        return self._context.make.properties
+
+    def deselect(self) -> None:
+        """Another application is selected: only the global PIN, which is the card's, is still verified (3.1.1)."""
+        self._context.status = SecurityStatus(verified=self._context.status.verified & {GLOBAL_PIN})
 
     def execute(self, command: Command) -> bytes:
         """A whole command to a whole answer. Raises CardError and CardTorn."""
         context = self._context
         context.status.command += 1
-        request = parse(command)
+        if command.cla:
+            raise CardError(SW.CLA_NOT_SUPPORTED)
+        if command.ins in self._refused:
+            raise CardError(self._refused[command.ins])
+        parser = self._parsers.get(command.ins)
+        if parser is None:
+            raise CardError(SW.INS_NOT_SUPPORTED)
+        try:
+            request = parser(command)
+        except tlv.TlvError:
+            raise CardError(SW.INCORRECT_DATA) from None
         return _HANDLERS[type(request)](context, request)

@@ -8,7 +8,7 @@ from .commands import GeneralAuthenticate
 from .context import Context
 from .keys import EcKey, MontgomeryKey, PrivateKey
 from .status import SW, CardError
-from .tables import MANAGEMENT_KEY, SLOTS, TRAITS_OBJECT, Touch
+from .tables import ATTESTATION, CARD_AUTHENTICATION, MANAGEMENT_KEY, TRAITS_OBJECT, Touch
 from .touch import CACHED_SECONDS
 from .traits import Traits
 
@@ -19,17 +19,18 @@ _TEMPLATE = 0x7C
 def general_authenticate(context: Context, command: GeneralAuthenticate) -> bytes:
     """The dynamic authentication template with the result.
 
-    Raises CardError: 6A86 for a key or algorithm that cannot be, 6A88 for a slot without key, 6982 without the PIN or
-    without a touch.
+    Raises CardError: 6A86 for a key that is not there, or is for another algorithm, or only signs attestations; 6982
+    without the PIN, without a touch, or without contacts; 6A80 for a template that is none.
     """
     algorithm, number, fields = command
     stored = context.store.state.keys.get(number)
-    if stored is None:
-        is_slot = number in SLOTS or number == MANAGEMENT_KEY
-        raise CardError(SW.REFERENCE_NOT_FOUND if is_slot else SW.INCORRECT_P1P2)
-    if stored.algorithm != algorithm:
+    if stored is None or stored.algorithm != algorithm or number == ATTESTATION:
         raise CardError(SW.INCORRECT_P1P2)
+    if context.is_restricted and number != CARD_AUTHENTICATION:
+        raise CardError(SW.SECURITY_STATUS_NOT_SATISFIED)
     if number == MANAGEMENT_KEY:
+        if _RESPONSE in fields or len(fields) > 1:  # the step that proves the key
+            _require_touch(context, stored.touch)
         return management.authenticate(stored, context.status, fields)
     context.status.require_pin(stored.pin_rule)
     if fields.get(_RESPONSE) != b"":

@@ -43,16 +43,7 @@ class TestCA:
     def create(cls) -> TestCA:
         """A new CA with a P-256 key."""
         key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name(
-            [
-                x509.NameAttribute(NameOID.ORGANIZATION_NAME, "cardtear"),
-                x509.NameAttribute(NameOID.COMMON_NAME, "cardtear test CA"),
-            ]
-        )
-        builder = _builder(name, name, key.public_key(), key)
-        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        builder = builder.add_extension(_key_usage("key_cert_sign", "crl_sign"), critical=True)
-        return cls(key, builder.sign(key, hashes.SHA256()))
+        return cls(key, _self_signed(key))
 
     @classmethod
     def load_or_create(cls, folder: Path) -> TestCA:
@@ -62,7 +53,10 @@ class TestCA:
         key = serialization.load_pem_private_key((folder / _KEY_FILE).read_bytes(), None)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise ValueError(f"{folder / _KEY_FILE} is not the key of a test CA; delete the folder {folder}")
-        return cls(key, x509.load_pem_x509_certificate((folder / _CERTIFICATE_FILE).read_bytes()))
+        ca = cls(key, x509.load_pem_x509_certificate((folder / _CERTIFICATE_FILE).read_bytes()))
+        if ca.certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length == 0:
+            ca._renew(folder)
+        return ca
 
     def certificate_pem(self) -> bytes:
         """The certificate that a client has to trust."""
@@ -88,6 +82,14 @@ class TestCA:
         builder = builder.add_extension(x509.SubjectAlternativeName([x509.RFC822Name(email)]), critical=False)
         return builder.sign(self._key, hashes.SHA256())
 
+    def issue_attestation_ca(self, public_key: CertificatePublicKeyTypes) -> x509.Certificate:
+        """A certificate for a card's key that attests other keys of the card."""
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "cardtear PIV attestation")])
+        builder = _builder(subject, self.certificate.subject, public_key, self._key)
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        builder = builder.add_extension(_key_usage("key_cert_sign"), critical=True)
+        return builder.sign(self._key, hashes.SHA256())
+
     def issue_server(self, host: str) -> tuple[bytes, bytes]:
         """A key and a certificate (both PEM) for a TLS server on `host`."""
         key = ec.generate_private_key(ec.SECP256R1())
@@ -99,6 +101,14 @@ class TestCA:
         builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
         certificate = builder.sign(self._key, hashes.SHA256())
         return _pem(key), certificate.public_bytes(serialization.Encoding.PEM)
+
+    def _renew(self, folder: Path) -> None:
+        """Another certificate of the same key, for one of an earlier version that allows no CA below this one."""
+        self.certificate = _self_signed(self._key)
+        with tempfile.TemporaryDirectory(dir=folder) as draft_folder:
+            draft = Path(draft_folder) / _CERTIFICATE_FILE
+            draft.write_bytes(self.certificate_pem())
+            draft.replace(folder / _CERTIFICATE_FILE)
 
     def _save(self, folder: Path) -> None:
         """Both files appear together, and the first one wins."""
@@ -121,6 +131,20 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
+
+
+def _self_signed(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
+    """The CA's own certificate; there may be one CA below it, on a card that attests its keys."""
+    name = x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "cardtear"),
+            x509.NameAttribute(NameOID.COMMON_NAME, "cardtear test CA"),
+        ]
+    )
+    builder = _builder(name, name, key.public_key(), key)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
+    builder = builder.add_extension(_key_usage("key_cert_sign", "crl_sign"), critical=True)
+    return builder.sign(key, hashes.SHA256())
 
 
 def _builder(

@@ -15,13 +15,15 @@ from .tables import INS
 COMMAND_LIMIT = 64 * 1024
 """Bytes of command data in one chain; no more fits into an extended length either."""
 
-_PLAIN, _CHAINED = 0x00, 0x10
+_PLAIN, _CHAINED, _PROPRIETARY = 0x00, 0x10, 0x80
 _GET_RESPONSE = INS.GET_RESPONSE
 _OK = SW.OK.to_bytes(2, "big")
 
 
 class Chaining:
     """One activation's buffers: the links of an unfinished command, and what GET RESPONSE has still to fetch."""
+
+    takes_extended_lengths = True
 
     def __init__(self, execute: Callable[[Command], bytes]) -> None:
         self._execute = execute
@@ -34,13 +36,15 @@ class Chaining:
         """One command APDU to one response APDU. Raises CardTorn."""
         try:
             command = parse(raw)
+            if command.extended and not self.takes_extended_lengths:
+                raise CardError(SW.WRONG_LENGTH)
             if command.cla == _CHAINED:
                 self._add(command)
                 return _OK
-            if command.cla != _PLAIN:
+            if command.cla != _PLAIN and not command.cla & _PROPRIETARY:
                 raise CardError(_class_error(command.cla))
-            if command.ins == _GET_RESPONSE:
-                return self._respond(command, self._take_rest(command))
+            if command.ins == _GET_RESPONSE and command.cla == _PLAIN:
+                return self._get_response(command)
             self._rest = b""
             whole = command if self._header is None else self._whole(command)
             return self._respond(command, self._execute(whole))
@@ -63,7 +67,7 @@ class Chaining:
 
     def _whole(self, command: Command) -> Command:
         """The last link with those before it. Any other command ends an unfinished chain and stands for itself."""
-        belongs, links = self._header == command[1:4], self._links
+        belongs, links = self._header == command[1:4] and command.cla == _PLAIN, self._links
         self._forget_links()
         return command._replace(data=b"".join((*links, command.data))) if belongs else command
 
@@ -75,23 +79,55 @@ class Chaining:
         self._rest = answer[limit:]
         return answer[:limit] + more_data(len(self._rest)).to_bytes(2, "big")
 
-    def _take_rest(self, command: Command) -> bytes:
-        """For GET RESPONSE. Le = 00 takes what there is; a greater Le than that is refused, and nothing is lost."""
+    def _get_response(self, command: Command) -> bytes:
+        """Le = 00 takes what there is; a greater Le than that is refused, and nothing is lost.
+
+        Raises CardError: 6A86 for other P1 and P2, 6985 when nothing is there, 6Cxx.
+        """
+        if command.p1 or command.p2:
+            raise CardError(SW.INCORRECT_P1P2)
         if not self._rest:
             raise CardError(SW.CONDITIONS_NOT_SATISFIED)
-        if len(self._rest) < command.le < SHORT_LIMIT:
-            raise CardError(wrong_le(len(self._rest)))
+        self._check_length(command.le)
         rest, self._rest = self._rest, b""
-        return rest
+        return self._respond(command, rest)
+
+    def _check_length(self, le: int) -> None:
+        if len(self._rest) < le < SHORT_LIMIT:
+            raise CardError(wrong_le(len(self._rest)))
 
     def _forget_links(self) -> None:
         self._header, self._links, self._size = None, [], 0
 
 
+class ByteProtocol(Chaining):
+    """The same where commands come by T=0, which cannot carry data both ways at once (ISO/IEC 7816-3, 12.2).
+
+    A command with data is answered with 61xx when there is an answer to fetch. Without data the last byte of its header
+    is Le, which has to be what is there: 6Cxx tells how much that is. Lengths are short.
+    """
+
+    takes_extended_lengths = False
+
+    def _respond(self, command: Command, answer: bytes) -> bytes:
+        if not answer:
+            return _OK
+        if command.data:
+            self._rest = answer
+            return more_data(len(answer)).to_bytes(2, "big")
+        le = command.le or SHORT_LIMIT
+        if len(answer) < le:
+            raise CardError(wrong_le(len(answer)))
+        return super()._respond(command, answer)
+
+    def _check_length(self, le: int) -> None:
+        le = le or SHORT_LIMIT
+        if len(self._rest) < le:
+            raise CardError(wrong_le(len(self._rest)))
+
+
 def _class_error(cla: int) -> SW:
     """Why the class byte of a command is not accepted (ISO/IEC 7816-4, 5.4.1)."""
-    if cla & 0x80:
-        return SW.CLA_NOT_SUPPORTED
     if cla & 0x0C:
         return SW.SECURE_MESSAGING_NOT_SUPPORTED
     if cla & 0x03:

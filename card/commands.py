@@ -15,13 +15,14 @@ from .apdu import Command
 from .security import PIN_LENGTH
 from .status import SW, CardError
 from .tables import (
+    ATTESTATION,
+    GLOBAL_PIN,
     INS,
     KEY_PAIR_ALGORITHMS,
-    MANAGEMENT_KEY,
-    MANAGEMENT_KEY_LENGTHS,
     PIN,
     PIN_POLICIES,
     PUK,
+    RSA_BITS,
     SELF_TAGGED,
     SLOTS,
     Algorithm,
@@ -31,9 +32,10 @@ from .tables import (
 
 _TAG_LIST = 0x5C
 _DYNAMIC_AUTHENTICATION = 0x7C
-_CONTROL_REFERENCE, _MECHANISM = 0xAC, 0x80
+_CONTROL_REFERENCE, _MECHANISM, _PARAMETER = 0xAC, 0x80, 0x81
+_EXPONENT = 65537
+"""The only one that keys are generated with; a command may ask for it."""
 _PIN_POLICY, _TOUCH_POLICY, _DEFAULT = 0xAA, 0xAB, b"\0"
-_NOWHERE = 0xFF
 
 
 class GetData(NamedTuple):
@@ -50,17 +52,22 @@ class PutData(NamedTuple):
 
 
 class Verify(NamedTuple):
-    """3.2.1 with data: compare the PIN."""
+    """3.2.1 with data: compare the card's own or the global PIN."""
 
+    reference: int
     value: bytes
 
 
 class QueryVerification(NamedTuple):
     """3.2.1 without data: is the PIN verified, and if not, how many tries are left?"""
 
+    reference: int
+
 
 class ResetVerification(NamedTuple):
     """3.2.1 with P1 = FF: the PIN counts as not verified from now on."""
+
+    reference: int
 
 
 class ChangeReferenceData(NamedTuple):
@@ -101,47 +108,6 @@ class GenerateKeyPair(NamedTuple):
     policy: KeyPolicy
 
 
-class ImportKey(NamedTuple):
-    """Yubico: a private key by its `numbers`.
-
-    01 to 05 are p, q, dP, dQ, qInv of an RSA key, 06 is the scalar on a NIST curve, 07 the private key of Ed25519,
-    08 that of X25519 (32 bytes each).
-    """
-
-    slot: int
-    algorithm: Algorithm
-    numbers: dict[int, bytes]
-    policy: KeyPolicy
-
-
-class MoveKey(NamedTuple):
-    """Yubico: a key to another slot, or away when there is no destination."""
-
-    source: int
-    destination: int | None
-
-
-class SetManagementKey(NamedTuple):
-    """Yubico: another management key, perhaps of another algorithm."""
-
-    algorithm: Algorithm
-    value: bytes
-
-
-class GetMetadata(NamedTuple):
-    """Yubico: what is known of a key, the PIN or the PUK."""
-
-    reference: int
-
-
-class GetVersion(NamedTuple):
-    """Yubico."""
-
-
-class GetSerial(NamedTuple):
-    """Yubico."""
-
-
 PivCommand = (
     GetData
     | PutData
@@ -152,54 +118,37 @@ PivCommand = (
     | ResetRetryCounter
     | GeneralAuthenticate
     | GenerateKeyPair
-    | ImportKey
-    | MoveKey
-    | SetManagementKey
-    | GetMetadata
-    | GetVersion
-    | GetSerial
 )
 
 
-def parse(command: Command) -> PivCommand:
-    """The PIV command in a whole command APDU. Raises CardError."""
-    parser = _PARSERS.get(command.ins)
-    if parser is None:
-        raise CardError(SW.INS_NOT_SUPPORTED)
-    try:
-        return parser(command)
-    except tlv.TlvError:
-        raise CardError(SW.INCORRECT_DATA) from None
-
-
 def _get_data(command: Command) -> GetData:
-    _expect(command, 0x3F, 0xFF)
-    return GetData(int.from_bytes(_only(command.data, _TAG_LIST), "big"))
+    expect(command, 0x3F, 0xFF)
+    return GetData(int.from_bytes(only(command.data, _TAG_LIST), "big"))
 
 
 def _put_data(command: Command) -> PutData:
-    _expect(command, 0x3F, 0xFF)
+    expect(command, 0x3F, 0xFF)
     match tlv.decode(command.data):
         case [(tag, value)] if tag in SELF_TAGGED:
             return PutData(tag, value)
-        case [(0x5C, tag_list), (0x53, value)]:
-            return PutData(int.from_bytes(tag_list, "big"), value)
+        case [(0x5C, tag_list), (0x53, value)] if (tag := int.from_bytes(tag_list, "big")) not in SELF_TAGGED:
+            return PutData(tag, value)
     raise CardError(SW.INCORRECT_DATA)
 
 
 def _verify(command: Command) -> Verify | QueryVerification | ResetVerification:
-    _expect_reference(command, PIN)
+    _expect_reference(command, PIN, GLOBAL_PIN)
     if command.p1 == 0:
-        return Verify(command.data) if command.data else QueryVerification()
+        return Verify(command.p2, command.data) if command.data else QueryVerification(command.p2)
     if command.p1 != 0xFF:
         raise CardError(SW.INCORRECT_P1P2)
     if command.data:
         raise CardError(SW.INCORRECT_DATA)
-    return ResetVerification()
+    return ResetVerification(command.p2)
 
 
 def _change_reference_data(command: Command) -> ChangeReferenceData:
-    _expect_reference(command, PIN, PUK)
+    _expect_reference(command, PIN, PUK, GLOBAL_PIN)
     return ChangeReferenceData(command.p2, *_two_references(command))
 
 
@@ -209,60 +158,25 @@ def _reset_retry_counter(command: Command) -> ResetRetryCounter:
 
 
 def _general_authenticate(command: Command) -> GeneralAuthenticate:
-    fields = dict(tlv.decode(_only(command.data, _DYNAMIC_AUTHENTICATION)))
+    fields = _fields(only(command.data, _DYNAMIC_AUTHENTICATION))
     return GeneralAuthenticate(command.p1 or Algorithm.TDES, command.p2, fields)
 
 
 def _generate_key_pair(command: Command) -> GenerateKeyPair:
-    _expect(command, 0x00, command.p2)
-    fields = dict(tlv.decode(_only(command.data, _CONTROL_REFERENCE)))
-    mechanism, slot = fields.pop(_MECHANISM, b""), _key_slot(command.p2)
-    policy = _take_policy(fields, slot)
-    if len(mechanism) != 1 or fields:
+    expect(command, 0x00, command.p2)
+    slot, fields = key_slot(command.p2), _fields(only(command.data, _CONTROL_REFERENCE))
+    mechanism, policy = fields.pop(_MECHANISM, b""), take_policy(fields, slot)
+    if len(mechanism) != 1:
         raise CardError(SW.INCORRECT_DATA)
-    return GenerateKeyPair(slot, _key_pair_algorithm(mechanism[0], SW.INCORRECT_DATA), policy)
-
-
-def _import_key(command: Command) -> ImportKey:
-    algorithm, slot = _key_pair_algorithm(command.p1, SW.INCORRECT_P1P2), _key_slot(command.p2)
-    numbers = dict(tlv.decode(command.data))
-    policy = _take_policy(numbers, slot)
-    return ImportKey(slot, algorithm, numbers, policy)
-
-
-def _move_key(command: Command) -> MoveKey:
-    if command.data:
+    algorithm = key_pair_algorithm(mechanism[0], SW.INCORRECT_DATA)
+    if algorithm in RSA_BITS and int.from_bytes(fields.get(_PARAMETER, b""), "big") == _EXPONENT:
+        del fields[_PARAMETER]
+    if fields:
         raise CardError(SW.INCORRECT_DATA)
-    destination = None if command.p1 == _NOWHERE else _key_slot(command.p1)
-    return MoveKey(_key_slot(command.p2), destination)
+    return GenerateKeyPair(slot, algorithm, policy)
 
 
-def _set_management_key(command: Command) -> SetManagementKey:
-    _expect(command, 0xFF, 0xFF)
-    algorithm, rest = command.data[:1], command.data[1:]
-    value = _only(rest, MANAGEMENT_KEY)
-    for known, length in MANAGEMENT_KEY_LENGTHS.items():
-        if algorithm == bytes([known]) and len(value) == length:
-            return SetManagementKey(known, value)
-    raise CardError(SW.INCORRECT_DATA)
-
-
-def _get_metadata(command: Command) -> GetMetadata:
-    _expect(command, 0x00, command.p2)
-    return GetMetadata(command.p2)
-
-
-def _get_version(command: Command) -> GetVersion:
-    _expect(command, 0x00, 0x00)
-    return GetVersion()
-
-
-def _get_serial(command: Command) -> GetSerial:
-    _expect(command, 0x00, 0x00)
-    return GetSerial()
-
-
-_PARSERS: dict[int, Callable[[Command], PivCommand]] = {
+PARSERS: dict[int, Callable[[Command], PivCommand]] = {
     INS.VERIFY: _verify,
     INS.CHANGE_REFERENCE_DATA: _change_reference_data,
     INS.RESET_RETRY_COUNTER: _reset_retry_counter,
@@ -270,18 +184,58 @@ _PARSERS: dict[int, Callable[[Command], PivCommand]] = {
     INS.GENERAL_AUTHENTICATE: _general_authenticate,
     INS.GET_DATA: _get_data,
     INS.PUT_DATA: _put_data,
-    INS.GET_METADATA: _get_metadata,
-    INS.GET_SERIAL: _get_serial,
-    INS.GET_VERSION: _get_version,
-    INS.IMPORT_KEY: _import_key,
-    INS.MOVE_KEY: _move_key,
-    INS.SET_MANAGEMENT_KEY: _set_management_key,
 }
 
 
-def _expect(command: Command, p1: int, p2: int) -> None:
+# For parsers, here and in extensions.py
+
+
+def expect(command: Command, p1: int, p2: int) -> None:
+    """Raises CardError(6A86) for other P1 and P2."""
     if command.p1 != p1 or command.p2 != p2:
         raise CardError(SW.INCORRECT_P1P2)
+
+
+def only(data: bytes, tag: int) -> bytes:
+    """The value of the one data object, which has this tag. Raises CardError(6A80), TlvError."""
+    if not data:
+        raise CardError(SW.INCORRECT_DATA)
+    found, value, end = tlv.read(data)
+    if found != tag or end != len(data):
+        raise CardError(SW.INCORRECT_DATA)
+    return value
+
+
+def key_slot(number: int) -> int:
+    """A slot for key pairs. Raises CardError(6A86)."""
+    if number not in SLOTS and number != ATTESTATION:
+        raise CardError(SW.INCORRECT_P1P2)
+    return number
+
+
+def key_pair_algorithm(number: int, status: SW) -> Algorithm:
+    """An algorithm of key pairs. Raises CardError with the status."""
+    if number in KEY_PAIR_ALGORITHMS:
+        return Algorithm(number)
+    raise CardError(status)
+
+
+def take_policy(fields: dict[int, bytes], slot: int) -> KeyPolicy:
+    """The policies among the fields of a command that makes a key; what is left out or 0 is as the slot has it.
+
+    Raises CardError(6A80).
+    """
+    pin, touch = (fields.pop(tag, _DEFAULT) for tag in (_PIN_POLICY, _TOUCH_POLICY))
+    if len(pin) != 1 or len(touch) != 1:
+        raise CardError(SW.INCORRECT_DATA)
+    rule = SLOTS[slot].pin_rule if slot in SLOTS else PinRule.NEVER
+    try:
+        return KeyPolicy(
+            rule if pin == _DEFAULT else PIN_POLICIES[pin[0]],
+            Touch.NEVER if touch == _DEFAULT else Touch(touch[0]),
+        )
+    except (KeyError, ValueError):
+        raise CardError(SW.INCORRECT_DATA) from None
 
 
 def _expect_reference(command: Command, *known: int) -> None:
@@ -292,43 +246,16 @@ def _expect_reference(command: Command, *known: int) -> None:
         raise CardError(SW.INCORRECT_P1P2)
 
 
-def _only(data: bytes, tag: int) -> bytes:
-    """The value of the one data object, which has this tag."""
-    if not data:
-        raise CardError(SW.INCORRECT_DATA)
-    found, value, end = tlv.read(data)
-    if found != tag or end != len(data):
-        raise CardError(SW.INCORRECT_DATA)
-    return value
-
-
 def _two_references(command: Command) -> tuple[bytes, bytes]:
     if len(command.data) != 2 * PIN_LENGTH:
         raise CardError(SW.INCORRECT_DATA)
     return command.data[:PIN_LENGTH], command.data[PIN_LENGTH:]
 
 
-def _key_slot(number: int) -> int:
-    if number not in SLOTS:
-        raise CardError(SW.INCORRECT_P1P2)
-    return number
-
-
-def _take_policy(fields: dict[int, bytes], slot: int) -> KeyPolicy:
-    """The policies among the fields of a command that makes a key; what is left out or 0 is as the slot has it."""
-    pin, touch = (fields.pop(tag, _DEFAULT) for tag in (_PIN_POLICY, _TOUCH_POLICY))
-    if len(pin) != 1 or len(touch) != 1:
+def _fields(template: bytes) -> dict[int, bytes]:
+    """The data objects of a template by tag. Raises CardError(6A80) when one is there twice."""
+    found = tlv.decode(template)
+    fields = dict(found)
+    if len(fields) != len(found):
         raise CardError(SW.INCORRECT_DATA)
-    try:
-        return KeyPolicy(
-            SLOTS[slot].pin_rule if pin == _DEFAULT else PIN_POLICIES[pin[0]],
-            Touch.NEVER if touch == _DEFAULT else Touch(touch[0]),
-        )
-    except (KeyError, ValueError):
-        raise CardError(SW.INCORRECT_DATA) from None
-
-
-def _key_pair_algorithm(number: int, status: SW) -> Algorithm:
-    if number in KEY_PAIR_ALGORITHMS:
-        return Algorithm(number)
-    raise CardError(status)
+    return fields

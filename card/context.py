@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .keys import KeyRing
+from .makes import NEUTRAL, Make
 from .security import SecurityStatus
 from .state import Reference, StoredKey
 from .store import Store
@@ -15,12 +16,22 @@ from .touch import NO_SENSOR, TouchSensor
 
 @dataclass(eq=False, slots=True)
 class Context:
-    """One activation of the PIV application. `status` is all that is volatile; everything else is the card's."""
+    """One activation of the PIV application. `status` is all that is volatile; everything else is the card's.
+
+    `is_contactless` tells through which interface the card is spoken to.
+    """
 
     store: Store
     keys: KeyRing
+    make: Make = NEUTRAL
     sensor: TouchSensor = NO_SENSOR
+    is_contactless: bool = False
     status: SecurityStatus = field(default_factory=SecurityStatus)
+
+    @property
+    def is_restricted(self) -> bool:
+        """Whether only that is allowed which wants no contacts, for there is no virtual contact interface."""
+        return self.is_contactless and self.make.is_strict
 
     def commit(
         self,

@@ -4,32 +4,36 @@
 from __future__ import annotations
 
 from . import tlv
-from .commands import GetMetadata, GetSerial, GetVersion
 from .context import Context
+from .extensions import GetMetadata, GetSerial, GetVersion
+from .management import DEFAULT_MANAGEMENT_KEY
+from .references import DEFAULTS
+from .state import CardState
 from .status import SW, CardError
-from .tables import MANAGEMENT_KEY, PIN_POLICIES, YUBICO_VERSION, Touch
+from .tables import MANAGEMENT_KEY, PIN_POLICIES
 
 _ALGORITHM, _POLICY, _ORIGIN, _PUBLIC_KEY, _IS_DEFAULT, _TRIES = 1, 2, 3, 4, 5, 6
 _CODES = {rule: code for code, rule in PIN_POLICIES.items()}
 _GENERATED, _IMPORTED = b"\1", b"\2"
-_NOT_DEFAULT = tlv.encode(_IS_DEFAULT, b"\0")
+_NO_PIN = 0
 
 
 def get_metadata(context: Context, command: GetMetadata) -> bytes:
     """A key's algorithm, policies, origin and public key; the tries of PIN or PUK, at most and now.
 
-    Raises CardError(6A88) for an empty slot and for what is neither.
+    Of PIN, PUK and management key also whether they are those of a new card. Raises CardError(6A88) for an empty slot
+    and for what is none of these.
     """
     number, state = command.reference, context.store.state
     if number in state.references:
-        reference = state.references[number]
-        return _NOT_DEFAULT + tlv.encode(_TRIES, bytes((reference.maximum, reference.tries)))
+        return _of_reference(state, number)
     stored = state.keys.get(number)
     if stored is None:
         raise CardError(SW.REFERENCE_NOT_FOUND)
     algorithm = tlv.encode(_ALGORITHM, bytes([stored.algorithm]))
     if number == MANAGEMENT_KEY:
-        return algorithm + tlv.encode(_POLICY, bytes((0, Touch.NEVER))) + _NOT_DEFAULT
+        is_default = stored.value == DEFAULT_MANAGEMENT_KEY
+        return algorithm + tlv.encode(_POLICY, bytes((_NO_PIN, stored.touch))) + _default(is_default)
     policy = bytes((_CODES[stored.pin_rule], stored.touch))
     return b"".join(
         (
@@ -43,9 +47,20 @@ def get_metadata(context: Context, command: GetMetadata) -> bytes:
 
 def get_version(context: Context, command: GetVersion) -> bytes:
     """Three bytes: major, minor, patch."""
-    return YUBICO_VERSION
+    return context.make.version
 
 
 def get_serial(context: Context, command: GetSerial) -> bytes:
     """The last four bytes of the serial number."""
     return context.store.state.serial[-4:]
+
+
+def _of_reference(state: CardState, number: int) -> bytes:
+    reference = state.references[number]
+    return _default(reference.value == DEFAULTS.get(number)) + tlv.encode(
+        _TRIES, bytes((reference.maximum, reference.tries))
+    )
+
+
+def _default(is_default: bool) -> bytes:
+    return tlv.encode(_IS_DEFAULT, bytes([is_default]))

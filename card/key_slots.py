@@ -4,17 +4,19 @@
 from __future__ import annotations
 
 from . import keys, tlv
-from .commands import GenerateKeyPair, ImportKey, MoveKey
+from .commands import GenerateKeyPair
 from .context import Context
+from .extensions import ImportKey, MoveKey
 from .state import StoredKey
 from .status import SW, CardError
-from .tables import Access
+from .tables import ATTESTATION, Access
 
 _PUBLIC_KEY = 0x7F49
 
 
 def generate_key_pair(context: Context, command: GenerateKeyPair) -> bytes:
     """A new key pair in place of the one before; the answer is the public key. Nothing is kept of one that is torn."""
+    _require_slot(context, command.slot)
     context.status.require(Access.MANAGEMENT)
     value, policy = keys.generate(command.algorithm), command.policy
     stored = StoredKey(command.algorithm, value, False, policy.pin_rule, policy.touch)
@@ -25,6 +27,7 @@ def generate_key_pair(context: Context, command: GenerateKeyPair) -> bytes:
 
 def import_key(context: Context, command: ImportKey) -> bytes:
     """A private key from outside. Raises CardError(6A80) for numbers that make none."""
+    _require_slot(context, command.slot)
     context.status.require(Access.MANAGEMENT)
     value, policy = keys.assemble(command.algorithm, command.numbers), command.policy
     context.commit(keys={command.slot: StoredKey(command.algorithm, value, True, policy.pin_rule, policy.touch)})
@@ -36,6 +39,7 @@ def move_key(context: Context, command: MoveKey) -> bytes:
 
     Raises CardError: 6A88 for a slot without key, 6A80 for a destination that has one.
     """
+    _require_slot(context, command.source)
     context.status.require(Access.MANAGEMENT)
     held = context.store.state.keys
     key = held.get(command.source)
@@ -48,3 +52,9 @@ def move_key(context: Context, command: MoveKey) -> bytes:
         raise CardError(SW.INCORRECT_DATA)
     context.commit(keys={command.source: None, command.destination: key})
     return b""
+
+
+def _require_slot(context: Context, number: int) -> None:
+    """Not every make of card can attest. Raises CardError(6A86)."""
+    if number == ATTESTATION and not context.make.attests:
+        raise CardError(SW.INCORRECT_P1P2)

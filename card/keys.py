@@ -171,18 +171,18 @@ class KeyRing:
 def generate(algorithm: Algorithm) -> bytes:
     """A new private key as PKCS #8 DER."""
     if algorithm in RSA_BITS:
-        return _pack(rsa.generate_private_key(_EXPONENT, RSA_BITS[algorithm]))
+        return pack(rsa.generate_private_key(_EXPONENT, RSA_BITS[algorithm]))
     if algorithm is Algorithm.ED25519:
-        return _pack(ed25519.Ed25519PrivateKey.generate())
+        return pack(ed25519.Ed25519PrivateKey.generate())
     if algorithm is Algorithm.X25519:
-        return _pack(x25519.X25519PrivateKey.generate())
-    return _pack(ec.generate_private_key(_CURVES[algorithm]))
+        return pack(x25519.X25519PrivateKey.generate())
+    return pack(ec.generate_private_key(_CURVES[algorithm]))
 
 
 def assemble(algorithm: Algorithm, numbers: dict[int, bytes]) -> bytes:
     """A private key as PKCS #8 DER from the numbers of IMPORT KEY. Raises CardError(6A80) when they make none."""
     try:
-        return _pack(_assemble(algorithm, numbers))
+        return pack(_assemble(algorithm, numbers))
     except ValueError:
         raise CardError(SW.INCORRECT_DATA) from None
 
@@ -230,7 +230,8 @@ def _rsa_key(bits: int, p: int, q: int, dp: int, dq: int, q_inverse: int) -> rsa
     return rsa.RSAPrivateNumbers(p, q, d, dp, dq, q_inverse, rsa.RSAPublicNumbers(e, n)).private_key()
 
 
-def _pack(key: _Key) -> bytes:
+def pack(key: _Key) -> bytes:
+    """A private key of cryptography as PKCS #8 DER."""
     return key.private_bytes(
         serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

@@ -20,8 +20,8 @@ with warnings.catch_warnings():
     from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 
 from . import tlv
-from .commands import SetManagementKey
 from .context import Context
+from .extensions import SetManagementKey
 from .security import SecurityStatus
 from .state import StoredKey
 from .status import SW, CardError
@@ -29,6 +29,9 @@ from .tables import BLOCK_LENGTHS, MANAGEMENT_KEY, MANAGEMENT_KEY_LENGTHS, Acces
 
 _WITNESS, _CHALLENGE, _RESPONSE = 0x80, 0x81, 0x82
 _TEMPLATE = 0x7C
+
+DEFAULT_MANAGEMENT_KEY = bytes.fromhex("010203040506070801020304050607080102030405060708")
+"""That of a new card, which everybody knows: 3DES, or AES-192."""
 
 SALT_LENGTH = 16
 _ITERATIONS = 10_000
@@ -38,13 +41,15 @@ def authenticate(key: StoredKey, status: SecurityStatus, fields: dict[int, bytes
     """One step of a protocol. Returns the dynamic authentication template, nothing when the host has been accepted.
 
     Raises CardError: 6982 for a wrong answer, 6985 for one that was not asked for, 6A80 for a malformed template.
-    A challenge or witness is good for the very next step only, so the card cannot be made to answer its own.
+    A challenge or witness is good for the very next step only, so the card cannot be made to answer its own. Whoever
+    begins, and does not come to the end, is not accepted any longer (2.4.2).
     """
     length = BLOCK_LENGTHS[Algorithm(key.algorithm)]
     challenge, witness = status.challenge, status.witness
     status.challenge = status.witness = None
     match fields:
         case {0x80: b""}:
+            status.management_authenticated = False
             status.witness = os.urandom(length)
             return _template(_WITNESS, _encipher(key, status.witness))
         case {0x80: answer, 0x81: question}:
@@ -52,6 +57,7 @@ def authenticate(key: StoredKey, status: SecurityStatus, fields: dict[int, bytes
             _accept(status, witness, answer)
             return _template(_RESPONSE, _encipher(key, question))
         case {0x81: b""}:
+            status.management_authenticated = False
             status.challenge = os.urandom(length)
             return _template(_CHALLENGE, status.challenge)
         case {0x81: question, 0x82: b""}:
@@ -66,17 +72,21 @@ def authenticate(key: StoredKey, status: SecurityStatus, fields: dict[int, bytes
 def set_management_key(context: Context, command: SetManagementKey) -> bytes:
     """Replace the key; whoever is authenticated stays so."""
     context.status.require(Access.MANAGEMENT)
-    context.commit(keys={MANAGEMENT_KEY: StoredKey(command.algorithm, command.value)})
+    context.commit(keys={MANAGEMENT_KEY: StoredKey(command.algorithm, command.value, touch=command.touch)})
     return b""
 
 
-def key_from_puk(puk: str, salt: bytes) -> bytes:
-    """The AES-192 management key of a card whose policy is "so": whoever has the PUK can write."""
-    return hashlib.pbkdf2_hmac("sha1", puk.encode(), salt, _ITERATIONS, MANAGEMENT_KEY_LENGTHS[Algorithm.AES192])
+def derived_key(secret: str, salt: bytes) -> bytes:
+    """The AES-192 or 3DES management key of a card that derives it from the PUK (policy "so") or PIN ("derived").
+
+    The derivation is that of Yubico's tools.
+    """
+    return hashlib.pbkdf2_hmac("sha1", secret.encode(), salt, _ITERATIONS, MANAGEMENT_KEY_LENGTHS[Algorithm.AES192])
 
 
 def _accept(status: SecurityStatus, expected: bytes | None, answer: bytes) -> None:
     if expected is None:
+        status.management_authenticated = False
         raise CardError(SW.CONDITIONS_NOT_SATISFIED)
     status.management_authenticated = hmac.compare_digest(expected, answer)
     if not status.management_authenticated:

@@ -14,8 +14,8 @@ _DATA = 0x53
 
 def get_data(context: Context, command: GetData) -> bytes:
     """The object with its tag. Raises CardError: 6A82 for one that is not there, 6982 for one not to be read now."""
-    tag = command.tag
-    context.status.require(_rules(tag).read)
+    tag, rules = command.tag, _rules(command.tag)
+    context.status.require(rules.contactless if context.is_restricted else rules.read)
     value = context.store.state.objects.get(tag)
     if value is None:
         raise CardError(SW.NOT_FOUND)

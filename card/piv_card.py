@@ -4,16 +4,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from . import atr
 from .applet import PivApplet
 from .applications import Applet, Applications
 from .card import CardTorn
-from .chaining import Chaining
+from .card_manager import CardManager
+from .chaining import ByteProtocol, Chaining
 from .context import Context
 from .keys import KeyRing
+from .makes import make_of
 from .status import SW
 from .store import Store
 from .touch import NO_SENSOR, TouchSensor
@@ -29,7 +32,8 @@ class PoweredCard:
     def __init__(self, card: PivCard | ForeignCard, applets: Sequence[Applet]) -> None:
         self.atr = card.atr
         self._card = card
-        self._transmit = Chaining(Applications(applets).execute).transmit
+        transport = ByteProtocol if atr.protocols(card.atr) == (0,) else Chaining
+        self._transmit = transport(Applications(applets).execute).transmit
 
     def transmit(self, command: bytes) -> bytes:
         """One APDU. Raises CardTorn when the power was taken away before it was answered."""
@@ -53,28 +57,34 @@ class PivCard:
     """A PIV card whose memory is the image at `path`. Raises ImageError.
 
     `close` ends the card; until then nobody else can open the image. `activation` is the one that has the power.
+    `applets` makes the applications that it has besides PIV and the card manager, anew for each activation.
     """
 
-    def __init__(self, path: Path, passphrase: bytes | None = None) -> None:
+    def __init__(
+        self, path: Path, passphrase: bytes | None = None, applets: Callable[[], Sequence[Applet]] = tuple
+    ) -> None:
         self.store = Store(path, passphrase)
+        self.make = make_of(self.store.state.profile)
         self.name = self.store.state.name
         self.is_dead = False
         self.profile = self.store.state.profile
         self.atr = self.store.state.atr
         self.activation: PoweredCard | None = None
+        self._applets = applets
         self._keys = KeyRing()
-        self._context = Context(self.store, self._keys)
+        self._context = Context(self.store, self._keys, self.make)
 
     @property
     def revision(self) -> int:
         """The number of changes of keys and data since the image was opened."""
         return self.store.revision
 
-    def activate(self, sensor: TouchSensor = NO_SENSOR) -> PoweredCard:
+    def activate(self, sensor: TouchSensor = NO_SENSOR, is_contactless: bool = False) -> PoweredCard:
         """Cold or warm reset: a new activation; the one before it can change nothing any more."""
-        context = self._context = Context(self.store, self._keys, sensor)
+        context = self._context = Context(self.store, self._keys, self.make, sensor, is_contactless)
         self.store.own(context)
-        self.activation = PoweredCard(self, (PivApplet(context),))
+        applets: tuple[Applet, ...] = (CardManager(self.store.state.serial), PivApplet(context), *self._applets())
+        self.activation = PoweredCard(self, applets)
         return self.activation
 
     def set_tries(self, reference: int, left: int) -> None:
@@ -82,7 +92,8 @@ class PivCard:
         now = self.store.state.references[reference]
         if not 0 <= left <= now.maximum:
             raise ValueError(f"of {now.maximum} tries {left} cannot be left")
-        self._context.status = replace(self._context.status, pin_verified=False, verified_by=-1)
+        status = self._context.status
+        self._context.status = replace(status, verified=status.verified - {reference}, verified_by=-1)
         self._context.commit(references={reference: replace(now, tries=left)})
 
     def deactivate(self) -> None:
@@ -108,7 +119,7 @@ class ForeignCard:
         self.atr = atr
         self.activation: PoweredCard | None = None
 
-    def activate(self, sensor: TouchSensor = NO_SENSOR) -> PoweredCard:
+    def activate(self, sensor: TouchSensor = NO_SENSOR, is_contactless: bool = False) -> PoweredCard:
         """Reset; it has no keys that want a touch."""
         self.activation = PoweredCard(self, ())
         return self.activation

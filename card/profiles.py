@@ -7,11 +7,9 @@ A card is asked for by profile and parameters; the same request finds the same i
 from __future__ import annotations
 
 import contextlib
-import datetime
-import functools
 import hashlib
-import operator
 import os
+import random
 import re
 import uuid
 from dataclasses import dataclass, field, fields
@@ -23,51 +21,43 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from . import keys, tlv
+from . import atr, contents, keys
 from .ca import TestCA
-from .management import SALT_LENGTH, key_from_puk
+from .contents import Person
+from .contents import fields as data
+from .makes import make_of
+from .management import DEFAULT_MANAGEMENT_KEY, SALT_LENGTH, derived_key
 from .piv_card import ForeignCard, PivCard
 from .security import PIN_LENGTH
 from .state import DEFAULT_CAPACITY, CardState, Reference, StoredKey
 from .store import ImageExists, create_image
 from .tables import (
     ADMIN_DATA,
-    CCC,
-    CHUID,
+    ATTESTATION,
+    ATTESTATION_CERTIFICATE,
     DISCOVERY,
     EC_ALGORITHMS,
+    GLOBAL_PIN,
     KEY_HISTORY,
+    KEY_OBJECT,
     LABEL_OBJECT,
     MANAGEMENT_KEY,
     MANAGEMENT_KEY_LENGTHS,
     PIN,
-    PIV_AID,
     PRINTED_INFORMATION,
     PUK,
+    RETIRED_SLOTS,
     SALT_OBJECT,
     SLOTS,
     TRAITS_OBJECT,
     Algorithm,
+    PinRule,
     Touch,
 )
 from .traits import RULES, Traits
 
-_CONTENTS = 7
+_CONTENTS = 9
 """Changes when ready-made images get other contents, so that those kept from before are not used."""
-
-DEFAULT_MANAGEMENT_KEY = bytes.fromhex("010203040506070801020304050607080102030405060708")
-
-
-def _with_check(atr: bytes) -> bytes:
-    """An ATR with its check character TCK (ISO/IEC 7816-3, 8.2.5)."""
-    return atr + bytes([functools.reduce(operator.xor, atr[1:])])
-
-
-# Direct convention; T=0 and T=1; fourteen historical bytes in COMPACT-TLV: the card's capabilities (selection by name
-# in full and in part, command chaining, extended lengths) and its issuer.
-ATR = _with_check(bytes.fromhex("3B8E8001 80 73C021C0 58") + b"cardtear")
-# T=1 only; three historical bytes that say nothing.
-FOREIGN_ATR = _with_check(bytes.fromhex("3B8301 000000"))
 
 
 @dataclass(frozen=True)
@@ -83,6 +73,13 @@ class Profile:
     piv: bool = True
 
 
+_ALL_KEYS = {
+    0x9A: Algorithm.RSA2048,
+    0x9C: Algorithm.RSA2048,
+    0x9D: Algorithm.RSA2048,
+    0x9E: Algorithm.P256,
+    **{slot: Algorithm.RSA2048 if place < 2 else Algorithm.P256 for place, slot in enumerate(RETIRED_SLOTS)},
+}
 _PIV_KEYS = {0x9A: Algorithm.RSA2048, 0x9C: Algorithm.P256, 0x9D: Algorithm.RSA2048, 0x9E: Algorithm.P256}
 
 PROFILES: dict[str, Profile] = {
@@ -91,6 +88,12 @@ PROFILES: dict[str, Profile] = {
         "P-256 and P-384 keys in the four slots of PIV, with certificates",
         {0x9A: Algorithm.P256, 0x9C: Algorithm.P384, 0x9D: Algorithm.P256, 0x9E: Algorithm.P256},
     ),
+    "piv-full": Profile(
+        "everything that a PIV card can hold: biometric data, signed objects, twenty retired keys",
+        _ALL_KEYS,
+        {"objects": "full"},
+    ),
+    "yubikey": Profile("as a new YubiKey 5, and it attests", {}, {"management": "default"}),
     "blank": Profile("PIN and PUK, but neither keys nor certificates"),
     "uninitialised": Profile(
         "blank, and the PIN still to be set with the PUK", {}, {"uninitialised": True, "pin_initialised": False}
@@ -121,7 +124,12 @@ _PURPOSES = {
     0x9D: Purpose(("key_encipherment",), (ExtendedKeyUsageOID.EMAIL_PROTECTION,)),
     0x9E: Purpose(("digital_signature",), (_CARD_AUTHENTICATION,)),
 }
+_KEY_MANAGEMENT = _PURPOSES[0x9D]
 _EC_KEY_MANAGEMENT = Purpose(("key_agreement",), (ExtendedKeyUsageOID.EMAIL_PROTECTION,))
+
+
+_DEVICE_NUMBERS = (10_000_000, 40_000_000)
+"""Serial numbers as YubiKeys have them: eight decimal digits."""
 
 
 class ProfileError(ValueError):
@@ -136,7 +144,8 @@ class CardRequest(Traits):
 
     `email` is made from the name if left out, `serial` (1 to 16 hexadecimal digits) at random. `capacity` is bytes of
     keys and data objects, `touch` what its keys ask for. `pin_left` and `puk_left` are tries that are left from birth
-    (0: locked), None for all.
+    (0: locked), None for all. `protocol` is what its ATR offers, `objects` how many of PIV's data objects are there,
+    `compressed` is of certificates.
     """
 
     profile: str = "piv"
@@ -151,6 +160,12 @@ class CardRequest(Traits):
     pin_left: int | None = None
     puk_left: int | None = None
     touch: str = "never"
+    global_pin: str | None = None
+    primary_pin: str = "piv"
+    protocol: str = "both"
+    objects: str = "few"
+    compressed: bool = False
+    management_algorithm: str | None = None
 
     def __init__(self, profile: str = "piv", **parameters: Any) -> None:
         if profile not in PROFILES:
@@ -173,9 +188,16 @@ class CardRequest(Traits):
             raise ProfileError(f"not an e-mail address: {self.address!r}")
         if self.pin_min > self.pin_max:
             raise ProfileError(f"no PIN has at least {self.pin_min} and at most {self.pin_max} characters")
-        if self.pin_initialised and not self.pin_rules.accept(PIN, _padded(self.pin)):
+        pins = [self.pin] if self.pin_initialised else []
+        pins += [self.global_pin] if self.global_pin is not None else []
+        if not all(self.pin_rules.accept(PIN, _padded(pin)) for pin in pins):
             lengths = f"{self.pin_min} to {self.pin_max}" if self.pin_min < self.pin_max else f"{self.pin_max}"
             raise ProfileError(f"that PIN does not fit: a PIN has {lengths} {_CHARACTERS[self.pin_format]}")
+        if self.primary_pin == "global" and self.global_pin is None:
+            raise ProfileError("without a global PIN that cannot be the primary one")
+        length = MANAGEMENT_KEY_LENGTHS[self.management_key_algorithm]
+        if self.management in _OF_24_BYTES and length != len(DEFAULT_MANAGEMENT_KEY):
+            raise ProfileError(f"a management key of policy {self.management!r} has 24 bytes: tdes or aes192")
         if not re.fullmatch(r"[ -~]{6,8}", self.puk):
             raise ProfileError("that PUK does not fit: a PUK has 6 to 8 characters, digits or other ASCII")
         if self.serial is not None and not re.fullmatch(r"[0-9A-Fa-f]{1,16}", self.serial):
@@ -185,6 +207,15 @@ class CardRequest(Traits):
                 raise ProfileError(f"there cannot be {left} tries left of {tries}")
 
     @property
+    def management_key_algorithm(self) -> Algorithm:
+        """Of the management key that the card gets."""
+        if self.management_algorithm is not None:
+            return Algorithm[self.management_algorithm.upper()]
+        if self.management == "default":
+            return make_of(self.profile).management_key_algorithm
+        return Algorithm.AES192
+
+    @property
     def address(self) -> str:
         """The e-mail address in the certificates."""
         if self.email is not None:
@@ -192,6 +223,7 @@ class CardRequest(Traits):
         return f"{re.sub('[^a-z0-9]', '', self.name.lower()) or 'card'}@example.com"
 
 
+_OF_24_BYTES = ("default", "so", "derived")
 _CHARACTERS = {"digits": "digits", "any": "characters, digits or other ASCII", "hex": "hexadecimal digits"}
 
 
@@ -218,29 +250,28 @@ def create(wanted: CardRequest, path: Path, ca: TestCA, passphrase: bytes | None
         raise ProfileError(f"a card of profile {wanted.profile!r} keeps nothing and has no image")
     if path.exists():
         raise ImageExists(path)
+    make = make_of(wanted.profile)
     guid = uuid.uuid4().bytes
     if wanted.serial is not None:
         guid = guid[:8] + bytes.fromhex(wanted.serial.rjust(16, "0"))
+    elif make.attests:
+        guid = guid[:8] + random.SystemRandom().randrange(*_DEVICE_NUMBERS).to_bytes(8, "big")
     state = CardState(
         name=wanted.name,
         profile=wanted.profile,
-        atr=ATR,
+        atr=atr.YUBIKEY if make.attests else atr.PIV[wanted.protocol],
         serial=guid[8:],
         references=_references(wanted),
-        objects=_piv_objects(wanted.name, guid),
+        objects={LABEL_OBJECT: data((0x80, wanted.name.encode()))},
         capacity=wanted.capacity,
         pin_rules=wanted.pin_rules,
     )
+    state.objects |= _piv_objects(wanted, guid, ca)
     _provide_management_key(wanted, state)
     traits = wanted.encode()
     if traits != Traits().encode():
         state.objects[TRAITS_OBJECT] = traits
-    touch = Touch[wanted.touch.upper()]
-    for slot, algorithm in profile.keys.items():
-        stored = state.keys[slot] = StoredKey(
-            algorithm, keys.generate(algorithm), pin_rule=SLOTS[slot].pin_rule, touch=touch
-        )
-        state.objects[SLOTS[slot].certificate] = _certificate_object(_certify(wanted, slot, stored, ca))
+    _provide_keys(wanted, state, ca)
     create_image(path, state, passphrase)
 
 
@@ -262,7 +293,7 @@ def open_card(path: Path, passphrase: bytes | None = None) -> PivCard:
 
 def foreign_card(name: str) -> ForeignCard:
     """A card of the profile `unrecognised`."""
-    return ForeignCard(name, FOREIGN_ATR)
+    return ForeignCard(name, atr.FOREIGN)
 
 
 def _references(wanted: CardRequest) -> dict[int, Reference]:
@@ -270,7 +301,10 @@ def _references(wanted: CardRequest) -> dict[int, Reference]:
     pin = Reference(_padded(wanted.pin), _left(wanted.pin_left, wanted.pin_tries), wanted.pin_tries)
     if not wanted.pin_initialised:
         pin = Reference(b"\xff" * PIN_LENGTH, 0, wanted.pin_tries)
-    return {PIN: pin, PUK: Reference(_padded(wanted.puk), _left(wanted.puk_left, wanted.puk_tries), wanted.puk_tries)}
+    puk = Reference(_padded(wanted.puk), _left(wanted.puk_left, wanted.puk_tries), wanted.puk_tries)
+    if wanted.global_pin is None:
+        return {PIN: pin, PUK: puk}
+    return {PIN: pin, PUK: puk, GLOBAL_PIN: Reference(_padded(wanted.global_pin), wanted.pin_tries, wanted.pin_tries)}
 
 
 def _left(left: int | None, tries: int) -> int:
@@ -279,60 +313,65 @@ def _left(left: int | None, tries: int) -> int:
 
 def _provide_management_key(wanted: CardRequest, state: CardState) -> None:
     """The key, and what software needs to get at it under the card's policy (MANAGEMENT_POLICIES)."""
-    algorithm, key = Algorithm.AES192, os.urandom(MANAGEMENT_KEY_LENGTHS[Algorithm.AES192])
+    algorithm = wanted.management_key_algorithm
+    key, salt = os.urandom(MANAGEMENT_KEY_LENGTHS[algorithm]), os.urandom(SALT_LENGTH)
     match wanted.management:
         case "default":
-            algorithm, key = Algorithm.TDES, DEFAULT_MANAGEMENT_KEY
+            key = DEFAULT_MANAGEMENT_KEY
+        case "pin" if PRINTED_INFORMATION in state.objects:
+            state.objects[KEY_OBJECT] = data((0x88, data((0x89, key))))
         case "pin":
-            state.objects[PRINTED_INFORMATION] = tlv.encode(0x88, tlv.encode(0x89, key))
-            state.objects[ADMIN_DATA] = tlv.encode(0x80, tlv.encode(0x81, b"\x02"))  # the key is kept for the PIN
+            state.objects[PRINTED_INFORMATION] = data((0x88, data((0x89, key))))
+            state.objects[ADMIN_DATA] = data((0x80, data((0x81, b"\x02"))))  # the key is kept for the PIN
+        case "derived":
+            key = derived_key(wanted.pin, salt)
+            state.objects[ADMIN_DATA] = data((0x80, data((0x81, b"\0"), (0x82, salt))))
         case "so":
-            salt = os.urandom(SALT_LENGTH)
-            key = key_from_puk(wanted.puk, salt)
-            state.objects[SALT_OBJECT] = tlv.encode(0x80, salt)
+            key = derived_key(wanted.puk, salt)
+            state.objects[SALT_OBJECT] = data((0x80, salt))
     state.keys[MANAGEMENT_KEY] = StoredKey(algorithm, key)
 
 
-def _piv_objects(name: str, guid: bytes) -> dict[int, bytes]:
-    """The data objects that every PIV card has (SP 800-73-4 part 1, chapter 3 and appendix A)."""
-    fasc_n = bytes.fromhex("D4E739DA739CED39CE739D836858210842108421C84210C3EB")  # agency 9999, as test cards have it
-    expires = f"{datetime.date.today().year + 20}1231".encode()
-    card_identifier = bytes.fromhex("A000000116 FF 02") + guid[:14]  # the issuer's RID, a Java card, its number
-    nothing_more = (0xF6, 0xF7, 0xFA, 0xFB, 0xFC, 0xFD, 0xFE)
-    return {
-        CHUID: _fields((0x30, fasc_n), (0x34, guid), (0x35, expires), (0x3E, b""), (0xFE, b"")),
-        CCC: _fields(
-            (0xF0, card_identifier),
-            (0xF1, b"\x21"),
-            (0xF2, b"\x21"),
-            (0xF3, b""),
-            (0xF4, b"\x00"),
-            (0xF5, b"\x10"),
-            *((tag, b"") for tag in nothing_more),
-        ),
-        DISCOVERY: _fields((0x4F, PIV_AID), (0x5F2F, b"\x40\x00")),  # the PIV application's own PIN only
-        KEY_HISTORY: _fields((0xC1, b"\0"), (0xC2, b"\0"), (0xFE, b"")),  # no retired keys
-        LABEL_OBJECT: _fields((0x80, name.encode())),
-    }
+def _piv_objects(wanted: CardRequest, guid: bytes, ca: TestCA) -> dict[int, bytes]:
+    """The data objects of PIV but certificates; a YubiKey comes with the discovery object only."""
+    person, usage = Person(wanted.name, guid), _PIN_USAGE[wanted.global_pin is not None, wanted.primary_pin]
+    if make_of(wanted.profile).attests:
+        return {DISCOVERY: contents.discovery(usage)}
+    objects = contents.full(person, ca, usage) if wanted.objects == "full" else contents.few(person, usage)
+    retired = len(RETIRED_SLOTS & PROFILES[wanted.profile].keys.keys())
+    return {**objects, KEY_HISTORY: contents.key_history(retired)}
+
+
+# The PIN usage policy (SP 800-73-5 part 1, 3.3.2): which PINs meet the access rules, which of two is to be asked for.
+_PIN_USAGE = {
+    (False, "piv"): b"\x40\x00",
+    (True, "piv"): b"\x60\x10",
+    (True, "global"): b"\x60\x20",
+}
+
+
+def _provide_keys(wanted: CardRequest, state: CardState, ca: TestCA) -> None:
+    """Key pairs with their certificates, and the one that attests others."""
+    touch = Touch[wanted.touch.upper()]
+    for slot, algorithm in PROFILES[wanted.profile].keys.items():
+        stored = StoredKey(algorithm, keys.generate(algorithm), pin_rule=SLOTS[slot].pin_rule, touch=touch)
+        state.keys[slot] = stored
+        certificate = _certify(wanted, slot, stored, ca)
+        state.objects[SLOTS[slot].certificate] = contents.certificate(certificate, wanted.compressed)
+    if make_of(wanted.profile).attests:
+        private = ec.generate_private_key(ec.SECP256R1())
+        state.keys[ATTESTATION] = StoredKey(Algorithm.P256, keys.pack(private), pin_rule=PinRule.NEVER)
+        issued = ca.issue_attestation_ca(private.public_key())
+        state.objects[ATTESTATION_CERTIFICATE] = contents.certificate(issued)
 
 
 def _certify(wanted: CardRequest, slot: int, key: StoredKey, ca: TestCA) -> x509.Certificate:
     private = serialization.load_der_private_key(key.value, None, unsafe_skip_rsa_key_validation=True)
     assert isinstance(private, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey)
-    purpose = _PURPOSES[slot]
-    if slot == 0x9D and key.algorithm in EC_ALGORITHMS:
+    purpose = _PURPOSES.get(slot, _KEY_MANAGEMENT)
+    if purpose is _KEY_MANAGEMENT and key.algorithm in EC_ALGORITHMS:
         purpose = _EC_KEY_MANAGEMENT
     return ca.issue(private.public_key(), wanted.name, wanted.address, purpose.usages, purpose.extended)
-
-
-def _certificate_object(certificate: x509.Certificate) -> bytes:
-    """Certificate, CertInfo (not compressed), error detection code (SP 800-73-4 part 1, table 10)."""
-    der = certificate.public_bytes(serialization.Encoding.DER)
-    return _fields((0x70, der), (0x71, b"\0"), (0xFE, b""))
-
-
-def _fields(*fields: tuple[int, bytes]) -> bytes:
-    return b"".join(tlv.encode(tag, value) for tag, value in fields)
 
 
 def _padded(value: str) -> bytes:

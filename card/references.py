@@ -15,28 +15,34 @@ from .state import Reference
 from .status import SW, CardError, tries_left
 from .tables import PIN, PUK
 
+DEFAULTS = {PIN: b"123456\xff\xff", PUK: b"12345678"}
+"""Those of a new card."""
+
 
 def verify(context: Context, command: Verify) -> bytes:
     """A malformed PIN costs no try and leaves the status as it is; a wrong one does neither."""
-    reference = _open(context, PIN)
-    if not context.store.state.pin_rules.accept(PIN, command.value):
+    number = command.reference
+    reference = _open(context, number)
+    if not context.store.state.pin_rules.accept(number, command.value):
         raise CardError(SW.INCORRECT_DATA)
-    _compare(context, PIN, reference, command.value)
-    context.commit(references={PIN: _fresh(reference, reference.value)})
-    context.status.pin_was_right()
+    _compare(context, number, reference, command.value, costs=number)
+    context.commit(references={number: _fresh(reference, reference.value)})
+    context.status.was_right(number)
     return b""
 
 
 def query_verification(context: Context, command: QueryVerification) -> bytes:
     """Succeeds while the PIN is verified, otherwise the status word tells the tries that are left."""
-    if not context.status.pin_verified:
-        raise CardError(tries_left(_open(context, PIN).tries))
+    reference = _open(context, command.reference)
+    if command.reference not in context.status.verified:
+        raise CardError(tries_left(reference.tries))
     return b""
 
 
 def reset_verification(context: Context, command: ResetVerification) -> bytes:
     """Leaves the counter as it is."""
-    context.status.pin_verified = False
+    _held(context, command.reference)
+    context.status.forget(command.reference)
     return b""
 
 
@@ -46,10 +52,10 @@ def change_reference_data(context: Context, command: ChangeReferenceData) -> byt
     reference, rules = _open(context, number), context.store.state.pin_rules
     if not (rules.accept(number, command.old) and rules.accept(number, command.new)):
         raise CardError(SW.INCORRECT_DATA)
-    _compare(context, number, reference, command.old)
+    _compare(context, number, reference, command.old, costs=number)
     context.commit(references={number: _fresh(reference, command.new)})
-    if number == PIN:
-        context.status.pin_verified = True
+    if number != PUK:
+        context.status.verified |= {number}
     return b""
 
 
@@ -58,27 +64,38 @@ def reset_retry_counter(context: Context, command: ResetRetryCounter) -> bytes:
     puk = _open(context, PUK)
     if not context.store.state.pin_rules.accept(PIN, command.pin):
         raise CardError(SW.INCORRECT_DATA)
-    _compare(context, PUK, puk, command.puk)
+    _compare(context, PUK, puk, command.puk, costs=PIN)
     pin = context.store.state.references[PIN]
     context.commit(references={PIN: _fresh(pin, command.pin), PUK: _fresh(puk, puk.value)})
     return b""
 
 
+def _held(context: Context, number: int) -> Reference:
+    """A reference that the card has. Raises CardError(6A88)."""
+    reference = context.store.state.references.get(number)
+    if reference is None:
+        raise CardError(SW.REFERENCE_NOT_FOUND)
+    return reference
+
+
 def _open(context: Context, number: int) -> Reference:
-    """A reference that has tries left. Raises CardError(6983)."""
-    reference = context.store.state.references[number]
+    """One that has tries left. Raises CardError: 6A88, 6983."""
+    reference = _held(context, number)
     if reference.tries == 0:
         raise CardError(SW.AUTHENTICATION_METHOD_BLOCKED)
     return reference
 
 
-def _compare(context: Context, number: int, reference: Reference, value: bytes) -> None:
-    """Count a try, then compare. Raises CardError(63Cx) for a wrong value; after a right one the caller commits."""
+def _compare(context: Context, number: int, reference: Reference, value: bytes, costs: int) -> None:
+    """Count a try, then compare. Raises CardError(63Cx) for a wrong value; after a right one the caller commits.
+
+    After a wrong one `costs` counts as verified no longer.
+    """
     left = reference.tries - 1
     context.commit(references={number: Reference(reference.value, left, reference.maximum)})
     if hmac.compare_digest(reference.value, value):
         return
-    context.status.pin_verified = False
+    context.status.forget(costs)
     raise CardError(tries_left(left))
 
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from .status import SW, CardError
-from .tables import PIN, Access, PinRule
+from .tables import PUK, Access, PinRule
 
 PIN_LENGTH = 8
 """Bytes of a PIN or PUK on the card edge; a PIN is padded with FF (SP 800-73-4 part 2, 2.4.3)."""
@@ -27,7 +27,7 @@ class PinRules:
 
     def accept(self, reference: int, value: bytes) -> bool:
         """Whether the bytes, padded with FF, can be a PIN or PUK (SP 800-73-4 part 2, 2.4.3)."""
-        if len(value) != PIN_LENGTH or reference != PIN:
+        if len(value) != PIN_LENGTH or reference == PUK:
             return len(value) == PIN_LENGTH
         content = value.rstrip(b"\xff")
         fits = re.fullmatch(PIN_FORMATS[self.form] + b"*", content) is not None
@@ -38,27 +38,32 @@ class PinRules:
 class SecurityStatus:
     """What reset takes away.
 
-    Commands are counted, because a key whose rule is "PIN always" wants to know whether the command right before its
-    own was the VERIFY. `challenge` and `witness` are what the host has to answer to prove the management key.
+    `verified` are the references, PIN and global PIN, that count as verified. Commands are counted, because a key whose
+    rule is "PIN always" wants to know whether the command right before its own was the VERIFY. `challenge` and
+    `witness` are what the host has to answer to prove the management key.
     """
 
     command: int = 0
     verified_by: int = -1
-    pin_verified: bool = False
+    verified: frozenset[int] = frozenset()
     management_authenticated: bool = False
     challenge: bytes | None = None
     witness: bytes | None = None
 
-    def pin_was_right(self) -> None:
+    def was_right(self, reference: int) -> None:
         """The command at work is a successful VERIFY."""
-        self.pin_verified = True
+        self.verified |= {reference}
         self.verified_by = self.command
+
+    def forget(self, reference: int) -> None:
+        """It counts as verified no longer."""
+        self.verified -= {reference}
 
     def require(self, access: Access) -> None:
         """Raises CardError(6982) unless a data object's access rule is met."""
         if access is Access.ALWAYS:
             return
-        by_pin = self.pin_verified and access in (Access.PIN, Access.PIN_OR_MANAGEMENT)
+        by_pin = self.verified and access in (Access.PIN, Access.PIN_OR_MANAGEMENT)
         by_key = self.management_authenticated and access in (Access.MANAGEMENT, Access.PIN_OR_MANAGEMENT)
         if not (by_pin or by_key):
             raise CardError(SW.SECURITY_STATUS_NOT_SATISFIED)
@@ -67,5 +72,5 @@ class SecurityStatus:
         """Raises CardError(6982) unless a key's PIN rule is met."""
         if rule is PinRule.NEVER:
             return
-        if not self.pin_verified or (rule is PinRule.ALWAYS and self.verified_by != self.command - 1):
+        if not self.verified or (rule is PinRule.ALWAYS and self.verified_by != self.command - 1):
             raise CardError(SW.SECURITY_STATUS_NOT_SATISFIED)

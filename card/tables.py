@@ -25,6 +25,7 @@ class INS(IntEnum):
     CHANGE_REFERENCE_DATA = 0x24
     RESET_RETRY_COUNTER = 0x2C
     GENERATE_ASYMMETRIC_KEY_PAIR = 0x47
+    MANAGE_CHANNEL = 0x70
     GENERAL_AUTHENTICATE = 0x87
     SELECT = 0xA4
     GET_RESPONSE = 0xC0
@@ -33,13 +34,12 @@ class INS(IntEnum):
     MOVE_KEY = 0xF6  # Yubico
     GET_METADATA = 0xF7  # Yubico
     GET_SERIAL = 0xF8  # Yubico
+    ATTEST = 0xF9  # Yubico
+    SET_PIN_RETRIES = 0xFA  # Yubico
+    RESET = 0xFB  # Yubico
     GET_VERSION = 0xFD  # Yubico
     IMPORT_KEY = 0xFE  # Yubico
     SET_MANAGEMENT_KEY = 0xFF  # Yubico
-
-
-YUBICO_VERSION = bytes((5, 7, 0))
-"""The version of Yubico's PIV application whose commands of the same number this card has."""
 
 
 class Algorithm(IntEnum):
@@ -65,9 +65,12 @@ KEY_PAIR_ALGORITHMS = frozenset({*RSA_BITS, *EC_ALGORITHMS, Algorithm.ED25519, A
 MANAGEMENT_KEY_LENGTHS = {Algorithm.TDES: 24, Algorithm.AES128: 16, Algorithm.AES192: 24, Algorithm.AES256: 32}
 BLOCK_LENGTHS = {Algorithm.TDES: 8, Algorithm.AES128: 16, Algorithm.AES192: 16, Algorithm.AES256: 16}
 
+GLOBAL_PIN = 0x00
 PIN = 0x80
 PUK = 0x81
 MANAGEMENT_KEY = 0x9B
+ATTESTATION = 0xF9
+"""Yubico's key that signs attestations of others."""
 
 
 @unique
@@ -100,14 +103,19 @@ class Slot(NamedTuple):
     certificate: int
 
 
+CARD_AUTHENTICATION = 0x9E
+"""The only slot whose key can be used over the contactless interface without a virtual contact interface."""
+
 SLOTS: dict[int, Slot] = {
     0x9A: Slot("PIV Authentication", PinRule.ONCE, 0x5FC105),
     0x9C: Slot("Digital Signature", PinRule.ALWAYS, 0x5FC10A),
     0x9D: Slot("Key Management", PinRule.ONCE, 0x5FC10B),
-    0x9E: Slot("Card Authentication", PinRule.NEVER, 0x5FC101),
+    CARD_AUTHENTICATION: Slot("Card Authentication", PinRule.NEVER, 0x5FC101),
     **{0x82 + n: Slot(f"Retired Key Management {n + 1}", PinRule.ONCE, 0x5FC10D + n) for n in range(20)},
 }
 """SP 800-73-4 part 1, tables 3 and 4b."""
+
+RETIRED_SLOTS = SLOTS.keys() - {0x9A, 0x9C, 0x9D, 0x9E}
 
 
 @unique
@@ -118,6 +126,7 @@ class Access(StrEnum):
     PIN = "pin"
     MANAGEMENT = "management key"
     PIN_OR_MANAGEMENT = "pin or management key"
+    VIRTUAL_CONTACT = "virtual contact interface"
 
 
 OBJECT_LIMIT, RECORD_LIMIT = 12 * 1024, 60_000
@@ -125,45 +134,57 @@ OBJECT_LIMIT, RECORD_LIMIT = 12 * 1024, 60_000
 
 
 class DataObject(NamedTuple):
-    """A data object: its access rules over the contact interface, and the bytes that it may have."""
+    """A data object: its access rules, and the bytes that it may have.
+
+    `contactless` is the rule for reading it over the contactless interface; written it is over contacts only. What is
+    readable there by PIN asks for the virtual contact interface, too, and so cannot be read.
+    """
 
     name: str
     read: Access = Access.ALWAYS
     write: Access = Access.MANAGEMENT
     limit: int = OBJECT_LIMIT
+    contactless: Access = Access.VIRTUAL_CONTACT
 
 
 DISCOVERY = 0x7E
 BIT_GROUP = 0x7F61
 CHUID = 0x5FC102
+FINGERPRINTS = 0x5FC103
+SECURITY_OBJECT = 0x5FC106
 CCC = 0x5FC107
-KEY_HISTORY = 0x5FC10C
+FACE = 0x5FC108
 PRINTED_INFORMATION = 0x5FC109
 """Yubico's software keeps a management key here for whoever has the PIN: 88 { 89 KEY }."""
+KEY_HISTORY = 0x5FC10C
+IRISES = 0x5FC121
+SECURE_MESSAGING_SIGNER = 0x5FC122
+PAIRING_CODE = 0x5FC123
 
 SELF_TAGGED = frozenset({DISCOVERY, BIT_GROUP})
 """Data objects that travel under their own tag; all others travel in tag 53 (SP 800-73-4 part 2, 3.1.2 and 3.3.1)."""
 
+_ANYHOW = Access.ALWAYS
 PIV_OBJECTS: dict[int, DataObject] = {
     CCC: DataObject("Card Capability Container"),
-    CHUID: DataObject("Card Holder Unique Identifier"),
+    CHUID: DataObject("Card Holder Unique Identifier", contactless=_ANYHOW),
     0x5FC105: DataObject("X.509 Certificate for PIV Authentication"),
-    0x5FC103: DataObject("Cardholder Fingerprints", Access.PIN),
-    0x5FC106: DataObject("Security Object"),
-    0x5FC108: DataObject("Cardholder Facial Image", Access.PIN),
-    0x5FC101: DataObject("X.509 Certificate for Card Authentication"),
+    FINGERPRINTS: DataObject("Cardholder Fingerprints", Access.PIN),
+    SECURITY_OBJECT: DataObject("Security Object"),
+    FACE: DataObject("Cardholder Facial Image", Access.PIN),
+    0x5FC101: DataObject("X.509 Certificate for Card Authentication", contactless=_ANYHOW),
     0x5FC10A: DataObject("X.509 Certificate for Digital Signature"),
     0x5FC10B: DataObject("X.509 Certificate for Key Management"),
     PRINTED_INFORMATION: DataObject("Printed Information", Access.PIN),
-    DISCOVERY: DataObject("Discovery Object"),
+    DISCOVERY: DataObject("Discovery Object", contactless=_ANYHOW),
     KEY_HISTORY: DataObject("Key History Object"),
     **{0x5FC10D + n: DataObject(f"Retired X.509 Certificate for Key Management {n + 1}") for n in range(20)},
-    0x5FC121: DataObject("Cardholder Iris Images", Access.PIN),
-    BIT_GROUP: DataObject("Biometric Information Templates Group Template"),
-    0x5FC122: DataObject("Secure Messaging Certificate Signer"),
-    0x5FC123: DataObject("Pairing Code Reference Data Container", Access.PIN),
+    IRISES: DataObject("Cardholder Iris Images", Access.PIN),
+    BIT_GROUP: DataObject("Biometric Information Templates Group Template", contactless=_ANYHOW),
+    SECURE_MESSAGING_SIGNER: DataObject("Secure Messaging Certificate Signer", contactless=_ANYHOW),
+    PAIRING_CODE: DataObject("Pairing Code Reference Data Container", Access.PIN),
 }
-"""SP 800-73-4 part 1, table 2."""
+"""SP 800-73-5 part 1, tables 2 and 3."""
 
 # Data objects for host software, outside of PIV: the tags that Yubico's own software knows, and those of this card.
 # The last byte of a BER-TLV tag is below 80, so there are no more than these of three bytes.
@@ -176,7 +197,11 @@ VENDOR_OBJECTS: dict[int, DataObject] = {
     **{tag: DataObject("Private", Access.PIN, Access.PIN_OR_MANAGEMENT) for tag in PRIVATE_OBJECTS},
 }
 
+TRAITS_OBJECT = PUBLIC_OBJECTS[1]
+"""Holds what the token is like beyond PIV (see traits.py)."""
+
 OBJECTS = PIV_OBJECTS | VENDOR_OBJECTS
+OBJECTS[TRAITS_OBJECT] = OBJECTS[TRAITS_OBJECT]._replace(contactless=_ANYHOW)
 
 
 class Records(Sequence[int]):
@@ -222,9 +247,11 @@ _PRIVATE_RECORD = VENDOR_OBJECTS[PRIVATE_OBJECTS[0]]._replace(name="Private reco
 
 LABEL_OBJECT = PUBLIC_OBJECTS[0]
 """Holds the card's name, for software that shows one (UTF-8 in tag 80)."""
-TRAITS_OBJECT = PUBLIC_OBJECTS[1]
-"""Holds what the token is like beyond PIV (see traits.py)."""
 SALT_OBJECT = PUBLIC_OBJECTS[2]
 """Holds the salt (tag 80) of a management key that is derived from the PUK."""
+KEY_OBJECT = PRIVATE_OBJECTS[-1]
+"""Holds the management key for whoever has the PIN if the Printed Information is what it is called: 88 { 89 KEY }."""
 ADMIN_DATA = YUBICO_OBJECTS[0]
-"""Yubico's software says here that it keeps a management key in the Printed Information: 80 { 81 FLAGS }."""
+"""Yubico's software says here where the management key is: 80 { 81 FLAGS, 82 SALT }; 02 is the Printed Information."""
+ATTESTATION_CERTIFICATE = YUBICO_OBJECTS[1]
+"""The certificate of the key that signs attestations."""

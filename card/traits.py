@@ -17,11 +17,15 @@ from .security import PIN_FORMATS, PIN_LENGTH, PinRules
 
 MANAGEMENT_POLICIES = {
     "pin": "a random key, kept on the card for whoever has the PIN",
+    "derived": "a key derived from the PIN, as Yubico's tools do it",
     "so": "a key derived from the PUK",
     "default": "the key that everybody knows",
     "none": "a random key, kept nowhere",
 }
 """How software gets the management key, without which it cannot write keys and certificates."""
+
+
+MANAGEMENT_ALGORITHMS = ("tdes", "aes128", "aes192", "aes256")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +134,15 @@ RULES: dict[str, Rule] = {
     "puk_tries": _TRIES,
     "pin_left": _TRIES_LEFT,
     "puk_left": _TRIES_LEFT,
+    "global_pin": _TEXT_OR_NONE,
+    "primary_pin": _one_of("piv", "global"),
+    "protocol": _one_of("both", "t0", "t1"),
+    "objects": _one_of("few", "full"),
+    "compressed": _FLAG,
     "management": _one_of(*MANAGEMENT_POLICIES),
+    "management_algorithm": Rule(
+        f"one of {', '.join(MANAGEMENT_ALGORITHMS)}", lambda value: value is None or value in MANAGEMENT_ALGORITHMS
+    ),
     "read_only": _FLAG,
     "single_session": _FLAG,
     "pin_pad": _FLAG,

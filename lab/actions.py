@@ -15,7 +15,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..p11.constants import CKR
-from ..reader.events import ApduMoment, CallMoment, Moment
+from ..reader.events import ApduMoment, CallMoment, Moment, Waiting
 from .gates import Gates
 from .trigger import OnApdu, OnCall, OnPlace
 
@@ -41,6 +41,10 @@ VERBS = (
     "later",
 )
 """Methods of Simulator that a trigger can call."""
+
+
+_DYING = 5.0
+"""Seconds that an application may take to die of its signal; one that does not is answered after all."""
 
 
 class Fault(NamedTuple):
@@ -80,10 +84,15 @@ def delay(_gates: Gates, moment: Moment, seconds: float) -> None:
         moment.insertion.removed.wait(seconds)
         return
     assert moment.caller is not None
+    _wait(moment.caller, seconds)
+
+
+def _wait(caller: Waiting, seconds: float) -> None:
+    """Wait on a caller's behalf. Raises what `caller.wait` raises when it is gone."""
     deadline = monotonic() + seconds
-    moment.caller.prepare_to_wait()
+    caller.prepare_to_wait()
     while (left := deadline - monotonic()) > 0:
-        moment.caller.wait(left)
+        caller.wait(left)
 
 
 def hang(gates: Gates, moment: Moment, gate: str = "") -> None:
@@ -96,10 +105,12 @@ def hang(gates: Gates, moment: Moment, gate: str = "") -> None:
 
 
 def crash_application(_gates: Gates, moment: Moment) -> None:
-    """The application dies of a segmentation fault, as when the middleware in it crashes."""
+    """The application dies of a segmentation fault, as when the middleware in it crashes; in the call, not after it."""
     call = moment if isinstance(moment, CallMoment) else moment.call
     if call is not None:
         os.kill(int(call.application.rpartition("[")[2].rstrip("]")), signal.SIGSEGV)
+        if call.caller is not None:
+            _wait(call.caller, _DYING)
 
 
 _BOTH = ("before", "after")

@@ -63,6 +63,16 @@ PcscReversed = Annotated[
 PcscPort = Annotated[
     int | None, typer.Option(help="The port of vpcd's first slot.", show_default="35963", min=1, max=65535)
 ]
+FromPcsc = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--from-pcsc",
+        metavar="NAME",
+        help="Mirror the card in the PC/SC reader with this in its name (`any`: the first one) into the first reader; "
+        "several times, for as many readers (docs/pcsc.md).",
+        show_default=False,
+    ),
+]
 NoCard = Annotated[bool, typer.Option("--no-card", help="Leave the reader empty.")]
 
 

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,7 +49,6 @@ def play(
     as_json: Json = False,
 ) -> None:
     """Play scenarios. Exit code: 0 when all pass, 1 when one does not, 2 when one cannot be read."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that no program is left behind
     if schema:
         from .scenario.schema import text
 
@@ -55,7 +56,7 @@ def play(
         return
     if not files:
         fail(as_json, "bad-request", "which scenarios? `cardtear scenarios` lists those that come with it", 2)
-    with errors(as_json):
+    with errors(as_json), _no_program_is_left_behind():
         _play(files, quirks or [], junit, trace, skip_missing, as_json)
 
 
@@ -72,6 +73,16 @@ def scenarios(as_json: Json = False) -> None:
     from . import views
 
     views.scenarios([(each.name, each.about, each.needs) for each in loaded])
+
+
+@contextlib.contextmanager
+def _no_program_is_left_behind() -> Iterator[None]:
+    """SIGTERM ends this program as Ctrl-C does: with everything that it has started."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _play(

@@ -97,9 +97,14 @@ def swap(
 
 
 @app.command()
-def plug(reader: ReaderName, as_json: Json = False) -> None:
+def plug(
+    reader: ReaderName,
+    contactless: Annotated[bool, typer.Option("--contactless", help="Cards are laid on it.")] = False,
+    as_json: Json = False,
+) -> None:
     """Plug a reader in."""
-    do(as_json, "plug", lambda _: print(f"{reader} is plugged in"), reader=reader)
+    more = {"contactless": True} if contactless else {}
+    do(as_json, "plug", lambda _: print(f"{reader} is plugged in"), reader=reader, **more)
 
 
 @app.command()

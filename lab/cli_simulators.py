@@ -18,6 +18,7 @@ import typer
 from .cli_answers import do, errors, fail
 from .cli_options import (
     Email,
+    FromPcsc,
     Image,
     Json,
     Name,
@@ -72,9 +73,10 @@ def serve(
     pcsc: Pcsc = False,
     pcsc_reversed: PcscReversed = False,
     pcsc_port: PcscPort = None,
+    from_pcsc: FromPcsc = None,
     as_json: Json = False,
 ) -> None:
-    """Run a simulator until Ctrl-C. The card goes into the first reader."""
+    """Run a simulator until Ctrl-C. The card goes into the first reader that has none from PC/SC."""
     from . import places, process
 
     process.hold_signals()
@@ -82,7 +84,7 @@ def serve(
     with errors(as_json):
         card = None if no_card else source_of(image, passphrase_file, profile, name, email, serial, pin, puk, settings)
         place = pcsc_place(pcsc, pcsc_reversed, pcsc_port)
-        with _simulator(readers, card, quirks, place, folder or places.runtime_folder()) as simulator:
+        with _simulator(readers, card, quirks, place, from_pcsc, folder or places.runtime_folder()) as simulator:
             _say_ready(simulator, readers[0], as_json)
             process.wait_for_the_end(simulator.stopped)
 
@@ -107,6 +109,7 @@ def run(
     pcsc: Pcsc = False,
     pcsc_reversed: PcscReversed = False,
     pcsc_port: PcscPort = None,
+    from_pcsc: FromPcsc = None,
     trace: Annotated[bool, typer.Option("--trace", help="Show calls, APDUs and events on standard error.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -120,7 +123,7 @@ def run(
     with errors(as_json):
         card = None if no_card else source_of(image, passphrase_file, profile, name, email, serial, pin, puk, settings)
         place = pcsc_place(pcsc, pcsc_reversed, pcsc_port)
-        with _simulator([reader], card, quirks, place) as simulator:
+        with _simulator([reader], card, quirks, place, from_pcsc) as simulator:
             if trace:
                 _show_trace(simulator, as_json)
             if simulator.pcsc is not None and simulator.pcsc.wait_until_shown(_PCSCD_PATIENCE):
@@ -179,16 +182,22 @@ def _simulator(
     card: CardSource | None,
     quirks: list[str] | None,
     pcsc: PcscPlace | None,
+    from_pcsc: list[str] | None,
     folder: Path | None = None,
 ) -> Iterator[Simulator]:
-    """A simulator with readers, and a card in the first one."""
+    """A simulator with readers, the first ones mirroring PC/SC's, and a card in the next one."""
     from .simulator import Simulator
 
+    mirrored = from_pcsc or []
+    if len(mirrored) > len(readers):
+        raise ValueError("--from-pcsc wants a --reader for each")
     with Simulator(folder, _parsed(quirks), pcsc) as simulator:
         for each in readers:
             simulator.plug(each)
-        if card is not None:
-            simulator.insert(readers[0], card)
+        for each, name in zip(readers, mirrored, strict=False):
+            simulator.attach_pcsc(each, "" if name == "any" else name)
+        if card is not None and len(readers) > len(mirrored):
+            simulator.insert(readers[len(mirrored)], card)
         yield simulator
 
 

@@ -140,8 +140,8 @@ class ControlServer:
                     yield {"entry": {"kind": "lost", "count": feed.lost}}
                     feed.lost = 0
 
-    def _plug(self, reader: str) -> None:
-        self._simulator.plug(reader)
+    def _plug(self, reader: str, contactless: bool = False) -> None:
+        self._simulator.plug(reader, contactless)
 
     def _insert(self, reader: str, card: CardSource | None = None, atr: bytes | None = None) -> dict[str, str]:
         return {"card": self._simulator.insert(reader, card, atr).name}

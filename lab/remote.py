@@ -46,9 +46,9 @@ class RemoteSimulator:
         with self._lock:
             return self._control.do(verb, **arguments)
 
-    def plug(self, reader: str) -> RemoteReader:
-        """Plug a reader in."""
-        self.do("plug", reader=reader)
+    def plug(self, reader: str, contactless: bool = False) -> RemoteReader:
+        """Plug a reader in, for cards with contacts or for contactless ones."""
+        self.do("plug", reader=reader, contactless=contactless)
         return RemoteReader(self, reader)
 
     def unplug(self, reader: str) -> None:

@@ -180,7 +180,7 @@ _READER = {"reader": Parameter(_text)}
 VERBS: dict[str, dict[str, Parameter]] = {
     "ping": {},
     "status": {},
-    "plug": _READER,
+    "plug": {"reader": Parameter(_text), "contactless": Parameter(_flag, needed=False)},
     "unplug": _READER,
     "insert": {
         "reader": Parameter(_text),

@@ -123,9 +123,9 @@ class Simulator:
 
     # The verbs
 
-    def plug(self, reader: str) -> Reader:
-        """Plug a reader in."""
-        return self.bench.plug(reader)
+    def plug(self, reader: str, contactless: bool = False) -> Reader:
+        """Plug a reader in, for cards with contacts or for contactless ones."""
+        return self.bench.plug(reader, contactless)
 
     def unplug(self, reader: str) -> None:
         """Pull a reader out, with the card that is in it."""

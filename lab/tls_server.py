@@ -10,6 +10,7 @@ import socket
 import ssl
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,6 +18,7 @@ from typing import Any, Self
 from ..card.ca import TestCA
 
 HOST = "localhost"
+Watcher = Callable[[str, bool], None]
 
 
 class TlsServer:
@@ -24,11 +26,17 @@ class TlsServer:
 
     The page's title is `client: NAME`, with the common name of the client's certificate, or `client: nobody`.
     `version` fixes the TLS version; without `required` a client may come without a certificate. `keep_alive` leaves
-    connections open between requests.
+    connections open between requests. `watcher` is called before a page is sent, with its title and whether the session
+    was taken up again, without a signature of the client; it may take its time.
     """
 
     def __init__(
-        self, ca: TestCA, version: ssl.TLSVersion | None = None, required: bool = True, keep_alive: bool = False
+        self,
+        ca: TestCA,
+        version: ssl.TLSVersion | None = None,
+        required: bool = True,
+        keep_alive: bool = False,
+        watcher: Watcher | None = None,
     ) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         if version is not None:
@@ -43,6 +51,7 @@ class TlsServer:
             context.load_cert_chain(both)
         self._server = _Server(("127.0.0.1", 0), _KeepAliveHandler if keep_alive else _Handler)
         self._server.context = context
+        self._server.watcher = watcher
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
     def __enter__(self) -> Self:
@@ -77,6 +86,7 @@ class _Server(http.server.ThreadingHTTPServer):
     """Handshakes in the connection's own thread, so that one that waits for a PIN keeps nobody else waiting."""
 
     context: ssl.SSLContext
+    watcher: Watcher | None
     answered = 0
 
     def __init__(self, *arguments: Any) -> None:
@@ -118,6 +128,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         names = [value for row in subject for kind, value in row if kind == "commonName"]
         title = html.escape(f"client: {names[0] if names else 'nobody'}")
         page = f"<!doctype html><title>{title}</title><h1>{title}</h1>".encode()
+        if self.server.watcher is not None:
+            self.server.watcher(title, bool(self.connection.session_reused))
         self.server.answered += 1
         self.send_response(200)
         self.send_header("Content-Type", "text/html; charset=utf-8")

@@ -15,11 +15,11 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.utils import CryptographyDeprecationWarning
 
 from ..card import tlv
-from ..card.management import key_from_puk
-from ..card.profiles import DEFAULT_MANAGEMENT_KEY
+from ..card.management import DEFAULT_MANAGEMENT_KEY, derived_key
 from ..card.tables import (
     BLOCK_LENGTHS,
     INS,
+    KEY_OBJECT,
     MANAGEMENT_KEY,
     MANAGEMENT_KEY_LENGTHS,
     PRINTED_INFORMATION,
@@ -78,19 +78,20 @@ def change_puk(card: PivClient, old: bytes, new: bytes) -> None:
 
 def _candidates(card: PivClient, traits: Traits, right: Right) -> list[bytes]:
     """The keys that it can be."""
-    if traits.management == "none":
+    if traits.management in ("none", "derived"):
         return []
     if traits.management == "so":
         return [_derived(right.puk, salt) for salt in _salts(card)]
     if traits.management == "pin":
-        key = _field(card.read_object(PRINTED_INFORMATION), _PROTECTED_DATA, _PROTECTED_KEY)
-        if key is not None:
-            return [key]
+        for place in (PRINTED_INFORMATION, KEY_OBJECT):
+            key = _field(card.read_object(place), _PROTECTED_DATA, _PROTECTED_KEY)
+            if key is not None:
+                return [key]
     return [DEFAULT_MANAGEMENT_KEY]
 
 
 def _derived(puk: bytes, salt: bytes) -> bytes:
-    return key_from_puk(puk.decode("utf-8", "replace"), salt)
+    return derived_key(puk.decode("utf-8", "replace"), salt)
 
 
 def _salts(card: PivClient) -> list[bytes]:

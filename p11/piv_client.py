@@ -6,6 +6,7 @@ Knows nothing of PKCS #11 but the errors into which it turns status words. CardR
 
 from __future__ import annotations
 
+from ..card import atr as answer_to_reset
 from ..card import tlv
 from ..card.security import PIN_LENGTH
 from ..card.status import SW
@@ -28,6 +29,8 @@ _POLICIES = {PinRule.NEVER: b"\1", PinRule.ONCE: b"\2", PinRule.ALWAYS: b"\3"}
 _SHORT = 255
 _CHAINING = 0x10
 _OK = b"\x90\x00"
+_OF_ANOTHER = frozenset({SW.INS_NOT_SUPPORTED, SW.CLA_NOT_SUPPORTED})
+"""What is answered when another application is selected."""
 _SUCCESS, _GENERAL_AUTHENTICATE = SW.OK, INS.GENERAL_AUTHENTICATE
 
 
@@ -39,6 +42,7 @@ class PivClient:
         self.lock = insertion.lock
         self._extended = _takes_extended_lengths(insertion.atr)
         self._selected: object = None
+        self._lacking: set[int] = set()
         self._authenticated: object = None
 
     @property
@@ -65,7 +69,7 @@ class PivClient:
             if self._selected is insertion.activation:
                 return True
             response = self._transmit(bytes((0, INS.SELECT, 4, 0, len(PIV_AID))) + PIV_AID + b"\0")
-            if not response.endswith(_OK):
+            if not response.endswith(_OK) and response[-2] != 0x61:
                 return False
             self._selected = insertion.activation
             return True
@@ -82,6 +86,16 @@ class PivClient:
 
     def exchange(self, ins: int, p1: int, p2: int, data: bytes = b"") -> tuple[bytes, int]:
         """One whole command to one whole answer and its status word."""
+        answer, status = self._exchange(ins, p1, p2, data)
+        if status in _OF_ANOTHER and ins not in self._lacking:
+            # Somebody else has selected another application, or the card does not have the instruction.
+            self._selected = None
+            answer, status = self._exchange(ins, p1, p2, data)
+            if status in _OF_ANOTHER:
+                self._lacking.add(ins)
+        return answer, status
+
+    def _exchange(self, ins: int, p1: int, p2: int, data: bytes) -> tuple[bytes, int]:
         insertion = self.insertion
         transmit = self._transmit
         with insertion.lock:
@@ -94,6 +108,8 @@ class PivClient:
                 data = data[_SHORT:]
             header = bytes((0, ins, p1, p2, len(data))) if data else bytes((0, ins, p1, p2))
             response = transmit(header + data + b"\0")
+            if response[-2] == 0x6C:  # by T=0, without data
+                response = transmit(header + response[-1:])
             if response[-2] != 0x61:
                 return response[:-2], response[-2] << 8 | response[-1]
             parts = [response[:-2]]
@@ -130,11 +146,14 @@ class PivClient:
         """GET DATA: in one APDU where the card takes extended lengths, for objects are longer than 256 bytes."""
         if not self._extended:
             return self.exchange(INS.GET_DATA, 0x3F, 0xFF, tag_list)
+        command = bytes((0, INS.GET_DATA, 0x3F, 0xFF, 0, 0, len(tag_list))) + tag_list + b"\0\0"
         with self.lock:
             if self._selected is not self.insertion.activation and not self.select():
                 raise P11Error(CKR.TOKEN_NOT_RECOGNIZED)
-            header = bytes((0, INS.GET_DATA, 0x3F, 0xFF, 0, 0, len(tag_list)))
-            response = self._transmit(header + tag_list + b"\0\0")
+            response = self._transmit(command)
+            if int.from_bytes(response[-2:], "big") in _OF_ANOTHER:
+                self._selected = None
+                response = self._transmit(command) if self.select() else response
         return response[:-2], int.from_bytes(response[-2:], "big")
 
     def write_object(self, tag: int, value: bytes) -> None:
@@ -170,6 +189,11 @@ class PivClient:
             return dict(tlv.decode(answer))
         except tlv.TlvError:
             return None
+
+    def serial(self) -> int | None:
+        """Yubico's GET SERIAL: the number of the device, None if the card does not have that command."""
+        answer, status = self.exchange(INS.GET_SERIAL, 0, 0)
+        return int.from_bytes(answer, "big") if status == SW.OK else None
 
     def verify(self, pin: bytes) -> None:
         """VERIFY. Raises P11Error(PIN_INCORRECT or PIN_LOCKED)."""
@@ -226,7 +250,7 @@ class PivClient:
 
 def _takes_extended_lengths(atr: bytes) -> bool:
     """What the card capabilities (tag 7) among the historical bytes say (ISO/IEC 7816-4, 8.1.1.2.7)."""
-    historical = atr[-(atr[1] & 0xF) - 1 : -1] if len(atr) > 1 else b""
+    historical = answer_to_reset.historical(atr)
     at = 1  # after the category indicator
     while at < len(historical):
         tag, length = historical[at] >> 4, historical[at] & 0xF
@@ -246,5 +270,7 @@ def _padded(value: bytes) -> bytes:
 def _check_pin(status: int, malformed: CKR = CKR.PIN_INCORRECT) -> None:
     if status == SW.INCORRECT_DATA:
         raise P11Error(malformed)
+    if status in (SW.SECURITY_STATUS_NOT_SATISFIED, SW.FUNCTION_NOT_SUPPORTED):  # over the contactless interface
+        raise P11Error(CKR.FUNCTION_FAILED)
     if status != SW.OK:
         raise from_status(status)

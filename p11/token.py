@@ -66,13 +66,13 @@ class Token:
     # What it is
 
     def names(self) -> tuple[str, str]:
-        """Label and serial number, from the card: its name, and the end of the GUID in its CHUID."""
+        """Label and serial number, from the card: its name, and the end of its CHUID's GUID or its maker's number."""
         with self._lock:
             revision = self.piv.revision
             if self._names is None or self._names[0] != revision:
                 self.require_recognised()
                 chuid = _fields(self.piv.read_object(CHUID))
-                serial = chuid.get(0x34, b"")[-8:].hex().upper()
+                serial = chuid.get(0x34, b"")[-8:].hex().upper() or str(self.piv.serial() or "")
                 label = _fields(self.piv.read_object(LABEL_OBJECT)).get(0x80, b"").decode("utf-8", "replace")
                 self._names = (revision, label or f"PIV {serial}", serial)
             return self._names[1:]

@@ -36,8 +36,8 @@ class Bench:
         self._listeners: tuple[Listener, ...] = ()
         self._readers: dict[str, Reader] = {}
 
-    def plug(self, name: str) -> Reader:
-        """Plug a reader in and return it.
+    def plug(self, name: str, is_contactless: bool = False) -> Reader:
+        """Plug a reader in and return it; cards are laid on one that is contactless.
 
         Raises ReaderExists if a reader of that name is plugged in already, ValueError for an unusable name.
         """
@@ -49,7 +49,7 @@ class Bench:
                 reader = self._readers[name] = Reader(self, name)
             elif reader.plugged:
                 raise ReaderExists(name)
-            reader.plugged = True
+            reader.plugged, reader.is_contactless = True, is_contactless
             self.announce(Event(Change.PLUG, reader))
         return reader
 

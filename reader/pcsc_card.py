@@ -59,7 +59,7 @@ class PcscCard:
 
     # What a reader needs of a card
 
-    def activate(self, sensor: TouchSensor = NO_SENSOR) -> PcscActivation:
+    def activate(self, sensor: TouchSensor = NO_SENSOR, is_contactless: bool = False) -> PcscActivation:
         """Reset it, or connect to it again. That goes on after the return; the first command waits for it."""
         activation = self._activation = PcscActivation(self, self._atr)
         if not self._is_fresh:
@@ -220,17 +220,25 @@ class Transaction:
         self._lock = threading.RLock()
         self._depth = 0
 
-    def __enter__(self) -> bool:
+    def acquire(self) -> bool:
+        """Wait for others of ours, then for other programs."""
         self._lock.acquire()
         self._depth += 1
         if self._depth == 1:
             self._card.begin()
         return True
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def release(self) -> None:
+        """Let all of them have the card, at the outermost of several times."""
         if self._depth == 1:
             self._card.end()
         self._depth -= 1
         self._lock.release()
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()

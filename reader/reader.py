@@ -8,7 +8,7 @@ CardRemoved as soon as the card's thread comes back.
 from __future__ import annotations
 
 import threading
-from contextlib import AbstractContextManager
+from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ..card.card import Activation, Card, CardTorn
@@ -24,11 +24,25 @@ if TYPE_CHECKING:
 _GIVE_UP_PIN = b"\x00\x20\xff\x80"
 
 
+class Lock(Protocol):
+    """A reentrant lock, as threading.RLock is one."""
+
+    def acquire(self) -> bool: ...
+
+    def release(self) -> None: ...
+
+    def __enter__(self) -> bool: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
 @runtime_checkable
 class SharedCard(Protocol):
     """A card that others can reach behind the bench's back, and which so has a lock that keeps them away, too."""
 
-    def lock_for(self, insertion: Insertion) -> AbstractContextManager[object]:
+    def lock_for(self, insertion: Insertion) -> Lock:
         """The transaction lock of a stay that begins."""
         ...
 
@@ -43,14 +57,12 @@ class Insertion:
     def __init__(self, reader: Reader, card: Card, atr: bytes | None = None) -> None:
         self.reader = reader
         self.card = card
-        self.lock: AbstractContextManager[object] = (
-            card.lock_for(self) if isinstance(card, SharedCard) else threading.RLock()
-        )
+        self.lock: Lock = card.lock_for(self) if isinstance(card, SharedCard) else threading.RLock()
         self.removed = threading.Event()
         self.is_mute = card.is_dead
         self.sensor = TouchSensor()
         self._atr = atr
-        self.activation: Activation = card.activate(self.sensor)
+        self.activation: Activation = card.activate(self.sensor, reader.is_contactless)
 
     @property
     def atr(self) -> bytes:
@@ -106,7 +118,7 @@ class Insertion:
         with self.lock, bench.lock:
             if self.removed.is_set():
                 raise CardRemoved(self.reader.name)
-            self.activation = self.card.activate(self.sensor)
+            self.activation = self.card.activate(self.sensor, self.reader.is_contactless)
             self.is_mute = self.card.is_dead
             bench.announce(Event(Change.RESET, self.reader, self))
             return self.atr
@@ -139,6 +151,7 @@ class Reader:
         self.bench = bench
         self.name = name
         self.plugged = False
+        self.is_contactless = False
         self.insertion: Insertion | None = None
         self.pin_pad = PinPad()
 

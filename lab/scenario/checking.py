@@ -268,6 +268,7 @@ class _Rehearsal:
     def _ask(self, step: s.Ask) -> None:
         self._running(step.program)
         self._filled(step.question)
+        self._saved |= set(step.answer.groupindex)
 
     def _stop(self, step: s.Stop) -> None:
         if step.stop in self._clients:

@@ -218,7 +218,8 @@ class Stage:
         before = program.output.length
         if not program.send(f"{self.fill(step.question)}\n"):
             raise StepFailed(f"{step.program!r} does not read what it is asked")
-        Verdicts(self).require_answer(step, before, self.until(step.within), step.within or self.scenario.within)
+        within = step.within or self.scenario.within
+        self.saved |= Verdicts(self).require_answer(step, before, self.until(step.within), within)
 
     def _stop(self, step: s.Stop) -> None:
         within = step.within or self.scenario.within

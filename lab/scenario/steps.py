@@ -124,7 +124,10 @@ class Send(Step):
 
 
 class Ask(Step):
-    """Write a line to a program in the background, and read one: `ask: {java: "sign 9A"}`, `answer: ok`."""
+    """Write a line to a program in the background, and read one: `ask: {java: "sign 9A"}`, `answer: ok`.
+
+    Named groups of the pattern are saved under their names.
+    """
 
     ask: Annotated[dict[Name, str], Field(min_length=1, max_length=1)]
     answer: Pattern

@@ -65,14 +65,17 @@ class Verdicts:
         condition = c.ProgramDoes(program=step.known_as, exits=step.exits, output=step.output, errors=step.errors)
         self._require_program(condition, deadline, within)
 
-    def require_answer(self, step: Ask, before: int, deadline: float, within: float) -> None:
-        """Wait until a program has printed a line after so many bytes, and hold it against what is expected."""
+    def require_answer(self, step: Ask, before: int, deadline: float, within: float) -> dict[str, str | None]:
+        """Wait until a program has printed a line after so many bytes, and hold it against what is expected.
+
+        Returns the pattern's named groups.
+        """
         program = self._stage.programs[step.program]
         output = program.output
         self._history.wait(lambda: output.is_over or output.line_after(before) is not None, deadline)
         answer = output.line_after(before)
-        if answer is not None and step.answer.search(answer):
-            return
+        if answer is not None and (match := step.answer.search(answer)) is not None:
+            return match.groupdict()
         awaited = f"awaited the answer /{step.answer.pattern}/ of {step.program}"
         if answer is not None:
             raise StepFailed(f"{awaited}, but came: {answer}")

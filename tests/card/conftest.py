@@ -12,11 +12,12 @@ import pytest
 from cardtear.card import tlv
 from cardtear.card.ca import TestCA
 from cardtear.card.card import Activation, Card
+from cardtear.card.management import DEFAULT_MANAGEMENT_KEY
 from cardtear.card.piv_card import PivCard
-from cardtear.card.profiles import DEFAULT_MANAGEMENT_KEY, CardRequest, open_card, ready_image
+from cardtear.card.profiles import CardRequest, open_card, ready_image
 from cardtear.card.tables import PIV_AID
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
-from cryptography.hazmat.primitives.ciphers import Cipher, modes
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 PIN = b"123456\xff\xff"
 
@@ -53,11 +54,14 @@ class Terminal:
         return self.command(0x20, 0, 0x80, pin)[1]
 
     def manage(self) -> None:
-        """Prove the management key: take a challenge and return it enciphered."""
-        template, _ = self.command(0x87, 0x03, 0x9B, bytes.fromhex("7C028100"))
-        encryptor = Cipher(TripleDES(DEFAULT_MANAGEMENT_KEY), modes.ECB()).encryptor()
-        answer = tlv.encode(0x7C, tlv.encode(0x82, encryptor.update(template[4:])))
-        assert self.command(0x87, 0x03, 0x9B, answer) == (b"", 0x9000)
+        """Prove the well-known management key, 3DES or AES-192: take a challenge and return it enciphered."""
+        algorithm, cipher = 0x03, Cipher(TripleDES(DEFAULT_MANAGEMENT_KEY), modes.ECB())
+        template, status = self.command(0x87, algorithm, 0x9B, bytes.fromhex("7C028100"))
+        if status == 0x6A86:
+            algorithm, cipher = 0x0A, Cipher(algorithms.AES(DEFAULT_MANAGEMENT_KEY), modes.ECB())
+            template, _ = self.command(0x87, algorithm, 0x9B, bytes.fromhex("7C028100"))
+        answer = tlv.encode(0x7C, tlv.encode(0x82, cipher.encryptor().update(template[4:])))
+        assert self.command(0x87, algorithm, 0x9B, answer) == (b"", 0x9000)
 
     def use_key(self, algorithm: int, slot: int, data: bytes, tag: int = 0x81) -> tuple[bytes, int]:
         """GENERAL AUTHENTICATE with a private key: the result out of its template, and the status word."""
@@ -132,8 +136,8 @@ class Finger:
 def power() -> Callable[..., Terminal]:
     """Resets a card and selects PIV: `power(card)`."""
 
-    def activate(card: Card, select: bool = True) -> Terminal:
-        terminal = Terminal(card.activate(Finger()))
+    def activate(card: Card, select: bool = True, is_contactless: bool = False) -> Terminal:
+        terminal = Terminal(card.activate(Finger(), is_contactless))
         if select:
             terminal.select()
         return terminal

@@ -128,7 +128,7 @@ def test_move(blank: PivCard, manager: Any, power: Callable[..., Any]) -> None:
     terminal.verify()
     assert use(terminal, Algorithm.P256, 0x82) == 0x9000
     assert use(terminal, Algorithm.P256, 0x82) == 0x6982
-    assert use(terminal, Algorithm.P256, 0x9C) == 0x6A88
+    assert use(terminal, Algorithm.P256, 0x9C) == 0x6A86
 
 
 def test_move_away(blank: PivCard, manager: Any, power: Callable[..., Any]) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from cardtear.card import tlv
-from cardtear.card.management import key_from_puk
+from cardtear.card.management import DEFAULT_MANAGEMENT_KEY, derived_key
 from cardtear.card.piv_card import PivCard
-from cardtear.card.profiles import DEFAULT_MANAGEMENT_KEY, CardRequest
+from cardtear.card.profiles import CardRequest
 from cardtear.card.tables import Algorithm
 from cardtear.card.traits import MANAGEMENT_POLICIES
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
@@ -58,8 +58,8 @@ def test_so(new_card: Callable[..., PivCard], power: Callable[..., Any]) -> None
     assert salt is not None
     assert (salt[:2], len(salt)) == (b"\x80\x10", 18)
     key = hashlib.pbkdf2_hmac("sha1", b"secret", salt[2:], 10_000, 24)
-    assert key_from_puk("secret", salt[2:]) == key
-    assert not accepts(terminal, Algorithm.AES192, key_from_puk("12345678", salt[2:]))
+    assert derived_key("secret", salt[2:]) == key
+    assert not accepts(terminal, Algorithm.AES192, derived_key("12345678", salt[2:]))
     assert accepts(terminal, Algorithm.AES192, key)
     terminal.verify()
     assert (get(terminal, PRINTED), get(terminal, ADMIN)) == (None, None)
@@ -67,7 +67,7 @@ def test_so(new_card: Callable[..., PivCard], power: Callable[..., Any]) -> None
 
 def test_the_derivation() -> None:
     """A value of PBKDF2-HMAC-SHA1 that OpenSSL gives: openssl kdf -keylen 24 -kdfopt digest:SHA1 ... PBKDF2."""
-    assert key_from_puk("12345678", bytes(range(16))).hex() == "43132d34370d4655008e803667bff885b823a77a3f9139a9"
+    assert derived_key("12345678", bytes(range(16))).hex() == "43132d34370d4655008e803667bff885b823a77a3f9139a9"
 
 
 def test_none(new_card: Callable[..., PivCard], power: Callable[..., Any]) -> None:

@@ -161,6 +161,6 @@ def test_every_key_pair_of_a_blank_card_is_missing(new_card: Callable[..., PivCa
     terminal = power(new_card("blank"))
     terminal.verify()
     for slot, entry in SLOTS.items():
-        assert terminal.use_key(Algorithm.P256, slot, bytes(32))[1] == 0x6A88
+        assert terminal.use_key(Algorithm.P256, slot, bytes(32))[1] == 0x6A86
         assert terminal.command(0xF7, 0, slot)[1] == 0x6A88
         assert terminal.command(0xCB, 0x3F, 0xFF, tlv.encode(0x5C, entry.certificate.to_bytes(3, "big")))[1] == 0x6A82

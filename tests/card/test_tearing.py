@@ -16,8 +16,9 @@ from time import monotonic
 from typing import Any
 
 import pytest
-from cardtear.card import keys, profiles, references, tlv
+from cardtear.card import atr, keys, references, tlv
 from cardtear.card.card import CardTorn
+from cardtear.card.management import DEFAULT_MANAGEMENT_KEY
 from cardtear.card.piv_card import PivCard
 from cardtear.card.profiles import open_card
 from cardtear.card.state import CardState, Reference, StoredKey
@@ -106,6 +107,69 @@ class Torn:
         self.left -= 1
         assert self.activation is not None
         return self.activation.transmit(command)
+
+
+# Of a card of the profile, with PIN and management key proved: the commands that come first, the one that is torn.
+BLOCK = [(0x20, 0, 0x80, b"000000\xff\xff")] * 3 + [(0x2C, 0, 0x80, b"00000000000000\xff\xff")] * 3
+WELL_KNOWN = bytes.fromhex("010203040506070801020304050607080102030405060708")
+COMMITS: dict[str, tuple[str, list[tuple[int, int, int, bytes]], tuple[int, int, int, bytes]]] = {
+    "a wrong PIN": ("piv-ec", [], (0x20, 0, 0x80, b"000000\xff\xff")),
+    "the right PIN after a wrong one": ("piv-ec", BLOCK[:1], (0x20, 0, 0x80, b"123456\xff\xff")),
+    "another PIN": ("piv-ec", [], (0x24, 0, 0x80, b"123456\xff\xff654321\xff\xff")),
+    "another PUK": ("piv-ec", [], (0x24, 0, 0x81, b"1234567887654321")),
+    "a PIN by the PUK": ("piv-ec", BLOCK[:3], (0x2C, 0, 0x80, b"12345678654321\xff\xff")),
+    "a wrong PUK": ("piv-ec", [], BLOCK[3]),
+    "SET MANAGEMENT KEY": ("piv-ec", [], (0xFF, 0xFF, 0xFF, b"\x08\x9b\x10" + bytes(16))),
+    "SET MANAGEMENT KEY with touch": ("yubikey", [], (0xFF, 0xFF, 0xFE, b"\x0a\x9b\x18" + WELL_KNOWN)),
+    "SET PIN RETRIES": ("yubikey", [], (0xFA, 7, 9, b"")),
+    "RESET": ("yubikey", [(0x47, 0, 0x9A, GENERATE_P256), *BLOCK], (0xFB, 0, 0, b"")),
+    "GENERATE of the key that attests": ("yubikey", [], (0x47, 0, 0xF9, GENERATE_P256)),
+    "MOVE away of the key that attests": ("yubikey", [], (0xF6, 0xFF, 0xF9, b"")),
+    "PUT DATA of the discovery object": ("piv-ec", [], (0xDB, 0x3F, 0xFF, bytes.fromhex("7E03010203"))),
+}
+
+
+@pytest.mark.parametrize("what", COMMITS)
+def test_torn_at_its_commit(
+    new_card: Callable[..., PivCard], power: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Right before the change is written, and right after: what is there is what was, or all of what shall be."""
+    profile, first, command = COMMITS[what]
+    card = new_card(profile)
+
+    def prepared() -> Any:
+        terminal = power(card)
+        terminal.manage()
+        if not first:  # the right PIN would give all tries back
+            terminal.verify()
+        return terminal
+
+    commit = Store.commit
+    terminal = prepared()
+    for each in first:
+        terminal.command(*each)
+
+    def torn_before(store: Store, *arguments: Any) -> None:
+        card.deactivate()
+        commit(store, *arguments)
+
+    def torn_after(store: Store, *arguments: Any) -> None:
+        commit(store, *arguments)
+        card.deactivate()
+
+    for torn, is_changed in ((torn_before, False), (torn_after, True)):
+        terminal = terminal if torn is torn_before else prepared()
+        before = copy.deepcopy(card.store.state)
+        monkeypatch.setattr(Store, "commit", torn)
+        with pytest.raises(CardTorn):
+            terminal.command(*command)
+        monkeypatch.undo()
+        assert (card.store.state != before) is is_changed
+    after = card.store.state
+    card.close()
+    again = Store(card.store.path)
+    again.close()
+    assert again.state == after
 
 
 P256_NUMBERS = bytes.fromhex("0620" + "01" * 32)
@@ -336,8 +400,8 @@ def many_tries(tmp_path: Path) -> Path:
     """A card without keys that takes 10000 wrong PINs."""
     path = tmp_path / "many.card"
     references = {number: Reference(b"123456\xff\xff", 10_000, 10_000) for number in (PIN, PUK)}
-    management = {MANAGEMENT_KEY: StoredKey(Algorithm.TDES, profiles.DEFAULT_MANAGEMENT_KEY)}
-    create_image(path, CardState("Alice", "blank", profiles.ATR, bytes(8), references, management))
+    management = {MANAGEMENT_KEY: StoredKey(Algorithm.TDES, DEFAULT_MANAGEMENT_KEY)}
+    create_image(path, CardState("Alice", "blank", atr.PIV["both"], bytes(8), references, management))
     return path
 
 

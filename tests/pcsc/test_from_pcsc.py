@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import queue
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,12 +27,13 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from . import pcsc
-from .conftest import Succeed
+from .conftest import Run, Succeed
 from .daemon import Pcscd
-from .pcsc import DEADLINE, READER
+from .pcsc import DEADLINE, READER, SECOND_READER
 
 pytestmark = pytest.mark.needs("smartcard")
 
+CARDTEAR = str(Path(sys.executable).with_name("cardtear"))
 SELECT = bytes.fromhex("00A4040005A000000308")
 VERIFY = bytes.fromhex("0020008008") + b"123456\xff\xff"
 PIN_STATUS = bytes.fromhex("00200080")
@@ -333,6 +335,37 @@ def test_scripts_have_the_last_word(near: Near, simulator: Simulator) -> None:
     near.simulator.detach_pcsc("front")
     assert near.stay.card.name == "Bob"
     assert near.nothing_happened()
+
+
+def test_faults_for_other_programs_of_pcsc(near: Near, pcscd: Pcscd, context: pcsc.Context) -> None:
+    """The card goes through our reader back into PC/SC, as another one: pulled there, it is still in the first."""
+    door = VpcdDoor(near.simulator.bench, pcscd.port + 1, near.reader)
+    atr = context.wait(SECOND_READER, pcsc.PRESENT, DEADLINE)
+    assert atr == context.wait(READER, pcsc.PRESENT, DEADLINE)
+    program = context.connect(SECOND_READER)
+    assert program.transmit(SELECT)[-2:] == OK
+    near.simulator.arm(Trigger("answer", {"status": 0x6983}, ins=0x20))
+    assert program.transmit(VERIFY) == b"\x69\x83"
+    assert program.transmit(VERIFY) == OK
+    near.simulator.arm(Trigger("remove", {"reader": "front"}, ins=0x20))
+    with pytest.raises(pcsc.PcscError):
+        program.transmit(PIN_STATUS)
+    context.wait(SECOND_READER, pcsc.EMPTY, DEADLINE)
+    context.wait(READER, pcsc.PRESENT, DEADLINE)
+    near.simulator.insert("front")
+    context.wait(SECOND_READER, pcsc.PRESENT, DEADLINE)
+    door.close()
+    context.wait(SECOND_READER, pcsc.EMPTY, DEADLINE)
+
+
+def test_command_line(door: VpcdDoor, run: Run) -> None:
+    tool = ("--", "sh", "-c", 'pkcs11-tool --module "$CARDTEAR_MODULE" --list-token-slots')
+    listed = run(CARDTEAR, "run", "--from-pcsc", "PCD 00 00", *tool)
+    assert listed.code == 0, listed.output
+    assert "cardtear" in listed.output
+    refused = run(CARDTEAR, "run", "--from-pcsc", "any", "--from-pcsc", "any", *tool)
+    assert refused.code == 2
+    assert "--reader for each" in refused.output
 
 
 def test_readers_are_chosen_by_name(empty: Near, door: VpcdDoor) -> None:

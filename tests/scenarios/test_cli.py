@@ -13,7 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cardtear.lab.cli import app
 from cardtear.lab.scenario.schema import is_fresh, text
+from typer.testing import CliRunner, Result
 
 Write = Callable[..., Path]
 CARDTEAR = str(Path(sys.executable).parent / "cardtear")
@@ -21,15 +23,22 @@ GOOD = "about: good\nsteps:\n- call: C_GetSlotList()\n"
 BAD = "about: bad\nsteps:\n- call: C_GetSlotList()\n- remove: front\n- call: C_GetSlotInfo(front) -> CKR_NO_EVENT\n"
 
 
-def cardtear(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([CARDTEAR, *map(str, words)], capture_output=True, text=True, timeout=60, check=False)
+def cardtear(*words: str | Path) -> Result:
+    """In this process, which has been started already."""
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def test_the_installed_program() -> None:
+    done = subprocess.run([CARDTEAR, "play", "B10"], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0
+    assert "1 passed" in done.stdout
 
 
 def test_good_and_bad(write: Write, tmp_path: Path) -> None:
     junit, trace = tmp_path / "junit.xml", tmp_path / "trace.jsonl"
     good, bad = write(GOOD, "good.yaml"), write(BAD, "bad.yaml")
     done = cardtear("play", good, bad, "--junit", junit, "--trace", trace)
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert f"{bad}:5: step 3, call C_GetSlotInfo(front) -> CKR_NO_EVENT: awaited C_GetSlotInfo" in done.stdout
     assert "Alice's card is pulled out of front" in done.stdout
     assert "1 passed, 1 failed" in done.stdout
@@ -44,13 +53,13 @@ def test_good_and_bad(write: Write, tmp_path: Path) -> None:
     records = [json.loads(line) for line in trace.read_text().splitlines()]
     assert {record["scenario"] for record in records} == {"good", "bad"}
     good_only = cardtear("play", good)
-    assert good_only.returncode == 0
+    assert good_only.exit_code == 0
     assert "pulled" not in good_only.stdout
 
 
 def test_json(write: Write) -> None:
     done = cardtear("play", write(BAD), "--json")
-    assert done.returncode == 1
+    assert done.exit_code == 1
     (said,) = json.loads(done.stdout)
     assert (said["status"], len(said["steps"])) == ("failed", 3)
 
@@ -64,28 +73,28 @@ def test_what_cannot_be_read_is_not_played(write: Write, tmp_path: Path, text: s
     path = tmp_path / "none" if text is None else write(text, "odd.yaml")
     name = "no-such-scenario" if text is None else str(path)
     done = cardtear("play", write(GOOD, "good.yaml"), name)
-    assert done.returncode == 2
+    assert done.exit_code == 2
     assert said in done.stderr
     assert "passed" not in done.stdout
 
 
 def test_no_file_at_all() -> None:
     done = cardtear("play")
-    assert done.returncode == 2
+    assert done.exit_code == 2
     assert "which scenarios?" in done.stderr
 
 
 def test_what_is_not_installed(write: Write) -> None:
     path = write("needs: [no-such-program]\n" + GOOD)
-    assert cardtear("play", path).returncode == 1
-    assert cardtear("play", path, "--skip-missing").returncode == 0
+    assert cardtear("play", path).exit_code == 1
+    assert cardtear("play", path, "--skip-missing").exit_code == 0
 
 
 def test_shipped_ones_by_name_and_quirks() -> None:
     done = cardtear("play", "B10", "--quirks", "finalize_mode=no_event")
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert "but came CKR_NO_EVENT" in done.stdout
-    assert cardtear("play", "B10", "--quirks", "odd").returncode == 2
+    assert cardtear("play", "B10", "--quirks", "odd").exit_code == 2
 
 
 def test_the_list() -> None:

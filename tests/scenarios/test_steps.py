@@ -50,7 +50,10 @@ STORIES = {
           name: echo
           background: true
         - ask: {echo: one}
-          answer: ^you say one$
+          answer: ^you say (?P<said>.*)$
+        - expect: said == "one"
+        - ask: {echo: "again ${said}"}
+          answer: ^you say again one$
         - ask: {echo: "${module}"}
           answer: ^you say /
         """,

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: MIT
+"""Answers to reset (ISO/IEC 7816-3, 8): what the cards here say, and which protocols an answer offers."""
+
+from __future__ import annotations
+
+import functools
+import operator
+
+_TS = 0x3B  # direct convention
+_NO_CHECK = (0,)
+"""The protocols of an answer that has no check character."""
+
+_CAPABILITIES = {True: bytes.fromhex("73C021C0"), False: bytes.fromhex("73C02180")}
+"""Selection by name in full and in part, command chaining, and with or without extended lengths (COMPACT-TLV)."""
+
+
+def build(interface: bytes, historical: bytes) -> bytes:
+    """An answer of its interface characters from T0 on, whose low half byte is filled in, and historical bytes."""
+    answer = bytes((_TS, interface[0] | len(historical))) + interface[1:] + historical
+    return answer if protocols(answer) == _NO_CHECK else answer + _check(answer)
+
+
+def historical(answer: bytes) -> bytes:
+    """The historical bytes of an answer; none if it is cut off."""
+    if len(answer) < 2:
+        return b""
+    end = len(answer) if protocols(answer) == _NO_CHECK else len(answer) - 1
+    return answer[max(end - (answer[1] & 15), 2) : end]
+
+
+def protocols(answer: bytes) -> tuple[int, ...]:
+    """The numbers of the transmission protocols that it offers, the first offered first; () if it is none."""
+    if len(answer) < 2:
+        return ()
+    found: list[int] = []
+    presence, at = answer[1] >> 4, 2
+    while presence & 8:
+        at += (presence & 7).bit_count()
+        if at >= len(answer):
+            return ()
+        if answer[at] & 15 not in (*found, 15):  # 15 only qualifies what follows
+            found.append(answer[at] & 15)
+        presence, at = answer[at] >> 4, at + 1
+    return tuple(found) or _NO_CHECK
+
+
+def _check(answer: bytes) -> bytes:
+    """TCK (8.2.5)."""
+    return bytes([functools.reduce(operator.xor, answer[1:])])
+
+
+def _historical(extended: bool) -> bytes:
+    """Category 80, capabilities, and the issuer's data."""
+    return b"\x80" + _CAPABILITIES[extended] + b"\x58cardtear"
+
+
+# TA1 = 96: 512 clock cycles for 32 bits, to be agreed on by PPS. IFSC is 254.
+PIV = {
+    "both": build(bytes.fromhex("90 96 80 11 FE"), _historical(extended=True)),
+    "t0": build(bytes.fromhex("90 96 00"), _historical(extended=False)),
+    "t1": build(bytes.fromhex("90 96 81 11 FE"), _historical(extended=True)),
+}
+"""By the protocols that are offered: T=0 first and T=1, or one of them."""
+
+YUBIKEY = build(bytes.fromhex("F0 13 00 00 81 31 FE 15"), bytes.fromhex("8073C021C057") + b"YubiKey")
+FOREIGN = build(bytes.fromhex("80 01"), bytes(3))
+"""T=1 only; three historical bytes that say nothing."""

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: MIT
+"""Biometric records of nobody: formats and sizes as on real cards (SP 800-76-2), made of random numbers.
+
+Each is a CBEFF structure: a header (table 14), the record, and the issuer's signature over both.
+"""
+
+from __future__ import annotations
+
+import datetime
+import random
+import struct
+import zlib
+from typing import NamedTuple
+
+from .cms import Signer, octets
+
+_CONTENT_TYPE, _FASC_N, _UUID = "2.16.840.1.101.3.6.2", "2.16.840.1.101.3.6.6", "1.3.6.1.1.16.4"
+_HEADER_VERSION, _SIGNED_NOT_ENCRYPTED = 3, 0x0D
+_CREATOR = b"cardtear"
+
+
+class _Kind(NamedTuple):
+    owner: int
+    format: int
+    type: int
+    processing: int
+
+
+_FINGERS = _Kind(0x001B, 0x0201, 0x000008, 0x80)
+_FACE = _Kind(0x001B, 0x0501, 0x000002, 0x20)
+_IRIS = _Kind(0x0101, 0x0009, 0x000010, 0x40)
+
+
+class Holder(NamedTuple):
+    """Whose records they are: FASC-N and card UUID, and the years for which they are good."""
+
+    fasc_n: bytes
+    uuid: bytes
+    begin: datetime.date
+    end: datetime.date
+
+
+def fingerprints(holder: Holder, signer: Signer, chance: random.Random) -> bytes:
+    """Minutiae of two index fingers (INCITS 378)."""
+    views = [_finger(position, chance) for position in (2, 7)]
+    head = struct.pack(">HHHHHHHBB", 0x001B, 0x0001, 0, 300, 400, 197, 197, len(views), 0)
+    body = head + b"".join(views) + b"\0\0"
+    return _wrap(_FINGERS, b"FMR\0 20\0" + struct.pack(">H", 10 + len(body)) + body, holder, signer)
+
+
+def face(holder: Holder, signer: Signer, chance: random.Random) -> bytes:
+    """A frontal image (INCITS 385): a JPEG of 420 by 560 grey dots."""
+    image = _jpeg(420, 560, chance)
+    features = struct.pack(">IHBBBBHHHH", 20 + 12 + len(image), 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    features = features.ljust(20, b"\0")
+    about = struct.pack(">BBHHBBHH", 1, 0, 420, 560, 0, 2, 0, 0)
+    body = features + about + image
+    return _wrap(_FACE, b"FAC\x00010\0" + struct.pack(">IH", 14 + len(body), 1) + body, holder, signer)
+
+
+def irises(holder: Holder, signer: Signer, chance: random.Random) -> bytes:
+    """Two images (ISO/IEC 19794-6), each a PNG of 96 by 96 grey dots."""
+    images = [_iris(eye, holder.begin, chance) for eye in (1, 2)]
+    length = 16 + sum(map(len, images))
+    return _wrap(_IRIS, b"IIR\x00020\0" + struct.pack(">IHBB", length, 2, 0, 2) + b"".join(images), holder, signer)
+
+
+def _wrap(kind: _Kind, record: bytes, holder: Holder, signer: Signer) -> bytes:
+    attributes = {_FASC_N: octets(holder.fasc_n), _UUID: octets(holder.uuid)}
+    # The header tells the length of the signature over it, which varies by some bytes: signed until it fits.
+    length = 0
+    while True:
+        content = _header(kind, len(record), length, holder) + record
+        signature = signer.sign(_CONTENT_TYPE, content, attributes)
+        if len(signature) == length:
+            return content + signature
+        length = len(signature)
+
+
+def _header(kind: _Kind, record: int, signature: int, holder: Holder) -> bytes:
+    """88 bytes."""
+    head = struct.pack(">BBIHHH", _HEADER_VERSION, _SIGNED_NOT_ENCRYPTED, record, signature, kind.owner, kind.format)
+    dates = _date(holder.begin) + _date(holder.begin) + _date(holder.end)
+    about = kind.type.to_bytes(3, "big") + bytes((kind.processing, 80))
+    return head + dates + about + _CREATOR.ljust(18, b"\0") + holder.fasc_n + bytes(4)
+
+
+def _date(day: datetime.date) -> bytes:
+    """Two decimal digits a byte, midnight, and the Z of universal time."""
+    return bytes.fromhex(f"{day:%Y%m%d}000000") + b"Z"
+
+
+def _finger(position: int, chance: random.Random) -> bytes:
+    minutiae = [
+        struct.pack(
+            ">HHBB",
+            chance.choice((0x4000, 0x8000)) | chance.randrange(300),
+            chance.randrange(400),
+            chance.randrange(180),
+            chance.randint(40, 100),
+        )
+        for _ in range(chance.randint(30, 60))
+    ]
+    return struct.pack(">BBBB", position, 0, 80, len(minutiae)) + b"".join(minutiae)
+
+
+def _iris(eye: int, day: datetime.date, chance: random.Random) -> bytes:
+    width, height, png = 96, 96, 0x0E
+    rows = b"".join(b"\0" + bytes(chance.choices(range(96, 100), k=width)) for _ in range(height))
+    image = (
+        b"\x89PNG\r\n\x1a\n"
+        + _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+        + _chunk(b"IDAT", zlib.compress(rows, 9))
+        + _chunk(b"IEND", b"")
+    )
+    taken = struct.pack(">HBBBBBH", day.year, day.month, day.day, 0, 0, 0, 0)
+    about = struct.pack(">BHHBHBBBBHHB", 0, 0, 0, 0, eye, eye, 3, png, 0, width, height, 8)
+    about += struct.pack(">HHHHHHHHHI", 0, 0, 0, 0, 0, 0, 0, 0, 0, len(image))
+    body = taken + about + image
+    return struct.pack(">I", 4 + len(body)) + body
+
+
+def _chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
+# A baseline JPEG (ISO/IEC 10918-1) of blocks of one grey each: the DC table codes 0 to 3 bits of difference, the AC
+# table the end of a block only.
+_DC_CODES = ("000", "001", "010", "011")
+_END_OF_BLOCK = "0"
+
+
+def _jpeg(width: int, height: int, chance: random.Random) -> bytes:
+    bits = []
+    for _ in range(-(-width // 8) * -(-height // 8)):
+        size = chance.randrange(len(_DC_CODES))
+        bits.append(_DC_CODES[size] + "".join(chance.choices("01", k=size)) + _END_OF_BLOCK)
+    stream = "".join(bits)
+    stream += "1" * (-len(stream) % 8)
+    data = int(stream, 2).to_bytes(len(stream) // 8, "big").replace(b"\xff", b"\xff\0")
+    counts_dc, counts_ac = bytes((0, 0, 4)).ljust(16, b"\0"), bytes((1,)).ljust(16, b"\0")
+    return b"".join(
+        (
+            b"\xff\xd8",
+            _segment(0xE0, b"JFIF\0\1\1\0\0\1\0\1\0\0"),
+            _segment(0xDB, b"\0" + bytes((16,)) * 64),
+            _segment(0xC0, struct.pack(">BHHB", 8, height, width, 1) + b"\1\x11\0"),
+            _segment(0xC4, b"\0" + counts_dc + bytes((0, 1, 2, 3))),
+            _segment(0xC4, b"\x10" + counts_ac + b"\0"),
+            _segment(0xDA, b"\1\1\0\0\x3f\0"),
+            data,
+            b"\xff\xd9",
+        )
+    )
+
+
+def _segment(marker: int, body: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, 2 + len(body)) + body

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: MIT
+"""What is in PIV's data objects on ready-made cards (SP 800-73-5 part 1, chapter 3 and appendix A)."""
+
+from __future__ import annotations
+
+import datetime
+import gzip
+import hashlib
+import random
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from . import biometrics, cms, tlv
+from .ca import TestCA
+from .cms import Signer
+from .tables import (
+    BIT_GROUP,
+    CCC,
+    CHUID,
+    DISCOVERY,
+    FACE,
+    FINGERPRINTS,
+    IRISES,
+    PAIRING_CODE,
+    PIV_AID,
+    PRINTED_INFORMATION,
+    SECURE_MESSAGING_SIGNER,
+    SECURITY_OBJECT,
+)
+
+FASC_N = bytes.fromhex("D4E739DA739CED39CE739D836858210842108421C84210C3EB")
+"""Of agency 9999, as test cards have it."""
+
+_YEARS = 20
+_CHUID_CONTENT, _LDS_CONTENT = "2.16.840.1.101.3.6.1", "2.23.136.1.1.1"
+_CONTENT_SIGNING = x509.ObjectIdentifier("2.16.840.1.101.3.6.7")
+_ERROR_DETECTION_CODE = (0xFE, b"")
+
+# The data groups of the security object: containers by the numbers of part 1, table 2; software writes none of them.
+_DATA_GROUPS = {
+    1: (0xDB00, CCC),
+    2: (0x3000, CHUID),
+    3: (0x6010, FINGERPRINTS),
+    4: (0x6030, FACE),
+    5: (0x3001, PRINTED_INFORMATION),
+    6: (0x1015, IRISES),
+}
+
+
+@dataclass(frozen=True)
+class Person:
+    """Who holds the card, and the card's UUID."""
+
+    name: str
+    guid: bytes
+
+    @property
+    def expires(self) -> datetime.date:
+        """The last day on which the card is good."""
+        return datetime.date(datetime.date.today().year + _YEARS, 12, 31)
+
+
+def few(person: Person, pin_usage: bytes) -> dict[int, bytes]:
+    """Those that every card has; the CHUID is not signed."""
+    return {
+        CHUID: fields(*_chuid(person), (0x3E, b""), _ERROR_DETECTION_CODE),
+        CCC: _capabilities(person.guid),
+        DISCOVERY: discovery(pin_usage),
+    }
+
+
+def full(person: Person, ca: TestCA, pin_usage: bytes) -> dict[int, bytes]:
+    """All of the standard's but certificates and key history: signed by the issuer, of realistic sizes."""
+    signer = _issuer(ca)
+    chance = random.Random(person.guid)
+    holder = biometrics.Holder(FASC_N, person.guid, datetime.date.today(), person.expires)
+    objects = few(person, pin_usage) | {
+        CHUID: _signed_chuid(person, signer),
+        FINGERPRINTS: fields((0xBC, biometrics.fingerprints(holder, signer, chance)), _ERROR_DETECTION_CODE),
+        FACE: fields((0xBC, biometrics.face(holder, signer, chance)), _ERROR_DETECTION_CODE),
+        IRISES: fields((0xBC, biometrics.irises(holder, signer, chance)), _ERROR_DETECTION_CODE),
+        PRINTED_INFORMATION: _printed(person),
+        BIT_GROUP: fields((0x02, b"\0")),  # no fingers are compared on the card
+        SECURE_MESSAGING_SIGNER: certificate(signer.certificate),
+        PAIRING_CODE: fields((0x99, f"{chance.randrange(10**8):08}".encode()), _ERROR_DETECTION_CODE),
+    }
+    return objects | {SECURITY_OBJECT: _security_object(objects, signer)}
+
+
+def discovery(pin_usage: bytes) -> bytes:
+    """The application's name and the PIN usage policy (3.3.2), two bytes."""
+    return fields((0x4F, PIV_AID), (0x5F2F, pin_usage))
+
+
+def key_history(on_card: int) -> bytes:
+    """So many retired keys have their certificates on the card; none has it elsewhere (3.3.3)."""
+    return fields((0xC1, bytes([on_card])), (0xC2, b"\0"), _ERROR_DETECTION_CODE)
+
+
+def certificate(of: x509.Certificate, is_compressed: bool = False) -> bytes:
+    """Certificate, CertInfo, error detection code (table 10); compressed by gzip when CertInfo says so."""
+    der = of.public_bytes(serialization.Encoding.DER)
+    content = gzip.compress(der, mtime=0) if is_compressed else der
+    return fields((0x70, content), (0x71, bytes([is_compressed])), _ERROR_DETECTION_CODE)
+
+
+def fields(*fields: tuple[int, bytes]) -> bytes:
+    """Data objects, one after the other."""
+    return b"".join(tlv.encode(tag, value) for tag, value in fields)
+
+
+def _issuer(ca: TestCA) -> Signer:
+    """Somebody who signs what is on this card, and nothing else."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    usages, extended = ("digital_signature",), (_CONTENT_SIGNING,)
+    return Signer(key, ca.issue(key.public_key(), "PIV content signing", "issuer@example.com", usages, extended))
+
+
+def _chuid(person: Person) -> tuple[tuple[int, bytes], ...]:
+    return (0x30, FASC_N), (0x34, person.guid), (0x35, f"{person.expires:%Y%m%d}".encode())
+
+
+def _signed_chuid(person: Person, signer: Signer) -> bytes:
+    """The signature is over everything but itself, and carries the issuer's certificate."""
+    content = _chuid(person)
+    to_sign = fields(*content, _ERROR_DETECTION_CODE)
+    signature = signer.sign(_CHUID_CONTENT, to_sign, with_certificate=True)
+    return fields(*content, (0x3E, signature), _ERROR_DETECTION_CODE)
+
+
+def _capabilities(guid: bytes) -> bytes:
+    card_identifier = bytes.fromhex("A000000116 FF 02") + guid[:14]  # the issuer's RID, a Java card, its number
+    nothing_more = (0xF6, 0xF7, 0xFA, 0xFB, 0xFC, 0xFD, 0xFE)
+    return fields(
+        (0xF0, card_identifier),
+        (0xF1, b"\x21"),
+        (0xF2, b"\x21"),
+        (0xF3, b""),
+        (0xF4, b"\x00"),
+        (0xF5, b"\x10"),
+        *((tag, b"") for tag in nothing_more),
+    )
+
+
+def _printed(person: Person) -> bytes:
+    return fields(
+        (0x01, person.name.encode()),
+        (0x02, b"EMPLOYEE"),
+        (0x04, f"{person.expires:%Y%b%d}".upper().encode()),
+        (0x05, person.guid[-5:].hex().upper().encode()),
+        (0x06, b"999999999900001"),
+        (0x07, b"cardtear"),
+        (0x08, b"Test cards"),
+        _ERROR_DETECTION_CODE,
+    )
+
+
+def _security_object(objects: dict[int, bytes], signer: Signer) -> bytes:
+    """Which container is which data group, and the signed digests of their contents (3.1.7)."""
+    mapping = b"".join(bytes([group]) + container.to_bytes(2, "big") for group, (container, _) in _DATA_GROUPS.items())
+    digests = {group: hashlib.sha256(objects[tag]).digest() for group, (_, tag) in _DATA_GROUPS.items()}
+    signed = signer.sign(_LDS_CONTENT, cms.security_object(digests), is_detached=False)
+    return fields((0xBA, mapping), (0xBB, signed), _ERROR_DETECTION_CODE)

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: MIT
+"""What is in PIV's data objects when all are there: well formed, signed, of sizes as on real cards."""
+
+from __future__ import annotations
+
+import datetime
+import gzip
+import hashlib
+import struct
+import subprocess
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cardtear.card import tlv
+from cardtear.card.ca import TestCA
+from cardtear.card.piv_card import PivCard
+from cardtear.card.tables import PIV_OBJECTS, SELF_TAGGED, SLOTS, Access
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+CHUID, FINGERPRINTS, SECURITY_OBJECT, FACE, PRINTED, KEY_HISTORY = (0x5FC100 + n for n in (2, 3, 6, 8, 9, 0x0C))
+IRISES, SIGNER, PAIRING_CODE = 0x5FC121, 0x5FC122, 0x5FC123
+MOST = {
+    0x5FC107: 287,
+    CHUID: 3377,
+    FINGERPRINTS: 4006,
+    SECURITY_OBJECT: 1336,
+    FACE: 12710,
+    PRINTED: 245,
+    0x7E: 19,
+    KEY_HISTORY: 128,
+    IRISES: 7106,
+    0x7F61: 65,
+    SIGNER: 2471,
+    PAIRING_CODE: 12,
+}
+"""Bytes (SP 800-73-5 part 1, table 8)."""
+
+
+def read(terminal: Any, tag: int) -> bytes:
+    """What is in the object."""
+    answer, status = terminal.command(
+        0xCB, 0x3F, 0xFF, tlv.encode(0x5C, tag.to_bytes((tag.bit_length() + 7) // 8, "big"))
+    )
+    assert status == 0x9000
+    found, value, end = tlv.read(answer)
+    assert (found, end) == (tag if tag in SELF_TAGGED else 0x53, len(answer))
+    return value
+
+
+@pytest.fixture
+def full(new_card: Callable[..., PivCard], power: Callable[..., Any]) -> Any:
+    """A card with everything, the PIN verified."""
+    terminal = power(new_card("piv-full", name="Zoë", management="pin"))
+    assert terminal.verify() == 0x9000
+    return terminal
+
+
+def verified(
+    ca: TestCA, folder: Path, signature: bytes, content: bytes | None, certificate: bytes | None = None
+) -> bytes:
+    """The content that OpenSSL finds rightly signed by somebody whom the test CA knows."""
+    (folder / "ca.pem").write_bytes(ca.certificate_pem())
+    (folder / "signature.der").write_bytes(signature)
+    command = ["openssl", "cms", "-verify", "-inform", "DER", "-in", "signature.der", "-CAfile", "ca.pem"]
+    command += ["-purpose", "any", "-binary", "-out", "content"]
+    if content is not None:
+        (folder / "signed").write_bytes(content)
+        command += ["-content", "signed"]
+    if certificate is not None:
+        pem = x509.load_der_x509_certificate(certificate)
+        (folder / "signer.pem").write_bytes(pem.public_bytes(Encoding.PEM))
+        command += ["-certfile", "signer.pem"]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=30)
+    assert result.returncode == 0, result.stderr
+    return (folder / "content").read_bytes()
+
+
+def test_every_object_is_there(full: Any) -> None:
+    for tag, most in MOST.items():
+        assert 0 < len(read(full, tag)) <= most, f"{tag:X}"
+    for slot in SLOTS.values():
+        der = full.certificate(slot.certificate)
+        x509.load_der_x509_certificate(der)
+        assert len(der) < 1856
+    assert PIV_OBJECTS.keys() == MOST.keys() | {slot.certificate for slot in SLOTS.values()}
+
+
+def test_which_of_them_ask_for_the_pin(new_card: Callable[..., PivCard], power: Callable[..., Any]) -> None:
+    terminal = power(new_card("piv-full"))
+    for tag, rules in PIV_OBJECTS.items():
+        status = terminal.command(0xCB, 0x3F, 0xFF, tlv.encode(0x5C, tag.to_bytes((tag.bit_length() + 7) // 8, "big")))[
+            1
+        ]
+        assert status == (0x6982 if rules.read is Access.PIN else 0x9000), rules.name
+    wanted = {FINGERPRINTS, FACE, PRINTED, IRISES, PAIRING_CODE}
+    assert {tag for tag, rules in PIV_OBJECTS.items() if rules.read is Access.PIN} == wanted
+
+
+def test_chuid(full: Any, ca: TestCA, tmp_path: Path) -> None:
+    """The signature is over all fields but itself, and brings the signer's certificate."""
+    fields = tlv.decode(read(full, CHUID))
+    assert [tag for tag, _ in fields] == [0x30, 0x34, 0x35, 0x3E, 0xFE]
+    found = dict(fields)
+    assert (len(found[0x30]), len(found[0x34]), found[0xFE]) == (25, 16, b"")
+    assert datetime.datetime.strptime(found[0x35].decode(), "%Y%m%d").date() > datetime.date.today()
+    signed = b"".join(tlv.encode(tag, value) for tag, value in fields if tag != 0x3E)
+    assert verified(ca, tmp_path, found[0x3E], signed) == signed
+    with pytest.raises(AssertionError, match="verification failure"):
+        verified(ca, tmp_path, found[0x3E], signed + b"\0")
+
+
+@pytest.mark.parametrize(
+    ("tag", "magic", "kind"),
+    [
+        (FINGERPRINTS, b"FMR\0 20\0", bytes.fromhex("001B0201")),
+        (FACE, b"FAC\x00010\0", bytes.fromhex("001B0501")),
+        (IRISES, b"IIR\x00020\0", bytes.fromhex("01010009")),
+    ],
+)
+def test_biometric_data(full: Any, ca: TestCA, tmp_path: Path, tag: int, magic: bytes, kind: bytes) -> None:
+    """CBEFF (SP 800-76-2, table 14): header, record, signature over both, which names card and holder."""
+    fields = dict(tlv.decode(read(full, tag)))
+    assert fields.keys() == {0xBC, 0xFE}
+    structure = fields[0xBC]
+    version, options, record_length, signature_length = struct.unpack(">BBIH", structure[:8])
+    assert (version, options, structure[8:12]) == (3, 0x0D, kind)
+    assert len(structure) == 88 + record_length + signature_length
+    record = structure[88 : 88 + record_length]
+    assert record.startswith(magic)
+    chuid = dict(tlv.decode(read(full, CHUID)))
+    assert structure[59:84] == chuid[0x30]
+    signed, signature = structure[: 88 + record_length], structure[88 + record_length :]
+    signer = dict(tlv.decode(read(full, SIGNER)))[0x70]
+    assert verified(ca, tmp_path, signature, signed, signer) == signed
+    assert tlv.encode(4, chuid[0x34]) in signature
+    assert tlv.encode(4, chuid[0x30]) in signature
+
+
+def test_records_tell_their_lengths(full: Any) -> None:
+    def record(tag: int) -> bytes:
+        structure = dict(tlv.decode(read(full, tag)))[0xBC]
+        return structure[88 : 88 + int.from_bytes(structure[2:6], "big")]
+
+    fingers, face, irises = map(record, (FINGERPRINTS, FACE, IRISES))
+    assert int.from_bytes(fingers[8:10], "big") == len(fingers)
+    at = 26
+    for _ in range(fingers[24]):
+        at += 4 + 6 * fingers[at + 3]
+    assert at + 2 == len(fingers)
+    assert int.from_bytes(face[8:12], "big") == len(face)
+    assert (face[46:48], face[-2:]) == (b"\xff\xd8", b"\xff\xd9")
+    assert int.from_bytes(irises[8:12], "big") == len(irises)
+    for image in irises.split(b"\x89PNG\r\n\x1a\n")[1:]:
+        length = int.from_bytes(image[25:29], "big")
+        assert image[29:33] == b"IDAT"
+        assert len(zlib.decompress(image[33 : 33 + length])) == 96 * 97
+
+
+def test_security_object(full: Any, ca: TestCA, tmp_path: Path) -> None:
+    """Each data group is a container, and its digest is right."""
+    fields = dict(tlv.decode(read(full, SECURITY_OBJECT)))
+    signer = dict(tlv.decode(read(full, SIGNER)))[0x70]
+    content = verified(ca, tmp_path, fields[0xBB], None, signer)
+    (_, version), (_, algorithm), (_, groups) = tlv.decode(tlv.read(content)[1])
+    assert (version, algorithm) == (b"\0", bytes.fromhex("0609608648016503040201"))
+    digests = {}
+    for _, group in tlv.decode(groups):
+        (_, number), (_, digest) = tlv.decode(group)
+        digests[number[0]] = digest
+    mapping = fields[0xBA]
+    places = {mapping[at]: mapping[at + 1 : at + 3].hex() for at in range(0, len(mapping), 3)}
+    tags = {
+        "db00": 0x5FC107,
+        "3000": CHUID,
+        "6010": FINGERPRINTS,
+        "6030": FACE,
+        "3001": PRINTED,
+        "1015": IRISES,
+    }
+    assert {places[number]: digest for number, digest in digests.items()} == {
+        container: hashlib.sha256(read(full, tag)).digest() for container, tag in tags.items()
+    }
+
+
+def test_printed_information(full: Any) -> None:
+    """It is what it is called; the management key lies elsewhere."""
+    fields = dict(tlv.decode(read(full, PRINTED)))
+    assert fields[1] == "Zoë".encode()
+    assert {tag: len(value) for tag, value in fields.items()}.keys() == {1, 2, 4, 5, 6, 7, 8, 0xFE}
+    assert datetime.datetime.strptime(fields[4].decode(), "%Y%b%d").date() > datetime.date.today()
+    assert full.command(0xCB, 0x3F, 0xFF, bytes.fromhex("5C035FFF00"))[1] == 0x6A82
+    assert read(full, 0x5FFF7F)[:4] == bytes.fromhex("881A8918")
+
+
+def test_key_history_tells_of_the_retired_keys(full: Any) -> None:
+    assert read(full, KEY_HISTORY) == bytes.fromhex("C10114C20100FE00")
+    for slot in range(0x82, 0x96):
+        public = x509.load_der_x509_certificate(full.certificate(SLOTS[slot].certificate)).public_key()
+        algorithm = 0x07 if slot < 0x84 else 0x11
+        assert full.use_key(algorithm, slot, bytes(256 if slot < 0x84 else 32))[1] == 0x9000
+        assert hasattr(public, "curve") is (slot >= 0x84)
+
+
+def test_small_objects(full: Any) -> None:
+    assert read(full, 0x7F61) == bytes.fromhex("020100")
+    assert read(full, 0x7E) == bytes.fromhex("4F0BA000000308000010000100 5F2F024000")
+    fields = dict(tlv.decode(read(full, PAIRING_CODE)))
+    assert (len(fields[0x99]), fields[0x99].isdigit()) == (8, True)
+
+
+def test_compressed_certificates(new_card: Callable[..., PivCard], power: Callable[..., Any]) -> None:
+    """CertInfo says so (SP 800-73-5 part 1, table 42)."""
+    terminal = power(new_card("piv-ec", compressed=True))
+    plain = power(new_card("piv-ec"))
+    for slot in (0x9A, 0x9C, 0x9D, 0x9E):
+        fields = dict(tlv.decode(read(terminal, SLOTS[slot].certificate)))
+        assert fields[0x71] == b"\1"
+        x509.load_der_x509_certificate(gzip.decompress(fields[0x70]))
+        assert dict(tlv.decode(read(plain, SLOTS[slot].certificate)))[0x71] == b"\0"
+
+
+def test_the_default_card_is_small(new_card: Callable[..., PivCard]) -> None:
+    assert new_card("piv").store.state.used < 10_000 < new_card("piv-full").store.state.used
