@@ -26,6 +26,7 @@ from ..card.state import CardState, Reference, StoredKey
 from ..card.status import CardError
 from ..card.store import Store
 from ..card.tables import (
+    ATTESTATION,
     MANAGEMENT_KEY,
     MANAGEMENT_KEY_LENGTHS,
     RSA_BITS,
@@ -85,7 +86,7 @@ class _Key(_Part):
                 raise ValueError(f"no management key of {self.algorithm}")
             return StoredKey(algorithm, self.value or b"", self.imported, self.pin, touch)
         private = serialization.load_pem_private_key((self.private_key or "").encode(), None)
-        if self.slot not in SLOTS or algorithm_of(private) is not algorithm:
+        if self.slot not in (*SLOTS, ATTESTATION) or algorithm_of(private) is not algorithm:
             raise ValueError(f"no key of {self.algorithm} for slot {self.slot:02X}")
         return StoredKey(algorithm, _der(private), self.imported, self.pin, touch)
 

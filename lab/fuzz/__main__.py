@@ -33,7 +33,7 @@ def _flood(options: argparse.Namespace) -> None:
     from .flood import flood, resident
 
     logging.disable(logging.CRITICAL)
-    with _card("piv", None) as path:
+    with _card(options.profile, None) as path:
         card = open_card(path)
         count, start = options.count or 10_000_000, time.monotonic()
         flood(card, options.seed, 100_000)
@@ -80,7 +80,11 @@ def main() -> None:
         kind.add_argument("--count", type=int, help="how many, by default 3000 processes or 10 million commands")
         kind.add_argument("--seed", type=int, default=1, help="the same seed does the same")
         kind.set_defaults(run=run)
-        if name == "kill":
+        if name == "flood":
+            kind.add_argument(
+                "--profile", default="yubikey", help="the card's profile, by default one with all commands"
+            )
+        else:
             kind.add_argument("--encrypted", action="store_true", help="under a passphrase: slower")
     kind = kinds.add_parser("guided", help="coverage-guided, with atheris")
     kind.add_argument("target", help="apdu, tlv, command, chain, call, hello, record, vpcd or request")

@@ -9,14 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...card.card import Activation, Card
-from ...card.tables import INS, PIV_AID
+from ...card.tables import INS, PIV_AID, SLOTS
 
 _SELECT = bytes((0, INS.SELECT, 4, 0, len(PIV_AID))) + PIV_AID
-_STILL_WORKS = (bytes.fromhex("00CB3FFF035C017E00"), bytes.fromhex("00FD000000"))
+_STILL_WORKS = (bytes.fromhex("00CB3FFF035C017E00"), bytes.fromhex("00F7009B00"))
 _LENGTHS = (0, 0, 1, 5, 8, 16, 16, 60, 255)
 _TEMPLATES = tuple(
     map(bytes.fromhex, ["5C035FC105", "5C017E", "7C028200", "7C04820081", "AC03800111", "53", "5C045FFF8000"])
 )
+_INSTRUCTIONS = tuple(INS)
+_PARAMETERS = (0x00, 0x00, 0x3F, 0xFF, 0x80, 0x81, 0x03, 0x07, 0x11, 0x9B, *SLOTS)
 _BLOCK = 1 << 16
 
 
@@ -34,9 +36,11 @@ def headers(seed: int) -> Iterator[tuple[int, int, int]]:
 
 
 def commands(seed: int) -> Iterator[bytes]:
-    """Commands with every header in turn, and data at random; now and then a class, length or Le that is odd."""
+    """Headers in turn, between them such as a card knows, and data at random; now and then a class or length is odd."""
     chance = random.Random(seed)
     for ins, p1, p2 in headers(seed):
+        if chance.random() < 0.5:
+            ins, p1, p2 = chance.choice(_INSTRUCTIONS), chance.choice(_PARAMETERS), chance.choice(_PARAMETERS)
         data = chance.choice(_TEMPLATES) if chance.random() < 0.2 else b""
         data += chance.randbytes(chance.choice(_LENGTHS))
         head = bytes((chance.choice((0, 0, 0, 0, 0, 0, 0x10, ins)), ins, p1, p2))

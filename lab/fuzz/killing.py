@@ -22,8 +22,9 @@ from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
 
 from ...card import keys, tlv
+from ...card.management import DEFAULT_MANAGEMENT_KEY
 from ...card.piv_card import PoweredCard
-from ...card.profiles import DEFAULT_MANAGEMENT_KEY, open_card
+from ...card.profiles import open_card
 from ...card.state import CardState, StoredKey
 from ...card.store import read_image
 from ...card.tables import MANAGEMENT_KEY, PIN, PIV_AID, PUBLIC_RECORDS, PUK, SLOTS, Algorithm

@@ -8,12 +8,14 @@ import json
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ...card import apdu, commands, tlv
+from ...card import apdu, commands, extensions, tlv
 from ...card.chaining import Chaining
 from ...card.status import CardError
 from ...p11 import records, wire
 from ...reader import vpcd_wire
 from .. import requests
+
+_PARSERS = {**commands.PARSERS, **extensions.PARSERS}
 
 
 class Target(NamedTuple):
@@ -41,9 +43,10 @@ def _tlv(data: bytes) -> None:
 
 
 def _command(data: bytes) -> None:
-    with contextlib.suppress(CardError):
+    with contextlib.suppress(CardError, tlv.TlvError):
         ins, p1, p2 = data[:3].ljust(3, b"\0")
-        commands.parse(apdu.Command(0, ins, p1, p2, data[3:]))
+        if ins in _PARSERS:
+            _PARSERS[ins](apdu.Command(0, ins, p1, p2, data[3:]))
 
 
 def _chain(data: bytes) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from cardtear.card.ca import TestCA
-from cardtear.card.profiles import CardRequest, create, open_card, ready_image
+from cardtear.card.profiles import PROFILES, CardRequest, create, open_card, ready_image
 from cardtear.card.store import ImageError, create_image, read_image
 from cardtear.card.tables import PIN, SLOTS
 from cardtear.lab import card_files
@@ -78,6 +78,14 @@ def refused(result: subprocess.CompletedProcess[str], *words: str, code: int) ->
 
 
 # Exports
+
+
+@pytest.mark.parametrize("profile", sorted(name for name, each in PROFILES.items() if each.piv))
+def test_an_export_makes_the_same_card(tmp_path: Path, ready: Path, profile: str) -> None:
+    """Whatever is on it."""
+    ca = TestCA.load_or_create(ready.parent / "ca")
+    state = read_image(ready_image(CardRequest(profile), ready.parent, ca))
+    assert card_files.from_json(card_files.as_json(state, with_keys=True).encode(), "x.json") == state
 
 
 def test_an_export_with_keys_is_the_card(cli: Cli, image: Path, tmp_path: Path) -> None:
