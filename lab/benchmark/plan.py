@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from .bed import Bed, InProcess
+from .cards import cards
 from .in_tests import fixtures, trace, triggers
 from .rows import (
     Amount,
@@ -32,6 +33,7 @@ MEASUREMENTS: tuple[Callable[[Run], Iterator[Row]], ...] = (
     search,
     removals,
     starts,
+    cards,
     fixtures,
     triggers,
     trace,
