@@ -80,6 +80,7 @@ def serve(
     from . import places, process
 
     process.hold_signals()
+    process.allow_many_files()
     readers = reader or ["front"]
     with errors(as_json):
         card = None if no_card else source_of(image, passphrase_file, profile, name, email, serial, pin, puk, settings)

@@ -7,12 +7,12 @@ Prints JSON: `memory` in bytes for each idle card, and nanoseconds that an inser
 from __future__ import annotations
 
 import json
-import resource
 import shutil
 import sys
 from pathlib import Path
 from time import perf_counter_ns
 
+from .. import process
 from ..fuzz.flood import resident
 from ..simulator import Simulator
 
@@ -32,8 +32,7 @@ def insertions(simulator: Simulator, image: Path) -> list[int]:
 
 def main(source: Path, folder: Path, count: int) -> None:
     """The cards are opened, have been under power once, and lie beside the reader."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    process.allow_many_files()
     images = [Path(shutil.copy(source, folder / f"{number}.card")) for number in range(count + 1)]
     with Simulator(folder / "run") as simulator:
         simulator.plug("front")
