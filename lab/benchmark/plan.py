@@ -10,6 +10,7 @@ from pathlib import Path
 from .bed import Bed, InProcess
 from .cards import cards
 from .in_tests import fixtures, trace, triggers
+from .pcsc import transmissions
 from .rows import (
     Amount,
     Row,
@@ -37,6 +38,7 @@ MEASUREMENTS: tuple[Callable[[Run], Iterator[Row]], ...] = (
     fixtures,
     triggers,
     trace,
+    transmissions,
 )
 """In this order; each undoes what it has done to the simulator."""
 
