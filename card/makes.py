@@ -16,7 +16,7 @@ class Make:
     """`properties` is the application property template, the answer to SELECT (SP 800-73-4 part 2, table 3).
 
     `extensions` are its commands beyond SP 800-73. `is_strict` is a card that keeps to SP 800-73 over the contactless
-    interface; Yubico's is used there as over contacts.
+    interface, and does not count a PIN that cannot be one; Yubico's is used there as over contacts, and counts it.
     """
 
     properties: bytes

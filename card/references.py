@@ -11,6 +11,7 @@ import hmac
 
 from .commands import ChangeReferenceData, QueryVerification, ResetRetryCounter, ResetVerification, Verify
 from .context import Context
+from .security import PIN_LENGTH
 from .state import Reference
 from .status import SW, CardError, tries_left
 from .tables import PIN, PUK
@@ -23,8 +24,7 @@ def verify(context: Context, command: Verify) -> bytes:
     """A malformed PIN costs no try and leaves the status as it is; a wrong one does neither."""
     number = command.reference
     reference = _open(context, number)
-    if not context.store.state.pin_rules.accept(number, command.value):
-        raise CardError(SW.INCORRECT_DATA)
+    _check_given(context, number, command.value)
     _compare(context, number, reference, command.value, costs=number)
     context.commit(references={number: _fresh(reference, reference.value)})
     context.status.was_right(number)
@@ -49,10 +49,9 @@ def reset_verification(context: Context, command: ResetVerification) -> bytes:
 def change_reference_data(context: Context, command: ChangeReferenceData) -> bytes:
     """A new PIN counts as verified."""
     number = command.reference
-    reference, rules = _open(context, number), context.store.state.pin_rules
-    if not (rules.accept(number, command.old) and rules.accept(number, command.new)):
-        raise CardError(SW.INCORRECT_DATA)
-    _compare(context, number, reference, command.old, costs=number)
+    reference = _open(context, number)
+    _check_given(context, number, command.old)
+    _exchange(context, number, command.old, number, command.new)
     context.commit(references={number: _fresh(reference, command.new)})
     if number != PUK:
         context.status.verified |= {number}
@@ -62,12 +61,31 @@ def change_reference_data(context: Context, command: ChangeReferenceData) -> byt
 def reset_retry_counter(context: Context, command: ResetRetryCounter) -> bytes:
     """PIN and PUK get all their tries back; whether the PIN is verified stays as it is."""
     puk = _open(context, PUK)
-    if not context.store.state.pin_rules.accept(PIN, command.pin):
-        raise CardError(SW.INCORRECT_DATA)
-    _compare(context, PUK, puk, command.puk, costs=PIN)
+    _exchange(context, PUK, command.puk, PIN, command.pin)
     pin = context.store.state.references[PIN]
     context.commit(references={PIN: _fresh(pin, command.pin), PUK: _fresh(puk, puk.value)})
     return b""
+
+
+def _check_given(context: Context, number: int, value: bytes) -> None:
+    """Raises CardError(6A80) for what cannot be right, on a make of card that does not count that as a try."""
+    fits = context.store.state.pin_rules.accept(number, value)
+    if len(value) != PIN_LENGTH or (context.make.is_strict and not fits):
+        raise CardError(SW.INCORRECT_DATA)
+
+
+def _exchange(context: Context, given: int, value: bytes, wanted: int, new: bytes) -> None:
+    """One reference entitles to a new value of one. Raises CardError: 63Cx, and 6A80 for a value that cannot be.
+
+    That is found before the comparison, which then costs no try, or after it, as the make of the card has it.
+    """
+    fits, reference = context.store.state.pin_rules.accept(wanted, new), context.store.state.references[given]
+    if fits or not context.make.is_strict:
+        _compare(context, given, reference, value, costs=wanted)
+    if not fits:
+        if not context.make.is_strict:
+            context.commit(references={given: _fresh(reference, reference.value)})
+        raise CardError(SW.INCORRECT_DATA)
 
 
 def _held(context: Context, number: int) -> Reference:

@@ -9,6 +9,7 @@ come through in one piece.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from time import monotonic
 
 from . import vpcd_wire
@@ -29,15 +30,14 @@ for a card that cannot be powered up."""
 class Dialogue:
     """The card of one stay, as vpcd speaks to it. To be used by one thread, and closed by it.
 
-    `fresh`: the card comes straight from its insertion, so that the first power-on need not reset it. `is_shown` tells
-    whether pcscd has the card, powered up and with its ATR.
+    `fresh`: the card comes straight from its insertion, so that the first power-on need not reset it.
     """
 
     def __init__(self, insertion: Insertion, fresh: bool) -> None:
         self.insertion = insertion
-        self.is_shown = False
         self._powered = fresh
-        self._felt_power = False
+        self._atrs: int | None = None
+        self._kept = ExitStack()
         self._kept_since: float | None = None
 
     def answer(self, body: bytes) -> bytes | None:
@@ -47,7 +47,7 @@ class Dialogue:
                 self._keep()
                 return self.insertion.transmit(body)
             case Control.ATR:
-                self.is_shown = self._felt_power
+                self._atrs = None if self._atrs is None else self._atrs + 1
                 return NO_ATR if self.insertion.card.is_dead else self.insertion.atr
             case Control.OFF:
                 # Felt at the next power-on: pcscd saves power after seconds of rest, and that alone must not
@@ -55,9 +55,19 @@ class Dialogue:
                 self._powered = False
             case Control.ON | Control.RESET as wanted:
                 if wanted is Control.RESET or not self._powered:
-                    self.insertion.reset()
-                self._powered = self._felt_power = True
+                    self.insertion.reset(is_warm=wanted is Control.RESET)
+                self._powered = True
+                self._atrs = self._atrs or 0
         return None
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether every program finds the card in pcscd.
+
+        It reads the ATR after power-on and then shows the card; that it has, we know when it looks again, by the ATR,
+        for whether the card is still there.
+        """
+        return self._atrs is not None and self._atrs > 1
 
     @property
     def patience(self) -> float | None:
@@ -68,11 +78,11 @@ class Dialogue:
 
     def _keep(self) -> None:
         if self._kept_since is None:
-            self.insertion.lock.acquire()
+            self._kept.enter_context(self.insertion.lock)
             self._kept_since = monotonic()
 
     def let_go(self) -> None:
         """Others may use the card."""
         if self._kept_since is not None:
             self._kept_since = None
-            self.insertion.lock.release()
+            self._kept.close()
