@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -119,8 +120,9 @@ class Pcscd:
 
 
 def free_ports(count: int = 2) -> int:
-    """The first of so many free ports in a row."""
-    for port in range(35980, 36980, count):
+    """The first of so many free ports in a row, below those that the system gives out; another each time."""
+    for _ in range(100):
+        port = random.SystemRandom().randrange(20_000, 32_000, 4)
         try:
             for each in range(port, port + count):
                 socket.create_server(("", each)).close()
