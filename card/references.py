@@ -20,11 +20,10 @@ DEFAULTS = {PIN: b"123456\xff\xff", PUK: b"12345678"}
 
 
 def verify(context: Context, command: Verify) -> bytes:
-    """A malformed PIN costs no try and leaves the status as it is; a wrong one does neither."""
+    """A malformed PIN costs no try and leaves the status as it is (but see Make); a wrong one does neither."""
     number = command.reference
     reference = _open(context, number)
-    if not context.store.state.pin_rules.accept(number, command.value):
-        raise CardError(SW.INCORRECT_DATA)
+    _expect_form(context, number, command.value)
     _compare(context, number, reference, command.value, costs=number)
     context.commit(references={number: _fresh(reference, reference.value)})
     context.status.was_right(number)
@@ -49,10 +48,10 @@ def reset_verification(context: Context, command: ResetVerification) -> bytes:
 def change_reference_data(context: Context, command: ChangeReferenceData) -> bytes:
     """A new PIN counts as verified."""
     number = command.reference
-    reference, rules = _open(context, number), context.store.state.pin_rules
-    if not (rules.accept(number, command.old) and rules.accept(number, command.new)):
-        raise CardError(SW.INCORRECT_DATA)
+    reference = _open(context, number)
+    _expect_form(context, number, command.old, command.new)
     _compare(context, number, reference, command.old, costs=number)
+    _require_form(context, number, command.new, proved=number)
     context.commit(references={number: _fresh(reference, command.new)})
     if number != PUK:
         context.status.verified |= {number}
@@ -62,9 +61,9 @@ def change_reference_data(context: Context, command: ChangeReferenceData) -> byt
 def reset_retry_counter(context: Context, command: ResetRetryCounter) -> bytes:
     """PIN and PUK get all their tries back; whether the PIN is verified stays as it is."""
     puk = _open(context, PUK)
-    if not context.store.state.pin_rules.accept(PIN, command.pin):
-        raise CardError(SW.INCORRECT_DATA)
+    _expect_form(context, PIN, command.pin)
     _compare(context, PUK, puk, command.puk, costs=PIN)
+    _require_form(context, PIN, command.pin, proved=PUK)
     pin = context.store.state.references[PIN]
     context.commit(references={PIN: _fresh(pin, command.pin), PUK: _fresh(puk, puk.value)})
     return b""
@@ -84,6 +83,21 @@ def _open(context: Context, number: int) -> Reference:
     if reference.tries == 0:
         raise CardError(SW.AUTHENTICATION_METHOD_BLOCKED)
     return reference
+
+
+def _expect_form(context: Context, number: int, *values: bytes) -> None:
+    """Before anything is counted. Raises CardError(6A80), unless the make of card counts what is malformed."""
+    rules = context.store.state.pin_rules
+    if not context.make.counts_malformed and not all(rules.accept(number, value) for value in values):
+        raise CardError(SW.INCORRECT_DATA)
+
+
+def _require_form(context: Context, number: int, new: bytes, proved: int) -> None:
+    """Of a new value, after `proved` has been given right: it gets its try back. Raises CardError(6A80)."""
+    if not context.store.state.pin_rules.accept(number, new):
+        reference = context.store.state.references[proved]
+        context.commit(references={proved: _fresh(reference, reference.value)})
+        raise CardError(SW.INCORRECT_DATA)
 
 
 def _compare(context: Context, number: int, reference: Reference, value: bytes, costs: int) -> None:
