@@ -17,11 +17,14 @@ from . import pcsc
 
 DEADLINE = 20.0
 READER_CONF = """
-FRIENDLYNAME "Virtual PCD"
+FRIENDLYNAME "{name}"
 DEVICENAME   /dev/null:{port}
 LIBPATH      {driver}
 CHANNELID    {port}
 """
+NAME = "Virtual PCD"
+"""What Debian's vpcd calls its readers."""
+
 RUN = Path("/run/pcscd")
 """Where every pcscd has its socket."""
 
@@ -33,10 +36,10 @@ class Pcscd:
 
     Programs find it by `environment`. Where it cannot be hidden (a container without CAP_SYS_ADMIN), it is the
     machine's only one, and a lock keeps others of its kind waiting. `port` is that of the first slot, the second
-    follows.
+    follows; the readers have `name` and the number of the slot.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = NAME) -> None:
         self._folder = folder
         self._run = folder / "run"
         self._run.mkdir(exist_ok=True)
@@ -60,7 +63,7 @@ class Pcscd:
             self._lock = (RUN / "cardtear-tests.lock").open("w")
             fcntl.flock(self._lock, fcntl.LOCK_EX)
         self.port = free_ports()
-        self.configure(READER_CONF.format(port=self.port, driver=self._driver))
+        self.configure(READER_CONF.format(name=name, port=self.port, driver=self._driver))
 
     @property
     def environment(self) -> dict[str, str]:
