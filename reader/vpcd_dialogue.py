@@ -26,6 +26,10 @@ NO_ATR = bytes(64)
 for a card that cannot be powered up."""
 
 
+_AT_ONCE = 0.3
+"""Seconds within which pcscd powers a card up that it sees for the first time; it looks again after 0.4 s."""
+
+
 class Dialogue:
     """The card of one stay, as vpcd speaks to it. To be used by one thread, and closed by it.
 
@@ -38,6 +42,7 @@ class Dialogue:
         self.is_shown = False
         self._powered = fresh
         self._felt_power = False
+        self._first_look: float | None = None
         self._kept_since: float | None = None
 
     def answer(self, body: bytes) -> bytes | None:
@@ -47,6 +52,7 @@ class Dialogue:
                 self._keep()
                 return self.insertion.transmit(body)
             case Control.ATR:
+                self._first_look = self._first_look or monotonic()
                 self.is_shown = self._felt_power
                 return NO_ATR if self.insertion.card.is_dead else self.insertion.atr
             case Control.OFF:
@@ -58,6 +64,11 @@ class Dialogue:
                     self.insertion.reset()
                 self._powered = self._felt_power = True
         return None
+
+    @property
+    def is_overlooked(self) -> bool:
+        """Whether pcscd has looked, and has not powered the card up: it takes it for one that was there before."""
+        return not self._felt_power and self._first_look is not None and monotonic() > self._first_look + _AT_ONCE
 
     @property
     def patience(self) -> float | None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -71,7 +72,7 @@ def test_signing_what_it_has_made_up(generated: YubiKey, run: Run, tmp_path: Pat
     if not signs_requests():
         assert ended.code == 1
         assert "Failed signing" in ended.output
-        assert 0x87 not in generated.commands()
+        assert (0x87, 0x9A) not in generated.commands()
         return
     assert ended.code == 0, ended.output
     key = load_pem_public_key((tmp_path / "public.pem").read_bytes())
@@ -167,6 +168,6 @@ def test_the_card_is_pulled(
     imported.pull_at(ins, when, nth)
     ended = run(TOOL, *before, "-a", action, *actions[action])
     assert ended.code == 1
-    assert "ailed" in ended.output
+    assert re.search("Failed|failed|Unable", ended.output)
     imported.put_back()
     succeed(TOOL, *before, "-a", action, *actions[action])

@@ -10,6 +10,7 @@ import pytest
 from cardtear.card.profiles import CardRequest
 from cardtear.lab.simulator import Simulator
 from cardtear.lab.trigger import Trigger
+from cardtear.reader.trace import ApduEntry
 from cardtear.reader.vpcd import VpcdDoor
 
 from . import pcsc
@@ -55,10 +56,10 @@ class YubiKey:
         self.simulator.insert("front", self._card)
         self._context.wait(READER, pcsc.PRESENT, DEADLINE)
 
-    def commands(self) -> list[int]:
-        """The instructions of all commands so far."""
-        entries = self.simulator.bench.trace.entries()
-        return [entry.command[1] for entry in entries if hasattr(entry, "command") and len(entry.command) > 1]
+    def commands(self) -> set[tuple[int, int]]:
+        """INS and P2 of all commands so far."""
+        entries = [each for each in self.simulator.bench.trace.entries() if isinstance(each, ApduEntry)]
+        return {(entry.command[1], entry.command[3]) for entry in entries}
 
 
 @pytest.fixture(scope="module")
