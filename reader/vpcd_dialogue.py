@@ -9,6 +9,7 @@ come through in one piece.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from time import monotonic
 
 from . import vpcd_wire
@@ -33,16 +34,15 @@ _AT_ONCE = 0.3
 class Dialogue:
     """The card of one stay, as vpcd speaks to it. To be used by one thread, and closed by it.
 
-    `fresh`: the card comes straight from its insertion, so that the first power-on need not reset it. `is_shown` tells
-    whether pcscd has the card, powered up and with its ATR.
+    `fresh`: the card comes straight from its insertion, so that the first power-on need not reset it.
     """
 
     def __init__(self, insertion: Insertion, fresh: bool) -> None:
         self.insertion = insertion
-        self.is_shown = False
         self._powered = fresh
-        self._felt_power = False
         self._first_look: float | None = None
+        self._atrs: int | None = None
+        self._kept = ExitStack()
         self._kept_since: float | None = None
 
     def answer(self, body: bytes) -> bytes | None:
@@ -53,7 +53,7 @@ class Dialogue:
                 return self.insertion.transmit(body)
             case Control.ATR:
                 self._first_look = self._first_look or monotonic()
-                self.is_shown = self._felt_power
+                self._atrs = None if self._atrs is None else self._atrs + 1
                 return NO_ATR if self.insertion.card.is_dead else self.insertion.atr
             case Control.OFF:
                 # Felt at the next power-on: pcscd saves power after seconds of rest, and that alone must not
@@ -62,13 +62,23 @@ class Dialogue:
             case Control.ON | Control.RESET as wanted:
                 if wanted is Control.RESET or not self._powered:
                     self.insertion.reset()
-                self._powered = self._felt_power = True
+                self._powered = True
+                self._atrs = self._atrs or 0
         return None
 
     @property
     def is_overlooked(self) -> bool:
         """Whether pcscd has looked, and has not powered the card up: it takes it for one that was there before."""
-        return not self._felt_power and self._first_look is not None and monotonic() > self._first_look + _AT_ONCE
+        return self._atrs is None and self._first_look is not None and monotonic() > self._first_look + _AT_ONCE
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether every program finds the card in pcscd.
+
+        It reads the ATR after power-on and then shows the card; that it has, we know when it looks again, by the ATR,
+        for whether the card is still there.
+        """
+        return self._atrs is not None and self._atrs > 1
 
     @property
     def patience(self) -> float | None:
@@ -79,11 +89,11 @@ class Dialogue:
 
     def _keep(self) -> None:
         if self._kept_since is None:
-            self.insertion.lock.acquire()
+            self._kept.enter_context(self.insertion.lock)
             self._kept_since = monotonic()
 
     def let_go(self) -> None:
         """Others may use the card."""
         if self._kept_since is not None:
             self._kept_since = None
-            self.insertion.lock.release()
+            self._kept.close()

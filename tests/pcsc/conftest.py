@@ -13,11 +13,14 @@ from typing import Any, NamedTuple
 
 import pytest
 from cardtear.lab.simulator import Simulator
+from cardtear.lab.trigger import Trigger
+from cardtear.reader.trace import ApduEntry
 from cardtear.reader.vpcd import VpcdDoor
+from cardtear.reader.vpcd_slots import PcscPlace
 
 from . import pcsc
 from .daemon import Pcscd
-from .pcsc import DEADLINE, READER
+from .pcsc import DEADLINE, READER, SECOND_READER
 
 
 class Ended(NamedTuple):
@@ -72,6 +75,20 @@ def door(simulator: Simulator, context: pcsc.Context, pcscd: Pcscd) -> Iterator[
 
 
 @pytest.fixture
+def shown(pcscd: Pcscd, context: pcsc.Context) -> Iterator[Simulator]:
+    """A simulator whose reader `front`, with the standard card, is in pcscd."""
+    with Simulator(pcsc=PcscPlace(pcscd.port)) as simulator:
+        simulator.plug("front")
+        simulator.insert("front")
+        context.wait(READER, pcsc.PRESENT, DEADLINE)
+        yield simulator
+    again = pcsc.Context()  # pcscd may have been restarted
+    again.wait(READER, pcsc.EMPTY, DEADLINE)
+    again.wait(SECOND_READER, pcsc.EMPTY, DEADLINE)
+    again.close()
+
+
+@pytest.fixture
 def run(pcscd: Pcscd, tmp_path: Path) -> Run:
     """Runs a program of PC/SC in a folder of its own. Fails when it hangs or crashes."""
 
@@ -105,3 +122,41 @@ def succeed(run: Run) -> Succeed:
         return ended.output
 
     return run_well
+
+
+class Pulling:
+    """Runs a program of PC/SC three times: undisturbed, with the card pulled while it works, and with it back again."""
+
+    def __init__(self, simulator: Simulator, run: Run, context: pcsc.Context) -> None:
+        self._simulator = simulator
+        self._run = run
+        self._context = context
+
+    def in_the_middle(self, *command: str, ins: int | None = None, **options: Any) -> tuple[str, Ended]:
+        """What it says undisturbed, and how it ends without its card, which is pulled at the middle one of its APDUs
+        (of that instruction)."""
+        before = self._simulator.bench.trace.entries()[-1].number
+        undisturbed = self._run(*command, **options)
+        sent = [
+            entry.command
+            for entry in self._simulator.bench.trace.entries(before)
+            if isinstance(entry, ApduEntry) and ins in (None, entry.command[1])
+        ]
+        assert sent, f"{command[0]} has not used the card"
+        wanted = sent[len(sent) // 2]
+        nth = sum(each[1] == wanted[1] for each in sent[: len(sent) // 2 + 1])
+        self._simulator.arm(Trigger("remove", {"reader": "front"}, ins=wanted[1], nth=nth))
+        pulled = self._run(*command, **options)
+        assert self._simulator.bench.reader("front").insertion is None, f"nothing was pulled:\n{pulled.output}"
+        self._context.wait(READER, pcsc.EMPTY, DEADLINE)
+        self._simulator.insert("front")
+        self._context.wait(READER, pcsc.PRESENT, DEADLINE)
+        again = self._run(*command, **options)
+        assert again.code == undisturbed.code, again.output
+        return undisturbed.output, pulled
+
+
+@pytest.fixture
+def pulling(shown: Simulator, run: Run, context: pcsc.Context) -> Pulling:
+    """The card pulled under a program."""
+    return Pulling(shown, run, context)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +18,6 @@ from .daemon import Pcscd, free_ports
 from .pcsc import DEADLINE, READER, SECOND_READER, succeed_in_time
 
 CARDTEAR = str(Path(sys.executable).with_name("cardtear"))
-
-
-@pytest.fixture
-def shown(pcscd: Pcscd, context: pcsc.Context) -> Iterator[Simulator]:
-    """A simulator whose reader `front`, with the standard card, is in pcscd."""
-    with Simulator(pcsc=PcscPlace(pcscd.port)) as simulator:
-        simulator.plug("front")
-        simulator.insert("front")
-        assert simulator.pcsc is not None
-        assert simulator.pcsc.wait_until_shown(DEADLINE) == []
-        yield simulator
-    again = pcsc.Context()  # pcscd may have been restarted
-    again.wait(READER, pcsc.EMPTY, DEADLINE)
-    again.wait(SECOND_READER, pcsc.EMPTY, DEADLINE)
-    again.close()
 
 
 def words(caplog: pytest.LogCaptureFixture) -> list[str]:
