@@ -59,6 +59,7 @@ class Dialogue:
                 # Felt at the next power-on: pcscd saves power after seconds of rest, and that alone must not
                 # end the logins of those who use the card through another door.
                 self._powered = False
+                self._first_look = None
             case Control.ON | Control.RESET as wanted:
                 if wanted is Control.RESET or not self._powered:
                     self.insertion.reset()
@@ -68,7 +69,10 @@ class Dialogue:
 
     @property
     def is_overlooked(self) -> bool:
-        """Whether pcscd has looked, and has not powered the card up: it takes it for one that was there before."""
+        """Whether pcscd has looked, and has not powered the card up: it takes it for one that was there before.
+
+        One that it has powered off it knows to have gone.
+        """
         return self._atrs is None and self._first_look is not None and monotonic() > self._first_look + _AT_ONCE
 
     @property

@@ -99,21 +99,21 @@ def test_access(key: YubiKey, run: Run, succeed: Succeed) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "ins", "nth"),
+    ("ins", "when", "command"),
     [
-        (("keys", "generate", *MANAGE, "-a", "RSA2048", "9a", "public.pem"), 0x47, 1),
-        (("objects", "import", *MANAGE, "0x5fff11", "object"), 0xDB, 1),
-        (("certificates", "request", *VERIFY, "-s", "CN=Alice", "9a", "public.pem", "request.pem"), 0x87, 1),
+        (0x47, "before", ("keys", "generate", *MANAGE, "-a", "RSA2048", "9a", "public.pem")),
+        (0x47, "after", ("keys", "generate", *MANAGE, "-a", "RSA2048", "9a", "public.pem")),
+        (0xDB, "after", ("objects", "import", *MANAGE, "0x5fff11", "object")),
+        (0x87, "before", ("certificates", "request", *VERIFY, "-s", "CN=Alice", "9a", "public.pem", "request.pem")),
     ],
     ids=lambda each: each[0] if isinstance(each, tuple) else None,
 )
-@pytest.mark.parametrize("when", ["before", "after"])
 def test_the_card_is_pulled(
-    generated: YubiKey, run: Run, succeed: Succeed, tmp_path: Path, command: Any, ins: int, nth: int, when: str
+    generated: YubiKey, run: Run, succeed: Succeed, tmp_path: Path, ins: int, when: str, command: Any
 ) -> None:
     """An error, no hang, and it works again with the card back."""
     (tmp_path / "object").write_bytes(bytes(2000))
-    generated.pull_at(ins, when, nth)
+    generated.pull_at(ins, when)
     ended = run(*TOOL, *command)
     assert ended.code == 1
     assert "ERROR" in ended.output
