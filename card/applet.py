@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -59,6 +60,7 @@ SP 800-73-4 part 2, table 2: what is marked VCI there fails for want of it, what
 """
 
 
+@functools.cache
 def _parsers(make: Make) -> dict[int, Callable[[Command], tuple[Any, ...]]]:
     return {**commands.PARSERS, **{ins: extensions.PARSERS[ins] for ins in make.extensions}}
 

@@ -7,8 +7,9 @@ import functools
 import operator
 
 _TS = 0x3B  # direct convention
+_GLOBAL = 15
 _NO_CHECK = (0,)
-"""The protocols of an answer that has no check character."""
+"""What an answer without check character indicates."""
 
 _CAPABILITIES = {True: bytes.fromhex("73C021C0"), False: bytes.fromhex("73C02180")}
 """Selection by name in full and in part, command chaining, and with or without extended lengths (COMPACT-TLV)."""
@@ -17,19 +18,25 @@ _CAPABILITIES = {True: bytes.fromhex("73C021C0"), False: bytes.fromhex("73C02180
 def build(interface: bytes, historical: bytes) -> bytes:
     """An answer of its interface characters from T0 on, whose low half byte is filled in, and historical bytes."""
     answer = bytes((_TS, interface[0] | len(historical))) + interface[1:] + historical
-    return answer if protocols(answer) == _NO_CHECK else answer + _check(answer)
+    return answer if _indicated(answer) == _NO_CHECK else answer + _check(answer)
 
 
 def historical(answer: bytes) -> bytes:
     """The historical bytes of an answer; none if it is cut off."""
-    if len(answer) < 2:
+    indicated = _indicated(answer)
+    if not indicated:
         return b""
-    end = len(answer) if protocols(answer) == _NO_CHECK else len(answer) - 1
+    end = len(answer) if indicated == _NO_CHECK else len(answer) - 1
     return answer[max(end - (answer[1] & 15), 2) : end]
 
 
 def protocols(answer: bytes) -> tuple[int, ...]:
     """The numbers of the transmission protocols that it offers, the first offered first; () if it is none."""
+    return tuple(each for each in _indicated(answer) if each != _GLOBAL)
+
+
+def _indicated(answer: bytes) -> tuple[int, ...]:
+    """What its TD characters indicate, T=0 where there are none: protocols, and 15 for what holds for all of them."""
     if len(answer) < 2:
         return ()
     found: list[int] = []
@@ -38,7 +45,7 @@ def protocols(answer: bytes) -> tuple[int, ...]:
         at += (presence & 7).bit_count()
         if at >= len(answer):
             return ()
-        if answer[at] & 15 not in (*found, 15):  # 15 only qualifies what follows
+        if answer[at] & 15 not in found:
             found.append(answer[at] & 15)
         presence, at = answer[at] >> 4, at + 1
     return tuple(found) or _NO_CHECK

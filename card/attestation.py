@@ -7,14 +7,14 @@ serial number, the key's policies and the form factor.
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import NoReturn, cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import dh, ec, rsa
-from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes, PrivateKeyTypes
 
-from . import tlv
+from . import certificates, tlv
 from .context import Context
 from .extensions import Attest
 from .state import StoredKey
@@ -25,7 +25,7 @@ _VERSION, _SERIAL, _POLICIES, _FORM_FACTOR = (
     x509.ObjectIdentifier(f"1.3.6.1.4.1.41482.3.{number}") for number in (3, 7, 8, 9)
 )
 _USB_A_KEYCHAIN = b"\1"
-_CERTIFICATE, _INTEGER = 0x70, 0x02
+_INTEGER = 0x02
 _CODES = {rule: code for code, rule in PIN_POLICIES.items()}
 
 
@@ -50,8 +50,7 @@ def attest(context: Context, command: Attest) -> bytes:
         _POLICIES: bytes((_CODES[key.pin_rule], key.touch)),
         _FORM_FACTOR: _USB_A_KEYCHAIN,
     }
-    public = _private_key(key).public_key()
-    assert not isinstance(public, dh.DHPublicKey)
+    public = cast(CertificatePublicKeyTypes, _private_key(key).public_key())
     subject = x509.NameAttribute(x509.NameOID.COMMON_NAME, f"YubiKey PIV Attestation {command.slot:02x}")
     builder = (
         x509.CertificateBuilder()
@@ -75,8 +74,8 @@ def _private_key(stored: StoredKey | None) -> PrivateKeyTypes:
 
 def _issuer(value: bytes | None) -> x509.Certificate:
     try:
-        return x509.load_der_x509_certificate(dict(tlv.decode(value or b""))[_CERTIFICATE])
-    except (ValueError, KeyError):
+        return x509.load_der_x509_certificate(certificates.decode(value))
+    except ValueError:
         _refuse()
 
 

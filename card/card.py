@@ -36,10 +36,13 @@ class Card(Protocol):
         """Another number whenever keys or data on the card have changed; never a smaller one."""
         ...
 
-    def activate(self, sensor: TouchSensor = NO_SENSOR, is_contactless: bool = False) -> Activation:
+    def activate(
+        self, sensor: TouchSensor = NO_SENSOR, is_contactless: bool = False, is_warm: bool = False
+    ) -> Activation:
         """Power up or reset: a new activation, in which no PIN is verified and no application has been selected.
 
         Keys that want a touch wait for it at the `sensor`, which has to end the wait when it takes the power away.
+        A warm reset is one under power (ISO/IEC 7816-3, 6.2.3), to which a card may give another answer.
         Any activation given before is over: what still runs on it raises CardTorn and changes nothing.
         """
         ...

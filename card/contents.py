@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import datetime
-import gzip
 import hashlib
 import random
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from . import biometrics, cms, tlv
+from . import biometrics, certificates, cms, tlv
 from .ca import TestCA
 from .cms import Signer
 from .tables import (
@@ -101,10 +100,8 @@ def key_history(on_card: int) -> bytes:
 
 
 def certificate(of: x509.Certificate, is_compressed: bool = False) -> bytes:
-    """Certificate, CertInfo, error detection code (table 10); compressed by gzip when CertInfo says so."""
-    der = of.public_bytes(serialization.Encoding.DER)
-    content = gzip.compress(der, mtime=0) if is_compressed else der
-    return fields((0x70, content), (0x71, bytes([is_compressed])), _ERROR_DETECTION_CODE)
+    """The data object of a certificate."""
+    return certificates.encode(of.public_bytes(serialization.Encoding.DER), is_compressed)
 
 
 def fields(*fields: tuple[int, bytes]) -> bytes:

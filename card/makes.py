@@ -16,14 +16,12 @@ class Make:
     """`properties` is the application property template, the answer to SELECT (SP 800-73-4 part 2, table 3).
 
     `extensions` are its commands beyond SP 800-73. `is_strict` is a card that keeps to SP 800-73 over the contactless
-    interface; Yubico's is used there as over contacts. `counts_malformed` says that a PIN that cannot be one is a wrong
-    one, and costs a try; SP 800-73-4 part 2, 3.2.1, lets it cost none.
+    interface, and does not count a PIN that cannot be one; Yubico's is used there as over contacts, and counts it.
     """
 
     properties: bytes
     extensions: frozenset[INS]
     is_strict: bool = True
-    counts_malformed: bool = False
     version: bytes = b""
     attests: bool = False
     management_key_algorithm: Algorithm = Algorithm.TDES
@@ -47,7 +45,6 @@ YUBIKEY = Make(
     properties=tlv.encode(0x61, _AID_AND_AUTHORITY),
     extensions=_MANAGING_KEYS | {INS.ATTEST, INS.SET_PIN_RETRIES, INS.RESET, INS.GET_VERSION, INS.GET_SERIAL},
     is_strict=False,
-    counts_malformed=True,
     version=bytes((5, 7, 1)),
     attests=True,
     management_key_algorithm=Algorithm.AES192,

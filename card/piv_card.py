@@ -15,11 +15,14 @@ from .card import CardTorn
 from .card_manager import CardManager
 from .chaining import ByteProtocol, Chaining
 from .context import Context
+from .device import Device
 from .keys import KeyRing
 from .makes import make_of
 from .status import SW
 from .store import Store
+from .tables import TRAITS_OBJECT
 from .touch import NO_SENSOR, TouchSensor
+from .traits import Traits
 
 LOG = logging.getLogger(__name__)
 
@@ -29,10 +32,10 @@ _INTERNAL_ERROR = SW.INTERNAL_ERROR.to_bytes(2, "big")
 class PoweredCard:
     """One activation of a card: its applications behind the transport layer."""
 
-    def __init__(self, card: PivCard | ForeignCard, applets: Sequence[Applet]) -> None:
-        self.atr = card.atr
+    def __init__(self, card: PivCard | ForeignCard, applets: Sequence[Applet], answer: bytes) -> None:
+        self.atr = answer
         self._card = card
-        transport = ByteProtocol if atr.protocols(card.atr) == (0,) else Chaining
+        transport = ByteProtocol if atr.protocols(answer) == (0,) else Chaining
         self._transmit = transport(Applications(applets).execute).transmit
 
     def transmit(self, command: bytes) -> bytes:
@@ -79,13 +82,24 @@ class PivCard:
         """The number of changes of keys and data since the image was opened."""
         return self.store.revision
 
-    def activate(self, sensor: TouchSensor = NO_SENSOR, is_contactless: bool = False) -> PoweredCard:
+    def activate(
+        self, sensor: TouchSensor = NO_SENSOR, is_contactless: bool = False, is_warm: bool = False
+    ) -> PoweredCard:
         """Cold or warm reset: a new activation; the one before it can change nothing any more."""
         context = self._context = Context(self.store, self._keys, self.make, sensor, is_contactless)
         self.store.own(context)
-        applets: tuple[Applet, ...] = (CardManager(self.store.state.serial), PivApplet(context), *self._applets())
-        self.activation = PoweredCard(self, applets)
+        serial, version = self.store.state.serial, self.make.version
+        applets: list[Applet] = [CardManager(serial), PivApplet(context)]
+        applets += [Device(serial, version)] if version else []
+        applets += self._applets()
+        self.activation = PoweredCard(self, applets, self._warm_atr if is_warm else self.atr)
         return self.activation
+
+    @property
+    def _warm_atr(self) -> bytes:
+        """What it answers to a warm reset: the same, unless its traits say otherwise."""
+        traits = Traits.decode(self.store.state.objects.get(TRAITS_OBJECT))
+        return self.atr if traits.warm_atr is None else bytes.fromhex(traits.warm_atr)
 
     def set_tries(self, reference: int, left: int) -> None:
         """Leave so many tries to the PIN or PUK, as if wrong ones had been given. Raises ValueError, CardTorn."""
@@ -119,9 +133,11 @@ class ForeignCard:
         self.atr = atr
         self.activation: PoweredCard | None = None
 
-    def activate(self, sensor: TouchSensor = NO_SENSOR, is_contactless: bool = False) -> PoweredCard:
+    def activate(
+        self, sensor: TouchSensor = NO_SENSOR, is_contactless: bool = False, is_warm: bool = False
+    ) -> PoweredCard:
         """Reset; it has no keys that want a touch."""
-        self.activation = PoweredCard(self, ())
+        self.activation = PoweredCard(self, (), self.atr)
         return self.activation
 
     def deactivate(self) -> None:

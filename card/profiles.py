@@ -93,7 +93,7 @@ PROFILES: dict[str, Profile] = {
         _ALL_KEYS,
         {"objects": "full"},
     ),
-    "yubikey": Profile("as a new YubiKey 5, and it attests", {}, {"management": "default"}),
+    "yubikey": Profile("as a new YubiKey 5, and it attests", {}, {"management": "default", "pin_format": "any"}),
     "blank": Profile("PIN and PUK, but neither keys nor certificates"),
     "uninitialised": Profile(
         "blank, and the PIN still to be set with the PUK", {}, {"uninitialised": True, "pin_initialised": False}

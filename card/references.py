@@ -11,6 +11,7 @@ import hmac
 
 from .commands import ChangeReferenceData, QueryVerification, ResetRetryCounter, ResetVerification, Verify
 from .context import Context
+from .security import PIN_LENGTH
 from .state import Reference
 from .status import SW, CardError, tries_left
 from .tables import PIN, PUK
@@ -20,10 +21,10 @@ DEFAULTS = {PIN: b"123456\xff\xff", PUK: b"12345678"}
 
 
 def verify(context: Context, command: Verify) -> bytes:
-    """A malformed PIN costs no try and leaves the status as it is (but see Make); a wrong one does neither."""
+    """A malformed PIN costs no try and leaves the status as it is; a wrong one does neither."""
     number = command.reference
     reference = _open(context, number)
-    _expect_form(context, number, command.value)
+    _check_given(context, number, command.value)
     _compare(context, number, reference, command.value, costs=number)
     context.commit(references={number: _fresh(reference, reference.value)})
     context.status.was_right(number)
@@ -49,9 +50,8 @@ def change_reference_data(context: Context, command: ChangeReferenceData) -> byt
     """A new PIN counts as verified."""
     number = command.reference
     reference = _open(context, number)
-    _expect_form(context, number, command.old, command.new)
-    _compare(context, number, reference, command.old, costs=number)
-    _require_form(context, number, command.new, proved=number)
+    _check_given(context, number, command.old)
+    _exchange(context, number, command.old, number, command.new)
     context.commit(references={number: _fresh(reference, command.new)})
     if number != PUK:
         context.status.verified |= {number}
@@ -61,12 +61,31 @@ def change_reference_data(context: Context, command: ChangeReferenceData) -> byt
 def reset_retry_counter(context: Context, command: ResetRetryCounter) -> bytes:
     """PIN and PUK get all their tries back; whether the PIN is verified stays as it is."""
     puk = _open(context, PUK)
-    _expect_form(context, PIN, command.pin)
-    _compare(context, PUK, puk, command.puk, costs=PIN)
-    _require_form(context, PIN, command.pin, proved=PUK)
+    _exchange(context, PUK, command.puk, PIN, command.pin)
     pin = context.store.state.references[PIN]
     context.commit(references={PIN: _fresh(pin, command.pin), PUK: _fresh(puk, puk.value)})
     return b""
+
+
+def _check_given(context: Context, number: int, value: bytes) -> None:
+    """Raises CardError(6A80) for what cannot be right, on a make of card that does not count that as a try."""
+    fits = context.store.state.pin_rules.accept(number, value)
+    if len(value) != PIN_LENGTH or (context.make.is_strict and not fits):
+        raise CardError(SW.INCORRECT_DATA)
+
+
+def _exchange(context: Context, given: int, value: bytes, wanted: int, new: bytes) -> None:
+    """One reference entitles to a new value of one. Raises CardError: 63Cx, and 6A80 for a value that cannot be.
+
+    That is found before the comparison, which then costs no try, or after it, as the make of the card has it.
+    """
+    fits, reference = context.store.state.pin_rules.accept(wanted, new), context.store.state.references[given]
+    if fits or not context.make.is_strict:
+        _compare(context, given, reference, value, costs=wanted)
+    if not fits:
+        if not context.make.is_strict:
+            context.commit(references={given: _fresh(reference, reference.value)})
+        raise CardError(SW.INCORRECT_DATA)
 
 
 def _held(context: Context, number: int) -> Reference:
@@ -83,21 +102,6 @@ def _open(context: Context, number: int) -> Reference:
     if reference.tries == 0:
         raise CardError(SW.AUTHENTICATION_METHOD_BLOCKED)
     return reference
-
-
-def _expect_form(context: Context, number: int, *values: bytes) -> None:
-    """Before anything is counted. Raises CardError(6A80), unless the make of card counts what is malformed."""
-    rules = context.store.state.pin_rules
-    if not context.make.counts_malformed and not all(rules.accept(number, value) for value in values):
-        raise CardError(SW.INCORRECT_DATA)
-
-
-def _require_form(context: Context, number: int, new: bytes, proved: int) -> None:
-    """Of a new value, after `proved` has been given right: it gets its try back. Raises CardError(6A80)."""
-    if not context.store.state.pin_rules.accept(number, new):
-        reference = context.store.state.references[proved]
-        context.commit(references={proved: _fresh(reference, reference.value)})
-        raise CardError(SW.INCORRECT_DATA)
 
 
 def _compare(context: Context, number: int, reference: Reference, value: bytes, costs: int) -> None:

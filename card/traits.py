@@ -34,7 +34,7 @@ class Traits:
 
     `pin_pad_timeout` and `touch_timeout` are in seconds; `max_sessions` is for each application, 0 for no limit.
     `mechanisms` are names (CKM_...), None for all. `pin_min`, `pin_max` and `pin_format` tell the rules that the card
-    has.
+    has. `warm_atr` is what the card answers to a reset under power, None for what it always answers.
     """
 
     management: str = "pin"
@@ -54,6 +54,7 @@ class Traits:
     pin_min: int = 6
     pin_max: int = PIN_LENGTH
     pin_format: str = "digits"
+    warm_atr: str | None = None
     mechanisms: tuple[str, ...] | None = None
 
     def encode(self) -> bytes:
@@ -113,6 +114,10 @@ def _seconds(value: Any) -> bool:
     return type(value) in (int, float) and 0 < value <= _LONGEST
 
 
+def _is_atr(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and re.fullmatch("([0-9A-Fa-f]{2}){2,33}", value) is not None)
+
+
 _LONGEST = 3600
 _FLAG = Rule("true or false", lambda value: type(value) is bool)
 _TEXT = Rule("a string", lambda value: isinstance(value, str))
@@ -136,6 +141,7 @@ RULES: dict[str, Rule] = {
     "puk_left": _TRIES_LEFT,
     "global_pin": _TEXT_OR_NONE,
     "primary_pin": _one_of("piv", "global"),
+    "warm_atr": Rule("an ATR of 2 to 33 bytes, in hexadecimal", _is_atr),
     "protocol": _one_of("both", "t0", "t1"),
     "objects": _one_of("few", "full"),
     "compressed": _FLAG,

@@ -9,7 +9,7 @@ from typing import Any
 
 from cryptography import x509
 
-from ..card import tlv
+from ..card import certificates, tlv
 from ..card.profiles import open_card
 from ..card.tables import CHUID, PIN, PUK, SLOTS, TRAITS_OBJECT, Algorithm
 from ..card.traits import Traits
@@ -51,6 +51,6 @@ def _subject(value: bytes | None) -> str | None:
     if value is None:
         return None
     try:
-        return x509.load_der_x509_certificate(dict(tlv.decode(value))[0x70]).subject.rfc4514_string()
-    except (ValueError, KeyError):
+        return x509.load_der_x509_certificate(certificates.decode(value)).subject.rfc4514_string()
+    except ValueError:
         return "a certificate that cannot be read"

@@ -38,6 +38,7 @@ FILES = {
     "cli_sweep": ("Simulator", ("sweep",)),
     "cli_cards": ("Without a simulator", ("card",)),
     "cli_quirks": ("Without a simulator", ("quirks",)),
+    "cli_pcsc": ("Without a simulator", ("pcsc",)),
     "cli_installation": ("Without a simulator", ("module", "doctor")),
 }
 """The files of commands, with the heading under which `--help` lists them. A file has its commands in `app`."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..csrc import module_path
+from ..reader import vpcd_wire
 from . import places
 from .control import Control, ControlFailure
 
@@ -57,7 +58,7 @@ CLIENTS = (
 
 def examine() -> list[Finding]:
     """What cardtear itself needs, then the programs that it can be tried with."""
-    return [_module(), _folder(), _simulator(), *map(_client, CLIENTS)]
+    return [_module(), _folder(), _simulator(), _vpcd(), *map(_client, CLIENTS)]
 
 
 def _module() -> Finding:
@@ -89,6 +90,20 @@ def _simulator() -> Finding:
             return Finding(what, purpose, True, str(control.path))
     except ControlFailure as failure:
         return Finding(what, purpose, False, str(failure))
+
+
+def _vpcd() -> Finding:
+    what, purpose, number = "pcscd with vpcd", "cardtear serve --pcsc", f":{vpcd_wire.PORT:04X}"
+    listening = "0A"
+    try:
+        sockets = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+    except OSError:
+        sockets = []
+    if any(fields[1].endswith(number) and fields[3] == listening for fields in sockets):
+        return Finding(what, purpose, True, f"listens on port {vpcd_wire.PORT}, on all interfaces (docs/pcsc.md)")
+    return Finding(
+        what, purpose, False, f"nobody listens on port {vpcd_wire.PORT}: start pcscd, once both are installed"
+    )
 
 
 def _client(client: Client) -> Finding:

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from ..card import tlv
+from ..card import certificates
 from ..card.tables import PRIVATE_OBJECTS, PRIVATE_RECORDS, PUBLIC_OBJECTS, PUBLIC_RECORDS, SLOTS, Algorithm
 from ..card.traits import Traits
 from ..reader.errors import CardRemoved
@@ -289,9 +289,9 @@ class CardObjects:
         return None
 
     def _create_certificate(self, slot: int, attributes: Attributes) -> P11Object:
-        """Beside its key (SP 800-73-4 part 1, table 10: certificate, CertInfo, error detection code)."""
+        """Beside its key."""
         overlay = replace(self._pinned(slot), certificate=kept(attributes))
-        value = tlv.encode(0x70, attributes[CKA.VALUE]) + tlv.encode(0x71, b"\0") + tlv.encode(0xFE)
+        value = certificates.encode(attributes[CKA.VALUE])
         with self._overlaid(slot, overlay):
             self._card.write_object(SLOTS[slot].certificate, value)
         return next(made for made in self._reread(slot) if made.place.part is Part.CERTIFICATE)

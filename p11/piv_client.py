@@ -121,6 +121,8 @@ class PivClient:
     def command(self, ins: int, p1: int, p2: int, data: bytes = b"") -> bytes:
         """The answer to a command that has to succeed. Raises P11Error."""
         answer, status = self.exchange(ins, p1, p2, data)
+        if status == SW.SECURITY_STATUS_NOT_SATISFIED:  # somebody else has made the card forget
+            self.is_authenticated = False
         if status != _SUCCESS:
             raise from_status(status)
         return answer
@@ -197,6 +199,7 @@ class PivClient:
 
     def verify(self, pin: bytes) -> None:
         """VERIFY. Raises P11Error(PIN_INCORRECT or PIN_LOCKED)."""
+        self.is_authenticated = False  # whatever was proved before this login
         _, status = self.exchange(INS.VERIFY, 0, PIN, _padded(pin))
         _check_pin(status)
 

@@ -7,14 +7,13 @@ What an application has told of them lies in an overlay (records.py); all else f
 from __future__ import annotations
 
 import contextlib
-import gzip
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum, unique
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from ..card import tlv
+from ..card import certificates, tlv
 from ..card.tables import SLOTS, Algorithm, PinRule
 from . import curves, keys
 from .attributes import FALSE, TRUE, UNAVAILABLE_INFORMATION, Attributes, boolean, ulong
@@ -148,7 +147,7 @@ _DEFAULTS: dict[Part, Attributes] = {
 
 def read_slot(card: PivClient, slot: int, overlay: Overlay) -> Iterator[P11Object]:
     """The objects of a key slot as they are on the card: none for an empty one. Raises CardRemoved."""
-    certificate = parsed_certificate(_certificate_der(card.read_object(SLOTS[slot].certificate)))
+    certificate = parsed_certificate(certificates.decode(card.read_object(SLOTS[slot].certificate)))
     metadata = card.metadata(slot)
     public = certified_key(certificate) if metadata is None else _metadata_key(metadata)
     names = _NAMES[slot]
@@ -215,16 +214,6 @@ def _ec_usage(public: PublicKey, names: SlotNames) -> frozenset[CKA]:
     if algorithm is Algorithm.X25519:
         return frozenset({_DERIVE})
     return names.ec_usage - {_DERIVE} if algorithm is Algorithm.ED25519 else names.ec_usage
-
-
-def _certificate_der(value: bytes | None) -> bytes:
-    """SP 800-73-4 part 1, table 10: certificate (70), CertInfo (71; bit 1: compressed)."""
-    try:
-        fields = dict(tlv.decode(value or b""))
-        der = fields.get(0x70, b"")
-        return gzip.decompress(der) if fields.get(0x71, b"\0")[:1] == b"\1" else der
-    except (tlv.TlvError, OSError, EOFError, ValueError):
-        return b""
 
 
 def kept(attributes: Attributes) -> Attributes:

@@ -59,7 +59,9 @@ class PcscCard:
 
     # What a reader needs of a card
 
-    def activate(self, sensor: TouchSensor = NO_SENSOR, is_contactless: bool = False) -> PcscActivation:
+    def activate(
+        self, sensor: TouchSensor = NO_SENSOR, is_contactless: bool = False, is_warm: bool = False
+    ) -> PcscActivation:
         """Reset it, or connect to it again. That goes on after the return; the first command waits for it."""
         activation = self._activation = PcscActivation(self, self._atr)
         if not self._is_fresh:

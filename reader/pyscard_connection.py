@@ -65,7 +65,7 @@ class PyscardConnection(CardConnection):
         self._disposition = scard.SCARD_RESET_CARD if disposition is None else disposition
         try:
             if self._disposition in _RESETS:
-                insertion.reset()
+                insertion.reset(is_warm=self._disposition != scard.SCARD_UNPOWER_CARD)
         except CardRemoved:
             self._insertion = None
             raise NoCardException("Unable to reconnect", hresult=scard.SCARD_W_REMOVED_CARD) from None
@@ -79,7 +79,7 @@ class PyscardConnection(CardConnection):
         super().disconnect()
         if self._disposition in _RESETS and not insertion.removed.is_set():
             try:
-                insertion.reset()
+                insertion.reset(is_warm=self._disposition != scard.SCARD_UNPOWER_CARD)
             except CardRemoved:  # it went by itself
                 return
 

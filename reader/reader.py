@@ -111,14 +111,17 @@ class Insertion:
         if self.is_mute:
             raise CardMute(self.reader.name)
 
-    def reset(self) -> bytes:
-        """Reset the card: all volatile state is lost, the stay goes on. Returns the ATR. Raises CardRemoved."""
+    def reset(self, is_warm: bool = True) -> bytes:
+        """Reset the card: all volatile state is lost, the stay goes on. Returns the ATR. Raises CardRemoved.
+
+        A reset that is not warm has taken the power away for a moment.
+        """
         bench = self.reader.bench
         self.sensor.cancel()
         with self.lock, bench.lock:
             if self.removed.is_set():
                 raise CardRemoved(self.reader.name)
-            self.activation = self.card.activate(self.sensor, self.reader.is_contactless)
+            self.activation = self.card.activate(self.sensor, self.reader.is_contactless, is_warm)
             self.is_mute = self.card.is_dead
             bench.announce(Event(Change.RESET, self.reader, self))
             return self.atr

@@ -62,7 +62,7 @@ class Dialogue:
                 self._first_look = None
             case Control.ON | Control.RESET as wanted:
                 if wanted is Control.RESET or not self._powered:
-                    self.insertion.reset()
+                    self.insertion.reset(is_warm=wanted is Control.RESET)
                 self._powered = True
                 self._atrs = self._atrs or 0
         return None

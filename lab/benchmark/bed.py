@@ -134,10 +134,11 @@ class Bed:
             _run(*tool, "--keypairgen", "--key-type", kind, "--id", number)
 
     @contextlib.contextmanager
-    def simulator(self, name: str) -> Iterator[Served]:
-        """`cardtear serve` with its sockets in a folder of this name, ready, while the block runs."""
+    def simulator(self, name: str, *options: str) -> Iterator[Served]:
+        """`cardtear serve` with these options and its sockets in a folder of this name, ready, while the block runs."""
         folder = self.folder / name
-        command = [str(Path(sys.executable).with_name("cardtear")), "serve", "--json", "--folder", str(folder)]
+        program = str(Path(sys.executable).with_name("cardtear"))
+        command = [program, "serve", "--json", "--folder", str(folder), *options]
         start = perf_counter_ns()
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         with _ended(process):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .bed import Bed, InProcess
 from .in_tests import fixtures, trace, triggers
+from .pcsc import transmissions
 from .rows import (
     Amount,
     Row,
@@ -35,6 +36,7 @@ MEASUREMENTS: tuple[Callable[[Run], Iterator[Row]], ...] = (
     fixtures,
     triggers,
     trace,
+    transmissions,
 )
 """In this order; each undoes what it has done to the simulator."""
 

@@ -65,6 +65,26 @@ def test_so(new_card: Callable[..., PivCard], power: Callable[..., Any]) -> None
     assert (get(terminal, PRINTED), get(terminal, ADMIN)) == (None, None)
 
 
+def test_derived(new_card: Callable[..., PivCard], power: Callable[..., Any]) -> None:
+    """Byte by byte what Yubico's software writes for a key that is made from the PIN: flags and salt."""
+    terminal = power(new_card("blank", management="derived", pin="654321"))
+    admin = get(terminal, ADMIN)
+    assert admin is not None
+    assert admin[:7] == bytes.fromhex("8015 810100 8210")
+    assert accepts(terminal, Algorithm.AES192, hashlib.pbkdf2_hmac("sha1", b"654321", admin[7:], 10_000, 24))
+
+
+@pytest.mark.parametrize("name", ["tdes", "aes128", "aes192", "aes256"])
+def test_algorithms(new_card: Callable[..., PivCard], power: Callable[..., Any], name: str) -> None:
+    algorithm = Algorithm[name.upper()]
+    terminal = power(new_card("blank", management="pin", management_algorithm=name))
+    terminal.verify()
+    protected = get(terminal, PRINTED)
+    assert protected is not None
+    assert accepts(terminal, algorithm, protected[4:])
+    assert terminal.command(0xF7, 0, 0x9B)[0] == bytes((1, 1, algorithm)) + bytes.fromhex("02020001 050100")
+
+
 def test_the_derivation() -> None:
     """A value of PBKDF2-HMAC-SHA1 that OpenSSL gives: openssl kdf -keylen 24 -kdfopt digest:SHA1 ... PBKDF2."""
     assert derived_key("12345678", bytes(range(16))).hex() == "43132d34370d4655008e803667bff885b823a77a3f9139a9"

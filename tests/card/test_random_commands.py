@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import random
 from collections.abc import Callable
@@ -60,16 +61,46 @@ def test_without_any_proof(
     still_works(card, power)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(sequence=st.lists(commands(), max_size=10))
-def test_with_everything_proved(
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(sequence=st.lists(st.binary(max_size=300) | commands(), max_size=10))
+def test_over_the_contactless_interface(
+    card: PivCard, power: Callable[..., Any], caplog: pytest.LogCaptureFixture, sequence: list[bytes]
+) -> None:
+    """Nothing that comes changes the card."""
+    before = copy.deepcopy(card.store.state)
+    check(card, sequence, power(card, is_contactless=True), caplog)
+    assert card.store.state == before
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(sequence=st.lists(st.binary(max_size=300) | commands(), max_size=10))
+def test_by_the_byte_protocol(
     new_card: Callable[..., PivCard],
     power: Callable[..., Any],
     caplog: pytest.LogCaptureFixture,
     sequence: list[bytes],
 ) -> None:
+    """And a command with data is never answered with data."""
+    card = new_card("blank", protocol="t0")
+    terminal = power(card)
+    check(card, sequence, terminal, caplog)
+    for command in sequence:
+        if len(command) > 6 and command[1] != INS.GET_RESPONSE:
+            assert terminal.send(command)[0] == b""
+    card.close()
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(profile=st.sampled_from(["piv-ec", "yubikey"]), sequence=st.lists(commands(), max_size=10))
+def test_with_everything_proved(
+    new_card: Callable[..., PivCard],
+    power: Callable[..., Any],
+    caplog: pytest.LogCaptureFixture,
+    profile: str,
+    sequence: list[bytes],
+) -> None:
     """The commands may change whatever they like; the card answers nevertheless."""
-    card = new_card("piv-ec")
+    card = new_card(profile)
     terminal = power(card)
     terminal.verify()
     terminal.manage()

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 from cardtear.card.card import CardTorn
+from cardtear.card.management import DEFAULT_MANAGEMENT_KEY
 from cardtear.card.piv_card import PivCard
 from cardtear.card.tables import Algorithm
 from cardtear.card.touch import NO_SENSOR
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from .conftest import Finger, Terminal
 
@@ -67,3 +69,28 @@ def test_torn_while_it_waits(new_card: Callable[..., PivCard]) -> None:
     Terminal(powered).select()
     with pytest.raises(CardTorn):
         powered.transmit(SIGN)
+
+
+def test_a_management_key_that_asks(new_card: Callable[..., PivCard]) -> None:
+    """For the step that proves it: the first one of single or mutual authentication asks for none."""
+    card = new_card("yubikey")
+    terminal = Terminal(card.activate(Finger()))
+    terminal.select()
+    terminal.manage()
+    value = DEFAULT_MANAGEMENT_KEY
+    assert terminal.command(0xFF, 0xFF, 0xFE, bytes((0x0A, 0x9B, len(value))) + value)[1] == 0x9000
+    finger = Finger()
+    terminal = Terminal(card.activate(finger))
+    terminal.select()
+    assert terminal.command(0x87, 0x0A, 0x9B, bytes.fromhex("7C028100"))[1] == 0x9000
+    assert terminal.command(0x87, 0x0A, 0x9B, bytes.fromhex("7C028000"))[1] == 0x9000
+    assert finger.waits == []
+    terminal.manage()
+    assert finger.waits == [15.0]
+    terminal = Terminal(card.activate(Finger(is_there=False)))
+    terminal.select()
+    template, _ = terminal.command(0x87, 0x0A, 0x9B, bytes.fromhex("7C028100"))
+    encryptor = Cipher(algorithms.AES(value), modes.ECB()).encryptor()
+    answer = bytes.fromhex("7C128210") + encryptor.update(template[4:])
+    assert terminal.command(0x87, 0x0A, 0x9B, answer) == (b"", 0x6982)
+    assert terminal.command(0xDB, 0x3F, 0xFF, bytes.fromhex("5C035FC10D5300"))[1] == 0x6982

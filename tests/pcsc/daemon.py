@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -12,19 +13,11 @@ from pathlib import Path
 from time import monotonic, sleep
 
 import pytest
+from cardtear.lab.pcscd import READER, configuration, find_driver
 
 from . import pcsc
 
 DEADLINE = 20.0
-READER_CONF = """
-FRIENDLYNAME "{name}"
-DEVICENAME   /dev/null:{port}
-LIBPATH      {driver}
-CHANNELID    {port}
-"""
-NAME = "Virtual PCD"
-"""What Debian's vpcd calls its readers."""
-
 RUN = Path("/run/pcscd")
 """Where every pcscd has its socket."""
 
@@ -36,10 +29,10 @@ class Pcscd:
 
     Programs find it by `environment`. Where it cannot be hidden (a container without CAP_SYS_ADMIN), it is the
     machine's only one, and a lock keeps others of its kind waiting. `port` is that of the first slot, the second
-    follows; the readers have `name` and the number of the slot.
+    follows.
     """
 
-    def __init__(self, folder: Path, name: str = NAME) -> None:
+    def __init__(self, folder: Path, name: str = READER) -> None:
         self._folder = folder
         self._run = folder / "run"
         self._run.mkdir(exist_ok=True)
@@ -48,8 +41,8 @@ class Pcscd:
         self._log = folder / "log"
         self._process: subprocess.Popen[bytes] | None = None
         self._daemon = shutil.which("pcscd", path=f"{os.environ['PATH']}:/usr/sbin")
-        self._driver = find_driver()
-        if self._daemon is None or self._driver is None:
+        driver = find_driver()
+        if self._daemon is None or driver is None:
             pytest.skip("pcscd and vpcd are not installed (Debian: pcscd, vsmartcard-vpcd)")
         if os.getuid() != 0:
             pytest.skip("only root can start a pcscd")
@@ -63,7 +56,7 @@ class Pcscd:
             self._lock = (RUN / "cardtear-tests.lock").open("w")
             fcntl.flock(self._lock, fcntl.LOCK_EX)
         self.port = free_ports()
-        self.configure(READER_CONF.format(name=name, port=self.port, driver=self._driver))
+        self.configure(configuration(driver, self.port, name=name))
 
     @property
     def environment(self) -> dict[str, str]:
@@ -126,15 +119,10 @@ class Pcscd:
         return True
 
 
-def find_driver() -> str | None:
-    """Where the distribution has put vpcd."""
-    places = ("pcsc/drivers/serial/libifdvpcd.so", "*/pcsc/drivers/serial/libifdvpcd.so")
-    return next((str(path) for place in places for path in Path("/usr/lib").glob(place)), None)
-
-
 def free_ports(count: int = 2) -> int:
-    """The first of so many free ports in a row."""
-    for port in range(35980, 36980, count):
+    """The first of so many free ports in a row, below those that the system gives out; another each time."""
+    for _ in range(100):
+        port = random.SystemRandom().randrange(20_000, 32_000, 4)
         try:
             for each in range(port, port + count):
                 socket.create_server(("", each)).close()

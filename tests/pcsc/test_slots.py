@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from cardtear.lab.simulator import Simulator
 from cardtear.reader.vpcd_slots import PcscPlace
 
 from . import pcsc
-from .daemon import Pcscd, free_ports
+from .daemon import Pcscd
 from .pcsc import DEADLINE, READER, SECOND_READER, succeed_in_time
 
 CARDTEAR = str(Path(sys.executable).with_name("cardtear"))
@@ -94,7 +95,10 @@ def test_run(pcscd: Pcscd, succeed: Callable[..., str]) -> None:
 
 def test_run_without_pcscd(run: Callable[..., Any]) -> None:
     """An error that says what to do."""
-    ended = run(CARDTEAR, "run", "--pcsc", "--pcsc-port", str(free_ports()), "--", "true")
+    with socket.socket() as nobody:  # holds its port, and does not listen
+        nobody.bind(("", 0))
+        port = str(nobody.getsockname()[1])
+        ended = run(CARDTEAR, "run", "--pcsc", "--pcsc-port", port, "--", "true")
     assert ended.code == 1
     assert "cardtear doctor" in ended.output
 

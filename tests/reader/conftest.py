@@ -22,7 +22,7 @@ class EchoCard:
         self.busy = threading.Event()
         self.go_on = threading.Event()
 
-    def activate(self, sensor: object = None, is_contactless: bool = False) -> EchoActivation:
+    def activate(self, sensor: object = None, is_contactless: bool = False, is_warm: bool = False) -> EchoActivation:
         self.activations += 1
         self.active = EchoActivation(self)
         return self.active

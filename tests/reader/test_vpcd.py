@@ -7,10 +7,11 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any
 
 import pytest
-from cardtear.reader import Bench, Change, Reader
+from cardtear.reader import Bench, CardRemoved, Change, Reader, slot_door, vpcd_dialogue
 from cardtear.reader.vpcd import VpcdDoor
 from cardtear.reader.vpcd_wire import BROKEN_OFF, Control, Decoder, encode
 
@@ -312,3 +313,87 @@ def test_many_fast_cycles_end_consistent(front: Reader, echo: Any, vpcd: Vpcd) -
             continue
         break
     assert echo.active.commands == [COMMAND]
+
+
+@pytest.mark.usefixtures("door")
+@pytest.mark.parametrize(
+    "stream",
+    [
+        b"\0",
+        b"\xff\xff\x04",
+        b"\0\0" * 500,
+        b"\0\1\x04" * 500,
+        b"GET / HTTP/1.1\r\n\r\n" * 5000,
+        bytes(range(256)) * 100,
+    ],
+    ids=["half a length", "cut off", "empty", "many", "HTTP", "bytes"],
+)
+def test_nonsense_does_no_harm(front: Reader, new_card: Any, vpcd: Vpcd, stream: bytes) -> None:
+    """Whatever is sent and however it ends, the door comes again and the card answers."""
+    front.insert(new_card())
+    vpcd.accept()
+    assert vpcd._connection is not None
+    vpcd._connection.sendall(stream)
+    vpcd.drop()
+    vpcd.accept()
+    assert vpcd.ask(COMMAND) == COMMAND + b"\x90\x00"
+
+
+@pytest.mark.usefixtures("door")
+def test_a_message_that_does_not_end(
+    front: Reader, echo: Any, vpcd: Vpcd, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The other end is dropped with a word, and tried again."""
+    monkeypatch.setattr(slot_door, "UNFINISHED", 0.05)
+    front.insert(echo)
+    vpcd.accept()
+    assert vpcd._connection is not None
+    vpcd._connection.sendall(b"SSH-2.0-OpenSSH")
+    with pytest.raises(ConnectionResetError):
+        vpcd._connection.recv(1)
+    assert "does not end" in caplog.text
+    vpcd.accept()
+    assert vpcd.ask(COMMAND) == COMMAND + b"\x90\x00"
+
+
+@pytest.mark.usefixtures("door")
+def test_who_hangs_up_at_once_is_not_called_all_the_time(front: Reader, echo: Any, vpcd: Vpcd, caplog: Any) -> None:
+    """The pauses grow, and there is one word about it."""
+    front.insert(echo)
+    start = monotonic()
+    for _ in range(5):
+        vpcd.accept()
+        vpcd.drop()
+    assert monotonic() - start > 0.3
+    assert caplog.text.count("waits for vpcd") == 1
+
+
+@pytest.mark.usefixtures("door")
+def test_others_wait_for_a_program_that_speaks(
+    front: Reader, echo: Any, vpcd: Vpcd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For as long as its commands follow each other closely, and no longer than the longest time."""
+    monkeypatch.setattr(vpcd_dialogue, "SILENCE", DEADLINE)
+    monkeypatch.setattr(vpcd_dialogue, "LONGEST", 0.2)
+    insertion = front.insert(echo)
+    vpcd.accept()
+    start = monotonic()
+    vpcd.ask(COMMAND)
+    assert insertion.transmit(COMMAND) == COMMAND + b"\x90\x00"
+    assert 0.15 < monotonic() - start < DEADLINE
+
+
+@pytest.mark.usefixtures("door")
+def test_a_program_that_speaks_loses_its_card(
+    front: Reader, echo: Any, new_card: Any, vpcd: Vpcd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A card that is kept for it can be pulled all the same, and the next one is everybody's."""
+    monkeypatch.setattr(vpcd_dialogue, "SILENCE", DEADLINE)
+    insertion = front.insert(echo)
+    vpcd.accept()
+    vpcd.ask(COMMAND)
+    front.remove()
+    assert vpcd.gone()
+    with pytest.raises(CardRemoved):
+        insertion.transmit(COMMAND)
+    assert front.insert(new_card()).transmit(COMMAND) == COMMAND + b"\x90\x00"

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+"""The command about pcscd's configuration."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .cli_answers import fail
+from .cli_options import Json
+
+app = typer.Typer()
+
+
+@app.command()
+def pcsc(
+    is_reversed: Annotated[
+        bool, typer.Option("--reversed", help="For serve --pcsc-reversed: vpcd connects to us, on loopback only.")
+    ] = False,
+    readers: Annotated[int, typer.Option(help="How many readers pcscd shall show.", min=1, max=16)] = 2,
+    port: Annotated[int, typer.Option(help="The port of the first slot.", min=1, max=65520)] = 35963,
+    name: Annotated[
+        str, typer.Option(help="What pcscd calls them; Yubico's programs want `Yubico YubiKey CCID` or the like.")
+    ] = "Virtual PCD",
+    write: Annotated[
+        Path | None,
+        typer.Option(help="Write it there, and make the copies of the driver.", show_default="print it"),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Print the reader.conf by which pcscd shows cardtear's readers; Debian has it in /etc/reader.conf.d/vpcd.
+
+    Debian's own file is right for two readers. More need copies of the driver, two readers for each.
+    """
+    from . import pcscd
+
+    driver = pcscd.find_driver()
+    if driver is None:
+        fail(as_json, "no-vpcd", "vpcd is not installed (Debian: vsmartcard-vpcd)", 1)
+    text = pcscd.configuration(driver, port, readers, is_reversed, name)
+    copies = pcscd.copies(driver, readers)
+    if write is not None:
+        try:
+            for copy in copies:
+                shutil.copyfile(driver, copy)
+            write.write_text(text)
+        except OSError as error:
+            fail(as_json, "cannot-write", f"cannot write {error.filename}: {error.strerror}", 1)
+    if as_json:
+        print(json.dumps({"driver": driver, "copies": copies, "configuration": text}))
+    elif write is None:
+        print(text, end="")
+        for copy in copies:
+            print(f"cardtear: it needs a copy: cp {driver} {copy}", file=sys.stderr)
+    else:
+        print(f"{write} is written; restart pcscd")

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: MIT
+"""Other configurations of pcscd than Debian's: more readers, and a vpcd that connects to us."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cardtear.card.profiles import CardRequest
+from cardtear.lab.pcscd import configuration, copies, find_driver
+from cardtear.lab.simulator import Simulator
+from cardtear.reader.private_socket import SocketError
+from cardtear.reader.vpcd_slots import PcscPlace
+
+from . import pcsc
+from .daemon import Pcscd, free_ports
+from .pcsc import DEADLINE, READER, SECOND_READER, SELECT, succeed_in_time
+
+GONE = b"\x6f\x00"
+
+
+@pytest.fixture
+def daemon(pcscd_folder: Path) -> Iterator[Pcscd]:
+    """A pcscd that is not started yet."""
+    daemon = Pcscd(pcscd_folder)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in daemon.environment.items():
+            patch.setenv(name, value)
+        try:
+            yield daemon
+        finally:
+            daemon.close()
+
+
+def test_four_readers(daemon: Pcscd, tmp_path: Path) -> None:
+    """By a copy of the driver; each card is in a reader of its own."""
+    original = find_driver()
+    assert original is not None
+    driver = shutil.copy(original, tmp_path / "libifdvpcd.so")
+    for copy in copies(driver, 4):
+        shutil.copy(original, copy)
+    port = free_ports(4)
+    daemon.configure(configuration(driver, port, 4))
+    daemon.start()
+    with Simulator(pcsc=PcscPlace(port)) as simulator:
+        for number in range(4):
+            simulator.plug(f"reader {number}")
+            simulator.insert(f"reader {number}", CardRequest(profile="unrecognised", name=f"card {number}"))
+        assert simulator.pcsc is not None
+        assert simulator.pcsc.wait_until_shown(DEADLINE) == []
+        context = pcsc.Context()
+        names = context.readers()
+        assert len(names) == 4
+        simulator.remove("reader 2")
+        context.wait(names[2], pcsc.EMPTY, DEADLINE)
+        for name in (names[0], names[1], names[3]):
+            context.connect(name)
+        context.close()
+
+
+def test_the_command_writes_it(tmp_path: Path) -> None:
+    """What `cardtear pcsc` prints is what it writes, for the mode that is wanted."""
+    cardtear = str(Path(sys.executable).with_name("cardtear"))
+    command = (cardtear, "pcsc", "--reversed", "--port", "40000")
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
+    assert "127.0.0.1:40000" in printed
+    file = tmp_path / "vpcd"
+    subprocess.run((*command, "--write", file), check=True, timeout=30, capture_output=True)
+    assert file.read_text() == printed
+
+
+class TestReversed:
+    """vpcd connects to us."""
+
+    @pytest.fixture
+    def simulator(self, daemon: Pcscd) -> Iterator[Simulator]:
+        """A simulator with the standard card, and a pcscd that was started after it and ends before it."""
+        driver = find_driver()
+        assert driver is not None
+        daemon.configure(configuration(driver, daemon.port, is_reversed=True))
+        with Simulator(pcsc=PcscPlace(daemon.port, is_reversed=True)) as simulator:
+            simulator.plug("front")
+            simulator.insert("front")
+            daemon.start()
+            yield simulator
+            assert daemon.is_running, daemon.log
+            daemon.stop()
+
+    @pytest.fixture
+    def context(self, simulator: Simulator) -> pcsc.Context:
+        """A program of PC/SC that sees the card."""
+        context = pcsc.Context()
+        context.wait(READER, pcsc.PRESENT, DEADLINE)
+        return context
+
+    def test_a_card(self, simulator: Simulator, context: pcsc.Context) -> None:
+        """The slot without a reader has a card that does not answer: vpcd cannot show none."""
+        assert context.connect(READER).transmit(SELECT)[-2:] == b"\x90\x00"
+        context.wait(SECOND_READER, pcsc.MUTE, DEADLINE)
+        simulator.plug("back")
+        simulator.insert("back", CardRequest(name="Bob"))
+        assert succeed_in_time(lambda: context.connect(SECOND_READER)).transmit(SELECT)[-2:] == b"\x90\x00"
+
+    def test_removal(self, simulator: Simulator, context: pcsc.Context, daemon: Pcscd) -> None:
+        """In the middle of a command, and before one: an error, no hang, and pcscd lives."""
+        card = context.connect(READER)
+        with simulator.bench.watching(lambda _moment: simulator.remove("front")):
+            assert card.transmit(SELECT) == GONE
+        assert card.transmit(SELECT) == GONE
+        with pytest.raises(pcsc.PcscError):
+            card.reconnect(pcsc.RESET)
+        with pytest.raises(pcsc.PcscError):
+            context.connect(READER)
+        simulator.insert("front")
+        card.reconnect(pcsc.RESET)
+        for each in (card, context.connect(READER)):
+            assert each.transmit(SELECT)[-2:] == b"\x90\x00"
+        assert daemon.is_running
+
+    def test_swap_and_mute(self, simulator: Simulator, context: pcsc.Context) -> None:
+        card = context.connect(READER)
+        simulator.swap("front", CardRequest(name="Bob"))
+        assert card.transmit(SELECT)[-2:] == b"\x90\x00"
+        simulator.mute("front")
+        assert card.transmit(SELECT) == GONE
+        card.reconnect(pcsc.RESET)
+        assert card.transmit(SELECT)[-2:] == b"\x90\x00"
+
+    def test_pcscd_is_restarted(self, simulator: Simulator, daemon: Pcscd) -> None:
+        daemon.stop()
+        daemon.start()
+        context = pcsc.Context()
+        context.wait(READER, pcsc.PRESENT, DEADLINE)
+        assert succeed_in_time(lambda: context.connect(READER)).transmit(SELECT)[-2:] == b"\x90\x00"
+
+    def test_a_port_that_is_taken(self, simulator: Simulator, daemon: Pcscd) -> None:
+        with pytest.raises(SocketError, match=str(daemon.port)):
+            Simulator(pcsc=PcscPlace(daemon.port, is_reversed=True))
