@@ -233,7 +233,7 @@ _PARTS: dict[tuple[int, int | None], tuple[str, ...]] = {
     **{(CKO.PRIVATE_KEY, curve): ("storage", "key", "private", "ec private") for curve in _CURVES},
     **{
         (CKO.SECRET_KEY, kind): ("storage", "key", "secret")
-        for kind in (CKK.GENERIC_SECRET, CKK.AES, CKK.DES3, CKK.DES2, CKK.CHACHA20, *HMAC_KEYS)
+        for kind in (CKK.GENERIC_SECRET, CKK.AES, CKK.DES3, CKK.DES2, CKK.DES, CKK.CHACHA20, *HMAC_KEYS)
     },
 }
 """The kinds of object that applications make: by class, and for keys by key type."""

@@ -22,7 +22,7 @@ Key = PublicKey | PrivateKey | bytes
 
 _PRIVATE, _KEY_TYPE = CKA.PRIVATE, CKA.KEY_TYPE
 _AES_LENGTHS = (16, 24, 32)
-FIXED_LENGTHS: dict[int, int] = {CKK.DES2: 16, CKK.DES3: 24, CKK.CHACHA20: 32}
+FIXED_LENGTHS: dict[int, int] = {CKK.DES: 8, CKK.DES2: 16, CKK.DES3: 24, CKK.CHACHA20: 32}
 """Bytes of secret keys of a kind that has one length only."""
 _SECRET_LENGTHS: dict[int, tuple[int, ...]] = {
     CKK.AES: _AES_LENGTHS,

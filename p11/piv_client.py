@@ -6,6 +6,9 @@ Knows nothing of PKCS #11 but the errors into which it turns status words. CardR
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from ..card import atr as answer_to_reset
 from ..card import tlv
 from ..card.security import PIN_LENGTH
@@ -29,6 +32,10 @@ _POLICIES = {PinRule.NEVER: b"\1", PinRule.ONCE: b"\2", PinRule.ALWAYS: b"\3"}
 _SHORT = 255
 _CHAINING = 0x10
 _OK = b"\x90\x00"
+_EXECUTION_ERRORS = frozenset({0x64, 0x65, 0x66, 0x6F})
+"""SW1 of what went wrong in the card (ISO/IEC 7816-4, table 5), unlike the checking errors, by which it refuses."""
+
+_MOST_RESETS = 3
 _OF_ANOTHER = frozenset({SW.INS_NOT_SUPPORTED, SW.CLA_NOT_SUPPORTED})
 """What is answered when another application is selected."""
 _SUCCESS, _GENERAL_AUTHENTICATE = SW.OK, INS.GENERAL_AUTHENTICATE
@@ -130,10 +137,11 @@ class PivClient:
     def read_object(self, tag: int, as_user: bool = False) -> bytes | None:
         """A data object without its wrapping, or None if the card has none (or does not let it be read now).
 
-        `as_user` is for one that the user may read: if the card does not know him, P11Error(USER_NOT_LOGGED_IN).
+        `as_user` is for one that the user may read: if the card does not know him, P11Error(USER_NOT_LOGGED_IN). Raises
+        P11Error also when the card could not tell.
         """
         name = tag.to_bytes((tag.bit_length() + 7) // 8, "big")
-        answer, status = self._get_data(tlv.encode(0x5C, name))
+        answer, status = self._read(partial(self._get_data, tlv.encode(0x5C, name)))
         if as_user and status == SW.SECURITY_STATUS_NOT_SATISFIED:
             raise from_status(status)
         if status != SW.OK:
@@ -143,6 +151,20 @@ class PivClient:
         except tlv.TlvError:
             return None
         return value if kind == (DISCOVERY if tag == DISCOVERY else 0x53) else None
+
+    def _read(self, ask: Callable[[], tuple[bytes, int]]) -> tuple[bytes, int]:
+        """An answer to a question that may be repeated: it is when the card has been reset meanwhile.
+
+        Raises P11Error when the card could not tell. That is no word on whether it has what it was asked for: who took
+        it for "no" would go on with a card that seems to have lost something.
+        """
+        for _ in range(_MOST_RESETS):
+            answer, status = ask()
+            if self._selected is self.insertion.activation:
+                if status >> 8 in _EXECUTION_ERRORS:
+                    raise from_status(status)
+                return answer, status
+        raise P11Error(CKR.DEVICE_ERROR)
 
     def _get_data(self, tag_list: bytes) -> tuple[bytes, int]:
         """GET DATA: in one APDU where the card takes extended lengths, for objects are longer than 256 bytes."""
@@ -182,7 +204,7 @@ class PivClient:
 
     def metadata(self, reference: int) -> dict[int, bytes] | None:
         """What the card tells of a key slot: nothing for an empty one, None if it does not have that command."""
-        answer, status = self.exchange(INS.GET_METADATA, 0, reference)
+        answer, status = self._read(partial(self.exchange, INS.GET_METADATA, 0, reference))
         if status == SW.REFERENCE_NOT_FOUND:
             return {}
         if status != SW.OK:

@@ -21,7 +21,7 @@ _KEYS = (CKO.PUBLIC_KEY, CKO.PRIVATE_KEY, CKO.SECRET_KEY)
 # Attributes of NSS's own store, which it sends along to every token; they say nothing that is not said elsewhere.
 _IGNORED = frozenset({0xD5A0DB00})
 
-_CIPHER = (CKA.ENCRYPT, CKA.DECRYPT, CKA.SIGN, CKA.VERIFY, CKA.WRAP, CKA.UNWRAP, CKA.DERIVE)
+_CIPHER = (CKA.ENCRYPT, CKA.DECRYPT, CKA.SIGN, CKA.VERIFY, CKA.WRAP, CKA.UNWRAP)
 _USAGES: dict[int, tuple[CKA, ...]] = {
     CKK.RSA: (
         CKA.ENCRYPT,
@@ -40,9 +40,10 @@ _USAGES: dict[int, tuple[CKA, ...]] = {
     CKK.ML_KEM: (CKA.ENCAPSULATE, CKA.DECAPSULATE),
     **dict.fromkeys(HMAC_KEYS, (CKA.SIGN, CKA.VERIFY)),
 }
-"""What a key may be used for if its template does not say: what its kind can do. Secret keys can do everything."""
+"""What a key may be used for if its template does not say: what its kind can do. Secret keys can do everything but be
+derived from, which is said to be off by default (4.7); curves for agreement would be of no use without."""
 
-USAGES = frozenset({*_CIPHER, CKA.SIGN_RECOVER, CKA.VERIFY_RECOVER, CKA.ENCAPSULATE, CKA.DECAPSULATE})
+USAGES = frozenset({*_CIPHER, CKA.DERIVE, CKA.SIGN_RECOVER, CKA.VERIFY_RECOVER, CKA.ENCAPSULATE, CKA.DECAPSULATE})
 
 
 def folded(template: Template) -> Attributes:
@@ -170,7 +171,8 @@ def _complete_key(on: On, attributes: Attributes, object_class: int, key_type: i
     if object_class == CKO.PUBLIC_KEY:
         return
     attributes.setdefault(CKA.SENSITIVE, boolean(object_class == CKO.PRIVATE_KEY))
-    attributes.setdefault(CKA.EXTRACTABLE, boolean(object_class == CKO.SECRET_KEY))
+    open_secret = object_class == CKO.SECRET_KEY and attributes[CKA.SENSITIVE] == FALSE
+    attributes.setdefault(CKA.EXTRACTABLE, boolean(open_secret))  # what shall stay secret is wrapped only if it says so
     generated = on is On.GENERATE
     attributes[CKA.ALWAYS_SENSITIVE] = boolean(generated and attributes[CKA.SENSITIVE] == TRUE)
     attributes[CKA.NEVER_EXTRACTABLE] = boolean(generated and attributes[CKA.EXTRACTABLE] == FALSE)

@@ -101,7 +101,7 @@ class Token:
     def flags(self) -> int:
         """The flags of CK_TOKEN_INFO; asks the card for the tries that are left."""
         traits = self.traits()
-        flags = int(CKF.LOGIN_REQUIRED)
+        flags = int(CKF.LOGIN_REQUIRED | CKF.DUAL_CRYPTO_OPERATIONS)
         is_ready = traits.pin_initialised and not traits.uninitialised
         for set_, flag in (
             (not traits.uninitialised, CKF.TOKEN_INITIALIZED),

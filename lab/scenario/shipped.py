@@ -13,12 +13,18 @@ def shipped() -> list[Path]:
     return sorted(folder().glob("*.yaml"))
 
 
+def findings() -> list[Path]:
+    """Those that play what the sweep has found in real programs (docs/findings.md)."""
+    return sorted(folder().glob("findings/*.yaml"))
+
+
 def find(name: str) -> Path:
     """The file of that path, or of the shipped scenario of that name. Raises FileNotFoundError."""
-    path = Path(name)
-    if path.exists() or "/" in name:
+    path, own = Path(name), folder() / f"{name}.yaml"
+    if path.exists():
         return path
-    own = folder() / f"{name}.yaml"
     if own.exists():
         return own
+    if "/" in name:
+        return path
     raise FileNotFoundError(2, "no such file, and no scenario of that name comes with cardtear", name)

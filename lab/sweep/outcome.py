@@ -71,7 +71,8 @@ class Outcome:
     """C_Login beyond the first run's."""
     verifies: int = 0
     """PINs sent to the card beyond the first run's."""
-    tries: int = 1
+    earlier: Verdict | None = None
+    """What was said of it before it was played a second time."""
     overhead: float = 0.0
     words: str = ""
     records: list[Record] = field(default_factory=list)
@@ -84,6 +85,7 @@ class Outcome:
             **{
                 **value,
                 "verdict": Verdict(value["verdict"]),
+                "earlier": None if value["earlier"] is None else Verdict(value["earlier"]),
                 "run": None if run is None else Run(**{**run, "ended": _ended(run["ended"])}),
                 "again": None if again is None else _ended(again),
             }
@@ -127,6 +129,8 @@ def tell(outcome: Outcome) -> str:
         parts.append(f"{max(outcome.logins, 0)} C_Login, {max(outcome.verifies, 0)} PINs more than without")
     if outcome.again is not None and outcome.verdict is Verdict.STUCK:
         parts.append(f"with the card back: {outcome.again.words}")
+    if outcome.earlier is not None and outcome.earlier is not outcome.verdict:
+        parts.append(f"the first time: {outcome.earlier}")
     if run.ended.left:
         parts.append(f"left behind: {', '.join(run.ended.left)}")
     return "; ".join(parts)

@@ -7,13 +7,13 @@ import contextlib
 import itertools
 import multiprocessing
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from ..guard import guarded_folder
 from . import children, worker
 from .command import Ended
 from .outcome import Outcome, Run, Verdict
@@ -27,6 +27,9 @@ Workers = Callable[[], AbstractContextManager[Executor]]
 
 FIRST_DEADLINE = 120.0
 """Seconds that the first run may take, when nothing else is said."""
+
+_DOUBTFUL = frozenset({Verdict.UNREACHED, Verdict.HANG, Verdict.STUCK})
+"""What is only said of a point when it is played a second time: threads and deadlines depend on what else goes on."""
 
 _CONNECT = 5.0
 """Seconds until a cluster that does not answer is given up."""
@@ -86,8 +89,9 @@ def sweep(
 ) -> None:
     """Play the points, in parallel; `tell` hears of each as it is done. An interruption ends what is being played.
 
-    A point that is not reached is played once more. When a worker dies, the points that it may have had are played one
-    by one, so that the one that ended it is known. Children that this process gets meanwhile are ended with the sweep.
+    A point that is not reached, or whose verdict may come of a busy machine, is played once more. When a worker dies,
+    the points that it may have had are played one by one, so that the one that ended it is known. Children that this
+    process gets meanwhile are ended with the sweep.
     """
     children.adopt()  # what a worker that dies leaves behind
     known = children.children()
@@ -116,8 +120,8 @@ class _Playing:
         tell: Callable[[Outcome], None],
     ) -> None:
         self._workers, self._subject, self._options, self._tell = workers, subject, options, tell
-        self._again: set[Point] = set()
-        """Points that have been played once already, and were not reached."""
+        self._earlier: dict[Point, Verdict] = {}
+        """What has been said of points that are played once more."""
 
     def play(self, points: list[Point]) -> tuple[list[Point], list[Point]]:
         """Play until all is done or the executor is broken: what is to be played, and what it may have broken with."""
@@ -163,10 +167,10 @@ class _Playing:
             raise
         except Exception as error:  # of one run, which others need not share
             outcome = _broken(point, f"{type(error).__name__}: {error}")
-        if outcome.verdict is Verdict.UNREACHED and point not in self._again:
-            self._again.add(point)
+        if outcome.verdict in _DOUBTFUL and point not in self._earlier:
+            self._earlier[point] = outcome.verdict
             return [point]
-        self._tell(replace(outcome, tries=2 if point in self._again else 1))
+        self._tell(replace(outcome, earlier=self._earlier.get(point)))
         return []
 
 
@@ -177,15 +181,16 @@ def _broken(point: Point, words: str) -> Outcome:
 def local(jobs: int) -> Workers:
     """Processes on this machine, which are forked: what is imported here is there at once.
 
-    They have a folder for what is temporary, so that nothing stays of one that is killed.
+    What is temporary lies in a guarded folder, so that nothing stays of one that is killed, nor when all are.
     """
 
     @contextlib.contextmanager
     def make() -> Iterator[Executor]:
         context = multiprocessing.get_context("fork")
         before = set(multiprocessing.active_children())
-        with tempfile.TemporaryDirectory(prefix="cardtear-", ignore_cleanup_errors=True) as folder:
-            executor = ProcessPoolExecutor(jobs, context, initializer=worker.begin, initargs=(folder,))
+        with guarded_folder() as folder:
+            start = str(folder), os.getpid()
+            executor = ProcessPoolExecutor(jobs, context, initializer=worker.begin, initargs=start)
             try:
                 yield executor
             except (KeyboardInterrupt, SystemExit):  # runs that are under way end at once

@@ -21,8 +21,10 @@ _NO_KEY, _ALLOWED_MECHANISMS = CKR.KEY_HANDLE_INVALID, CKA.ALLOWED_MECHANISMS
 
 
 def cancel_instead(live: Session, kind: Kind, mechanism: Mechanism | None) -> bool:
-    """An Init function with a NULL mechanism ends what is under way (PKCS #11 3.0)."""
+    """An Init function with a NULL mechanism ends what is under way (PKCS #11 3.0); with nothing to end it is wrong."""
     if mechanism is None:
+        if kind not in live.operations:
+            raise P11Error(CKR.ARGUMENTS_BAD)
         live.end(kind)
         return True
     if kind in live.operations:
@@ -67,6 +69,7 @@ def one_part(live: Session, kind: Kind, data: bytes, room: int | None) -> bytes 
             return _give(live, kind, operation, b"", room)
         if operation.parts:
             raise P11Error(CKR.OPERATION_ACTIVE)
+        operation.in_one_part = True
         length = operation.output_length(len(data), True)
         if room is None:
             return length
@@ -78,7 +81,7 @@ def one_part(live: Session, kind: Kind, data: bytes, room: int | None) -> bytes 
 def next_part(live: Session, kind: Kind, data: bytes, room: int | None) -> bytes | int:
     """More data, and what comes out for it."""
     with live.lock:
-        operation = live.operation(kind)
+        operation = _in_parts(live, kind)
         length = operation.output_length(len(data), False)
         if room is None:
             # Told that nothing comes out, some applications call again without a buffer, and the data is never taken.
@@ -91,7 +94,7 @@ def next_part(live: Session, kind: Kind, data: bytes, room: int | None) -> bytes
 def last_part(live: Session, kind: Kind, room: int | None) -> bytes | int:
     """The rest of the result."""
     with live.lock:
-        operation = live.operation(kind)
+        operation = _in_parts(live, kind)
         if operation.held is None:
             length = operation.output_length(0, True)
             if room is None:
@@ -104,7 +107,16 @@ def last_part(live: Session, kind: Kind, room: int | None) -> bytes | int:
 def take_part(live: Session, kind: Kind, data: bytes) -> None:
     """More data, for operations that give nothing for it."""
     with live.lock:
-        _take(live, kind, live.operation(kind), data)
+        _take(live, kind, _in_parts(live, kind), data)
+
+
+def _in_parts(live: Session, kind: Kind) -> Operation:
+    """The operation for one of its parts. One that was asked for its result as a whole has none: that ends it."""
+    operation = live.operation(kind)
+    if operation.in_one_part:
+        live.end(kind)
+        raise P11Error(CKR.OPERATION_ACTIVE)
+    return operation
 
 
 def _take(live: Session, kind: Kind, operation: Operation, data: bytes) -> bytes:

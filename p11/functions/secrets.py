@@ -18,7 +18,7 @@ from .making import add
 from .parts import rule_for
 
 _LONGEST_SECRET = 4096
-_WITH_PARITY = (CKK.DES2, CKK.DES3)
+_WITH_PARITY = (CKK.DES, CKK.DES2, CKK.DES3)
 AES_LENGTHS = (16, 24, 32)
 
 

@@ -17,6 +17,8 @@ MOST_KEPT = 1 << 16
 class Operation:
     """The base of all. `parts` counts the updates; `held` is a result for which there was no room yet.
 
+    `in_one_part` is true once the whole operation was asked for in one call that told the length only.
+
     `needs_login` is true while a key works that the card gives to the logged-in user only, `asks_each_time` if it
     wants the PIN for this very operation; `context_login` tells that it was given.
     """
@@ -26,6 +28,7 @@ class Operation:
     context_login = False
     held: bytes | None = None
     parts = 0
+    in_one_part = False
 
     exact = True
     """Whether `output_length` is what comes out, not only the most that can."""

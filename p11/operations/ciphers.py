@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Ciphers with secret keys: AES and triple DES in their modes, by cryptography."""
+"""Ciphers with secret keys: AES, DES and triple DES in their modes, by cryptography."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def block_cipher(rule: MechanismRule, key: bytes) -> BlockCipherAlgorithm:
     """The algorithm of a mechanism with a key."""
     if CKK.AES in rule.key_types:
         return algorithms.AES(key)
-    return TripleDES((key * 2)[:24])  # two keys are K1, K2, K1
+    return TripleDES((key * 3)[:24])  # two keys are K1, K2, K1; with one key three times it is DES
 
 
 def cipher(encrypts: bool, rule: MechanismRule, mechanism: Mechanism, key: bytes) -> Operation:

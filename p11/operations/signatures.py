@@ -145,7 +145,12 @@ class Verify(_WithPublicKey):
             scheme = padding.PSS(mask, self.pss.salt_length)
             key.verify(signature, data, scheme, Prehashed(parameters.HASHES[self.pss.digest]))
             return
-        if not hmac.compare_digest(public_operation(key, signature), _signature_block(self, data)):
+        wanted = _signature_block(self, data)
+        try:
+            found = public_operation(key, signature)
+        except P11Error:  # a number that is not below the modulus
+            raise InvalidSignature from None
+        if not hmac.compare_digest(found, wanted):
             raise InvalidSignature
 
 

@@ -82,3 +82,36 @@ def null_given(m: Module, session: int, begun: str, function: str, key: int, wha
     values = [m.call(function, session, *arguments), m.call(begun, session, built, *rest)]
     m.call(begun, session, m.ffi.NULL, *rest)
     return values
+
+
+def mixed(m: Module, session: int, way: str, key: int, more: str) -> list[int]:
+    """The CK_RVs of asking for the result in one part, of a function for parts, and of one part again."""
+    built, _kept = m.mechanism({"Digest": CKM.SHA256, "Sign": CKM.SHA256_HMAC}.get(way, CKM.AES_ECB))
+    m.check(f"C_{way}Init", session, built, *(() if way == "Digest" else (key,)))
+    out, length = m.ffi.new("unsigned char[]", 64), m.ffi.new("CK_ULONG *")
+    whole = partial(m.call, f"C_{way}", session, bytes(16), 16)
+    values = [whole(m.ffi.NULL, length)]
+    length[0] = 64
+    data = () if more == "Final" else (bytes(16), 16)
+    room = () if (more, way) in (("Update", "Digest"), ("Update", "Sign")) else (out, length)
+    values.append(m.call(f"C_{way}{more}", session, *data, *room))
+    length[0] = 64
+    return [*values, whole(out, length)]
+
+
+def cancelled(m: Module, session: int, begun: str, mechanism: int, key: int) -> list[int]:
+    """The CK_RVs of an Init function with a NULL mechanism: with nothing under way, with something, and once more."""
+    built, _kept = m.mechanism(mechanism)
+    rest = () if begun == "C_DigestInit" else (key,)
+    values = [m.call(begun, session, m.ffi.NULL, *rest)]
+    m.check(begun, session, built, *rest)
+    return values + [m.call(begun, session, m.ffi.NULL, *rest) for _ in range(2)]
+
+
+def generated_key(m: Module, session: int, attributes: dict[int, bytes]) -> int:
+    """A DES key of the session."""
+    built, _kept = m.mechanism(CKM.DES_KEY_GEN)
+    template, _more = m.template(attributes)
+    handle = m.ffi.new("CK_ULONG *")
+    m.check("C_GenerateKey", session, built, template, len(attributes), handle)
+    return int(handle[0])

@@ -327,7 +327,7 @@ def one_of_each(m: Module, session: int) -> dict[int, list[int]]:
     """Keys in the session by key type: [private, public], or the secret one twice."""
     keys: dict[int, list[int]] = {}
     everything = {CKA[name]: b"\1" for name in ("ENCRYPT", "DECRYPT", "SIGN", "VERIFY", "WRAP", "UNWRAP", "DERIVE")}
-    lengths = {CKK.GENERIC_SECRET: 32, CKK.AES: 16, CKK.DES3: 24, CKK.DES2: 16, CKK.CHACHA20: 32}
+    lengths = {CKK.GENERIC_SECRET: 32, CKK.AES: 16, CKK.DES3: 24, CKK.DES2: 16, CKK.DES: 8, CKK.CHACHA20: 32}
     for kind, length in lengths.items():
         value = {CKA.CLASS: CKO.SECRET_KEY, CKA.KEY_TYPE: kind, CKA.VALUE: bytes(range(length)), CKA.EXTRACTABLE: b"\1"}
         keys[int(kind)] = [m.create(session, {**value, **everything})] * 2

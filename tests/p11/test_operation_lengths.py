@@ -22,9 +22,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 RSA_KEY = rsa.generate_private_key(65537, 1024)
-CIPHERS = [
-    rule for rule in MECHANISMS.values() if rule.flags & CKF.ENCRYPT and rule.key_types[0] in (CKK.AES, CKK.DES3)
-]
+BLOCK_CIPHERS = (CKK.AES, CKK.DES3, CKK.DES)
+CIPHERS = [rule for rule in MECHANISMS.values() if rule.flags & CKF.ENCRYPT and rule.key_types[0] in BLOCK_CIPHERS]
 MACS = [rule for rule in MECHANISMS.values() if rule.scheme in (Scheme.HMAC, Scheme.CMAC, Scheme.GMAC)]
 REFUSED = {CKR.DATA_LEN_RANGE}
 REFUSED_BACK = {CKR.ENCRYPTED_DATA_LEN_RANGE, CKR.ENCRYPTED_DATA_INVALID}
@@ -37,12 +36,12 @@ def ulongs(*numbers: int) -> bytes:
 
 def secret_for(rule: MechanismRule) -> bytes:
     """A key of the right kind."""
-    return bytes(range(24 if rule.key_types[0] is CKK.DES3 else 32))
+    return bytes(range({CKK.DES3: 24, CKK.DES: 8}.get(rule.key_types[0], 32)))
 
 
 def parameter_of(rule: MechanismRule, size: int) -> Mechanism:
     """A good parameter; `size` is that of the plaintext."""
-    block = 8 if rule.key_types[0] is CKK.DES3 else 16
+    block = rule.block
     match rule.scheme:
         case Scheme.CBC | Scheme.CBC_PAD | Scheme.OFB | Scheme.CFB | Scheme.CFB8:
             return Mechanism(rule.type, bytes(block))

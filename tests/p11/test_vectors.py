@@ -131,6 +131,7 @@ CIPHERS = [
         "54686520717566636b2062726f776e20666f78206a756d70",
         "a826fd8ce53b855fcce21c8112256fe668d5c05dd9b6b900",
     ),
+    Vector("SP 800-17, table 2", "DES_ECB", "80" + "01" * 7, "b''", "00" * 8, "95a8d72813daa94d"),
 ]
 
 MACS = [
@@ -213,7 +214,7 @@ def session(host: Any) -> int:
 def key_of(host: Any, session: int, vector: Vector) -> int:
     """The vector's key in the session."""
     kind = CKK.GENERIC_SECRET
-    for prefix, known in (("AES", CKK.AES), ("DES3", CKK.DES3)):
+    for prefix, known in (("AES", CKK.AES), ("DES_", CKK.DES), ("DES3", CKK.DES3)):
         kind = known if vector.mechanism.startswith(prefix) else kind
     return int(host.eval("secret(m, s, k, v)", s=session, k=int(kind), v=bytes.fromhex(vector.key)))
 

@@ -40,8 +40,8 @@ def test_a_program_without_fault(sweep: Sweep, host: str) -> None:
 )
 def test_verdicts(sweep: Sweep, host: str, mode: str, verdict: str, words: str) -> None:
     """What the program does at an error is what is said of the point."""
-    folder = ["--prepare", "true"] if mode == "stuck" else []
-    swept = sweep(["--at", "calls", "-j", "8", "--deadline", "1s", *folder], host, mode)
+    more = {"stuck": ["--prepare", "true"], "hang": ["-j", "8", "--deadline", "1s"]}.get(mode, [])
+    swept = sweep([*CALLS, *more], host, mode)
     assert swept.code == 1, swept.output
     found = swept.of(verdict)
     assert {"C_Login", "C_SignInit", "C_Sign"} <= {each["name"].split("/")[1].split("#")[0] for each in found}
@@ -73,7 +73,16 @@ def test_a_point_that_is_not_reached(sweep: Sweep, host: str, tmp_path: Any) -> 
     assert swept.code == 1, swept.output
     (point,) = swept.of("unreached")
     assert point["name"] == "host#1:1/C_GetSlotList#3@before"
-    assert point["tries"] == 2
+    assert point["earlier"] == "unreached"
+
+
+def test_a_hang_that_does_not_come_again(sweep: Sweep, host: str, tmp_path: Any) -> None:
+    """It is played a second time before it is said; what was seen the first time is told."""
+    script = f"echo >>{tmp_path}/runs; [ $(wc -l <{tmp_path}/runs) = 3 ] && exec {host} hang; exec {host} clean"
+    swept = sweep(["--only", "host#1:1/C_Sign#1@before", "--deadline", "1s"], "sh", "-c", script)
+    (point,) = swept.report["outcomes"]
+    assert (point["verdict"], point["earlier"]) == ("clean error", "hang")
+    assert "the first time: hang" in point["words"]
 
 
 def test_points_of_one_run_only(sweep: Sweep, host: str, tmp_path: Any) -> None:
