@@ -21,6 +21,8 @@ from .reader import Insertion, Reader
 from .slot_door import LOOPBACK, SlotDoor, bodies
 from .vpcd_dialogue import Dialogue
 
+_HINT = "is pcscd running? `cardtear doctor` says what is missing"
+
 _ABORT = struct.pack("ii", 1, 0)
 """SO_LINGER: a close is a reset."""
 
@@ -35,17 +37,17 @@ _WORTH_IT = 1.0
 
 
 class VpcdDoor(SlotDoor):
-    """The slot of a vpcd that listens on a port."""
+    """The slot of a vpcd that listens on a port. `hint` is what to do when it does not."""
 
     def __init__(
-        self, bench: Bench, port: int = vpcd_wire.PORT, reader: Reader | None = None, host: str = LOOPBACK
+        self, bench: Bench, port: int = vpcd_wire.PORT, reader: Reader | None = None, hint: str = _HINT
     ) -> None:
-        self._address = (host, port)
+        self._address = (LOOPBACK, port)
         self._connection: socket.socket | None = None
         self._last_shown: Insertion | None = None
         self._shown_again: Insertion | None = None
         self._nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        super().__init__(bench, port, reader)
+        super().__init__(bench, port, reader, hint)
 
     def _cut(self) -> None:
         """End the connection now, whatever our thread is doing, and make it look again."""
