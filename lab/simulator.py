@@ -217,7 +217,8 @@ class Simulator:
 
     def restart(self) -> None:
         """Be there again after `crash`, with the bench as it is now."""
-        self.crash()
+        self._server.close()
+        self._close_pcsc()
         self._server = self._new_server()
         self.pcsc = self._new_pcsc()
 
