@@ -77,11 +77,18 @@ def scenarios(as_json: Json = False) -> None:
 
 @contextlib.contextmanager
 def _no_program_is_left_behind() -> Iterator[None]:
-    """SIGTERM ends this program as Ctrl-C does: with everything that it has started."""
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    """SIGTERM and SIGKILL end this program as Ctrl-C does: with everything that it has started."""
+    import tempfile
+
+    from .guard import guarded_folder
+
+    before, usual = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)), tempfile.tempdir
     try:
-        yield
+        with guarded_folder() as folder:
+            tempfile.tempdir = str(folder)
+            yield
     finally:
+        tempfile.tempdir = usual
         signal.signal(signal.SIGTERM, before)
 
 

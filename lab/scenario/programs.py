@@ -10,15 +10,12 @@ import subprocess
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from time import monotonic, sleep
 from typing import IO
 
 from .clients import end_group
 
 ROOM = 1 << 20
 """Bytes that are kept of what a program prints to one stream."""
-_PATIENCE = 5.0
-_BETWEEN_LOOKS = 0.005
 
 
 class Stream:
@@ -126,32 +123,3 @@ class Program:
 def exit_in_words(code: int) -> str:
     """An exit code as scenarios write it."""
     return signal.Signals(-code).name if -code in set(signal.Signals) else str(code)
-
-
-def kill_strays(socket: Path) -> int:
-    """Kill every process of the user that has this simulator's socket in its environment, except this one.
-
-    Children that have left their group are found so. Returns how many there were.
-    """
-    mark = f"CARDTEAR_SOCKET={socket}".encode() + b"\0"
-    deadline, found = monotonic() + _PATIENCE, set[int]()
-    while strays := [pid for pid in _processes() if pid != os.getpid() and _has(pid, mark)]:
-        found |= set(strays)
-        for pid in strays:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        if monotonic() > deadline:
-            break
-        sleep(_BETWEEN_LOOKS)  # nothing tells when somebody else's child is gone
-    return len(found)
-
-
-def _processes() -> list[int]:
-    return [int(each.name) for each in Path("/proc").iterdir() if each.name.isdigit()]
-
-
-def _has(pid: int, mark: bytes) -> bool:
-    try:
-        return mark in Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
-        return False

@@ -21,6 +21,7 @@ from typing import Any, Self
 from ...card.profiles import CardRequest
 from ...p11.quirks import Quirks
 from ...reader.errors import BenchError, CardRemoved
+from ..guard import kill_who_knows
 from ..scratch import Scratch
 from . import steps as s
 from . import verbs as v
@@ -32,7 +33,7 @@ from .history import History, Point
 from .model import Scenario
 from .places import filled, places
 from .played import Counted, Played
-from .programs import Program, exit_in_words, kill_strays
+from .programs import Program, exit_in_words
 from .triggers import TriggerModel, arguments_of
 from .verdicts import StepFailed, Verdicts
 
@@ -58,7 +59,7 @@ class Stage:
             self.folder = scratch.path / "work"
             self.folder.mkdir(mode=0o700)
             self.simulator = self._undo.enter_context(Played(self.history, quirks))
-            self._undo.callback(kill_strays, self.simulator.module_socket)
+            self._undo.callback(kill_who_knows, self.simulator.folder)
             self.clients = Clients(self.folder, self.history.changed)
             self._undo.callback(self.clients.close)
             self._undo.callback(self._end_programs)

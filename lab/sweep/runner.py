@@ -7,13 +7,13 @@ import contextlib
 import itertools
 import multiprocessing
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from ..guard import guarded_folder
 from . import children, worker
 from .command import Ended
 from .outcome import Outcome, Run, Verdict
@@ -181,15 +181,16 @@ def _broken(point: Point, words: str) -> Outcome:
 def local(jobs: int) -> Workers:
     """Processes on this machine, which are forked: what is imported here is there at once.
 
-    They have a folder for what is temporary, so that nothing stays of one that is killed.
+    What is temporary lies in a guarded folder, so that nothing stays of one that is killed, nor when all are.
     """
 
     @contextlib.contextmanager
     def make() -> Iterator[Executor]:
         context = multiprocessing.get_context("fork")
         before = set(multiprocessing.active_children())
-        with tempfile.TemporaryDirectory(prefix="cardtear-", ignore_cleanup_errors=True) as folder:
-            executor = ProcessPoolExecutor(jobs, context, initializer=worker.begin, initargs=(folder,))
+        with guarded_folder() as folder:
+            start = str(folder), os.getpid()
+            executor = ProcessPoolExecutor(jobs, context, initializer=worker.begin, initargs=start)
             try:
                 yield executor
             except (KeyboardInterrupt, SystemExit):  # runs that are under way end at once

@@ -39,23 +39,24 @@ _WHOLE = 500, 2000
 """Entries of the time line that are kept of a point that is played alone: before the action, and from it on."""
 
 
-def begin(folder: str) -> None:
+def begin(folder: str, parent: int) -> None:
     """What a process does that plays runs only: it ends with its parent, and leaves nothing when it is ended.
 
     Temporary files go into a folder of its own in this one.
     """
+    children.end_with_parent()
+    if os.getppid() != parent:  # gone before it could be asked for
+        os._exit(1)
     own = tempfile.tempdir = tempfile.mkdtemp(dir=folder)
 
     def stop(_number: int, _frame: object) -> None:
         children.end(set())
         shutil.rmtree(own, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            os.rmdir(folder)  # when the parent is gone, the last one finds it empty
         os._exit(128 + signal.SIGTERM)
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to everybody; the sweep says what follows
     signal.signal(signal.SIGTERM, stop)
-    children.end_with_parent()
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # whatever the parent, or its parent, has blocked
     children.adopt()
     logging.getLogger("cardtear").setLevel(logging.CRITICAL)  # an action may find that it is too late
 

@@ -29,6 +29,12 @@ WITH_A_TARGET = {
     "cardtear serve to ready",
     "cardtear serve, resident",
     "a test's card, ready",
+    "APDU in-process: VERIFY",
+    "APDU in-process: GET DATA of 2 kB",
+    "APDU in-process: GENERAL AUTHENTICATE, RSA-2048",
+    "opening a card image",
+    "memory for each of 50 idle cards",
+    "insertion beside 50 other cards",
     "SCardTransmit",
 }
 NONE_OF = {
