@@ -23,6 +23,7 @@ from .rows import (
     starts,
     two_cards,
 )
+from .sweeps import sweeps
 
 MEASUREMENTS: tuple[Callable[[Run], Iterator[Row]], ...] = (
     polling_and_signing,
@@ -35,6 +36,7 @@ MEASUREMENTS: tuple[Callable[[Run], Iterator[Row]], ...] = (
     starts,
     fixtures,
     triggers,
+    sweeps,
     trace,
     transmissions,
 )

@@ -30,6 +30,8 @@ WITH_A_TARGET = {
     "cardtear serve, resident",
     "a test's card, ready",
     "SCardTransmit",
+    "a sweep point, above the time of its command",
+    "cores' time used by a sweep, 8 points at a time",
 }
 NONE_OF = {
     "APDUs of the same again",
