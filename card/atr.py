@@ -21,6 +21,11 @@ def build(interface: bytes, historical: bytes) -> bytes:
     return answer if _indicated(answer) == _NO_CHECK else answer + _check(answer)
 
 
+def contactless(answer: bytes) -> bytes:
+    """What a contactless reader makes up for a card with the historical bytes of that answer (PC/SC part 3, 3.1.3)."""
+    return build(bytes.fromhex("80 80 01"), historical(answer))
+
+
 def historical(answer: bytes) -> bytes:
     """The historical bytes of an answer; none if it is cut off."""
     indicated = _indicated(answer)

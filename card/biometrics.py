@@ -44,7 +44,7 @@ def fingerprints(holder: Holder, signer: Signer, chance: random.Random) -> bytes
     """Minutiae of two index fingers (INCITS 378)."""
     views = [_finger(position, chance) for position in (2, 7)]
     head = struct.pack(">HHHHHHHBB", 0x001B, 0x0001, 0, 300, 400, 197, 197, len(views), 0)
-    body = head + b"".join(views) + b"\0\0"
+    body = head + b"".join(views)
     return _wrap(_FINGERS, b"FMR\0 20\0" + struct.pack(">H", 10 + len(body)) + body, holder, signer)
 
 
@@ -101,11 +101,12 @@ def _finger(position: int, chance: random.Random) -> bytes:
         )
         for _ in range(chance.randint(30, 60))
     ]
-    return struct.pack(">BBBB", position, 0, 80, len(minutiae)) + b"".join(minutiae)
+    no_extended_data = b"\0\0"
+    return struct.pack(">BBBB", position, 0, 80, len(minutiae)) + b"".join(minutiae) + no_extended_data
 
 
 def _iris(eye: int, day: datetime.date, chance: random.Random) -> bytes:
-    width, height, png = 96, 96, 0x0E
+    width, height, cropped_and_masked, png = 96, 96, 7, 0x0E
     rows = b"".join(b"\0" + bytes(chance.choices(range(96, 100), k=width)) for _ in range(height))
     image = (
         b"\x89PNG\r\n\x1a\n"
@@ -114,7 +115,7 @@ def _iris(eye: int, day: datetime.date, chance: random.Random) -> bytes:
         + _chunk(b"IEND", b"")
     )
     taken = struct.pack(">HBBBBBH", day.year, day.month, day.day, 0, 0, 0, 0)
-    about = struct.pack(">BHHBHBBBBHHB", 0, 0, 0, 0, eye, eye, 3, png, 0, width, height, 8)
+    about = struct.pack(">BHHBHBBBBHHB", 0, 0, 0, 0, eye, eye, cropped_and_masked, png, 0, width, height, 8)
     about += struct.pack(">HHHHHHHHHI", 0, 0, 0, 0, 0, 0, 0, 0, 0, len(image))
     body = taken + about + image
     return struct.pack(">I", 4 + len(body)) + body

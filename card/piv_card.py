@@ -92,13 +92,14 @@ class PivCard:
         applets: list[Applet] = [CardManager(serial), PivApplet(context)]
         applets += [Device(serial, version)] if version else []
         applets += self._applets()
-        self.activation = PoweredCard(self, applets, self._warm_atr if is_warm else self.atr)
+        self.activation = PoweredCard(self, applets, self._answer(is_contactless, is_warm))
         return self.activation
 
-    @property
-    def _warm_atr(self) -> bytes:
-        """What it answers to a warm reset: the same, unless its traits say otherwise."""
-        traits = Traits.decode(self.store.state.objects.get(TRAITS_OBJECT))
+    def _answer(self, is_contactless: bool, is_warm: bool) -> bytes:
+        """To a warm reset the same as to a cold one, unless its traits say otherwise."""
+        if is_contactless:
+            return atr.contactless(self.atr)
+        traits = Traits.decode(self.store.state.objects.get(TRAITS_OBJECT) if is_warm else None)
         return self.atr if traits.warm_atr is None else bytes.fromhex(traits.warm_atr)
 
     def set_tries(self, reference: int, left: int) -> None:

@@ -56,7 +56,7 @@ from .tables import (
 )
 from .traits import RULES, Traits
 
-_CONTENTS = 9
+_CONTENTS = 10
 """Changes when ready-made images get other contents, so that those kept from before are not used."""
 
 

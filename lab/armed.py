@@ -11,7 +11,7 @@ from typing import Any
 from ..card.profiles import CardRequest
 from ..p11.constants import CKR
 from .records import name_of
-from .requests import CardSource, Request
+from .requests import CardSource, EncryptedImage, Request
 from .trigger import Trigger
 
 _COUNTS = {"nth": 1, "times": 1, "probability": 1.0, "seed": 0}
@@ -64,6 +64,8 @@ def as_card(card: CardSource | object) -> str | dict[str, Any]:
     """A card, by path or by its parameters. Raises ValueError for one that is neither."""
     if isinstance(card, Path):
         return str(card.resolve())
+    if isinstance(card, EncryptedImage):
+        return {name: str(path.resolve()) for name, path in card._asdict().items()}
     if not isinstance(card, CardRequest):
         raise ValueError(f"a card is a path or a CardRequest here, not {card!r}")
     return {each.name: getattr(card, each.name) for each in fields(card)}
@@ -79,6 +81,6 @@ _WRITE: dict[str, Callable[[Any], Any]] = {
     "value": lambda value: name_of(CKR, value) if value in set(CKR) else value,
     "data": bytes.hex,
     "atr": bytes.hex,
-    "card": lambda card: as_card(card) if isinstance(card, Path | CardRequest) else None,
+    "card": lambda card: as_card(card) if isinstance(card, Path | EncryptedImage | CardRequest) else None,
     "then": _request,
 }

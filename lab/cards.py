@@ -15,9 +15,9 @@ from ..card.tables import CHUID, PIN, PUK, SLOTS, TRAITS_OBJECT, Algorithm
 from ..card.traits import Traits
 
 
-def describe(path: Path) -> dict[str, Any]:
+def describe(path: Path, passphrase: bytes | None = None) -> dict[str, Any]:
     """Name, profile, serial, tries, memory, traits, and keys with their certificates. Raises ImageError."""
-    card = open_card(path)
+    card = open_card(path, passphrase)
     try:
         state = card.store.state
         guid = dict(tlv.decode(state.objects.get(CHUID, b""))).get(0x34, b"")

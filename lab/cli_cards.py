@@ -10,11 +10,13 @@ from typing import Annotated
 import typer
 
 from .cli_answers import errors
-from .cli_options import Email, Json, Name, Pin, Profile, Puk, Serial, Settings, request_of
+from .cli_options import Email, Json, Name, PassphraseFile, Pin, Profile, Puk, Serial, Settings, request_of
 
 app = typer.Typer()
-card_app = typer.Typer(help="Make and look at card images.", no_args_is_help=True)
+card_app = typer.Typer(help="Make, copy and look at card images.", no_args_is_help=True)
 app.add_typer(card_app, name="card")
+
+ImagePath = Annotated[Path, typer.Argument(metavar="IMAGE", help="A card image.", show_default=False)]
 
 
 @card_app.command("new")
@@ -27,30 +29,31 @@ def card_new(
     pin: Pin = None,
     puk: Puk = None,
     settings: Settings = None,
+    passphrase_file: PassphraseFile = None,
     as_json: Json = False,
 ) -> None:
-    """Make a card and write its image."""
+    """Make a card and write its image, encrypted if there is a passphrase."""
     from ..card.profiles import create
-    from . import places
+    from . import passphrase, places
 
     with errors(as_json):
         create(
             request_of(profile, name, email, serial, pin, puk, settings),
             path,
             places.test_ca(),
+            passphrase.read(passphrase_file),
         )
     print(json.dumps({"image": str(path), "card": name}) if as_json else f"{path} is a {profile} card of {name}")
 
 
 @card_app.command("show")
-def card_show(
-    path: Annotated[Path, typer.Argument(help="A card image.", show_default=False)], as_json: Json = False
-) -> None:
+def card_show(path: ImagePath, passphrase_file: PassphraseFile = None, as_json: Json = False) -> None:
     """Show what is on a card; no secrets."""
+    from . import passphrase
     from .cards import describe
 
     with errors(as_json):
-        about = describe(path)
+        about = describe(path, passphrase.read(passphrase_file))
     if as_json:
         print(json.dumps(about))
     else:
@@ -88,3 +91,101 @@ def card_ca(
         print(json.dumps({"certificate": pem}))
     elif out is None:
         print(pem, end="")
+
+
+@card_app.command("copy")
+def card_copy(
+    path: ImagePath,
+    copy: Annotated[Path, typer.Argument(metavar="COPY", help="The image to write.", show_default=False)],
+    new_passphrase_file: Annotated[
+        Path | None,
+        typer.Option(help="Encrypt the copy under the passphrase in this file; - for standard input."),
+    ] = None,
+    no_passphrase: Annotated[bool, typer.Option("--no-passphrase", help="Leave the copy open.")] = False,
+    passphrase_file: PassphraseFile = None,
+    as_json: Json = False,
+) -> None:
+    """Copy a card. Without a change of passphrase the image may be in use, and its own passphrase is not needed."""
+    from ..card.store import copy_image, create_image, read_image
+    from . import passphrase
+
+    with errors(as_json):
+        if no_passphrase and new_passphrase_file is not None:
+            raise ValueError("--no-passphrase and --new-passphrase-file are two different copies")
+        if no_passphrase or new_passphrase_file is not None:
+            state = read_image(path, passphrase.read(passphrase_file))
+            create_image(copy, state, passphrase.read(new_passphrase_file))
+        else:
+            copy_image(path, copy)
+    print(json.dumps({"image": str(copy)}) if as_json else f"{copy} is a copy of {path}")
+
+
+@card_app.command("export")
+def card_export(
+    path: ImagePath,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="A new file, readable by you alone.", show_default="standard output"),
+    ] = None,
+    with_keys: Annotated[
+        bool, typer.Option("--with-keys", help="With private keys, PIN and PUK: all that makes up the card.")
+    ] = False,
+    pem: Annotated[
+        bool, typer.Option("--pem", help="Certificates (and private keys) of the key slots as PEM, not JSON.")
+    ] = False,
+    passphrase_file: PassphraseFile = None,
+    as_json: Json = False,
+) -> None:
+    """Write down what is on a card, for reading, comparing, keeping under version control, or another program."""
+    from ..card.store import read_image
+    from . import card_files, passphrase
+
+    with errors(as_json):
+        if with_keys and out is None:
+            raise ValueError("keys go into a file that only you can read: name it with -o")
+        state = read_image(path, passphrase.read(passphrase_file))
+        text = card_files.as_pem(state, with_keys) if pem else card_files.as_json(state, with_keys)
+        if out is not None:
+            card_files.write_new(out, text)
+    if out is None:
+        print(text, end="")
+    elif as_json:
+        print(json.dumps({"file": str(out), "keys": with_keys}))
+    else:
+        print(f"{out} has what is on {path}" + ("" if with_keys else "; no private keys, no PIN (see --with-keys)"))
+
+
+@card_app.command("import")
+def card_import(
+    path: ImagePath,
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="An export, or a key and a certificate as PEM or PKCS #12.", show_default=False
+        ),
+    ],
+    slot: Annotated[
+        str | None,
+        typer.Option(help="The key slot for a key or a certificate, as 9A; without one, FILE is an export."),
+    ] = None,
+    password_file: Annotated[
+        Path | None, typer.Option(help="A file whose first line is the password of FILE; - for standard input.")
+    ] = None,
+    passphrase_file: PassphraseFile = None,
+    as_json: Json = False,
+) -> None:
+    """Make a card of an export (--with-keys), or put a key and its certificate into a slot of a card that is there."""
+    from ..card.store import create_image
+    from . import card_files, passphrase
+
+    with errors(as_json):
+        content, key = source.read_bytes(), passphrase.read(passphrase_file)
+        if slot is None:
+            create_image(path, card_files.from_json(content, str(source)), key)
+            done = f"{path} is the card of {source}"
+        else:
+            pair = card_files.read_pair(content, passphrase.read(password_file), str(source))
+            card_files.put(path, key, slot, pair)
+            what = [name for name, part in zip(("key", "certificate"), pair, strict=True) if part is not None]
+            done = f"{' and '.join(what)} of {source} in slot {slot.upper()} of {path}"
+    print(json.dumps({"image": str(path)}) if as_json else done)

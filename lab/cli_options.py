@@ -11,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from ..card.profiles import CardRequest
     from ..reader.vpcd_slots import PcscPlace
+    from .requests import CardSource
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, errors too.")]
 ReaderName = Annotated[str, typer.Argument(help="The reader's name.", show_default=False)]
@@ -37,6 +38,15 @@ Settings = Annotated[
     ),
 ]
 Image = Annotated[Path | None, typer.Option(help="A card image instead, used where it lies.", show_default=False)]
+PassphraseFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="A file whose first line is the passphrase of an encrypted image; - for standard input.",
+        envvar="CARDTEAR_PASSPHRASE_FILE",
+        show_default=False,
+        show_envvar=True,
+    ),
+]
 QuirkNames = Annotated[
     list[str] | None,
     typer.Option(
@@ -82,9 +92,24 @@ def request_of(*options: Any) -> CardRequest:
     return request(_parameters(*options))
 
 
-def named(image: Path | None, *options: Any) -> str | dict[str, object]:
+def source_of(image: Path | None, passphrase_file: Path | None, *options: Any) -> CardSource:
+    """A card for a simulator of this process."""
+    if image is None:
+        return request_of(*options)
+    if passphrase_file is None:
+        return image
+    from .requests import EncryptedImage
+
+    return EncryptedImage(image, passphrase_file)
+
+
+def named(image: Path | None, passphrase_file: Path | None, *options: Any) -> str | dict[str, object]:
     """A card as the control channel names it."""
-    return str(image.resolve()) if image is not None else _parameters(*options)
+    if image is None:
+        return _parameters(*options)
+    if passphrase_file is None:
+        return str(image.resolve())
+    return {"image": str(image.resolve()), "passphrase_file": str(passphrase_file)}
 
 
 def _parameters(

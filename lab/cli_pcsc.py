@@ -24,6 +24,9 @@ def pcsc(
     ] = False,
     readers: Annotated[int, typer.Option(help="How many readers pcscd shall show.", min=1, max=16)] = 2,
     port: Annotated[int, typer.Option(help="The port of the first slot.", min=1, max=65520)] = 35963,
+    name: Annotated[
+        str, typer.Option(help="What pcscd calls them; Yubico's programs want `Yubico YubiKey CCID` or the like.")
+    ] = "Virtual PCD",
     write: Annotated[
         Path | None,
         typer.Option(help="Write it there, and make the copies of the driver.", show_default="print it"),
@@ -39,7 +42,7 @@ def pcsc(
     driver = pcscd.find_driver()
     if driver is None:
         fail(as_json, "no-vpcd", "vpcd is not installed (Debian: vsmartcard-vpcd)", 1)
-    text = pcscd.configuration(driver, port, readers, is_reversed)
+    text = pcscd.configuration(driver, port, readers, is_reversed, name)
     copies = pcscd.copies(driver, readers)
     if write is not None:
         try:

@@ -8,7 +8,21 @@ from typing import Annotated
 import typer
 
 from .cli_answers import do, errors
-from .cli_options import Email, Image, Json, Name, Pin, Profile, Puk, ReaderName, Serial, Settings, named
+from .cli_options import (
+    Email,
+    Image,
+    Json,
+    Name,
+    PassphraseFile,
+    Pin,
+    Profile,
+    Puk,
+    ReaderName,
+    Serial,
+    Settings,
+    named,
+)
+from .passphrase import handed_over
 
 app = typer.Typer()
 
@@ -29,14 +43,22 @@ def insert(
     puk: Puk = None,
     settings: Settings = None,
     image: Image = None,
+    passphrase_file: PassphraseFile = None,
     atr: Atr = None,
     as_json: Json = False,
 ) -> None:
     """Put a card into a reader."""
-    with errors(as_json):
-        card = named(image, profile, name, email, serial, pin, puk, settings)
     more = {} if atr is None else {"atr": atr}
-    do(as_json, "insert", lambda result: print(f"{result['card']} is in {reader}"), reader=reader, card=card, **more)
+    with errors(as_json), handed_over(passphrase_file) as file:
+        card = named(image, file, profile, name, email, serial, pin, puk, settings)
+        do(
+            as_json,
+            "insert",
+            lambda result: print(f"{result['card']} is in {reader}"),
+            reader=reader,
+            card=card,
+            **more,
+        )
 
 
 @app.command()
@@ -56,14 +78,22 @@ def swap(
     puk: Puk = None,
     settings: Settings = None,
     image: Image = None,
+    passphrase_file: PassphraseFile = None,
     atr: Atr = None,
     as_json: Json = False,
 ) -> None:
     """Exchange the card in a reader for another, at one instant."""
-    with errors(as_json):
-        card = named(image, profile, name, email, serial, pin, puk, settings)
     more = {} if atr is None else {"atr": atr}
-    do(as_json, "swap", lambda result: print(f"{result['card']} is in {reader} now"), reader=reader, card=card, **more)
+    with errors(as_json), handed_over(passphrase_file) as file:
+        card = named(image, file, profile, name, email, serial, pin, puk, settings)
+        do(
+            as_json,
+            "swap",
+            lambda result: print(f"{result['card']} is in {reader} now"),
+            reader=reader,
+            card=card,
+            **more,
+        )
 
 
 @app.command()

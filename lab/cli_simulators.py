@@ -23,6 +23,7 @@ from .cli_options import (
     Json,
     Name,
     NoCard,
+    PassphraseFile,
     Pcsc,
     PcscPort,
     PcscReversed,
@@ -33,15 +34,15 @@ from .cli_options import (
     Serial,
     Settings,
     pcsc_place,
-    request_of,
+    source_of,
 )
 
 if TYPE_CHECKING:
-    from ..card.profiles import CardRequest
     from ..p11.quirks import Quirks
     from ..reader.trace import Entry
     from ..reader.vpcd_slots import PcscPlace
     from .records import Record
+    from .requests import CardSource
     from .simulator import Simulator
 
 app = typer.Typer()
@@ -66,6 +67,7 @@ def serve(
     puk: Puk = None,
     settings: Settings = None,
     image: Image = None,
+    passphrase_file: PassphraseFile = None,
     no_card: NoCard = False,
     quirks: QuirkNames = None,
     pcsc: Pcsc = False,
@@ -78,9 +80,10 @@ def serve(
     from . import places, process
 
     process.hold_signals()
+    process.allow_many_files()
     readers = reader or ["front"]
     with errors(as_json):
-        card = None if no_card else image or request_of(profile, name, email, serial, pin, puk, settings)
+        card = None if no_card else source_of(image, passphrase_file, profile, name, email, serial, pin, puk, settings)
         place = pcsc_place(pcsc, pcsc_reversed, pcsc_port)
         with _simulator(readers, card, quirks, place, from_pcsc, folder or places.runtime_folder()) as simulator:
             _say_ready(simulator, readers[0], as_json)
@@ -101,6 +104,7 @@ def run(
     puk: Puk = None,
     settings: Settings = None,
     image: Image = None,
+    passphrase_file: PassphraseFile = None,
     no_card: NoCard = False,
     quirks: QuirkNames = None,
     pcsc: Pcsc = False,
@@ -118,7 +122,7 @@ def run(
 
     process.hold_signals()
     with errors(as_json):
-        card = None if no_card else image or request_of(profile, name, email, serial, pin, puk, settings)
+        card = None if no_card else source_of(image, passphrase_file, profile, name, email, serial, pin, puk, settings)
         place = pcsc_place(pcsc, pcsc_reversed, pcsc_port)
         with _simulator([reader], card, quirks, place, from_pcsc) as simulator:
             if trace:
@@ -176,7 +180,7 @@ def restart(as_json: Json = False) -> None:
 @contextlib.contextmanager
 def _simulator(
     readers: list[str],
-    card: Path | CardRequest | None,
+    card: CardSource | None,
     quirks: list[str] | None,
     pcsc: PcscPlace | None,
     from_pcsc: list[str] | None,

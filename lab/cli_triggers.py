@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from .cli_answers import do, errors
-from .cli_options import Email, Image, Json, Pin, Profile, Puk, Serial, Settings, named
+from .cli_options import Email, Image, Json, PassphraseFile, Pin, Profile, Puk, Serial, Settings, named
+from .passphrase import handed_over
 
 app = typer.Typer()
 
@@ -137,10 +138,11 @@ def arm(
     puk: Puk = None,
     settings: Settings = None,
     image: Image = None,
+    passphrase_file: PassphraseFile = None,
     as_json: Json = False,
 ) -> None:
     """Let something happen at a certain call, APDU, event, word or time. Prints a number for `cardtear disarm`."""
-    with errors(as_json):
+    with errors(as_json), handed_over(passphrase_file) as file:
         whens = [each for each, given in (("before", before), ("during", during), ("after", after)) if given]
         if len(whens) > 1:
             raise ValueError(f"--{whens[0]} and --{whens[1]} are two moments; arm two triggers")
@@ -164,11 +166,11 @@ def arm(
         then = _action(verb, words or [])
         if verb in _WITH_A_CARD:
             name = name or ("Bob" if verb == "swap" else "Alice")
-            then["card"] = named(image, profile, name, email, serial, pin, puk, settings)
+            then["card"] = named(image, file, profile, name, email, serial, pin, puk, settings)
         if later is not None:
             then = {"do": "later", "seconds": later, "then": then}
-    what = " ".join((verb, *(words or [])[: 1 if verb == "pin-pad" else None]))  # a PIN is not repeated
-    do(as_json, "arm", lambda result: print(f"armed as {result['trigger']}: {what}"), on=on, then=then)
+        what = " ".join((verb, *(words or [])[: 1 if verb == "pin-pad" else None]))  # a PIN is not repeated
+        do(as_json, "arm", lambda result: print(f"armed as {result['trigger']}: {what}"), on=on, then=then)
 
 
 @app.command()

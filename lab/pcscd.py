@@ -30,13 +30,15 @@ def find_driver(root: Path = Path("/usr/lib")) -> str | None:
     return next((str(path) for place in _DRIVERS for path in root.glob(place)), None)
 
 
-def configuration(driver: str, port: int = PORT, readers: int = SLOTS_OF_VPCD, is_reversed: bool = False) -> str:
+def configuration(
+    driver: str, port: int = PORT, readers: int = SLOTS_OF_VPCD, is_reversed: bool = False, name: str = READER
+) -> str:
     """The text of a reader.conf for so many readers; `copies` says which copies of the driver it names."""
     place = "127.0.0.1" if is_reversed else "/dev/null"
     entries = []
     for number, path in enumerate([driver, *copies(driver, readers)]):
-        name = READER if number == 0 else f"{READER} {number + 1}"
-        entries.append(_ENTRY.format(name=name, place=place, port=port + SLOTS_OF_VPCD * number, driver=path))
+        title = name if number == 0 else f"{name} {number + 1}"
+        entries.append(_ENTRY.format(name=title, place=place, port=port + SLOTS_OF_VPCD * number, driver=path))
     return "\n".join(entries)
 
 

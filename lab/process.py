@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import threading
 from collections.abc import Mapping
@@ -13,6 +14,12 @@ ENDING = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT
 
 _FORWARDED = ENDING | {signal.SIGUSR1, signal.SIGUSR2}
 _SI_KERNEL = 0x80  # siginfo(7); the terminal's Ctrl-C comes with it
+
+
+def allow_many_files() -> None:
+    """As many open files as the system lets this process have: each card's image is one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def hold_signals() -> None:

@@ -13,7 +13,15 @@ from ..card.profiles import CardRequest, request
 from .actions import return_value
 from .trigger import Trigger
 
-CardSource = Path | CardRequest
+
+class EncryptedImage(NamedTuple):
+    """The image at a path, and the file whose first line is its passphrase."""
+
+    image: Path
+    passphrase_file: Path
+
+
+CardSource = Path | EncryptedImage | CardRequest
 """A card: the image at a path, used where it lies, or a ready-made one, of which the simulator uses a copy."""
 
 
@@ -106,6 +114,10 @@ def _instruction(value: object) -> int:
 def _card(value: object) -> CardSource:
     if isinstance(value, str):
         return Path(value)
+    if isinstance(value, dict) and "image" in value:
+        if value.keys() != {"image", "passphrase_file"}:
+            raise RequestError("an encrypted image is an object with 'image' and 'passphrase_file', both paths")
+        return EncryptedImage(Path(_text(value["image"])), Path(_text(value["passphrase_file"])))
     if isinstance(value, dict):
         return request(value)
     raise RequestError("'card' is the path of an image, or an object with the parameters of a ready-made card")

@@ -29,14 +29,14 @@ from ..reader.events import Event, Moment
 from ..reader.pin_pad import Entry
 from ..reader.reader import Reader
 from ..reader.vpcd_slots import PcscPlace, VpcdSlots
-from . import places
+from . import passphrase, places
 from .actions import FAULTS
 from .agenda import Agenda
 from .armed import as_armed
 from .control_server import ControlServer
 from .from_pcsc import FromPcsc
 from .gates import Gates
-from .requests import CardSource, Request
+from .requests import CardSource, EncryptedImage, Request
 from .scratch import Scratch
 from .trigger import OnApdu, OnCall, OnEvent, OnPlace, OnTime, Trigger
 
@@ -217,7 +217,8 @@ class Simulator:
 
     def restart(self) -> None:
         """Be there again after `crash`, with the bench as it is now."""
-        self.crash()
+        self._server.close()
+        self._close_pcsc()
         self._server = self._new_server()
         self.pcsc = self._new_pcsc()
 
@@ -364,10 +365,12 @@ class Simulator:
                     del self._cards[path]
                     card.close()
 
-    def _prepare(self, source: CardSource | Card) -> Path | Card:
+    def _prepare(self, source: CardSource | Card) -> Path | EncryptedImage | Card:
         """The image of a source, made if need be: a path that is given, or this simulator's own copy."""
         if isinstance(source, Path):
             return source.resolve()
+        if isinstance(source, EncryptedImage):
+            return source._replace(image=source.image.resolve())
         if not isinstance(source, profiles.CardRequest):
             return source
         if not profiles.PROFILES[source.profile].piv:
@@ -380,13 +383,21 @@ class Simulator:
                 copy.chmod(0o600)
         return copy
 
-    def _take(self, prepared: Path | Card) -> Card:
-        """The card of an image, always the same one while it is open. The caller holds the lock. Raises ImageError."""
-        if not isinstance(prepared, Path):
-            return prepared
-        card = self._cards.get(prepared)
+    def _take(self, prepared: Path | EncryptedImage | Card) -> Card:
+        """The card of an image, always the same one while it is open. The caller holds the lock.
+
+        Raises ImageError; of a passphrase's file OSError and ValueError.
+        """
+        match prepared:
+            case Path():
+                image, passphrase_file = prepared, None
+            case EncryptedImage():
+                image, passphrase_file = prepared
+            case _:
+                return prepared
+        card = self._cards.get(image)
         if card is None:
-            card = self._cards[prepared] = profiles.open_card(prepared)
+            card = self._cards[image] = profiles.open_card(image, passphrase.read(passphrase_file))
         return card
 
     def _close_cards(self) -> None:

@@ -36,8 +36,9 @@ class SlotDoor(ABC):
     shares a card shares its state, and a reset through PC/SC takes the login of everybody.
     """
 
-    def __init__(self, bench: Bench, port: int, reader: Reader | None) -> None:
+    def __init__(self, bench: Bench, port: int, reader: Reader | None, hint: str) -> None:
         self.port = port
+        self._hint = hint
         self.reader = reader
         self._bench = bench
         self._closing = False
@@ -62,7 +63,7 @@ class SlotDoor(ABC):
             if not self._closing:
                 self._closing = True
                 self._cut()
-        if wait:
+        if wait and threading.current_thread() is not self._thread:
             self._thread.join(_GRACE)
 
     @property
@@ -106,7 +107,7 @@ class SlotDoor(ABC):
             if self._is_missed or self._closing or self.reader is not reader or reader.insertion is None:
                 return
             self._is_missed = True
-        LOG.warning("reader %s waits for vpcd, port %d (%s)", reader.name, self.port, why)
+        LOG.warning("reader %s waits for vpcd, port %d (%s): %s", reader.name, self.port, why, self._hint)
 
     def _greet(self) -> None:
         """pcscd has the card."""

@@ -21,8 +21,13 @@ from .reader import Insertion, Reader
 from .slot_door import LOOPBACK, SlotDoor, bodies
 from .vpcd_dialogue import Dialogue
 
+_HINT = "is pcscd running? `cardtear doctor` says what is missing"
+
 _ABORT = struct.pack("ii", 1, 0)
 """SO_LINGER: a close is a reset."""
+
+_LOOK = 0.5
+"""Seconds within which pcscd looks once at least: it does so every 0.4 s."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.4
 """Seconds between attempts to reach a vpcd that is not there; doubled each time."""
@@ -32,16 +37,17 @@ _WORTH_IT = 1.0
 
 
 class VpcdDoor(SlotDoor):
-    """The slot of a vpcd that listens on a port."""
+    """The slot of a vpcd that listens on a port. `hint` is what to do when it does not."""
 
     def __init__(
-        self, bench: Bench, port: int = vpcd_wire.PORT, reader: Reader | None = None, host: str = LOOPBACK
+        self, bench: Bench, port: int = vpcd_wire.PORT, reader: Reader | None = None, hint: str = _HINT
     ) -> None:
-        self._address = (host, port)
+        self._address = (LOOPBACK, port)
         self._connection: socket.socket | None = None
         self._last_shown: Insertion | None = None
+        self._shown_again: Insertion | None = None
         self._nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        super().__init__(bench, port, reader)
+        super().__init__(bench, port, reader, hint)
 
     def _cut(self) -> None:
         """End the connection now, whatever our thread is doing, and make it look again."""
@@ -70,7 +76,8 @@ class VpcdDoor(SlotDoor):
 
     def _stay(self, reader: Reader, insertion: Insertion) -> bool:
         """Be the card of this stay for as long as both ends last. False: wait before the next attempt."""
-        dialogue = Dialogue(insertion, insertion is not self._last_shown)
+        is_fresh = insertion is not self._last_shown
+        dialogue = Dialogue(insertion, is_fresh)
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as connection:
             with self._bench.lock:
                 if self._closing or insertion.removed.is_set() or self.reader is not reader:
@@ -81,7 +88,7 @@ class VpcdDoor(SlotDoor):
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
                 connection.connect(self._address)
                 self._last_shown = insertion
-                if not self._serve(connection, dialogue):
+                if not self._serve(connection, dialogue, is_fresh and insertion is not self._shown_again):
                     self._miss(reader, "nobody there who speaks to a card")
             except CardMute:  # the command fails, the card stays
                 with contextlib.suppress(OSError):
@@ -95,10 +102,17 @@ class VpcdDoor(SlotDoor):
                 dialogue.let_go()
                 with self._bench.lock:
                     self._connection = self._dialogue = None
+        if is_fresh and dialogue.is_overlooked and insertion is not self._shown_again:
+            self._last_shown, self._shown_again = None, insertion
+            self._sleep(_LOOK)
         return insertion.removed.is_set() or monotonic() - start > _WORTH_IT
 
-    def _serve(self, connection: socket.socket, dialogue: Dialogue) -> bool:
-        """Answer vpcd until it goes. False if nothing was ever asked. Raises OSError, CardRemoved, CardMute."""
+    def _serve(self, connection: socket.socket, dialogue: Dialogue, may_be_overlooked: bool) -> bool:
+        """Answer vpcd until it goes. False if nothing was ever asked. Raises OSError, CardRemoved, CardMute.
+
+        pcscd overlooks that a card has gone and another come between two looks when in the meantime a program has
+        failed to reset the first one. It has to see the slot empty then, or would say so for ever.
+        """
         asked = False
         for body in bodies(connection, dialogue):
             was_shown = dialogue.is_shown
@@ -106,6 +120,8 @@ class VpcdDoor(SlotDoor):
             if answer is not None:
                 connection.sendall(vpcd_wire.encode(answer))
             asked = True
+            if may_be_overlooked and dialogue.is_overlooked:
+                break
             if dialogue.is_shown and not was_shown:
                 self._greet()
         return asked

@@ -27,6 +27,10 @@ NO_ATR = bytes(64)
 for a card that cannot be powered up."""
 
 
+_AT_ONCE = 0.3
+"""Seconds within which pcscd powers a card up that it sees for the first time; it looks again after 0.4 s."""
+
+
 class Dialogue:
     """The card of one stay, as vpcd speaks to it. To be used by one thread, and closed by it.
 
@@ -36,6 +40,7 @@ class Dialogue:
     def __init__(self, insertion: Insertion, fresh: bool) -> None:
         self.insertion = insertion
         self._powered = fresh
+        self._first_look: float | None = None
         self._atrs: int | None = None
         self._kept = ExitStack()
         self._kept_since: float | None = None
@@ -47,18 +52,28 @@ class Dialogue:
                 self._keep()
                 return self.insertion.transmit(body)
             case Control.ATR:
+                self._first_look = self._first_look or monotonic()
                 self._atrs = None if self._atrs is None else self._atrs + 1
                 return NO_ATR if self.insertion.card.is_dead else self.insertion.atr
             case Control.OFF:
                 # Felt at the next power-on: pcscd saves power after seconds of rest, and that alone must not
                 # end the logins of those who use the card through another door.
                 self._powered = False
+                self._first_look = None
             case Control.ON | Control.RESET as wanted:
                 if wanted is Control.RESET or not self._powered:
                     self.insertion.reset(is_warm=wanted is Control.RESET)
                 self._powered = True
                 self._atrs = self._atrs or 0
         return None
+
+    @property
+    def is_overlooked(self) -> bool:
+        """Whether pcscd has looked, and has not powered the card up: it takes it for one that was there before.
+
+        One that it has powered off it knows to have gone.
+        """
+        return self._atrs is None and self._first_look is not None and monotonic() > self._first_look + _AT_ONCE
 
     @property
     def is_shown(self) -> bool:

@@ -23,6 +23,8 @@ from .slot_door import LOG, LOOPBACK, Keeper, SlotDoor, bodies
 from .vpcd_dialogue import NO_ATR, Dialogue
 from .vpcd_wire import Control
 
+_HINT = "start pcscd now, and stop it before this simulator (docs/pcsc.md)"
+
 _GONE = b"\x6f\x00"
 """The answer to a command that no card answers: an error must not be a broken connection here."""
 
@@ -40,7 +42,7 @@ class ReversedDoor(SlotDoor, Keeper):
         self._connection: socket.socket | None = None
         self._held: Dialogue | None = None
         self._owes_an_answer = False
-        super().__init__(bench, port, reader)
+        super().__init__(bench, port, reader, _HINT)
 
     def _cut(self) -> None:
         """An answer that is owed is given now; the connection stays unless we end."""
@@ -57,6 +59,9 @@ class ReversedDoor(SlotDoor, Keeper):
     def _show_cards(self) -> None:
         with self._listener:
             while not self._closing:
+                reader = self.reader
+                if reader is not None:
+                    self._miss(reader, "it has not connected")
                 self._sleep(None, self._listener)
                 if not self._closing and select.select([self._listener], [], [], 0)[0]:
                     connection, _ = self._listener.accept()
@@ -73,9 +78,11 @@ class ReversedDoor(SlotDoor, Keeper):
             for body in bodies(connection, self):
                 self._answer(connection, body)
         except OSError as error:
-            LOG.warning("vpcd at port %d: %s", self.port, error.strerror or error)
+            LOG.debug("vpcd at port %d: %s", self.port, error)
         finally:
             self.let_go()
+            if self._closing:
+                LOG.warning("vpcd was connected to port %d until now: see whether pcscd still runs", self.port)
             with self._bench.lock:
                 self._connection = self._dialogue = None
                 self._owes_an_answer = False

@@ -23,6 +23,7 @@ SLOTS_OF_VPCD = 2
 
 
 _LAST_PORT = 0xFFFF
+_TOO_MANY = f"Debian's vpcd has {SLOTS_OF_VPCD} slots, `cardtear pcsc --readers N` tells how to have more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,8 @@ class VpcdSlots:
         first = self._place.port + len(self._doors)
         if not self._place.is_reversed:
             if reader is not None and first <= _LAST_PORT:
-                self._doors.append(VpcdDoor(self._bench, first, reader))
+                hint = {} if len(self._doors) < SLOTS_OF_VPCD else {"hint": _TOO_MANY}
+                self._doors.append(VpcdDoor(self._bench, first, reader, **hint))
             return
         for port in range(first, min(first + SLOTS_OF_VPCD, _LAST_PORT + 1)):
             self._doors.append(ReversedDoor(self._bench, port, reader))

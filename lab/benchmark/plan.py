@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from .bed import Bed, InProcess
+from .cards import cards
 from .in_tests import fixtures, trace, triggers
 from .pcsc import transmissions
 from .rows import (
@@ -34,6 +35,7 @@ MEASUREMENTS: tuple[Callable[[Run], Iterator[Row]], ...] = (
     search,
     removals,
     starts,
+    cards,
     fixtures,
     triggers,
     sweeps,

@@ -29,6 +29,11 @@ def test_known_answers(answer: str) -> None:
     assert atr.historical(raw).hex().upper() == historical
 
 
+def test_contactless() -> None:
+    """A YubiKey's is known."""
+    assert atr.contactless(atr.YUBIKEY) == bytes.fromhex("3B8D80018073C021C057597562694B6579F9")
+
+
 @given(st.binary(max_size=40))
 def test_any_bytes(answer: bytes) -> None:
     assert len(set(atr.protocols(answer))) == len(atr.protocols(answer))

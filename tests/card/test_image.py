@@ -4,10 +4,9 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
-import hashlib
 import os
+import random
 import shutil
 import sqlite3
 import stat
@@ -19,13 +18,16 @@ from time import perf_counter
 from typing import Any
 
 import pytest
-from cardtear.card import image_format
+from cardtear.card import image_format, image_migration, seal
 from cardtear.card.card import CardTorn
+from cardtear.card.image_format import NotAnImage
+from cardtear.card.image_migration import UnknownFormat
 from cardtear.card.profiles import open_card
-from cardtear.card.state import CardState, Reference
+from cardtear.card.seal import WrongPassphrase
+from cardtear.card.state import Reference
 from cardtear.card.status import CardError
-from cardtear.card.store import ImageError, ImageExists, Store, create_image
-from cardtear.card.tables import MANAGEMENT_KEY, PIN, PinRule
+from cardtear.card.store import ImageError, ImageExists, Store, create_image, read_image
+from cardtear.card.tables import PIN
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -127,99 +129,6 @@ def test_an_image_of_a_later_program(image: Callable[..., Path]) -> None:
     assert "newer cardtear" in refusal(path)
 
 
-FORMAT_1 = """
-PRAGMA application_id = 0x63617264;
-PRAGMA user_version = 1;
-CREATE TABLE property (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE reference (
-    number INTEGER PRIMARY KEY, value BLOB NOT NULL, tries INTEGER NOT NULL, maximum INTEGER NOT NULL
-) STRICT;
-CREATE TABLE key (
-    slot INTEGER PRIMARY KEY, algorithm INTEGER NOT NULL, value BLOB NOT NULL, imported INTEGER NOT NULL
-) STRICT;
-CREATE TABLE object (tag INTEGER PRIMARY KEY, value BLOB NOT NULL) STRICT;
-CREATE TABLE digest (only INTEGER PRIMARY KEY, value BLOB NOT NULL) STRICT;
-"""
-
-
-def in_format_1(state: CardState, path: Path) -> Path:
-    """The same card as the first cardtear wrote it."""
-    with sqlite3.connect(path) as db:
-        db.executescript(FORMAT_1)
-        texts = {"name": state.name.encode(), "profile": state.profile.encode()}
-        db.executemany(
-            "INSERT INTO property VALUES (?, ?)", {**texts, "atr": state.atr, "serial": state.serial}.items()
-        )
-        for number, each in state.references.items():
-            db.execute("INSERT INTO reference VALUES (?, ?, ?, ?)", (number, each.value, each.tries, each.maximum))
-        for slot, key in state.keys.items():
-            db.execute("INSERT INTO key VALUES (?, ?, ?, ?)", (slot, key.algorithm, key.value, key.imported))
-        db.executemany("INSERT INTO object VALUES (?, ?)", state.objects.items())
-        digest = hashlib.sha256()
-        for table in ("property", "reference", "key", "object"):
-            for row in db.execute(f"SELECT * FROM {table} ORDER BY 1"):
-                digest.update(repr(row).encode())
-        db.execute("INSERT INTO digest VALUES (0, ?)", (digest.digest(),))
-    db.close()
-    return path
-
-
-@pytest.fixture
-def old_image(image: Callable[..., Path], tmp_path: Path) -> tuple[Path, CardState]:
-    """An image of format 1, and what it should be."""
-    source = Store(image())
-    source.close()
-    state = source.state
-    state.keys[MANAGEMENT_KEY] = dataclasses.replace(state.keys[MANAGEMENT_KEY], pin_rule=PinRule.ALWAYS)
-    return in_format_1(state, tmp_path / "old.card"), state
-
-
-def test_an_image_of_format_1(old_image: tuple[Path, CardState], power: Callable[..., Any]) -> None:
-    """It opens as before, is of the new format from then on, and works."""
-    path, state = old_image
-    for _ in range(2):
-        opened = Store(path)
-        opened.close()
-        assert opened.state == state
-        with contextlib.closing(sqlite3.connect(path)) as db:
-            assert db.execute("PRAGMA user_version").fetchone() == (image_format.FORMAT,)
-    card = open_card(path)
-    terminal = power(card)
-    assert terminal.use_key(0x11, 0x9C, bytes(32))[1] == 0x6982
-    assert terminal.verify() == 0x9000
-    assert terminal.use_key(0x11, 0x9C, bytes(32))[1] == 0x9000
-    assert terminal.use_key(0x11, 0x9C, bytes(32))[1] == 0x6982
-    assert terminal.use_key(0x11, 0x9E, bytes(32))[1] == 0x9000
-    card.close()
-
-
-def test_a_damaged_image_of_format_1(old_image: tuple[Path, CardState]) -> None:
-    path, _ = old_image
-    change(path, "UPDATE reference SET tries = 2")
-    before = path.read_bytes()
-    assert "damaged" in refusal(path)
-    assert path.read_bytes() == before
-
-
-def test_interrupted_on_the_way_to_another_format(
-    old_image: tuple[Path, CardState], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It stays what it was, to the last statement."""
-    path, state = old_image
-
-    def full(*arguments: object) -> None:
-        raise sqlite3.OperationalError("database or disk is full")
-
-    monkeypatch.setattr(image_format, "write", full)
-    refusal(path)
-    monkeypatch.undo()
-    with contextlib.closing(sqlite3.connect(path)) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (1,)
-    opened = Store(path)
-    opened.close()
-    assert opened.state == state
-
-
 def with_a_try_less(path: Path) -> None:
     card = open_card(path)
     activation = card.activate()
@@ -272,6 +181,31 @@ def test_overwritten_anywhere(image: Callable[..., Path], place: float, noise: b
         return
     damaged.close()
     assert damaged.state == sound.state
+
+
+@pytest.mark.parametrize("passphrase", [None, b"secret"])
+def test_each_byte_changed(
+    image: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passphrase: bytes | None
+) -> None:
+    """One bit of every 24th byte, others each time: refused, or nothing of what the card holds was hit."""
+    monkeypatch.setattr(seal, "_COST", 2)
+    sound = read_image(image("blank"))
+    create_image(tmp_path / "a.card", sound, passphrase)
+    content = (tmp_path / "a.card").read_bytes()
+    chance, refused = random.Random(), 0
+    for place in range(chance.randrange(24), len(content), 24):
+        changed = bytearray(content)
+        changed[place] ^= 1 << chance.randrange(8)
+        with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+            try:
+                db.deserialize(bytes(changed))
+                image_migration.bring_up(db)
+                state = image_format.load(db, passphrase).state
+            except (sqlite3.Error, ValueError, KeyError, NotAnImage, UnknownFormat, WrongPassphrase):
+                refused += 1
+            else:
+                assert state == sound, place
+    assert refused > sound.used / 24 - 10
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -134,3 +134,39 @@ def test_fifteen_tries_at_most(new_card: Callable[..., PivCard], power: Callable
     assert [terminal.verify(b"000000\xff\xff") for _ in range(16)] == [*range(0x63CE, 0x63BF, -1), 0x6983]
     with pytest.raises(ProfileError):
         CardRequest(pin_tries=16)
+
+
+EMPTY = b"\xff" * 8
+
+
+@pytest.mark.parametrize(
+    ("ins", "p2", "data", "reference"),
+    [
+        (0x20, 0x80, EMPTY, PIN),
+        (0x24, 0x80, EMPTY + padded("654321"), PIN),
+        (0x24, 0x80, EMPTY + EMPTY, PIN),
+        (0x2C, 0x80, EMPTY + EMPTY, PUK),
+    ],
+)
+def test_malformed_values_are_wrong_ones_to_yubicos_make(
+    new_card: Callable[..., PivCard], power: Callable[..., Any], ins: int, p2: int, data: bytes, reference: int
+) -> None:
+    """So its tools block PIN and PUK before a reset; any other make takes them for no try."""
+    for profile, answers in (("yubikey", [0x63C2, 0x63C1, 0x63C0, 0x6983]), ("blank", [0x6A80] * 4)):
+        card = new_card(profile)
+        terminal = power(card)
+        assert [terminal.command(ins, 0, p2, data)[1] for _ in answers] == answers, profile
+        assert card.store.state.references[reference].tries == (0 if profile == "yubikey" else 3)
+
+
+@pytest.mark.parametrize(
+    ("ins", "proved", "reference"), [(0x24, padded("123456"), PIN), (0x2C, b"12345678", PUK)], ids=["change", "reset"]
+)
+def test_a_malformed_new_pin_costs_no_try(
+    new_card: Callable[..., PivCard], power: Callable[..., Any], ins: int, proved: bytes, reference: int
+) -> None:
+    card = new_card("yubikey")
+    terminal = power(card)
+    assert terminal.command(ins, 0, 0x80, proved + EMPTY)[1] == 0x6A80
+    assert card.store.state.references[reference].tries == 3
+    assert terminal.verify() == 0x9000

@@ -63,6 +63,7 @@ def test_a_contactless_reader_stays_one(new_card: Callable[..., PivCard]) -> Non
     for _ in range(2):
         insertion.transmit(bytes.fromhex("00A4040005A000000308"))
         assert insertion.transmit(bytes.fromhex("00200080")) == b"\x69\x82"
+        assert insertion.atr == atr.contactless(card.atr)
         insertion.reset()
     bench.unplug("front")
     insertion = bench.plug("front").insert(card)

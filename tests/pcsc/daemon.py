@@ -13,7 +13,7 @@ from pathlib import Path
 from time import monotonic, sleep
 
 import pytest
-from cardtear.lab.pcscd import configuration, find_driver
+from cardtear.lab.pcscd import READER, configuration, find_driver
 
 from . import pcsc
 
@@ -32,7 +32,7 @@ class Pcscd:
     follows.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = READER) -> None:
         self._folder = folder
         self._run = folder / "run"
         self._run.mkdir(exist_ok=True)
@@ -56,7 +56,7 @@ class Pcscd:
             self._lock = (RUN / "cardtear-tests.lock").open("w")
             fcntl.flock(self._lock, fcntl.LOCK_EX)
         self.port = free_ports()
-        self.configure(configuration(driver, self.port))
+        self.configure(configuration(driver, self.port, name=name))
 
     @property
     def environment(self) -> dict[str, str]:

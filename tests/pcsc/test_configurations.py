@@ -130,9 +130,15 @@ class TestReversed:
         card.reconnect(pcsc.RESET)
         assert card.transmit(SELECT)[-2:] == b"\x90\x00"
 
-    def test_pcscd_is_restarted(self, simulator: Simulator, daemon: Pcscd) -> None:
+    def test_pcscd_is_restarted(
+        self, simulator: Simulator, context: pcsc.Context, daemon: Pcscd, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """With a word about it."""
+        caplog.clear()
         daemon.stop()
+        pcsc.wait_for(lambda: "start pcscd now" in caplog.text)
         daemon.start()
+        pcsc.wait_for(lambda: "is in pcscd now" in caplog.text)
         context = pcsc.Context()
         context.wait(READER, pcsc.PRESENT, DEADLINE)
         assert succeed_in_time(lambda: context.connect(READER)).transmit(SELECT)[-2:] == b"\x90\x00"

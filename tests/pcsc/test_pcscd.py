@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import statistics
 import subprocess
@@ -53,6 +54,18 @@ def test_swap_is_never_missed(simulator: Simulator, card: pcsc.Card, context: pc
     simulator.swap("front", CardRequest(name="Bob"))
     with pytest.raises(pcsc.PcscError):
         card.transmit(SELECT)
+
+
+def test_a_card_that_comes_while_pcscd_does_not_look(
+    simulator: Simulator, card: pcsc.Card, context: pcsc.Context
+) -> None:
+    """A program has failed to reset the one before, so that pcscd knows that it is gone, but has not seen it."""
+    simulator.remove("front")
+    with contextlib.suppress(pcsc.PcscError):  # not every pcscd tells
+        card.disconnect(pcsc.RESET)
+    simulator.insert("front")
+    context.wait(READER, pcsc.PRESENT, DEADLINE)
+    succeed_in_time(lambda: connect_and_select(context))
 
 
 def test_removal_in_the_middle_of_an_apdu(simulator: Simulator, card: pcsc.Card) -> None:

@@ -50,6 +50,7 @@ def test_a_third_reader_waits_for_a_slot(shown: Simulator, context: pcsc.Context
     assert shown.pcsc.wait_until_shown(0.5) == ["third"]
     assert len(words(caplog)) == 1
     assert "third" in words(caplog)[0]
+    assert "cardtear pcsc --readers" in words(caplog)[0]
     shown.remove("third")
     shown.unplug("third")
     shown.unplug("back")
