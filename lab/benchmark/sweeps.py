@@ -19,8 +19,9 @@ from ..sweep.plan import Plan
 from ..sweep.points import Choice
 from .rows import Row, Run, at_most
 
-COMMAND = "pkcs11-tool --module {module} --login --pin 123456 --sign -m SHA256-RSA-PKCS --id 01 -i {module} -o {dir}/s"
-    "pkcs11-tool --module {module} --login --pin 123456 --sign -m SHA256-RSA-PKCS --id 01 -i {module} -o {dir}/sig"
+COMMAND = (
+    "pkcs11-tool --module {module} --login --pin 123456 --sign --mechanism SHA256-RSA-PKCS --id 01 "
+    "-i {module} -o {dir}/signature"
 )
 AT_A_TIME = 8
 
