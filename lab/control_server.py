@@ -46,7 +46,7 @@ class ControlServer:
             "swap": self._swap,
             **{verb: getattr(simulator, verb.replace("-", "_")) for verb in _PLAIN},
             "arm": self._arm,
-            "shutdown": self.stopped.set,
+            "shutdown": lambda: None,  # when it has been answered
         }
         self._connections: set[socket.socket] = set()
         self._lock = threading.Lock()
@@ -96,7 +96,11 @@ class ControlServer:
             if request.verb in _STREAMS:
                 yield from self._stream(number, connection, _STREAMS[request.verb], **request.arguments)
                 return
-            yield _success(number, self._do(request))
+            try:
+                yield _success(number, self._do(request))
+            finally:
+                if request.verb == "shutdown":
+                    self.stopped.set()
         except (BenchError, ImageError, ProfileError, RequestError) as error:
             yield _failure(number, error.code, error)
         except ValueError as error:
