@@ -46,7 +46,7 @@ class ControlServer:
             "swap": self._swap,
             **{verb: getattr(simulator, verb.replace("-", "_")) for verb in _PLAIN},
             "arm": self._arm,
-            "shutdown": self.stopped.set,
+            "shutdown": lambda: None,
         }
         self._connections: set[socket.socket] = set()
         self._lock = threading.Lock()
@@ -97,6 +97,8 @@ class ControlServer:
                 yield from self._stream(number, connection, _STREAMS[request.verb], **request.arguments)
                 return
             yield _success(number, self._do(request))
+            if request.verb == "shutdown":
+                self.stopped.set()  # not before the answer is sent, for connections are dropped then
         except (BenchError, ImageError, ProfileError, RequestError) as error:
             yield _failure(number, error.code, error)
         except ValueError as error:
