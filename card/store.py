@@ -256,7 +256,7 @@ def _holder(inode: int) -> str:
     return ""
 
 
-_PATIENCE = 0.2
+_PATIENCE = 2.0
 """Seconds to wait for somebody who copies the image, or has it open in SQLite's own shell."""
 
 

@@ -11,8 +11,21 @@ from cryptography import x509
 
 from ..card import certificates, tlv
 from ..card.profiles import open_card
-from ..card.tables import CHUID, PIN, PUK, SLOTS, TRAITS_OBJECT, Algorithm
+from ..card.tables import (
+    ATTESTATION,
+    ATTESTATION_CERTIFICATE,
+    CHUID,
+    PIN,
+    PUK,
+    SLOTS,
+    TRAITS_OBJECT,
+    Algorithm,
+    PinRule,
+    Slot,
+)
 from ..card.traits import Traits
+
+_SLOTS = SLOTS | {ATTESTATION: Slot("Attestation", PinRule.NEVER, ATTESTATION_CERTIFICATE)}
 
 
 def describe(path: Path, passphrase: bytes | None = None) -> dict[str, Any]:
@@ -24,7 +37,7 @@ def describe(path: Path, passphrase: bytes | None = None) -> dict[str, Any]:
         return {
             "name": card.name,
             "profile": card.profile,
-            "serial": guid[-8:].hex().upper(),
+            "serial": guid[-8:].hex().upper() or str(int.from_bytes(state.serial[-4:], "big")),
             "atr": card.atr.hex().upper(),
             "pin_tries": state.references[PIN].tries,
             "puk_tries": state.references[PUK].tries,
@@ -39,7 +52,7 @@ def describe(path: Path, passphrase: bytes | None = None) -> dict[str, Any]:
                     "pin": state.keys[number].pin_rule.value,
                     "certificate": _subject(state.objects.get(slot.certificate)),
                 }
-                for number, slot in SLOTS.items()
+                for number, slot in _SLOTS.items()
                 if number in state.keys
             ],
         }

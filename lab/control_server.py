@@ -46,7 +46,7 @@ class ControlServer:
             "swap": self._swap,
             **{verb: getattr(simulator, verb.replace("-", "_")) for verb in _PLAIN},
             "arm": self._arm,
-            "shutdown": lambda: None,  # when it has been answered
+            "shutdown": lambda: None,
         }
         self._connections: set[socket.socket] = set()
         self._lock = threading.Lock()
@@ -99,7 +99,7 @@ class ControlServer:
             try:
                 yield _success(number, self._do(request))
             finally:
-                if request.verb == "shutdown":
+                if request.verb == "shutdown":  # answered, for connections are dropped then; or nobody wants to hear it
                     self.stopped.set()
         except (BenchError, ImageError, ProfileError, RequestError) as error:
             yield _failure(number, error.code, error)

@@ -52,6 +52,8 @@ CLIENTS = (
     Client("pkcs11_eventmgr", "what happens when the card is pulled", "libpam-pkcs11"),
     Client("strongSwan", "IPsec with the card", "libstrongswan-extra-plugins", "/usr/lib/ipsec/plugins/*-pkcs11.so"),
     Client("pcscd", "PC/SC applications", "pcscd"),
+    Client("yubico-piv-tool", "Yubico's PIV tool", "yubico-piv-tool"),
+    Client("ykcs11", "Yubico's PKCS #11 module", "ykcs11", "/usr/lib/*/libykcs11.so"),
     Client("vpcd", "the virtual reader in pcscd", "vsmartcard-vpcd", "/etc/reader.conf.d/vpcd"),
 )
 

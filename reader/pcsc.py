@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+from time import monotonic
 
 from smartcard import scard
 
@@ -31,7 +32,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 """Seconds between attempts to reach a service that is not there; doubled each time."""
 
 _RELEASE = 2.0
-"""Seconds that a card has to come to an end with what it does."""
+"""Seconds that PC/SC and the card have to come to an end with what they do."""
 
 _COUNTER = 0xFFFF0000
 """The part of a state that counts insertions and removals."""
@@ -61,7 +62,8 @@ class PcscDoor:
         """Take the card out of the virtual reader, let other programs have it, and end."""
         card = self.card
         self._closing.set()
-        while self._thread.is_alive():
+        deadline = monotonic() + _RELEASE
+        while self._thread.is_alive() and monotonic() < deadline:
             context = self._context
             if context is not None:  # it is heard only by one who waits already
                 scard.SCardCancel(context)

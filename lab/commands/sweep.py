@@ -167,7 +167,7 @@ class _Session:
         """Sweep all points, or what is left of them; the exit code."""
         from ..sweep import report_text
 
-        report = self._resumed() if resume else None
+        report = self._resumed(shard) if resume else None
         if report is None or (report.left and self.wanted.prepare is not None):
             fresh = self._begun(shard, deadline, self.wanted.choice)
             report = report or fresh
@@ -219,7 +219,7 @@ class _Session:
             [each.name for each in found.odd],
         )
 
-    def _resumed(self) -> Report | None:
+    def _resumed(self, shard: str) -> Report | None:
         """The report in the JSON file, if there is one. Raises ValueError for one of another sweep."""
         from ..sweep.report import Report
 
@@ -229,7 +229,7 @@ class _Session:
         if not path.exists():
             return None
         report = Report.read(path)
-        mine = self.wanted.settings()
+        mine = {**self.wanted.settings(), "shard": shard}
         odd = [each for each in mine if report.settings.get(each) != mine[each]]
         if odd:
             raise ValueError(f"{path} is of another sweep: it differs in {', '.join(odd)}")

@@ -18,6 +18,13 @@ _TEMPLATES = tuple(
     map(bytes.fromhex, ["5C035FC105", "5C017E", "7C028200", "7C04820081", "AC03800111", "53", "5C045FFF8000"])
 )
 _INSTRUCTIONS = tuple(INS)
+_HEADERS = [
+    tuple(bytes.fromhex(each))
+    for each in (
+        *("20 00 80", "24 00 80", "24 00 81", "2C 00 80", "CB 3F FF", "DB 3F FF", "87 11 9E", "87 03 9B", "87 0A 9B"),
+        *("47 00 9A", "F7 00 9A", "FE 11 82", "F6 83 82", "F9 9A 00", "FF FF FF", "FA 03 03", "FB 00 00"),
+    )
+]
 _PARAMETERS = (0x00, 0x00, 0x3F, 0xFF, 0x80, 0x81, 0x03, 0x07, 0x11, 0x9B, *SLOTS)
 _BLOCK = 1 << 16
 
@@ -39,8 +46,11 @@ def commands(seed: int) -> Iterator[bytes]:
     """Headers in turn, between them such as a card knows, and data at random; now and then a class or length is odd."""
     chance = random.Random(seed)
     for ins, p1, p2 in headers(seed):
-        if chance.random() < 0.5:
-            ins, p1, p2 = chance.choice(_INSTRUCTIONS), chance.choice(_PARAMETERS), chance.choice(_PARAMETERS)
+        match chance.randrange(4):
+            case 0:
+                ins, p1, p2 = chance.choice(_INSTRUCTIONS), chance.choice(_PARAMETERS), chance.choice(_PARAMETERS)
+            case 1:
+                ins, p1, p2 = chance.choice(_HEADERS)
         data = chance.choice(_TEMPLATES) if chance.random() < 0.2 else b""
         data += chance.randbytes(chance.choice(_LENGTHS))
         head = bytes((chance.choice((0, 0, 0, 0, 0, 0, 0x10, ins)), ins, p1, p2))

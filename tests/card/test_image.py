@@ -12,13 +12,14 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import pytest
-from cardtear.card import image_format, image_migration, seal
+from cardtear.card import image_format, image_migration, seal, store
 from cardtear.card.card import CardTorn
 from cardtear.card.image_format import NotAnImage
 from cardtear.card.image_migration import UnknownFormat
@@ -85,6 +86,43 @@ def test_opened_by_two_processes(image: Callable[..., Path]) -> None:
     assert "open in another simulator" in message
     assert f"process {other.pid}: python" in message
     open_card(path).close()
+
+
+def test_copied_while_it_is_written(image: Callable[..., Path], tmp_path: Path) -> None:
+    """Each copy is whole and of one moment: the counter in it is one that the card has had, and no later one."""
+    card = open_card(image(pin_tries=15))
+    activation = card.activate()
+    activation.transmit(SELECT)
+    right = bytes.fromhex("0020008008313233343536FFFF")
+    stop = threading.Event()
+    tried = 0
+
+    def use() -> None:
+        nonlocal tried
+        owner = card.store.owner
+        while not stop.is_set():
+            activation.transmit(WRONG)
+            activation.transmit(right)
+            tried += 1
+            if tried % 20 == 0:
+                text = str(tried).encode()
+                card.store.commit(owner, objects={0x5FFF8000: text * 1000, 0x5FFF8001: text})
+
+    user = threading.Thread(target=use)
+    user.start()
+    seen = set()
+    try:
+        for number in range(60):
+            store.copy_image(card.store.path, tmp_path / f"{number}.copy")
+            state = read_image(tmp_path / f"{number}.copy")
+            seen.add(state.references[PIN].tries)
+            assert state.objects.get(0x5FFF8000, b"") == state.objects.get(0x5FFF8001, b"") * 1000
+    finally:
+        stop.set()
+        user.join(30)
+    assert seen <= {13, 14, 15}
+    assert tried > 100
+    card.close()
 
 
 def test_closing_twice_does_no_harm(image: Callable[..., Path]) -> None:

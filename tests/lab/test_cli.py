@@ -337,6 +337,21 @@ def test_a_card_is_made_shown_and_served(tmp_path: Path) -> None:
     assert json.loads(inside.stdout)["readers"][0]["card"] == "Erin"
 
 
+@pytest.mark.parametrize("profile", ["yubikey", "piv-ec"])
+def test_what_is_shown_of_other_cards(tmp_path: Path, profile: str) -> None:
+    """A device's number where there is no CHUID, the key that attests, compressed certificates."""
+    image = tmp_path / "other.card"
+    more = ("--serial", "BC614E") if profile == "yubikey" else ("--set", "compressed=true")
+    assert cardtear("card", "new", str(image), "--profile", profile, *more).returncode == 0
+    about = json.loads(cardtear("card", "show", str(image), "--json").stdout)
+    subjects = {each["slot"]: each["certificate"] for each in about["keys"]}
+    if profile == "yubikey":
+        assert about["serial"] == "12345678"
+        assert subjects == {"F9": "CN=cardtear PIV attestation"}
+    else:
+        assert subjects == dict.fromkeys(("9A", "9C", "9D", "9E"), "CN=Alice,O=cardtear")
+
+
 def test_parameters_of_a_card_are_settings(tmp_path: Path) -> None:
     image = tmp_path / "mine.card"
     settings: tuple[str, ...] = (

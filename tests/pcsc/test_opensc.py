@@ -171,3 +171,26 @@ class Terminal:
         """Press return, or another key before it."""
         os.write(self._ours, f"{key}\n".encode())
         return self.ready()
+
+
+@pytest.mark.parametrize(
+    ("card", "certificates"),
+    [
+        (CardRequest("piv-full", management="default"), 24),
+        (CardRequest("piv", management="default", protocol="t0", compressed=True), 4),
+        (CardRequest("piv", management="default", protocol="t1", global_pin="111111"), 4),
+    ],
+    ids=["everything", "T=0, compressed", "T=1, global PIN"],
+)
+def test_cards_of_every_kind(
+    shown: Simulator, succeed: Succeed, context: pcsc.Context, card: CardRequest, certificates: int
+) -> None:
+    """What is on them, and what their keys do; with a 3DES management key, which OpenSC takes random numbers from."""
+    shown.remove("front")
+    context.wait(READER, pcsc.EMPTY, DEADLINE)
+    shown.insert("front", card)
+    context.wait(READER, pcsc.PRESENT, DEADLINE)
+    assert succeed("pkcs15-tool", "--list-certificates").count("X.509 Certificate [") == certificates
+    assert "BEGIN CERTIFICATE" in succeed("pkcs15-tool", "--read-certificate", "01")
+    said = succeed(*PKCS11, "--test")
+    assert "No errors" in said
