@@ -61,6 +61,9 @@ def sweep(
     html: Annotated[
         Path | None, typer.Option(help="Write it as an HTML page.", show_default=False, dir_okay=False)
     ] = None,
+    svg: Annotated[
+        Path | None, typer.Option(help="Write its table as a picture.", show_default=False, dir_okay=False)
+    ] = None,
     all_points: Annotated[bool, typer.Option("--all", help="List every point, not only those that fail.")] = False,
     allow: Annotated[
         list[str] | None,
@@ -141,7 +144,7 @@ def sweep(
             wanted.plan(image or request_of(profile, name, email, serial, pin, puk, settings)),
             _workers(dask, jobs),
             asked.verdicts(allow or []),
-            {"json": json_file, "junit": junit, "html": html},
+            {"json": json_file, "junit": junit, "html": html, "svg": svg},
         )
         try:
             code = session.only(only, deadline) if only else session.all(shard, resume, deadline, all_points)
@@ -275,8 +278,8 @@ class _Session:
             transient=True,
         )
 
-    def _write(self, report: Report, kinds: tuple[str, ...] = ("json", "junit", "html")) -> None:
-        from ..sweep import report_html, report_junit
+    def _write(self, report: Report, kinds: tuple[str, ...] = ("json", "junit", "html", "svg")) -> None:
+        from ..sweep import report_html, report_junit, report_svg
 
         for kind in kinds:
             path = self.files[kind]
@@ -285,7 +288,8 @@ class _Session:
             if kind == "json":
                 report.write(path)
             else:
-                {"junit": report_junit, "html": report_html}[kind].write(report, path, self.allowed)
+                writers = {"junit": report_junit, "html": report_html, "svg": report_svg}
+                writers[kind].write(report, path, self.allowed)
 
 
 def _workers(dask: str | None, jobs: int | None) -> Workers:
