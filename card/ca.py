@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import tempfile
@@ -103,12 +104,16 @@ class TestCA:
         return _pem(key), certificate.public_bytes(serialization.Encoding.PEM)
 
     def _renew(self, folder: Path) -> None:
-        """Another certificate of the same key, for one of an earlier version that allows no CA below this one."""
-        self.certificate = _self_signed(self._key)
-        with tempfile.TemporaryDirectory(dir=folder) as draft_folder:
+        """Another certificate of the same key, for one of an earlier version that allows no CA below this one.
+
+        Where it cannot be written the earlier one stays: good for all but attestations.
+        """
+        renewed = TestCA(self._key, _self_signed(self._key))
+        with contextlib.suppress(OSError), tempfile.TemporaryDirectory(dir=folder) as draft_folder:
             draft = Path(draft_folder) / _CERTIFICATE_FILE
-            draft.write_bytes(self.certificate_pem())
+            draft.write_bytes(renewed.certificate_pem())
             draft.replace(folder / _CERTIFICATE_FILE)
+            self.certificate = renewed.certificate
 
     def _save(self, folder: Path) -> None:
         """Both files appear together, and the first one wins."""

@@ -50,6 +50,7 @@ class Traits:
     public_objects: bool = True
     friendly: bool = True
     hardware: bool = True
+    legacy: bool = False
     change_pin: bool = True
     pin_min: int = 6
     pin_max: int = PIN_LENGTH
@@ -162,6 +163,7 @@ RULES: dict[str, Rule] = {
     "public_objects": _FLAG,
     "friendly": _FLAG,
     "hardware": _FLAG,
+    "legacy": _FLAG,
     "change_pin": _FLAG,
     "pin_min": _whole(4, PIN_LENGTH),
     "pin_max": _whole(4, PIN_LENGTH),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The command line: which commands there are. Each group of them has a file of its own, cli_*.py.
+"""The command line: which commands there are. Each group of them has a file of its own in commands/.
 
 A command's file is imported when the command is used, and what the command needs when it does its work: `cardtear
 serve` has to be ready at once, `cardtear remove` even sooner.
@@ -15,8 +15,8 @@ import typer
 from typer.core import TyperGroup
 
 FILES = {
-    "cli_simulators": ("Simulator", ("serve", "run", "status", "trace", "crash", "restart")),
-    "cli_readers": (
+    "simulators": ("Simulator", ("serve", "run", "status", "trace", "crash", "restart")),
+    "readers": (
         "Cards and readers of a running simulator",
         (
             "insert",
@@ -33,15 +33,15 @@ FILES = {
             "pin-pad",
         ),
     ),
-    "cli_triggers": ("What happens at a certain moment", ("arm", "disarm", "signal", "release")),
-    "cli_play": ("Scenarios", ("play", "scenarios")),
-    "cli_sweep": ("Simulator", ("sweep",)),
-    "cli_cards": ("Without a simulator", ("card",)),
-    "cli_quirks": ("Without a simulator", ("quirks",)),
-    "cli_pcsc": ("Without a simulator", ("pcsc",)),
-    "cli_installation": ("Without a simulator", ("module", "doctor")),
+    "triggers": ("What happens at a certain moment", ("arm", "disarm", "signal", "release")),
+    "play": ("Scenarios", ("play", "scenarios")),
+    "sweep": ("Simulator", ("sweep",)),
+    "cards": ("Without a simulator", ("card",)),
+    "quirks": ("Without a simulator", ("quirks",)),
+    "pcsc": ("Without a simulator", ("pcsc",)),
+    "installation": ("Without a simulator", ("module", "doctor")),
 }
-"""The files of commands, with the heading under which `--help` lists them. A file has its commands in `app`."""
+"""The files in commands/, with the heading under which `--help` lists them. A file has its commands in `app`."""
 
 
 class Commands(TyperGroup):
@@ -55,7 +55,7 @@ class Commands(TyperGroup):
         """The command of that name, or None."""
         for file, (heading, names) in FILES.items():
             if cmd_name in names:
-                group = typer.main.get_group(import_module(f".{file}", __package__).app)
+                group = typer.main.get_group(import_module(f".commands.{file}", __package__).app)
                 command = group.commands[cmd_name]
                 command.rich_help_panel = heading  # type: ignore[attr-defined]
                 return command

@@ -96,9 +96,11 @@ class ControlServer:
             if request.verb in _STREAMS:
                 yield from self._stream(number, connection, _STREAMS[request.verb], **request.arguments)
                 return
-            yield _success(number, self._do(request))
-            if request.verb == "shutdown":
-                self.stopped.set()  # not before the answer is sent, for connections are dropped then
+            try:
+                yield _success(number, self._do(request))
+            finally:
+                if request.verb == "shutdown":  # answered, for connections are dropped then; or nobody wants to hear it
+                    self.stopped.set()
         except (BenchError, ImageError, ProfileError, RequestError) as error:
             yield _failure(number, error.code, error)
         except ValueError as error:

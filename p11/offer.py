@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ..card.traits import Traits
-from .constants import CKF
+from .constants import CKF, CKK
 from .mechanisms import MECHANISMS, MechanismRule
 
 
@@ -16,6 +16,8 @@ def offered(traits: Traits) -> Mapping[int, MechanismRule]:
     rows = {}
     for number, rule in MECHANISMS.items():
         if traits.mechanisms is not None and f"CKM_{rule.type.name}" not in traits.mechanisms:
+            continue
+        if CKK.DES in rule.key_types[:1] and not traits.legacy:
             continue
         if rule.flags & CKF.GENERATE_KEY_PAIR and not traits.key_generation:
             continue

@@ -24,6 +24,7 @@ from .rows import (
     starts,
     two_cards,
 )
+from .sweeps import sweeps
 
 MEASUREMENTS: tuple[Callable[[Run], Iterator[Row]], ...] = (
     polling_and_signing,
@@ -37,6 +38,7 @@ MEASUREMENTS: tuple[Callable[[Run], Iterator[Row]], ...] = (
     cards,
     fixtures,
     triggers,
+    sweeps,
     trace,
     transmissions,
 )

@@ -31,6 +31,7 @@ class Amount(NamedTuple):
     pairs: int
     fixtures: int
     pages: int
+    points: int
 
 
 FULL = Amount(
@@ -44,9 +45,10 @@ FULL = Amount(
     pairs=100,
     fixtures=100,
     pages=3,
+    points=64,
 )
 QUICK = Amount(
-    turns=5, removals=50, windows=100, starts=1, rates=1, searches=3, ciphers=2, pairs=2, fixtures=3, pages=0
+    turns=5, removals=50, windows=100, starts=1, rates=1, searches=3, ciphers=2, pairs=2, fixtures=3, pages=0, points=4
 )
 
 

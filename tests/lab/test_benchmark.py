@@ -36,6 +36,8 @@ WITH_A_TARGET = {
     "memory for each of 50 idle cards",
     "insertion beside 50 other cards",
     "SCardTransmit",
+    "a sweep point, above the time of its command",
+    "cores' time used by a sweep, 8 points at a time",
 }
 NONE_OF = {
     "APDUs of the same again",

@@ -418,14 +418,14 @@ def test_a_removal_is_not_delayed_by_what_it_does_not_need(served: Served) -> No
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=DEADLINE, check=False)
     assert done.stdout == "Alice is out of front\n"
     loaded = set(done.stderr.split())
-    assert "cardtear.lab.cli_readers" in loaded
+    assert "cardtear.lab.commands.readers" in loaded
     assert not loaded & {
         "cryptography",
         "yaml",
         "cffi",
         "gmpy2",
         "cardtear.lab.simulator",
-        "cardtear.lab.cli_simulators",
+        "cardtear.lab.commands.simulators",
     }
 
 

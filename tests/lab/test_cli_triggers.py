@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from cardtear.lab import cli_triggers
 from cardtear.lab.actions import FAULTS, VERBS
 from cardtear.lab.cli import app
+from cardtear.lab.commands import triggers as commands
 from cardtear.lab.simulator import Simulator
 from cardtear.p11.constants import CKR
 from typer.testing import CliRunner, Result
@@ -99,7 +99,7 @@ def test_armed(cardtear: Cardtear, words: tuple[str, ...], on: dict[str, Any], t
 
 def test_every_action_has_its_words() -> None:
     """What a trigger can do is what `arm` can say; `later` is an option."""
-    assert {*cli_triggers.WORDS} == {*VERBS, *FAULTS} - {"later"}
+    assert {*commands.WORDS} == {*VERBS, *FAULTS} - {"later"}
 
 
 def test_what_is_armed_happens(cardtear: Cardtear, host: Any, user_session: int) -> None:

@@ -6,9 +6,19 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from cardtear.card.profiles import CardRequest
+from cardtear.lab.simulator import Simulator
 from cardtear.p11.constants import CKA, CKF, CKK, CKM, CKR
 
 NO, YES = b"\0", b"\1"
+
+
+@pytest.fixture
+def simulator(bare_simulator: Simulator) -> Simulator:
+    """With a card that has old mechanisms, too."""
+    bare_simulator.plug("front")
+    bare_simulator.insert("front", CardRequest(legacy=True))
+    return bare_simulator
 
 
 @pytest.fixture

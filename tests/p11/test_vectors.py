@@ -7,6 +7,8 @@ import hashlib
 from typing import Any, NamedTuple
 
 import pytest
+from cardtear.card.profiles import CardRequest
+from cardtear.lab.simulator import Simulator
 from cardtear.p11.constants import CKA, CKD, CKK, CKO
 from cryptography.hazmat.primitives.asymmetric import x25519
 
@@ -203,6 +205,14 @@ DIGESTS = [
 def names(vector: Vector) -> str:
     """What a vector is called in the report."""
     return f"{vector.mechanism} {vector.source}"
+
+
+@pytest.fixture
+def simulator(bare_simulator: Simulator) -> Simulator:
+    """With a card that has old mechanisms, too."""
+    bare_simulator.plug("front")
+    bare_simulator.insert("front", CardRequest(legacy=True))
+    return bare_simulator
 
 
 @pytest.fixture

@@ -108,6 +108,17 @@ def test_a_report_that_is_none(sweep: Sweep, host: str, tmp_path: Path, text: st
     assert (tmp_path / "other.json").read_text() == text
 
 
+@pytest.mark.parametrize(
+    "other", [["--action", "reset"], ["--shard", "2/2"], ["--at", "apdus"], ["--profile", "piv-ec"]]
+)
+def test_a_report_of_another_sweep(sweep: Sweep, host: str, other: list[str]) -> None:
+    """--resume goes on with the same sweep only."""
+    assert sweep(["--only", "host#1:1/C_Finalize#1@before"], host, "clean").code == 0
+    swept = sweep(["--resume", *other], host, "clean")
+    assert swept.code == 2
+    assert "is of another sweep: it differs in" in swept.output
+
+
 def test_output_that_is_no_text(sweep: Sweep, host: str, tmp_path: Path) -> None:
     """Reports stand what a program may print."""
     script = f"printf '\\377\\000\\033[31m]]><b>&'; exec {host} crash"

@@ -108,17 +108,18 @@ def test_shards(survey: runner.Survey) -> None:
 
 def test_reports(sweep: Sweep, host: str, tmp_path: Path) -> None:
     """The same in JSON, JUnit XML, and on a page that needs nothing else; every point by number and by name."""
-    files = ["--junit", str(tmp_path / "junit.xml"), "--html", str(tmp_path / "page.html")]
+    files = [word for kind in ("junit", "html", "svg") for word in (f"--{kind}", str(tmp_path / kind))]
     swept = sweep(["--at", "calls", "--shard", "2/2", *files], host, "retry")
     assert swept.code == 1, swept.output
     retried = swept.of("retried PIN")
-    suite = ElementTree.parse(tmp_path / "junit.xml").getroot()
+    suite = ElementTree.parse(tmp_path / "junit").getroot()
     assert suite.get("tests") == str(len(swept.report["points"]))
     assert suite.get("failures") == str(len(retried)) != "0"
     assert {case.get("name") for case in suite.iter("testcase")} == {
         f"{each['number']} {each['name']}" for each in swept.report["points"]
     }
-    page = (tmp_path / "page.html").read_text()
+    assert "retried" in (tmp_path / "svg").read_text()
+    page = (tmp_path / "html").read_text()
     assert "http" not in page.replace("http-equiv", "")
     assert page.count('<details class="point retried-PIN"') == len(retried)
     assert page.count('class="cell call') == len(swept.report["points"])

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .cli_answers import errors, fail
-from .cli_options import Json
+from .answers import errors, fail
+from .options import Json
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from .scenario.outcome import Outcome, StepResult
+    from ..scenario.outcome import Outcome, StepResult
 
 app = typer.Typer()
 
@@ -50,7 +50,7 @@ def play(
 ) -> None:
     """Play scenarios. Exit code: 0 when all pass, 1 when one does not, 2 when one cannot be read."""
     if schema:
-        from .scenario.schema import text
+        from ..scenario.schema import text
 
         print(text(), end="")
         return
@@ -63,14 +63,14 @@ def play(
 @app.command()
 def scenarios(as_json: Json = False) -> None:
     """List the scenarios that come with cardtear; play one with: cardtear play NAME."""
-    from .scenario import load
-    from .scenario.shipped import shipped
+    from ..scenario import load
+    from ..scenario.shipped import shipped
 
     loaded = [load(path) for path in shipped()]
     if as_json:
         print(json.dumps([{"name": each.name, "about": each.about, "needs": each.needs} for each in loaded]))
         return
-    from . import views
+    from .. import views
 
     views.scenarios([(each.name, each.about, each.needs) for each in loaded])
 
@@ -80,7 +80,7 @@ def _no_program_is_left_behind() -> Iterator[None]:
     """SIGTERM and SIGKILL end this program as Ctrl-C does: with everything that it has started."""
     import tempfile
 
-    from .guard import guarded_folder
+    from ..guard import guarded_folder
 
     before, usual = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)), tempfile.tempdir
     try:
@@ -96,10 +96,10 @@ def _play(
     names: list[str], quirks: list[str], junit: Path | None, trace: Path | None, skip_missing: bool, as_json: bool
 ) -> None:
     """Read all of them first, so that nothing is played of a list with a mistake in it."""
-    from ..p11.quirks import Quirks
-    from .scenario import ScenarioError, Status, load, play_file
-    from .scenario.outcome import write_junit
-    from .scenario.shipped import find
+    from ...p11.quirks import Quirks
+    from ..scenario import ScenarioError, Status, load, play_file
+    from ..scenario.outcome import write_junit
+    from ..scenario.shipped import find
 
     try:
         paths = [find(name) for name in names]
@@ -167,7 +167,7 @@ class _Progress:
             self._time_line(outcome)
 
     def _time_line(self, outcome: Outcome) -> None:
-        from .timeline import Timeline
+        from ..timeline import Timeline
 
         assert self._console is not None
         timeline = Timeline(self._console, most_apdus=3, folds=True)

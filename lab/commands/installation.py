@@ -7,7 +7,7 @@ import json
 
 import typer
 
-from .cli_options import Json
+from .options import Json
 
 app = typer.Typer()
 
@@ -15,7 +15,7 @@ app = typer.Typer()
 @app.command()
 def module(as_json: Json = False) -> None:
     """Print the path of the PKCS #11 module."""
-    from ..csrc import module_path
+    from ...csrc import module_path
 
     path = str(module_path())
     print(json.dumps({"module": path}) if as_json else path)
@@ -24,13 +24,13 @@ def module(as_json: Json = False) -> None:
 @app.command()
 def doctor(as_json: Json = False) -> None:
     """Say what works here, and what to install for the rest."""
-    from .doctor import examine
+    from ..doctor import examine
 
     found = examine()
     if as_json:
         print(json.dumps([each._asdict() for each in found]))
     else:
-        from . import views
+        from .. import views
 
         views.findings(found)
     if any(each.needed and not each.works for each in found):

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from ..card.profiles import CardRequest
-    from ..reader.vpcd_slots import PcscPlace
-    from .requests import CardSource
+    from ...card.profiles import CardRequest
+    from ...reader.vpcd_slots import PcscPlace
+    from ..requests import CardSource
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, errors too.")]
 ReaderName = Annotated[str, typer.Argument(help="The reader's name.", show_default=False)]
@@ -80,14 +80,14 @@ def pcsc_place(pcsc: bool, is_reversed: bool, port: int | None) -> PcscPlace | N
     """Where pcscd is, if the readers are to be shown to it."""
     if not pcsc and not is_reversed and port is None:
         return None
-    from ..reader.vpcd_slots import PcscPlace
+    from ...reader.vpcd_slots import PcscPlace
 
     return PcscPlace(is_reversed=is_reversed) if port is None else PcscPlace(port, is_reversed)
 
 
 def request_of(*options: Any) -> CardRequest:
     """A ready-made card of the options of a command, as _parameters has them."""
-    from ..card.profiles import request
+    from ...card.profiles import request
 
     return request(_parameters(*options))
 
@@ -98,7 +98,7 @@ def source_of(image: Path | None, passphrase_file: Path | None, *options: Any) -
         return request_of(*options)
     if passphrase_file is None:
         return image
-    from .requests import EncryptedImage
+    from ..requests import EncryptedImage
 
     return EncryptedImage(image, passphrase_file)
 
@@ -125,7 +125,7 @@ def _parameters(
     options = {"profile": profile, "name": name, "email": email, "serial": serial, "pin": pin, "puk": puk}
     parameters: dict[str, object] = {key: value for key, value in options.items() if value is not None}
     if settings:
-        from ..card.traits import from_text
+        from ...card.traits import from_text
 
         for setting in settings:
             if "=" not in setting:

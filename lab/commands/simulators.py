@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .cli_answers import do, errors, fail
-from .cli_options import (
+from .answers import do, errors, fail
+from .options import (
     Email,
     FromPcsc,
     Image,
@@ -38,12 +38,12 @@ from .cli_options import (
 )
 
 if TYPE_CHECKING:
-    from ..p11.quirks import Quirks
-    from ..reader.trace import Entry
-    from ..reader.vpcd_slots import PcscPlace
-    from .records import Record
-    from .requests import CardSource
-    from .simulator import Simulator
+    from ...p11.quirks import Quirks
+    from ...reader.trace import Entry
+    from ...reader.vpcd_slots import PcscPlace
+    from ..records import Record
+    from ..requests import CardSource
+    from ..simulator import Simulator
 
 app = typer.Typer()
 
@@ -77,7 +77,7 @@ def serve(
     as_json: Json = False,
 ) -> None:
     """Run a simulator until Ctrl-C. The card goes into the first reader that has none from PC/SC."""
-    from . import places, process
+    from .. import places, process
 
     process.hold_signals()
     process.allow_many_files()
@@ -118,7 +118,7 @@ def run(
 
     The program finds CARDTEAR_MODULE, CARDTEAR_SOCKET and CARDTEAR_CONTROL in its environment.
     """
-    from . import process
+    from .. import process
 
     process.hold_signals()
     with errors(as_json):
@@ -142,7 +142,7 @@ def status(as_json: Json = False) -> None:
     """Show readers, cards and applications."""
 
     def show(result: dict[str, Any]) -> None:
-        from . import views
+        from .. import views
 
         views.status(result)
 
@@ -156,7 +156,7 @@ def trace(
     as_json: Json = False,
 ) -> None:
     """Show calls, APDUs and events in the order in which they happen; PINs and keys never appear."""
-    from .control import Control
+    from ..control import Control
 
     add, end = _timeline(as_json, to_errors=False, short=short)
     with errors(as_json), contextlib.suppress(KeyboardInterrupt), Control() as control:
@@ -187,7 +187,7 @@ def _simulator(
     folder: Path | None = None,
 ) -> Iterator[Simulator]:
     """A simulator with readers, the first ones mirroring PC/SC's, and a card in the next one."""
-    from .simulator import Simulator
+    from ..simulator import Simulator
 
     mirrored = from_pcsc or []
     if len(mirrored) > len(readers):
@@ -205,7 +205,7 @@ def _simulator(
 def _parsed(names: list[str] | None) -> Quirks | None:
     if not names:
         return None
-    from ..p11.quirks import Quirks
+    from ...p11.quirks import Quirks
 
     return Quirks.parse(names)
 
@@ -232,7 +232,7 @@ def _timeline(
         return lambda record: print(json.dumps(record), file=stream, flush=True), lambda: None
     from rich.console import Console
 
-    from .timeline import Timeline
+    from ..timeline import Timeline
 
     timeline = Timeline(Console(highlight=False, stderr=to_errors), most_apdus=3 if short else None, folds=short)
     return timeline.add, timeline.flush
@@ -240,7 +240,7 @@ def _timeline(
 
 def _show_trace(simulator: Simulator, as_json: bool) -> None:
     """Show the trace on standard error from now on."""
-    from .records import as_record
+    from ..records import as_record
 
     add, _ = _timeline(as_json, to_errors=True)
     one_at_a_time = threading.Lock()

@@ -11,8 +11,8 @@ from typing import Annotated
 
 import typer
 
-from .cli_answers import fail
-from .cli_options import Json
+from .answers import fail
+from .options import Json
 
 app = typer.Typer()
 
@@ -37,7 +37,7 @@ def pcsc(
 
     Debian's own file is right for two readers. More need copies of the driver, two readers for each.
     """
-    from . import pcscd
+    from .. import pcscd
 
     driver = pcscd.find_driver()
     if driver is None:

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from .cli_answers import do, errors
-from .cli_options import Email, Image, Json, PassphraseFile, Pin, Profile, Puk, Serial, Settings, named
-from .passphrase import handed_over
+from ..passphrase import handed_over
+from .answers import do, errors
+from .options import Email, Image, Json, PassphraseFile, Pin, Profile, Puk, Serial, Settings, named
 
 app = typer.Typer()
 

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from .cli_answers import errors
-from .cli_options import Email, Json, Name, PassphraseFile, Pin, Profile, Puk, Serial, Settings, request_of
+from .answers import errors
+from .options import Email, Json, Name, PassphraseFile, Pin, Profile, Puk, Serial, Settings, request_of
 
 app = typer.Typer()
 card_app = typer.Typer(help="Make, copy and look at card images.", no_args_is_help=True)
@@ -33,8 +33,8 @@ def card_new(
     as_json: Json = False,
 ) -> None:
     """Make a card and write its image, encrypted if there is a passphrase."""
-    from ..card.profiles import create
-    from . import passphrase, places
+    from ...card.profiles import create
+    from .. import passphrase, places
 
     with errors(as_json):
         create(
@@ -49,15 +49,15 @@ def card_new(
 @card_app.command("show")
 def card_show(path: ImagePath, passphrase_file: PassphraseFile = None, as_json: Json = False) -> None:
     """Show what is on a card; no secrets."""
-    from . import passphrase
-    from .cards import describe
+    from .. import passphrase
+    from ..cards import describe
 
     with errors(as_json):
         about = describe(path, passphrase.read(passphrase_file))
     if as_json:
         print(json.dumps(about))
     else:
-        from . import views
+        from .. import views
 
         views.card(about)
 
@@ -65,12 +65,12 @@ def card_show(path: ImagePath, passphrase_file: PassphraseFile = None, as_json: 
 @card_app.command("profiles")
 def card_profiles(as_json: Json = False) -> None:
     """List the ready-made cards."""
-    from ..card.profiles import PROFILES
+    from ...card.profiles import PROFILES
 
     if as_json:
         print(json.dumps({name: {"about": each.about, **each.parameters} for name, each in PROFILES.items()}))
     else:
-        from . import views
+        from .. import views
 
         views.profiles({name: each.about for name, each in PROFILES.items()})
 
@@ -81,7 +81,7 @@ def card_ca(
     as_json: Json = False,
 ) -> None:
     """Print the certificate (PEM) of the test CA that vouches for ready-made cards."""
-    from . import places
+    from .. import places
 
     with errors(as_json):
         pem = places.test_ca().certificate_pem().decode()
@@ -106,8 +106,8 @@ def card_copy(
     as_json: Json = False,
 ) -> None:
     """Copy a card. Without a change of passphrase the image may be in use, and its own passphrase is not needed."""
-    from ..card.store import copy_image, create_image, read_image
-    from . import passphrase
+    from ...card.store import copy_image, create_image, read_image
+    from .. import passphrase
 
     with errors(as_json):
         if no_passphrase and new_passphrase_file is not None:
@@ -137,8 +137,8 @@ def card_export(
     as_json: Json = False,
 ) -> None:
     """Write down what is on a card, for reading, comparing, keeping under version control, or another program."""
-    from ..card.store import read_image
-    from . import card_files, passphrase
+    from ...card.store import read_image
+    from .. import card_files, passphrase
 
     with errors(as_json):
         if with_keys and out is None:
@@ -175,8 +175,8 @@ def card_import(
     as_json: Json = False,
 ) -> None:
     """Make a card of an export (--with-keys), or put a key and its certificate into a slot of a card that is there."""
-    from ..card.store import create_image
-    from . import card_files, passphrase
+    from ...card.store import create_image
+    from .. import card_files, passphrase
 
     with errors(as_json):
         content, key = source.read_bytes(), passphrase.read(passphrase_file)

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from .cli_answers import errors, fail
-from .cli_options import Email, Image, Name, Pin, Profile, Puk, QuirkNames, Serial, Settings, request_of
+from .answers import errors, fail
+from .options import Email, Image, Name, Pin, Profile, Puk, QuirkNames, Serial, Settings, request_of
 
 if TYPE_CHECKING:
-    from .sweep.asked import Asked
-    from .sweep.outcome import Outcome, Verdict
-    from .sweep.plan import Plan
-    from .sweep.points import Choice
-    from .sweep.report import Report
-    from .sweep.runner import Workers
+    from ..sweep.asked import Asked
+    from ..sweep.outcome import Outcome, Verdict
+    from ..sweep.plan import Plan
+    from ..sweep.points import Choice
+    from ..sweep.report import Report
+    from ..sweep.runner import Workers
 
 app = typer.Typer()
 
@@ -60,6 +60,9 @@ def sweep(
     ] = None,
     html: Annotated[
         Path | None, typer.Option(help="Write it as an HTML page.", show_default=False, dir_okay=False)
+    ] = None,
+    svg: Annotated[
+        Path | None, typer.Option(help="Write its table as a picture.", show_default=False, dir_okay=False)
     ] = None,
     all_points: Annotated[bool, typer.Option("--all", help="List every point, not only those that fail.")] = False,
     allow: Annotated[
@@ -115,8 +118,8 @@ def sweep(
     point, in a simulator of its own with a copy of the card, and once more with the card back. Exit code: 1 when it
     crashed, hung, did not recover, entered the PIN again, or when a point was not reached.
     """
-    from .sweep import asked
-    from .sweep.runner import NotSweepable
+    from ..sweep import asked
+    from ..sweep.runner import NotSweepable
 
     sides = {"before": before, "during": during, "after": after}
     card = _card_options(profile, name, email, serial, pin, puk, settings, image)
@@ -141,7 +144,7 @@ def sweep(
             wanted.plan(image or request_of(profile, name, email, serial, pin, puk, settings)),
             _workers(dask, jobs),
             asked.verdicts(allow or []),
-            {"json": json_file, "junit": junit, "html": html},
+            {"json": json_file, "junit": junit, "html": html, "svg": svg},
         )
         try:
             code = session.only(only, deadline) if only else session.all(shard, resume, deadline, all_points)
@@ -158,16 +161,16 @@ class _Session:
     def __init__(
         self, wanted: Asked, plan: Plan, workers: Workers, allowed: set[Verdict], files: dict[str, Path | None]
     ) -> None:
-        from .sweep.report_text import console
+        from ..sweep.report_text import console
 
         self.wanted, self.plan, self.workers, self.allowed, self.files = wanted, plan, workers, allowed, files
         self.console = console(stream_is_errors=True)
 
     def all(self, shard: str, resume: bool, deadline: str | None, all_points: bool) -> int:
         """Sweep all points, or what is left of them; the exit code."""
-        from .sweep import report_text
+        from ..sweep import report_text
 
-        report = self._resumed() if resume else None
+        report = self._resumed(shard) if resume else None
         if report is None or (report.left and self.wanted.prepare is not None):
             fresh = self._begun(shard, deadline, self.wanted.choice)
             report = report or fresh
@@ -183,7 +186,7 @@ class _Session:
 
     def only(self, names: list[str], deadline: str | None) -> int:
         """Play single points, and show all that happened."""
-        from .sweep import asked, report_text, runner
+        from ..sweep import asked, report_text, runner
 
         by_name = not any(each.isdigit() for each in names)
         report = self._begun("1/1", deadline, asked.EVERYTHING if by_name else self.wanted.choice)
@@ -201,9 +204,9 @@ class _Session:
 
     def _begun(self, shard: str, deadline: str | None, choice: Choice) -> Report:
         """A report with nothing played yet."""
-        from .sweep import asked, runner
-        from .sweep.plan import seconds
-        from .sweep.report import Report
+        from ..sweep import asked, runner
+        from ..sweep.plan import seconds
+        from ..sweep.report import Report
 
         longest = runner.FIRST_DEADLINE if deadline is None else seconds(deadline)
         with self.console.status("running it without any action ..."), self.workers() as executor:
@@ -219,9 +222,9 @@ class _Session:
             [each.name for each in found.odd],
         )
 
-    def _resumed(self) -> Report | None:
+    def _resumed(self, shard: str) -> Report | None:
         """The report in the JSON file, if there is one. Raises ValueError for one of another sweep."""
-        from .sweep.report import Report
+        from ..sweep.report import Report
 
         path = self.files["json"]
         if path is None:
@@ -229,7 +232,7 @@ class _Session:
         if not path.exists():
             return None
         report = Report.read(path)
-        mine = self.wanted.settings()
+        mine = {**self.wanted.settings(), "shard": shard}
         odd = [each for each in mine if report.settings.get(each) != mine[each]]
         if odd:
             raise ValueError(f"{path} is of another sweep: it differs in {', '.join(odd)}")
@@ -237,7 +240,7 @@ class _Session:
 
     def _play(self, report: Report) -> None:
         """Play what is left, with a progress bar; an interruption keeps what is done."""
-        from .sweep import report_text, runner
+        from ..sweep import report_text, runner
 
         started, written, before = time.monotonic(), 0.0, report.seconds
         with self._progress() as progress:
@@ -275,8 +278,8 @@ class _Session:
             transient=True,
         )
 
-    def _write(self, report: Report, kinds: tuple[str, ...] = ("json", "junit", "html")) -> None:
-        from .sweep import report_html, report_junit
+    def _write(self, report: Report, kinds: tuple[str, ...] = ("json", "junit", "html", "svg")) -> None:
+        from ..sweep import report_html, report_junit, report_svg
 
         for kind in kinds:
             path = self.files[kind]
@@ -285,12 +288,13 @@ class _Session:
             if kind == "json":
                 report.write(path)
             else:
-                {"junit": report_junit, "html": report_html}[kind].write(report, path, self.allowed)
+                writers = {"junit": report_junit, "html": report_html, "svg": report_svg}
+                writers[kind].write(report, path, self.allowed)
 
 
 def _workers(dask: str | None, jobs: int | None) -> Workers:
     """Where points are played. Raises ValueError."""
-    from .sweep import runner
+    from ..sweep import runner
 
     if dask is None:
         return runner.local(jobs or runner.jobs())

@@ -33,10 +33,10 @@ def errors(as_json: bool) -> Iterator[None]:
 
 def _refusals() -> tuple[type[Exception], ...]:
     """What the bench, card images, sockets and the control channel raise; imported only when something is raised."""
-    from ..card.store import ImageError
-    from ..reader.errors import BenchError
-    from ..reader.private_socket import SocketError
-    from .control import ControlFailure
+    from ...card.store import ImageError
+    from ...reader.errors import BenchError
+    from ...reader.private_socket import SocketError
+    from ..control import ControlFailure
 
     return BenchError, ImageError, SocketError, ControlFailure, ValueError, OSError
 
@@ -51,7 +51,7 @@ def fail(as_json: bool, code: str, message: str, exit_code: int) -> NoReturn:
 
 def do(as_json: bool, verb: str, show: Callable[[Any], None], **arguments: Any) -> None:
     """A verb of the running simulator, and what to say of it."""
-    from .control import Control
+    from ..control import Control
 
     with errors(as_json):
         with Control() as control:

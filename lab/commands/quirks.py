@@ -7,7 +7,7 @@ import json
 
 import typer
 
-from .cli_options import Json
+from .options import Json
 
 app = typer.Typer()
 
@@ -15,12 +15,12 @@ app = typer.Typer()
 @app.command()
 def quirks(as_json: Json = False) -> None:
     """List what the module can do wrong (serve and run --quirks), and profiles of real middleware."""
-    from ..p11.quirks import PROFILES, ROWS, describe
+    from ...p11.quirks import PROFILES, ROWS, describe
 
     if as_json:
         print(json.dumps(describe()))
         return
-    from . import views
+    from .. import views
 
     views.print_table(("profile", "what it is like"), [(name, each.about) for name, each in PROFILES.items()])
     print()

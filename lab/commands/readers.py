@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from .cli_answers import do, errors
-from .cli_options import (
+from ..passphrase import handed_over
+from .answers import do, errors
+from .options import (
     Email,
     Image,
     Json,
@@ -22,7 +23,6 @@ from .cli_options import (
     Settings,
     named,
 )
-from .passphrase import handed_over
 
 app = typer.Typer()
 
