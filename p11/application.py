@@ -117,7 +117,7 @@ class Application:
         except KeyError:
             raise P11Error(CKR.SESSION_HANDLE_INVALID) from None
 
-    def _require_open(self, session: Session) -> None:
+    def require_open(self, session: Session) -> None:
         """Whether the session has not ended since a call began. Raises CardRemoved, or P11Error(SESSION_CLOSED)."""
         if self.sessions.get(session.handle) is not session:
             if session.token.is_present:
@@ -163,7 +163,7 @@ class Application:
     def require_login_possible(self, session: Session, role: CKU) -> None:
         """Raises P11Error if somebody is logged in, or an SO would be in a read-only session; CardRemoved."""
         with self.bench.lock:
-            self._require_open(session)
+            self.require_open(session)
             now = session.role
             if now is not None:
                 raise P11Error(CKR.USER_ALREADY_LOGGED_IN if now is role else CKR.USER_ANOTHER_ALREADY_LOGGED_IN)
@@ -174,7 +174,7 @@ class Application:
     def log_in(self, session: Session, right: Right) -> None:
         """The card has accepted the PIN. Raises P11Error, CardRemoved when that comes too late."""
         with self.bench.lock:
-            self._require_open(session)
+            self.require_open(session)
             self.rights[session.token] = right
             session.token.users.add(self)
 
@@ -215,7 +215,7 @@ class Application:
     def handle(self, session: Session, item: P11Object) -> int:
         """The handle of an object on the session's token; the same one as long as it is good."""
         with self.bench.lock:
-            self._require_open(session)
+            self.require_open(session)
             handle = self._handle_of.get(item)
             if handle is None:
                 handle = self._handle_of[item] = next(self._handles)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,6 +26,9 @@ from .options import (
 
 app = typer.Typer()
 
+_STANDARD = {"profile": "piv", "name": "Alice"}
+"""What an `insert` without options says; then the simulator chooses, which knows where the reader's cards come from."""
+
 Atr = Annotated[
     str | None,
     typer.Option(help="The ATR that arrives instead of the card's own, in hexadecimal.", show_default=False),
@@ -47,16 +50,17 @@ def insert(
     atr: Atr = None,
     as_json: Json = False,
 ) -> None:
-    """Put a card into a reader."""
-    more = {} if atr is None else {"atr": atr}
+    """Put a card into a reader: the standard one unless something else is said, or the one that PC/SC has."""
+    more: dict[str, Any] = {} if atr is None else {"atr": atr}
     with errors(as_json), handed_over(passphrase_file) as file:
         card = named(image, file, profile, name, email, serial, pin, puk, settings)
+        if card != _STANDARD:
+            more["card"] = card
         do(
             as_json,
             "insert",
             lambda result: print(f"{result['card']} is in {reader}"),
             reader=reader,
-            card=card,
             **more,
         )
 

@@ -106,6 +106,7 @@ def C_FindObjectsInit(caller: Caller, session: int, template: Template) -> None:
         if wanted != _PROFILE and CKA.PROFILE_ID not in asked:
             candidates = [item for item in candidates if item.attributes[CKA.CLASS] != _PROFILE]
         matching = [item for item in candidates if item.matches(template)]
+        application.require_open(live)  # also when nothing is found
         live.found = [application.handle(live, item) for item in matching]
 
 

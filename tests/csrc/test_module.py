@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cardtear import csrc
+from cardtear import __version__, csrc
 from cardtear.csrc.generate import stale
+from cardtear.lab.client import Module
 from cardtear.lab.simulator import Simulator
 from cardtear.p11.calls import CALLS
 from cardtear.p11.constants import CKR
@@ -186,3 +187,10 @@ def test_hostile_simulator(tmp_path: Path, new_host: Any, kind: str) -> None:
         assert value != CKR.OK or count == 0
         assert host.eval("m.call('C_CloseSession', 1)") != CKR.OK or kind in ("success without results",)
         listener.close()
+
+
+def test_the_version_of_the_library(module: Module) -> None:
+    """It is that of the package."""
+    info = module.ffi.new("CK_INFO *")
+    assert module.call("C_GetInfo", info) == CKR.OK
+    assert f"{info.libraryVersion.major}.{info.libraryVersion.minor}" == __version__.rpartition(".")[0]

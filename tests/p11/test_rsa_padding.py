@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 
 import pytest
 from cardtear.p11 import rsa_padding
@@ -68,7 +67,7 @@ def test_pkcs1(data: bytes) -> None:
     assert block.endswith(b"\0" + data)
 
 
-@pytest.mark.parametrize("block", [bytes(256), b"\0\2" + bytes(254), b"\0\1" + b"\xff" * 254, os.urandom(8)])
+@pytest.mark.parametrize("block", [bytes(256), b"\0\2" + bytes(254), b"\0\1" + b"\xff" * 254, bytes(range(8))])
 def test_bad_blocks(block: bytes) -> None:
     """An error, whatever they are."""
     with pytest.raises(P11Error):

@@ -368,6 +368,18 @@ def test_command_line(door: VpcdDoor, run: Run) -> None:
     assert "--reader for each" in refused.output
 
 
+def test_commands_pull_it_and_put_it_back(near: Near, succeed: Succeed) -> None:
+    environment = near.simulator.environment
+    succeed(CARDTEAR, "remove", "front", **environment)
+    assert near.next() is Change.REMOVE
+    assert READER in succeed(CARDTEAR, "insert", "front", **environment)
+    assert near.next() is Change.INSERT
+    assert near.stay.transmit(SELECT)[-2:] == OK
+    succeed(CARDTEAR, "swap", "front", "--name", "Bob", **environment)
+    assert near.stay.card.name == "Bob"
+    assert "Bob" in succeed(CARDTEAR, "status", **environment)
+
+
 def test_readers_are_chosen_by_name(empty: Near, door: VpcdDoor) -> None:
     empty.simulator.attach_pcsc("front", "no such")
     assert empty.nothing_happened()
