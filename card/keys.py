@@ -24,6 +24,8 @@ from .tables import RSA_BITS, Algorithm
 _CURVES: dict[int, ec.EllipticCurve] = {Algorithm.P256: ec.SECP256R1(), Algorithm.P384: ec.SECP384R1()}
 # A digest of the field's length; longer ones are cut, shorter ones padded (SP 800-73-4 part 2, A.4).
 _DIGESTS: dict[str, hashes.HashAlgorithm] = {"secp256r1": hashes.SHA256(), "secp384r1": hashes.SHA384()}
+# Made here and not with each key, also because the library loads a part of itself when the first is made.
+_SCHEMES = {curve: ec.ECDSA(Prehashed(digest)) for curve, digest in _DIGESTS.items()}
 _PADDING, _NO_DIGEST_INFO = PKCS1v15(), NoDigestInfo()
 _EXPONENT = 65537
 _GREATEST_EXPONENT = 2**256  # FIPS 186-5, 5.1: public exponents are less
@@ -89,9 +91,8 @@ class EcKey:
     def __init__(self, key: ec.EllipticCurvePrivateKey) -> None:
         self._key = key
         self._curve = key.curve
-        digest = _DIGESTS[key.curve.name]
-        self._digest_length = digest.digest_size
-        self._scheme = ec.ECDSA(Prehashed(digest))
+        self._digest_length = _DIGESTS[key.curve.name].digest_size
+        self._scheme = _SCHEMES[key.curve.name]
 
     def answer(self, digest: bytes) -> bytes:
         """An ECDSA signature (DER) of a digest. Raises CardError(6A80) for an empty one or one over 64 bytes."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -288,7 +289,8 @@ def test_own_tests_on_a_written_token(blank: Simulator, tool: Succeed) -> None:
     tool("--keypairgen", "--key-type", "EC:prime256v1", "--id", "11", "--label", "ec")
     assert "No errors" in tool("--test")
     tested = tool("--session-rw", "--test-ec", "--id", "12", "--key-type", "EC:secp256r1", "--label", "tested")
-    assert "CKR_" not in tested
+    # After a buffer that was too small it asks for the last part, which an operation in one part has not.
+    assert re.findall(r"\w+ failed: rv = CKR_\w+", tested) == ["C_SignFinal failed: rv = CKR_OPERATION_ACTIVE"]
     assert "==> OK" in tested
     assert "error" not in tool("--test-fork").lower()
 

@@ -45,7 +45,7 @@ def kinds_of(rule: MechanismRule) -> CKK | None:
 def session(bare_simulator: Simulator, new_host: Callable[..., Any]) -> tuple[Any, int, dict[int, list[int]]]:
     """A host, a session, and keys by type: [private or secret, public or secret]."""
     bare_simulator.plug("front")
-    bare_simulator.insert("front", CardRequest(profile="blank"))
+    bare_simulator.insert("front", CardRequest(profile="blank", legacy=True))
     host = new_host(bare_simulator)
     handle = host.eval("user_session(m, read_write=True)")
     return host, handle, host.eval("one_of_each(m, s)", s=handle)

@@ -206,7 +206,7 @@ TREES = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(TREES)
 def test_any_yaml_is_a_scenario_or_a_clear_error(tree: Any) -> None:
     _loads_or_refuses(yaml.safe_dump(tree, allow_unicode=True))

@@ -109,7 +109,7 @@ STORIES = {
         - remove: front
         - insert: {front: alice}
         - run: cardtear status
-          output: 3B8E
+          output: 3B9E
         """,
     "a simulator that is gone": r"""
         steps:
