@@ -7,6 +7,7 @@ import faulthandler
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterator
@@ -21,6 +22,11 @@ from hypothesis import settings
 
 TEST_DEADLINE = 120
 """Seconds after which a test that hangs ends the run, with every thread's stack on the terminal."""
+
+# A run in the background of a shell, or under nohup, ignores these; the programs that tests start would do so, too.
+for _number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.SIG_DFL)
 
 # An example that takes a while on a busy machine is no fault; what hangs has the deadline above.
 settings.register_profile("cardtear", deadline=None)
