@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from time import perf_counter, perf_counter_ns
+from time import perf_counter, perf_counter_ns, thread_time
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -103,11 +103,11 @@ def page(simulator: Simulator, browser: firefox.Firefox, url: str) -> tuple[list
 
 
 def cost(entries: Sequence[Entry]) -> float:
-    """Seconds that it takes to record these entries and to write each down for somebody who follows."""
+    """Seconds of work to record these entries and to write each down for somebody who follows."""
     again = Trace()
     calls: dict[int | None, int] = {}
     again.subscribe(_write_down)
-    start = perf_counter()
+    start = thread_time()
     for entry in entries:
         match entry:
             case CallEntry():
@@ -116,7 +116,7 @@ def cost(entries: Sequence[Entry]) -> float:
                 again.answer(calls.get(entry.call, 0), entry.name, entry.value)
             case ApduEntry():
                 again.apdu(*_exchange(entry))
-    return perf_counter() - start
+    return thread_time() - start
 
 
 def _write_down(entry: Entry) -> None:

@@ -79,6 +79,8 @@ class Verdicts:
         awaited = f"awaited the answer /{step.answer.pattern}/ of {step.program}"
         if answer is not None:
             raise StepFailed(f"{awaited}, but came: {answer}")
+        if output.is_over:
+            self._drain(program)
         instead = "it has ended" if output.is_over else "it says nothing"
         raise StepFailed(f"{awaited} within {in_words(within)}, but {instead}\n{program.errors.tail()}".rstrip())
 

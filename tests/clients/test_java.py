@@ -49,8 +49,8 @@ def keytool_command(configuration: str) -> Callable[..., tuple[str, ...]]:
 
 @pytest.fixture
 def keytool(succeed: Succeed, keytool_command: Callable[..., tuple[str, ...]]) -> Succeed:
-    """keytool with the token as its store; its output."""
-    return lambda *options: succeed(*keytool_command(*options))
+    """keytool with the token as its store; its output. It looks for primes itself, which may take it a while."""
+    return lambda *options: succeed(*keytool_command(*options), deadline=90.0)
 
 
 KINDS = {

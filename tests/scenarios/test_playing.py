@@ -229,7 +229,7 @@ def test_pins_are_in_no_report(play: Play) -> None:
         """
     )
     assert outcome.status is Status.FAILED
-    assert "8765" not in repr(outcome) + str(outcome.records)
+    assert "87654321" not in repr(outcome) + str(outcome.records)
     assert "<PIN>" in outcome.message
 
 
