@@ -55,7 +55,7 @@ def _guide(options: argparse.Namespace) -> None:
         if error.name != "atheris":
             raise
         sys.exit("coverage-guided fuzzing needs atheris; install cardtear[fuzz]")
-    fuzz(options.target, options.seconds, options.corpus)
+    fuzz(options.target, options.seconds, options.count, options.seed, options.corpus)
 
 
 @contextlib.contextmanager
@@ -88,7 +88,9 @@ def main() -> None:
             kind.add_argument("--encrypted", action="store_true", help="under a passphrase: slower")
     kind = kinds.add_parser("guided", help="coverage-guided, with atheris")
     kind.add_argument("target", help="apdu, tlv, command, chain, call, hello, record, vpcd or request")
-    kind.add_argument("--seconds", type=int, default=60)
+    kind.add_argument("--seconds", type=int, default=60, help="at most so long")
+    kind.add_argument("--count", type=int, default=-1, help="at most so many inputs, by default as many as there is time for")
+    kind.add_argument("--seed", type=int, default=0, help="the same seed and count make the same inputs; by default another each time")
     kind.add_argument("--corpus", type=Path, help="a folder of inputs to go on from, and to keep new ones in")
     kind.set_defaults(run=_guide)
     options = parser.parse_args()

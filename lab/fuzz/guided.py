@@ -13,7 +13,7 @@ with atheris.instrument_imports(include=["cardtear.card", "cardtear.p11", "cardt
     from .targets import TARGETS
 
 
-def fuzz(name: str, seconds: int, corpus: Path | None) -> None:
+def fuzz(name: str, seconds: int, count: int, seed: int, corpus: Path | None) -> None:
     """Does not return: libFuzzer ends the process, with 0 or another number for an input that a target fails at.
 
     That input is in a file beside the corpus, which without a folder for it is a temporary one that stays.
@@ -21,9 +21,10 @@ def fuzz(name: str, seconds: int, corpus: Path | None) -> None:
     folder = corpus if corpus is not None else Path(tempfile.mkdtemp(prefix=f"cardtear-fuzz-{name}-"))
     folder.mkdir(parents=True, exist_ok=True)
     target = TARGETS[name]
-    for number, seed in enumerate(target.seeds):
-        (folder / f"seed-{number}").write_bytes(seed)
-    options = [f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=2048", "-max_len=4096", "-verbosity=0"]
+    for number, known in enumerate(target.seeds):
+        (folder / f"seed-{number}").write_bytes(known)
+    limits = [f"-max_total_time={seconds}", f"-runs={count}", f"-seed={seed}"]
+    options = [*limits, "-timeout=10", "-rss_limit_mb=2048", "-max_len=4096", "-verbosity=0"]
     arguments = [sys.argv[0], *options, "-print_final_stats=1", f"-artifact_prefix={folder}.", str(folder)]
     atheris.Setup(arguments, target.feed)
     atheris.Fuzz()
