@@ -51,6 +51,18 @@ def guarded_folder() -> Iterator[Path]:
             guard.wait(_PATIENCE)
 
 
+@contextlib.contextmanager
+def guarded_temporaries() -> Iterator[None]:
+    """All temporary files of this process lie in a guarded folder."""
+    before = tempfile.tempdir
+    try:
+        with guarded_folder() as folder:
+            tempfile.tempdir = str(folder)
+            yield
+    finally:
+        tempfile.tempdir = before
+
+
 def kill_who_knows(path: Path) -> int:
     """Kill all processes but this one that have a path below this one in their environment; how many there were.
 

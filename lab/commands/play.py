@@ -78,17 +78,13 @@ def scenarios(as_json: Json = False) -> None:
 @contextlib.contextmanager
 def _no_program_is_left_behind() -> Iterator[None]:
     """SIGTERM and SIGKILL end this program as Ctrl-C does: with everything that it has started."""
-    import tempfile
+    from ..guard import guarded_temporaries
 
-    from ..guard import guarded_folder
-
-    before, usual = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)), tempfile.tempdir
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        with guarded_folder() as folder:
-            tempfile.tempdir = str(folder)
+        with guarded_temporaries():
             yield
     finally:
-        tempfile.tempdir = usual
         signal.signal(signal.SIGTERM, before)
 
 

@@ -8,7 +8,6 @@ import json
 import os
 import shlex
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,7 +19,6 @@ from .options import AnyCard, Json, Surroundings, grouped
 
 if TYPE_CHECKING:
     from ...p11.quirks import Quirks
-    from ...reader.trace import Entry
     from ..records import Record
     from ..simulator import Simulator
 
@@ -73,11 +71,12 @@ def run(
     The program finds CARDTEAR_MODULE, CARDTEAR_SOCKET and CARDTEAR_CONTROL in its environment.
     """
     from .. import process
+    from ..records import follow
 
     process.hold_signals()
     with errors(as_json), _simulator([reader], card, surroundings) as simulator:
         if trace:
-            _show_trace(simulator, as_json)
+            follow(simulator.bench.trace, _timeline(as_json, to_errors=True)[0])
         if simulator.pcsc is not None and simulator.pcsc.wait_until_shown(_PCSCD_PATIENCE):
             fail(as_json, "no-pcscd", f"no pcscd has taken the card: {_NO_PCSCD}", 1)
         try:
@@ -183,17 +182,3 @@ def _timeline(
 
     timeline = Timeline(Console(highlight=False, stderr=to_errors), most_apdus=3 if short else None, folds=short)
     return timeline.add, timeline.flush
-
-
-def _show_trace(simulator: Simulator, as_json: bool) -> None:
-    """Show the trace on standard error from now on."""
-    from ..records import as_record
-
-    add, _ = _timeline(as_json, to_errors=True)
-    one_at_a_time = threading.Lock()
-
-    def show(entry: Entry) -> None:
-        with one_at_a_time:
-            add(as_record(entry))
-
-    simulator.bench.trace.subscribe(show)

@@ -180,20 +180,23 @@ class _Session:
         return 1 if report.failing(self.allowed) else 0
 
     def only(self, names: list[str], deadline: str | None) -> int:
-        """Play single points, and show all that happened."""
+        """Play single points, and show all that happens."""
         from ..sweep import asked, report_text, runner
 
         by_name = not any(each.isdigit() for each in names)
         report = self._begun("1/1", deadline, asked.EVERYTHING if by_name else self.wanted.choice)
         points = asked.chosen(report.points, names, self.plan.action)
         out = report_text.console()
+        watch = report_text.watching(out)
         report.points = points
 
         def tell(outcome: Outcome) -> None:
             report.outcomes[outcome.number] = outcome
             out.print(report_text.story(outcome))
 
-        runner.sweep(self.workers, self.plan, report.first, points, report.deadline, tell, whole=True)
+        for point in points:
+            out.print(f"{point.name}: {self.plan.action.words}")
+            runner.sweep(runner.here, self.plan, report.first, [point], report.deadline, tell, watch)
         self._write(report)
         return 1 if report.failing(self.allowed) else 0
 
