@@ -26,8 +26,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from ..programs import Run, Succeed
 from . import pcsc
-from .conftest import Run, Succeed
 from .daemon import Pcscd
 from .pcsc import DEADLINE, READER, SECOND_READER
 
