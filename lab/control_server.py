@@ -169,6 +169,8 @@ class ControlServer:
 
 
 _PLAIN = (
+    "attach-pcsc",
+    "detach-pcsc",
     "reset",
     "logout",
     "touch",
