@@ -46,10 +46,10 @@ class FromPcsc:
         self._doors: dict[str, PcscDoor] = {}
         self._lock = threading.Lock()
 
-    def attach(self, reader: str, name: str, exclusive: bool) -> None:
+    def attach(self, reader: str, name: str, exclusive: bool) -> str | None:
         """From now on the cards of the reader of PC/SC with this name come and go in `reader`. Raises BenchError.
 
-        Returns when it has been looked for a first time.
+        Returns when it has been looked for a first time: the name of the card, if there is one.
         """
         place = self._bench.reader(reader)
         try:
@@ -63,6 +63,7 @@ class FromPcsc:
                 raise AttachedAlready(reader)
             door = self._doors[reader] = PcscDoor(place, name, exclusive)
         door.ready.wait(_PATIENCE)
+        return None if door.card is None else door.card.name
 
     def detach(self, reader: str) -> None:
         """The card leaves `reader`; others stay away. A reader that is not attached is no error."""

@@ -158,13 +158,13 @@ class Simulator:
             place.swap(chosen, _checked(atr))
         return chosen
 
-    def attach_pcsc(self, reader: str, name: str = "", exclusive: bool = False) -> None:
+    def attach_pcsc(self, reader: str, name: str = "", exclusive: bool = False) -> str | None:
         """From now on the card in the first PC/SC reader that has `name` in its own lies in this reader, too.
 
         It comes and goes as it does there; `remove` takes it from our applications, `insert` gives it back. With
-        `exclusive` other PC/SC programs cannot use it. Raises BenchError.
+        `exclusive` other PC/SC programs cannot use it. The name of the card if there is one now. Raises BenchError.
         """
-        self._from_pcsc.attach(reader, name, exclusive)
+        return self._from_pcsc.attach(reader, name, exclusive)
 
     def detach_pcsc(self, reader: str) -> None:
         """The end of that; the card leaves the reader."""

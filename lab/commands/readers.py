@@ -126,7 +126,12 @@ def attach_pcsc(
 ) -> None:
     """From now on the card in a reader of PC/SC, a real one too, lies in this reader (docs/pcsc.md)."""
     arguments = {"reader": reader, "name": "" if name == "any" else name, "exclusive": exclusive}
-    do(as_json, "attach-pcsc", lambda _: print(f"{reader} has the cards of PC/SC's reader {name!r}"), **arguments)
+
+    def show(result: dict[str, Any]) -> None:
+        card = result["card"]
+        print(f"{reader} waits for a card in PC/SC's reader {name!r}" if card is None else f"{card} is in {reader}")
+
+    do(as_json, "attach-pcsc", show, **arguments)
 
 
 @app.command("detach-pcsc")
