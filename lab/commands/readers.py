@@ -60,6 +60,7 @@ VERBS = {
         "Let the card answer nothing any more, until it is reset or taken out.",
         "the card in {reader} is mute",
     ),
+    "detach-pcsc": ("The end of attach-pcsc; the card leaves the reader.", "{reader} has cards of its own again"),
     "kill": (
         "Let the card answer nothing any more, in any reader, for as long as this simulator knows it.",
         "the card in {reader} is dead",
@@ -88,6 +89,23 @@ def plug(
     """Plug a reader in."""
     more = {"contactless": True} if contactless else {}
     do(as_json, "plug", lambda _: print(f"{reader} is plugged in"), reader=reader, **more)
+
+
+@app.command("attach-pcsc")
+def attach_pcsc(
+    reader: ReaderName,
+    name: Annotated[str, typer.Argument(help="What is in the name of the PC/SC reader; `any`: the first one.")] = "any",
+    exclusive: Annotated[bool, typer.Option("--exclusive", help="Keep other PC/SC programs away from it.")] = False,
+    as_json: Json = False,
+) -> None:
+    """From now on the card in a reader of PC/SC, a real one too, lies in this reader (docs/pcsc.md)."""
+    arguments = {"reader": reader, "name": "" if name == "any" else name, "exclusive": exclusive}
+
+    def show(result: dict[str, Any]) -> None:
+        card = result["card"]
+        print(f"{reader} waits for a card in PC/SC's reader {name!r}" if card is None else f"{card} is in {reader}")
+
+    do(as_json, "attach-pcsc", show, **arguments)
 
 
 @app.command("block-pin")
