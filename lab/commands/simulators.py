@@ -68,9 +68,11 @@ def run(
 ) -> None:
     """Run a program with a simulator of its own, and exit with its exit code: cardtear run [OPTIONS] -- CMD...
 
-    The program finds CARDTEAR_MODULE, CARDTEAR_SOCKET and CARDTEAR_CONTROL in its environment.
+    The program finds CARDTEAR_MODULE, CARDTEAR_SOCKET and CARDTEAR_CONTROL in its environment. When this one is killed,
+    it is killed, too.
     """
     from .. import process
+    from ..guard import guarded
     from ..records import follow
 
     process.hold_signals()
@@ -80,7 +82,8 @@ def run(
         if simulator.pcsc is not None and simulator.pcsc.wait_until_shown(_PCSCD_PATIENCE):
             fail(as_json, "no-pcscd", f"no pcscd has taken the card: {_NO_PCSCD}", 1)
         try:
-            code = process.run_program(command, {**os.environ, **simulator.environment})
+            with guarded(simulator.folder):
+                code = process.run_program(command, {**os.environ, **simulator.environment})
         except OSError as error:
             code = 127 if isinstance(error, FileNotFoundError) else 126
             fail(as_json, "cannot-run", f"cannot run {command[0]!r}: {error.strerror}", code)
