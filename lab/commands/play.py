@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .answers import errors, fail
+from .answers import errors, fail, writable
 from .options import Json
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ def play(
         return
     if not files:
         fail(as_json, "bad-request", "which scenarios? `cardtear scenarios` lists those that come with it", 2)
-    with errors(as_json), _no_program_is_left_behind():
+    with errors(as_json, refused=2), _no_program_is_left_behind():
+        writable((junit, trace))
         _play(files, quirks or [], junit, trace, skip_missing, as_json)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from .answers import errors, fail
+from .answers import errors, fail, writable
 from .options import Image, NewCard, QuirkNames, grouped
 
 if TYPE_CHECKING:
@@ -133,7 +133,9 @@ def sweep(
         (*card.words, *(("--image", str(image)) if image is not None else ())),
     )
     _hear_the_end()
-    with errors(False):
+    with errors(False, refused=2):
+        asked.part([], shard)
+        writable((json_file, junit, html, svg))
         session = _Session(
             wanted,
             wanted.plan(image or card.request()),

@@ -87,7 +87,7 @@ def arm(
     apdu: Annotated[bool, typer.Option("--apdu", help="Any APDU.", rich_help_panel=_AT)] = False,
     event: Annotated[
         str | None,
-        typer.Option(help="insert, remove, plug, unplug or reset.", rich_help_panel=_AT, show_default=False),
+        typer.Option(help="insert, remove, plug, unplug, reset or logout.", rich_help_panel=_AT, show_default=False),
     ] = None,
     signal: Annotated[
         str | None, typer.Option(help="The word of a `cardtear signal`.", rich_help_panel=_AT, show_default=False)

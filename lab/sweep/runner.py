@@ -226,7 +226,11 @@ def dask(address: str) -> Workers:
 
     @contextlib.contextmanager
     def make() -> Iterator[Executor]:
-        with Client(address, timeout=_CONNECT, set_as_default=False) as client:
+        try:
+            client = Client(address, timeout=_CONNECT, set_as_default=False)
+        except OSError as error:
+            raise NotSweepable(f"no Dask scheduler answers at {address}: {error}") from None
+        with client:
             executor = client.get_executor(pure=False)
             try:
                 yield executor
