@@ -19,6 +19,7 @@ from .options import AnyCard, Json, Surroundings, grouped
 
 if TYPE_CHECKING:
     from ...p11.quirks import Quirks
+    from ...reader.vpcd_slots import PcscPlace
     from ..records import Record
     from ..simulator import Simulator
 
@@ -48,7 +49,8 @@ def serve(
     process.hold_signals()
     process.allow_many_files()
     readers = reader or ["front"]
-    with errors(as_json), _simulator(readers, card, surroundings, folder or places.runtime_folder()) as simulator:
+    folder = folder or places.runtime_folder()
+    with errors(as_json), _simulator(readers, card, surroundings, surroundings.place, folder) as simulator:
         _say_ready(simulator, readers[0], as_json)
         process.wait_for_the_end(simulator.stopped)
 
@@ -63,6 +65,9 @@ def run(
     reader: Annotated[str, typer.Option(help="The reader to plug in.")] = "front",
     card: AnyCard,
     surroundings: Surroundings,
+    own_pcscd: Annotated[
+        bool, typer.Option("--own-pcscd", help="As --pcsc, with a pcscd that is started for the program; for root.")
+    ] = False,
     trace: Annotated[bool, typer.Option("--trace", help="Show calls, APDUs and events on standard error.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -76,14 +81,16 @@ def run(
     from ..records import follow
 
     process.hold_signals()
-    with errors(as_json), _simulator([reader], card, surroundings) as simulator:
+    with errors(as_json), contextlib.ExitStack() as undo:
+        place, variables = _started_pcscd(undo, as_json) if own_pcscd else (surroundings.place, {})
+        simulator = undo.enter_context(_simulator([reader], card, surroundings, place))
         if trace:
             follow(simulator.bench.trace, _timeline(as_json, to_errors=True)[0])
         if simulator.pcsc is not None and simulator.pcsc.wait_until_shown(_PCSCD_PATIENCE):
             fail(as_json, "no-pcscd", f"no pcscd has taken the card: {_NO_PCSCD}", 1)
         try:
             with guarded(simulator.folder):
-                code = process.run_program(command, {**os.environ, **simulator.environment})
+                code = process.run_program(command, {**os.environ, **variables, **simulator.environment})
         except OSError as error:
             code = 127 if isinstance(error, FileNotFoundError) else 126
             fail(as_json, "cannot-run", f"cannot run {command[0]!r}: {error.strerror}", code)
@@ -130,18 +137,31 @@ def restart(as_json: Json = False) -> None:
     do(as_json, "restart", lambda _: print("the simulator is there again"))
 
 
+def _started_pcscd(undo: contextlib.ExitStack, as_json: bool) -> tuple[PcscPlace, dict[str, str]]:
+    """Where a pcscd is that ends with `undo`, and by which variables programs find it."""
+    from ...reader.vpcd_slots import PcscPlace
+    from ..own_pcscd import OwnPcscd, PcscdError
+    from ..scratch import Scratch
+
+    try:
+        daemon = undo.enter_context(OwnPcscd(undo.enter_context(Scratch()).path))
+    except PcscdError as error:
+        fail(as_json, "no-pcscd", str(error), 1)
+    return PcscPlace(daemon.port), daemon.environment
+
+
 @contextlib.contextmanager
 def _simulator(
-    readers: list[str], card: AnyCard, surroundings: Surroundings, folder: Path | None = None
+    readers: list[str], card: AnyCard, surroundings: Surroundings, place: PcscPlace | None, folder: Path | None = None
 ) -> Iterator[Simulator]:
-    """A simulator with readers, the first ones mirroring PC/SC's, and a card in the next one."""
+    """A simulator with readers, the first ones mirroring PC/SC's, and a card in the next one; `place` is pcscd's."""
     from ..simulator import Simulator
 
     source = None if surroundings.no_card else card.source()
     mirrored = surroundings.from_pcsc or []
     if len(mirrored) > len(readers):
         raise ValueError("--from-pcsc wants a --reader for each")
-    with Simulator(folder, _parsed(surroundings.quirks), surroundings.place) as simulator:
+    with Simulator(folder, _parsed(surroundings.quirks), place) as simulator:
         for each in readers:
             simulator.plug(each)
         for each, name in zip(readers, mirrored, strict=False):
