@@ -19,8 +19,8 @@ _TEMPLATE = 0x7C
 def general_authenticate(context: Context, command: GeneralAuthenticate) -> bytes:
     """The dynamic authentication template with the result.
 
-    Raises CardError: 6A86 (Yubico's cards: 6A80) for a key that is not there, or is for another algorithm, or only signs
-    attestations; 6982 without the PIN, without a touch, or without contacts; 6A80 for a template that is none.
+    Raises CardError: 6A86 for a key that is not there, or is for another algorithm, or only signs attestations (6A80 on
+    Yubico's cards); 6982 without the PIN, without a touch, or without contacts; 6A80 for a template that is none.
     """
     algorithm, number, fields = command
     stored = context.store.state.keys.get(number)

@@ -29,6 +29,8 @@ class Make:
     attests: bool = False
     management_key_algorithm: Algorithm = Algorithm.TDES
     """Of the management key that everybody knows."""
+    further_objects: range = range(0)
+    """Tags of data objects besides those that every card has; all may read them, the management key writes them."""
 
 
 _MANAGING_KEYS = frozenset({INS.GET_METADATA, INS.IMPORT_KEY, INS.MOVE_KEY, INS.SET_MANAGEMENT_KEY})
@@ -67,6 +69,7 @@ def _yubikey(firmware: str) -> Make:
         version=bytes(version),
         attests=True,
         management_key_algorithm=Algorithm.TDES if version < (5, 7) else Algorithm.AES192,
+        further_objects=range(0x5F0000, 0x600000),
     )
 
 
