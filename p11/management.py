@@ -142,7 +142,7 @@ def _is_derived_from(traits: Traits, reference: int) -> bool:
 def _is_protected(card: PivClient) -> bool:
     """Whether Yubico's software says that the key lies on the card for whoever has the PIN."""
     flags = _field(card.read_object(ADMIN_DATA), _ADMIN, _ADMIN_FLAGS)
-    return bool(flags) and bool(flags[0] & _IS_PROTECTED)
+    return flags is not None and bool(int.from_bytes(flags[:1], "big") & _IS_PROTECTED)
 
 
 def _salts(card: PivClient, reference: int) -> list[bytes]:
