@@ -80,7 +80,7 @@ def key(bare_simulator: Simulator, pcscd: OwnPcscd) -> Iterator[YubiKey]:
 
 @pytest.fixture
 def older_key(bare_simulator: Simulator, pcscd: OwnPcscd) -> Iterator[YubiKey]:
-    """One with the management key that firmware before 5.7 has, and that older tools know."""
-    key = YubiKey(bare_simulator, pcscd, management_algorithm="tdes")
+    """One with firmware before 5.7, whose management key older tools know."""
+    key = YubiKey(bare_simulator, pcscd, firmware="5.4.3")
     yield key
     key.close()
