@@ -76,7 +76,9 @@ class PivApplet:
         self._refused = _NOT_CONTACTLESS if context.is_restricted else {}
 
     def select(self) -> bytes:
-        """Selecting PIV again keeps the security status (3.1.1)."""
+        """Selecting PIV again keeps the security status (3.1.1), but on Yubico's cards."""
+        if not self._context.make.is_strict:
+            self._context.status = SecurityStatus()
         self._context.status.command += 1
         return self._context.make.properties
 

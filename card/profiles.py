@@ -25,7 +25,7 @@ from . import atr, contents, keys
 from .ca import TestCA
 from .contents import Person
 from .contents import fields as data
-from .makes import make_of
+from .makes import Make, make_of
 from .management import DEFAULT_MANAGEMENT_KEY, SALT_LENGTH, derived_key
 from .piv_card import ForeignCard, PivCard
 from .security import PIN_LENGTH
@@ -56,7 +56,7 @@ from .tables import (
 )
 from .traits import RULES, Traits
 
-_CONTENTS = 10
+_CONTENTS = 11
 """Changes when ready-made images get other contents, so that those kept from before are not used."""
 
 
@@ -195,6 +195,10 @@ class CardRequest(Traits):
             raise ProfileError(f"that PIN does not fit: a PIN has {lengths} {_CHARACTERS[self.pin_format]}")
         if self.primary_pin == "global" and self.global_pin is None:
             raise ProfileError("without a global PIN that cannot be the primary one")
+        if self.firmware is not None and not self.make.attests:
+            raise ProfileError(f"a card of profile {self.profile!r} tells no firmware; one of 'yubikey' does")
+        if self.management_key_algorithm not in self.make.algorithms:
+            raise ProfileError(f"firmware {self.firmware} has no management keys of AES")
         length = MANAGEMENT_KEY_LENGTHS[self.management_key_algorithm]
         if self.management in _OF_24_BYTES and length != len(DEFAULT_MANAGEMENT_KEY):
             raise ProfileError(f"a management key of policy {self.management!r} has 24 bytes: tdes or aes192")
@@ -211,9 +215,14 @@ class CardRequest(Traits):
         """Of the management key that the card gets."""
         if self.management_algorithm is not None:
             return Algorithm[self.management_algorithm.upper()]
-        if self.management == "default":
-            return make_of(self.profile).management_key_algorithm
+        if self.management == "default" or Algorithm.AES192 not in self.make.algorithms:
+            return self.make.management_key_algorithm
         return Algorithm.AES192
+
+    @property
+    def make(self) -> Make:
+        """Whose card it is."""
+        return make_of(self.profile, self.firmware)
 
     @property
     def address(self) -> str:
@@ -250,7 +259,7 @@ def create(wanted: CardRequest, path: Path, ca: TestCA, passphrase: bytes | None
         raise ProfileError(f"a card of profile {wanted.profile!r} keeps nothing and has no image")
     if path.exists():
         raise ImageExists(path)
-    make = make_of(wanted.profile)
+    make = wanted.make
     guid = uuid.uuid4().bytes
     if wanted.serial is not None:
         guid = guid[:8] + bytes.fromhex(wanted.serial.rjust(16, "0"))
@@ -335,7 +344,7 @@ def _provide_management_key(wanted: CardRequest, state: CardState) -> None:
 def _piv_objects(wanted: CardRequest, guid: bytes, ca: TestCA) -> dict[int, bytes]:
     """The data objects of PIV but certificates; a YubiKey comes with the discovery object only."""
     person, usage = Person(wanted.name, guid), _PIN_USAGE[wanted.global_pin is not None, wanted.primary_pin]
-    if make_of(wanted.profile).attests:
+    if wanted.make.attests:
         return {DISCOVERY: contents.discovery(usage)}
     objects = contents.full(person, ca, usage) if wanted.objects == "full" else contents.few(person, usage)
     retired = len(RETIRED_SLOTS & PROFILES[wanted.profile].keys.keys())
@@ -358,9 +367,9 @@ def _provide_keys(wanted: CardRequest, state: CardState, ca: TestCA) -> None:
         state.keys[slot] = stored
         certificate = _certify(wanted, slot, stored, ca)
         state.objects[SLOTS[slot].certificate] = contents.certificate(certificate, wanted.compressed)
-    if make_of(wanted.profile).attests:
+    if wanted.make.attests:
         private = ec.generate_private_key(ec.SECP256R1())
-        state.keys[ATTESTATION] = StoredKey(Algorithm.P256, keys.pack(private), pin_rule=PinRule.NEVER)
+        state.keys[ATTESTATION] = StoredKey(Algorithm.P256, keys.pack(private), imported=True, pin_rule=PinRule.ONCE)
         issued = ca.issue_attestation_ca(private.public_key())
         state.objects[ATTESTATION_CERTIFICATE] = contents.certificate(issued)
 
