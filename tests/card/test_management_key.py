@@ -82,7 +82,7 @@ def test_the_card_cannot_be_made_to_answer_its_own_challenge(host: Host) -> None
     fields, _ = host.step((CHALLENGE, b""))
     answer, _ = host.step((RESPONSE, b""), (CHALLENGE, fields[CHALLENGE]))
     assert answer[RESPONSE] == host.encipher(fields[CHALLENGE])
-    assert host.step((RESPONSE, answer[RESPONSE]))[1] == 0x6985
+    assert host.step((RESPONSE, answer[RESPONSE]))[1] == 0x6982
     assert not host.may_write()
 
 
@@ -90,10 +90,10 @@ def test_a_challenge_is_good_once_and_until_reset(host: Host, card: PivCard, pow
     fields, _ = host.step((CHALLENGE, b""))
     answer = host.encipher(fields[CHALLENGE])
     assert host.step((RESPONSE, answer))[1] == 0x9000
-    assert host.step((RESPONSE, answer))[1] == 0x6985
+    assert host.step((RESPONSE, answer))[1] == 0x6982
     host.step((CHALLENGE, b""))
     host.terminal = power(card)
-    assert host.step((RESPONSE, answer))[1] == 0x6985
+    assert host.step((RESPONSE, answer))[1] == 0x6982
     assert not host.may_write()
 
 
