@@ -58,7 +58,7 @@ _NEVER_CONTACTLESS = frozenset(
 
 
 def _refuse_without_contacts(command: Command) -> None:
-    """Over the contactless interface, without a virtual contact interface (SP 800-73-5 part 1, table 5; part 2, table 2).
+    """Without contacts or a virtual contact interface (SP 800-73-5 part 1, tables 4 and 5; part 2, table 2).
 
     Raises CardError: 6982 for what would be allowed over that, 6A81 for what never is, as the PUK.
     """

@@ -18,7 +18,7 @@ def generate_key_pair(context: Context, command: GenerateKeyPair) -> bytes:
     """A new key pair in place of the one before; the answer is the public key. Nothing is kept of one that is torn."""
     _require_slot(context, command.slot)
     context.status.require(Access.MANAGEMENT)
-    value, policy = keys.generate(command.algorithm), command.policy
+    value, policy = keys.pack(keys.generate(command.algorithm)), command.policy
     stored = StoredKey(command.algorithm, value, False, policy.pin_rule, policy.touch)
     public = context.keys.unpack(command.slot, stored).public_template()
     context.commit(keys={command.slot: stored})
