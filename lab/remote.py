@@ -71,6 +71,18 @@ class RemoteSimulator:
         """Exchange the card for another at one instant."""
         self.do("swap", reader=reader, card=_as_card(card))
 
+    def attach_pcsc(self, reader: str, name: str = "", exclusive: bool = False) -> str | None:
+        """From now on the card in the first PC/SC reader that has `name` in its own lies in this reader, too.
+
+        The name of the card if there is one now.
+        """
+        card: str | None = self.do("attach-pcsc", reader=reader, name=name, exclusive=exclusive)["card"]
+        return card
+
+    def detach_pcsc(self, reader: str) -> None:
+        """The end of that; the card leaves the reader."""
+        self.do("detach-pcsc", reader=reader)
+
     def signal(self, signal: str) -> None:
         """Say a word for which a trigger waits."""
         self.do("signal", signal=signal)

@@ -48,14 +48,20 @@ _TEMPLATE, _WITNESS, _CHALLENGE, _RESPONSE = 0x7C, 0x80, 0x81, 0x82
 def require(card: PivClient, traits: Traits, right: Right) -> None:
     """See to it that the card lets us write.
 
-    Raises P11Error(USER_NOT_LOGGED_IN, TOKEN_WRITE_PROTECTED), CardRemoved.
+    Raises P11Error(USER_NOT_LOGGED_IN, TOKEN_WRITE_PROTECTED), CardRemoved. A user whom the card forgets meanwhile is
+    not logged in, whatever came of it.
     """
     with card.lock:
         if right.role is not _WRITERS.get(traits.management, right.role):
             raise P11Error(CKR.USER_NOT_LOGGED_IN)
         if card.is_authenticated:
             return
-        _authenticate_with(card, _candidates(card, traits, right))
+        try:
+            _authenticate_with(card, _candidates(card, traits, right))
+        except P11Error:
+            if right.role is CKU.USER and not card.is_verified():
+                raise P11Error(CKR.USER_NOT_LOGGED_IN) from None
+            raise
 
 
 def change_puk(card: PivClient, old: bytes, new: bytes) -> None:

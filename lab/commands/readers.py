@@ -117,6 +117,29 @@ def unplug(reader: ReaderName, as_json: Json = False) -> None:
     do(as_json, "unplug", lambda _: print(f"{reader} is unplugged"), reader=reader)
 
 
+@app.command("attach-pcsc")
+def attach_pcsc(
+    reader: ReaderName,
+    name: Annotated[str, typer.Argument(help="What is in the name of the PC/SC reader; `any`: the first one.")] = "any",
+    exclusive: Annotated[bool, typer.Option("--exclusive", help="Keep other PC/SC programs away from it.")] = False,
+    as_json: Json = False,
+) -> None:
+    """From now on the card in a reader of PC/SC, a real one too, lies in this reader (docs/pcsc.md)."""
+    arguments = {"reader": reader, "name": "" if name == "any" else name, "exclusive": exclusive}
+
+    def show(result: dict[str, Any]) -> None:
+        card = result["card"]
+        print(f"{reader} waits for a card in PC/SC's reader {name!r}" if card is None else f"{card} is in {reader}")
+
+    do(as_json, "attach-pcsc", show, **arguments)
+
+
+@app.command("detach-pcsc")
+def detach_pcsc(reader: ReaderName, as_json: Json = False) -> None:
+    """The end of attach-pcsc; the card leaves the reader."""
+    do(as_json, "detach-pcsc", lambda _: print(f"{reader} has cards of its own again"), reader=reader)
+
+
 @app.command()
 def reset(reader: ReaderName, as_json: Json = False) -> None:
     """Reset the card in a reader, as another program could: logins are lost."""

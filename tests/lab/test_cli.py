@@ -150,6 +150,9 @@ def test_every_verb_with_json_and_without(served: Served) -> None:
     assert told("arm", "remove", "front", "--ins", "87", "--nth", "2") == "armed as 1: remove front"
     assert told("unplug", "back") == "back is unplugged"
     assert "Bob" in told("status")
+    assert told("plug", "back", "--contactless") == "back is plugged in"
+    assert "back (contactless)" in told("status")
+    assert told("unplug", "back") == "back is unplugged"
     assert json.loads(told("remove", "front", "--json")) == {"card": "Bob"}
     assert json.loads(told("insert", "front", "--profile", "blank", "--json")) == {"card": "Alice"}
     (reader,) = json.loads(told("status", "--json"))["readers"]

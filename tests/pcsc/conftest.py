@@ -4,12 +4,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from cardtear.lab.simulator import Simulator
@@ -18,20 +15,10 @@ from cardtear.reader.trace import ApduEntry
 from cardtear.reader.vpcd import VpcdDoor
 from cardtear.reader.vpcd_slots import PcscPlace
 
+from ..programs import Ended, Run, Succeed, runner, well
 from . import pcsc
 from .daemon import Pcscd
 from .pcsc import DEADLINE, READER, SECOND_READER
-
-
-class Ended(NamedTuple):
-    """How a program ended: `code` is negative for a signal; `output` holds both streams."""
-
-    code: int
-    output: str
-
-
-Run = Callable[..., Ended]
-Succeed = Callable[..., str]
 
 
 @pytest.fixture(scope="session")
@@ -91,37 +78,13 @@ def shown(pcscd: Pcscd, context: pcsc.Context) -> Iterator[Simulator]:
 @pytest.fixture
 def run(pcscd: Pcscd, tmp_path: Path) -> Run:
     """Runs a program of PC/SC in a folder of its own. Fails when it hangs or crashes."""
-
-    def run_client(*command: str, stdin: str = "", deadline: float = 30.0, **environment: str) -> Ended:
-        done = subprocess.run(
-            command,
-            input=stdin,
-            env={**os.environ, **pcscd.environment, "LC_ALL": "C.UTF-8", **environment},
-            cwd=tmp_path,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=deadline,
-            check=False,
-        )
-        if done.returncode < 0:
-            pytest.fail(f"{command[0]} died of {signal.Signals(-done.returncode).name}:\n{done.stdout}")
-        return Ended(done.returncode, done.stdout)
-
-    return run_client
+    return runner(tmp_path, pcscd.environment)
 
 
 @pytest.fixture
 def succeed(run: Run) -> Succeed:
     """Runs a program that has to succeed; its output."""
-
-    def run_well(*command: str, **options: Any) -> str:
-        ended = run(*command, **options)
-        assert ended.code == 0, ended.output
-        return ended.output
-
-    return run_well
+    return well(run)
 
 
 class Pulling:

@@ -48,6 +48,8 @@ def test_a_third_reader_waits_for_a_slot(shown: Simulator, context: pcsc.Context
     shown.insert("third", CardRequest(name="Bob"))
     assert shown.pcsc is not None
     assert shown.pcsc.wait_until_shown(0.5) == ["third"]
+    shows = {each["name"]: each["pcsc"]["shown"] for each in shown.status()["readers"]}
+    assert shows == {"front": True, "back": False, "third": False}
     assert len(words(caplog)) == 1
     assert "third" in words(caplog)[0]
     assert "cardtear pcsc --readers" in words(caplog)[0]

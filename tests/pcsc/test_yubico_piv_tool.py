@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from .conftest import Run, Succeed
+from ..programs import Run, Succeed
 from .yubico import PIN, PUK, YubiKey, older_key, pcscd
 
 __all__ = ["older_key", "pcscd"]

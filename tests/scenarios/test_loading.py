@@ -67,6 +67,7 @@ def refused(text: str) -> list[str]:
         ("steps:\n- repeat: 0\n  steps: [crash]", "2: steps[0].repeat: input should be greater than or equal to 1"),
         ("steps: [crash]\ncards:\n  alice: {profil: piv}", "3: cards.alice: a card has no parameter 'profil'"),
         ("steps: [crash]\ncards:\n  alice: {path: x, pin: '1'}", "3: cards.alice: a card has a path or parameters"),
+        ("steps: [crash]\ncards:\n  alice: {passphrase-file: x}", "3: cards.alice: a passphrase-file is for the image"),
         ("steps: [crash]\nquirks: [nonsense]", "2: quirks: there is no quirk 'nonsense'"),
         ("steps: [crash]\nreaders:\n  ' ': alice", "2: readers: not a reader name: ' '"),
         (
