@@ -20,12 +20,16 @@ def general_authenticate(context: Context, command: GeneralAuthenticate) -> byte
     """The dynamic authentication template with the result.
 
     Raises CardError: 6A86 for a key that is not there, or is for another algorithm, or only signs attestations; 6982
-    without the PIN, without a touch, or without contacts; 6A80 for a template that is none.
+    without the PIN, without a touch, or without contacts; 6A80 for a template that is none, and, on Yubico's make, for
+    a key pair of another algorithm.
     """
     algorithm, number, fields = command
     stored = context.store.state.keys.get(number)
-    if stored is None or stored.algorithm != algorithm or number == ATTESTATION:
+    if stored is None or number == ATTESTATION:
         raise CardError(SW.INCORRECT_P1P2)
+    if stored.algorithm != algorithm:
+        is_lenient = not context.make.is_strict and number != MANAGEMENT_KEY
+        raise CardError(SW.INCORRECT_DATA if is_lenient else SW.INCORRECT_P1P2)
     if context.is_restricted and number != CARD_AUTHENTICATION:
         raise CardError(SW.SECURITY_STATUS_NOT_SATISFIED)
     if number == MANAGEMENT_KEY:

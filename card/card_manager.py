@@ -10,6 +10,7 @@ import os
 
 from . import tlv
 from .apdu import Command
+from .cms import oid
 from .status import SW, CardError
 
 AID = bytes.fromhex("A000000151000000")
@@ -28,6 +29,26 @@ _CLASSES = (0x00, 0x80, 0x84)
 _LIFE_CYCLE = 0x9F7F
 _LONGEST_DATA = 0x9F65
 _CHALLENGE_LENGTH = 8
+
+_AES, _AES_LENGTH = 0x88, 16
+_KEY_VERSION = 1
+_KEY_INFORMATION = tlv.encode(
+    0xE0, *(tlv.encode(0xC0, bytes((number, _KEY_VERSION, _AES, _AES_LENGTH))) for number in (1, 2, 3))
+)
+"""The three keys of a secure channel (11.3.3.1.1)."""
+
+_GLOBAL_PLATFORM = "1.2.840.114283"
+_CARD_DATA = tlv.encode(
+    0x66,
+    tlv.encode(
+        0x73,
+        oid(f"{_GLOBAL_PLATFORM}.1"),
+        tlv.encode(0x60, oid(f"{_GLOBAL_PLATFORM}.2.2.3")),
+        tlv.encode(0x63, oid(f"{_GLOBAL_PLATFORM}.3")),
+        tlv.encode(0x64, oid(f"{_GLOBAL_PLATFORM}.4.3.0")),
+    ),
+)
+"""Card recognition data (appendix H.2): version 2.3, and SCP03 for a secure channel."""
 
 
 class CardManager:
@@ -63,10 +84,15 @@ class CardManager:
         raise CardError(SW.INS_NOT_SUPPORTED)
 
     def _get_data(self, command: Command) -> bytes:
-        """The card production life cycle only; everything else is 6A88."""
-        if command.p1 << 8 | command.p2 != _LIFE_CYCLE:
-            raise CardError(SW.REFERENCE_NOT_FOUND)
-        return tlv.encode(_LIFE_CYCLE, self._life_cycle())
+        """What anybody may know: the card's production, what card it is, which keys it wants; anything else is 6A88."""
+        match command.p1 << 8 | command.p2:
+            case 0x9F7F:
+                return tlv.encode(_LIFE_CYCLE, self._life_cycle())
+            case 0x0066:
+                return _CARD_DATA
+            case 0x00E0:
+                return _KEY_INFORMATION
+        raise CardError(SW.REFERENCE_NOT_FOUND)
 
     def _life_cycle(self) -> bytes:
         """42 bytes: chip and system, serial number and batch of the chip, and who has made a card of it, when."""
@@ -81,7 +107,7 @@ class CardManager:
         if len(command.data) != _CHALLENGE_LENGTH:
             raise CardError(SW.WRONG_LENGTH)
         self._is_challenged = True
-        return self._serial[-8:].rjust(10, b"\0") + b"\1\3\0" + os.urandom(2 * _CHALLENGE_LENGTH)
+        return self._serial[-8:].rjust(10, b"\0") + bytes((_KEY_VERSION, 3, 0)) + os.urandom(2 * _CHALLENGE_LENGTH)
 
     def _external_authenticate(self) -> bytes:
         """Whatever the host's cryptogram is, it cannot be right. Raises CardError: 6300, 6985."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from . import tlv
-from .tables import INS, PIV_AID, RID_LENGTH, Algorithm
+from .tables import INS, PIV_AID, RID_LENGTH, Algorithm, DataObject, object_rules
 
 _AID_AND_AUTHORITY = tlv.encode(0x4F, PIV_AID[RID_LENGTH:]) + tlv.encode(0x79, tlv.encode(0x4F, PIV_AID[:RID_LENGTH]))
 
@@ -16,7 +16,8 @@ class Make:
     """`properties` is the application property template, the answer to SELECT (SP 800-73-4 part 2, table 3).
 
     `extensions` are its commands beyond SP 800-73. `is_strict` is a card that keeps to SP 800-73 over the contactless
-    interface, and does not count a PIN that cannot be one; Yubico's is used there as over contacts, and counts it.
+    interface, does not count a PIN that cannot be one, and takes another algorithm than the key's for a wrong P1;
+    Yubico's is used there as over contacts, counts such a PIN, and takes such a P1 for wrong data.
     """
 
     properties: bytes
@@ -27,6 +28,13 @@ class Make:
     management_key_algorithm: Algorithm = Algorithm.TDES
     """Of the management key that everybody knows."""
 
+    def object_rules(self, tag: int) -> DataObject | None:
+        """The access rules of a data object; Yubico's make has any of three bytes that begins with 5F."""
+        rules = object_rules(tag)
+        return _FREE if rules is None and not self.is_strict and tag >> 16 == 0x5F else rules
+
+
+_FREE = DataObject("Free")
 
 _MANAGING_KEYS = frozenset({INS.GET_METADATA, INS.IMPORT_KEY, INS.MOVE_KEY, INS.SET_MANAGEMENT_KEY})
 

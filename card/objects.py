@@ -7,14 +7,14 @@ from . import tlv
 from .commands import GetData, PutData
 from .context import Context
 from .status import SW, CardError
-from .tables import SELF_TAGGED, DataObject, object_rules
+from .tables import SELF_TAGGED, DataObject
 
 _DATA = 0x53
 
 
 def get_data(context: Context, command: GetData) -> bytes:
     """The object with its tag. Raises CardError: 6A82 for one that is not there, 6982 for one not to be read now."""
-    tag, rules = command.tag, _rules(command.tag)
+    tag, rules = command.tag, _rules(context, command.tag)
     context.status.require(rules.contactless if context.is_restricted else rules.read)
     value = context.store.state.objects.get(tag)
     if value is None:
@@ -24,7 +24,7 @@ def get_data(context: Context, command: GetData) -> bytes:
 
 def put_data(context: Context, command: PutData) -> bytes:
     """Write an object; an empty one is deleted. Raises CardError: 6A84 for one too long, or if the card is full."""
-    rules = _rules(command.tag)
+    rules = _rules(context, command.tag)
     context.status.require(rules.write)
     if len(command.value) > rules.limit:
         raise CardError(SW.NOT_ENOUGH_MEMORY)
@@ -32,8 +32,8 @@ def put_data(context: Context, command: PutData) -> bytes:
     return b""
 
 
-def _rules(tag: int) -> DataObject:
-    rules = object_rules(tag)
+def _rules(context: Context, tag: int) -> DataObject:
+    rules = context.make.object_rules(tag)
     if rules is None:
         raise CardError(SW.NOT_FOUND)
     return rules

@@ -97,6 +97,15 @@ def test_a_challenge_is_good_once_and_until_reset(host: Host, card: PivCard, pow
     assert not host.may_write()
 
 
+def test_a_chain_that_is_broken_off_answers_nothing(host: Host) -> None:
+    """The challenge is open as before (SP 800-73-4 part 2, 3.2.4)."""
+    fields, _ = host.step((CHALLENGE, b""))
+    assert host.terminal.send(bytes((0x10, 0x87, host.algorithm, 0x9B, 4)) + b"\x7c\x0a\x82\x08")[1] == 0x9000
+    assert host.terminal.send("00CB3FFF035C017E00")[1] == 0x9000
+    assert host.step((RESPONSE, host.encipher(fields[CHALLENGE]))) == ({}, 0x9000)
+    assert host.may_write()
+
+
 def test_challenges_differ(host: Host) -> None:
     assert host.step((CHALLENGE, b""))[0] != host.step((CHALLENGE, b""))[0]
     assert host.step((WITNESS, b""))[0] != host.step((WITNESS, b""))[0]

@@ -213,6 +213,11 @@ def test_a_key_and_its_certificate_into_a_slot(image: Path, kind: str, form: str
         content = pkcs12.serialize_key_and_certificates(b"me", key, certificate, None, encryption)
         with pytest.raises(ValueError, match="me cannot be taken"):
             card_files.read_pair(content, b"wrong", "me")
+    if password is not None:
+        with pytest.raises(ValueError, match="--password-file"):
+            card_files.read_pair(content, None, "me")
+    with pytest.raises(ValueError, match="--slot"):
+        card_files.from_json(content, "me")
     card_files.put(image, None, "9e", card_files.read_pair(content, password, "me"))
     state = read_image(image)
     assert state.keys[0x9E].imported
