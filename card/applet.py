@@ -85,7 +85,9 @@ class PivApplet:
         self._is_restricted = context.is_restricted
 
     def select(self) -> bytes:
-        """Selecting PIV again keeps the security status (3.1.1)."""
+        """Selecting PIV again keeps the security status (3.1.1), but on Yubico's cards."""
+        if not self._context.make.is_strict:
+            self._context.status = SecurityStatus()
         self._context.status.command += 1
         return self._context.make.properties
 

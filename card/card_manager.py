@@ -10,7 +10,6 @@ import os
 
 from . import tlv
 from .apdu import Command
-from .cms import oid
 from .status import SW, CardError
 
 AID = bytes.fromhex("A000000151000000")
@@ -27,28 +26,12 @@ _WANTS_SECURE_CHANNEL = {
 }
 _CLASSES = (0x00, 0x80, 0x84)
 _LIFE_CYCLE = 0x9F7F
+_RECOGNITION, _KEY_INFORMATION = 0x66, 0xE0
 _LONGEST_DATA = 0x9F65
+_KEY_VERSION, _AES, _AES_128 = 1, 0x88, 16
+_KEYS = (1, 2, 3)
+"""Of the one key version: for encryption, for MACs, and for other keys (table 7-2 of SCP03)."""
 _CHALLENGE_LENGTH = 8
-
-_AES, _AES_LENGTH = 0x88, 16
-_KEY_VERSION = 1
-_KEY_INFORMATION = tlv.encode(
-    0xE0, *(tlv.encode(0xC0, bytes((number, _KEY_VERSION, _AES, _AES_LENGTH))) for number in (1, 2, 3))
-)
-"""The three keys of a secure channel (11.3.3.1.1)."""
-
-_GLOBAL_PLATFORM = "1.2.840.114283"
-_CARD_DATA = tlv.encode(
-    0x66,
-    tlv.encode(
-        0x73,
-        oid(f"{_GLOBAL_PLATFORM}.1"),
-        tlv.encode(0x60, oid(f"{_GLOBAL_PLATFORM}.2.2.3")),
-        tlv.encode(0x63, oid(f"{_GLOBAL_PLATFORM}.3")),
-        tlv.encode(0x64, oid(f"{_GLOBAL_PLATFORM}.4.3.0")),
-    ),
-)
-"""Card recognition data (appendix H.2): version 2.3, and SCP03 for a secure channel."""
 
 
 class CardManager:
@@ -84,14 +67,14 @@ class CardManager:
         raise CardError(SW.INS_NOT_SUPPORTED)
 
     def _get_data(self, command: Command) -> bytes:
-        """What anybody may know: the card's production, what card it is, which keys it wants; anything else is 6A88."""
-        match command.p1 << 8 | command.p2:
-            case 0x9F7F:
-                return tlv.encode(_LIFE_CYCLE, self._life_cycle())
-            case 0x0066:
-                return _CARD_DATA
-            case 0x00E0:
-                return _KEY_INFORMATION
+        """What anybody may know. Raises CardError(6A88) for everything else."""
+        asked = command.p1 << 8 | command.p2
+        if asked == _LIFE_CYCLE:
+            return tlv.encode(_LIFE_CYCLE, self._life_cycle())
+        if asked == _RECOGNITION:
+            return _recognition_data()
+        if asked == _KEY_INFORMATION:
+            return _key_information()
         raise CardError(SW.REFERENCE_NOT_FOUND)
 
     def _life_cycle(self) -> bytes:
@@ -107,7 +90,7 @@ class CardManager:
         if len(command.data) != _CHALLENGE_LENGTH:
             raise CardError(SW.WRONG_LENGTH)
         self._is_challenged = True
-        return self._serial[-8:].rjust(10, b"\0") + bytes((_KEY_VERSION, 3, 0)) + os.urandom(2 * _CHALLENGE_LENGTH)
+        return self._serial[-8:].rjust(10, b"\0") + b"\1\3\0" + os.urandom(2 * _CHALLENGE_LENGTH)
 
     def _external_authenticate(self) -> bytes:
         """Whatever the host's cryptogram is, it cannot be right. Raises CardError: 6300, 6985."""
@@ -115,3 +98,21 @@ class CardManager:
             raise CardError(SW.CONDITIONS_NOT_SATISFIED)
         self._is_challenged = False
         raise CardError(SW.VERIFICATION_FAILED)
+
+
+def _recognition_data() -> bytes:
+    """A card after GlobalPlatform 2.3, told by its serial number, that has SCP03 with random challenges (H.2)."""
+    said = {0x60: b"\2\2\3", 0x63: b"\3", 0x64: b"\4\3\0"}
+    identifiers = (tlv.encode(tag, _identifier(rest)) for tag, rest in said.items())
+    return tlv.encode(_RECOGNITION, tlv.encode(0x73, _identifier(b"\1"), *identifiers))
+
+
+def _identifier(rest: bytes) -> bytes:
+    """An object identifier of GlobalPlatform's, below 1.2.840.114283."""
+    return tlv.encode(0x06, bytes.fromhex("2A864886FC6B") + rest)
+
+
+def _key_information() -> bytes:
+    """Each key's number, version, type and length (table 11-28), but not the key."""
+    keys = (tlv.encode(0xC0, bytes((number, _KEY_VERSION, _AES, _AES_128))) for number in _KEYS)
+    return tlv.encode(_KEY_INFORMATION, *keys)

@@ -70,7 +70,9 @@ def authenticate(key: StoredKey, status: SecurityStatus, fields: dict[int, bytes
 
 
 def set_management_key(context: Context, command: SetManagementKey) -> bytes:
-    """Replace the key; whoever is authenticated stays so."""
+    """Replace the key; whoever is authenticated stays so. Raises CardError(6A80) for an algorithm too new."""
+    if command.algorithm not in context.make.algorithms:
+        raise CardError(SW.INCORRECT_DATA)
     context.status.require(Access.MANAGEMENT)
     context.commit(keys={MANAGEMENT_KEY: StoredKey(command.algorithm, command.value, touch=command.touch)})
     return b""

@@ -7,16 +7,21 @@ from . import tlv
 from .commands import GetData, PutData
 from .context import Context
 from .status import SW, CardError
-from .tables import SELF_TAGGED, DataObject
+from .tables import SELF_TAGGED, DataObject, object_rules
 
 _DATA = 0x53
+_FURTHER = DataObject("Further")
 
 
 def get_data(context: Context, command: GetData) -> bytes:
-    """The object with its tag. Raises CardError: 6A82 for one that is not there, 6982 for one not to be read now."""
+    """The object with its tag. Raises CardError: 6A82 for one that is not there, 6982 for one not to be read now.
+
+    Whether one is there that wants the PIN, only Yubico's cards tell everybody.
+    """
     tag, rules = command.tag, _rules(context, command.tag)
-    context.status.require(rules.contactless if context.is_restricted else rules.read)
     value = context.store.state.objects.get(tag)
+    if value is not None or context.make.is_strict:
+        context.status.require(rules.contactless if context.is_restricted else rules.read)
     if value is None:
         raise CardError(SW.NOT_FOUND)
     return tlv.encode(tag if tag in SELF_TAGGED else _DATA, value)
@@ -33,7 +38,9 @@ def put_data(context: Context, command: PutData) -> bytes:
 
 
 def _rules(context: Context, tag: int) -> DataObject:
-    rules = context.make.object_rules(tag)
-    if rules is None:
-        raise CardError(SW.NOT_FOUND)
-    return rules
+    rules = object_rules(tag)
+    if rules is not None:
+        return rules
+    if tag in context.make.further_objects:
+        return _FURTHER
+    raise CardError(SW.NOT_FOUND)

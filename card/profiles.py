@@ -21,7 +21,7 @@ from . import atr, contents, keys
 from .ca import TestCA
 from .certificate_profiles import certify
 from .contents import fields as data
-from .makes import make_of
+from .makes import Make, make_of
 from .management import DEFAULT_MANAGEMENT_KEY, SALT_LENGTH, derived_key
 from .person import YEARS, Person
 from .piv_card import ForeignCard, PivCard
@@ -51,7 +51,7 @@ from .tables import (
 )
 from .traits import RULES, Traits
 
-_CONTENTS = 11
+_CONTENTS = 12
 """Changes when ready-made images get other contents, so that those kept from before are not used."""
 
 
@@ -171,6 +171,10 @@ class CardRequest(Traits):
             raise ProfileError(f"that PIN does not fit: a PIN has {lengths} {_CHARACTERS[self.pin_format]}")
         if self.primary_pin == "global" and self.global_pin is None:
             raise ProfileError("without a global PIN that cannot be the primary one")
+        if self.firmware is not None and not self.make.attests:
+            raise ProfileError(f"a card of profile {self.profile!r} tells no firmware; one of 'yubikey' does")
+        if self.management_key_algorithm not in self.make.algorithms:
+            raise ProfileError(f"firmware {self.firmware} has no management keys of AES")
         length = MANAGEMENT_KEY_LENGTHS[self.management_key_algorithm]
         if self.management in _OF_24_BYTES and length != len(DEFAULT_MANAGEMENT_KEY):
             raise ProfileError(f"a management key of policy {self.management!r} has 24 bytes: tdes or aes192")
@@ -187,9 +191,14 @@ class CardRequest(Traits):
         """Of the management key that the card gets."""
         if self.management_algorithm is not None:
             return Algorithm[self.management_algorithm.upper()]
-        if self.management == "default":
-            return make_of(self.profile).management_key_algorithm
+        if self.management == "default" or Algorithm.AES192 not in self.make.algorithms:
+            return self.make.management_key_algorithm
         return Algorithm.AES192
+
+    @property
+    def make(self) -> Make:
+        """Whose card it is."""
+        return make_of(self.profile, self.firmware)
 
     @property
     def address(self) -> str:
@@ -226,7 +235,7 @@ def create(wanted: CardRequest, path: Path, ca: TestCA, passphrase: bytes | None
         raise ProfileError(f"a card of profile {wanted.profile!r} keeps nothing and has no image")
     if path.exists():
         raise ImageExists(path)
-    make = make_of(wanted.profile)
+    make = wanted.make
     guid = uuid.uuid4().bytes
     if wanted.serial is not None:
         guid = guid[:8] + bytes.fromhex(wanted.serial.rjust(16, "0"))
@@ -313,7 +322,7 @@ def _provide_management_key(wanted: CardRequest, state: CardState) -> None:
 def _piv_objects(wanted: CardRequest, person: Person, ca: TestCA) -> dict[int, bytes]:
     """The data objects of PIV but certificates; a YubiKey comes with the discovery object only."""
     usage = _PIN_USAGE[wanted.global_pin is not None, wanted.primary_pin]
-    if make_of(wanted.profile).attests:
+    if wanted.make.attests:
         return {DISCOVERY: contents.discovery(usage)}
     retired = len(RETIRED_SLOTS & PROFILES[wanted.profile].keys.keys())
     if wanted.objects == "full":
@@ -337,9 +346,9 @@ def _provide_keys(wanted: CardRequest, state: CardState, person: Person, ca: Tes
         state.keys[slot] = StoredKey(algorithm, keys.pack(private), pin_rule=SLOTS[slot].pin_rule, touch=touch)
         certificate = certify(ca, person, slot, algorithm, private.public_key())
         state.objects[SLOTS[slot].certificate] = contents.certificate(certificate, wanted.compressed)
-    if make_of(wanted.profile).attests:
+    if wanted.make.attests:
         attesting = keys.generate(Algorithm.P256)
-        state.keys[ATTESTATION] = StoredKey(Algorithm.P256, keys.pack(attesting), pin_rule=PinRule.NEVER)
+        state.keys[ATTESTATION] = StoredKey(Algorithm.P256, keys.pack(attesting), imported=True, pin_rule=PinRule.ONCE)
         issued = ca.issue_attestation_ca(attesting.public_key())
         state.objects[ATTESTATION_CERTIFICATE] = contents.certificate(issued)
 

@@ -145,8 +145,9 @@ def from_json(content: bytes, name: str) -> CardState:
             raise ValueError(f"there is no profile {export.profile!r}")
         if export.pin_rules.format not in PIN_FORMATS:
             raise ValueError(f"there is no PIN format {export.pin_rules.format!r}")
+        further = make_of(export.profile).further_objects
         for tag in export.objects:
-            if make_of(export.profile).object_rules(int(tag, 16)) is None:
+            if object_rules(int(tag, 16)) is None and int(tag, 16) not in further:
                 raise ValueError(f"a card has no object {tag}")
         rules = PinRules(export.pin_rules.minimum, export.pin_rules.maximum, export.pin_rules.format)
         return CardState(

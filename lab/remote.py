@@ -7,7 +7,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 from .control import Control, ControlFailure
@@ -153,6 +153,18 @@ class RemoteReader:
     def insert(self, card: Path | CardRequest | None = None) -> None:
         """Put a card in, by default the standard one."""
         self.simulator.insert(self.name, card)
+
+    def wait_for_pcsc(self, deadline: float = DEADLINE) -> None:
+        """Until pcscd has the card that is in it. Raises TimeoutError."""
+        end = monotonic() + deadline
+        while not self._is_in_pcscd():
+            if monotonic() > end:
+                raise TimeoutError(f"waited {deadline:g} s for pcscd to have the card in {self.name}")
+            sleep(0.02)  # pcscd itself looks every 0.4 s
+
+    def _is_in_pcscd(self) -> bool:
+        readers = self.simulator.status()["readers"]
+        return any(each["name"] == self.name and each["pcsc"] and each["pcsc"]["shown"] for each in readers)
 
     def remove(self) -> None:
         """Pull the card out; when this returns, no application has anything left of it."""

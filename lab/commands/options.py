@@ -57,6 +57,9 @@ QuirkNames = Annotated[
     ),
 ]
 Pcsc = Annotated[bool, typer.Option("--pcsc", help="Show the readers to pcscd, too, through vpcd (docs/pcsc.md).")]
+OwnPcscd = Annotated[
+    bool, typer.Option("--own-pcscd", help="The same with a pcscd that is started for the program; for root.")
+]
 PcscReversed = Annotated[
     bool, typer.Option("--pcsc-reversed", help="The same with a vpcd that connects to us: `cardtear pcsc --reversed`.")
 ]

@@ -23,6 +23,7 @@ from .options import (
     Json,
     Name,
     NoCard,
+    OwnPcscd,
     PassphraseFile,
     Pcsc,
     PcscPort,
@@ -108,6 +109,7 @@ def run(
     no_card: NoCard = False,
     quirks: QuirkNames = None,
     pcsc: Pcsc = False,
+    own_pcscd: OwnPcscd = False,
     pcsc_reversed: PcscReversed = False,
     pcsc_port: PcscPort = None,
     from_pcsc: FromPcsc = None,
@@ -121,16 +123,19 @@ def run(
     from .. import process
 
     process.hold_signals()
-    with errors(as_json):
+    with errors(as_json), contextlib.ExitStack() as undo:
         card = None if no_card else source_of(image, passphrase_file, profile, name, email, serial, pin, puk, settings)
         place = pcsc_place(pcsc, pcsc_reversed, pcsc_port)
+        variables: dict[str, str] = {}
+        if own_pcscd:
+            place, variables = _started_pcscd(undo, as_json)
         with _simulator([reader], card, quirks, place, from_pcsc) as simulator:
             if trace:
                 _show_trace(simulator, as_json)
             if simulator.pcsc is not None and simulator.pcsc.wait_until_shown(_PCSCD_PATIENCE):
                 fail(as_json, "no-pcscd", f"no pcscd has taken the card: {_NO_PCSCD}", 1)
             try:
-                code = process.run_program(command, {**os.environ, **simulator.environment})
+                code = process.run_program(command, {**os.environ, **variables, **simulator.environment})
             except OSError as error:
                 code = 127 if isinstance(error, FileNotFoundError) else 126
                 fail(as_json, "cannot-run", f"cannot run {command[0]!r}: {error.strerror}", code)
@@ -175,6 +180,19 @@ def crash(as_json: Json = False) -> None:
 def restart(as_json: Json = False) -> None:
     """Be there again after a crash."""
     do(as_json, "restart", lambda _: print("the simulator is there again"))
+
+
+def _started_pcscd(undo: contextlib.ExitStack, as_json: bool) -> tuple[PcscPlace, dict[str, str]]:
+    """Where a pcscd is that ends with `undo`, and by which variables programs find it."""
+    from ...reader.vpcd_slots import PcscPlace
+    from ..own_pcscd import OwnPcscd, PcscdError
+    from ..scratch import Scratch
+
+    try:
+        daemon = undo.enter_context(OwnPcscd(undo.enter_context(Scratch()).path))
+    except PcscdError as error:
+        fail(as_json, "no-pcscd", str(error), 1)
+    return PcscPlace(daemon.port), daemon.environment
 
 
 @contextlib.contextmanager

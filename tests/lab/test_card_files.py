@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import datetime
+import contextlib
 import json
 import os
 import shutil
@@ -86,6 +87,17 @@ def test_an_export_makes_the_same_card(tmp_path: Path, ready: Path, profile: str
     ca = TestCA.load_or_create(ready.parent / "ca")
     state = read_image(ready_image(CardRequest(profile), ready.parent, ca))
     assert card_files.from_json(card_files.as_json(state, with_keys=True).encode(), "x.json") == state
+
+
+def test_an_export_may_have_what_only_its_make_of_card_has(ready: Path) -> None:
+    """Yubico's keeps data objects that no other does."""
+    ca = TestCA.load_or_create(ready.parent / "ca")
+    for profile, is_taken in (("yubikey", True), ("blank", False)):
+        state = read_image(ready_image(CardRequest(profile), ready.parent, ca))
+        state.objects[0x5F0001] = b"anything"
+        exported = card_files.as_json(state, with_keys=True).encode()
+        with contextlib.nullcontext() if is_taken else pytest.raises(ValueError, match="no object 5F0001"):
+            assert card_files.from_json(exported, "x.json") == state
 
 
 def test_an_export_with_keys_is_the_card(cli: Cli, image: Path, tmp_path: Path) -> None:

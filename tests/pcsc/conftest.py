@@ -17,7 +17,7 @@ from cardtear.reader.vpcd_slots import PcscPlace
 
 from ..programs import Ended, Run, Succeed, runner, well
 from . import pcsc
-from .daemon import Pcscd
+from .daemon import OwnPcscd, own_pcscd
 from .pcsc import DEADLINE, READER, SECOND_READER
 
 
@@ -28,21 +28,15 @@ def pcscd_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pcscd(pcscd_folder: Path) -> Iterator[Pcscd]:
+def pcscd(pcscd_folder: Path) -> Iterator[OwnPcscd]:
     """A running pcscd; programs and this process find it by their environment."""
-    daemon = Pcscd(pcscd_folder)
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in daemon.environment.items():
-            patch.setenv(name, value)
-        try:
-            daemon.start()
-            yield daemon
-        finally:
-            daemon.close()
+    with own_pcscd(pcscd_folder) as daemon:
+        daemon.start()
+        yield daemon
 
 
 @pytest.fixture
-def context(pcscd: Pcscd) -> Iterator[pcsc.Context]:
+def context(pcscd: OwnPcscd) -> Iterator[pcsc.Context]:
     """A PC/SC program, before any card is there."""
     context = pcsc.Context()
     context.wait(READER, pcsc.EMPTY, DEADLINE)
@@ -52,7 +46,7 @@ def context(pcscd: Pcscd) -> Iterator[pcsc.Context]:
 
 
 @pytest.fixture
-def door(simulator: Simulator, context: pcsc.Context, pcscd: Pcscd) -> Iterator[VpcdDoor]:
+def door(simulator: Simulator, context: pcsc.Context, pcscd: OwnPcscd) -> Iterator[VpcdDoor]:
     """The standard card in a reader that pcscd sees."""
     door = VpcdDoor(simulator.bench, pcscd.port, simulator.bench.reader("front"))
     context.wait(READER, pcsc.PRESENT, DEADLINE)
@@ -62,7 +56,7 @@ def door(simulator: Simulator, context: pcsc.Context, pcscd: Pcscd) -> Iterator[
 
 
 @pytest.fixture
-def shown(pcscd: Pcscd, context: pcsc.Context) -> Iterator[Simulator]:
+def shown(pcscd: OwnPcscd, context: pcsc.Context) -> Iterator[Simulator]:
     """A simulator whose reader `front`, with the standard card, is in pcscd."""
     with Simulator(pcsc=PcscPlace(pcscd.port)) as simulator:
         simulator.plug("front")
@@ -76,7 +70,7 @@ def shown(pcscd: Pcscd, context: pcsc.Context) -> Iterator[Simulator]:
 
 
 @pytest.fixture
-def run(pcscd: Pcscd, tmp_path: Path) -> Run:
+def run(pcscd: OwnPcscd, tmp_path: Path) -> Run:
     """Runs a program of PC/SC in a folder of its own. Fails when it hangs or crashes."""
     return runner(tmp_path, pcscd.environment)
 

@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from ..programs import Run, Succeed
 from . import pcsc
-from .daemon import Pcscd
+from .daemon import OwnPcscd
 from .pcsc import DEADLINE, READER, SECOND_READER
 
 pytestmark = pytest.mark.needs("smartcard")
@@ -292,7 +292,7 @@ def test_exclusive(empty: Near, door: VpcdDoor, context: pcsc.Context) -> None:
     context.connect(READER).disconnect(pcsc.LEAVE)
 
 
-def test_pcscd_ends_and_comes_back(near: Near, pcscd: Pcscd, host: Any, context: pcsc.Context) -> None:
+def test_pcscd_ends_and_comes_back(near: Near, pcscd: OwnPcscd, host: Any, context: pcsc.Context) -> None:
     session = host.eval("user_session(m)")
     pcscd.stop()
     assert near.next() is Change.REMOVE
@@ -307,7 +307,7 @@ def test_pcscd_ends_and_comes_back(near: Near, pcscd: Pcscd, host: Any, context:
     context.reopen()
 
 
-def test_no_pcscd_yet(empty: Near, pcscd: Pcscd) -> None:
+def test_no_pcscd_yet(empty: Near, pcscd: OwnPcscd) -> None:
     pcscd.stop()
     try:
         empty.simulator.attach_pcsc("front")
@@ -338,7 +338,7 @@ def test_scripts_have_the_last_word(near: Near, simulator: Simulator) -> None:
     assert near.nothing_happened()
 
 
-def test_faults_for_other_programs_of_pcsc(near: Near, pcscd: Pcscd, context: pcsc.Context) -> None:
+def test_faults_for_other_programs_of_pcsc(near: Near, pcscd: OwnPcscd, context: pcsc.Context) -> None:
     """The card goes through our reader back into PC/SC, as another one: pulled there, it is still in the first."""
     door = VpcdDoor(near.simulator.bench, pcscd.port + 1, near.reader)
     atr = context.wait(SECOND_READER, pcsc.PRESENT, DEADLINE)

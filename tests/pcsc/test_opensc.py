@@ -19,7 +19,7 @@ from cardtear.lab.trigger import Trigger
 from ..programs import Run, Succeed
 from . import pcsc
 from .conftest import Pulling
-from .daemon import Pcscd
+from .daemon import OwnPcscd
 from .pcsc import DEADLINE, READER
 
 pytestmark = pytest.mark.needs("opensc-tool", "piv-tool", "pkcs15-tool", "pkcs11-tool", "openssl")
@@ -112,7 +112,7 @@ def test_pkcs11_module_loses_its_card(pulling: Pulling) -> None:
     assert "CKR_" in pulled.output
 
 
-def test_hot_plug(shown: Simulator, pcscd: Pcscd, context: pcsc.Context) -> None:
+def test_hot_plug(shown: Simulator, pcscd: OwnPcscd, context: pcsc.Context) -> None:
     """C_GetSlotList and C_WaitForSlotEvent of OpenSC's module while the card comes and goes."""
     with Terminal("pkcs11-tool", "--module", OPENSC, "--test-hotplug", **pcscd.environment) as terminal:
         terminal.ready()
