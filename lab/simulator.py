@@ -59,7 +59,6 @@ class Simulator:
         self.quirks = quirks if quirks is not None and quirks.given else None
         scratch = Scratch()
         self._scratch = scratch.path
-        self.folder = folder if folder is not None else self._scratch / "run"
         self.bench = Bench()
         self._gates = Gates(self.bench)
         self._agenda = Agenda()
@@ -70,6 +69,7 @@ class Simulator:
         self._cards: dict[Path, PivCard] = {}
         self._undo = contextlib.ExitStack()
         self._undo.callback(scratch.close)
+        self.folder = folder if folder is not None else self._own_folder()
         try:
             self._server = self._new_server()
             self._undo.callback(self._close_cards)
@@ -339,6 +339,13 @@ class Simulator:
         }
 
     # Parts
+
+    def _own_folder(self) -> Path:
+        """Where the sockets lie if nobody says: beside the cards, unless TMPDIR is too deep for a socket."""
+        folder = self._scratch / "run"
+        if places.can_have_sockets(folder):
+            return folder
+        return self._undo.enter_context(Scratch(places.SHORT_FOLDER)).path / "run"
 
     def _new_server(self) -> Server:
         path = self.folder / places.MODULE_SOCKET
