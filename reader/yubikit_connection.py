@@ -13,7 +13,8 @@ from .reader import Reader
 class YubikitConnection(SmartCardConnection):
     """For `yubikit.piv.PivSession` and the like, connected from the beginning until `close`.
 
-    `connection` is pyscard's, as in ykman's class, for a reset by `disconnect` and `connect`. Exceptions are those of pyscard, as with yubikit over PC/SC. Over NFC (`transport`) yubikit sends short APDUs only.
+    `connection` is pyscard's, as in ykman's class: its `disconnect` and `connect` are a reset. Exceptions are those of
+    pyscard, as with yubikit over PC/SC. Over NFC (`transport`) yubikit sends short APDUs only.
     """
 
     def __init__(self, reader: Reader, transport: TRANSPORT = TRANSPORT.USB) -> None:
