@@ -10,7 +10,7 @@ _SOCKET = "/run/pcscd/pcscd.comm"
 
 
 def call_pcscd() -> socket.socket | None:
-    """A connection that says nothing; None without pcscd. While it is open, a pcscd that ends without programs stays."""
+    """A connection that says nothing; None without pcscd. While it is open, one that ends without programs stays."""
     connection = socket.socket(socket.AF_UNIX)
     try:
         connection.setblocking(False)
