@@ -20,7 +20,7 @@ def generate_key_pair(context: Context, command: GenerateKeyPair) -> bytes:
     if command.algorithm not in context.make.algorithms:
         raise CardError(SW.INCORRECT_DATA)
     context.status.require(Access.MANAGEMENT)
-    value, policy = keys.generate(command.algorithm), command.policy
+    value, policy = keys.pack(keys.generate(command.algorithm)), command.policy
     stored = StoredKey(command.algorithm, value, False, policy.pin_rule, policy.touch)
     public = context.keys.unpack(command.slot, stored).public_template()
     context.commit(keys={command.slot: stored})

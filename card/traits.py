@@ -156,6 +156,7 @@ RULES: dict[str, Rule] = {
     "protocol": _one_of("both", "t0", "t1"),
     "objects": _one_of("few", "full"),
     "compressed": _FLAG,
+    "years": _whole(0, 50),
     "management": _one_of(*MANAGEMENT_POLICIES),
     "management_algorithm": Rule(
         f"one of {', '.join(MANAGEMENT_ALGORITHMS)}", lambda value: value is None or value in MANAGEMENT_ALGORITHMS

@@ -57,7 +57,9 @@ class Stage:
         try:
             scratch = self._undo.enter_context(Scratch())
             self.folder = scratch.path / "work"
-            self.folder.mkdir(mode=0o700)
+            self._temporary = scratch.path / "tmp"
+            for folder in (self.folder, self._temporary):
+                folder.mkdir(mode=0o700)
             self.simulator = self._undo.enter_context(Played(self.history, quirks))
             self._undo.callback(kill_who_knows, self.simulator.folder)
             self.clients = Clients(self.folder, self.history.changed)
@@ -195,7 +197,7 @@ class Stage:
     def environment(self) -> dict[str, str]:
         """The variables of every program and client."""
         own = {name: self.fill(text) for name, text in self.scenario.environment.items()}
-        return {**os.environ, **self.simulator.environment, **own}
+        return {**os.environ, "TMPDIR": str(self._temporary), **self.simulator.environment, **own}
 
     def _run(self, step: s.Run) -> None:
         self._write(step.files)

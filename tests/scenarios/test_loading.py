@@ -207,12 +207,13 @@ TREES = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None)
-@given(TREES)
-def test_any_yaml_is_a_scenario_or_a_clear_error(tree: Any) -> None:
-    _loads_or_refuses(yaml.safe_dump(tree, allow_unicode=True))
-    _loads_or_refuses(yaml.safe_dump({"steps": tree}))
-    _loads_or_refuses(yaml.safe_dump({"steps": [tree]}))
+WHOLES = TREES | st.builds(lambda tree: {"steps": tree}, TREES) | st.builds(lambda tree: {"steps": [tree]}, TREES)
+
+
+@settings(max_examples=150, deadline=None)
+@given(WHOLES, st.booleans())
+def test_any_yaml_is_a_scenario_or_a_clear_error(whole: Any, allow_unicode: bool) -> None:
+    _loads_or_refuses(yaml.safe_dump(whole, allow_unicode=allow_unicode))
 
 
 @settings(max_examples=300, deadline=None)
