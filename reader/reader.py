@@ -51,7 +51,7 @@ class Insertion:
     """One stay of one card in one reader, from insertion to removal.
 
     `lock` is the transaction lock: hold it over APDUs that belong together. `removed` is set for good when the stay
-    ends; a thread that has to wait on the card's behalf waits on it.
+    ends; a thread that has to wait on the card's behalf waits on it, others look at `is_over`, which says the same.
     """
 
     def __init__(self, reader: Reader, card: Card, atr: bytes | None = None) -> None:
@@ -59,6 +59,7 @@ class Insertion:
         self.card = card
         self.lock: Lock = card.lock_for(self) if isinstance(card, SharedCard) else threading.RLock()
         self.removed = threading.Event()
+        self.is_over = False
         self.is_mute = card.is_dead
         self.sensor = TouchSensor()
         self._atr = atr
@@ -78,7 +79,8 @@ class Insertion:
         with self.lock:
             watched = bool(bench.watchers)
             response = self._before(command) if watched else None
-            self._require_answering()
+            if self.is_over or self.is_mute:
+                self._require_answering()
             if response is None:
                 try:
                     response = self.activation.transmit(command)
@@ -88,8 +90,7 @@ class Insertion:
             bench.trace.apdu(self, command, response)
             if watched:
                 response = self._after(command, response)
-                self._require_answering()
-            elif self.removed.is_set() or self.is_mute:
+            if self.is_over or self.is_mute:
                 self._require_answering()
             return response
 
@@ -106,7 +107,7 @@ class Insertion:
         return answer if isinstance(answer, bytes) else response
 
     def _require_answering(self) -> None:
-        if self.removed.is_set():
+        if self.is_over:
             raise CardRemoved(self.reader.name)
         if self.is_mute:
             raise CardMute(self.reader.name)
@@ -189,6 +190,7 @@ class Reader:
         The caller holds the bench's lock.
         """
         self.insertion = None
+        insertion.is_over = True
         insertion.removed.set()
         insertion.card.deactivate()
         insertion.sensor.cancel()
