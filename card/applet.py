@@ -21,7 +21,7 @@ from .objects import get_data, put_data
 from .references import change_reference_data, query_verification, reset_retry_counter, reset_verification, verify
 from .security import SecurityStatus
 from .status import SW, CardError
-from .tables import GLOBAL_PIN, INS, PIV_AID
+from .tables import GLOBAL_PIN, INS, PIV_AID, PUK
 
 _HANDLERS: dict[type, Callable[[Context, Any], bytes]] = {
     commands.GetData: get_data,
@@ -44,20 +44,29 @@ _HANDLERS: dict[type, Callable[[Context, Any], bytes]] = {
     extensions.GetSerial: get_serial,
 }
 
-_NOT_CONTACTLESS: dict[int, SW] = {
-    INS.VERIFY: SW.SECURITY_STATUS_NOT_SATISFIED,
-    INS.CHANGE_REFERENCE_DATA: SW.SECURITY_STATUS_NOT_SATISFIED,
-    INS.RESET_RETRY_COUNTER: SW.FUNCTION_NOT_SUPPORTED,
-    INS.PUT_DATA: SW.FUNCTION_NOT_SUPPORTED,
-    INS.GENERATE_ASYMMETRIC_KEY_PAIR: SW.FUNCTION_NOT_SUPPORTED,
-    INS.IMPORT_KEY: SW.FUNCTION_NOT_SUPPORTED,
-    INS.MOVE_KEY: SW.FUNCTION_NOT_SUPPORTED,
-    INS.SET_MANAGEMENT_KEY: SW.FUNCTION_NOT_SUPPORTED,
-}
-"""What is answered to commands that want contacts, or a virtual contact interface, which this card does not have.
+_WANTS_CONTACT = frozenset({INS.VERIFY, INS.CHANGE_REFERENCE_DATA})
+_NEVER_CONTACTLESS = frozenset(
+    {
+        INS.RESET_RETRY_COUNTER,
+        INS.PUT_DATA,
+        INS.GENERATE_ASYMMETRIC_KEY_PAIR,
+        INS.IMPORT_KEY,
+        INS.MOVE_KEY,
+        INS.SET_MANAGEMENT_KEY,
+    }
+)
 
-SP 800-73-4 part 2, table 2: what is marked VCI there fails for want of it, what is marked No is not supported.
-"""
+
+def _refuse_without_contacts(command: Command) -> None:
+    """Without contacts or a virtual contact interface (SP 800-73-5 part 1, tables 4 and 5; part 2, table 2).
+
+    Raises CardError: 6982 for what would be allowed over that, 6A81 for what never is, as the PUK.
+    """
+    is_puk = command.ins == INS.CHANGE_REFERENCE_DATA and command.p2 == PUK
+    if is_puk or command.ins in _NEVER_CONTACTLESS:
+        raise CardError(SW.FUNCTION_NOT_SUPPORTED)
+    if command.ins in _WANTS_CONTACT:
+        raise CardError(SW.SECURITY_STATUS_NOT_SATISFIED)
 
 
 @functools.cache
@@ -73,10 +82,12 @@ class PivApplet:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._parsers = _parsers(context.make)
-        self._refused = _NOT_CONTACTLESS if context.is_restricted else {}
+        self._is_restricted = context.is_restricted
 
     def select(self) -> bytes:
-        """Selecting PIV again keeps the security status (3.1.1)."""
+        """Selecting PIV again keeps the security status (3.1.1), but on Yubico's cards."""
+        if not self._context.make.is_strict:
+            self._context.status = SecurityStatus()
         self._context.status.command += 1
         return self._context.make.properties
 
@@ -90,8 +101,8 @@ class PivApplet:
         context.status.command += 1
         if command.cla:
             raise CardError(SW.CLA_NOT_SUPPORTED)
-        if command.ins in self._refused:
-            raise CardError(self._refused[command.ins])
+        if self._is_restricted:
+            _refuse_without_contacts(command)
         parser = self._parsers.get(command.ins)
         if parser is None:
             raise CardError(SW.INS_NOT_SUPPORTED)

@@ -32,13 +32,13 @@ _CODES = {rule: code for code, rule in PIN_POLICIES.items()}
 def attest(context: Context, command: Attest) -> bytes:
     """A certificate (DER) of a key that was generated on the card.
 
-    Raises CardError: 6A88 for a slot without key, 6A80 for a key that was imported, 6985 if the card has no key or
+    Raises CardError: 6A82 for a slot without key, 6A80 for a key that was imported, 6985 if the card has no key or
     no certificate to attest with.
     """
     state = context.store.state
     key = state.keys.get(command.slot)
     if key is None:
-        raise CardError(SW.REFERENCE_NOT_FOUND)
+        raise CardError(SW.NOT_FOUND)
     if key.imported:
         raise CardError(SW.INCORRECT_DATA)
     signer, issuer = _private_key(state.keys.get(ATTESTATION)), _issuer(state.objects.get(ATTESTATION_CERTIFICATE))

@@ -19,13 +19,13 @@ _TEMPLATE = 0x7C
 def general_authenticate(context: Context, command: GeneralAuthenticate) -> bytes:
     """The dynamic authentication template with the result.
 
-    Raises CardError: 6A86 for a key that is not there, or is for another algorithm, or only signs attestations; 6982
-    without the PIN, without a touch, or without contacts; 6A80 for a template that is none.
+    Raises CardError: 6A86 for a key that is not there, or is for another algorithm, or only signs attestations (6A80 on
+    Yubico's cards); 6982 without the PIN, without a touch, or without contacts; 6A80 for a template that is none.
     """
     algorithm, number, fields = command
     stored = context.store.state.keys.get(number)
     if stored is None or stored.algorithm != algorithm or number == ATTESTATION:
-        raise CardError(SW.INCORRECT_P1P2)
+        raise CardError(SW.INCORRECT_P1P2 if context.make.is_strict else SW.INCORRECT_DATA)
     if context.is_restricted and number != CARD_AUTHENTICATION:
         raise CardError(SW.SECURITY_STATUS_NOT_SATISFIED)
     if number == MANAGEMENT_KEY:

@@ -43,18 +43,21 @@ class Holder(NamedTuple):
 def fingerprints(holder: Holder, signer: Signer, chance: random.Random) -> bytes:
     """Minutiae of two index fingers (INCITS 378)."""
     views = [_finger(position, chance) for position in (2, 7)]
-    head = struct.pack(">HHHHHHHBB", 0x001B, 0x0001, 0, 300, 400, 197, 197, len(views), 0)
+    certified_scanner = 0x8001
+    head = struct.pack(">HHHHHHHBB", 0x001B, 0x0001, certified_scanner, 300, 400, 197, 197, len(views), 0)
     body = head + b"".join(views)
     return _wrap(_FINGERS, b"FMR\0 20\0" + struct.pack(">H", 10 + len(body)) + body, holder, signer)
 
 
 def face(holder: Holder, signer: Signer, chance: random.Random) -> bytes:
-    """A frontal image (INCITS 385): a JPEG of 420 by 560 grey dots."""
+    """A frontal image with the places of the eyes (INCITS 385): a JPEG of 420 by 560 dots, in colours that are grey."""
     image = _jpeg(420, 560, chance)
-    features = struct.pack(">IHBBBBHHHH", 20 + 12 + len(image), 0, 0, 0, 0, 0, 0, 0, 0, 0)
-    features = features.ljust(20, b"\0")
-    about = struct.pack(">BBHHBBHH", 1, 0, 420, 560, 0, 2, 0, 0)
-    body = features + about + image
+    eyes = b"".join(struct.pack(">BBHHH", 1, code, x, 240, 0) for code, x in ((0xC1, 260), (0xC2, 160)))
+    nothing_said = bytes(14)
+    face = struct.pack(">IH", 20 + len(eyes) + 12 + len(image), 2) + nothing_said
+    jpeg, srgb, static_photograph = 0, 1, 2
+    about = struct.pack(">BBHHBBHH", 1, jpeg, 420, 560, srgb, static_photograph, 0, 0)
+    body = face + eyes + about + image
     return _wrap(_FACE, b"FAC\x00010\0" + struct.pack(">IH", 14 + len(body), 1) + body, holder, signer)
 
 
@@ -86,8 +89,8 @@ def _header(kind: _Kind, record: int, signature: int, holder: Holder) -> bytes:
 
 
 def _date(day: datetime.date) -> bytes:
-    """Two decimal digits a byte, midnight, and the Z of universal time."""
-    return bytes.fromhex(f"{day:%Y%m%d}000000") + b"Z"
+    """Century, year, month, day, midnight, a number in each byte, and the Z of universal time (table 14)."""
+    return bytes((day.year // 100, day.year % 100, day.month, day.day, 0, 0, 0)) + b"Z"
 
 
 def _finger(position: int, chance: random.Random) -> bytes:
@@ -125,17 +128,18 @@ def _chunk(name: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
 
-# A baseline JPEG (ISO/IEC 10918-1) of blocks of one grey each: the DC table codes 0 to 3 bits of difference, the AC
-# table the end of a block only.
+# A baseline JPEG (ISO/IEC 10918-1) of three components: blocks of one brightness each, and of no colour. The DC table
+# codes 0 to 3 bits of difference, the AC table the end of a block only.
 _DC_CODES = ("000", "001", "010", "011")
 _END_OF_BLOCK = "0"
+_NO_COLOUR = 2 * (_DC_CODES[0] + _END_OF_BLOCK)
 
 
 def _jpeg(width: int, height: int, chance: random.Random) -> bytes:
     bits = []
     for _ in range(-(-width // 8) * -(-height // 8)):
         size = chance.randrange(len(_DC_CODES))
-        bits.append(_DC_CODES[size] + "".join(chance.choices("01", k=size)) + _END_OF_BLOCK)
+        bits.append(_DC_CODES[size] + "".join(chance.choices("01", k=size)) + _END_OF_BLOCK + _NO_COLOUR)
     stream = "".join(bits)
     stream += "1" * (-len(stream) % 8)
     data = int(stream, 2).to_bytes(len(stream) // 8, "big").replace(b"\xff", b"\xff\0")
@@ -145,10 +149,10 @@ def _jpeg(width: int, height: int, chance: random.Random) -> bytes:
             b"\xff\xd8",
             _segment(0xE0, b"JFIF\0\1\1\0\0\1\0\1\0\0"),
             _segment(0xDB, b"\0" + bytes((16,)) * 64),
-            _segment(0xC0, struct.pack(">BHHB", 8, height, width, 1) + b"\1\x11\0"),
+            _segment(0xC0, struct.pack(">BHHB", 8, height, width, 3) + b"\1\x11\0\2\x11\0\3\x11\0"),
             _segment(0xC4, b"\0" + counts_dc + bytes((0, 1, 2, 3))),
             _segment(0xC4, b"\x10" + counts_ac + b"\0"),
-            _segment(0xDA, b"\1\1\0\0\x3f\0"),
+            _segment(0xDA, b"\3\1\0\2\0\3\0\0\x3f\0"),
             data,
             b"\xff\xd9",
         )

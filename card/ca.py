@@ -7,7 +7,7 @@ import contextlib
 import datetime
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from cryptography import x509
@@ -66,21 +66,20 @@ class TestCA:
     def issue(
         self,
         public_key: CertificatePublicKeyTypes,
+        kind: x509.ObjectIdentifier,
         name: str,
-        email: str,
-        usages: Sequence[str],
-        extended_usages: Sequence[x509.ObjectIdentifier],
+        extensions: Iterable[tuple[x509.ExtensionType, bool]],
+        until: datetime.date,
     ) -> x509.Certificate:
-        """A certificate for a person. `usages` are names of key usage bits, as in x509.KeyUsage."""
-        subject = [
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "cardtear"),
-            x509.NameAttribute(NameOID.COMMON_NAME, name),
-        ]
-        builder = _builder(x509.Name(subject), self.certificate.subject, public_key, self._key)
+        """A certificate, good to the day before `until`, of whom a name of that kind names (x509.oid.NameOID).
+
+        The extensions come with whether they are critical.
+        """
+        subject = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "cardtear"), x509.NameAttribute(kind, name)]
+        builder = _builder(x509.Name(subject), self.certificate.subject, public_key, self._key, until)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        builder = builder.add_extension(_key_usage(*usages), critical=True)
-        builder = builder.add_extension(x509.ExtendedKeyUsage(extended_usages), critical=False)
-        builder = builder.add_extension(x509.SubjectAlternativeName([x509.RFC822Name(email)]), critical=False)
+        for extension, is_critical in extensions:
+            builder = builder.add_extension(extension, is_critical)
         return builder.sign(self._key, hashes.SHA256())
 
     def issue_attestation_ca(self, public_key: CertificatePublicKeyTypes) -> x509.Certificate:
@@ -88,7 +87,7 @@ class TestCA:
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "cardtear PIV attestation")])
         builder = _builder(subject, self.certificate.subject, public_key, self._key)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        builder = builder.add_extension(_key_usage("key_cert_sign"), critical=True)
+        builder = builder.add_extension(key_usage("key_cert_sign"), critical=True)
         return builder.sign(self._key, hashes.SHA256())
 
     def issue_server(self, host: str) -> tuple[bytes, bytes]:
@@ -97,7 +96,7 @@ class TestCA:
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
         builder = _builder(subject, self.certificate.subject, key.public_key(), self._key)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        builder = builder.add_extension(_key_usage("digital_signature"), critical=True)
+        builder = builder.add_extension(key_usage("digital_signature"), critical=True)
         builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
         certificate = builder.sign(self._key, hashes.SHA256())
@@ -148,15 +147,22 @@ def _self_signed(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
     )
     builder = _builder(name, name, key.public_key(), key)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
-    builder = builder.add_extension(_key_usage("key_cert_sign", "crl_sign"), critical=True)
+    builder = builder.add_extension(key_usage("key_cert_sign", "crl_sign"), critical=True)
     return builder.sign(key, hashes.SHA256())
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, public_key: CertificatePublicKeyTypes, issuer_key: ec.EllipticCurvePrivateKey
+    subject: x509.Name,
+    issuer: x509.Name,
+    public_key: CertificatePublicKeyTypes,
+    issuer_key: ec.EllipticCurvePrivateKey,
+    until: datetime.date | None = None,
 ) -> x509.CertificateBuilder:
-    """What all certificates have in common."""
+    """What all certificates have in common. They are good for twenty years unless it is said until when."""
     now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+    end = now + datetime.timedelta(days=365 * _YEARS)
+    if until is not None:
+        end = datetime.datetime.combine(until, datetime.time(), datetime.UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -164,11 +170,12 @@ def _builder(
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=365 * _YEARS))
+        .not_valid_after(end)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
     )
 
 
-def _key_usage(*names: str) -> x509.KeyUsage:
+def key_usage(*names: str) -> x509.KeyUsage:
+    """The extension with these bits, by their names in x509.KeyUsage."""
     return x509.KeyUsage(**{name: name in names for name in _USAGES})

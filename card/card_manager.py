@@ -26,7 +26,11 @@ _WANTS_SECURE_CHANNEL = {
 }
 _CLASSES = (0x00, 0x80, 0x84)
 _LIFE_CYCLE = 0x9F7F
+_RECOGNITION, _KEY_INFORMATION = 0x66, 0xE0
 _LONGEST_DATA = 0x9F65
+_KEY_VERSION, _AES, _AES_128 = 1, 0x88, 16
+_KEYS = (1, 2, 3)
+"""Of the one key version: for encryption, for MACs, and for other keys (table 7-2 of SCP03)."""
 _CHALLENGE_LENGTH = 8
 
 
@@ -63,10 +67,15 @@ class CardManager:
         raise CardError(SW.INS_NOT_SUPPORTED)
 
     def _get_data(self, command: Command) -> bytes:
-        """The card production life cycle only; everything else is 6A88."""
-        if command.p1 << 8 | command.p2 != _LIFE_CYCLE:
-            raise CardError(SW.REFERENCE_NOT_FOUND)
-        return tlv.encode(_LIFE_CYCLE, self._life_cycle())
+        """What anybody may know. Raises CardError(6A88) for everything else."""
+        asked = command.p1 << 8 | command.p2
+        if asked == _LIFE_CYCLE:
+            return tlv.encode(_LIFE_CYCLE, self._life_cycle())
+        if asked == _RECOGNITION:
+            return _recognition_data()
+        if asked == _KEY_INFORMATION:
+            return _key_information()
+        raise CardError(SW.REFERENCE_NOT_FOUND)
 
     def _life_cycle(self) -> bytes:
         """42 bytes: chip and system, serial number and batch of the chip, and who has made a card of it, when."""
@@ -89,3 +98,21 @@ class CardManager:
             raise CardError(SW.CONDITIONS_NOT_SATISFIED)
         self._is_challenged = False
         raise CardError(SW.VERIFICATION_FAILED)
+
+
+def _recognition_data() -> bytes:
+    """A card after GlobalPlatform 2.3, told by its serial number, that has SCP03 with random challenges (H.2)."""
+    said = {0x60: b"\2\2\3", 0x63: b"\3", 0x64: b"\4\3\0"}
+    identifiers = (tlv.encode(tag, _identifier(rest)) for tag, rest in said.items())
+    return tlv.encode(_RECOGNITION, tlv.encode(0x73, _identifier(b"\1"), *identifiers))
+
+
+def _identifier(rest: bytes) -> bytes:
+    """An object identifier of GlobalPlatform's, below 1.2.840.114283."""
+    return tlv.encode(0x06, bytes.fromhex("2A864886FC6B") + rest)
+
+
+def _key_information() -> bytes:
+    """Each key's number, version, type and length (table 11-28), but not the key."""
+    keys = (tlv.encode(0xC0, bytes((number, _KEY_VERSION, _AES, _AES_128))) for number in _KEYS)
+    return tlv.encode(_KEY_INFORMATION, *keys)

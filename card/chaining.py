@@ -127,9 +127,9 @@ class ByteProtocol(Chaining):
 
 
 def _class_error(cla: int) -> SW:
-    """Why the class byte of a command is not accepted (ISO/IEC 7816-4, 5.4.1)."""
-    if cla & 0x0C:
+    """Why an interindustry class byte is not accepted (ISO/IEC 7816-4, 5.4.1): beyond 40 are channels from 4 on."""
+    if cla & 0x60 == 0x20:  # kept for the future
+        return SW.CLA_NOT_SUPPORTED
+    if cla & (0x20 if cla & 0x40 else 0x0C):
         return SW.SECURE_MESSAGING_NOT_SUPPORTED
-    if cla & 0x03:
-        return SW.LOGICAL_CHANNEL_NOT_SUPPORTED
-    return SW.CLA_NOT_SUPPORTED
+    return SW.LOGICAL_CHANNEL_NOT_SUPPORTED if cla & 0x43 else SW.CLA_NOT_SUPPORTED

@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import random
-from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -14,7 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from . import biometrics, certificates, cms, tlv
 from .ca import TestCA
+from .certificate_profiles import certify_issuer
 from .cms import Signer
+from .person import Person
 from .tables import (
     BIT_GROUP,
     CCC,
@@ -23,6 +23,7 @@ from .tables import (
     FACE,
     FINGERPRINTS,
     IRISES,
+    KEY_HISTORY,
     PAIRING_CODE,
     PIV_AID,
     PRINTED_INFORMATION,
@@ -30,15 +31,10 @@ from .tables import (
     SECURITY_OBJECT,
 )
 
-FASC_N = bytes.fromhex("D4E739DA739CED39CE739D836858210842108421C84210C3EB")
-"""Of agency 9999, as test cards have it."""
-
-_YEARS = 20
-_CHUID_CONTENT, _LDS_CONTENT = "2.16.840.1.101.3.6.1", "2.23.136.1.1.1"
-_CONTENT_SIGNING = x509.ObjectIdentifier("2.16.840.1.101.3.6.7")
+_CHUID_CONTENT, _LDS_CONTENT = "2.16.840.1.101.3.6.1", "1.3.27.1.1.1"
 _ERROR_DETECTION_CODE = (0xFE, b"")
 
-# The data groups of the security object: containers by the numbers of part 1, table 2; software writes none of them.
+# The data groups of the security object: containers by the numbers of part 1, table 2. All but certificates.
 _DATA_GROUPS = {
     1: (0xDB00, CCC),
     2: (0x3000, CHUID),
@@ -46,37 +42,29 @@ _DATA_GROUPS = {
     4: (0x6030, FACE),
     5: (0x3001, PRINTED_INFORMATION),
     6: (0x1015, IRISES),
+    7: (0x6050, DISCOVERY),
+    8: (0x6060, KEY_HISTORY),
+    9: (0x1016, BIT_GROUP),
+    10: (0x1018, PAIRING_CODE),
 }
 
 
-@dataclass(frozen=True)
-class Person:
-    """Who holds the card, and the card's UUID."""
-
-    name: str
-    guid: bytes
-
-    @property
-    def expires(self) -> datetime.date:
-        """The last day on which the card is good."""
-        return datetime.date(datetime.date.today().year + _YEARS, 12, 31)
-
-
-def few(person: Person, pin_usage: bytes) -> dict[int, bytes]:
-    """Those that every card has; the CHUID is not signed."""
+def few(person: Person, pin_usage: bytes, retired: int) -> dict[int, bytes]:
+    """Those that every card has, and the history of so many retired keys; the CHUID is not signed."""
     return {
         CHUID: fields(*_chuid(person), (0x3E, b""), _ERROR_DETECTION_CODE),
         CCC: _capabilities(person.guid),
         DISCOVERY: discovery(pin_usage),
+        KEY_HISTORY: _key_history(retired),
     }
 
 
-def full(person: Person, ca: TestCA, pin_usage: bytes) -> dict[int, bytes]:
-    """All of the standard's but certificates and key history: signed by the issuer, of realistic sizes."""
-    signer = _issuer(ca)
+def full(person: Person, ca: TestCA, pin_usage: bytes, retired: int) -> dict[int, bytes]:
+    """All of the standard's but certificates: signed by the issuer, of realistic sizes."""
+    signer = _issuer(person, ca)
     chance = random.Random(person.guid)
-    holder = biometrics.Holder(FASC_N, person.guid, datetime.date.today(), person.expires)
-    objects = few(person, pin_usage) | {
+    holder = biometrics.Holder(person.fasc_n, person.guid, person.issued, person.expires)
+    objects = few(person, pin_usage, retired) | {
         CHUID: _signed_chuid(person, signer),
         FINGERPRINTS: fields((0xBC, biometrics.fingerprints(holder, signer, chance)), _ERROR_DETECTION_CODE),
         FACE: fields((0xBC, biometrics.face(holder, signer, chance)), _ERROR_DETECTION_CODE),
@@ -94,11 +82,6 @@ def discovery(pin_usage: bytes) -> bytes:
     return fields((0x4F, PIV_AID), (0x5F2F, pin_usage))
 
 
-def key_history(on_card: int) -> bytes:
-    """So many retired keys have their certificates on the card; none has it elsewhere (3.3.3)."""
-    return fields((0xC1, bytes([on_card])), (0xC2, b"\0"), _ERROR_DETECTION_CODE)
-
-
 def certificate(of: x509.Certificate, is_compressed: bool = False) -> bytes:
     """The data object of a certificate."""
     return certificates.encode(of.public_bytes(serialization.Encoding.DER), is_compressed)
@@ -109,15 +92,14 @@ def fields(*fields: tuple[int, bytes]) -> bytes:
     return b"".join(tlv.encode(tag, value) for tag, value in fields)
 
 
-def _issuer(ca: TestCA) -> Signer:
+def _issuer(person: Person, ca: TestCA) -> Signer:
     """Somebody who signs what is on this card, and nothing else."""
     key = ec.generate_private_key(ec.SECP256R1())
-    usages, extended = ("digital_signature",), (_CONTENT_SIGNING,)
-    return Signer(key, ca.issue(key.public_key(), "PIV content signing", "issuer@example.com", usages, extended))
+    return Signer(key, certify_issuer(ca, person, key.public_key()))
 
 
 def _chuid(person: Person) -> tuple[tuple[int, bytes], ...]:
-    return (0x30, FASC_N), (0x34, person.guid), (0x35, f"{person.expires:%Y%m%d}".encode())
+    return (0x30, person.fasc_n), (0x34, person.guid), (0x35, f"{person.expires:%Y%m%d}".encode())
 
 
 def _signed_chuid(person: Person, signer: Signer) -> bytes:
@@ -142,9 +124,14 @@ def _capabilities(guid: bytes) -> bytes:
     )
 
 
+def _key_history(on_card: int) -> bytes:
+    """So many retired keys have their certificates on the card; none has it elsewhere (3.3.3)."""
+    return fields((0xC1, bytes([on_card])), (0xC2, b"\0"), _ERROR_DETECTION_CODE)
+
+
 def _printed(person: Person) -> bytes:
     return fields(
-        (0x01, person.name.encode()),
+        (0x01, person.printed_name.encode()),
         (0x02, b"EMPLOYEE"),
         (0x04, f"{person.expires:%Y%b%d}".upper().encode()),
         (0x05, person.guid[-5:].hex().upper().encode()),
@@ -156,7 +143,10 @@ def _printed(person: Person) -> bytes:
 
 
 def _security_object(objects: dict[int, bytes], signer: Signer) -> bytes:
-    """Which container is which data group, and the signed digests of their contents (3.1.7)."""
+    """Which container is which data group, and the signed digests of their contents (3.1.7).
+
+    The content type is the one that PIV cards have, from the first version of the passports' standard.
+    """
     mapping = b"".join(bytes([group]) + container.to_bytes(2, "big") for group, (container, _) in _DATA_GROUPS.items())
     digests = {group: hashlib.sha256(objects[tag]).digest() for group, (_, tag) in _DATA_GROUPS.items()}
     signed = signer.sign(_LDS_CONTENT, cms.security_object(digests), is_detached=False)

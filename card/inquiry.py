@@ -14,6 +14,8 @@ from .tables import MANAGEMENT_KEY, PIN_POLICIES
 
 _ALGORITHM, _POLICY, _ORIGIN, _PUBLIC_KEY, _IS_DEFAULT, _TRIES = 1, 2, 3, 4, 5, 6
 _CODES = {rule: code for code, rule in PIN_POLICIES.items()}
+_NO_KEY = b"\xff"
+"""In place of an algorithm, for PIN and PUK."""
 _GENERATED, _IMPORTED = b"\1", b"\2"
 _NO_PIN = 0
 
@@ -57,9 +59,8 @@ def get_serial(context: Context, command: GetSerial) -> bytes:
 
 def _of_reference(state: CardState, number: int) -> bytes:
     reference = state.references[number]
-    return _default(reference.value == DEFAULTS.get(number)) + tlv.encode(
-        _TRIES, bytes((reference.maximum, reference.tries))
-    )
+    tries = tlv.encode(_TRIES, bytes((reference.maximum, reference.tries)))
+    return tlv.encode(_ALGORITHM, _NO_KEY) + _default(reference.value == DEFAULTS.get(number)) + tries
 
 
 def _default(is_default: bool) -> bytes:

@@ -17,8 +17,10 @@ _PUBLIC_KEY = 0x7F49
 def generate_key_pair(context: Context, command: GenerateKeyPair) -> bytes:
     """A new key pair in place of the one before; the answer is the public key. Nothing is kept of one that is torn."""
     _require_slot(context, command.slot)
+    if command.algorithm not in context.make.algorithms:
+        raise CardError(SW.INCORRECT_DATA)
     context.status.require(Access.MANAGEMENT)
-    value, policy = keys.generate(command.algorithm), command.policy
+    value, policy = keys.pack(keys.generate(command.algorithm)), command.policy
     stored = StoredKey(command.algorithm, value, False, policy.pin_rule, policy.touch)
     public = context.keys.unpack(command.slot, stored).public_template()
     context.commit(keys={command.slot: stored})
@@ -26,8 +28,10 @@ def generate_key_pair(context: Context, command: GenerateKeyPair) -> bytes:
 
 
 def import_key(context: Context, command: ImportKey) -> bytes:
-    """A private key from outside. Raises CardError(6A80) for numbers that make none."""
+    """A private key from outside. Raises CardError: 6A80 for numbers that make none, 6A86 for an algorithm too new."""
     _require_slot(context, command.slot)
+    if command.algorithm not in context.make.algorithms:
+        raise CardError(SW.INCORRECT_P1P2)
     context.status.require(Access.MANAGEMENT)
     value, policy = keys.assemble(command.algorithm, command.numbers), command.policy
     context.commit(keys={command.slot: StoredKey(command.algorithm, value, True, policy.pin_rule, policy.touch)})

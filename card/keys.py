@@ -150,7 +150,7 @@ class MontgomeryKey:
 
 
 PrivateKey = RsaKey | EcKey | EdwardsKey | MontgomeryKey
-_Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | x25519.X25519PrivateKey
+Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | x25519.X25519PrivateKey
 
 
 class KeyRing:
@@ -169,15 +169,15 @@ class KeyRing:
         return key
 
 
-def generate(algorithm: Algorithm) -> bytes:
-    """A new private key as PKCS #8 DER."""
+def generate(algorithm: Algorithm) -> Key:
+    """A new private key of cryptography."""
     if algorithm in RSA_BITS:
-        return pack(rsa.generate_private_key(_EXPONENT, RSA_BITS[algorithm]))
+        return rsa.generate_private_key(_EXPONENT, RSA_BITS[algorithm])
     if algorithm is Algorithm.ED25519:
-        return pack(ed25519.Ed25519PrivateKey.generate())
+        return ed25519.Ed25519PrivateKey.generate()
     if algorithm is Algorithm.X25519:
-        return pack(x25519.X25519PrivateKey.generate())
-    return pack(ec.generate_private_key(_CURVES[algorithm]))
+        return x25519.X25519PrivateKey.generate()
+    return ec.generate_private_key(_CURVES[algorithm])
 
 
 def assemble(algorithm: Algorithm, numbers: dict[int, bytes]) -> bytes:
@@ -206,7 +206,7 @@ def wrap(key: object) -> PrivateKey:
     raise ValueError(f"a card has no keys of type {type(key).__name__}")
 
 
-def _assemble(algorithm: Algorithm, numbers: dict[int, bytes]) -> _Key:
+def _assemble(algorithm: Algorithm, numbers: dict[int, bytes]) -> Key:
     if algorithm in RSA_BITS and numbers.keys() == set(_CRT_TAGS):
         return _rsa_key(RSA_BITS[algorithm], *(int.from_bytes(numbers[tag], "big") for tag in _CRT_TAGS))
     match algorithm, numbers:
@@ -231,7 +231,7 @@ def _rsa_key(bits: int, p: int, q: int, dp: int, dq: int, q_inverse: int) -> rsa
     return rsa.RSAPrivateNumbers(p, q, d, dp, dq, q_inverse, rsa.RSAPublicNumbers(e, n)).private_key()
 
 
-def pack(key: _Key) -> bytes:
+def pack(key: Key) -> bytes:
     """A private key of cryptography as PKCS #8 DER."""
     return key.private_bytes(
         serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

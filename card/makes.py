@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 from . import tlv
-from .tables import INS, PIV_AID, RID_LENGTH, Algorithm
+from .tables import INS, KEY_PAIR_ALGORITHMS, PIV_AID, RID_LENGTH, Algorithm
 
 _AID_AND_AUTHORITY = tlv.encode(0x4F, PIV_AID[RID_LENGTH:]) + tlv.encode(0x79, tlv.encode(0x4F, PIV_AID[:RID_LENGTH]))
 
@@ -15,17 +16,21 @@ _AID_AND_AUTHORITY = tlv.encode(0x4F, PIV_AID[RID_LENGTH:]) + tlv.encode(0x79, t
 class Make:
     """`properties` is the application property template, the answer to SELECT (SP 800-73-4 part 2, table 3).
 
-    `extensions` are its commands beyond SP 800-73. `is_strict` is a card that keeps to SP 800-73 over the contactless
-    interface, and does not count a PIN that cannot be one; Yubico's is used there as over contacts, and counts it.
+    `extensions` are its commands beyond SP 800-73, `algorithms` those of its keys. `is_strict` is a card that keeps to
+    SP 800-73 over the contactless interface, does not count a PIN that cannot be one, and forgets nobody when it is
+    selected again; Yubico's is used there as over contacts, counts it, forgets, and has status words of its own.
     """
 
     properties: bytes
     extensions: frozenset[INS]
+    algorithms: frozenset[Algorithm] = frozenset(Algorithm)
     is_strict: bool = True
     version: bytes = b""
     attests: bool = False
     management_key_algorithm: Algorithm = Algorithm.TDES
     """Of the management key that everybody knows."""
+    further_objects: range = range(0)
+    """Tags of data objects besides those that every card has; all may read them, the management key writes them."""
 
 
 _MANAGING_KEYS = frozenset({INS.GET_METADATA, INS.IMPORT_KEY, INS.MOVE_KEY, INS.SET_MANAGEMENT_KEY})
@@ -41,19 +46,33 @@ NEUTRAL = Make(
 )
 """Nobody's: it takes and moves keys by Yubico's commands, for PIV has none, and has nothing else of Yubico's."""
 
-YUBIKEY = Make(
-    properties=tlv.encode(0x61, _AID_AND_AUTHORITY),
-    extensions=_MANAGING_KEYS | {INS.ATTEST, INS.SET_PIN_RETRIES, INS.RESET, INS.GET_VERSION, INS.GET_SERIAL},
-    is_strict=False,
-    version=bytes((5, 7, 1)),
-    attests=True,
-    management_key_algorithm=Algorithm.AES192,
-)
-"""A YubiKey 5 with firmware 5.7."""
+FIRMWARE = "5.7.1"
+"""Of a YubiKey, unless another is asked for."""
 
-_BY_PROFILE = {"yubikey": YUBIKEY}
+_YUBICO = _MANAGING_KEYS | {INS.ATTEST, INS.SET_PIN_RETRIES, INS.RESET, INS.GET_VERSION, INS.GET_SERIAL}
+_AES = frozenset({Algorithm.AES128, Algorithm.AES192, Algorithm.AES256})
+_SINCE_5_7 = KEY_PAIR_ALGORITHMS - {Algorithm.RSA1024, Algorithm.RSA2048, Algorithm.P256, Algorithm.P384}
+_NEW_COMMANDS = {(5, 3): {INS.GET_METADATA}, (5, 7): {INS.MOVE_KEY}}
+_NEW_ALGORITHMS = {(5, 4): _AES, (5, 7): _SINCE_5_7}
+"""What firmware of a YubiKey 5 has not had from the beginning (yubikit's documentation of its PIV session)."""
 
 
-def make_of(profile: str) -> Make:
-    """The make of a card that was made after a profile."""
-    return _BY_PROFILE.get(profile, NEUTRAL)
+@cache
+def _yubikey(firmware: str) -> Make:
+    """A YubiKey 5 with this firmware."""
+    version = tuple(map(int, firmware.split(".")))
+    return Make(
+        properties=tlv.encode(0x61, _AID_AND_AUTHORITY),
+        extensions=_YUBICO.difference(*(new for since, new in _NEW_COMMANDS.items() if version < since)),
+        algorithms=frozenset(Algorithm).difference(*(new for since, new in _NEW_ALGORITHMS.items() if version < since)),
+        is_strict=False,
+        version=bytes(version),
+        attests=True,
+        management_key_algorithm=Algorithm.TDES if version < (5, 7) else Algorithm.AES192,
+        further_objects=range(0x5F0000, 0x600000),
+    )
+
+
+def make_of(profile: str, firmware: str | None = None) -> Make:
+    """The make of a card that was made after a profile; only Yubico's has a firmware that can be told."""
+    return _yubikey(firmware or FIRMWARE) if profile == "yubikey" else NEUTRAL

@@ -40,7 +40,7 @@ _ITERATIONS = 10_000
 def authenticate(key: StoredKey, status: SecurityStatus, fields: dict[int, bytes]) -> bytes:
     """One step of a protocol. Returns the dynamic authentication template, nothing when the host has been accepted.
 
-    Raises CardError: 6982 for a wrong answer, 6985 for one that was not asked for, 6A80 for a malformed template.
+    Raises CardError: 6982 for an answer that is wrong or was not asked for, 6A80 for a malformed template.
     A challenge or witness is good for the very next step only, so the card cannot be made to answer its own. Whoever
     begins, and does not come to the end, is not accepted any longer (2.4.2).
     """
@@ -70,7 +70,9 @@ def authenticate(key: StoredKey, status: SecurityStatus, fields: dict[int, bytes
 
 
 def set_management_key(context: Context, command: SetManagementKey) -> bytes:
-    """Replace the key; whoever is authenticated stays so."""
+    """Replace the key; whoever is authenticated stays so. Raises CardError(6A80) for an algorithm too new."""
+    if command.algorithm not in context.make.algorithms:
+        raise CardError(SW.INCORRECT_DATA)
     context.status.require(Access.MANAGEMENT)
     context.commit(keys={MANAGEMENT_KEY: StoredKey(command.algorithm, command.value, touch=command.touch)})
     return b""
@@ -85,10 +87,7 @@ def derived_key(secret: str, salt: bytes) -> bytes:
 
 
 def _accept(status: SecurityStatus, expected: bytes | None, answer: bytes) -> None:
-    if expected is None:
-        status.management_authenticated = False
-        raise CardError(SW.CONDITIONS_NOT_SATISFIED)
-    status.management_authenticated = hmac.compare_digest(expected, answer)
+    status.management_authenticated = expected is not None and hmac.compare_digest(expected, answer)
     if not status.management_authenticated:
         raise CardError(SW.SECURITY_STATUS_NOT_SATISFIED)
 

@@ -10,13 +10,18 @@ from .status import SW, CardError
 from .tables import SELF_TAGGED, DataObject, object_rules
 
 _DATA = 0x53
+_FURTHER = DataObject("Further")
 
 
 def get_data(context: Context, command: GetData) -> bytes:
-    """The object with its tag. Raises CardError: 6A82 for one that is not there, 6982 for one not to be read now."""
-    tag, rules = command.tag, _rules(command.tag)
-    context.status.require(rules.contactless if context.is_restricted else rules.read)
+    """The object with its tag. Raises CardError: 6A82 for one that is not there, 6982 for one not to be read now.
+
+    Whether one is there that wants the PIN, only Yubico's cards tell everybody.
+    """
+    tag, rules = command.tag, _rules(context, command.tag)
     value = context.store.state.objects.get(tag)
+    if value is not None or context.make.is_strict:
+        context.status.require(rules.contactless if context.is_restricted else rules.read)
     if value is None:
         raise CardError(SW.NOT_FOUND)
     return tlv.encode(tag if tag in SELF_TAGGED else _DATA, value)
@@ -24,7 +29,7 @@ def get_data(context: Context, command: GetData) -> bytes:
 
 def put_data(context: Context, command: PutData) -> bytes:
     """Write an object; an empty one is deleted. Raises CardError: 6A84 for one too long, or if the card is full."""
-    rules = _rules(command.tag)
+    rules = _rules(context, command.tag)
     context.status.require(rules.write)
     if len(command.value) > rules.limit:
         raise CardError(SW.NOT_ENOUGH_MEMORY)
@@ -32,8 +37,10 @@ def put_data(context: Context, command: PutData) -> bytes:
     return b""
 
 
-def _rules(tag: int) -> DataObject:
+def _rules(context: Context, tag: int) -> DataObject:
     rules = object_rules(tag)
-    if rules is None:
-        raise CardError(SW.NOT_FOUND)
-    return rules
+    if rules is not None:
+        return rules
+    if tag in context.make.further_objects:
+        return _FURTHER
+    raise CardError(SW.NOT_FOUND)

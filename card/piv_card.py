@@ -67,7 +67,8 @@ class PivCard:
         self, path: Path, passphrase: bytes | None = None, applets: Callable[[], Sequence[Applet]] = tuple
     ) -> None:
         self.store = Store(path, passphrase)
-        self.make = make_of(self.store.state.profile)
+        traits = Traits.decode(self.store.state.objects.get(TRAITS_OBJECT))
+        self.make = make_of(self.store.state.profile, traits.firmware)
         self.name = self.store.state.name
         self.is_dead = False
         self.profile = self.store.state.profile

@@ -7,6 +7,7 @@ A card is asked for by profile and parameters; the same request finds the same i
 from __future__ import annotations
 
 import contextlib
+import datetime
 import hashlib
 import os
 import random
@@ -14,19 +15,15 @@ import re
 import uuid
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from typing import Any
 
 from . import atr, contents, keys
 from .ca import TestCA
-from .contents import Person
+from .certificate_profiles import certify
 from .contents import fields as data
-from .makes import make_of
+from .makes import Make, make_of
 from .management import DEFAULT_MANAGEMENT_KEY, SALT_LENGTH, derived_key
+from .person import YEARS, Person
 from .piv_card import ForeignCard, PivCard
 from .security import PIN_LENGTH
 from .state import DEFAULT_CAPACITY, CardState, Reference, StoredKey
@@ -36,9 +33,7 @@ from .tables import (
     ATTESTATION,
     ATTESTATION_CERTIFICATE,
     DISCOVERY,
-    EC_ALGORITHMS,
     GLOBAL_PIN,
-    KEY_HISTORY,
     KEY_OBJECT,
     LABEL_OBJECT,
     MANAGEMENT_KEY,
@@ -56,7 +51,7 @@ from .tables import (
 )
 from .traits import RULES, Traits
 
-_CONTENTS = 10
+_CONTENTS = 12
 """Changes when ready-made images get other contents, so that those kept from before are not used."""
 
 
@@ -108,26 +103,6 @@ PROFILES: dict[str, Profile] = {
 }
 
 
-class Purpose(NamedTuple):
-    """What a certificate says that its key is for: names of key usage bits, and extended key usages."""
-
-    usages: tuple[str, ...]
-    extended: tuple[x509.ObjectIdentifier, ...]
-
-
-_CARD_AUTHENTICATION = x509.ObjectIdentifier("2.16.840.1.101.3.6.8")
-
-# Only the first is for TLS clients, so that a browser has no choice to make.
-_PURPOSES = {
-    0x9A: Purpose(("digital_signature",), (ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SMARTCARD_LOGON)),
-    0x9C: Purpose(("digital_signature", "content_commitment"), (ExtendedKeyUsageOID.EMAIL_PROTECTION,)),
-    0x9D: Purpose(("key_encipherment",), (ExtendedKeyUsageOID.EMAIL_PROTECTION,)),
-    0x9E: Purpose(("digital_signature",), (_CARD_AUTHENTICATION,)),
-}
-_KEY_MANAGEMENT = _PURPOSES[0x9D]
-_EC_KEY_MANAGEMENT = Purpose(("key_agreement",), (ExtendedKeyUsageOID.EMAIL_PROTECTION,))
-
-
 _DEVICE_NUMBERS = (10_000_000, 40_000_000)
 """Serial numbers as YubiKeys have them: eight decimal digits."""
 
@@ -145,7 +120,7 @@ class CardRequest(Traits):
     `email` is made from the name if left out, `serial` (1 to 16 hexadecimal digits) at random. `capacity` is bytes of
     keys and data objects, `touch` what its keys ask for. `pin_left` and `puk_left` are tries that are left from birth
     (0: locked), None for all. `protocol` is what its ATR offers, `objects` how many of PIV's data objects are there,
-    `compressed` is of certificates.
+    `compressed` is of certificates, `years` are those for which the card and its certificates are good.
     """
 
     profile: str = "piv"
@@ -166,6 +141,7 @@ class CardRequest(Traits):
     objects: str = "few"
     compressed: bool = False
     management_algorithm: str | None = None
+    years: int = YEARS
 
     def __init__(self, profile: str = "piv", **parameters: Any) -> None:
         if profile not in PROFILES:
@@ -195,6 +171,10 @@ class CardRequest(Traits):
             raise ProfileError(f"that PIN does not fit: a PIN has {lengths} {_CHARACTERS[self.pin_format]}")
         if self.primary_pin == "global" and self.global_pin is None:
             raise ProfileError("without a global PIN that cannot be the primary one")
+        if self.firmware is not None and not self.make.attests:
+            raise ProfileError(f"a card of profile {self.profile!r} tells no firmware; one of 'yubikey' does")
+        if self.management_key_algorithm not in self.make.algorithms:
+            raise ProfileError(f"firmware {self.firmware} has no management keys of AES")
         length = MANAGEMENT_KEY_LENGTHS[self.management_key_algorithm]
         if self.management in _OF_24_BYTES and length != len(DEFAULT_MANAGEMENT_KEY):
             raise ProfileError(f"a management key of policy {self.management!r} has 24 bytes: tdes or aes192")
@@ -211,9 +191,14 @@ class CardRequest(Traits):
         """Of the management key that the card gets."""
         if self.management_algorithm is not None:
             return Algorithm[self.management_algorithm.upper()]
-        if self.management == "default":
-            return make_of(self.profile).management_key_algorithm
+        if self.management == "default" or Algorithm.AES192 not in self.make.algorithms:
+            return self.make.management_key_algorithm
         return Algorithm.AES192
+
+    @property
+    def make(self) -> Make:
+        """Whose card it is."""
+        return make_of(self.profile, self.firmware)
 
     @property
     def address(self) -> str:
@@ -250,7 +235,7 @@ def create(wanted: CardRequest, path: Path, ca: TestCA, passphrase: bytes | None
         raise ProfileError(f"a card of profile {wanted.profile!r} keeps nothing and has no image")
     if path.exists():
         raise ImageExists(path)
-    make = make_of(wanted.profile)
+    make = wanted.make
     guid = uuid.uuid4().bytes
     if wanted.serial is not None:
         guid = guid[:8] + bytes.fromhex(wanted.serial.rjust(16, "0"))
@@ -266,18 +251,20 @@ def create(wanted: CardRequest, path: Path, ca: TestCA, passphrase: bytes | None
         capacity=wanted.capacity,
         pin_rules=wanted.pin_rules,
     )
-    state.objects |= _piv_objects(wanted, guid, ca)
+    person = Person(wanted.name, wanted.address, guid, wanted.years)
+    state.objects |= _piv_objects(wanted, person, ca)
     _provide_management_key(wanted, state)
     traits = wanted.encode()
     if traits != Traits().encode():
         state.objects[TRAITS_OBJECT] = traits
-    _provide_keys(wanted, state, ca)
+    _provide_keys(wanted, state, person, ca)
     create_image(path, state, passphrase)
 
 
 def ready_image(wanted: CardRequest, folder: Path, ca: TestCA) -> Path:
     """The image of a card in `folder`, made at the first request. Not to be changed: work on a copy."""
-    described = repr((_CONTENTS, wanted, ca.certificate.serial_number))
+    this_year = datetime.date.today().year  # cards expire
+    described = repr((_CONTENTS, this_year, wanted, ca.certificate.serial_number))
     path = folder / f"{wanted.profile}-{hashlib.sha256(described.encode()).hexdigest()[:20]}.card"
     if not path.exists():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -332,14 +319,15 @@ def _provide_management_key(wanted: CardRequest, state: CardState) -> None:
     state.keys[MANAGEMENT_KEY] = StoredKey(algorithm, key)
 
 
-def _piv_objects(wanted: CardRequest, guid: bytes, ca: TestCA) -> dict[int, bytes]:
+def _piv_objects(wanted: CardRequest, person: Person, ca: TestCA) -> dict[int, bytes]:
     """The data objects of PIV but certificates; a YubiKey comes with the discovery object only."""
-    person, usage = Person(wanted.name, guid), _PIN_USAGE[wanted.global_pin is not None, wanted.primary_pin]
-    if make_of(wanted.profile).attests:
+    usage = _PIN_USAGE[wanted.global_pin is not None, wanted.primary_pin]
+    if wanted.make.attests:
         return {DISCOVERY: contents.discovery(usage)}
-    objects = contents.full(person, ca, usage) if wanted.objects == "full" else contents.few(person, usage)
     retired = len(RETIRED_SLOTS & PROFILES[wanted.profile].keys.keys())
-    return {**objects, KEY_HISTORY: contents.key_history(retired)}
+    if wanted.objects == "full":
+        return contents.full(person, ca, usage, retired)
+    return contents.few(person, usage, retired)
 
 
 # The PIN usage policy (SP 800-73-5 part 1, 3.3.2): which PINs meet the access rules, which of two is to be asked for.
@@ -350,28 +338,19 @@ _PIN_USAGE = {
 }
 
 
-def _provide_keys(wanted: CardRequest, state: CardState, ca: TestCA) -> None:
+def _provide_keys(wanted: CardRequest, state: CardState, person: Person, ca: TestCA) -> None:
     """Key pairs with their certificates, and the one that attests others."""
     touch = Touch[wanted.touch.upper()]
     for slot, algorithm in PROFILES[wanted.profile].keys.items():
-        stored = StoredKey(algorithm, keys.generate(algorithm), pin_rule=SLOTS[slot].pin_rule, touch=touch)
-        state.keys[slot] = stored
-        certificate = _certify(wanted, slot, stored, ca)
+        private = keys.generate(algorithm)
+        state.keys[slot] = StoredKey(algorithm, keys.pack(private), pin_rule=SLOTS[slot].pin_rule, touch=touch)
+        certificate = certify(ca, person, slot, algorithm, private.public_key())
         state.objects[SLOTS[slot].certificate] = contents.certificate(certificate, wanted.compressed)
-    if make_of(wanted.profile).attests:
-        private = ec.generate_private_key(ec.SECP256R1())
-        state.keys[ATTESTATION] = StoredKey(Algorithm.P256, keys.pack(private), pin_rule=PinRule.NEVER)
-        issued = ca.issue_attestation_ca(private.public_key())
+    if wanted.make.attests:
+        attesting = keys.generate(Algorithm.P256)
+        state.keys[ATTESTATION] = StoredKey(Algorithm.P256, keys.pack(attesting), imported=True, pin_rule=PinRule.ONCE)
+        issued = ca.issue_attestation_ca(attesting.public_key())
         state.objects[ATTESTATION_CERTIFICATE] = contents.certificate(issued)
-
-
-def _certify(wanted: CardRequest, slot: int, key: StoredKey, ca: TestCA) -> x509.Certificate:
-    private = serialization.load_der_private_key(key.value, None, unsafe_skip_rsa_key_validation=True)
-    assert isinstance(private, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey)
-    purpose = _PURPOSES.get(slot, _KEY_MANAGEMENT)
-    if purpose is _KEY_MANAGEMENT and key.algorithm in EC_ALGORITHMS:
-        purpose = _EC_KEY_MANAGEMENT
-    return ca.issue(private.public_key(), wanted.name, wanted.address, purpose.usages, purpose.extended)
 
 
 def _padded(value: str) -> bytes:

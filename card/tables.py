@@ -129,8 +129,8 @@ class Access(StrEnum):
     VIRTUAL_CONTACT = "virtual contact interface"
 
 
-OBJECT_LIMIT, RECORD_LIMIT = 12 * 1024, 60_000
-"""Bytes of one data object, and of one record."""
+OBJECT_LIMIT, RECORD_LIMIT = 16 * 1024, 60_000
+"""Bytes of one data object, and of one record. A facial image may have 12 710 (SP 800-73-5 part 1, table 8)."""
 
 
 class DataObject(NamedTuple):

@@ -34,7 +34,8 @@ class Traits:
 
     `pin_pad_timeout` and `touch_timeout` are in seconds; `max_sessions` is for each application, 0 for no limit.
     `mechanisms` are names (CKM_...), None for all. `pin_min`, `pin_max` and `pin_format` tell the rules that the card
-    has. `warm_atr` is what the card answers to a reset under power, None for what it always answers.
+    has. `warm_atr` is what the card answers to a reset under power, None for what it always answers. `firmware` is that
+    of a YubiKey.
     """
 
     management: str = "pin"
@@ -56,6 +57,7 @@ class Traits:
     pin_max: int = PIN_LENGTH
     pin_format: str = "digits"
     warm_atr: str | None = None
+    firmware: str | None = None
     mechanisms: tuple[str, ...] | None = None
 
     def encode(self) -> bytes:
@@ -115,6 +117,13 @@ def _seconds(value: Any) -> bool:
     return type(value) in (int, float) and 0 < value <= _LONGEST
 
 
+def _is_firmware(value: Any) -> bool:
+    if value is None:
+        return True
+    parts = re.fullmatch("5[.]([0-9]{1,3})[.]([0-9]{1,3})", value) if isinstance(value, str) else None
+    return parts is not None and all(int(part) < 256 for part in parts.groups())
+
+
 def _is_atr(value: Any) -> bool:
     return value is None or (isinstance(value, str) and re.fullmatch("([0-9A-Fa-f]{2}){2,33}", value) is not None)
 
@@ -143,9 +152,11 @@ RULES: dict[str, Rule] = {
     "global_pin": _TEXT_OR_NONE,
     "primary_pin": _one_of("piv", "global"),
     "warm_atr": Rule("an ATR of 2 to 33 bytes, in hexadecimal", _is_atr),
+    "firmware": Rule("a version from 5.0.0 to 5.255.255", _is_firmware),
     "protocol": _one_of("both", "t0", "t1"),
     "objects": _one_of("few", "full"),
     "compressed": _FLAG,
+    "years": _whole(0, 50),
     "management": _one_of(*MANAGEMENT_POLICIES),
     "management_algorithm": Rule(
         f"one of {', '.join(MANAGEMENT_ALGORITHMS)}", lambda value: value is None or value in MANAGEMENT_ALGORITHMS

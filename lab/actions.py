@@ -141,9 +141,10 @@ def check(trigger: Trigger) -> None:
         possible, what = fault.apdus, "an APDU"
     else:
         raise ValueError(f"{verb!r} is a fault of a call or an APDU; its moment is neither")
+    if not possible:
+        raise ValueError(f"{verb!r} is no fault of {what}")
     if on.when not in possible:
-        places = " or ".join(possible) or "never"
-        raise ValueError(f"{verb!r} at {what} is possible {places}, not {on.when!r}")
+        raise ValueError(f"{verb!r} at {what} is possible {' or '.join(possible)}, not {on.when!r}")
     _check_arguments(verb, trigger.arguments)
 
 

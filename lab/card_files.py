@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
 from ..card import keys, tlv
+from ..card.makes import make_of
 from ..card.profiles import PROFILES
 from ..card.security import PIN_FORMATS, PIN_LENGTH, PinRules
 from ..card.state import CardState, Reference, StoredKey
@@ -134,6 +135,8 @@ def as_json(state: CardState, with_keys: bool) -> str:
 
 def from_json(content: bytes, name: str) -> CardState:
     """The card of an export with keys; `name` is the file's. Raises ValueError with the field that is wrong."""
+    if not content.lstrip().startswith(b"{"):
+        raise ValueError(f"{name} is no export of a card; a key or a certificate goes into a slot: --slot 9A")
     try:
         export = _Export.model_validate_json(content)
         if any(each.value is None for each in export.references) or None in export.objects.values():
@@ -142,8 +145,9 @@ def from_json(content: bytes, name: str) -> CardState:
             raise ValueError(f"there is no profile {export.profile!r}")
         if export.pin_rules.format not in PIN_FORMATS:
             raise ValueError(f"there is no PIN format {export.pin_rules.format!r}")
+        further = make_of(export.profile).further_objects
         for tag in export.objects:
-            if object_rules(int(tag, 16)) is None:
+            if object_rules(int(tag, 16)) is None and int(tag, 16) not in further:
                 raise ValueError(f"a card has no object {tag}")
         rules = PinRules(export.pin_rules.minimum, export.pin_rules.maximum, export.pin_rules.format)
         return CardState(
@@ -197,7 +201,8 @@ def read_pair(content: bytes, password: bytes | None, name: str) -> Pair:
             key = serialization.load_pem_private_key(content, password) if count else None
             certificate = x509.load_pem_x509_certificates(content)[0] if b"-----BEGIN CERT" in content else None
     except (ValueError, TypeError) as error:  # TypeError: a password for a file that has none, or none
-        raise ValueError(f"{name} cannot be taken: {error}") from None
+        hint = "" if password else "; the password of a file that has one goes into --password-file"
+        raise ValueError(f"{name} cannot be taken: {error}{hint}") from None
     if key is None and certificate is None:
         raise ValueError(f"{name} has neither a private key nor a certificate")
     return key, certificate

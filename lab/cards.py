@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from ..card import certificates, tlv
 from ..card.profiles import open_card
@@ -64,6 +65,7 @@ def _subject(value: bytes | None) -> str | None:
     if value is None:
         return None
     try:
-        return x509.load_der_x509_certificate(certificates.decode(value)).subject.rfc4514_string()
+        subject = x509.load_der_x509_certificate(certificates.decode(value)).subject
+        return subject.rfc4514_string({NameOID.SERIAL_NUMBER: "serialNumber"})
     except ValueError:
         return "a certificate that cannot be read"

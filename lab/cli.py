@@ -31,6 +31,8 @@ FILES = {
             "kill",
             "block-pin",
             "pin-pad",
+            "attach-pcsc",
+            "detach-pcsc",
         ),
     ),
     "triggers": ("What happens at a certain moment", ("arm", "disarm", "signal", "release")),

@@ -44,6 +44,7 @@ class ControlServer:
             "insert": self._insert,
             "remove": self._remove,
             "swap": self._swap,
+            "attach-pcsc": self._attach_pcsc,
             **{verb: getattr(simulator, verb.replace("-", "_")) for verb in _PLAIN},
             "arm": self._arm,
             "shutdown": lambda: None,
@@ -164,11 +165,15 @@ class ControlServer:
         self._simulator.put_away()
         return {"card": new.name}
 
+    def _attach_pcsc(self, reader: str, name: str = "", exclusive: bool = False) -> dict[str, str | None]:
+        return {"card": self._simulator.attach_pcsc(reader, name, exclusive)}
+
     def _arm(self, on: dict[str, Any], then: Request) -> dict[str, int]:
         return {"trigger": self._simulator.arm(trigger(on, then))}
 
 
 _PLAIN = (
+    "detach-pcsc",
     "reset",
     "logout",
     "touch",

@@ -94,14 +94,19 @@ def _simulator() -> Finding:
         return Finding(what, purpose, False, str(failure))
 
 
-def _vpcd() -> Finding:
-    what, purpose, number = "pcscd with vpcd", "cardtear serve --pcsc", f":{vpcd_wire.PORT:04X}"
-    listening = "0A"
+def vpcd_listens() -> bool:
+    """Whether a pcscd with vpcd is running; nothing is said to it."""
+    number, listening = f":{vpcd_wire.PORT:04X}", "0A"
     try:
         sockets = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
     except OSError:
-        sockets = []
-    if any(fields[1].endswith(number) and fields[3] == listening for fields in sockets):
+        return False
+    return any(fields[1].endswith(number) and fields[3] == listening for fields in sockets)
+
+
+def _vpcd() -> Finding:
+    what, purpose = "pcscd with vpcd", "cardtear serve --pcsc"
+    if vpcd_listens():
         return Finding(what, purpose, True, f"listens on port {vpcd_wire.PORT}, on all interfaces (docs/pcsc.md)")
     return Finding(
         what, purpose, False, f"nobody listens on port {vpcd_wire.PORT}: start pcscd, once both are installed"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 from ..reader.bench import Bench
@@ -43,29 +44,37 @@ class FromPcsc:
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
         self._doors: dict[str, PcscDoor] = {}
+        self._lock = threading.Lock()
 
-    def attach(self, reader: str, name: str, exclusive: bool) -> None:
+    def attach(self, reader: str, name: str, exclusive: bool) -> str | None:
         """From now on the cards of the reader of PC/SC with this name come and go in `reader`. Raises BenchError.
 
-        Returns when it has been looked for a first time.
+        Returns when it has been looked for a first time: the name of the card, if there is one.
         """
         place = self._bench.reader(reader)
-        if reader in self._doors:
-            raise AttachedAlready(reader)
         try:
             from ..reader.pcsc import PcscDoor  # nobody else needs pyscard
         except ModuleNotFoundError as error:
             if error.name != "smartcard":
                 raise
             raise NoPyscard from None
-        door = self._doors[reader] = PcscDoor(place, name, exclusive)
+        with self._lock:
+            if reader in self._doors:
+                raise AttachedAlready(reader)
+            door = self._doors[reader] = PcscDoor(place, name, exclusive)
         door.ready.wait(_PATIENCE)
+        return None if door.card is None else door.card.name
 
     def detach(self, reader: str) -> None:
         """The card leaves `reader`; others stay away. A reader that is not attached is no error."""
         door = self._doors.pop(reader, None)
         if door is not None:
             door.close()
+
+    def name_of(self, reader: str) -> str | None:
+        """By what the reader of PC/SC is found whose cards are in `reader`, "" for any; None if it is not attached."""
+        door = self._doors.get(reader)
+        return None if door is None else door.wanted
 
     def card(self, reader: str) -> PcscCard | None:
         """The card to put back into an attached reader; None for another reader. Raises BenchError."""

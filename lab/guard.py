@@ -23,15 +23,27 @@ _PATIENCE = 10.0
 """Seconds until what was killed and is still there is given up: it hangs in the kernel."""
 
 _BETWEEN_LOOKS = 0.005
+_ALL_IS_WELL = b"."
 
 
 @contextlib.contextmanager
 def guarded_folder() -> Iterator[Path]:
-    """A temporary folder. At its end, and at the end of this process, it is removed with all processes that know it.
+    """A temporary folder. At its end, and at the end of this process, it is removed with all processes that know it."""
+    folder = Path(tempfile.mkdtemp(prefix="cardtear-"))
+    with guarded(folder):
+        try:
+            yield folder
+        finally:
+            kill_who_knows(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def guarded(folder: Path) -> Iterator[None]:
+    """When this process is killed meanwhile, the folder is removed with all processes that know it.
 
     A process knows the folder when a variable in its environment has a path below it, as TMPDIR or CARDTEAR_SOCKET.
     """
-    folder = Path(tempfile.mkdtemp(prefix="cardtear-"))
     guard = subprocess.Popen(
         [sys.executable, "-I", "-S", __file__, str(folder)],
         stdin=subprocess.PIPE,
@@ -42,13 +54,24 @@ def guarded_folder() -> Iterator[Path]:
     )
     assert guard.stdin is not None
     try:
-        yield folder
+        yield
     finally:
-        guard.stdin.close()
-        kill_who_knows(folder)
-        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(BrokenPipeError), guard.stdin:  # somebody may have killed it
+            guard.stdin.write(_ALL_IS_WELL)
         with contextlib.suppress(subprocess.TimeoutExpired):  # a child of ours that lives on keeps it waiting
             guard.wait(_PATIENCE)
+
+
+@contextlib.contextmanager
+def guarded_temporaries() -> Iterator[None]:
+    """All temporary files of this process lie in a guarded folder."""
+    before = tempfile.tempdir
+    try:
+        with guarded_folder() as folder:
+            tempfile.tempdir = str(folder)
+            yield
+    finally:
+        tempfile.tempdir = before
 
 
 def kill_who_knows(path: Path) -> int:
@@ -82,10 +105,9 @@ def _has(pid: int, mark: bytes) -> bool:
 
 
 def _main(folder: Path) -> None:
-    while sys.stdin.buffer.read(1024):
-        pass
-    kill_who_knows(folder)
-    shutil.rmtree(folder, ignore_errors=True)
+    if sys.stdin.buffer.read() != _ALL_IS_WELL:
+        kill_who_knows(folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

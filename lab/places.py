@@ -12,12 +12,22 @@ if TYPE_CHECKING:
 
 MODULE_SOCKET = "p11.sock"
 CONTROL_SOCKET = "control.sock"
+SHORT_FOLDER = Path("/tmp")
+"""For sockets, where TMPDIR is too deep for them."""
+
+_LONGEST_SOCKET = 107
+"""Bytes in the path of a socket (unix(7))."""
 
 
 def runtime_folder() -> Path:
     """The folder of the sockets: $XDG_RUNTIME_DIR/cardtear, else /tmp/cardtear-UID, as in csrc/transport.c."""
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     return Path(runtime) / "cardtear" if runtime.startswith("/") else Path(f"/tmp/cardtear-{os.getuid()}")
+
+
+def can_have_sockets(folder: Path) -> bool:
+    """Whether paths of sockets in it are short enough."""
+    return len(os.fsencode(folder / CONTROL_SOCKET)) <= _LONGEST_SOCKET
 
 
 def image_cache() -> Path:

@@ -53,9 +53,13 @@ class Pool:
         """The process they are in, once there was one."""
         return None if self._host is None else self._host.pid
 
-    def start(self, quirks: list[str] | None = None) -> RemoteSimulator:
-        """A new simulator without readers. Raises PoolError."""
-        started = self._ask("start", quirks=quirks or [])
+    def start(self, quirks: list[str] | None = None, pcsc: str | None = None) -> RemoteSimulator:
+        """A new simulator without readers. Raises PoolError.
+
+        With `pcsc` its readers are in a pcscd, the same one for all simulators of the run: its own, whose readers have
+        this in their names, for root, and the machine's otherwise.
+        """
+        started = self._ask("start", quirks=quirks or [], pcsc=pcsc)
         return RemoteSimulator(started["environment"], end=lambda: self._finish(started["number"]))
 
     def _finish(self, number: int) -> None:

@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ..p11.quirks import Quirks
+from ..reader.vpcd_slots import PcscPlace
+from .own_pcscd import OwnPcscd, why_not
 from .scratch import Scratch
 from .simulator import Simulator
 
@@ -34,6 +36,7 @@ class Host:
         self._folder = folder
         self._simulators: dict[int, Simulator] = {}
         self._adopted: list[int] = []
+        self._pcscd: OwnPcscd | None = None
 
     def carry_out(self, request: dict[str, Any]) -> dict[str, Any]:
         """One request, by its verb; the answer has `error` when it cannot be."""
@@ -46,17 +49,33 @@ class Host:
         """End all."""
         for simulator in self._simulators.values():
             simulator.close()
+        if self._pcscd is not None:
+            self._pcscd.close()
         for program in self._adopted:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(program, signal.SIGKILL)
                 select.select([program], [], [], _GRACE)  # its files go next
 
-    def _start(self, quirks: list[str]) -> dict[str, Any]:
+    def _start(self, quirks: list[str], pcsc: str | None) -> dict[str, Any]:
         # The sockets of one that has ended are the next one's: a module that is still loaded in the tests' process, and
         # has not been finalised, finds it there.
         number = next(each for each in itertools.count(1) if each not in self._simulators)
-        simulator = self._simulators[number] = Simulator(self._folder / f"run-{number}", Quirks.parse(quirks))
-        return {"number": number, "environment": simulator.environment}
+        place, variables = (None, {}) if pcsc is None else self._pcsc(pcsc)
+        simulator = self._simulators[number] = Simulator(self._folder / f"run-{number}", Quirks.parse(quirks), place)
+        return {"number": number, "environment": simulator.environment | variables}
+
+    def _pcsc(self, name: str) -> tuple[PcscPlace, dict[str, str]]:
+        """Where pcscd is, and by which variables programs find it. Raises PcscdError."""
+        if why_not() is not None:
+            return PcscPlace(), {}
+        if self._pcscd is None:
+            folder = self._folder / "pcscd"
+            folder.mkdir()
+            daemon = OwnPcscd(folder, name)
+            daemon.__enter__()
+            self._pcscd = daemon
+            os.environ |= daemon.environment
+        return PcscPlace(self._pcscd.port), self._pcscd.environment
 
     def _end(self, number: int) -> dict[str, Any]:
         self._simulators.pop(number).close()

@@ -36,6 +36,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         help="quirks of the middleware, as cardtear serve --quirks; several times",
     )
+    group.addoption(
+        "--cardtear-pcsc",
+        metavar="NAME",
+        nargs="?",
+        const="",
+        help="show the readers to programs of PC/SC, too; the word is in their names (docs/pytest.md)",
+    )
+    parser.addini("cardtear_pcsc", "show the readers to programs of PC/SC, too, with this in their names")
     parser.addini("cardtear_profile", "profile of the card of the fixture `card`", default="piv")
     parser.addini("cardtear_quirks", "quirks of the middleware, one a line", type="linelist", default=[])
 
@@ -44,7 +52,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """The marker is known."""
     config.addinivalue_line(
         "markers",
-        "cardtear(quirks=[...], **parameters): other quirks for a test, or another card: profile='piv-ec', name='Bob'",
+        "cardtear(quirks=[...], pcsc=True, **parameters): other quirks for a test, its readers in PC/SC, or another "
+        "card: profile='piv-ec', name='Bob'",
     )
 
 
@@ -63,7 +72,8 @@ def bench(
 ) -> Iterator[RemoteSimulator]:
     """A simulator of the test's own, without readers; what the test starts or loads finds it by its environment."""
     quirks = _marked(request).get("quirks") or request.config.getoption("--cardtear-quirks")
-    simulator = cardtear_pool.start(list(quirks or request.config.getini("cardtear_quirks")))
+    quirks = list(quirks or request.config.getini("cardtear_quirks"))
+    simulator = cardtear_pool.start(quirks, _pcsc(request))
     try:
         for name, value in simulator.environment.items():
             monkeypatch.setenv(name, value)
@@ -87,9 +97,11 @@ def card(reader: RemoteReader, request: pytest.FixtureRequest) -> CardRequest:
 
     config = request.config
     profile = config.getoption("--cardtear-profile") or config.getini("cardtear_profile")
-    marked = {name: value for name, value in _marked(request).items() if name != "quirks"}
+    marked = {name: value for name, value in _marked(request).items() if name not in ("quirks", "pcsc")}
     card = CardRequest(**{"profile": profile, **marked})
     reader.insert(card)
+    if _pcsc(request) is not None:
+        reader.wait_for_pcsc()
     return card
 
 
@@ -153,6 +165,25 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
             report.sections.append(("cardtear time line", time_line(simulator)))
     return report
+
+
+def _pcsc(request: pytest.FixtureRequest) -> str | None:
+    """What is in the names of the readers in PC/SC; None if they are to be in none. Skips where there is none."""
+    from .pcscd import READER
+
+    config = request.config
+    given = config.getoption("--cardtear-pcsc")
+    if given is None:
+        given = config.getini("cardtear_pcsc") or None
+    wanted = _marked(request).get("pcsc", given is not None)
+    if not wanted:
+        return None
+    from . import doctor, own_pcscd
+
+    reason = own_pcscd.why_not()
+    if reason is not None and not doctor.vpcd_listens():
+        pytest.skip(f"{reason}, and no pcscd with vpcd is running")
+    return given or READER
 
 
 def _marked(request: pytest.FixtureRequest) -> dict[str, Any]:

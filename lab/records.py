@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Any
 
 from ..p11.calls import BY_NAME
 from ..p11.constants import CKA, CKF, CKM, CKR, CKU
-from ..reader.trace import ApduEntry, CallEntry, Entry, EventEntry, Hidden, ReturnEntry
+from ..reader.trace import ApduEntry, CallEntry, Entry, EventEntry, Hidden, ReturnEntry, Trace
 
 Record = dict[str, Any]
 
@@ -20,6 +21,17 @@ _HANDLE_FLOOR = 1 << 32
 def as_record(entry: Entry) -> Record:
     """An entry as programs and `timeline` take it."""
     return {"kind": _KINDS[type(entry)], "number": entry.number, "time": entry.time, "call": entry.call, **_rest(entry)}
+
+
+def follow(trace: Trace, add: Callable[[Record], None]) -> Callable[[], None]:
+    """Hand on every record from now on, one at a time, until the returned function is called."""
+    one_at_a_time = threading.Lock()
+
+    def show(entry: Entry) -> None:
+        with one_at_a_time:
+            add(as_record(entry))
+
+    return trace.subscribe(show)
 
 
 def name_of(kind: type[IntEnum], value: int) -> str:

@@ -7,7 +7,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 from .control import Control, ControlFailure
@@ -70,6 +70,18 @@ class RemoteSimulator:
     def swap(self, reader: str, card: Path | CardRequest) -> None:
         """Exchange the card for another at one instant."""
         self.do("swap", reader=reader, card=_as_card(card))
+
+    def attach_pcsc(self, reader: str, name: str = "", exclusive: bool = False) -> str | None:
+        """From now on the card in the first PC/SC reader that has `name` in its own lies in this reader, too.
+
+        The name of the card if there is one now.
+        """
+        card: str | None = self.do("attach-pcsc", reader=reader, name=name, exclusive=exclusive)["card"]
+        return card
+
+    def detach_pcsc(self, reader: str) -> None:
+        """The end of that; the card leaves the reader."""
+        self.do("detach-pcsc", reader=reader)
 
     def signal(self, signal: str) -> None:
         """Say a word for which a trigger waits."""
@@ -141,6 +153,18 @@ class RemoteReader:
     def insert(self, card: Path | CardRequest | None = None) -> None:
         """Put a card in, by default the standard one."""
         self.simulator.insert(self.name, card)
+
+    def wait_for_pcsc(self, deadline: float = DEADLINE) -> None:
+        """Until pcscd has the card that is in it. Raises TimeoutError."""
+        end = monotonic() + deadline
+        while not self._is_in_pcscd():
+            if monotonic() > end:
+                raise TimeoutError(f"waited {deadline:g} s for pcscd to have the card in {self.name}")
+            sleep(0.02)  # pcscd itself looks every 0.4 s
+
+    def _is_in_pcscd(self) -> bool:
+        readers = self.simulator.status()["readers"]
+        return any(each["name"] == self.name and each["pcsc"] and each["pcsc"]["shown"] for each in readers)
 
     def remove(self) -> None:
         """Pull the card out; when this returns, no application has anything left of it."""

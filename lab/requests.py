@@ -189,6 +189,12 @@ VERBS: dict[str, dict[str, Parameter]] = {
     },
     "remove": _READER,
     "swap": {"reader": Parameter(_text), "card": Parameter(_card), "atr": Parameter(_bytes, needed=False)},
+    "attach-pcsc": {
+        "reader": Parameter(_text),
+        "name": Parameter(_text, needed=False),
+        "exclusive": Parameter(_flag, needed=False),
+    },
+    "detach-pcsc": _READER,
     "reset": _READER,
     "logout": _READER,
     "touch": _READER,

@@ -21,12 +21,13 @@ _LOCK = "alive"
 
 
 class Scratch:
-    """A new folder of mode 0700, from construction to `close`; a context manager."""
+    """A new folder of mode 0700 in `parent`, else in TMPDIR, from construction to `close`; a context manager."""
 
-    def __init__(self) -> None:
-        _sweep()
+    def __init__(self, parent: Path | None = None) -> None:
+        parent = parent or Path(tempfile.gettempdir())
+        _sweep(parent)
         while True:
-            self.path = Path(tempfile.mkdtemp(prefix=_PREFIX))
+            self.path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
             self._lock = _locked(self.path / _LOCK, os.O_CREAT | os.O_EXCL)
             if self._lock is not None:
                 return
@@ -48,9 +49,9 @@ class Scratch:
             self._lock = None
 
 
-def _sweep() -> None:
+def _sweep(parent: Path) -> None:
     """Remove the folders of simulators that are no more."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+    for folder in parent.glob(f"{_PREFIX}*"):
         if folder.is_symlink() or (lock := _locked(folder / _LOCK)) is None:
             continue
         shutil.rmtree(folder, ignore_errors=True)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..card import profiles
 from ..card.card import Card
-from ..card.piv_card import ForeignCard, PivCard
+from ..card.piv_card import PivCard
 from ..card.store import ImageError
 from ..card.tables import PIN, PUK
 from ..csrc import module_path
@@ -38,6 +38,7 @@ from .from_pcsc import FromPcsc
 from .gates import Gates
 from .requests import CardSource, EncryptedImage, Request
 from .scratch import Scratch
+from .status import of_reader
 from .trigger import OnApdu, OnCall, OnEvent, OnPlace, OnTime, Trigger
 
 if TYPE_CHECKING:
@@ -58,7 +59,6 @@ class Simulator:
         self.quirks = quirks if quirks is not None and quirks.given else None
         scratch = Scratch()
         self._scratch = scratch.path
-        self.folder = folder if folder is not None else self._scratch / "run"
         self.bench = Bench()
         self._gates = Gates(self.bench)
         self._agenda = Agenda()
@@ -69,6 +69,7 @@ class Simulator:
         self._cards: dict[Path, PivCard] = {}
         self._undo = contextlib.ExitStack()
         self._undo.callback(scratch.close)
+        self.folder = folder if folder is not None else self._own_folder()
         try:
             self._server = self._new_server()
             self._undo.callback(self._close_cards)
@@ -157,13 +158,13 @@ class Simulator:
             place.swap(chosen, _checked(atr))
         return chosen
 
-    def attach_pcsc(self, reader: str, name: str = "", exclusive: bool = False) -> None:
+    def attach_pcsc(self, reader: str, name: str = "", exclusive: bool = False) -> str | None:
         """From now on the card in the first PC/SC reader that has `name` in its own lies in this reader, too.
 
         It comes and goes as it does there; `remove` takes it from our applications, `insert` gives it back. With
-        `exclusive` other PC/SC programs cannot use it. Raises BenchError.
+        `exclusive` other PC/SC programs cannot use it. The name of the card if there is one now. Raises BenchError.
         """
-        self._from_pcsc.attach(reader, name, exclusive)
+        return self._from_pcsc.attach(reader, name, exclusive)
 
     def detach_pcsc(self, reader: str) -> None:
         """The end of that; the card leaves the reader."""
@@ -323,7 +324,7 @@ class Simulator:
     def status(self) -> dict[str, Any]:
         """Readers with their cards, and the applications that have the module initialised."""
         with self.bench.lock:
-            readers = [_reader_status(reader) for reader in self.bench.readers]
+            readers = [of_reader(reader, self.pcsc, self._from_pcsc) for reader in self.bench.readers]
         applications = [
             {"name": each.name, "sessions": len(each.sessions), "logged_in": bool(each.rights)}
             for each in self.applications
@@ -338,6 +339,13 @@ class Simulator:
         }
 
     # Parts
+
+    def _own_folder(self) -> Path:
+        """Where the sockets lie if nobody says: beside the cards, unless TMPDIR is too deep for a socket."""
+        folder = self._scratch / "run"
+        if places.can_have_sockets(folder):
+            return folder
+        return self._undo.enter_context(Scratch(places.SHORT_FOLDER)).path / "run"
 
     def _new_server(self) -> Server:
         path = self.folder / places.MODULE_SOCKET
@@ -417,12 +425,3 @@ _LONGEST_ATR = 33
 
 def _nothing() -> None:
     """Nothing has to be undone."""
-
-
-def _reader_status(reader: Reader) -> dict[str, Any]:
-    insertion = reader.insertion
-    if insertion is None:
-        return {"name": reader.name, "card": None, "profile": None, "atr": None}
-    card = insertion.card
-    profile = card.profile if isinstance(card, PivCard | ForeignCard) else None
-    return {"name": reader.name, "card": card.name, "profile": profile, "atr": insertion.atr.hex().upper()}

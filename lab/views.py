@@ -18,10 +18,11 @@ _WIDE = 1000
 
 def status(result: dict[str, Any]) -> None:
     """Readers with their cards, applications, and what is armed."""
-    readers = _table("reader", "card", "profile", "ATR")
+    readers = _table("reader", "card", "profile", "PC/SC", "ATR")
     for each in result["readers"]:
         card = Text(each["card"], "bold green") if each["card"] else Text("empty", "dim")
-        readers.add_row(Text(each["name"], "bold"), card, each["profile"] or "", Text(each["atr"] or "", "dim"))
+        name = Text(each["name"], "bold").append(" (contactless)" if each["contactless"] else "", "dim")
+        readers.add_row(name, card, each["profile"] or "", _pcsc(each), Text(each["atr"] or "", "dim"))
     applications = _table("application", "sessions", "logged in")
     for each in result["applications"]:
         applications.add_row(each["name"], str(each["sessions"]), "yes" if each["logged_in"] else "no")
@@ -37,6 +38,17 @@ def status(result: dict[str, Any]) -> None:
             )
         _print("")
         _print(triggers)
+
+
+def _pcsc(reader: dict[str, Any]) -> str:
+    """`port 35963`, in which pcscd has the card or is waited for; `from YubiKey`, whose cards it has."""
+    words = []
+    if reader["from_pcsc"] is not None:
+        words.append(f"from {reader['from_pcsc'] or 'any'}")
+    if reader["pcsc"] is not None:
+        is_missed = reader["card"] is not None and not reader["pcsc"]["shown"]
+        words.append(f"port {reader['pcsc']['port']}{', waits' if is_missed else ''}")
+    return "; ".join(words)
 
 
 def _words(values: dict[str, Any]) -> str:

@@ -2,7 +2,8 @@
 """The management key: where a host finds it, and how it proves it to the card.
 
 Writing to PIV's own places wants this key. By default it lies on the card itself, readable with the PIN, where
-Yubico's tools put it too; on other cards only the SO can know it, or everybody does, or nobody.
+Yubico's tools put it too, or is derived from the PIN, as they once did; on other cards only the SO can know it, or
+everybody does, or nobody.
 """
 
 from __future__ import annotations
@@ -10,18 +11,21 @@ from __future__ import annotations
 import hmac
 import os
 import warnings
+from collections.abc import Iterator
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.utils import CryptographyDeprecationWarning
 
 from ..card import tlv
-from ..card.management import DEFAULT_MANAGEMENT_KEY, derived_key
+from ..card.management import DEFAULT_MANAGEMENT_KEY, SALT_LENGTH, derived_key
 from ..card.tables import (
+    ADMIN_DATA,
     BLOCK_LENGTHS,
     INS,
     KEY_OBJECT,
     MANAGEMENT_KEY,
     MANAGEMENT_KEY_LENGTHS,
+    PIN,
     PRINTED_INFORMATION,
     PUK,
     SALT_OBJECT,
@@ -38,66 +42,135 @@ with warnings.catch_warnings():
     from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 
 _PROTECTED_DATA, _PROTECTED_KEY = 0x88, 0x89
-_WRITERS = {"pin": CKU.USER, "so": CKU.SO}
+_WRITERS = {"pin": CKU.USER, "derived": CKU.USER, "so": CKU.SO}
 """Who has to be logged in for the module to know the key."""
 
 _SALT, _NEXT_SALT = 0x80, 0x81
+_ADMIN, _ADMIN_FLAGS, _ADMIN_SALT = 0x80, 0x81, 0x82
+_IS_PROTECTED = 0x02
+_SALT_OF = {PIN: (ADMIN_DATA, (_ADMIN, _ADMIN_SALT)), PUK: (SALT_OBJECT, (_SALT,))}
+"""Where the salt is of a key that is derived: for the PIN Yubico's software has a place."""
+
 _TEMPLATE, _WITNESS, _CHALLENGE, _RESPONSE = 0x7C, 0x80, 0x81, 0x82
 
 
 def require(card: PivClient, traits: Traits, right: Right) -> None:
-    """See to it that the card lets us write.
+    """See to it that the card lets us write; `right.secret` is the PIN or PUK of whoever is logged in.
 
-    Raises P11Error(USER_NOT_LOGGED_IN, TOKEN_WRITE_PROTECTED), CardRemoved.
+    Raises P11Error(USER_NOT_LOGGED_IN, TOKEN_WRITE_PROTECTED), CardRemoved. A user whom the card forgets meanwhile is
+    not logged in, whatever came of it.
     """
     with card.lock:
         if right.role is not _WRITERS.get(traits.management, right.role):
             raise P11Error(CKR.USER_NOT_LOGGED_IN)
         if card.is_authenticated:
             return
-        _authenticate_with(card, _candidates(card, traits, right))
+        try:
+            _authenticate_with(card, _candidates(card, traits, right))
+        except P11Error:
+            if right.role is CKU.USER and not card.is_verified():
+                raise P11Error(CKR.USER_NOT_LOGGED_IN) from None
+            raise
 
 
-def change_puk(card: PivClient, old: bytes, new: bytes) -> None:
-    """Another PUK on a card whose management key is derived from it. Raises P11Error, CardRemoved.
+def require_without_pin(card: PivClient, traits: Traits) -> None:
+    """See to it that the key lives on when the SO takes the PIN away. Raises P11Error(TOKEN_WRITE_PROTECTED)."""
+    if _is_derived_from(traits, PIN) and _salts(card, PIN):
+        raise P11Error(CKR.TOKEN_WRITE_PROTECTED)
 
-    The salt of the new key is written first, the new key next, then the PUK: if the card is pulled in between, the same
-    change can be made again.
+
+def change_reference(card: PivClient, traits: Traits, reference: int, old: bytes, new: bytes) -> None:
+    """Another PIN or PUK, and another management key where that is derived from it. Raises P11Error, CardRemoved.
+
+    The salt of the new key is written first, the new key next, then the PIN or PUK: if the card is pulled in between,
+    the same change can be made again.
     """
-    salts = _salts(card)
-    fresh = salts[1] if len(salts) > 1 else os.urandom(16)
-    card.check_puk(old)
-    _authenticate_with(card, [_derived(old, salts[0]), _derived(new, fresh)])
-    card.write_object(SALT_OBJECT, tlv.encode(_SALT, salts[0]) + tlv.encode(_NEXT_SALT, fresh))
-    key = _derived(new, fresh)
+    salts = _salts(card, reference) if _is_derived_from(traits, reference) else []
+    if not salts:
+        card.change(reference, old, new)
+        return
+    prove = card.verify if reference == PIN else card.check_puk
+    prove(old)
+    keys = {_derived(secret, salt): (secret, salt) for secret in (old, new) for salt in salts}
+    secret, salt = keys[_authenticate_with(card, iter(keys))]
+    fresh = salt
+    if secret == old:
+        fresh = os.urandom(SALT_LENGTH)
+        _keep_salts(card, reference, salt, fresh)
+        _set_key(card, _derived(new, fresh))
+    try:
+        card.change(reference, old, new)
+    except P11Error:  # the card does not take it
+        _set_key(card, _derived(old, salt))
+        raise
+    _keep_salts(card, reference, fresh)
+
+
+def _candidates(card: PivClient, traits: Traits, right: Right) -> Iterator[bytes]:
+    """The keys that it can be, likely ones first. Raises P11Error(USER_NOT_LOGGED_IN) if only the user can know it."""
+    if traits.management == "none":
+        return
+    if traits.management == "so":
+        yield from (_derived(right.secret, salt) for salt in _salts(card, PUK))
+        return
+    if traits.management == "pin":  # then nothing else is read
+        yield from _protected_keys(card)
+    is_protected, salts = _is_protected(card), _salts(card, PIN)
+    if right.role is None and (is_protected or salts):
+        raise P11Error(CKR.USER_NOT_LOGGED_IN)
+    if right.role is CKU.USER:
+        yield from _protected_keys(card) if is_protected else ()
+        yield from (_derived(right.secret, salt) for salt in salts)
+    yield DEFAULT_MANAGEMENT_KEY
+
+
+def _protected_keys(card: PivClient) -> Iterator[bytes]:
+    """Those that lie on the card for the user. Raises P11Error(USER_NOT_LOGGED_IN) when it does not know him."""
+    for place in (PRINTED_INFORMATION, KEY_OBJECT):
+        key = _field(card.read_object(place, as_user=True), _PROTECTED_DATA, _PROTECTED_KEY)
+        if key is not None:
+            yield key
+
+
+def _derived(secret: bytes, salt: bytes) -> bytes:
+    return derived_key(secret.decode("utf-8", "replace"), salt)
+
+
+def _set_key(card: PivClient, key: bytes) -> None:
     fields = bytes([_algorithm(card, key)]) + tlv.encode(MANAGEMENT_KEY, key)
     card.command(INS.SET_MANAGEMENT_KEY, 0xFF, 0xFF, fields)
-    card.change(PUK, old, new)
-    card.write_object(SALT_OBJECT, tlv.encode(_SALT, fresh))
 
 
-def _candidates(card: PivClient, traits: Traits, right: Right) -> list[bytes]:
-    """The keys that it can be."""
-    if traits.management in ("none", "derived"):
+def _is_derived_from(traits: Traits, reference: int) -> bool:
+    """Whether the key may be: from the PUK by the card's policy, from the PIN by Yubico's software, too."""
+    return traits.management == "so" if reference == PUK else traits.management not in ("so", "none")
+
+
+def _is_protected(card: PivClient) -> bool:
+    """Whether Yubico's software says that the key lies on the card for whoever has the PIN."""
+    flags = _field(card.read_object(ADMIN_DATA), _ADMIN, _ADMIN_FLAGS)
+    return flags is not None and bool(int.from_bytes(flags[:1], "big") & _IS_PROTECTED)
+
+
+def _salts(card: PivClient, reference: int) -> list[bytes]:
+    """The salt of the key, and while the PIN or PUK is being changed that of the next one. None: it is not derived."""
+    place, path = _SALT_OF[reference]
+    salt = _field(card.read_object(place), *path)
+    if salt is None:
         return []
-    if traits.management == "so":
-        return [_derived(right.puk, salt) for salt in _salts(card)]
-    if traits.management == "pin":
-        for place in (PRINTED_INFORMATION, KEY_OBJECT):
-            key = _field(card.read_object(place), _PROTECTED_DATA, _PROTECTED_KEY)
-            if key is not None:
-                return [key]
-    return [DEFAULT_MANAGEMENT_KEY]
+    following = _field(card.read_object(SALT_OBJECT), _NEXT_SALT)
+    return [salt] if following is None else [salt, following]
 
 
-def _derived(puk: bytes, salt: bytes) -> bytes:
-    return derived_key(puk.decode("utf-8", "replace"), salt)
-
-
-def _salts(card: PivClient) -> list[bytes]:
-    """The salt of the key, and while the PUK is being changed that of the next one."""
-    value = card.read_object(SALT_OBJECT)
-    return [salt for salt in (_field(value, tag) for tag in (_SALT, _NEXT_SALT)) if salt is not None]
+def _keep_salts(card: PivClient, reference: int, salt: bytes, following: bytes | None = None) -> None:
+    """Write them where _salts finds them."""
+    own = b"" if following is None else tlv.encode(_NEXT_SALT, following)
+    if reference == PUK:
+        card.write_object(SALT_OBJECT, tlv.encode(_SALT, salt) + own)
+        return
+    admin = dict(tlv.decode(_field(card.read_object(ADMIN_DATA), _ADMIN) or b"")) | {_ADMIN_SALT: salt}
+    card.write_object(ADMIN_DATA, tlv.encode(_ADMIN, *(tlv.encode(tag, value) for tag, value in admin.items())))
+    card.write_object(SALT_OBJECT, own)
 
 
 def _field(value: bytes | None, *path: int) -> bytes | None:
@@ -110,8 +183,8 @@ def _field(value: bytes | None, *path: int) -> bytes | None:
     return value
 
 
-def _authenticate_with(card: PivClient, candidates: list[bytes]) -> None:
-    """Raises P11Error(TOKEN_WRITE_PROTECTED) if it is none of them."""
+def _authenticate_with(card: PivClient, candidates: Iterator[bytes]) -> bytes:
+    """The one that it is. Raises P11Error(TOKEN_WRITE_PROTECTED) if it is none of them."""
     for key in candidates:
         try:
             _authenticate(card, key)
@@ -119,7 +192,7 @@ def _authenticate_with(card: PivClient, candidates: list[bytes]) -> None:
             if error.value is not CKR.PIN_INCORRECT:
                 raise
         else:
-            return
+            return key
     raise P11Error(CKR.TOKEN_WRITE_PROTECTED)
 
 

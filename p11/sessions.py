@@ -51,10 +51,13 @@ WORKS_ON: dict[str, Kind] = {
 
 
 class Right(NamedTuple):
-    """What a login entitles to: the role, and the SO's PUK, which the card asks for at every step of his."""
+    """What a login entitles to: the role, and the SO's PUK, which the card asks for at every step of his.
+
+    The user's PIN is the token's to know, for other applications may change it.
+    """
 
     role: CKU | None = None
-    puk: bytes = b""
+    secret: bytes = b""
 
     def __repr__(self) -> str:
         return f"Right({self.role})"

@@ -48,6 +48,7 @@ class Token:
         self._lock = threading.Lock()
         self._names: tuple[object, str, str] | None = None  # as of a revision of the card
         self._traits: Traits | None = None
+        self._pin = b""  # of whoever is logged in, for a management key that is derived from it
         self._objects: CardObjects | None = None
         self._tries: dict[int, tuple[int | None, int | None]] = {}
         self._features: list[P11Object] | None = None
@@ -147,6 +148,7 @@ class Token:
             raise P11Error(CKR.USER_PIN_NOT_INITIALIZED)
         _check_length(pin, self.pin_lengths(), CKR.PIN_INCORRECT)
         self.piv.verify(pin)
+        self._pin = pin
         return Right(CKU.USER)
 
     def change_pin(self, right: Right, old: bytes, new: bytes) -> Right:
@@ -158,24 +160,24 @@ class Token:
             _check_length(old, self.pin_lengths(), CKR.PIN_INCORRECT)
             _check_length(new, self.pin_lengths(), CKR.PIN_LEN_RANGE)
             with self.piv.lock:
-                self.piv.change(PIN, old, new)
-                if not self.users:
-                    self.piv.give_up_verification()
+                try:
+                    management.change_reference(self.piv, traits, PIN, old, new)
+                finally:
+                    if not self.users:
+                        self.piv.give_up_verification()
+                self._pin = new if self.users else b""
             return right
         _check_length(old, _PUK_LENGTHS, CKR.PIN_INCORRECT)
         _check_length(new, _PUK_LENGTHS, CKR.PIN_LEN_RANGE)
         with self.piv.lock:
-            if traits.management == "so":
-                management.change_puk(self.piv, old, new)
-            else:
-                self.piv.change(PUK, old, new)
+            management.change_reference(self.piv, traits, PUK, old, new)
         return Right(CKU.SO, new)
 
     def initialise_pin(self, right: Right, pin: bytes) -> None:
         """The user's PIN from the SO, by RESET RETRY COUNTER. Raises P11Error."""
         _check_length(pin, self.pin_lengths(), CKR.PIN_LEN_RANGE)
         with self.piv.lock:
-            self.piv.reset_pin(right.puk, pin)
+            self.piv.reset_pin(right.secret, pin)
             if not self.traits().pin_initialised:
                 self._with_pin(pin, replace(self.traits(), pin_initialised=True))
 
@@ -187,6 +189,7 @@ class Token:
         """
         traits = self.traits()
         self.require_writable()
+        management.require_without_pin(self.piv, traits)
         _check_length(puk, _PUK_LENGTHS, CKR.PIN_INCORRECT)
         with self.piv.lock:
             if traits.uninitialised:
@@ -235,6 +238,7 @@ class Token:
         """Take the PIN back from a card to which nobody is logged in; one that is gone has forgotten it already."""
         with contextlib.suppress(CardRemoved, P11Error), self.piv.lock:
             if not self.users:
+                self._pin = b""
                 self.piv.give_up_verification()
 
     # Objects
@@ -294,7 +298,7 @@ class Token:
         """The objects, with the card's lock held and the right to write proved to it. Raises P11Error, CardRemoved."""
         with self.piv.lock, self.following():
             self.require_writable()
-            management.require(self.piv, self.traits(), right)
+            management.require(self.piv, self.traits(), right._replace(secret=right.secret or self._pin))
             yield self._card_objects()
 
     def _card_objects(self) -> CardObjects:

@@ -50,7 +50,7 @@ class PcscDoor:
         self.ready = threading.Event()
         """Set when it has been looked for the first time."""
         self._reader = reader
-        self._wanted = name
+        self.wanted = name
         self._exclusive = exclusive
         self._counter: int | None = None
         self._context: object = None
@@ -117,7 +117,7 @@ class PcscDoor:
             if error.code != scard.SCARD_E_NO_READERS_AVAILABLE:
                 raise
             return None
-        return next((name for name in names if self._wanted in name), None)
+        return next((name for name in names if self.wanted in name), None)
 
     def _wait(self, states: list[tuple[str, int]], milliseconds: int) -> list[tuple[str, int, list[int]]]:
         """The states after a change; nothing if there was none in so long a time."""

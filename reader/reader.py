@@ -8,10 +8,12 @@ CardRemoved as soon as the card's thread comes back.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ..card.card import Activation, Card, CardTorn
+from .card_lock import CardLock, OtherSide
 from .errors import CardElsewhere, CardMute, CardRemoved, NoSuchReader, ReaderEmpty, ReaderOccupied
 from .events import ApduMoment, Change, Event, When
 from .pin_pad import PinPad
@@ -50,20 +52,31 @@ class SharedCard(Protocol):
 class Insertion:
     """One stay of one card in one reader, from insertion to removal.
 
-    `lock` is the transaction lock: hold it over APDUs that belong together. `removed` is set for good when the stay
+    `lock` is the transaction lock: hold it over APDUs that belong together. The door to programs that wait for each
+    other in a queue of their own takes `inner_lock` instead (card_lock.py). `removed` is set for good when the stay
     ends; a thread that has to wait on the card's behalf waits on it, others look at `is_over`, which says the same.
     """
 
     def __init__(self, reader: Reader, card: Card, atr: bytes | None = None) -> None:
         self.reader = reader
         self.card = card
-        self.lock: Lock = card.lock_for(self) if isinstance(card, SharedCard) else threading.RLock()
+        self.lock, self.inner_lock = self._new_locks()
         self.removed = threading.Event()
         self.is_over = False
         self.is_mute = card.is_dead
         self.sensor = TouchSensor()
         self._atr = atr
         self.activation: Activation = card.activate(self.sensor, reader.is_contactless)
+
+    def _new_locks(self) -> tuple[Lock, Lock]:
+        if isinstance(self.card, SharedCard):
+            lock = self.card.lock_for(self)
+        elif self.reader.new_other_side is not None:
+            shared = CardLock(self.reader.new_other_side(self))
+            return shared, shared.inside
+        else:
+            lock = threading.RLock()
+        return lock, lock
 
     @property
     def atr(self) -> bytes:
@@ -157,6 +170,8 @@ class Reader:
         self.plugged = False
         self.is_contactless = False
         self.insertion: Insertion | None = None
+        self.new_other_side: Callable[[Insertion], OtherSide] | None = None
+        """For each stay that begins from now on: a door to programs that have a queue of their own."""
         self.pin_pad = PinPad()
 
     def insert(self, card: Card, atr: bytes | None = None) -> Insertion:

@@ -11,12 +11,17 @@ import socket
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from . import vpcd_wire
 from .bench import Bench
+from .card_lock import OtherQueue
 from .events import Change, Event
-from .reader import Reader
+from .reader import Insertion, Reader
 from .vpcd_dialogue import Dialogue
+
+if TYPE_CHECKING:
+    from .pcsc_turn import PcscTurn
 
 LOG = logging.getLogger(__name__)
 
@@ -45,15 +50,18 @@ class SlotDoor(ABC):
         self._is_missed = False
         self._shown = threading.Condition(bench.lock)
         self._dialogue: Dialogue | None = None
+        self._turn = _new_turn()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._unsubscribe = bench.subscribe(self._hear)
         self._thread = threading.Thread(target=self._run, name=f"vpcd-{port}", daemon=True)
         self._thread.start()
+        self._share(reader)
 
     def show(self, reader: Reader | None) -> None:
         """From now on this slot is that reader."""
         with self._bench.lock:
             self.reader = reader
+            self._share(reader)
             self._cut()
 
     def close(self, wait: bool = True) -> None:
@@ -63,6 +71,8 @@ class SlotDoor(ABC):
             if not self._closing:
                 self._closing = True
                 self._cut()
+        if self._turn is not None:
+            self._turn.close()
         if wait and threading.current_thread() is not self._thread:
             self._thread.join(_GRACE)
 
@@ -77,8 +87,21 @@ class SlotDoor(ABC):
         with self._shown:
             return self._shown.wait_for(lambda: self.is_shown, seconds)
 
+    def _share(self, reader: Reader | None) -> None:
+        """Those who come through other doors stand in pcscd's queue for the cards that are put in from now on."""
+        turn = self._turn
+        if reader is not None and turn is not None:
+            reader.new_other_side = lambda insertion: _Programs(self, turn, insertion)
+
+    def dialogue_with(self, insertion: Insertion) -> Dialogue | None:
+        """What pcscd has to do with the card of this stay now."""
+        dialogue = self._dialogue
+        return dialogue if dialogue is not None and dialogue.insertion is insertion else None
+
     def _hear(self, event: Event) -> None:
         if event.reader is self.reader and event.change in (Change.INSERT, Change.REMOVE):
+            if self._turn is not None:
+                self._turn.cut()
             self._cut()
 
     def _run(self) -> None:
@@ -117,6 +140,35 @@ class SlotDoor(ABC):
             name = self.reader.name if self.reader is not None else ""
         if was_missed:
             LOG.warning("reader %s is in pcscd now, port %d", name, self.port)
+
+
+class _Programs:
+    """Those of PC/SC, as the other side of one stay's lock (card_lock.py)."""
+
+    def __init__(self, door: SlotDoor, turn: PcscTurn, insertion: Insertion) -> None:
+        self._door, self._turn, self._insertion = door, turn, insertion
+
+    @property
+    def is_in_use(self) -> bool:
+        dialogue = self._door.dialogue_with(self._insertion)
+        return dialogue is not None and dialogue.is_powered
+
+    def begin(self) -> OtherQueue | None:
+        dialogue = self._door.dialogue_with(self._insertion)
+        if dialogue is None or not self._turn.begin(dialogue.told_atr, self._insertion.removed):
+            return None
+        return self._turn
+
+
+def _new_turn() -> PcscTurn | None:
+    """Without pyscard there is none."""
+    try:
+        from .pcsc_turn import PcscTurn  # nobody else needs pyscard
+    except ModuleNotFoundError as error:
+        if error.name != "smartcard":
+            raise
+        return None
+    return PcscTurn()
 
 
 class Keeper:

@@ -77,7 +77,7 @@ class VpcdDoor(SlotDoor):
     def _stay(self, reader: Reader, insertion: Insertion) -> bool:
         """Be the card of this stay for as long as both ends last. False: wait before the next attempt."""
         is_fresh = insertion is not self._last_shown
-        dialogue = Dialogue(insertion, is_fresh)
+        dialogue = Dialogue(insertion, is_fresh, self._turn)
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as connection:
             with self._bench.lock:
                 if self._closing or insertion.removed.is_set() or self.reader is not reader:

@@ -1,25 +1,30 @@
 # SPDX-License-Identifier: MIT
 """What a card says to vpcd over one connection: the vpicc protocol's messages in, answers out. No sockets.
 
-Several doors may lead to one card. vpcd knows nothing of the transactions that PC/SC programs declare (pcscd keeps
-them to itself), and so a door cannot know them either. Instead the card is kept for a program that speaks for as long
-as its commands follow each other closely: a chained command, a long answer, a PIN and the signature that needs it
-come through in one piece.
+Several doors may lead to one card. Of transactions that programs of PC/SC declare, vpcd is not told; who comes through
+another door stands in pcscd's queue for that (pcsc_turn.py). For a program that declares none the card is kept while
+its commands follow each other closely: a chained command, a long answer, a PIN and the signature that needs it come
+through in one piece.
 """
 
 from __future__ import annotations
 
 from contextlib import ExitStack
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from . import vpcd_wire
+from .card_lock import PATIENCE
 from .reader import Insertion
 from .vpcd_wire import Control
+
+if TYPE_CHECKING:
+    from .pcsc_turn import PcscTurn
 
 SILENCE = 0.1
 """Seconds without a command after which others may use the card."""
 
-LONGEST = 2.0
+LONGEST = PATIENCE
 """Seconds after which they may in any case."""
 
 NO_ATR = bytes(64)
@@ -34,11 +39,15 @@ _AT_ONCE = 0.3
 class Dialogue:
     """The card of one stay, as vpcd speaks to it. To be used by one thread, and closed by it.
 
-    `fresh`: the card comes straight from its insertion, so that the first power-on need not reset it.
+    `fresh`: the card comes straight from its insertion, so that the first power-on need not reset it. `turn`: where
+    those who come through other doors stand in pcscd's queue.
     """
 
-    def __init__(self, insertion: Insertion, fresh: bool) -> None:
+    def __init__(self, insertion: Insertion, fresh: bool, turn: PcscTurn | None = None) -> None:
         self.insertion = insertion
+        self.told_atr = b""
+        """What pcscd takes for the card's ATR."""
+        self._turn = turn
         self._powered = fresh
         self._first_look: float | None = None
         self._atrs: int | None = None
@@ -48,13 +57,16 @@ class Dialogue:
     def answer(self, body: bytes) -> bytes | None:
         """The answer's body to a message's, or None if there is none. Raises CardRemoved, CardMute."""
         match vpcd_wire.control(body):
+            case None if self._turn is not None and body == self._turn.secret:
+                return self._turn.known
             case None:
                 self._keep()
                 return self.insertion.transmit(body)
             case Control.ATR:
                 self._first_look = self._first_look or monotonic()
                 self._atrs = None if self._atrs is None else self._atrs + 1
-                return NO_ATR if self.insertion.card.is_dead else self.insertion.atr
+                self.told_atr = NO_ATR if self.insertion.card.is_dead else self.insertion.atr
+                return self.told_atr
             case Control.OFF:
                 # Felt at the next power-on: pcscd saves power after seconds of rest, and that alone must not
                 # end the logins of those who use the card through another door.
@@ -62,10 +74,16 @@ class Dialogue:
                 self._first_look = None
             case Control.ON | Control.RESET as wanted:
                 if wanted is Control.RESET or not self._powered:
-                    self.insertion.reset(is_warm=wanted is Control.RESET)
+                    with self.insertion.inner_lock:
+                        self.insertion.reset(is_warm=wanted is Control.RESET)
                 self._powered = True
                 self._atrs = self._atrs or 0
         return None
+
+    @property
+    def is_powered(self) -> bool:
+        """Whether a program may have the card in use: soon after the last one has ended, pcscd takes the power away."""
+        return self._powered and self._atrs is not None
 
     @property
     def is_overlooked(self) -> bool:
@@ -93,7 +111,7 @@ class Dialogue:
 
     def _keep(self) -> None:
         if self._kept_since is None:
-            self._kept.enter_context(self.insertion.lock)
+            self._kept.enter_context(self.insertion.inner_lock)
             self._kept_since = monotonic()
 
     def let_go(self) -> None:

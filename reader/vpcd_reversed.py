@@ -115,7 +115,7 @@ class ReversedDoor(SlotDoor, Keeper):
             if insertion is None:
                 dialogue = self._dialogue = None
             elif dialogue is None or dialogue.insertion is not insertion:
-                dialogue = self._dialogue = Dialogue(insertion, fresh=True)
+                dialogue = self._dialogue = Dialogue(insertion, fresh=True, turn=self._turn)
         if dialogue is not self._held:
             self.let_go()
             self._held = dialogue

@@ -58,9 +58,9 @@ class VpcdSlots:
         for door in self._doors:
             door.close(wait)
 
-    def port_of(self, reader: str) -> int | None:
-        """The port of the slot in which a reader is."""
-        return next((door.port for door in self._doors if door.reader is not None and door.reader.name == reader), None)
+    def door_of(self, reader: Reader) -> SlotDoor | None:
+        """The slot in which a reader is, if there is one for it."""
+        return next((door for door in self._doors if door.reader is reader), None)
 
     def wait_until_shown(self, seconds: float) -> list[str]:
         """Until pcscd has every card that is in a reader, or for so long; the readers whose cards it has not got."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The benchmark as a program: a table for people, or JSON."""
+"""The benchmark as a program: a table for people, or Markdown, or JSON."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import os
 import platform
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from cryptography.hazmat.backends.openssl import backend
 
 from .plan import measure
 from .rows import FULL, QUICK, Row
+
+COLUMNS = ("what", "p50", "p99", "references, p50", "target", "")
+_NUMBERS = ("p50", "p99")
 
 
 def machine() -> dict[str, Any]:
@@ -35,41 +39,73 @@ def machine() -> dict[str, Any]:
     }
 
 
+def title(about: dict[str, Any]) -> str:
+    """The machine in a line."""
+    return (
+        f"{about['cpu']}, {about['cores']} cores, Linux {about['kernel']}, Python {about['python']}, "
+        f"{about['openssl']}, load {about['load']} at the start; times in microseconds"
+    )
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """A row in words, by COLUMNS."""
+    return (
+        row.what,
+        f"{row.p50:.0f} {row.unit if row.unit != 'us' else ''}".strip(),
+        f"{row.p99:.0f}" if row.p99 is not None else "",
+        ", ".join(f"{name} {value:.0f}" for name, value in row.references.items()),
+        row.target,
+        {None: "", True: "met", False: "missed"}[row.met],
+    )
+
+
 def show(about: dict[str, Any], rows: list[Row]) -> None:
     """The table for people."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(
-        title=f"{about['cpu']}, {about['cores']} cores, Linux {about['kernel']}, Python {about['python']}, "
-        f"{about['openssl']}, load {about['load']} at the start; times in microseconds"
-    )
-    for column in ("what", "p50", "p99", "references, p50", "target", ""):
-        table.add_column(column, justify="right" if column.startswith("p") else "left")
+    table = Table(title=title(about))
+    for column in COLUMNS:
+        table.add_column(column, justify="right" if column in _NUMBERS else "left")
     for row in rows:
-        table.add_row(
-            row.what,
-            f"{row.p50:.0f} {row.unit if row.unit != 'us' else ''}".strip(),
-            f"{row.p99:.0f}" if row.p99 is not None else "",
-            ", ".join(f"{name} {value:.0f}" for name, value in row.references.items()),
-            row.target,
-            {None: "", True: "met", False: "[bold]missed[/bold]"}[row.met],
-        )
+        table.add_row(*cells(row), style="bold" if row.met is False else None)
     Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def show_markdown(about: dict[str, Any], rows: list[Row]) -> None:
+    """The table for a page."""
+    print(f"{title(about)}\n")
+    print(f"| {' | '.join(COLUMNS)} |")
+    print(f"|{'|'.join('---:' if column in _NUMBERS else '---' for column in COLUMNS)}|")
+    for row in rows:
+        print(f"| {' | '.join(cells(row))} |")
+
+
+def collect(measured: Iterator[Row]) -> list[Row]:
+    """All rows; each is shown on standard error when it is there, for it takes minutes."""
+    rows = []
+    for row in measured:
+        print(f"{row.what}: {cells(row)[1]}", file=sys.stderr, flush=True)
+        rows.append(row)
+    return rows
 
 
 def main() -> int:
     """The entry point. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="scripts/benchmark", description="Measure the module beside its references.")
     parser.add_argument("--quick", action="store_true", help="take fewer samples")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON")
+    form.add_argument("--markdown", action="store_true", help="print a table for a page")
     parser.add_argument("--check", action="store_true", help="exit 1 when a target is missed")
     options = parser.parse_args()
     about = machine()
     with tempfile.TemporaryDirectory(prefix="cardtear-benchmark-") as folder:
-        rows = measure(Path(folder), QUICK if options.quick else FULL)
+        rows = collect(measure(Path(folder), QUICK if options.quick else FULL))
     if options.json:
         print(json.dumps({"machine": about, "rows": [{**row._asdict(), "met": row.met} for row in rows]}, indent=2))
+    elif options.markdown:
+        show_markdown(about, rows)
     else:
         show(about, rows)
     return int(options.check and any(row.met is False for row in rows))

@@ -9,16 +9,13 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from ctypes import byref, c_char_p, c_long, c_ubyte, c_ulong
-from pathlib import Path
 from time import monotonic, perf_counter_ns, sleep
 
-from .. import pcscd
+from .. import own_pcscd, pcscd
 from .rows import Row, Run, at_most
 
 DEADLINE = 20.0
@@ -36,7 +33,6 @@ while length := read(2):
 """
 """What emulators of cards do: each answer when the command is there, and no acknowledgement before."""
 
-_HIDE = 'mount --bind "$1" /run/pcscd && shift && exec "$@"'
 _PIN_STATUS = bytes.fromhex("00200080")
 _LIMIT = 250
 """Microseconds."""
@@ -44,25 +40,14 @@ _LIMIT = 250
 
 def transmissions(run: Run) -> Iterator[Row]:
     """SCardTransmit of a short command."""
-    driver, daemon = pcscd.find_driver(), shutil.which("pcscd", path=f"{os.environ['PATH']}:/usr/sbin")
-    if driver is None or daemon is None or os.getuid() != 0:
+    if own_pcscd.why_not() is not None:
         return
-    folder = run.bed.folder / "pcscd"
-    (folder / "run").mkdir(parents=True)
-    port = _free_ports()
-    (folder / "reader.conf").write_text(pcscd.configuration(driver, port))
-    Path("/run/pcscd").mkdir(exist_ok=True)
-    hidden: tuple[object, ...] = ("unshare", "--mount", "sh", "-c", _HIDE, "sh", folder / "run")
-    if subprocess.run([*map(str, hidden), "true"], capture_output=True).returncode == 0:
-        os.environ["PCSCLITE_CSOCK_NAME"] = str(folder / "run" / "pcscd.comm")
-    else:
-        hidden = ()  # then it is the machine's only one
-    responder = (sys.executable, "-c", WITHOUT_HASTE, str(port + 1))
+    daemon = own_pcscd.OwnPcscd(run.bed.folder / "pcscd")
+    os.environ |= daemon.environment
+    responder = (sys.executable, "-c", WITHOUT_HASTE, str(daemon.port + 1))
     with contextlib.ExitStack() as undo:
-        log = undo.enter_context((folder / "log").open("w"))
-        pcscd_command = (*hidden, daemon, "--foreground", "--config", folder / "reader.conf")
-        undo.enter_context(_running(pcscd_command, stdout=log, stderr=log))
-        undo.enter_context(run.bed.simulator("pcsc", "--pcsc-port", str(port)))
+        undo.enter_context(daemon)
+        undo.enter_context(run.bed.simulator("pcsc", "--pcsc-port", str(daemon.port)))
         with Card(0) as card:
             card.transmit()  # selects nothing, wakes everything
             ours = [card.transmit() for _ in range(run.amount.windows)]
@@ -113,16 +98,6 @@ class Card:
         if value != 0 or length.value < 2:
             raise SystemExit(f"SCardTransmit fails: 0x{value & 0xFFFFFFFF:08X}")
         return duration
-
-
-def _free_ports() -> int:
-    """The first of two free ports."""
-    for port in range(36990, 37990, 2):
-        with contextlib.suppress(OSError):
-            for each in (port, port + 1):
-                socket.create_server(("", each)).close()
-            return port
-    raise SystemExit("no two free ports")
 
 
 @contextlib.contextmanager

@@ -45,8 +45,8 @@ MEASUREMENTS: tuple[Callable[[Run], Iterator[Row]], ...] = (
 """In this order; each undoes what it has done to the simulator."""
 
 
-def measure(folder: Path, amount: Amount) -> list[Row]:
-    """Everything, as the rows of the table."""
+def measure(folder: Path, amount: Amount) -> Iterator[Row]:
+    """Everything, as the rows of the table, each as soon as it is known."""
     bed = Bed(folder)
     with contextlib.ExitStack() as undo:
         served = undo.enter_context(bed.simulator("run"))
@@ -55,4 +55,5 @@ def measure(folder: Path, amount: Amount) -> list[Row]:
         if theirs is not None:
             undo.enter_context(theirs)
         run = Run(bed, amount, served, ours, theirs, InProcess())
-        return [row for measurement in MEASUREMENTS for row in measurement(run)]
+        for measurement in MEASUREMENTS:
+            yield from measurement(run)

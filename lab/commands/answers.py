@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
@@ -17,8 +19,8 @@ _ASKED_WRONGLY = frozenset({"bad-request", "profile-error"})
 
 
 @contextlib.contextmanager
-def errors(as_json: bool) -> Iterator[None]:
-    """Makes one line and an exit code of what can go wrong: 1 when it was refused, 2 when it was asked wrongly."""
+def errors(as_json: bool, refused: int = 1) -> Iterator[None]:
+    """Makes one line and an exit code of what can go wrong: `refused`, or 2 when it was asked wrongly."""
     try:
         yield
     except BrokenPipeError:
@@ -26,9 +28,23 @@ def errors(as_json: bool) -> Iterator[None]:
         raise typer.Exit(1) from None
     except _refusals() as error:
         code = getattr(error, "code", "bad-request" if isinstance(error, ValueError) else "os-error")
-        message = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        has_file = isinstance(error, OSError) and error.filename is not None
+        message = f"{error.filename}: {error.strerror}" if has_file else str(error)  # type: ignore[attr-defined]
         asked_wrongly = isinstance(error, ValueError) or code in _ASKED_WRONGLY
-        fail(as_json, code, message, 2 if asked_wrongly else 1)
+        fail(as_json, code, message, 2 if asked_wrongly else refused)
+
+
+def writable(paths: Iterable[Path | None]) -> None:
+    """Raises OSError now for a file that could not be written when all the work is done."""
+    for path in paths:
+        if path is None:
+            continue
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not path.parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(path.parent))
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
 def _refusals() -> tuple[type[Exception], ...]:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from .answers import errors
-from .options import Email, Json, Name, PassphraseFile, Pin, Profile, Puk, Serial, Settings, request_of
+from .options import Json, NewCard, PassphraseFile, grouped
 
 app = typer.Typer()
 card_app = typer.Typer(help="Make, copy and look at card images.", no_args_is_help=True)
@@ -20,15 +20,11 @@ ImagePath = Annotated[Path, typer.Argument(metavar="IMAGE", help="A card image."
 
 
 @card_app.command("new")
+@grouped
 def card_new(
+    *,
     path: Annotated[Path, typer.Argument(help="The image to write.", show_default=False)],
-    profile: Profile = "piv",
-    name: Name = "Alice",
-    email: Email = None,
-    serial: Serial = None,
-    pin: Pin = None,
-    puk: Puk = None,
-    settings: Settings = None,
+    card: NewCard,
     passphrase_file: PassphraseFile = None,
     as_json: Json = False,
 ) -> None:
@@ -37,13 +33,10 @@ def card_new(
     from .. import passphrase, places
 
     with errors(as_json):
-        create(
-            request_of(profile, name, email, serial, pin, puk, settings),
-            path,
-            places.test_ca(),
-            passphrase.read(passphrase_file),
-        )
-    print(json.dumps({"image": str(path), "card": name}) if as_json else f"{path} is a {profile} card of {name}")
+        wanted = card.request()
+        create(wanted, path, places.test_ca(), passphrase.read(passphrase_file))
+    about = f"{path} is a {wanted.profile} card of {wanted.name}"
+    print(json.dumps({"image": str(path), "card": wanted.name}) if as_json else about)
 
 
 @card_app.command("show")

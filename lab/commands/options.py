@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""Options that several commands have, and the card that they describe."""
+"""Options that several commands have. Those that go together are a dataclass, and one parameter of the command."""
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -15,28 +19,6 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, errors too.")]
 ReaderName = Annotated[str, typer.Argument(help="The reader's name.", show_default=False)]
-Profile = Annotated[str, typer.Option(help="Which ready-made card; `cardtear card profiles` lists them.")]
-Name = Annotated[str, typer.Option(help="The name on a ready-made card.")]
-Email = Annotated[
-    str | None, typer.Option(help="The e-mail address in its certificates.", show_default="NAME@example.com")
-]
-Serial = Annotated[
-    str | None, typer.Option(help="Its serial number, up to 16 hexadecimal digits.", show_default="by name")
-]
-Pin = Annotated[str | None, typer.Option(help="Its PIN, 6 to 8 digits.", show_default="123456")]
-Puk = Annotated[
-    str | None,
-    typer.Option(help="Its PUK, 6 to 8 characters; in PKCS #11 it is the SO PIN.", show_default="12345678"),
-]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="NAME=VALUE",
-        help="Another parameter of it, as capacity=65536 or pin_pad=true (docs/control.md); several times.",
-        show_default=False,
-    ),
-]
 Image = Annotated[Path | None, typer.Option(help="A card image instead, used where it lies.", show_default=False)]
 PassphraseFile = Annotated[
     Path | None,
@@ -56,79 +38,162 @@ QuirkNames = Annotated[
         show_default=False,
     ),
 ]
-Pcsc = Annotated[bool, typer.Option("--pcsc", help="Show the readers to pcscd, too, through vpcd (docs/pcsc.md).")]
-PcscReversed = Annotated[
-    bool, typer.Option("--pcsc-reversed", help="The same with a vpcd that connects to us: `cardtear pcsc --reversed`.")
-]
-PcscPort = Annotated[
-    int | None, typer.Option(help="The port of vpcd's first slot.", show_default="35963", min=1, max=65535)
-]
-FromPcsc = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--from-pcsc",
-        metavar="NAME",
-        help="Mirror the card in the PC/SC reader with this in its name (`any`: the first one) into the first reader; "
-        "several times, for as many readers (docs/pcsc.md).",
-        show_default=False,
-    ),
-]
-NoCard = Annotated[bool, typer.Option("--no-card", help="Leave the reader empty.")]
 
 
-def pcsc_place(pcsc: bool, is_reversed: bool, port: int | None) -> PcscPlace | None:
-    """Where pcscd is, if the readers are to be shown to it."""
-    if not pcsc and not is_reversed and port is None:
-        return None
-    from ...reader.vpcd_slots import PcscPlace
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """The command as typer wants it: in the place of a parameter of a dataclass stands an option for each field."""
+    groups: dict[str, type] = {}
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(command, eval_str=True).parameters.values():
+        group = parameter.annotation
+        if not is_dataclass(group):
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+            continue
+        assert isinstance(group, type)
+        groups[parameter.name] = group
+        hints = get_type_hints(group, include_extras=True)
+        parameters += [
+            inspect.Parameter(
+                each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=hints[each.name]
+            )
+            for each in fields(group)
+        ]
 
-    return PcscPlace(is_reversed=is_reversed) if port is None else PcscPlace(port, is_reversed)
+    @functools.wraps(command)
+    def called(**given: Any) -> None:
+        for name, group in groups.items():
+            given[name] = group(**{each.name: given.pop(each.name) for each in fields(group)})
+        command(**given)
 
-
-def request_of(*options: Any) -> CardRequest:
-    """A ready-made card of the options of a command, as _parameters has them."""
-    from ...card.profiles import request
-
-    return request(_parameters(*options))
-
-
-def source_of(image: Path | None, passphrase_file: Path | None, *options: Any) -> CardSource:
-    """A card for a simulator of this process."""
-    if image is None:
-        return request_of(*options)
-    if passphrase_file is None:
-        return image
-    from ..requests import EncryptedImage
-
-    return EncryptedImage(image, passphrase_file)
-
-
-def named(image: Path | None, passphrase_file: Path | None, *options: Any) -> str | dict[str, object]:
-    """A card as the control channel names it."""
-    if image is None:
-        return _parameters(*options)
-    if passphrase_file is None:
-        return str(image.resolve())
-    return {"image": str(image.resolve()), "passphrase_file": str(passphrase_file)}
+    called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    called.__annotations__ = {each.name: each.annotation for each in parameters}
+    return called
 
 
-def _parameters(
-    profile: str,
-    name: str,
-    email: str | None,
-    serial: str | None,
-    pin: str | None,
-    puk: str | None,
-    settings: list[str] | None,
-) -> dict[str, object]:
-    """The parameters of a card that were given. Raises ValueError for a setting without a value."""
-    options = {"profile": profile, "name": name, "email": email, "serial": serial, "pin": pin, "puk": puk}
-    parameters: dict[str, object] = {key: value for key, value in options.items() if value is not None}
-    if settings:
-        from ...card.traits import from_text
+@dataclass(frozen=True)
+class NewCard:
+    """The options that describe a ready-made card."""
 
-        for setting in settings:
-            if "=" not in setting:
-                raise ValueError(f"--set wants NAME=VALUE, not {setting!r}")
-        parameters.update(map(from_text, settings))
-    return parameters
+    profile: Annotated[str, typer.Option(help="Which ready-made card; `cardtear card profiles` lists them.")] = "piv"
+    name: Annotated[
+        str | None, typer.Option(help="The name on it.", show_default="Alice; Bob on one that is swapped in")
+    ] = None
+    email: Annotated[
+        str | None, typer.Option(help="The e-mail address in its certificates.", show_default="NAME@example.com")
+    ] = None
+    serial: Annotated[
+        str | None, typer.Option(help="Its serial number, up to 16 hexadecimal digits.", show_default="by name")
+    ] = None
+    pin: Annotated[str | None, typer.Option(help="Its PIN, 6 to 8 digits.", show_default="123456")] = None
+    puk: Annotated[
+        str | None,
+        typer.Option(help="Its PUK, 6 to 8 characters; in PKCS #11 it is the SO PIN.", show_default="12345678"),
+    ] = None
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Another parameter of it, as capacity=65536 or pin_pad=true (docs/control.md); several times.",
+            show_default=False,
+        ),
+    ] = None
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The options as they were given, without those that say what is usual."""
+        given = {each.name: getattr(self, each.name) for each in fields(NewCard) if each.name != "settings"}
+        usual = {"profile": "piv"}
+        words = [word for name, value in given.items() if value != usual.get(name) for word in (f"--{name}", value)]
+        return (*words, *(word for each in self.settings or () for word in ("--set", each)))
+
+    def parameters(self, name: str = "Alice") -> dict[str, object]:
+        """As the control channel has them, with a name where none is given. Raises ValueError."""
+        options = {each.name: getattr(self, each.name) for each in fields(NewCard) if each.name != "settings"}
+        parameters: dict[str, object] = {"name": name} | {
+            key: value for key, value in options.items() if value is not None
+        }
+        if self.settings:
+            from ...card.traits import from_text
+
+            for setting in self.settings:
+                if "=" not in setting:
+                    raise ValueError(f"--set wants NAME=VALUE, not {setting!r}")
+            parameters.update(map(from_text, self.settings))
+        return parameters
+
+    def request(self) -> CardRequest:
+        """Raises ValueError."""
+        from ...card.profiles import request
+
+        return request(self.parameters())
+
+
+@dataclass(frozen=True)
+class AnyCard(NewCard):
+    """A ready-made card, or an image that is there."""
+
+    image: Image = None
+    passphrase_file: PassphraseFile = None
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether nothing was said of it."""
+        return self.image is None and not self.words
+
+    def source(self) -> CardSource:
+        """For a simulator of this process. Raises ValueError."""
+        if self.image is None:
+            return self.request()
+        if self.passphrase_file is None:
+            return self.image
+        from ..requests import EncryptedImage
+
+        return EncryptedImage(self.image, self.passphrase_file)
+
+    def named(self, passphrase_file: Path | None, name: str = "Alice") -> str | dict[str, object]:
+        """As the control channel names it, with a file that the simulator can read. Raises ValueError."""
+        if self.image is None:
+            return self.parameters(name)
+        if passphrase_file is None:
+            return str(self.image.resolve())
+        return {"image": str(self.image.resolve()), "passphrase_file": str(passphrase_file)}
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What else the simulator of a command is to be like."""
+
+    no_card: Annotated[bool, typer.Option("--no-card", help="Leave the reader empty.")] = False
+    quirks: QuirkNames = None
+    pcsc: Annotated[
+        bool, typer.Option("--pcsc", help="Show the readers to pcscd, too, through vpcd (docs/pcsc.md).")
+    ] = False
+    pcsc_reversed: Annotated[
+        bool,
+        typer.Option("--pcsc-reversed", help="The same with a vpcd that connects to us: `cardtear pcsc --reversed`."),
+    ] = False
+    pcsc_port: Annotated[
+        int | None, typer.Option(help="The port of vpcd's first slot.", show_default="35963", min=1, max=65535)
+    ] = None
+    from_pcsc: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--from-pcsc",
+            metavar="NAME",
+            help="Mirror the card in the PC/SC reader with this in its name (`any`: the first one) into the first "
+            "reader; several times, for as many readers (docs/pcsc.md).",
+            show_default=False,
+        ),
+    ] = None
+
+    @property
+    def place(self) -> PcscPlace | None:
+        """Where pcscd is, if the readers are to be shown to it."""
+        if not self.pcsc and not self.pcsc_reversed and self.pcsc_port is None:
+            return None
+        from ...reader.vpcd_slots import PcscPlace
+
+        if self.pcsc_port is None:
+            return PcscPlace(is_reversed=self.pcsc_reversed)
+        return PcscPlace(self.pcsc_port, self.pcsc_reversed)

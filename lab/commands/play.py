@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .answers import errors, fail
+from .answers import errors, fail, writable
 from .options import Json
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ def play(
         return
     if not files:
         fail(as_json, "bad-request", "which scenarios? `cardtear scenarios` lists those that come with it", 2)
-    with errors(as_json), _no_program_is_left_behind():
+    with errors(as_json, refused=2), _no_program_is_left_behind():
+        writable((junit, trace))
         _play(files, quirks or [], junit, trace, skip_missing, as_json)
 
 
@@ -78,17 +79,13 @@ def scenarios(as_json: Json = False) -> None:
 @contextlib.contextmanager
 def _no_program_is_left_behind() -> Iterator[None]:
     """SIGTERM and SIGKILL end this program as Ctrl-C does: with everything that it has started."""
-    import tempfile
+    from ..guard import guarded_temporaries
 
-    from ..guard import guarded_folder
-
-    before, usual = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)), tempfile.tempdir
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        with guarded_folder() as folder:
-            tempfile.tempdir = str(folder)
+        with guarded_temporaries():
             yield
     finally:
-        tempfile.tempdir = usual
         signal.signal(signal.SIGTERM, before)
 
 

@@ -3,31 +3,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
 from ..passphrase import handed_over
 from .answers import do, errors
-from .options import (
-    Email,
-    Image,
-    Json,
-    Name,
-    PassphraseFile,
-    Pin,
-    Profile,
-    Puk,
-    ReaderName,
-    Serial,
-    Settings,
-    named,
-)
+from .options import AnyCard, Json, ReaderName, grouped
 
 app = typer.Typer()
-
-_STANDARD = {"profile": "piv", "name": "Alice"}
-"""What an `insert` without options says; then the simulator chooses, which knows where the reader's cards come from."""
 
 Atr = Annotated[
     str | None,
@@ -36,68 +21,63 @@ Atr = Annotated[
 
 
 @app.command()
-def insert(
-    reader: ReaderName,
-    profile: Profile = "piv",
-    name: Name = "Alice",
-    email: Email = None,
-    serial: Serial = None,
-    pin: Pin = None,
-    puk: Puk = None,
-    settings: Settings = None,
-    image: Image = None,
-    passphrase_file: PassphraseFile = None,
-    atr: Atr = None,
-    as_json: Json = False,
-) -> None:
+@grouped
+def insert(*, reader: ReaderName, card: AnyCard, atr: Atr = None, as_json: Json = False) -> None:
     """Put a card into a reader: the standard one unless something else is said, or the one that PC/SC has."""
     more: dict[str, Any] = {} if atr is None else {"atr": atr}
-    with errors(as_json), handed_over(passphrase_file) as file:
-        card = named(image, file, profile, name, email, serial, pin, puk, settings)
-        if card != _STANDARD:
-            more["card"] = card
-        do(
-            as_json,
-            "insert",
-            lambda result: print(f"{result['card']} is in {reader}"),
-            reader=reader,
-            **more,
-        )
+    with errors(as_json), handed_over(card.passphrase_file) as file:
+        if not card.is_usual:  # else the simulator chooses, which knows where the reader's cards come from
+            more["card"] = card.named(file)
+        do(as_json, "insert", lambda result: print(f"{result['card']} is in {reader}"), reader=reader, **more)
 
 
 @app.command()
-def remove(reader: ReaderName, as_json: Json = False) -> None:
-    """Pull the card out of a reader."""
-    do(as_json, "remove", lambda result: print(f"{result['card']} is out of {reader}"), reader=reader)
-
-
-@app.command()
-def swap(
-    reader: ReaderName,
-    profile: Profile = "piv",
-    name: Name = "Bob",
-    email: Email = None,
-    serial: Serial = None,
-    pin: Pin = None,
-    puk: Puk = None,
-    settings: Settings = None,
-    image: Image = None,
-    passphrase_file: PassphraseFile = None,
-    atr: Atr = None,
-    as_json: Json = False,
-) -> None:
+@grouped
+def swap(*, reader: ReaderName, card: AnyCard, atr: Atr = None, as_json: Json = False) -> None:
     """Exchange the card in a reader for another, at one instant."""
-    more = {} if atr is None else {"atr": atr}
-    with errors(as_json), handed_over(passphrase_file) as file:
-        card = named(image, file, profile, name, email, serial, pin, puk, settings)
-        do(
-            as_json,
-            "swap",
-            lambda result: print(f"{result['card']} is in {reader} now"),
-            reader=reader,
-            card=card,
-            **more,
-        )
+    more: dict[str, Any] = {} if atr is None else {"atr": atr}
+    with errors(as_json), handed_over(card.passphrase_file) as file:
+        more["card"] = card.named(file, "Bob")
+        do(as_json, "swap", lambda result: print(f"{result['card']} is in {reader} now"), reader=reader, **more)
+
+
+VERBS = {
+    "remove": ("Pull the card out of a reader.", "{card} is out of {reader}"),
+    "unplug": ("Pull a reader out, with the card in it.", "{reader} is unplugged"),
+    "reset": (
+        "Reset the card in a reader, as another program could: logins are lost.",
+        "the card in {reader} is reset",
+    ),
+    "logout": (
+        "Take the PIN's verification back, as another program could: logins are lost, sessions stay.",
+        "nobody is logged in to the card in {reader}",
+    ),
+    "touch": (
+        "Touch the card: a key that asks for a finger, now or later, gets it.",
+        "the card in {reader} is touched",
+    ),
+    "mute": (
+        "Let the card answer nothing any more, until it is reset or taken out.",
+        "the card in {reader} is mute",
+    ),
+    "detach-pcsc": ("The end of attach-pcsc; the card leaves the reader.", "{reader} has cards of its own again"),
+    "kill": (
+        "Let the card answer nothing any more, in any reader, for as long as this simulator knows it.",
+        "the card in {reader} is dead",
+    ),
+}
+"""Commands that need nothing but a reader: what they do, and what is said when it is done."""
+
+
+def _command(verb: str, done: str) -> Callable[..., None]:
+    def command(reader: ReaderName, as_json: Json = False) -> None:
+        do(as_json, verb, lambda result: print(done.format(reader=reader, **(result or {}))), reader=reader)
+
+    return command
+
+
+for _verb, (_about, _done) in VERBS.items():
+    app.command(_verb, help=_about)(_command(_verb, _done))
 
 
 @app.command()
@@ -111,40 +91,21 @@ def plug(
     do(as_json, "plug", lambda _: print(f"{reader} is plugged in"), reader=reader, **more)
 
 
-@app.command()
-def unplug(reader: ReaderName, as_json: Json = False) -> None:
-    """Pull a reader out, with the card in it."""
-    do(as_json, "unplug", lambda _: print(f"{reader} is unplugged"), reader=reader)
+@app.command("attach-pcsc")
+def attach_pcsc(
+    reader: ReaderName,
+    name: Annotated[str, typer.Argument(help="What is in the name of the PC/SC reader; `any`: the first one.")] = "any",
+    exclusive: Annotated[bool, typer.Option("--exclusive", help="Keep other PC/SC programs away from it.")] = False,
+    as_json: Json = False,
+) -> None:
+    """From now on the card in a reader of PC/SC, a real one too, lies in this reader (docs/pcsc.md)."""
+    arguments = {"reader": reader, "name": "" if name == "any" else name, "exclusive": exclusive}
 
+    def show(result: dict[str, Any]) -> None:
+        card = result["card"]
+        print(f"{reader} waits for a card in PC/SC's reader {name!r}" if card is None else f"{card} is in {reader}")
 
-@app.command()
-def reset(reader: ReaderName, as_json: Json = False) -> None:
-    """Reset the card in a reader, as another program could: logins are lost."""
-    do(as_json, "reset", lambda _: print(f"the card in {reader} is reset"), reader=reader)
-
-
-@app.command()
-def logout(reader: ReaderName, as_json: Json = False) -> None:
-    """Take the PIN's verification back, as another program could: logins are lost, sessions stay."""
-    do(as_json, "logout", lambda _: print(f"nobody is logged in to the card in {reader}"), reader=reader)
-
-
-@app.command()
-def touch(reader: ReaderName, as_json: Json = False) -> None:
-    """Touch the card: a key that asks for a finger, now or later, gets it."""
-    do(as_json, "touch", lambda _: print(f"the card in {reader} is touched"), reader=reader)
-
-
-@app.command()
-def mute(reader: ReaderName, as_json: Json = False) -> None:
-    """Let the card answer nothing any more, until it is reset or taken out."""
-    do(as_json, "mute", lambda _: print(f"the card in {reader} is mute"), reader=reader)
-
-
-@app.command()
-def kill(reader: ReaderName, as_json: Json = False) -> None:
-    """Let the card answer nothing any more, in any reader, for as long as this simulator knows it."""
-    do(as_json, "kill", lambda _: print(f"the card in {reader} is dead"), reader=reader)
+    do(as_json, "attach-pcsc", show, **arguments)
 
 
 @app.command("block-pin")

@@ -8,7 +8,6 @@ import json
 import os
 import shlex
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,33 +15,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .answers import do, errors, fail
-from .options import (
-    Email,
-    FromPcsc,
-    Image,
-    Json,
-    Name,
-    NoCard,
-    PassphraseFile,
-    Pcsc,
-    PcscPort,
-    PcscReversed,
-    Pin,
-    Profile,
-    Puk,
-    QuirkNames,
-    Serial,
-    Settings,
-    pcsc_place,
-    source_of,
-)
+from .options import AnyCard, Json, Surroundings, grouped
 
 if TYPE_CHECKING:
     from ...p11.quirks import Quirks
-    from ...reader.trace import Entry
     from ...reader.vpcd_slots import PcscPlace
     from ..records import Record
-    from ..requests import CardSource
     from ..simulator import Simulator
 
 app = typer.Typer()
@@ -54,26 +32,15 @@ _NO_PCSCD = "is it running, with vpcd? `cardtear doctor` says what is missing"
 
 
 @app.command()
+@grouped
 def serve(
+    *,
     folder: Annotated[Path | None, typer.Option(help="Where the sockets lie.", show_default="your own")] = None,
     reader: Annotated[
         list[str] | None, typer.Option(help="A reader to plug in; several times.", show_default="front")
     ] = None,
-    profile: Profile = "piv",
-    name: Name = "Alice",
-    email: Email = None,
-    serial: Serial = None,
-    pin: Pin = None,
-    puk: Puk = None,
-    settings: Settings = None,
-    image: Image = None,
-    passphrase_file: PassphraseFile = None,
-    no_card: NoCard = False,
-    quirks: QuirkNames = None,
-    pcsc: Pcsc = False,
-    pcsc_reversed: PcscReversed = False,
-    pcsc_port: PcscPort = None,
-    from_pcsc: FromPcsc = None,
+    card: AnyCard,
+    surroundings: Surroundings,
     as_json: Json = False,
 ) -> None:
     """Run a simulator until Ctrl-C. The card goes into the first reader that has none from PC/SC."""
@@ -82,58 +49,51 @@ def serve(
     process.hold_signals()
     process.allow_many_files()
     readers = reader or ["front"]
-    with errors(as_json):
-        card = None if no_card else source_of(image, passphrase_file, profile, name, email, serial, pin, puk, settings)
-        place = pcsc_place(pcsc, pcsc_reversed, pcsc_port)
-        with _simulator(readers, card, quirks, place, from_pcsc, folder or places.runtime_folder()) as simulator:
-            _say_ready(simulator, readers[0], as_json)
-            process.wait_for_the_end(simulator.stopped)
+    folder = folder or places.runtime_folder()
+    with errors(as_json), _simulator(readers, card, surroundings, surroundings.place, folder) as simulator:
+        _say_ready(simulator, readers[0], as_json)
+        process.wait_for_the_end(simulator.stopped)
 
 
 @app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@grouped
 def run(
+    *,
     command: Annotated[
         list[str], typer.Argument(metavar="CMD", help="The program and its arguments.", show_default=False)
     ],
     reader: Annotated[str, typer.Option(help="The reader to plug in.")] = "front",
-    profile: Profile = "piv",
-    name: Name = "Alice",
-    email: Email = None,
-    serial: Serial = None,
-    pin: Pin = None,
-    puk: Puk = None,
-    settings: Settings = None,
-    image: Image = None,
-    passphrase_file: PassphraseFile = None,
-    no_card: NoCard = False,
-    quirks: QuirkNames = None,
-    pcsc: Pcsc = False,
-    pcsc_reversed: PcscReversed = False,
-    pcsc_port: PcscPort = None,
-    from_pcsc: FromPcsc = None,
+    card: AnyCard,
+    surroundings: Surroundings,
+    own_pcscd: Annotated[
+        bool, typer.Option("--own-pcscd", help="As --pcsc, with a pcscd that is started for the program; for root.")
+    ] = False,
     trace: Annotated[bool, typer.Option("--trace", help="Show calls, APDUs and events on standard error.")] = False,
     as_json: Json = False,
 ) -> None:
     """Run a program with a simulator of its own, and exit with its exit code: cardtear run [OPTIONS] -- CMD...
 
-    The program finds CARDTEAR_MODULE, CARDTEAR_SOCKET and CARDTEAR_CONTROL in its environment.
+    The program finds CARDTEAR_MODULE, CARDTEAR_SOCKET and CARDTEAR_CONTROL in its environment. When this one is killed,
+    it is killed, too.
     """
     from .. import process
+    from ..guard import guarded
+    from ..records import follow
 
     process.hold_signals()
-    with errors(as_json):
-        card = None if no_card else source_of(image, passphrase_file, profile, name, email, serial, pin, puk, settings)
-        place = pcsc_place(pcsc, pcsc_reversed, pcsc_port)
-        with _simulator([reader], card, quirks, place, from_pcsc) as simulator:
-            if trace:
-                _show_trace(simulator, as_json)
-            if simulator.pcsc is not None and simulator.pcsc.wait_until_shown(_PCSCD_PATIENCE):
-                fail(as_json, "no-pcscd", f"no pcscd has taken the card: {_NO_PCSCD}", 1)
-            try:
-                code = process.run_program(command, {**os.environ, **simulator.environment})
-            except OSError as error:
-                code = 127 if isinstance(error, FileNotFoundError) else 126
-                fail(as_json, "cannot-run", f"cannot run {command[0]!r}: {error.strerror}", code)
+    with errors(as_json), contextlib.ExitStack() as undo:
+        place, variables = _started_pcscd(undo, as_json) if own_pcscd else (surroundings.place, {})
+        simulator = undo.enter_context(_simulator([reader], card, surroundings, place))
+        if trace:
+            follow(simulator.bench.trace, _timeline(as_json, to_errors=True)[0])
+        if simulator.pcsc is not None and simulator.pcsc.wait_until_shown(_PCSCD_PATIENCE):
+            fail(as_json, "no-pcscd", f"no pcscd has taken the card: {_NO_PCSCD}", 1)
+        try:
+            with guarded(simulator.folder):
+                code = process.run_program(command, {**os.environ, **variables, **simulator.environment})
+        except OSError as error:
+            code = 127 if isinstance(error, FileNotFoundError) else 126
+            fail(as_json, "cannot-run", f"cannot run {command[0]!r}: {error.strerror}", code)
     raise typer.Exit(code)
 
 
@@ -177,28 +137,38 @@ def restart(as_json: Json = False) -> None:
     do(as_json, "restart", lambda _: print("the simulator is there again"))
 
 
+def _started_pcscd(undo: contextlib.ExitStack, as_json: bool) -> tuple[PcscPlace, dict[str, str]]:
+    """Where a pcscd is that ends with `undo`, and by which variables programs find it."""
+    from ...reader.vpcd_slots import PcscPlace
+    from ..own_pcscd import OwnPcscd, PcscdError
+    from ..scratch import Scratch
+
+    try:
+        daemon = undo.enter_context(OwnPcscd(undo.enter_context(Scratch()).path))
+    except PcscdError as error:
+        fail(as_json, "no-pcscd", str(error), 1)
+    os.environ |= daemon.environment
+    return PcscPlace(daemon.port), daemon.environment
+
+
 @contextlib.contextmanager
 def _simulator(
-    readers: list[str],
-    card: CardSource | None,
-    quirks: list[str] | None,
-    pcsc: PcscPlace | None,
-    from_pcsc: list[str] | None,
-    folder: Path | None = None,
+    readers: list[str], card: AnyCard, surroundings: Surroundings, place: PcscPlace | None, folder: Path | None = None
 ) -> Iterator[Simulator]:
-    """A simulator with readers, the first ones mirroring PC/SC's, and a card in the next one."""
+    """A simulator with readers, the first ones mirroring PC/SC's, and a card in the next one; `place` is pcscd's."""
     from ..simulator import Simulator
 
-    mirrored = from_pcsc or []
+    source = None if surroundings.no_card else card.source()
+    mirrored = surroundings.from_pcsc or []
     if len(mirrored) > len(readers):
         raise ValueError("--from-pcsc wants a --reader for each")
-    with Simulator(folder, _parsed(quirks), pcsc) as simulator:
+    with Simulator(folder, _parsed(surroundings.quirks), place) as simulator:
         for each in readers:
             simulator.plug(each)
         for each, name in zip(readers, mirrored, strict=False):
             simulator.attach_pcsc(each, "" if name == "any" else name)
-        if card is not None and len(readers) > len(mirrored):
-            simulator.insert(readers[len(mirrored)], card)
+        if source is not None and len(readers) > len(mirrored):
+            simulator.insert(readers[len(mirrored)], source)
         yield simulator
 
 
@@ -236,17 +206,3 @@ def _timeline(
 
     timeline = Timeline(Console(highlight=False, stderr=to_errors), most_apdus=3 if short else None, folds=short)
     return timeline.add, timeline.flush
-
-
-def _show_trace(simulator: Simulator, as_json: bool) -> None:
-    """Show the trace on standard error from now on."""
-    from ..records import as_record
-
-    add, _ = _timeline(as_json, to_errors=True)
-    one_at_a_time = threading.Lock()
-
-    def show(entry: Entry) -> None:
-        with one_at_a_time:
-            add(as_record(entry))
-
-    simulator.bench.trace.subscribe(show)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from .answers import errors, fail
-from .options import Email, Image, Name, Pin, Profile, Puk, QuirkNames, Serial, Settings, request_of
+from .answers import errors, fail, writable
+from .options import Image, NewCard, QuirkNames, grouped
 
 if TYPE_CHECKING:
     from ..sweep.asked import Asked
@@ -27,7 +27,9 @@ _ACTIONS = "remove, reset, swap, mute, unplug, logout, garble, sw:6F00, rv:CKR_D
 
 
 @app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@grouped
 def sweep(
+    *,
     command: Annotated[
         list[str],
         typer.Argument(
@@ -102,13 +104,7 @@ def sweep(
         str | None, typer.Option(metavar="ADDRESS", help="Play on a Dask cluster.", show_default=False)
     ] = None,
     seed: Annotated[int, typer.Option(help="For what is left to chance: which byte is garbled.")] = 0,
-    profile: Profile = "piv",
-    name: Name = "Alice",
-    email: Email = None,
-    serial: Serial = None,
-    pin: Pin = None,
-    puk: Puk = None,
-    settings: Settings = None,
+    card: NewCard,
     image: Image = None,
     quirks: QuirkNames = None,
 ) -> None:
@@ -122,7 +118,6 @@ def sweep(
     from ..sweep.runner import NotSweepable
 
     sides = {"before": before, "during": during, "after": after}
-    card = _card_options(profile, name, email, serial, pin, puk, settings, image)
     wanted = asked.Asked(
         tuple(command),
         at,
@@ -135,13 +130,15 @@ def sweep(
         recover,
         seed,
         tuple(quirks or ()),
-        card,
+        (*card.words, *(("--image", str(image)) if image is not None else ())),
     )
     _hear_the_end()
-    with errors(False):
+    with errors(False, refused=2):
+        asked.part([], shard)
+        writable((json_file, junit, html, svg))
         session = _Session(
             wanted,
-            wanted.plan(image or request_of(profile, name, email, serial, pin, puk, settings)),
+            wanted.plan(image or card.request()),
             _workers(dask, jobs),
             asked.verdicts(allow or []),
             {"json": json_file, "junit": junit, "html": html, "svg": svg},
@@ -185,20 +182,23 @@ class _Session:
         return 1 if report.failing(self.allowed) else 0
 
     def only(self, names: list[str], deadline: str | None) -> int:
-        """Play single points, and show all that happened."""
+        """Play single points, and show all that happens."""
         from ..sweep import asked, report_text, runner
 
         by_name = not any(each.isdigit() for each in names)
         report = self._begun("1/1", deadline, asked.EVERYTHING if by_name else self.wanted.choice)
         points = asked.chosen(report.points, names, self.plan.action)
         out = report_text.console()
+        watch = report_text.watching(out)
         report.points = points
 
         def tell(outcome: Outcome) -> None:
             report.outcomes[outcome.number] = outcome
             out.print(report_text.story(outcome))
 
-        runner.sweep(self.workers, self.plan, report.first, points, report.deadline, tell, whole=True)
+        for point in points:
+            out.print(f"{point.name}: {self.plan.action.words}")
+            runner.sweep(runner.here, self.plan, report.first, [point], report.deadline, tell, watch)
         self._write(report)
         return 1 if report.failing(self.allowed) else 0
 
@@ -302,23 +302,6 @@ def _workers(dask: str | None, jobs: int | None) -> Workers:
         return runner.dask(dask)
     except ModuleNotFoundError:
         raise ValueError("--dask needs an extra: pip install 'cardtear[dask]'") from None
-
-
-def _card_options(
-    profile: str,
-    name: str,
-    email: str | None,
-    serial: str | None,
-    pin: str | None,
-    puk: str | None,
-    settings: list[str] | None,
-    image: Path | None,
-) -> tuple[str, ...]:
-    """The options that describe the card, where they are not as they always are."""
-    given = {"profile": (profile, "piv"), "name": (name, "Alice"), "email": (email, None), "serial": (serial, None)}
-    given |= {"pin": (pin, None), "puk": (puk, None), "image": (str(image) if image else None, None)}
-    words = [word for option, (value, usual) in given.items() if value != usual for word in (f"--{option}", str(value))]
-    return (*words, *(word for each in settings or () for word in ("--set", each)))
 
 
 def _hear_the_end() -> None:

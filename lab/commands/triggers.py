@@ -10,7 +10,7 @@ import typer
 
 from ..passphrase import handed_over
 from .answers import do, errors
-from .options import Email, Image, Json, PassphraseFile, Pin, Profile, Puk, Serial, Settings, named
+from .options import AnyCard, Json, grouped
 
 app = typer.Typer()
 
@@ -60,7 +60,9 @@ _AMONG = "Which of these moments"
     epilog="Actions: "
     + "; ".join(" ".join((verb, *(f"{word.upper()}" for word in words))) for verb, words in WORDS.items())
 )
+@grouped
 def arm(
+    *,
     verb: Annotated[
         str, typer.Argument(metavar="ACTION", help="What is to happen; they are listed below.", show_default=False)
     ],
@@ -85,7 +87,7 @@ def arm(
     apdu: Annotated[bool, typer.Option("--apdu", help="Any APDU.", rich_help_panel=_AT)] = False,
     event: Annotated[
         str | None,
-        typer.Option(help="insert, remove, plug, unplug or reset.", rich_help_panel=_AT, show_default=False),
+        typer.Option(help="insert, remove, plug, unplug, reset or logout.", rich_help_panel=_AT, show_default=False),
     ] = None,
     signal: Annotated[
         str | None, typer.Option(help="The word of a `cardtear signal`.", rich_help_panel=_AT, show_default=False)
@@ -130,19 +132,11 @@ def arm(
         float | None,
         typer.Option(help="Not at once but so many seconds after the moment.", show_default=False),
     ] = None,
-    profile: Profile = "piv",
-    name: Annotated[str | None, typer.Option(help="The name on it.", show_default="Alice, at swap Bob")] = None,
-    email: Email = None,
-    serial: Serial = None,
-    pin: Pin = None,
-    puk: Puk = None,
-    settings: Settings = None,
-    image: Image = None,
-    passphrase_file: PassphraseFile = None,
+    card: AnyCard,
     as_json: Json = False,
 ) -> None:
     """Let something happen at a certain call, APDU, event, word or time. Prints a number for `cardtear disarm`."""
-    with errors(as_json), handed_over(passphrase_file) as file:
+    with errors(as_json), handed_over(card.passphrase_file) as file:
         whens = [each for each, given in (("before", before), ("during", during), ("after", after)) if given]
         if len(whens) > 1:
             raise ValueError(f"--{whens[0]} and --{whens[1]} are two moments; arm two triggers")
@@ -165,8 +159,7 @@ def arm(
         on |= {"nth": nth, "times": _times(times), "probability": probability, "seed": seed}
         then = _action(verb, words or [])
         if verb in _WITH_A_CARD:
-            name = name or ("Bob" if verb == "swap" else "Alice")
-            then["card"] = named(image, file, profile, name, email, serial, pin, puk, settings)
+            then["card"] = card.named(file, "Bob" if verb == "swap" else "Alice")
         if later is not None:
             then = {"do": "later", "seconds": later, "then": then}
         what = " ".join((verb, *(words or [])[: 1 if verb == "pin-pad" else None]))  # a PIN is not repeated

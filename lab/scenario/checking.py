@@ -16,6 +16,7 @@ from . import steps as s
 from . import verbs as v
 from .expressions import names_in, read_expression
 from .possible import Possible, never_fires, never_happens
+from .triggers import is_of_pcsc
 
 if TYPE_CHECKING:
     from .conditions import Recorded
@@ -133,6 +134,9 @@ class _Rehearsal:
 
     def _insert(self, step: v.Insert) -> None:
         state = self._plugged(step.reader)
+        if is_of_pcsc(step, self._scenario.cards):
+            self._require_pcsc()
+            return
         self._known_card(step.card)
         if state not in (None, _UNCERTAIN):
             raise self._refuse(f"reader {step.reader!r} holds the card {state!r} already; remove or swap it")
@@ -150,6 +154,17 @@ class _Rehearsal:
         if self._state(step.reader) == step.card:
             raise self._refuse(f"the card {step.card!r} is in reader {step.reader!r} already")
         self._now(step.reader, step.card, "remove", "insert")
+
+    def _attach_pcsc(self, step: v.AttachPcsc) -> None:
+        self._plugged(step.reader)
+        self._uncertain.add(step.reader)
+
+    def _detach_pcsc(self, step: v.DetachPcsc) -> None:
+        self._plugged(step.reader)
+
+    def _require_pcsc(self) -> None:
+        if not self._possible.has_pcsc:
+            raise self._refuse("no step attaches a reader of PC/SC; attach-pcsc does")
 
     def _reset(self, step: v.Reset) -> None:
         self._occupied(step)
@@ -201,7 +216,10 @@ class _Rehearsal:
         if isinstance(action, v.Later):
             self._action(action.do)
         if isinstance(action, v.Insert | v.Swap):
-            self._known_card(action.card)
+            if is_of_pcsc(action, self._scenario.cards):
+                self._require_pcsc()
+            else:
+                self._known_card(action.card)
         reader = getattr(action, "reader", None)
         if reader is not None:
             self._state(reader)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, Self
 
@@ -188,9 +190,16 @@ def kind_of(value: Any, kinds: dict[str, type[Model]], what: str) -> str:
             return key
     found = [str(key) for key in value if key in kinds] if isinstance(value, dict) else []
     if len(found) != 1:
-        got = f"not {' and '.join(found)} at once" if found else f"not {_shown(value)}"
+        got = f"not {' and '.join(found)} at once" if found else f"not {_shown(value)}{_meant(value, kinds)}"
         raise ValueError(f"{what} has one of: {', '.join(kinds)}; {got}")
     return found[0]
+
+
+def _meant(value: Any, kinds: Iterable[str]) -> str:
+    """A question for who may have written a key wrongly."""
+    keys = map(str, value) if isinstance(value, dict) else [value] if isinstance(value, str) else ()
+    near = [match for key in keys for match in get_close_matches(key, kinds, 1)]
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _shown(value: Any) -> str:

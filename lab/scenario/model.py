@@ -20,16 +20,22 @@ EMPTY = "empty"
 
 
 class Card(Model):
-    """A card: the `path` of an image, of which a copy is used, or parameters of a ready-made one (docs/control.md)."""
+    """A card: the `path` of an image, of which a copy is used, or parameters of a ready-made one (docs/control.md).
+
+    The passphrase of an encrypted image is the first line of a `passphrase-file`.
+    """
 
     model_config = ConfigDict(extra="allow")
 
     path: Path | None = None
+    passphrase_file: Path | None = None
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
         if self.path is not None and self.model_extra:
             raise ValueError("a card has a path or parameters, not both")
+        if self.path is None and self.passphrase_file is not None:
+            raise ValueError("a passphrase-file is for the image at a path")
         self.request("Alice")
         return self
 

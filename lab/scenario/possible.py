@@ -26,6 +26,8 @@ _CHANGES: dict[type, tuple[str, ...]] = {
     v.Reset: ("reset",),
     v.Logout: ("logout",),
     v.BlockPin: ("logout",),
+    v.AttachPcsc: ("insert", "remove", "reset"),
+    v.DetachPcsc: ("remove",),
 }
 """The events that verbs bring about."""
 
@@ -42,6 +44,8 @@ class Possible:
         """Every reader that is plugged in at some time."""
         self.runs_programs = False
         """Whether anything runs that may do whatever it likes."""
+        self.has_pcsc = False
+        """Whether the cards of a reader come from PC/SC at some time."""
         self.events: set[tuple[str, str]] = set()
         self.words: set[str] = set()
         self.calls: Counter[tuple[str, str]] = Counter()
@@ -72,6 +76,8 @@ class Possible:
                 self._add(step.do)
             case v.Plug():
                 self.readers.add(step.plug)
+            case v.AttachPcsc():
+                self.has_pcsc = True
         for change in _CHANGES.get(type(step), ()):
             self.events.add((change, step.reader))
 

@@ -18,10 +18,10 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
-from ...card.profiles import CardRequest
 from ...p11.quirks import Quirks
 from ...reader.errors import BenchError, CardRemoved
 from ..guard import kill_who_knows
+from ..requests import CardSource, EncryptedImage
 from ..scratch import Scratch
 from . import steps as s
 from . import verbs as v
@@ -57,7 +57,9 @@ class Stage:
         try:
             scratch = self._undo.enter_context(Scratch())
             self.folder = scratch.path / "work"
-            self.folder.mkdir(mode=0o700)
+            self._temporary = scratch.path / "tmp"
+            for folder in (self.folder, self._temporary):
+                folder.mkdir(mode=0o700)
             self.simulator = self._undo.enter_context(Played(self.history, quirks))
             self._undo.callback(kill_who_knows, self.simulator.folder)
             self.clients = Clients(self.folder, self.history.changed)
@@ -91,14 +93,14 @@ class Stage:
             self._arm_one(name, trigger)
         self.deadline = monotonic() + self.scenario.deadline
 
-    def _card(self, name: str) -> Path | CardRequest:
+    def _card(self, name: str) -> CardSource:
         card = self.scenario.cards[name]
         if card.path is None:
             return card.request(name.capitalize())
         copy = self.folder / f"{name}.card"
         shutil.copyfile(self._here / card.path, copy)
         copy.chmod(0o600)
-        return copy
+        return copy if card.passphrase_file is None else EncryptedImage(copy, self._here / card.passphrase_file)
 
     def _write(self, files: Mapping[str, str]) -> None:
         for name, content in files.items():
@@ -146,6 +148,11 @@ class Stage:
                 self.simulator.disarm(self.triggers[step.disarm][0])
             case v.Signal():
                 self._by_hand("signal", {"signal": step.signal})
+            case v.AttachPcsc():
+                arguments = {"reader": step.reader, "name": step.name, "exclusive": step.exclusive}
+                self._by_hand("attach-pcsc", arguments)
+            case v.DetachPcsc():
+                self._by_hand("detach-pcsc", {"reader": step.reader})
             case _:
                 self._by_hand(*arguments_of(step, self.cards))
 
@@ -190,7 +197,7 @@ class Stage:
     def environment(self) -> dict[str, str]:
         """The variables of every program and client."""
         own = {name: self.fill(text) for name, text in self.scenario.environment.items()}
-        return {**os.environ, **self.simulator.environment, **own}
+        return {**os.environ, "TMPDIR": str(self._temporary), **self.simulator.environment, **own}
 
     def _run(self, step: s.Run) -> None:
         self._write(step.files)

@@ -18,8 +18,10 @@ from .fields import Duration, ExitCodes, Model, Name, Pattern, SignalNumber
 from .triggers import TriggerModel
 from .verbs import (
     VERBS,
+    AttachPcsc,
     BlockPin,
     Crash,
+    DetachPcsc,
     Insert,
     Kill,
     Later,
@@ -212,6 +214,8 @@ _OTHERS: dict[str, type[Model]] = {
     "disarm": Disarm,
     "repeat": Repeat,
     "signal": Signal,
+    "attach-pcsc": AttachPcsc,
+    "detach-pcsc": DetachPcsc,
 }
 STEPS: dict[str, type[Model]] = {**VERBS, **_OTHERS}
 """Steps by the key by which they are known."""
@@ -247,7 +251,9 @@ AnyStep = Annotated[
     | Annotated[Arm, Tag("=arm")]
     | Annotated[Disarm, Tag("=disarm")]
     | Annotated[Repeat, Tag("=repeat")]
-    | Annotated[Signal, Tag("=signal")],
+    | Annotated[Signal, Tag("=signal")]
+    | Annotated[AttachPcsc, Tag("=attach-pcsc")]
+    | Annotated[DetachPcsc, Tag("=detach-pcsc")],
     _WHICH,
     _CHECK,
     BeforeValidator(word),

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -12,6 +12,7 @@ from ..requests import CardSource, Request
 from ..trigger import On, Trigger, moment_of
 from .fields import Duration, HexByte, Model, Name
 from .verbs import (
+    PCSC,
     Action,
     Answer,
     BlockPin,
@@ -22,6 +23,7 @@ from .verbs import (
     Insert,
     Later,
     PinPad,
+    Plug,
     Release,
     Return,
     Step,
@@ -96,7 +98,10 @@ def arguments_of(action: Step, cards: Cards) -> tuple[str, dict[str, Any]]:
     match action:
         case Insert() | Swap():
             atr = {} if action.atr is None else {"atr": bytes.fromhex(action.atr)}
-            return verb, {"reader": action.reader, "card": cards[action.card], **atr}
+            card = {} if is_of_pcsc(action, cards) else {"card": cards[action.card]}
+            return verb, {"reader": action.reader, **card, **atr}
+        case Plug():
+            return verb, {"reader": action.reader, "contactless": action.contactless}
         case PinPad():
             return verb, {"reader": action.reader, **({} if action.pin is None else {"pin": action.pin})}
         case BlockPin():
@@ -119,6 +124,11 @@ def arguments_of(action: Step, cards: Cards) -> tuple[str, dict[str, Any]]:
             return verb, {"gate": action.release}
     reader = getattr(action, "reader", None)
     return verb, {} if reader is None else {"reader": reader}
+
+
+def is_of_pcsc(action: Insert | Swap, cards: Container[str]) -> bool:
+    """Whether the card is the one that PC/SC has, and no card of the scenario by that name."""
+    return isinstance(action, Insert) and action.card == PCSC and PCSC not in cards
 
 
 class _AnyCard(dict[str, CardSource]):

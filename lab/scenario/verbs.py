@@ -30,7 +30,10 @@ class OnReader(Step):
 
 
 class Plug(OnReader):
+    """`plug: front`; on one that is `contactless` cards are laid."""
+
     plug: Name
+    contactless: bool = False
 
 
 class Unplug(OnReader):
@@ -63,6 +66,9 @@ class Kill(OnReader):
 
 Placing = Annotated[dict[Name, Name], Field(min_length=1, max_length=1)]
 """A reader and the card that goes into it."""
+
+PCSC = "pcsc"
+"""In place of a card's name: the one that PC/SC has for an attached reader."""
 
 
 Atr = Annotated[str, Field(pattern=r"^([0-9A-Fa-f]{2}){1,33}$")]
@@ -101,6 +107,35 @@ class Swap(Step):
     def card(self) -> str:
         """The card that goes in."""
         return next(iter(self.swap.values()))
+
+
+class AttachPcsc(Step):
+    """`attach-pcsc: {front: YubiKey}`: the card in the first reader of PC/SC with this in its name, or in `any`."""
+
+    attach_pcsc: Annotated[dict[Name, str], Field(min_length=1, max_length=1)]
+    exclusive: bool = False
+
+    @property
+    def reader(self) -> str:
+        """The reader."""
+        return next(iter(self.attach_pcsc))
+
+    @property
+    def name(self) -> str:
+        """What is in the name of PC/SC's reader, nothing for any."""
+        wanted = next(iter(self.attach_pcsc.values()))
+        return "" if wanted == "any" else wanted
+
+
+class DetachPcsc(Step):
+    """`detach-pcsc: front`: the end of that."""
+
+    detach_pcsc: Name
+
+    @property
+    def reader(self) -> str:
+        """The reader."""
+        return self.detach_pcsc
 
 
 class PinPad(Step):

@@ -35,6 +35,8 @@ def in_one_line(step: Any) -> str:
             rest = rest if step.client == s.APP else f"{rest} in {step.client}"
         case v.Insert() | v.Swap():
             rest = f"{step.reader}: {step.card}"
+        case v.AttachPcsc():
+            rest = f"{step.reader}: {step.name or 'any'}"
         case v.PinPad():
             rest = step.reader
         case s.Run():

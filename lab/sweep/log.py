@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections import Counter, deque
 
+from ...card.status import SW
 from ...card.tables import INS
 from ...p11.constants import CKR
 from ...reader.trace import ApduEntry, CallEntry, Entry, EventEntry, ReturnEntry
@@ -18,6 +19,7 @@ BEFORE, AFTER = 60, 400
 
 _LOGINS = frozenset({"C_Login", "C_LoginUser"})
 _HEADER = 5  # a VERIFY that is longer carries a PIN; shorter ones ask or give it up
+# One that finds no PIV application selected, as after a reset, is a try of no PIN.
 
 
 class Log:
@@ -56,7 +58,7 @@ class Log:
                 case ApduEntry():
                     self.apdus += 1
                     is_pin = entry.command[1:2] == bytes([INS.VERIFY]) and entry.command_length > _HEADER
-                    self.verifies += is_pin
+                    self.verifies += is_pin and entry.status != SW.INS_NOT_SUPPORTED
                 case EventEntry():
                     pass
 

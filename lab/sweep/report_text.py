@@ -3,17 +3,19 @@
 
 from __future__ import annotations
 
-import io
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ...reader.trace import Trace
+from ..records import follow
 from ..timeline import Timeline
 from .outcome import MEANING, Outcome, Verdict, tell
 from .report import Report
+from .worker import Watch
 
 STYLES = {
     Verdict.SUCCESS: ("✓", "green"),
@@ -79,19 +81,26 @@ def _summary(report: Report, allowed: Collection[Verdict]) -> list[Text]:
     return lines
 
 
+def watching(out: Console) -> Watch:
+    """Shows on a console what happens in a run, as it happens."""
+
+    def watch(trace: Trace) -> Callable[[], None]:
+        timeline = Timeline(out)
+        stop = follow(trace, timeline.add)
+
+        def end() -> None:
+            stop()
+            timeline.flush()
+
+        return end
+
+    return watch
+
+
 def story(outcome: Outcome) -> RenderableType:
-    """A point with all that happened, and what the command printed."""
-    trace = Console(width=200, highlight=False, record=True, file=io.StringIO())
-    timeline = Timeline(trace)
-    for record in outcome.records:
-        timeline.add(record)
-    timeline.flush()
+    """What came of a point that has been watched, and what the command printed."""
     output = outcome.run.ended.output.rstrip() if outcome.run is not None else ""
-    parts: list[RenderableType] = [
-        Text.from_ansi(trace.export_text(styles=True)),
-        Text("it printed:", "dim"),
-        Text(output),
-    ]
+    parts: list[RenderableType] = [Text("it printed:", "dim"), Text(output)]
     if outcome.again is not None:
         parts += [Text(f"with the card back: {outcome.again.words}", "dim"), Text(outcome.again.output.rstrip())]
     return Group(*parts, line(outcome))

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from ..guard import guarded_folder
+from ..guard import guarded_folder, guarded_temporaries
 from . import children, worker
 from .command import Ended
 from .outcome import Outcome, Run, Verdict
@@ -85,7 +85,7 @@ def sweep(
     points: Iterable[Point],
     deadline: float,
     tell: Callable[[Outcome], None],
-    whole: bool = False,
+    watch: worker.Watch | None = None,
 ) -> None:
     """Play the points, in parallel; `tell` hears of each as it is done. An interruption ends what is being played.
 
@@ -95,7 +95,7 @@ def sweep(
     """
     children.adopt()  # what a worker that dies leaves behind
     known = children.children()
-    playing = _Playing(workers, (plan, first), (deadline, whole), tell)
+    playing = _Playing(workers, (plan, first), (deadline, watch), tell)
     try:
         todo = list(points)
         while todo:
@@ -116,7 +116,7 @@ class _Playing:
         self,
         workers: Workers,
         subject: tuple[Plan, Run],
-        options: tuple[float, bool],
+        options: tuple[float, worker.Watch | None],
         tell: Callable[[Outcome], None],
     ) -> None:
         self._workers, self._subject, self._options, self._tell = workers, subject, options, tell
@@ -203,13 +203,34 @@ def local(jobs: int) -> Workers:
     return make
 
 
+class _Here(Executor):
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        future: Future[T] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+@contextlib.contextmanager
+def here() -> Iterator[Executor]:
+    """This process, one point after another: what happens can be watched."""
+    with guarded_temporaries():
+        yield _Here()
+
+
 def dask(address: str) -> Workers:
     """A Dask cluster, by the address of its scheduler. Raises ModuleNotFoundError without the extra `dask`."""
     from distributed import Client
 
     @contextlib.contextmanager
     def make() -> Iterator[Executor]:
-        with Client(address, timeout=_CONNECT, set_as_default=False) as client:
+        try:
+            client = Client(address, timeout=_CONNECT, set_as_default=False)
+        except OSError as error:
+            raise NotSweepable(f"no Dask scheduler answers at {address}: {error}") from None
+        with client:
             executor = client.get_executor(pure=False)
             try:
                 yield executor

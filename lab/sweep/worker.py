@@ -14,7 +14,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from ...csrc import module_path
 from ...p11.quirks import Quirks
 from ...reader.errors import BenchError
 from ...reader.events import Event, Moment
+from ...reader.trace import Trace
 from ..simulator import Simulator
 from ..trigger import Trigger
 from . import children
@@ -35,8 +36,11 @@ from .points import Point, Recorder
 _ONE_AT_A_TIME = threading.Lock()
 """Children of this process that are not known are a run's own, so there may be one run at a time in a process."""
 
+Watch = Callable[[Trace], Callable[[], None]]
+"""Begins to show the trace of a run, and returns what ends that."""
+
 _WHOLE = 500, 2000
-"""Entries of the time line that are kept of a point that is played alone: before the action, and from it on."""
+"""Entries of the time line that are kept of a point that is watched: before the action, and from it on."""
 
 
 def begin(folder: str, parent: int) -> None:
@@ -80,11 +84,15 @@ class Bed:
         return run(words, self._environment(), self.folder if self.plan.folder is not None else None, deadline)
 
     def bring_back(self) -> None:
-        """The card is in the reader again, if it was not, and answers."""
+        """The card is in the reader again, if it was not, and answers.
+
+        After a garbled answer it is put in anew: what cannot be told from the truth is believed until then.
+        """
         with contextlib.suppress(BenchError):  # what was to come later may have come meanwhile
             self.simulator.plug(READER)
         insertion = self.simulator.bench.reader(READER).insertion
-        if insertion is not None and not insertion.is_mute and insertion.card is self.own:
+        is_right = insertion is not None and not insertion.is_mute and insertion.card is self.own
+        if is_right and self.plan.action.verb != "garble":
             return
         with contextlib.suppress(BenchError):
             self.simulator.remove(READER)
@@ -141,16 +149,17 @@ def record(plan: Plan, deadline: float) -> tuple[Run, list[Point]]:
     return _run(ended, log), recorder.points
 
 
-def play(plan: Plan, first: Run, point: Point, deadline: float, whole: bool = False) -> Outcome:
-    """Run the command with the action at the point, then once more with the card back. `whole`: all of the time line.
+def play(plan: Plan, first: Run, point: Point, deadline: float, watch: Watch | None = None) -> Outcome:
+    """Run the command with the action at the point, then once more with the card back. Who watches sees it live.
 
     Raises OSError if the command cannot be started.
     """
     with _ONE_AT_A_TIME:
         started = time.monotonic()
-        log = Log(*_WHOLE) if whole else Log()
+        log = Log(*_WHOLE) if watch else Log()
         with bed(plan) as place:
             bench = place.simulator.bench
+            unwatch = watch(bench.trace) if watch else None
             stop = bench.trace.subscribe(log)
             *before, action = plan.triggers(point, place.card, place.other)
             for trigger in before:
@@ -160,6 +169,8 @@ def play(plan: Plan, first: Run, point: Point, deadline: float, whole: bool = Fa
             ended = place.run(plan.command, deadline)
             done = _run(ended, log)
             stop()
+            if unwatch:
+                unwatch()
             again = None
             if plan.recover != "":
                 place.bring_back()
@@ -176,7 +187,7 @@ def play(plan: Plan, first: Run, point: Point, deadline: float, whole: bool = Fa
             done.logins - first.logins,
             done.verifies - first.verifies,
             overhead=time.monotonic() - started - spent,
-            records=log.records() if whole or verdict not in FINE else [],
+            records=log.records() if watch or verdict not in FINE else [],
         )
 
 

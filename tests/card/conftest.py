@@ -57,7 +57,7 @@ class Terminal:
         """Prove the well-known management key, 3DES or AES-192: take a challenge and return it enciphered."""
         algorithm, cipher = 0x03, Cipher(TripleDES(DEFAULT_MANAGEMENT_KEY), modes.ECB())
         template, status = self.command(0x87, algorithm, 0x9B, bytes.fromhex("7C028100"))
-        if status == 0x6A86:
+        if status in (0x6A86, 0x6A80):
             algorithm, cipher = 0x0A, Cipher(algorithms.AES(DEFAULT_MANAGEMENT_KEY), modes.ECB())
             template, _ = self.command(0x87, algorithm, 0x9B, bytes.fromhex("7C028100"))
         answer = tlv.encode(0x7C, tlv.encode(0x82, cipher.encryptor().update(template[4:])))

@@ -113,6 +113,15 @@ def test_chuid(full: Any, ca: TestCA, tmp_path: Path) -> None:
         verified(ca, tmp_path, found[0x3E], signed + b"\0")
 
 
+A_DAY = datetime.timedelta(days=1)
+
+
+def day(moment: bytes) -> str:
+    """Midnight of a day: numbers, one in each byte, and a Z (SP 800-76-2, table 14)."""
+    assert moment[4:] == b"\0\0\0Z"
+    return "".join(f"{number:02}" for number in moment[:4])
+
+
 @pytest.mark.parametrize(
     ("tag", "magic", "kind"),
     [
@@ -128,11 +137,15 @@ def test_biometric_data(full: Any, ca: TestCA, tmp_path: Path, tag: int, magic: 
     structure = fields[0xBC]
     version, options, record_length, signature_length = struct.unpack(">BBIH", structure[:8])
     assert (version, options, structure[8:12]) == (3, 0x0D, kind)
+    created, begin, end = (structure[at : at + 8] for at in (12, 20, 28))
+    assert created == begin
+    chuid = dict(tlv.decode(read(full, CHUID)))
+    assert (day(end), structure[41:59].rstrip(b"\0")) == (chuid[0x35].decode(), b"cardtear")
+    assert datetime.timedelta(0) <= datetime.date.today() - datetime.date.fromisoformat(day(created)) <= A_DAY
     assert len(structure) == 88 + record_length + signature_length
     record = structure[88 : 88 + record_length]
     assert record.startswith(magic)
-    chuid = dict(tlv.decode(read(full, CHUID)))
-    assert structure[59:84] == chuid[0x30]
+    assert structure[59:88] == chuid[0x30] + bytes(4)
     signed, signature = structure[: 88 + record_length], structure[88 + record_length :]
     signer = dict(tlv.decode(read(full, SIGNER)))[0x70]
     assert verified(ca, tmp_path, signature, signed, signer) == signed
@@ -154,7 +167,10 @@ def test_records_tell_their_lengths(full: Any) -> None:
         at += 2
     assert at == len(fingers)
     assert int.from_bytes(face[8:12], "big") == len(face)
-    assert (face[46:48], face[-2:]) == (b"\xff\xd8", b"\xff\xd9")
+    eyes = int.from_bytes(face[18:20], "big")
+    image = 34 + 8 * eyes + 12
+    assert int.from_bytes(face[14:18], "big") == len(face) - 14
+    assert (face[image : image + 2], face[-2:]) == (b"\xff\xd8", b"\xff\xd9")
     assert int.from_bytes(irises[8:12], "big") == len(irises)
     for image in irises.split(b"\x89PNG\r\n\x1a\n")[1:]:
         length = int.from_bytes(image[25:29], "big")
@@ -162,8 +178,36 @@ def test_records_tell_their_lengths(full: Any) -> None:
         assert len(zlib.decompress(image[33 : 33 + length])) == 96 * 97
 
 
+def test_what_a_biometric_profile_fixes(full: Any) -> None:
+    """SP 800-76-2, table 6 (fingerprints) and table 9 (face)."""
+
+    def record(tag: int) -> bytes:
+        return dict(tlv.decode(read(full, tag)))[0xBC][88:]
+
+    fingers, face = record(FINGERPRINTS), record(FACE)
+    scanner, width, height, *resolution, views, reserved = struct.unpack(">HHHHHBB", fingers[14:26])
+    assert (scanner >> 12, scanner & 0xFFF > 0, resolution, views, reserved) == (8, True, [197, 197], 2, 0)
+    assert 26 <= int.from_bytes(fingers[8:10], "big") <= 1574
+    at = 26
+    for _ in range(views):
+        position, impression, quality, count = fingers[at : at + 4]
+        assert (position in range(1, 11), impression, quality in (20, 40, 60, 80, 100)) == (True, 0, True)
+        for minutia in range(at + 4, at + 4 + 6 * count, 6):
+            x, y, angle, sure = struct.unpack(">HHBB", fingers[minutia : minutia + 6])
+            assert x >> 14 in (1, 2)
+            assert (x & 0x3FFF < width, y < height, angle < 180, sure <= 100) == (True,) * 4
+        at += 4 + 6 * count + 2
+    assert int.from_bytes(face[12:14], "big") == 1
+    points = int.from_bytes(face[18:20], "big")
+    assert points > 0
+    kind, coding, width, height, space, source = struct.unpack(">BBHHBB", face[34 + 8 * points :][:8])
+    assert (kind, coding in (0, 1), space, source in (2, 6)) == (1, True, 1, True)
+    components = face.index(b"\xff\xc0") + 4
+    assert face[components : components + 6] == struct.pack(">BHHB", 8, height, width, 3)
+
+
 def test_security_object(full: Any, ca: TestCA, tmp_path: Path) -> None:
-    """Each data group is a container, and its digest is right."""
+    """Each data group is a container, and its digest is right: of all but certificates (part 1, 3.1.7)."""
     fields = dict(tlv.decode(read(full, SECURITY_OBJECT)))
     signer = dict(tlv.decode(read(full, SIGNER)))[0x70]
     content = verified(ca, tmp_path, fields[0xBB], None, signer)
@@ -182,6 +226,10 @@ def test_security_object(full: Any, ca: TestCA, tmp_path: Path) -> None:
         "6030": FACE,
         "3001": PRINTED,
         "1015": IRISES,
+        "6050": 0x7E,
+        "6060": KEY_HISTORY,
+        "1016": 0x7F61,
+        "1018": PAIRING_CODE,
     }
     assert {places[number]: digest for number, digest in digests.items()} == {
         container: hashlib.sha256(read(full, tag)).digest() for container, tag in tags.items()
@@ -191,7 +239,7 @@ def test_security_object(full: Any, ca: TestCA, tmp_path: Path) -> None:
 def test_printed_information(full: Any) -> None:
     """It is what it is called; the management key lies elsewhere."""
     fields = dict(tlv.decode(read(full, PRINTED)))
-    assert fields[1] == "Zoë".encode()
+    assert fields[1] == b"Zoe"  # ASCII
     assert {tag: len(value) for tag, value in fields.items()}.keys() == {1, 2, 4, 5, 6, 7, 8, 0xFE}
     assert datetime.datetime.strptime(fields[4].decode(), "%Y%b%d").date() > datetime.date.today()
     assert full.command(0xCB, 0x3F, 0xFF, bytes.fromhex("5C035FFF00"))[1] == 0x6A82

@@ -82,7 +82,7 @@ def test_the_card_cannot_be_made_to_answer_its_own_challenge(host: Host) -> None
     fields, _ = host.step((CHALLENGE, b""))
     answer, _ = host.step((RESPONSE, b""), (CHALLENGE, fields[CHALLENGE]))
     assert answer[RESPONSE] == host.encipher(fields[CHALLENGE])
-    assert host.step((RESPONSE, answer[RESPONSE]))[1] == 0x6985
+    assert host.step((RESPONSE, answer[RESPONSE]))[1] == 0x6982
     assert not host.may_write()
 
 
@@ -90,11 +90,20 @@ def test_a_challenge_is_good_once_and_until_reset(host: Host, card: PivCard, pow
     fields, _ = host.step((CHALLENGE, b""))
     answer = host.encipher(fields[CHALLENGE])
     assert host.step((RESPONSE, answer))[1] == 0x9000
-    assert host.step((RESPONSE, answer))[1] == 0x6985
+    assert host.step((RESPONSE, answer))[1] == 0x6982
     host.step((CHALLENGE, b""))
     host.terminal = power(card)
-    assert host.step((RESPONSE, answer))[1] == 0x6985
+    assert host.step((RESPONSE, answer))[1] == 0x6982
     assert not host.may_write()
+
+
+def test_a_chain_that_is_broken_off_answers_nothing(host: Host) -> None:
+    """The challenge is open as before (SP 800-73-4 part 2, 3.2.4)."""
+    fields, _ = host.step((CHALLENGE, b""))
+    assert host.terminal.send(bytes((0x10, 0x87, host.algorithm, 0x9B, 4)) + b"\x7c\x0a\x82\x08")[1] == 0x9000
+    assert host.terminal.send("00CB3FFF035C017E00")[1] == 0x9000
+    assert host.step((RESPONSE, host.encipher(fields[CHALLENGE]))) == ({}, 0x9000)
+    assert host.may_write()
 
 
 def test_challenges_differ(host: Host) -> None:

@@ -104,9 +104,9 @@ def test_lengths_of_reference_data(terminal: Any, ins: int, p2: int, length: int
 
 
 CLASSES = {
-    **dict.fromkeys((4, 8, 12, 13, 28), 26754),
-    **dict.fromkeys((1, 2, 3, 17, 19), 26753),
-    **dict.fromkeys((32, 64, 96, 128, 132, 144, 160, 255), 28160),
+    **dict.fromkeys((0x04, 0x08, 0x0C, 0x0D, 0x1C, 0x60, 0x7F), 0x6882),
+    **dict.fromkeys((0x01, 0x02, 0x03, 0x11, 0x13, 0x40, 0x5F), 0x6881),
+    **dict.fromkeys((0x20, 0x3F, 0x80, 0x84, 0x90, 0xA0, 0xFF), 0x6E00),
 }
 
 

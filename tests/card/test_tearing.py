@@ -47,7 +47,7 @@ def test_torn_while_a_key_is_generated(
     inside, go_on = threading.Event(), threading.Event()
     generate = keys.generate
 
-    def slowly(algorithm: Algorithm) -> bytes:
+    def slowly(algorithm: Algorithm) -> keys.Key:
         inside.set()
         assert go_on.wait(DEADLINE)
         return generate(algorithm)

@@ -8,7 +8,6 @@ import itertools
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -27,21 +26,7 @@ from cardtear.lab.simulator import Simulator
 from cardtear.lab.trigger import Trigger
 from cardtear.reader.trace import ApduEntry, CallEntry
 
-DEADLINE = 30.0
-"""Seconds that a client may take."""
-
-
-class Ended(NamedTuple):
-    """How a program ended: `code` is negative for a signal; `output` holds both streams."""
-
-    code: int
-    output: str
-
-
-ENGLISH = {"LC_ALL": "C.UTF-8"}
-
-Run = Callable[..., Ended]
-Succeed = Callable[..., str]
+from ..programs import DEADLINE, ENGLISH, Ended, Run, Succeed, runner, well
 
 PIN, PUK = "123456", "12345678"
 BLANK = CardRequest(profile="blank")
@@ -57,37 +42,13 @@ def module() -> str:
 @pytest.fixture
 def run(simulator: Simulator, tmp_path: Path) -> Run:
     """Runs a program with the simulator in its environment, in a folder of its own. Fails when it hangs or crashes."""
-
-    def run_client(*command: str, stdin: str = "", deadline: float = DEADLINE, **environment: str) -> Ended:
-        done = subprocess.run(
-            command,
-            input=stdin,
-            env={**os.environ, **simulator.environment, **ENGLISH, **environment},
-            cwd=tmp_path,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=deadline,
-            check=False,
-        )
-        if done.returncode < 0:
-            pytest.fail(f"{command[0]} died of {signal.Signals(-done.returncode).name}:\n{done.stdout}")
-        return Ended(done.returncode, done.stdout)
-
-    return run_client
+    return runner(tmp_path, simulator.environment)
 
 
 @pytest.fixture
 def succeed(run: Run) -> Succeed:
     """Runs a program that has to succeed; its output."""
-
-    def run_well(*command: str, **options: Any) -> str:
-        ended = run(*command, **options)
-        assert ended.code == 0, ended.output
-        return ended.output
-
-    return run_well
+    return well(run)
 
 
 @pytest.fixture

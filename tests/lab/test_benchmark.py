@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from cardtear.lab.benchmark.__main__ import COLUMNS, collect, machine, show, show_markdown
 from cardtear.lab.benchmark.bed import SOFTHSM
 from cardtear.lab.benchmark.rows import Row
 
@@ -87,3 +88,25 @@ def test_a_row_is_met_on_the_right_side_of_its_limit(
     value: float, limit: float | None, at_least: bool, met: bool | None
 ) -> None:
     assert Row("", 0, None, "us", {}, "", value, limit, at_least).met is met
+
+
+def test_the_tables_say_what_was_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    """Rows are told one by one while it runs, on standard error; on standard output stands the table alone."""
+    measured = [
+        Row("a call", 16.4, 44.0, "us", {"echo": 9.0}, "p50 <= 2 x echo = 18", 16.4, 18, False),
+        Row("resident", 61.0, None, "MB", {}, "<= 60", 61.0, 60, False),
+    ]
+    rows = collect(iter(measured))
+    assert capsys.readouterr() == ("", "a call: 16\nresident: 61 MB\n")
+    about = {**machine(), "load": 0.25}
+    show_markdown(about, rows)
+    title, _, *table = capsys.readouterr().out.splitlines()
+    assert "load 0.25" in title
+    assert table == [
+        f"| {' | '.join(COLUMNS)} |",
+        "|---|---:|---:|---|---|---|",
+        "| a call | 16 | 44 | echo 9 | p50 <= 2 x echo = 18 | met |",
+        "| resident | 61 MB |  |  | <= 60 | missed |",
+    ]
+    show(about, rows)
+    assert "missed" in capsys.readouterr().out

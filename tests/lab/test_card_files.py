@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import os
@@ -86,6 +87,17 @@ def test_an_export_makes_the_same_card(tmp_path: Path, ready: Path, profile: str
     ca = TestCA.load_or_create(ready.parent / "ca")
     state = read_image(ready_image(CardRequest(profile), ready.parent, ca))
     assert card_files.from_json(card_files.as_json(state, with_keys=True).encode(), "x.json") == state
+
+
+def test_an_export_may_have_what_only_its_make_of_card_has(ready: Path) -> None:
+    """Yubico's keeps data objects that no other does."""
+    ca = TestCA.load_or_create(ready.parent / "ca")
+    for profile, is_taken in (("yubikey", True), ("blank", False)):
+        state = read_image(ready_image(CardRequest(profile), ready.parent, ca))
+        state.objects[0x5F0001] = b"anything"
+        exported = card_files.as_json(state, with_keys=True).encode()
+        with contextlib.nullcontext() if is_taken else pytest.raises(ValueError, match="no object 5F0001"):
+            assert card_files.from_json(exported, "x.json") == state
 
 
 def test_an_export_with_keys_is_the_card(cli: Cli, image: Path, tmp_path: Path) -> None:
@@ -213,6 +225,11 @@ def test_a_key_and_its_certificate_into_a_slot(image: Path, kind: str, form: str
         content = pkcs12.serialize_key_and_certificates(b"me", key, certificate, None, encryption)
         with pytest.raises(ValueError, match="me cannot be taken"):
             card_files.read_pair(content, b"wrong", "me")
+    if password is not None:
+        with pytest.raises(ValueError, match="--password-file"):
+            card_files.read_pair(content, None, "me")
+    with pytest.raises(ValueError, match="--slot"):
+        card_files.from_json(content, "me")
     card_files.put(image, None, "9e", card_files.read_pair(content, password, "me"))
     state = read_image(image)
     assert state.keys[0x9E].imported

@@ -158,7 +158,7 @@ def test_verbs_for_what_ails_a_card(cardtear: Cardtear, host: Any, user_session:
         (("remove", "front", "--ins", "8X"), "two hexadecimal digits, not '8X'"),
         (("cut", "short", *APDU), "LENGTH of 'cut' is a number, not 'short'"),
         (("return", "CKR_ODD", *CALL), "there is no return value 'CKR_ODD'"),
-        (("answer", "9000", *CALL), "possible never"),
+        (("answer", "9000", *CALL), "'answer' is no fault of a call"),
         (("answer", *APDU), "'answer' needs 'status'"),
         (("hang", "--event", "remove"), "its moment is neither"),
         (("insert", "front", "--image", "/nowhere.card", *CALL), "/nowhere.card"),

@@ -4,12 +4,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from cardtear.lab.simulator import Simulator
@@ -18,20 +15,10 @@ from cardtear.reader.trace import ApduEntry
 from cardtear.reader.vpcd import VpcdDoor
 from cardtear.reader.vpcd_slots import PcscPlace
 
+from ..programs import Ended, Run, Succeed, runner, well
 from . import pcsc
-from .daemon import Pcscd
+from .daemon import OwnPcscd, own_pcscd
 from .pcsc import DEADLINE, READER, SECOND_READER
-
-
-class Ended(NamedTuple):
-    """How a program ended: `code` is negative for a signal; `output` holds both streams."""
-
-    code: int
-    output: str
-
-
-Run = Callable[..., Ended]
-Succeed = Callable[..., str]
 
 
 @pytest.fixture(scope="session")
@@ -41,21 +28,15 @@ def pcscd_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pcscd(pcscd_folder: Path) -> Iterator[Pcscd]:
+def pcscd(pcscd_folder: Path) -> Iterator[OwnPcscd]:
     """A running pcscd; programs and this process find it by their environment."""
-    daemon = Pcscd(pcscd_folder)
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in daemon.environment.items():
-            patch.setenv(name, value)
-        try:
-            daemon.start()
-            yield daemon
-        finally:
-            daemon.close()
+    with own_pcscd(pcscd_folder) as daemon:
+        daemon.start()
+        yield daemon
 
 
 @pytest.fixture
-def context(pcscd: Pcscd) -> Iterator[pcsc.Context]:
+def context(pcscd: OwnPcscd) -> Iterator[pcsc.Context]:
     """A PC/SC program, before any card is there."""
     context = pcsc.Context()
     context.wait(READER, pcsc.EMPTY, DEADLINE)
@@ -65,7 +46,7 @@ def context(pcscd: Pcscd) -> Iterator[pcsc.Context]:
 
 
 @pytest.fixture
-def door(simulator: Simulator, context: pcsc.Context, pcscd: Pcscd) -> Iterator[VpcdDoor]:
+def door(simulator: Simulator, context: pcsc.Context, pcscd: OwnPcscd) -> Iterator[VpcdDoor]:
     """The standard card in a reader that pcscd sees."""
     door = VpcdDoor(simulator.bench, pcscd.port, simulator.bench.reader("front"))
     context.wait(READER, pcsc.PRESENT, DEADLINE)
@@ -75,7 +56,7 @@ def door(simulator: Simulator, context: pcsc.Context, pcscd: Pcscd) -> Iterator[
 
 
 @pytest.fixture
-def shown(pcscd: Pcscd, context: pcsc.Context) -> Iterator[Simulator]:
+def shown(pcscd: OwnPcscd, context: pcsc.Context) -> Iterator[Simulator]:
     """A simulator whose reader `front`, with the standard card, is in pcscd."""
     with Simulator(pcsc=PcscPlace(pcscd.port)) as simulator:
         simulator.plug("front")
@@ -89,39 +70,15 @@ def shown(pcscd: Pcscd, context: pcsc.Context) -> Iterator[Simulator]:
 
 
 @pytest.fixture
-def run(pcscd: Pcscd, tmp_path: Path) -> Run:
+def run(pcscd: OwnPcscd, tmp_path: Path) -> Run:
     """Runs a program of PC/SC in a folder of its own. Fails when it hangs or crashes."""
-
-    def run_client(*command: str, stdin: str = "", deadline: float = 30.0, **environment: str) -> Ended:
-        done = subprocess.run(
-            command,
-            input=stdin,
-            env={**os.environ, **pcscd.environment, "LC_ALL": "C.UTF-8", **environment},
-            cwd=tmp_path,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=deadline,
-            check=False,
-        )
-        if done.returncode < 0:
-            pytest.fail(f"{command[0]} died of {signal.Signals(-done.returncode).name}:\n{done.stdout}")
-        return Ended(done.returncode, done.stdout)
-
-    return run_client
+    return runner(tmp_path, pcscd.environment)
 
 
 @pytest.fixture
 def succeed(run: Run) -> Succeed:
     """Runs a program that has to succeed; its output."""
-
-    def run_well(*command: str, **options: Any) -> str:
-        ended = run(*command, **options)
-        assert ended.code == 0, ended.output
-        return ended.output
-
-    return run_well
+    return well(run)
 
 
 class Pulling:

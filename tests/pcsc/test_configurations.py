@@ -11,32 +11,27 @@ from pathlib import Path
 
 import pytest
 from cardtear.card.profiles import CardRequest
+from cardtear.lab.own_pcscd import free_ports
 from cardtear.lab.pcscd import configuration, copies, find_driver
 from cardtear.lab.simulator import Simulator
 from cardtear.reader.private_socket import SocketError
 from cardtear.reader.vpcd_slots import PcscPlace
 
 from . import pcsc
-from .daemon import Pcscd, free_ports
+from .daemon import OwnPcscd, own_pcscd
 from .pcsc import DEADLINE, READER, SECOND_READER, SELECT, succeed_in_time
 
 GONE = b"\x6f\x00"
 
 
 @pytest.fixture
-def daemon(pcscd_folder: Path) -> Iterator[Pcscd]:
+def daemon(pcscd_folder: Path) -> Iterator[OwnPcscd]:
     """A pcscd that is not started yet."""
-    daemon = Pcscd(pcscd_folder)
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in daemon.environment.items():
-            patch.setenv(name, value)
-        try:
-            yield daemon
-        finally:
-            daemon.close()
+    with own_pcscd(pcscd_folder) as daemon:
+        yield daemon
 
 
-def test_four_readers(daemon: Pcscd, tmp_path: Path) -> None:
+def test_four_readers(daemon: OwnPcscd, tmp_path: Path) -> None:
     """By a copy of the driver; each card is in a reader of its own."""
     original = find_driver()
     assert original is not None
@@ -77,7 +72,7 @@ class TestReversed:
     """vpcd connects to us."""
 
     @pytest.fixture
-    def simulator(self, daemon: Pcscd) -> Iterator[Simulator]:
+    def simulator(self, daemon: OwnPcscd) -> Iterator[Simulator]:
         """A simulator with the standard card, and a pcscd that was started after it and ends before it."""
         driver = find_driver()
         assert driver is not None
@@ -105,7 +100,7 @@ class TestReversed:
         simulator.insert("back", CardRequest(name="Bob"))
         assert succeed_in_time(lambda: context.connect(SECOND_READER)).transmit(SELECT)[-2:] == b"\x90\x00"
 
-    def test_removal(self, simulator: Simulator, context: pcsc.Context, daemon: Pcscd) -> None:
+    def test_removal(self, simulator: Simulator, context: pcsc.Context, daemon: OwnPcscd) -> None:
         """In the middle of a command, and before one: an error, no hang, and pcscd lives."""
         card = context.connect(READER)
         with simulator.bench.watching(lambda _moment: simulator.remove("front")):
@@ -131,7 +126,7 @@ class TestReversed:
         assert card.transmit(SELECT)[-2:] == b"\x90\x00"
 
     def test_pcscd_is_restarted(
-        self, simulator: Simulator, context: pcsc.Context, daemon: Pcscd, caplog: pytest.LogCaptureFixture
+        self, simulator: Simulator, context: pcsc.Context, daemon: OwnPcscd, caplog: pytest.LogCaptureFixture
     ) -> None:
         """With a word about it."""
         caplog.clear()
@@ -143,6 +138,6 @@ class TestReversed:
         context.wait(READER, pcsc.PRESENT, DEADLINE)
         assert succeed_in_time(lambda: context.connect(READER)).transmit(SELECT)[-2:] == b"\x90\x00"
 
-    def test_a_port_that_is_taken(self, simulator: Simulator, daemon: Pcscd) -> None:
+    def test_a_port_that_is_taken(self, simulator: Simulator, daemon: OwnPcscd) -> None:
         with pytest.raises(SocketError, match=str(daemon.port)):
             Simulator(pcsc=PcscPlace(daemon.port, is_reversed=True))

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from cardtear.card.profiles import CardRequest
+from cardtear.lab.scenario import play_file
 from cardtear.lab.simulator import Simulator
 from cardtear.lab.trigger import Trigger
 from cardtear.p11.constants import CKR
@@ -26,9 +27,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from ..programs import Run, Succeed
 from . import pcsc
-from .conftest import Run, Succeed
-from .daemon import Pcscd
+from .daemon import OwnPcscd
 from .pcsc import DEADLINE, READER, SECOND_READER
 
 pytestmark = pytest.mark.needs("smartcard")
@@ -291,7 +292,7 @@ def test_exclusive(empty: Near, door: VpcdDoor, context: pcsc.Context) -> None:
     context.connect(READER).disconnect(pcsc.LEAVE)
 
 
-def test_pcscd_ends_and_comes_back(near: Near, pcscd: Pcscd, host: Any, context: pcsc.Context) -> None:
+def test_pcscd_ends_and_comes_back(near: Near, pcscd: OwnPcscd, host: Any, context: pcsc.Context) -> None:
     session = host.eval("user_session(m)")
     pcscd.stop()
     assert near.next() is Change.REMOVE
@@ -306,7 +307,7 @@ def test_pcscd_ends_and_comes_back(near: Near, pcscd: Pcscd, host: Any, context:
     context.reopen()
 
 
-def test_no_pcscd_yet(empty: Near, pcscd: Pcscd) -> None:
+def test_no_pcscd_yet(empty: Near, pcscd: OwnPcscd) -> None:
     pcscd.stop()
     try:
         empty.simulator.attach_pcsc("front")
@@ -337,7 +338,7 @@ def test_scripts_have_the_last_word(near: Near, simulator: Simulator) -> None:
     assert near.nothing_happened()
 
 
-def test_faults_for_other_programs_of_pcsc(near: Near, pcscd: Pcscd, context: pcsc.Context) -> None:
+def test_faults_for_other_programs_of_pcsc(near: Near, pcscd: OwnPcscd, context: pcsc.Context) -> None:
     """The card goes through our reader back into PC/SC, as another one: pulled there, it is still in the first."""
     door = VpcdDoor(near.simulator.bench, pcscd.port + 1, near.reader)
     atr = context.wait(SECOND_READER, pcsc.PRESENT, DEADLINE)
@@ -378,6 +379,49 @@ def test_commands_pull_it_and_put_it_back(near: Near, succeed: Succeed) -> None:
     succeed(CARDTEAR, "swap", "front", "--name", "Bob", **environment)
     assert near.stay.card.name == "Bob"
     assert "Bob" in succeed(CARDTEAR, "status", **environment)
+
+
+def test_a_running_simulator_is_attached(empty: Near, door: VpcdDoor, run: Run, succeed: Succeed) -> None:
+    """By commands, which `status` then knows of; the card is found behind a reader that is unplugged meanwhile."""
+    environment = empty.simulator.environment
+    assert "no reader 'back'" in run(CARDTEAR, "attach-pcsc", "back", **environment).output
+    assert READER in succeed(CARDTEAR, "attach-pcsc", "front", "PCD 00 00", **environment)
+    assert empty.next() is Change.INSERT
+    assert "from PCD 00 00" in succeed(CARDTEAR, "status", **environment)
+    assert "already" in run(CARDTEAR, "attach-pcsc", "front", **environment).output
+    succeed(CARDTEAR, "unplug", "front", **environment)
+    succeed(CARDTEAR, "plug", "front", **environment)
+    assert READER in succeed(CARDTEAR, "insert", "front", **environment)
+    (status,) = empty.simulator.status()["readers"]
+    assert (status["card"], status["from_pcsc"], status["pcsc"]) == (READER, "PCD 00 00", None)
+    succeed(CARDTEAR, "detach-pcsc", "front", **environment)
+    (status,) = empty.simulator.status()["readers"]
+    assert (status["card"], status["from_pcsc"]) == (None, None)
+
+
+@pytest.mark.needs("pkcs11-tool")
+def test_a_scenario_plays_on_it(door: VpcdDoor, tmp_path: Path) -> None:
+    """The card is pulled from the application and given back; it never leaves its reader in PC/SC."""
+    (tmp_path / "pull.yaml").write_text(SCENARIO)
+    outcome = play_file(tmp_path / "pull.yaml")
+    assert outcome.passed, outcome.message
+
+
+SCENARIO = """\
+readers: {front: empty}
+triggers:
+  pull: {on: {ins: 87}, do: {remove: front}}
+steps:
+- attach-pcsc: {front: PCD 00 00}
+- wait: {event: insert, reader: front, since: start}
+- run: pkcs11-tool --module ${module} --login --pin 123456 --sign --mechanism SHA256-RSA-PKCS --id 01 -i data -o out
+  name: pulled
+  files: {data: something}
+  exits: 1
+- expect: {call: C_Sign, returns: CKR_DEVICE_REMOVED}
+- insert: {front: pcsc}
+- run: pkcs11-tool --module ${module} --login --pin 123456 --sign --mechanism SHA256-RSA-PKCS --id 01 -i data -o out
+"""
 
 
 def test_readers_are_chosen_by_name(empty: Near, door: VpcdDoor) -> None:

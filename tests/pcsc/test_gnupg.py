@@ -3,20 +3,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 from cardtear.card.tables import INS
 from cardtear.lab.simulator import Simulator
 from cardtear.lab.trigger import Trigger
 
+from ..programs import Run
 from . import pcsc
 from .pcsc import DEADLINE, READER
 
 pytestmark = pytest.mark.needs("gpg", "gpgconf", "gpg-connect-agent")
 
-Run = Callable[..., Any]
 STATUS = ("gpg", "--card-status")
 
 

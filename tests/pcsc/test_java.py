@@ -14,7 +14,7 @@ from cardtear.lab.simulator import Simulator
 from cardtear.lab.trigger import Trigger
 
 from . import pcsc
-from .daemon import Pcscd
+from .daemon import OwnPcscd
 from .dialogue import Program
 from .pcsc import READER
 
@@ -40,7 +40,7 @@ def library() -> str:
 
 
 @pytest.fixture
-def java(shown: Simulator, pcscd: Pcscd, classes: Path) -> Iterator[Program]:
+def java(shown: Simulator, pcscd: OwnPcscd, classes: Path) -> Iterator[Program]:
     """The program, connected to the card."""
     option = f"-Dsun.security.smartcardio.library={library()}"
     with Program("java", *QUICK, option, "-cp", str(classes), "SmartCardIo", READER, **pcscd.environment) as program:

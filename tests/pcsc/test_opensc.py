@@ -8,7 +8,6 @@ import pty
 import select
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,15 +16,14 @@ from cardtear.card.tables import INS
 from cardtear.lab.simulator import Simulator
 from cardtear.lab.trigger import Trigger
 
+from ..programs import Run, Succeed
 from . import pcsc
-from .conftest import Ended, Pulling
-from .daemon import Pcscd
+from .conftest import Pulling
+from .daemon import OwnPcscd
 from .pcsc import DEADLINE, READER
 
 pytestmark = pytest.mark.needs("opensc-tool", "piv-tool", "pkcs15-tool", "pkcs11-tool", "openssl")
 
-Succeed = Callable[..., str]
-Run = Callable[..., Ended]
 OPENSC = next(map(str, Path("/usr/lib").glob("*/opensc-pkcs11.so")), "")
 GET_CERTIFICATE = "00:CB:3F:FF:05:5C:03:5F:C1:05:00"
 
@@ -114,7 +112,7 @@ def test_pkcs11_module_loses_its_card(pulling: Pulling) -> None:
     assert "CKR_" in pulled.output
 
 
-def test_hot_plug(shown: Simulator, pcscd: Pcscd, context: pcsc.Context) -> None:
+def test_hot_plug(shown: Simulator, pcscd: OwnPcscd, context: pcsc.Context) -> None:
     """C_GetSlotList and C_WaitForSlotEvent of OpenSC's module while the card comes and goes."""
     with Terminal("pkcs11-tool", "--module", OPENSC, "--test-hotplug", **pcscd.environment) as terminal:
         terminal.ready()

@@ -14,7 +14,7 @@ from cardtear.lab.simulator import Simulator
 from cardtear.lab.trigger import Trigger
 
 from . import pcsc
-from .daemon import Pcscd
+from .daemon import OwnPcscd
 from .dialogue import Program
 from .pcsc import READER, SECOND_READER
 
@@ -24,7 +24,7 @@ SIGN = "00 87 11 9E 26 7C 24 82 00 81 20" + 32 * " 00" + " 00"
 
 
 @pytest.fixture
-def monitor(shown: Simulator, pcscd: Pcscd) -> Iterator[Program]:
+def monitor(shown: Simulator, pcscd: OwnPcscd) -> Iterator[Program]:
     """The program, with the card in."""
     with Program(sys.executable, str(Path(__file__).with_name("pyscard_monitor.py")), **pcscd.environment) as program:
         first = [program.hear() for _ in range(3)]

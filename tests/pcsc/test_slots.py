@@ -15,7 +15,7 @@ from cardtear.lab.simulator import Simulator
 from cardtear.reader.vpcd_slots import PcscPlace
 
 from . import pcsc
-from .daemon import Pcscd
+from .daemon import OwnPcscd
 from .pcsc import DEADLINE, READER, SECOND_READER, succeed_in_time
 
 CARDTEAR = str(Path(sys.executable).with_name("cardtear"))
@@ -48,6 +48,8 @@ def test_a_third_reader_waits_for_a_slot(shown: Simulator, context: pcsc.Context
     shown.insert("third", CardRequest(name="Bob"))
     assert shown.pcsc is not None
     assert shown.pcsc.wait_until_shown(0.5) == ["third"]
+    shows = {each["name"]: each["pcsc"]["shown"] for each in shown.status()["readers"]}
+    assert shows == {"front": True, "back": False, "third": False}
     assert len(words(caplog)) == 1
     assert "third" in words(caplog)[0]
     assert "cardtear pcsc --readers" in words(caplog)[0]
@@ -59,7 +61,7 @@ def test_a_third_reader_waits_for_a_slot(shown: Simulator, context: pcsc.Context
     context.wait(SECOND_READER, pcsc.PRESENT, DEADLINE)
 
 
-def test_a_restart_of_pcscd_is_survived(shown: Simulator, pcscd: Pcscd, caplog: Any) -> None:
+def test_a_restart_of_pcscd_is_survived(shown: Simulator, pcscd: OwnPcscd, caplog: Any) -> None:
     """With one word when it is missed, and one when it is back."""
     for _ in range(2):
         caplog.clear()
@@ -88,7 +90,7 @@ def test_a_crash_is_a_removal(shown: Simulator, context: pcsc.Context) -> None:
 
 
 @pytest.mark.needs("opensc-tool")
-def test_run(pcscd: Pcscd, succeed: Callable[..., str]) -> None:
+def test_run(pcscd: OwnPcscd, succeed: Callable[..., str]) -> None:
     """The program starts when pcscd has the card."""
     command = ("--pcsc", "--pcsc-port", str(pcscd.port), "--", "opensc-tool", "--atr")
     assert succeed(CARDTEAR, "run", *command).splitlines()[-1].startswith("3b:")

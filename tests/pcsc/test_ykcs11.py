@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from .conftest import Run, Succeed
+from ..programs import Run, Succeed
 from .yubico import MANAGEMENT_KEY, PIN, READER, YubiKey, older_key, pcscd
 
 __all__ = ["older_key", "pcscd"]

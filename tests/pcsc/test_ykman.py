@@ -12,7 +12,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from .conftest import Run, Succeed
+from ..programs import Run, Succeed
 from .yubico import MANAGEMENT_KEY, PIN, PUK, READER, YubiKey, key, pcscd
 
 __all__ = ["key", "pcscd"]

@@ -14,7 +14,7 @@ from cardtear.reader.trace import ApduEntry
 from cardtear.reader.vpcd import VpcdDoor
 
 from . import pcsc
-from .daemon import Pcscd
+from .daemon import OwnPcscd, own_pcscd
 from .pcsc import DEADLINE
 
 NAME = "Yubico YubiKey CCID"
@@ -27,7 +27,7 @@ MANAGEMENT_KEY = "010203040506070801020304050607080102030405060708"
 class YubiKey:
     """A card of profile `yubikey` in the simulator's reader `front`, and in the first slot of pcscd."""
 
-    def __init__(self, simulator: Simulator, pcscd: Pcscd, **parameters: Any) -> None:
+    def __init__(self, simulator: Simulator, pcscd: OwnPcscd, **parameters: Any) -> None:
         self.simulator = simulator
         self._reader = simulator.plug("front")
         self._card = simulator.insert("front", CardRequest(profile="yubikey", **parameters))
@@ -63,21 +63,15 @@ class YubiKey:
 
 
 @pytest.fixture(scope="module")
-def pcscd(pcscd_folder: Any) -> Iterator[Pcscd]:
+def pcscd(pcscd_folder: Any) -> Iterator[OwnPcscd]:
     """In place of the one whose readers have vpcd's own name."""
-    daemon = Pcscd(pcscd_folder, NAME)
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in daemon.environment.items():
-            patch.setenv(name, value)
-        try:
-            daemon.start()
-            yield daemon
-        finally:
-            daemon.close()
+    with own_pcscd(pcscd_folder, NAME) as daemon:
+        daemon.start()
+        yield daemon
 
 
 @pytest.fixture
-def key(bare_simulator: Simulator, pcscd: Pcscd) -> Iterator[YubiKey]:
+def key(bare_simulator: Simulator, pcscd: OwnPcscd) -> Iterator[YubiKey]:
     """A new one."""
     key = YubiKey(bare_simulator, pcscd)
     yield key
@@ -85,8 +79,8 @@ def key(bare_simulator: Simulator, pcscd: Pcscd) -> Iterator[YubiKey]:
 
 
 @pytest.fixture
-def older_key(bare_simulator: Simulator, pcscd: Pcscd) -> Iterator[YubiKey]:
-    """One with the management key that firmware before 5.7 has, and that older tools know."""
-    key = YubiKey(bare_simulator, pcscd, management_algorithm="tdes")
+def older_key(bare_simulator: Simulator, pcscd: OwnPcscd) -> Iterator[YubiKey]:
+    """One with firmware before 5.7, whose management key older tools know."""
+    key = YubiKey(bare_simulator, pcscd, firmware="5.4.3")
     yield key
     key.close()

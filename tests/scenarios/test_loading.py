@@ -67,6 +67,7 @@ def refused(text: str) -> list[str]:
         ("steps:\n- repeat: 0\n  steps: [crash]", "2: steps[0].repeat: input should be greater than or equal to 1"),
         ("steps: [crash]\ncards:\n  alice: {profil: piv}", "3: cards.alice: a card has no parameter 'profil'"),
         ("steps: [crash]\ncards:\n  alice: {path: x, pin: '1'}", "3: cards.alice: a card has a path or parameters"),
+        ("steps: [crash]\ncards:\n  alice: {passphrase-file: x}", "3: cards.alice: a passphrase-file is for the image"),
         ("steps: [crash]\nquirks: [nonsense]", "2: quirks: there is no quirk 'nonsense'"),
         ("steps: [crash]\nreaders:\n  ' ': alice", "2: readers: not a reader name: ' '"),
         (
@@ -206,12 +207,13 @@ TREES = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None)
-@given(TREES)
-def test_any_yaml_is_a_scenario_or_a_clear_error(tree: Any) -> None:
-    _loads_or_refuses(yaml.safe_dump(tree, allow_unicode=True))
-    _loads_or_refuses(yaml.safe_dump({"steps": tree}))
-    _loads_or_refuses(yaml.safe_dump({"steps": [tree]}))
+WHOLES = TREES | st.builds(lambda tree: {"steps": tree}, TREES) | st.builds(lambda tree: {"steps": [tree]}, TREES)
+
+
+@settings(max_examples=150, deadline=None)
+@given(WHOLES, st.booleans())
+def test_any_yaml_is_a_scenario_or_a_clear_error(whole: Any, allow_unicode: bool) -> None:
+    _loads_or_refuses(yaml.safe_dump(whole, allow_unicode=allow_unicode))
 
 
 @settings(max_examples=300, deadline=None)

@@ -198,17 +198,21 @@ def test_an_image_that_is_missing(play: Play) -> None:
     assert "none.card" in outcome.message
 
 
-def test_an_image_is_copied(passes: Play, write: Callable[..., Path], tmp_path: Path) -> None:
-    """What a scenario does to a card is not done to the file."""
+@pytest.mark.parametrize("passphrase", [None, "correct horse"])
+def test_an_image_is_copied(passes: Play, write: Callable[..., Path], tmp_path: Path, passphrase: str | None) -> None:
+    """What a scenario does to a card is not done to the file, an encrypted one neither."""
     from cardtear.card.profiles import CardRequest, create
     from cardtear.lab import places
 
-    create(CardRequest("blank", name="Carol"), tmp_path / "carol.card", places.test_ca())
+    secret = None if passphrase is None else passphrase.encode()
+    create(CardRequest("blank", name="Carol"), tmp_path / "carol.card", places.test_ca(), secret)
     before = (tmp_path / "carol.card").read_bytes()
+    (tmp_path / "passphrase").write_text(f"{passphrase}\n")
+    encrypted = "" if passphrase is None else ", passphrase-file: passphrase"
     passes(
-        """
-        cards: {carol: {path: carol.card}}
-        readers: {front: carol}
+        f"""
+        cards: {{carol: {{path: carol.card{encrypted}}}}}
+        readers: {{front: carol}}
         steps:
         - call: token = C_GetTokenInfo(front)
         - expect: token.label == "Carol"
@@ -216,6 +220,20 @@ def test_an_image_is_copied(passes: Play, write: Callable[..., Path], tmp_path: 
         """
     )
     assert (tmp_path / "carol.card").read_bytes() == before
+
+
+def test_an_encrypted_image_without_its_passphrase(play: Play, tmp_path: Path) -> None:
+    from cardtear.card.profiles import CardRequest, create
+    from cardtear.lab import places
+
+    create(CardRequest("blank"), tmp_path / "alice.card", places.test_ca(), b"correct horse")
+    outcome = play("cards: {alice: {path: alice.card}}\nsteps: [crash]")
+    assert outcome.status is Status.ERROR
+    assert "encrypted" in outcome.message
+    (tmp_path / "wrong").write_text("battery staple\n")
+    outcome = play("cards: {alice: {path: alice.card, passphrase-file: wrong}}\nsteps: [crash]")
+    assert outcome.status is Status.ERROR
+    assert "not the passphrase" in outcome.message
 
 
 def test_pins_are_in_no_report(play: Play) -> None:

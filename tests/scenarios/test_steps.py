@@ -85,6 +85,19 @@ STORIES = {
         - reset: front
         - call: C_Login(session, CKU_USER, "123456") -> CKR_DEVICE_ERROR
         """,
+    "a contactless reader": r"""
+        cards: {alice: {}}
+        readers: {}
+        steps:
+        - plug: front
+          contactless: true
+        - insert: {front: alice}
+        - run: cardtear status
+          output: front \(contactless\)
+        - call: session = C_OpenSession(front)
+        - call: C_Login(session, CKU_USER, "123456") -> any
+        - expect: {count: apdus, of: "20", at-least: 1}
+        """,
     "a touch": r"""
         cards: {alice: {touch: always}}
         steps:
@@ -291,21 +304,38 @@ STORIES = {
         - insert: {front: alice}
         """,
 }
+WITH_PYSCARD = {
+    "a reader of PC/SC": r"""
+        cards: {alice: {}}
+        readers: {front: empty}
+        triggers:
+          back: {on: {signal: now}, do: {insert: {front: pcsc}}}
+        steps:
+        - attach-pcsc: {front: no such reader}
+        - run: cardtear status
+          output: from no such reader
+        - signal: now
+        - detach-pcsc: front
+        - insert: {front: alice}
+        """,
+}
 
 
-@pytest.mark.parametrize("name", STORIES)
+@pytest.mark.parametrize(
+    "name", [*STORIES, *(pytest.param(name, marks=pytest.mark.needs("smartcard")) for name in WITH_PYSCARD)]
+)
 def test_story(passes: Play, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
     from pathlib import Path
 
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=":")
-    passes(STORIES[name])
+    passes((STORIES | WITH_PYSCARD)[name])
 
 
 def test_the_stories_have_everything() -> None:
     """No step, condition or fault is left out above, nor in the scenarios that come with cardtear."""
     used: set[str] = set()
-    for text in STORIES.values():
+    for text in (STORIES | WITH_PYSCARD).values():
         _gather(loads(textwrap.dedent(text)).model_dump(by_alias=True), used)
     assert (set(STEPS) | set(CONDITIONS) | set(FAULTS)) - used == set()
 

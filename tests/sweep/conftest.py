@@ -120,10 +120,12 @@ def survey(workers: Executor, plan: Plan) -> runner.Survey:
 
 @pytest.fixture
 def play(workers: Executor, plan: Plan, survey: runner.Survey) -> Callable[..., Outcome]:
-    """Plays a point by its name with an action, and what is to follow."""
+    """Plays a point by its name with an action, and what is to follow; here, if somebody watches."""
 
-    def one(action: str, name: str, *then: str, whole: bool = False, **changes: Any) -> Outcome:
+    def one(action: str, name: str, *then: str, watch: worker.Watch | None = None, **changes: Any) -> Outcome:
         asked = replace(plan, action=Action.parse(action), then=tuple(map(Then.parse, then)), **changes)
-        return workers.submit(worker.play, asked, survey.first, parse(name), DEADLINE, whole).result(DEADLINE)
+        if watch is not None:
+            return worker.play(asked, survey.first, parse(name), DEADLINE, watch)
+        return workers.submit(worker.play, asked, survey.first, parse(name), DEADLINE).result(DEADLINE)
 
     return one

@@ -10,6 +10,7 @@ import pytest
 from cardtear.lab.sweep import points
 from cardtear.lab.sweep.outcome import Verdict, tell
 from cardtear.lab.sweep.plan import Action, Then
+from cardtear.reader.trace import Entry, EventEntry
 
 SIGN = "host#1:1/C_Sign#1"
 
@@ -55,10 +56,28 @@ def test_delay(play: Callable[..., Any]) -> None:
 )
 def test_card_comes_back(play: Callable[..., Any], host: str, action: str, then: list[str], changes: list[str]) -> None:
     """While the program still runs, which has waited for it, gives the PIN once more, and succeeds."""
-    outcome = play(action, f"{SIGN}@before", *then, whole=True, command=(host, "patient"))
+    seen: list[Entry] = []
+    outcome = play(
+        action, f"{SIGN}@before", *then, watch=lambda trace: trace.subscribe(seen.append), command=(host, "patient")
+    )
     assert [each["change"] for each in outcome.records if each["kind"] == "event"][-len(changes) :] == changes
+    assert [each.change for each in seen if isinstance(each, EventEntry)] == changes
     assert outcome.run.ended.code == 0
     assert (outcome.verdict, outcome.logins, outcome.verifies) == (Verdict.RETRIED, 1, 1)
+
+
+def test_an_answer_that_was_read_wrongly_is_read_again(play: Callable[..., Any]) -> None:
+    """A byte of a public key is another one, which nobody can tell; with the card put in anew all is as before."""
+    for apdu in (3, 4):  # of a search: the metadata of 9A, and the rest of them
+        outcome = play("garble", f"host#1:1/C_FindObjectsInit#1/apdu#{apdu}@after")
+        assert outcome.again.code == 0
+        assert outcome.verdict in (Verdict.SUCCESS, Verdict.CLEAN)
+
+
+def test_a_pin_that_reaches_no_application_is_no_try(play: Callable[..., Any]) -> None:
+    """After a reset the applet has to be selected again: the VERIFY that found none has cost no try."""
+    outcome = play("reset", "host#1:1/C_Login#1/apdu#1@before")
+    assert (outcome.verdict, outcome.logins, outcome.verifies) == (Verdict.SUCCESS, 0, 0)
 
 
 def test_a_place_that_does_not_come(play: Callable[..., Any]) -> None:

@@ -78,7 +78,7 @@ def test_a_command_that_kills_who_plays_it(sweep: Sweep, host: str) -> None:
     [
         (["--action", "explode"], "there is no action 'explode'"),
         (["--then", "explode"], "after the action there can be"),
-        (["--at", "calls", "--action", "sw:6F00"], "is possible never"),
+        (["--at", "calls", "--action", "sw:6F00"], "'answer' is no fault of a call"),
         (["--shard", "3/2"], "is called as 1/4"),
         (["--deadline", "soon"], "not a span of time"),
         (["--allow", "everything"], "there is no verdict 'everything'"),
@@ -87,15 +87,30 @@ def test_a_command_that_kills_who_plays_it(sweep: Sweep, host: str) -> None:
         (["--set", "capacity"], "--set wants NAME=VALUE"),
         (["--profile", "nothing"], "there is no profile 'nothing'"),
         (["--prepare", "exit 3"], "the preparation did not work: exit 3"),
-        (["--dask", "tcp://127.0.0.1:1"], ""),
+        (["--dask", "tcp://127.0.0.1:1"], "no Dask scheduler answers at tcp://127.0.0.1:1"),
+        (["--html", "/nowhere/report.html"], "/nowhere: there is no such folder"),
+        (["--junit", "/"], "is a directory"),
+        (["--image", "/nowhere.card"], "/nowhere.card"),
     ],
 )
 def test_options_that_make_no_sense(sweep: Sweep, host: str, options: list[str], words: str) -> None:
     """Refused with a reason."""
     swept = sweep(options, host, "clean")
-    assert swept.code in (1, 2), swept.output
+    assert swept.code == 2, swept.output
     assert words in swept.output
     assert "Traceback" not in swept.output
+
+
+def test_an_encrypted_card(sweep: Sweep, host: str, tmp_path: Path) -> None:
+    """It is named itself, not a copy of it, and what to do."""
+    image, key = tmp_path / "secret.card", tmp_path / "key"
+    key.write_text("a passphrase")
+    command = [*CARDTEAR, "card", "new", str(image), "--passphrase-file", str(key)]
+    subprocess.run(command, check=True, timeout=DEADLINE, stdout=subprocess.DEVNULL)
+    swept = sweep(["--image", str(image)], host, "clean")
+    assert swept.code == 2, swept.output
+    assert f"{image} is encrypted" in swept.output
+    assert "card copy --no-passphrase" in swept.output
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"points": 3}', "no JSON"])

@@ -10,7 +10,8 @@ import pytest
 from cardtear.card.tables import INS
 from cardtear.lab.simulator import Simulator
 from cardtear.lab.trigger import Trigger
-from cardtear.p11.constants import CKR
+from cardtear.p11.constants import CKR, CKS
+from cardtear.reader.events import When
 
 READS = {"GET DATA": INS.GET_DATA, "GET METADATA": INS.GET_METADATA}
 LOOK = "(m.token_info(0)[0], sorted(m.attribute(s, each, CKA.LABEL) for each in m.find(s)))"
@@ -83,3 +84,23 @@ def test_nothing_is_lost_by_a_write_after_it(simulator: Simulator, host: Any) ->
     labels = host.eval(find, s=session)
     assert labels.count(b"first") == 1
     assert labels.count(b"another") == values.count(CKR.OK)
+
+
+@pytest.mark.parametrize("verb", ["reset", "logout"])
+@pytest.mark.parametrize(
+    ("ins", "nth"), [(INS.GET_DATA, 1), (INS.GENERAL_AUTHENTICATE, 1), (INS.GENERAL_AUTHENTICATE, 2)]
+)
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_the_user_is_lost_while_the_right_to_write_is_proved(
+    simulator: Simulator, host: Any, verb: str, ins: int, nth: int, when: str
+) -> None:
+    """Then he is not logged in, which is no word on whether the card may be written; after a login it may."""
+    make = "rv(lambda: m.create(s, {CKA.CLASS: CKO.DATA, CKA.TOKEN: b'\\1', CKA.VALUE: b'value'}))"
+    session = host.eval("user_session(m, read_write=True)")
+    trigger = Trigger(verb, {"reader": "front"}, ins=ins, nth=nth, when=When(when))
+    simulator.arm(trigger)
+    assert host.eval(make, s=session) in (CKR.USER_NOT_LOGGED_IN, CKR.OK)
+    assert trigger.fired == 1
+    assert host.eval("m.session_state(s)", s=session) == CKS.RW_PUBLIC_SESSION
+    host.eval("m.login(s)", s=session)
+    assert host.eval(make, s=session) == CKR.OK

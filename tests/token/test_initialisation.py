@@ -85,6 +85,7 @@ def test_so_changes_his_pin(token: Callable[..., Any]) -> None:
     ("management", "public", "user", "so"),
     [
         ("pin", CKR.USER_NOT_LOGGED_IN, CKR.OK, CKR.USER_NOT_LOGGED_IN),
+        ("derived", CKR.USER_NOT_LOGGED_IN, CKR.OK, CKR.USER_NOT_LOGGED_IN),
         ("so", CKR.USER_NOT_LOGGED_IN, CKR.USER_NOT_LOGGED_IN, CKR.OK),
         ("default", CKR.OK, CKR.OK, CKR.OK),
         ("none", CKR.TOKEN_WRITE_PROTECTED, CKR.TOKEN_WRITE_PROTECTED, CKR.TOKEN_WRITE_PROTECTED),

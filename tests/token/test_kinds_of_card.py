@@ -61,12 +61,6 @@ def test_a_card_without_chuid_has_its_makers_number(token: Callable[..., Any]) -
     assert "12345678" in str(host.eval("m.token_info(0)"))
 
 
-def test_nobody_writes_with_a_key_that_is_derived_from_the_pin(token: Callable[..., Any]) -> None:
-    host = token(profile="blank", management="derived")
-    session = host.eval("user_session(m, read_write=True)")
-    assert host.eval("rv(lambda: ec_pair(m, s, b'x'))", s=session) == CKR.TOKEN_WRITE_PROTECTED
-
-
 def test_contactless(bare_simulator: Simulator, new_host: Callable[..., Any]) -> None:
     """The certificate for card authentication is all there is, and nobody logs in."""
     bare_simulator.plug("front", contactless=True)

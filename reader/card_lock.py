@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: MIT
+"""The transaction lock of a card that two sides share: our own doors, and programs that have a queue of their own.
+
+Ours wait for each other, then stand in the other side's queue, and only then take the card: so neither side holds what
+the other waits for. The door to the other side takes the card alone, for its programs have waited already.
+"""
+
+from __future__ import annotations
+
+import threading
+from threading import get_ident
+from time import monotonic
+from types import TracebackType
+from typing import Protocol
+
+PATIENCE = 2.0
+"""Seconds after which a program is interrupted that neither declares what belongs together nor pauses."""
+
+
+class OtherQueue(Protocol):
+    """A place in the queue of the other side's programs: it is our turn."""
+
+    def end(self) -> None:
+        """It is theirs."""
+        ...
+
+
+class OtherSide(Protocol):
+    """A door to programs that wait for each other in a queue of their own."""
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether there may be any who have the card in use."""
+        ...
+
+    def begin(self) -> OtherQueue | None:
+        """Wait in their queue. None: there is no waiting, or no card any more."""
+        ...
+
+
+class CardLock:
+    """Reentrant, as threading.RLock."""
+
+    def __init__(self, side: OtherSide) -> None:
+        self.inside = _Inside(self)
+        """The same lock, for the door to the other side."""
+        self._side = side
+        self._ours = threading.Lock()
+        self._card = threading.Lock()
+        self._owner: int | None = None
+        self._depth = 0
+        self._is_ours = False
+        self._queue: OtherQueue | None = None
+
+    def acquire(self) -> bool:
+        """Wait for both sides."""
+        if self._owner != get_ident():
+            self._ours.acquire()
+            queue = self._take_between_sequences()
+            self._owner, self._is_ours, self._queue = get_ident(), True, queue
+        self._depth += 1
+        return True
+
+    def _take_between_sequences(self) -> OtherQueue | None:
+        """The card, and the queue in which we stand then, if any.
+
+        A program that declares nothing has the card in its door's hands while it speaks. It is not interrupted by our
+        turn either, but for `PATIENCE` only.
+        """
+        end = monotonic() + PATIENCE
+        while True:
+            is_quiet = self._card.acquire(timeout=max(0.0, end - monotonic()))
+            if is_quiet:
+                if not self._side.is_in_use:
+                    return None
+                self._card.release()
+            queue = self._side.begin()
+            if self._card.acquire(blocking=False):
+                return queue
+            if queue is None or monotonic() > end:
+                self._card.acquire()
+                return queue
+            queue.end()
+
+    def acquire_inside(self) -> bool:
+        """Wait for whoever has the card now."""
+        if self._owner != get_ident():
+            self._card.acquire()
+            self._owner = get_ident()
+        self._depth += 1
+        return True
+
+    def release(self) -> None:
+        """Let others have it, at the outermost of several times."""
+        self._depth -= 1
+        if self._depth:
+            return
+        is_ours, self._is_ours = self._is_ours, False
+        queue, self._queue = self._queue, None
+        self._owner = None
+        self._card.release()
+        if queue is not None:
+            queue.end()
+        if is_ours:
+            self._ours.release()
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+class _Inside:
+    def __init__(self, lock: CardLock) -> None:
+        self._lock = lock
+
+    def acquire(self) -> bool:
+        return self._lock.acquire_inside()
+
+    def release(self) -> None:
+        self._lock.release()
+
+    def __enter__(self) -> bool:
+        return self._lock.acquire_inside()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.release()
