@@ -16,6 +16,7 @@ from typing import Any
 
 from .constants import CKA, CKK, CKO, CKR
 from .errors import P11Error
+from .wire import ATTRIBUTE_SIZE, Answer, Query, Room
 
 TRUE, FALSE = b"\1", b"\0"
 
@@ -60,23 +61,25 @@ class Rule:
 
     `needed` and `barred` are the occasions on which a template has to have it, or must not; `one_way` is the value from
     which it cannot be changed back, `so_only` the one that only the SO may give; `secret` values do not leave a
-    sensitive key.
+    sensitive key. What is `erasable` may be changed to nothing.
     """
 
     type: CKA
     form: Form
     needed: On = NEVER
     barred: On = NEVER
-    default: bytes | None = None
+    default: Any = None
     one_way: bytes | None = None
     so_only: bool = False
     secret: bool = False
+    erasable: bool = False
 
 
 # One line for each attribute: name, form, then marks:
 #   c g u   needed to create, generate, unwrap           C G U D   must not be there to create, generate, unwrap, derive
 #   m       may be modified with C_SetAttributeValue and while copying        p   may be given anew while copying only
 #   t f     cannot be changed any more once true, once false                  s   secret        o   true by the SO only
+#   v       may be set to nothing
 #   =...    the default: 0, 1, e (empty), x (unavailable information); without one there is none, or the code gives it
 
 _TABLES: dict[str, str] = {
@@ -99,7 +102,7 @@ _TABLES: dict[str, str] = {
         CERTIFICATE_TYPE     ulong   c
         TRUSTED              boolean m o =0
         CERTIFICATE_CATEGORY ulong   =0
-        CHECK_VALUE          bytes   -
+        CHECK_VALUE          bytes   v
         START_DATE           date    -
         END_DATE             date    -
         PUBLIC_KEY_INFO      bytes   -
@@ -122,7 +125,7 @@ _TABLES: dict[str, str] = {
         DERIVE            boolean  m
         LOCAL             boolean  C G U D =0
         KEY_GEN_MECHANISM ulong    C G U D =x
-        ALLOWED_MECHANISMS ulongs  -
+        ALLOWED_MECHANISMS ulongs  =e
     """,
     "public": """
         SUBJECT         bytes    m =e
@@ -132,7 +135,7 @@ _TABLES: dict[str, str] = {
         WRAP            boolean  m
         ENCAPSULATE     boolean  m
         TRUSTED         boolean  m o =0
-        WRAP_TEMPLATE   template -
+        WRAP_TEMPLATE   template =e
         PUBLIC_KEY_INFO bytes    -
     """,
     "private": """
@@ -147,8 +150,8 @@ _TABLES: dict[str, str] = {
         ALWAYS_SENSITIVE    boolean  C G U D
         NEVER_EXTRACTABLE   boolean  C G U D
         WRAP_WITH_TRUSTED   boolean  m t =0
-        UNWRAP_TEMPLATE     template -
-        DERIVE_TEMPLATE     template -
+        UNWRAP_TEMPLATE     template =e
+        DERIVE_TEMPLATE     template =e
         ALWAYS_AUTHENTICATE boolean  =0
         PUBLIC_KEY_INFO     bytes    -
     """,
@@ -163,12 +166,12 @@ _TABLES: dict[str, str] = {
         EXTRACTABLE       boolean  m f
         ALWAYS_SENSITIVE  boolean  C G U D
         NEVER_EXTRACTABLE boolean  C G U D
-        CHECK_VALUE       bytes    -
+        CHECK_VALUE       bytes    v
         WRAP_WITH_TRUSTED boolean  m t =0
         TRUSTED           boolean  m o =0
-        WRAP_TEMPLATE     template -
-        UNWRAP_TEMPLATE   template -
-        DERIVE_TEMPLATE   template -
+        WRAP_TEMPLATE     template =e
+        UNWRAP_TEMPLATE   template =e
+        DERIVE_TEMPLATE   template =e
         VALUE             bytes    c G U D s
         VALUE_LEN         ulong    C
     """,
@@ -328,35 +331,48 @@ def as_ulongs(value: bytes) -> tuple[int, ...]:
     return struct.unpack(f"@{len(value) // _ULONG.size}L", value)
 
 
-def query(attributes: Attributes, hidden: frozenset[int], wanted: list[tuple[int, int | None]]) -> list[bytes | int]:
+def query(attributes: Attributes, hidden: frozenset[int], wanted: Query) -> list[Answer]:
     """What C_GetAttributeValue answers, attribute by attribute: all are looked at, whatever is wrong with one.
 
     Raises P11Error with the answers as its result: ATTRIBUTE_SENSITIVE, ATTRIBUTE_TYPE_INVALID or BUFFER_TOO_SMALL.
     """
-    answers: list[bytes | int] = []
-    problem: CKR | None = None
+    problems: list[CKR] = []
+    answers: list[Answer] = []
     for kind, room in wanted:
         value = attributes.get(kind)
         if kind in hidden:
+            problems.append(CKR.ATTRIBUTE_SENSITIVE)
             answers.append(UNAVAILABLE)
-            problem = CKR.ATTRIBUTE_SENSITIVE
-        elif not isinstance(value, bytes):
-            answers.append(UNAVAILABLE)
-            problem = CKR.ATTRIBUTE_TYPE_INVALID
-        elif room is None:
-            answers.append(len(value))
-        elif room < len(value):
-            answers.append(UNAVAILABLE)
-            problem = CKR.BUFFER_TOO_SMALL
+        elif isinstance(room, Room) and isinstance(value, list) and room >= ATTRIBUTE_SIZE * len(value):
+            inner = zip(value, room.inner, strict=False)
+            answers.append([(kind, _told(each, its_room, problems)) for (kind, each), its_room in inner])
         else:
-            answers.append(value)
-    if problem is not None:
-        raise P11Error(problem, answers)
+            answers.append(_told(value, room, problems))
+    if problems:
+        raise P11Error(problems[-1], answers)
     return answers
 
 
+def _told(value: Any, room: int | None, problems: list[CKR]) -> bytes | int:
+    """A value for which there is room, its length without a buffer, or UNAVAILABLE with one more problem."""
+    if isinstance(value, bytes):
+        length = len(value)
+    elif isinstance(value, list) and room is None:
+        length = ATTRIBUTE_SIZE * len(value)
+    else:  # also a template in a template: it is kept, but a query has no room for what is in it
+        problems.append(CKR.BUFFER_TOO_SMALL if isinstance(value, list) else CKR.ATTRIBUTE_TYPE_INVALID)
+        return UNAVAILABLE
+    if room is None:
+        return length
+    if room < length:
+        problems.append(CKR.BUFFER_TOO_SMALL)
+        return UNAVAILABLE
+    return bytes(value)
+
+
 def _rule(name: str, form: str, marks: list[str]) -> Rule:
-    needed, barred, default = NEVER, _CHANGING, None
+    needed, barred = NEVER, _CHANGING
+    default: Any = None
     one_way: bytes | None = None
     for mark in marks:
         if mark in _MARKS:
@@ -370,5 +386,5 @@ def _rule(name: str, form: str, marks: list[str]) -> Rule:
         elif mark in "tf":
             one_way = TRUE if mark == "t" else FALSE
         elif mark.startswith("="):
-            default = _DEFAULTS[mark[1:]]
-    return Rule(CKA[name], Form(form), needed, barred, default, one_way, "o" in marks, "s" in marks)
+            default = [] if form == Form.TEMPLATE else _DEFAULTS[mark[1:]]
+    return Rule(CKA[name], Form(form), needed, barred, default, one_way, "o" in marks, "s" in marks, "v" in marks)

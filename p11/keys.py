@@ -304,15 +304,21 @@ def _rsa_from(attributes: Attributes) -> rsa.RSAPrivateKey:
     p, q = given.get(CKA.PRIME_1), given.get(CKA.PRIME_2)
     e = given.get(CKA.PUBLIC_EXPONENT)
     if e is None:
-        if p is None or q is None:
-            raise P11Error(CKR.TEMPLATE_INCOMPLETE)
-        e = pow(d, -1, (p - 1) * (q - 1))
+        e = _likely_exponent(n, d) if p is None or q is None else pow(d, -1, (p - 1) * (q - 1))
     if p is None or q is None:
         p, q = rsa.rsa_recover_prime_factors(n, e, d)
     dp = given.get(CKA.EXPONENT_1) or rsa.rsa_crt_dmp1(d, p)
     dq = given.get(CKA.EXPONENT_2) or rsa.rsa_crt_dmq1(d, q)
     inverse = given.get(CKA.COEFFICIENT) or rsa.rsa_crt_iqmp(p, q)
     return rsa.RSAPrivateNumbers(p, q, d, dp, dq, inverse, rsa.RSAPublicNumbers(e, n)).private_key()
+
+
+def _likely_exponent(n: int, d: int) -> int:
+    """The standard wants no more than modulus and private exponent. Raises P11Error(TEMPLATE_INCOMPLETE)."""
+    for e in (65537, 3):
+        if pow(pow(2, e, n), d, n) == 2:
+            return e
+    raise P11Error(CKR.TEMPLATE_INCOMPLETE)
 
 
 _RSA_NUMBERS = (

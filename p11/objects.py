@@ -16,6 +16,7 @@ from .attributes import FALSE, TRUE, Attributes, as_ulong, date, ulong
 from .constants import CKA, CKC, CKH, CKK, CKM, CKO, CKP, CKR
 from .errors import P11Error
 from .keys import PrivateKey, PublicKey, SessionKey
+from .operations.ciphers import check_value
 from .templates import secret_attributes
 
 Key = PublicKey | PrivateKey | bytes
@@ -220,6 +221,10 @@ def _secret(attributes: Attributes) -> P11Object:
     told = attributes.get(CKA.VALUE_LEN)
     if told is not None and as_ulong(told) != len(value):
         raise P11Error(CKR.TEMPLATE_INCONSISTENT)
+    known = check_value(key_type, value)
+    told = attributes.setdefault(CKA.CHECK_VALUE, known)  # an empty one is how an application asks for none
+    if told and told != known:
+        raise P11Error(CKR.ATTRIBUTE_VALUE_INVALID)
     return P11Object({**attributes, CKA.VALUE_LEN: ulong(len(value))}, value)
 
 

@@ -111,6 +111,7 @@ _KEY: Attributes = {
     CKA.DERIVE: FALSE,
     CKA.LOCAL: FALSE,
     CKA.KEY_GEN_MECHANISM: UNAVAILABLE_INFORMATION,
+    CKA.ALLOWED_MECHANISMS: b"",
 }
 _DEFAULTS: dict[Part, Attributes] = {
     Part.CERTIFICATE: {
@@ -129,6 +130,7 @@ _DEFAULTS: dict[Part, Attributes] = {
         **_KEY,
         CKA.VERIFY_RECOVER: FALSE,
         CKA.TRUSTED: FALSE,
+        CKA.WRAP_TEMPLATE: [],
     },
     Part.PRIVATE: {
         **built_in(CKO.PRIVATE_KEY, ""),
@@ -141,6 +143,8 @@ _DEFAULTS: dict[Part, Attributes] = {
         CKA.ALWAYS_SENSITIVE: TRUE,
         CKA.NEVER_EXTRACTABLE: TRUE,
         CKA.WRAP_WITH_TRUSTED: FALSE,
+        CKA.UNWRAP_TEMPLATE: [],
+        CKA.DERIVE_TEMPLATE: [],
     },
 }
 

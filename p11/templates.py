@@ -109,11 +109,10 @@ def changed(on: On, current: Attributes, template: Template, by_so: bool = False
         if rule is None:
             raise P11Error(CKR.ATTRIBUTE_TYPE_INVALID)
         value = checked(rule, value)
-        if value == current.get(kind) and not rule.barred & On.SET & on:
-            continue
-        if rule.barred & on or (rule.so_only and value == TRUE and not by_so):
+        erased = rule.erasable and not value
+        if (rule.barred & on and not erased) or (rule.so_only and value == TRUE and not by_so):
             raise P11Error(CKR.ATTRIBUTE_READ_ONLY)
-        if rule.one_way is not None and current.get(kind) == rule.one_way:
+        if rule.one_way is not None and current.get(kind) == rule.one_way and (on is On.SET or value != rule.one_way):
             raise P11Error(CKR.ATTRIBUTE_READ_ONLY)
         result[kind] = value
     return result

@@ -92,6 +92,12 @@ class Room(int):
 
 ATTRIBUTE_SIZE = 24
 
+Query = list[tuple[int, int | None]]
+"""Attributes that are asked for, each with the room for its value: bytes, a Room for a template, None for no buffer."""
+
+Answer = bytes | int | list[tuple[int, bytes | int]]
+"""Its value, its length, or a template in which the same is told of each attribute."""
+
 Template = list[tuple[int, Any]]
 """Attributes as (type, value); the value of an array attribute is a template in turn, of any other bytes."""
 

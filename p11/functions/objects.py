@@ -10,7 +10,7 @@ from ..errors import P11Error
 from ..objects import P11Object
 from ..sessions import Session
 from ..templates import changed, compose
-from ..wire import Template
+from ..wire import Answer, Query, Template
 from .making import add, check_place
 
 _ASKED_FOR = (ulong(CKO.HW_FEATURE), ulong(CKO.MECHANISM))
@@ -60,12 +60,10 @@ def C_GetObjectSize(caller: Caller, session: int, handle: int) -> int:
     """Bytes of all attribute values."""
     application = caller.application
     item = application.object(application.session(session), handle)
-    return sum(len(value) for value in item.attributes.values())
+    return sum(len(value) for value in item.attributes.values() if isinstance(value, bytes))
 
 
-def C_GetAttributeValue(
-    caller: Caller, session: int, handle: int, wanted: list[tuple[int, int | None]]
-) -> list[bytes | int]:
+def C_GetAttributeValue(caller: Caller, session: int, handle: int, wanted: Query) -> list[Answer]:
     """All attributes are looked at, whatever is wrong with one of them."""
     application = caller.application
     item = application.object(application.session(session), handle)

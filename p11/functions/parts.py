@@ -50,7 +50,7 @@ def key_for(caller: Caller, live: Session, usage: CKA, rule: MechanismRule, hand
     if not item.allows(usage):
         raise P11Error(CKR.KEY_FUNCTION_NOT_PERMITTED)
     allowed = item.attributes.get(_ALLOWED_MECHANISMS)
-    if allowed is not None and rule.type not in as_ulongs(allowed):
+    if allowed and rule.type not in as_ulongs(allowed):
         raise P11Error(CKR.MECHANISM_INVALID)
     return item
 
@@ -70,7 +70,7 @@ def one_part(live: Session, kind: Kind, data: bytes, room: int | None) -> bytes 
         if operation.parts:
             raise P11Error(CKR.OPERATION_ACTIVE)
         operation.in_one_part = True
-        length = operation.output_length(len(data), True)
+        length = _length(live, kind, operation, len(data), True)
         if room is None:
             return length
         if room < length and operation.exact:
@@ -82,7 +82,7 @@ def next_part(live: Session, kind: Kind, data: bytes, room: int | None) -> bytes
     """More data, and what comes out for it."""
     with live.lock:
         operation = _in_parts(live, kind)
-        length = operation.output_length(len(data), False)
+        length = _length(live, kind, operation, len(data), False)
         if room is None:
             # Told that nothing comes out, some applications call again without a buffer, and the data is never taken.
             return length or len(data)
@@ -96,7 +96,7 @@ def last_part(live: Session, kind: Kind, room: int | None) -> bytes | int:
     with live.lock:
         operation = _in_parts(live, kind)
         if operation.held is None:
-            length = operation.output_length(0, True)
+            length = _length(live, kind, operation, 0, True)
             if room is None:
                 return length
             if operation.exact and room < length:
@@ -119,11 +119,19 @@ def _in_parts(live: Session, kind: Kind) -> Operation:
     return operation
 
 
+def _length(live: Session, kind: Kind, operation: Operation, more: int, final: bool) -> int:
+    """What would come out. Data of a length that cannot be taken is refused already here, and that ends it."""
+    try:
+        return operation.output_length(more, final)
+    except P11Error:
+        live.end(kind)
+        raise
+
+
 def _take(live: Session, kind: Kind, operation: Operation, data: bytes) -> bytes:
     operation.parts += 1
     try:
-        if operation.needs_login and not live.is_user:
-            raise P11Error(CKR.USER_NOT_LOGGED_IN)
+        require_login(live, operation)
         return operation.update(data)
     except BaseException:
         live.end(kind)

@@ -51,9 +51,9 @@ def C_WrapKey(
     if demanded and any(item.attributes.get(kind) != value for kind, value in demanded):
         raise P11Error(CKR.KEY_HANDLE_INVALID)
     payload += bytes(-len(payload) % _padded_to(rule))
-    if room is None:
-        return operation.output_length(len(payload), True)
     try:
+        if room is None:
+            return operation.output_length(len(payload), True)
         wrapped = operation.update(payload) + operation.finish()
     except P11Error as error:
         raise P11Error(CKR.KEY_SIZE_RANGE) if error.value is CKR.DATA_LEN_RANGE else error from None

@@ -34,7 +34,7 @@ class Operation:
     """Whether `output_length` is what comes out, not only the most that can."""
 
     def output_length(self, more: int, final: bool) -> int:
-        """The bytes that come out if `more` bytes go in now, and if it is the end."""
+        """The bytes that come out if `more` go in now, and if it is the end. Raises P11Error for a wrong length."""
         raise NotImplementedError
 
     def update(self, data: bytes) -> bytes:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from typing import Any
 
@@ -27,6 +28,8 @@ with warnings.catch_warnings():
     except ImportError:  # older releases have them with the others
         from cryptography.hazmat.primitives.ciphers.modes import CFB, CFB8, OFB
 
+_DES_KEYS = (CKK.DES, CKK.DES2, CKK.DES3)
+
 _MOST_SEALED = 48 << 20
 """Bytes that are given out at once: less than a frame of the wire holds."""
 
@@ -35,7 +38,23 @@ def block_cipher(rule: MechanismRule, key: bytes) -> BlockCipherAlgorithm:
     """The algorithm of a mechanism with a key."""
     if CKK.AES in rule.key_types:
         return algorithms.AES(key)
+    return _triple_des(key)
+
+
+def _triple_des(key: bytes) -> BlockCipherAlgorithm:
     return TripleDES((key * 3)[:24])  # two keys are K1, K2, K1; with one key three times it is DES
+
+
+def check_value(key_type: int, key: bytes) -> bytes:
+    """CKA_CHECK_VALUE of a secret key: of zeros enciphered with it, or for one that is for no block cipher its hash."""
+    algorithm: BlockCipherAlgorithm
+    if key_type == CKK.AES:
+        algorithm = algorithms.AES(key)
+    elif key_type in _DES_KEYS:
+        algorithm = _triple_des(key)
+    else:
+        return hashlib.sha1(key, usedforsecurity=False).digest()[:3]
+    return Cipher(algorithm, modes.ECB()).encryptor().update(bytes(algorithm.block_size // 8))[:3]
 
 
 def cipher(encrypts: bool, rule: MechanismRule, mechanism: Mechanism, key: bytes) -> Operation:
@@ -79,11 +98,12 @@ class Blocks(Operation):
         self.exact = encrypts or not self._padded
 
     def output_length(self, more: int, final: bool) -> int:
-        """Whole blocks; the last one is held back as long as padding can be in it."""
+        """Whole blocks; the last one is held back as long as padding can be in it. Raises what finish() does."""
         given = self._given(self._taken)
         total = self._taken + more
         if not final:
             return self._given(total) - given
+        self._require_whole_blocks(total)
         if self._encrypts and self._padded:
             return (total // self._block + 1) * self._block - given
         return total - given
@@ -99,8 +119,7 @@ class Blocks(Operation):
 
     def finish(self) -> bytes:
         """Raises P11Error: DATA_LEN_RANGE, ENCRYPTED_DATA_LEN_RANGE, ENCRYPTED_DATA_INVALID for wrong padding."""
-        if (self._padding is None or not self._encrypts) and self._taken % self._block:
-            raise P11Error(CKR.DATA_LEN_RANGE if self._encrypts else CKR.ENCRYPTED_DATA_LEN_RANGE)
+        self._require_whole_blocks(self._taken)
         if self._padding is None:
             return bytes(self._context.finalize())
         if self._encrypts:
@@ -111,6 +130,10 @@ class Blocks(Operation):
             return bytes(self._padding.update(self._context.finalize()) + self._padding.finalize())
         except ValueError:
             raise P11Error(CKR.ENCRYPTED_DATA_INVALID) from None
+
+    def _require_whole_blocks(self, total: int) -> None:
+        if (self._padding is None or not self._encrypts) and total % self._block:
+            raise P11Error(CKR.DATA_LEN_RANGE if self._encrypts else CKR.ENCRYPTED_DATA_LEN_RANGE)
 
     def _given(self, taken: int) -> int:
         if self._padded and not self._encrypts:
@@ -142,15 +165,16 @@ class Stream(Operation):
         self._too_long = CKR.DATA_LEN_RANGE if encrypts else CKR.ENCRYPTED_DATA_LEN_RANGE
 
     def output_length(self, more: int, final: bool) -> int:
-        """What goes in."""
+        """What goes in. Raises P11Error(DATA_LEN_RANGE, ENCRYPTED_DATA_LEN_RANGE) when the counter is used up."""
+        if self._room is not None and more > self._room:
+            raise P11Error(self._too_long)
         return more
 
     def update(self, data: bytes) -> bytes:
-        """Raises P11Error(DATA_LEN_RANGE, ENCRYPTED_DATA_LEN_RANGE) when the counter is used up."""
+        """As much. Raises likewise."""
+        length = self.output_length(len(data), False)
         if self._room is not None:
-            self._room -= len(data)
-            if self._room < 0:
-                raise P11Error(self._too_long)
+            self._room -= length
         return bytes(self._context.update(data))
 
     def finish(self) -> bytes:

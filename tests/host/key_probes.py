@@ -115,3 +115,28 @@ def generated_key(m: Module, session: int, attributes: dict[int, bytes]) -> int:
     handle = m.ffi.new("CK_ULONG *")
     m.check("C_GenerateKey", session, built, template, len(attributes), handle)
     return int(handle[0])
+
+
+def array_attribute(m: Module, session: int, handle: int, kind: int) -> dict[int, bytes]:
+    """A template in an attribute, read in the standard's three steps."""
+    query = m.ffi.new("CK_ATTRIBUTE *", {"type": kind})
+    m.check("C_GetAttributeValue", session, handle, query, 1)
+    inner = m.ffi.new("CK_ATTRIBUTE[]", query.ulValueLen // m.ffi.sizeof("CK_ATTRIBUTE"))
+    query.pValue = inner
+    m.check("C_GetAttributeValue", session, handle, query, 1)
+    values = [m.ffi.new("unsigned char[]", each.ulValueLen) for each in inner]
+    for each, value in zip(inner, values, strict=True):
+        each.pValue = value
+    m.check("C_GetAttributeValue", session, handle, query, 1)
+    return {each.type: bytes(value) for each, value in zip(inner, values, strict=True)}
+
+
+def length_only(
+    m: Module, session: int, begun: str, key: int, mechanism: int, parameter: bytes, size: int
+) -> list[int]:
+    """What the length of a result is answered with, and whether the operation goes on."""
+    made, _kept = m.mechanism(mechanism, parameter)
+    m.check(begun, session, made, key)
+    length = m.ffi.new("CK_ULONG *")
+    ask = (begun.removesuffix("Init"), session, bytes(size), size, m.ffi.NULL, length)
+    return [m.call(*ask), m.call(*ask)]

@@ -514,12 +514,13 @@ def derived_value(m: Module, session: int, mechanism: int, parameter: bytes, bas
     return m.attribute(session, handle, CKA.VALUE) if handle > 0 else handle
 
 
-def create_with_template(m: Module, session: int, kind: CKA, inner: Any) -> int:
-    """An AES key of the session with a template for what comes of it."""
+def create_with_template(m: Module, session: int, kind: CKA, inner: Any, where: Any = SESSION) -> int:
+    """An AES key with a template for what comes of it."""
     attributes, _kept = m.template(inner)
     size = len(inner) * m.ffi.sizeof("CK_ATTRIBUTE")
     handle = m.ffi.new("CK_ULONG *")
-    made = {CKA.CLASS: CKO.SECRET_KEY, CKA.KEY_TYPE: CKK.AES, CKA.VALUE: bytes(16), CKA.DERIVE: b"\1", kind: b""}
+    made = {CKA.CLASS: CKO.SECRET_KEY, CKA.KEY_TYPE: CKK.AES, CKA.VALUE: bytes(16), CKA.DERIVE: b"\1", **where}
+    made[kind] = b""
     array, _more = m.template(made)
     array[len(made) - 1].pValue, array[len(made) - 1].ulValueLen = attributes, size
     m.check("C_CreateObject", session, array, len(made), handle)

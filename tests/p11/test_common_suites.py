@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import pytest
 from cardtear.card.profiles import CardRequest
 from cardtear.lab.simulator import Simulator
 from cardtear.p11.constants import CKA, CKF, CKK, CKM, CKR
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 NO, YES = b"\0", b"\1"
+COUNTER_OF_TWO_BITS = struct.pack("@L", 2) + bytes(15) + b"\1"
 
 
 @pytest.fixture
@@ -98,3 +101,54 @@ def test_signature_that_is_no_number_below_the_modulus(host: Any, session: int, 
 def test_two_operations_at_once(host: Any) -> None:
     """The token says that it can."""
     assert host.eval("m.token_info(0)[2]") & CKF.DUAL_CRYPTO_OPERATIONS
+
+
+@pytest.mark.parametrize("way", ["Encrypt", "Decrypt"])
+@pytest.mark.parametrize(
+    ("mechanism", "parameter", "size", "fits"),
+    [
+        (CKM.AES_ECB, b"", 17, False),
+        (CKM.AES_CBC, bytes(16), 15, False),
+        (CKM.AES_CBC, bytes(16), 32, True),
+        (CKM.AES_CTR, COUNTER_OF_TWO_BITS, 48, True),
+        (CKM.AES_CTR, COUNTER_OF_TWO_BITS, 49, False),
+    ],
+)
+def test_wrong_length_is_told_at_once(
+    host: Any, session: int, way: str, mechanism: CKM, parameter: bytes, size: int, fits: bool
+) -> None:
+    """Also to who asks for the length of the result only; and that ends the operation."""
+    key = host.eval("secret(m, s, CKK.AES, bytes(16))", s=session)
+    ask = "length_only(m, s, b, k, c, p, n)"
+    values = host.eval(ask, s=session, b=f"C_{way}Init", k=key, c=int(mechanism), p=parameter, n=size)
+    refused = CKR.DATA_LEN_RANGE if way == "Encrypt" else CKR.ENCRYPTED_DATA_LEN_RANGE
+    assert values == ([CKR.OK, CKR.OK] if fits else [refused, CKR.OPERATION_NOT_INITIALIZED])
+
+
+def test_pin_is_missed_at_the_first_part(host: Any, session: int) -> None:
+    """Of a key that asks for it each time."""
+    key = host.eval("key(m, s, b'\\2')", s=session)
+    part = "m.call('C_SignUpdate', s, b'data', 4)"
+    host.eval("m.sign_init(s, k, CKM.ECDSA_SHA256)", s=session, k=key)
+    assert host.eval(part, s=session) == CKR.USER_NOT_LOGGED_IN
+    assert host.eval(part, s=session) == CKR.OPERATION_NOT_INITIALIZED
+
+
+@pytest.mark.parametrize(("kind", "value"), [(CKA.SENSITIVE, YES), (CKA.EXTRACTABLE, NO)])
+def test_what_cannot_go_back_is_read_only(host: Any, session: int, kind: CKA, value: bytes) -> None:
+    """Saying it once more is an attempt to change it."""
+    key = host.eval("secret(m, s, CKK.AES, bytes(16))", s=session)
+    change = "rv(lambda: m.change(s, k, {a: v}))"
+    values = [host.eval(change, s=session, k=key, a=int(kind), v=value) for _ in range(2)]
+    assert values == [CKR.OK, CKR.ATTRIBUTE_READ_ONLY]
+
+
+@pytest.mark.parametrize("exponent", [65537, 3])
+def test_rsa_key_without_public_exponent(host: Any, session: int, exponent: int) -> None:
+    """Modulus and private exponent are all that has to be there; one of the usual exponents fits."""
+    numbers = rsa.generate_private_key(exponent, 1024).private_numbers()
+    n, d = (value.to_bytes(128, "big") for value in (numbers.public_numbers.n, numbers.d))
+    make = "m.create(s, {CKA.CLASS: CKO.PRIVATE_KEY, CKA.KEY_TYPE: CKK.RSA, CKA.MODULUS: n, CKA.PRIVATE_EXPONENT: d})"
+    assert len(host.eval(f"sign(m, s, {make})", s=session, n=n, d=d)) == 128
+    wrong = host.eval(f"rv(lambda: {make})", s=session, n=n, d=d[:-1] + b"\0")
+    assert wrong == CKR.TEMPLATE_INCOMPLETE
