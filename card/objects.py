@@ -14,14 +14,10 @@ _FURTHER = DataObject("Further")
 
 
 def get_data(context: Context, command: GetData) -> bytes:
-    """The object with its tag. Raises CardError: 6A82 for one that is not there, 6982 for one not to be read now.
-
-    Whether one is there that wants the PIN, only Yubico's cards tell everybody.
-    """
+    """The object with its tag. Raises CardError: 6A82 for one that is not there, 6982 for one not to be read now."""
     tag, rules = command.tag, _rules(context, command.tag)
+    context.status.require(rules.contactless if context.is_restricted else rules.read)
     value = context.store.state.objects.get(tag)
-    if value is not None or context.make.is_strict:
-        context.status.require(rules.contactless if context.is_restricted else rules.read)
     if value is None:
         raise CardError(SW.NOT_FOUND)
     return tlv.encode(tag if tag in SELF_TAGGED else _DATA, value)

@@ -54,6 +54,7 @@ CLIENTS = (
     Client("pcscd", "PC/SC applications", "pcscd"),
     Client("yubico-piv-tool", "Yubico's PIV tool", "yubico-piv-tool"),
     Client("ykcs11", "Yubico's PKCS #11 module", "ykcs11", "/usr/lib/*/libykcs11.so"),
+    Client("yubikey-agent", "an agent of ssh, of piv-go", "yubikey-agent"),
     Client("vpcd", "the virtual reader in pcscd", "vsmartcard-vpcd", "/etc/reader.conf.d/vpcd"),
 )
 

@@ -13,13 +13,14 @@ from .reader import Reader
 class YubikitConnection(SmartCardConnection):
     """For `yubikit.piv.PivSession` and the like, connected from the beginning until `close`.
 
-    Exceptions are those of pyscard, as with yubikit over PC/SC. Over NFC (`transport`) yubikit sends short APDUs only.
+    `connection` is pyscard's, as in ykman's class: its `disconnect` and `connect` are a reset. Exceptions are those of
+    pyscard, as with yubikit over PC/SC. Over NFC (`transport`) yubikit sends short APDUs only.
     """
 
     def __init__(self, reader: Reader, transport: TRANSPORT = TRANSPORT.USB) -> None:
         self._transport = transport
-        self._connection = PyscardConnection(reader)
-        self._connection.connect()
+        self.connection = PyscardConnection(reader)
+        self.connection.connect()
 
     @property
     def transport(self) -> TRANSPORT:
@@ -28,9 +29,9 @@ class YubikitConnection(SmartCardConnection):
 
     def send_and_receive(self, apdu: bytes) -> tuple[bytes, int]:
         """One command APDU to the data and the status word."""
-        data, sw1, sw2 = self._connection.transmit(list(apdu))
+        data, sw1, sw2 = self.connection.transmit(list(apdu))
         return bytes(data), sw1 << 8 | sw2
 
     def close(self) -> None:
         """Disconnect, which resets the card."""
-        self._connection.disconnect()
+        self.connection.disconnect()

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
@@ -69,10 +70,40 @@ def test_signature(key: YubiKey, tool: tuple[str, ...], succeed: Succeed, tmp_pa
     check_signature(tmp_path, tool, succeed)
 
 
+@pytest.mark.needs("openssl")
+def test_openssl_signs_certificates_with_it(
+    key: YubiKey, tool: tuple[str, ...], succeed: Succeed, tmp_path: Path
+) -> None:
+    """Which yubico-piv-tool cannot where OpenSSL is 3."""
+    (tmp_path / "engine.cnf").write_text(
+        "openssl_conf = init\n[init]\nengines = engines\n[engines]\npkcs11 = card\n"
+        f"[card]\nengine_id = pkcs11\nMODULE_PATH = {tool[-1]}\nPIN = {PIN}\ninit = 0\n"
+    )
+    new = ("openssl", "req", "-new", "-x509", "-engine", "pkcs11", "-keyform", "engine")
+    made = (*new, "-key", "pkcs11:id=%01;type=private", "-subj", "/CN=Alice", "-out", "made.pem")
+    succeed(*made, OPENSSL_CONF=str(tmp_path / "engine.cnf"))
+    certificate = x509.load_pem_x509_certificate((tmp_path / "made.pem").read_bytes())
+    certificate.verify_directly_issued_by(certificate)
+    succeed(*tool, "--read-object", "--type", "pubkey", "--id", "01", "-o", "public.der")
+    assert certificate.public_key() == load_der_public_key((tmp_path / "public.der").read_bytes())
+
+
 def test_wrong_pin(key: YubiKey, tool: tuple[str, ...], run: Run) -> None:
     ended = run(*tool, "--login", "--pin", "000000", *SIGN)
     assert ended.code == 1
     assert "CKR_PIN_INCORRECT" in ended.output
+
+
+@pytest.mark.parametrize("ins", [0x47, 0xDB], ids=["key", "certificate"])
+def test_a_key_pair_loses_its_card(key: YubiKey, tool: tuple[str, ...], run: Run, succeed: Succeed, ins: int) -> None:
+    """While it is made, or its certificate written: an error, and the next attempt makes one."""
+    make = (*tool, *AS_MANAGER, "--keypairgen", "--key-type", "EC:prime256v1", "--id", "02")
+    key.pull_at(ins)
+    ended = run(*make)
+    assert ended.code == 1, ended.output
+    assert "CKR_" in ended.output
+    key.put_back()
+    assert "Key pair generated" in succeed(*make)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 from collections.abc import Callable
@@ -16,9 +17,6 @@ from cardtear.lab.simulator import Simulator
 from cardtear.p11.constants import CKF, CKR
 from cardtear.reader.events import ApduMoment, Moment, When
 from cardtear.reader.trace import ApduEntry
-from cardtear.reader.yubikit_connection import YubikitConnection
-from ykman.piv import derive_management_key, get_pivman_data, pivman_change_pin, pivman_set_mgm_key
-from yubikit.piv import MANAGEMENT_KEY_TYPE, PivSession
 
 WELL_KNOWN = bytes.fromhex("010203040506070801020304050607080102030405060708")
 WRITE = "rv(lambda: ec_pair(m, s, b'pair'))"
@@ -31,29 +29,42 @@ def yubikey(bare_simulator: Simulator, token: Callable[..., Any]) -> Callable[[A
     """A YubiKey in the reader, and Yubico's software at work on it, with management key and PIN proved."""
     token(profile="yubikey", firmware="5.4.3")  # the time when keys were derived
 
-    def manage(work: Callable[[PivSession], None]) -> None:
-        connection = YubikitConnection(bare_simulator.bench.reader("front"))
-        piv = PivSession(connection)
+    def manage(work: Callable[[Any], None]) -> None:
+        piv = open_session(bare_simulator)
         piv.authenticate(WELL_KNOWN)
         piv.verify_pin("123456")
         work(piv)
-        connection.close()
+        piv.protocol.connection.close()
 
     return manage
 
 
-def derive(piv: PivSession) -> None:
+def load(name: str) -> Any:
+    """A module of Yubico's, for a test that has them."""
+    return importlib.import_module(name)
+
+
+def open_session(simulator: Simulator) -> Any:
+    """yubikit at the card in the reader."""
+    connection = load("cardtear.reader.yubikit_connection").YubikitConnection(simulator.bench.reader("front"))
+    return load("yubikit.piv").PivSession(connection)
+
+
+def derive(piv: Any) -> None:
     """What Yubico's PIV manager did: salt and flags, and a 3DES key made of the PIN."""
     salt = os.urandom(16)
     piv.put_object(0x5FFF00, b"\x80\x15\x81\x01\x00\x82\x10" + salt)
-    piv.set_management_key(MANAGEMENT_KEY_TYPE.TDES, derive_management_key("123456", salt))
+    key = load("ykman.piv").derive_management_key("123456", salt)
+    piv.set_management_key(load("yubikit.piv").MANAGEMENT_KEY_TYPE.TDES, key)
 
 
-def protect(piv: PivSession) -> None:
+def protect(piv: Any) -> None:
     """`ykman piv access change-management-key --generate --protect`"""
-    pivman_set_mgm_key(piv, os.urandom(32), MANAGEMENT_KEY_TYPE.AES256, store_on_device=True)
+    kind = load("yubikit.piv").MANAGEMENT_KEY_TYPE.AES256
+    load("ykman.piv").pivman_set_mgm_key(piv, os.urandom(32), kind, store_on_device=True)
 
 
+@pytest.mark.needs("yubikit", "ykman")
 @pytest.mark.parametrize("keep", [derive, protect])
 def test_as_yubicos_software_has_left_it(
     bare_simulator: Simulator, new_host: Callable[..., Any], yubikey: Callable[[Any], None], keep: Any
@@ -80,6 +91,7 @@ def test_as_yubicos_software_has_left_it(
     assert host.eval(WRITE, s=session) == CKR.OK
 
 
+@pytest.mark.needs("yubikit", "ykman")
 def test_yubicos_software_finds_the_key_again(
     bare_simulator: Simulator, new_host: Callable[..., Any], yubikey: Callable[[Any], None]
 ) -> None:
@@ -88,15 +100,14 @@ def test_yubicos_software_finds_the_key_again(
     host = new_host(bare_simulator)
     session = host.eval("user_session(m, read_write=True)")
     host.eval("(m.set_pin(s, '123456', '654321'), m.logout(s))", s=session)
-    piv = PivSession(YubikitConnection(bare_simulator.bench.reader("front")))
-    salt = get_pivman_data(piv).salt
-    assert salt is not None
-    piv.authenticate(derive_management_key("654321", salt))
-    pivman_change_pin(piv, "654321", "111111")
+    piv, yubico = open_session(bare_simulator), load("ykman.piv")
+    salt = yubico.get_pivman_data(piv).salt
+    piv.authenticate(yubico.derive_management_key("654321", salt))
+    yubico.pivman_change_pin(piv, "654321", "111111")
     session = host.eval("m.open_session(0, True)")
     host.eval("m.login(s, '111111')", s=session)
     assert host.eval(WRITE, s=session) == CKR.OK
-    assert salt not in (get_pivman_data(piv).salt, None)
+    assert salt not in (yubico.get_pivman_data(piv).salt, None)
 
 
 def test_others_who_are_logged_in_write_on(
