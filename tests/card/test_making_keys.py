@@ -83,7 +83,7 @@ def test_a_new_key_takes_the_place_of_the_old_one_at_once(manager: Any) -> None:
 @pytest.mark.parametrize("algorithm", CURVES)
 def test_import_ec(blank: PivCard, manager: Any, power: Callable[..., Any], algorithm: Algorithm) -> None:
     key = ec.generate_private_key(CURVES[algorithm])
-    scalar = key.private_numbers().private_value.to_bytes(CURVES[algorithm].key_size // 8, "big")
+    scalar = key.private_numbers().private_value.to_bytes((CURVES[algorithm].key_size + 7) // 8, "big")
     assert manager.command(0xFE, algorithm, 0x9E, tlv.encode(0x06, scalar)) == (b"", 0x9000)
     check_ec(power(blank), algorithm, key.public_key())
     assert dict(tlv.decode(power(blank).command(0xF7, 0, 0x9E)[0]))[3] == b"\2"
