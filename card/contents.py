@@ -49,14 +49,20 @@ _DATA_GROUPS = {
 }
 
 
-def few(person: Person, pin_usage: bytes, retired: int) -> dict[int, bytes]:
-    """Those that every card has, and the history of so many retired keys; the CHUID is not signed."""
+def blank(person: Person, pin_usage: bytes, retired: int = 0) -> dict[int, bytes]:
+    """Those that every card has, and the history of so many retired keys; nobody has signed anything yet."""
     return {
-        CHUID: fields(*_chuid(person), (0x3E, b""), _ERROR_DETECTION_CODE),
+        CHUID: _chuid(person),
         CCC: _capabilities(person.guid),
         DISCOVERY: discovery(pin_usage),
         KEY_HISTORY: _key_history(retired),
     }
+
+
+def few(person: Person, ca: TestCA, pin_usage: bytes, retired: int) -> dict[int, bytes]:
+    """The same, signed by the issuer."""
+    signer = _issuer(person, ca)
+    return _secured(blank(person, pin_usage, retired) | {CHUID: _chuid(person, signer)}, signer)
 
 
 def full(person: Person, ca: TestCA, pin_usage: bytes, retired: int) -> dict[int, bytes]:
@@ -64,8 +70,8 @@ def full(person: Person, ca: TestCA, pin_usage: bytes, retired: int) -> dict[int
     signer = _issuer(person, ca)
     chance = random.Random(person.guid)
     holder = biometrics.Holder(person.fasc_n, person.guid, person.issued, person.expires)
-    objects = few(person, pin_usage, retired) | {
-        CHUID: _signed_chuid(person, signer),
+    objects = blank(person, pin_usage, retired) | {
+        CHUID: _chuid(person, signer),
         FINGERPRINTS: fields((0xBC, biometrics.fingerprints(holder, signer, chance)), _ERROR_DETECTION_CODE),
         FACE: fields((0xBC, biometrics.face(holder, signer, chance)), _ERROR_DETECTION_CODE),
         IRISES: fields((0xBC, biometrics.irises(holder, signer, chance)), _ERROR_DETECTION_CODE),
@@ -74,7 +80,7 @@ def full(person: Person, ca: TestCA, pin_usage: bytes, retired: int) -> dict[int
         SECURE_MESSAGING_SIGNER: certificate(signer.certificate),
         PAIRING_CODE: fields((0x99, f"{chance.randrange(10**8):08}".encode()), _ERROR_DETECTION_CODE),
     }
-    return objects | {SECURITY_OBJECT: _security_object(objects, signer)}
+    return _secured(objects, signer)
 
 
 def discovery(pin_usage: bytes) -> bytes:
@@ -98,15 +104,11 @@ def _issuer(person: Person, ca: TestCA) -> Signer:
     return Signer(key, certify_issuer(ca, person, key.public_key()))
 
 
-def _chuid(person: Person) -> tuple[tuple[int, bytes], ...]:
-    return (0x30, person.fasc_n), (0x34, person.guid), (0x35, f"{person.expires:%Y%m%d}".encode())
-
-
-def _signed_chuid(person: Person, signer: Signer) -> bytes:
-    """The signature is over everything but itself, and carries the issuer's certificate."""
-    content = _chuid(person)
+def _chuid(person: Person, signer: Signer | None = None) -> bytes:
+    """The signature, if there is one, is over everything but itself, and carries the issuer's certificate."""
+    content = (0x30, person.fasc_n), (0x34, person.guid), (0x35, f"{person.expires:%Y%m%d}".encode())
     to_sign = fields(*content, _ERROR_DETECTION_CODE)
-    signature = signer.sign(_CHUID_CONTENT, to_sign, with_certificate=True)
+    signature = b"" if signer is None else signer.sign(_CHUID_CONTENT, to_sign, with_certificate=True)
     return fields(*content, (0x3E, signature), _ERROR_DETECTION_CODE)
 
 
@@ -142,12 +144,13 @@ def _printed(person: Person) -> bytes:
     )
 
 
-def _security_object(objects: dict[int, bytes], signer: Signer) -> bytes:
-    """Which container is which data group, and the signed digests of their contents (3.1.7).
+def _secured(objects: dict[int, bytes], signer: Signer) -> dict[int, bytes]:
+    """With the security object: which container is which data group, and their signed digests (3.1.7).
 
     The content type is the one that PIV cards have, from the first version of the passports' standard.
     """
-    mapping = b"".join(bytes([group]) + container.to_bytes(2, "big") for group, (container, _) in _DATA_GROUPS.items())
-    digests = {group: hashlib.sha256(objects[tag]).digest() for group, (_, tag) in _DATA_GROUPS.items()}
+    groups = {group: (container, tag) for group, (container, tag) in _DATA_GROUPS.items() if tag in objects}
+    mapping = b"".join(bytes([group]) + container.to_bytes(2, "big") for group, (container, _) in groups.items())
+    digests = {group: hashlib.sha256(objects[tag]).digest() for group, (_, tag) in groups.items()}
     signed = signer.sign(_LDS_CONTENT, cms.security_object(digests), is_detached=False)
-    return fields((0xBA, mapping), (0xBB, signed), _ERROR_DETECTION_CODE)
+    return objects | {SECURITY_OBJECT: fields((0xBA, mapping), (0xBB, signed), _ERROR_DETECTION_CODE)}

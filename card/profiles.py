@@ -51,7 +51,7 @@ from .tables import (
 )
 from .traits import RULES, Traits
 
-_CONTENTS = 12
+_CONTENTS = 13
 """Changes when ready-made images get other contents, so that those kept from before are not used."""
 
 
@@ -324,10 +324,11 @@ def _piv_objects(wanted: CardRequest, person: Person, ca: TestCA) -> dict[int, b
     usage = _PIN_USAGE[wanted.global_pin is not None, wanted.primary_pin]
     if wanted.make.attests:
         return {DISCOVERY: contents.discovery(usage)}
-    retired = len(RETIRED_SLOTS & PROFILES[wanted.profile].keys.keys())
+    profile = PROFILES[wanted.profile]
+    retired = len(RETIRED_SLOTS & profile.keys.keys())
     if wanted.objects == "full":
         return contents.full(person, ca, usage, retired)
-    return contents.few(person, usage, retired)
+    return contents.few(person, ca, usage, retired) if profile.keys else contents.blank(person, usage)
 
 
 # The PIN usage policy (SP 800-73-5 part 1, 3.3.2): which PINs meet the access rules, which of two is to be asked for.

@@ -8,18 +8,19 @@ import gzip
 import hashlib
 import struct
 import subprocess
+import uuid
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cardtear.card import tlv
+from cardtear.card import cms, tlv
 from cardtear.card.ca import TestCA
 from cardtear.card.piv_card import PivCard
 from cardtear.card.tables import PIV_OBJECTS, SELF_TAGGED, SLOTS, Access
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 CHUID, FINGERPRINTS, SECURITY_OBJECT, FACE, PRINTED, KEY_HISTORY = (0x5FC100 + n for n in (2, 3, 6, 8, 9, 0x0C))
 IRISES, SIGNER, PAIRING_CODE = 0x5FC121, 0x5FC122, 0x5FC123
@@ -100,14 +101,19 @@ def test_which_of_them_ask_for_the_pin(new_card: Callable[..., PivCard], power: 
     assert {tag for tag, rules in PIV_OBJECTS.items() if rules.read is Access.PIN} == wanted
 
 
-def test_chuid(full: Any, ca: TestCA, tmp_path: Path) -> None:
+@pytest.mark.parametrize("profile", ["piv", "piv-full"])
+def test_chuid(
+    new_card: Callable[..., PivCard], power: Callable[..., Any], ca: TestCA, tmp_path: Path, profile: str
+) -> None:
     """The signature is over all fields but itself, and brings the signer's certificate."""
-    fields = tlv.decode(read(full, CHUID))
+    fields = tlv.decode(read(power(new_card(profile)), CHUID))
     assert [tag for tag, _ in fields] == [0x30, 0x34, 0x35, 0x3E, 0xFE]
     found = dict(fields)
     assert (len(found[0x30]), len(found[0x34]), found[0xFE]) == (25, 16, b"")
+    assert uuid.UUID(bytes=found[0x34]).version == 4
     assert datetime.datetime.strptime(found[0x35].decode(), "%Y%m%d").date() > datetime.date.today()
     signed = b"".join(tlv.encode(tag, value) for tag, value in fields if tag != 0x3E)
+    assert len(pkcs7.load_der_pkcs7_certificates(found[0x3E])) == 1
     assert verified(ca, tmp_path, found[0x3E], signed) == signed
     with pytest.raises(AssertionError, match="verification failure"):
         verified(ca, tmp_path, found[0x3E], signed + b"\0")
@@ -206,11 +212,32 @@ def test_what_a_biometric_profile_fixes(full: Any) -> None:
     assert face[components : components + 6] == struct.pack(">BHHB", 8, height, width, 3)
 
 
-def test_security_object(full: Any, ca: TestCA, tmp_path: Path) -> None:
-    """Each data group is a container, and its digest is right: of all but certificates (part 1, 3.1.7)."""
-    fields = dict(tlv.decode(read(full, SECURITY_OBJECT)))
-    signer = dict(tlv.decode(read(full, SIGNER)))[0x70]
-    content = verified(ca, tmp_path, fields[0xBB], None, signer)
+DATA_GROUPS = {
+    "db00": 0x5FC107,
+    "3000": CHUID,
+    "6010": FINGERPRINTS,
+    "6030": FACE,
+    "3001": PRINTED,
+    "1015": IRISES,
+    "6050": 0x7E,
+    "6060": KEY_HISTORY,
+    "1016": 0x7F61,
+    "1018": PAIRING_CODE,
+}
+"""All but certificates (SP 800-73-5 part 1, 3.1.7), by their containers."""
+
+
+@pytest.mark.parametrize("profile", ["piv", "piv-full"])
+def test_security_object(
+    new_card: Callable[..., PivCard], power: Callable[..., Any], ca: TestCA, tmp_path: Path, profile: str
+) -> None:
+    """Each data group is a container that is there, and its digest is right; the CHUID has the certificate."""
+    terminal = power(new_card(profile))
+    assert terminal.verify() == 0x9000
+    fields = dict(tlv.decode(read(terminal, SECURITY_OBJECT)))
+    [signer] = pkcs7.load_der_pkcs7_certificates(dict(tlv.decode(read(terminal, CHUID)))[0x3E])
+    content = verified(ca, tmp_path, fields[0xBB], None, signer.public_bytes(Encoding.DER))
+    assert cms.oid("1.3.27.1.1.1") in fields[0xBB]  # as PIV validators want it
     (_, version), (_, algorithm), (_, groups) = tlv.decode(tlv.read(content)[1])
     assert (version, algorithm) == (b"\0", bytes.fromhex("0609608648016503040201"))
     digests = {}
@@ -219,20 +246,10 @@ def test_security_object(full: Any, ca: TestCA, tmp_path: Path) -> None:
         digests[number[0]] = digest
     mapping = fields[0xBA]
     places = {mapping[at]: mapping[at + 1 : at + 3].hex() for at in range(0, len(mapping), 3)}
-    tags = {
-        "db00": 0x5FC107,
-        "3000": CHUID,
-        "6010": FINGERPRINTS,
-        "6030": FACE,
-        "3001": PRINTED,
-        "1015": IRISES,
-        "6050": 0x7E,
-        "6060": KEY_HISTORY,
-        "1016": 0x7F61,
-        "1018": PAIRING_CODE,
-    }
+    few = ("db00", "3000", "6050", "6060")
+    tags = DATA_GROUPS if profile == "piv-full" else {container: DATA_GROUPS[container] for container in few}
     assert {places[number]: digest for number, digest in digests.items()} == {
-        container: hashlib.sha256(read(full, tag)).digest() for container, tag in tags.items()
+        container: hashlib.sha256(read(terminal, tag)).digest() for container, tag in tags.items()
     }
 
 
@@ -271,6 +288,13 @@ def test_compressed_certificates(new_card: Callable[..., PivCard], power: Callab
         assert fields[0x71] == b"\1"
         x509.load_der_x509_certificate(gzip.decompress(fields[0x70]))
         assert dict(tlv.decode(read(plain, SLOTS[slot].certificate)))[0x71] == b"\0"
+
+
+def test_nobody_has_signed_what_is_on_a_blank_card(new_card: Callable[..., PivCard], power: Callable[..., Any]) -> None:
+    terminal = power(new_card("blank"))
+    fields = dict(tlv.decode(read(terminal, CHUID)))
+    assert (fields.keys(), fields[0x3E]) == ({0x30, 0x34, 0x35, 0x3E, 0xFE}, b"")
+    assert terminal.command(0xCB, 0x3F, 0xFF, bytes.fromhex("5C035FC106"))[1] == 0x6A82
 
 
 def test_the_default_card_is_small(new_card: Callable[..., PivCard]) -> None:
