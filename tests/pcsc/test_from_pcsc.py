@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from cardtear.card.profiles import CardRequest
+from cardtear.lab.pcscd import configuration, find_driver
 from cardtear.lab.scenario import play_file
 from cardtear.lab.simulator import Simulator
 from cardtear.lab.trigger import Trigger
@@ -351,6 +352,26 @@ def test_pcscd_ends_and_comes_back(near: Near, pcscd: OwnPcscd, host: Any, conte
     assert host.eval("len(sign(m, s, key(m, s, b'\\1')))", s=host.eval("user_session(m)")) == 256
     near.simulator.detach_pcsc("front")
     context.reopen()
+
+
+def test_its_reader_goes_and_comes_back(near: Near, pcscd: OwnPcscd, context: pcsc.Context) -> None:
+    """As one that is unplugged: the one that PC/SC has meanwhile is another, with the same card in it."""
+    driver = find_driver()
+    assert driver is not None
+    near.simulator.detach_pcsc("front")
+    near.simulator.attach_pcsc("front", READER)
+    assert [near.next(), near.next()] == [Change.REMOVE, Change.INSERT]
+    try:
+        for name, change in (("Other", Change.REMOVE), (None, Change.INSERT)):
+            pcscd.stop()
+            pcscd.configure(configuration(driver, pcscd.port, **({} if name is None else {"name": name})))
+            pcscd.start()
+            context.reopen()
+            context.wait(f"{name} 00 00" if name else READER, pcsc.PRESENT, DEADLINE)
+            assert near.next() is change
+            assert near.nothing_happened()
+    finally:
+        near.simulator.detach_pcsc("front")
 
 
 def test_no_pcscd_yet(empty: Near, pcscd: OwnPcscd) -> None:

@@ -242,6 +242,18 @@ def test_several_messages_at_once(front: Reader, echo: Any, vpcd: Vpcd) -> None:
 
 
 @pytest.mark.usefixtures("door")
+def test_a_slow_vpcd(front: Reader, echo: Any, vpcd: Vpcd) -> None:
+    """Byte by byte, and with others of our own at the card in between."""
+    insertion = front.insert(echo)
+    vpcd.accept()
+    assert vpcd._connection is not None
+    for byte in encode(COMMAND):
+        vpcd._connection.sendall(bytes([byte]))
+        assert insertion.transmit(COMMAND) == COMMAND + b"\x90\x00"
+    assert vpcd.receive() == COMMAND + b"\x90\x00"
+
+
+@pytest.mark.usefixtures("door")
 def test_vpcd_goes_and_comes_back(front: Reader, echo: Any, vpcd: Vpcd) -> None:
     front.insert(echo)
     for _ in range(3):
