@@ -31,9 +31,9 @@ PROGRAMS = {
     "atr": (("opensc-tool", "--atr"), "3b:", ""),
     "name": (("opensc-tool", "--name"), "Personal Identity Verification Card", ""),
     "readers": (("opensc-tool", "--list-readers"), "Yes", ""),
-    "apdu": (("opensc-tool", "--send-apdu", GET_CERTIFICATE), "Received (SW1=0x90, SW2=0x00)", "Transmit failed"),
+    "apdu": (("opensc-tool", "--send-apdu", GET_CERTIFICATE), "Received (SW1=0x90, SW2=0x00)", "APDU transmit failed"),
     "piv name": (("piv-tool", "--name"), "Personal Identity Verification Card", ""),
-    "serial": (("piv-tool", "--serial"), "Using reader", "failed -1107"),
+    "serial": (("piv-tool", "--serial"), "Using reader", "failed -11"),
     "dump": (("pkcs15-tool", "--dump"), "PKCS#15 Card [Alice]", "read failed"),
     "certificate": (("pkcs15-tool", "--read-certificate", "01"), "BEGIN CERTIFICATE", "not found"),
 }

@@ -15,7 +15,7 @@ triggers:
   pull: {on: {ins: CB}, do: {remove: front}}
 steps:
 - run: opensc-tool --send-apdu 00:A4:04:00:05:A0:00:00:03:08 --send-apdu 00:CB:3F:FF:05:5C:03:5F:C1:05:00
-  errors: Transmit failed
+  errors: APDU transmit failed
   exits: any
 - insert: {front: bob}
 - run: opensc-tool --list-readers
