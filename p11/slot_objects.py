@@ -14,7 +14,7 @@ from enum import StrEnum, unique
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from ..card import certificates, tlv
-from ..card.tables import SLOTS, Algorithm, PinRule
+from ..card.tables import EDWARDS_ALGORITHMS, MONTGOMERY_ALGORITHMS, SLOTS, Algorithm, PinRule
 from . import curves, keys
 from .attributes import FALSE, TRUE, UNAVAILABLE_INFORMATION, Attributes, boolean, ulong
 from .constants import CKA, CKO
@@ -217,9 +217,9 @@ def pin_rule(private: Attributes) -> PinRule:
 def _ec_usage(public: PublicKey, names: SlotNames) -> frozenset[CKA]:
     """Of the slot's usages those that the kind of curve can serve."""
     algorithm = keys.algorithm_of(public)
-    if algorithm is Algorithm.X25519:
+    if algorithm in MONTGOMERY_ALGORITHMS:
         return frozenset({_DERIVE})
-    return names.ec_usage - {_DERIVE} if algorithm is Algorithm.ED25519 else names.ec_usage
+    return names.ec_usage - {_DERIVE} if algorithm in EDWARDS_ALGORITHMS else names.ec_usage
 
 
 def kept(attributes: Attributes) -> Attributes:
