@@ -35,10 +35,10 @@ def parse(raw: bytes) -> Command:
     if length == 5:
         return Command(cla, ins, p1, p2, b"", p3 or SHORT_LIMIT)
     if p3:
-        if length == 5 + p3:
-            return Command(cla, ins, p1, p2, raw[5:])
         if length == 6 + p3:
             return Command(cla, ins, p1, p2, raw[5:-1], raw[-1] or SHORT_LIMIT)
+        if length == 5 + p3:
+            return Command(cla, ins, p1, p2, raw[5:])
         raise CardError(SW.WRONG_LENGTH)
     if length < 7:
         raise CardError(SW.WRONG_LENGTH)

@@ -69,7 +69,7 @@ class Chaining:
         """The last link with those before it. Any other command ends an unfinished chain and stands for itself."""
         belongs, links = self._header == command[1:4] and command.cla == _PLAIN, self._links
         self._forget_links()
-        return command._replace(data=b"".join((*links, command.data))) if belongs else command
+        return Command(*command[:4], b"".join((*links, command.data)), *command[5:]) if belongs else command
 
     def _respond(self, command: Command, answer: bytes) -> bytes:
         """As much of the answer as fits, and how to go on."""

@@ -10,26 +10,47 @@ GMP's, in the variant whose running time does not depend on the key.
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa, x448, x25519
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.utils import NoDigestInfo, Prehashed
 
 from . import tlv
 from .state import StoredKey
 from .status import SW, CardError
-from .tables import RSA_BITS, Algorithm
+from .tables import EDWARDS_ALGORITHMS, KEY_PAIR_ALGORITHMS, RSA_BITS, Algorithm
 
-_CURVES: dict[int, ec.EllipticCurve] = {Algorithm.P256: ec.SECP256R1(), Algorithm.P384: ec.SECP384R1()}
+EC_CURVES: dict[Algorithm, ec.EllipticCurve] = {
+    Algorithm.P224: ec.SECP224R1(),
+    Algorithm.P256: ec.SECP256R1(),
+    Algorithm.P384: ec.SECP384R1(),
+    Algorithm.P521: ec.SECP521R1(),
+    Algorithm.K256: ec.SECP256K1(),
+}
 # A digest of the field's length; longer ones are cut, shorter ones padded (SP 800-73-4 part 2, A.4).
-_DIGESTS: dict[str, hashes.HashAlgorithm] = {"secp256r1": hashes.SHA256(), "secp384r1": hashes.SHA384()}
+_DIGESTS: dict[str, hashes.HashAlgorithm] = {
+    "secp224r1": hashes.SHA224(),
+    "secp256r1": hashes.SHA256(),
+    "secp384r1": hashes.SHA384(),
+    "secp521r1": hashes.SHA512(),  # no digest is longer
+    "secp256k1": hashes.SHA256(),
+}
+_RAW: dict[Algorithm, Any] = {
+    Algorithm.ED25519: ed25519.Ed25519PrivateKey,
+    Algorithm.X25519: x25519.X25519PrivateKey,
+    Algorithm.ED448: ed448.Ed448PrivateKey,
+    Algorithm.X448: x448.X448PrivateKey,
+}
+"""Keys that are bare bytes."""
 # Made here and not with each key, also because the library loads a part of itself when the first is made.
 _SCHEMES = {curve: ec.ECDSA(Prehashed(digest)) for curve, digest in _DIGESTS.items()}
 _PADDING, _NO_DIGEST_INFO = PKCS1v15(), NoDigestInfo()
 _EXPONENT = 65537
 _GREATEST_EXPONENT = 2**256  # FIPS 186-5, 5.1: public exponents are less
 _CRT_TAGS = (0x01, 0x02, 0x03, 0x04, 0x05)
+_SCALAR_TAG, _EDWARDS_TAG, _MONTGOMERY_TAG = 0x06, 0x07, 0x08
 _SHORTEST_PADDING = b"\x00\x01" + 8 * b"\xff"
 
 
@@ -86,16 +107,21 @@ class _BareRsa:
 
 
 class EcKey:
-    """A key on P-256 or P-384: signatures and key agreement."""
+    """A key on P-256, P-384 or the like: signatures and key agreement."""
 
     def __init__(self, key: ec.EllipticCurvePrivateKey) -> None:
         self._key = key
         self._curve = key.curve
         self._digest_length = _DIGESTS[key.curve.name].digest_size
+        self._zeros = max((key.key_size + 7) // 8 - self._digest_length, 0)
         self._scheme = _SCHEMES[key.curve.name]
 
     def answer(self, digest: bytes) -> bytes:
-        """An ECDSA signature (DER) of a digest. Raises CardError(6A80) for an empty one or one over 64 bytes."""
+        """An ECDSA signature (DER) of a digest. Raises CardError(6A80) for an empty one or one over 64 bytes.
+
+        On P-521 it may be filled up with zeros to the 66 bytes of the order.
+        """
+        digest = digest[self._zeros :] if len(digest) > 64 and not any(digest[: self._zeros]) else digest
         if not 1 <= len(digest) <= 64:
             raise CardError(SW.INCORRECT_DATA)
         return self._key.sign(digest[: self._digest_length].rjust(self._digest_length, b"\0"), self._scheme)
@@ -117,40 +143,49 @@ class EcKey:
 
 
 class EdwardsKey:
-    """An Ed25519 key: signatures of messages (RFC 8032, 5.1.6), which are not hashed before."""
+    """An Ed25519 or Ed448 key: signatures of messages (RFC 8032, 5.1.6 and 5.2.6), which are not hashed before."""
 
-    def __init__(self, key: ed25519.Ed25519PrivateKey) -> None:
+    def __init__(self, key: ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey) -> None:
         self._key = key
 
     def answer(self, message: bytes) -> bytes:
-        """A signature of 64 bytes."""
+        """A signature of 64 or 114 bytes."""
         return self._key.sign(message)
 
     def public_template(self) -> bytes:
-        """The public key, 32 bytes."""
+        """The public key, 32 or 57 bytes."""
         return tlv.encode(0x86, self._key.public_key().public_bytes_raw())
 
 
 class MontgomeryKey:
-    """An X25519 key: key agreement (RFC 7748, 5)."""
+    """An X25519 or X448 key: key agreement (RFC 7748, 5)."""
 
-    def __init__(self, key: x25519.X25519PrivateKey) -> None:
+    def __init__(self, key: x25519.X25519PrivateKey | x448.X448PrivateKey) -> None:
         self._key = key
 
     def agree(self, point: bytes) -> bytes:
-        """The shared secret, 32 bytes. Raises CardError(6A80) for a point of small order or of another length."""
+        """The shared secret, as long as a point. Raises CardError(6A80) for one of small order or another length."""
         try:
+            if isinstance(self._key, x448.X448PrivateKey):
+                return self._key.exchange(x448.X448PublicKey.from_public_bytes(point))
             return self._key.exchange(x25519.X25519PublicKey.from_public_bytes(point))
         except ValueError:
             raise CardError(SW.INCORRECT_DATA) from None
 
     def public_template(self) -> bytes:
-        """The public key, 32 bytes."""
+        """The public key, 32 or 56 bytes."""
         return tlv.encode(0x86, self._key.public_key().public_bytes_raw())
 
 
 PrivateKey = RsaKey | EcKey | EdwardsKey | MontgomeryKey
-Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | x25519.X25519PrivateKey
+Key = (
+    rsa.RSAPrivateKey
+    | ec.EllipticCurvePrivateKey
+    | ed25519.Ed25519PrivateKey
+    | ed448.Ed448PrivateKey
+    | x25519.X25519PrivateKey
+    | x448.X448PrivateKey
+)
 
 
 class KeyRing:
@@ -173,11 +208,23 @@ def generate(algorithm: Algorithm) -> Key:
     """A new private key of cryptography."""
     if algorithm in RSA_BITS:
         return rsa.generate_private_key(_EXPONENT, RSA_BITS[algorithm])
-    if algorithm is Algorithm.ED25519:
-        return ed25519.Ed25519PrivateKey.generate()
-    if algorithm is Algorithm.X25519:
-        return x25519.X25519PrivateKey.generate()
-    return ec.generate_private_key(_CURVES[algorithm])
+    if algorithm in EC_CURVES:
+        return ec.generate_private_key(EC_CURVES[algorithm])
+    made: Key = _RAW[algorithm].generate()
+    return made
+
+
+def algorithm_of(key: object) -> Algorithm:
+    """The card's name for the kind of a private key of cryptography. Raises ValueError for one that no card has."""
+    if isinstance(key, rsa.RSAPrivateKey):
+        kinds = [each for each, bits in RSA_BITS.items() if bits == key.key_size]
+    elif isinstance(key, ec.EllipticCurvePrivateKey):
+        kinds = [each for each, curve in EC_CURVES.items() if curve.name == key.curve.name]
+    else:
+        kinds = [each for each, kind in _RAW.items() if isinstance(key, kind)]
+    if not kinds:
+        raise ValueError("a card has keys of " + ", ".join(sorted(each.name for each in KEY_PAIR_ALGORITHMS)))
+    return kinds[0]
 
 
 def assemble(algorithm: Algorithm, numbers: dict[int, bytes]) -> bytes:
@@ -199,9 +246,9 @@ def wrap(key: object) -> PrivateKey:
         return RsaKey(key)
     if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in _DIGESTS:
         return EcKey(key)
-    if isinstance(key, ed25519.Ed25519PrivateKey):
+    if isinstance(key, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey):
         return EdwardsKey(key)
-    if isinstance(key, x25519.X25519PrivateKey):
+    if isinstance(key, x25519.X25519PrivateKey | x448.X448PrivateKey):
         return MontgomeryKey(key)
     raise ValueError(f"a card has no keys of type {type(key).__name__}")
 
@@ -209,13 +256,12 @@ def wrap(key: object) -> PrivateKey:
 def _assemble(algorithm: Algorithm, numbers: dict[int, bytes]) -> Key:
     if algorithm in RSA_BITS and numbers.keys() == set(_CRT_TAGS):
         return _rsa_key(RSA_BITS[algorithm], *(int.from_bytes(numbers[tag], "big") for tag in _CRT_TAGS))
-    match algorithm, numbers:
-        case (Algorithm.P256 | Algorithm.P384, {0x06: scalar}) if len(numbers) == 1:
-            return ec.derive_private_key(int.from_bytes(scalar, "big"), _CURVES[algorithm])
-        case (Algorithm.ED25519, {0x07: value}) if len(numbers) == 1:
-            return ed25519.Ed25519PrivateKey.from_private_bytes(value)
-        case (Algorithm.X25519, {0x08: value}) if len(numbers) == 1:
-            return x25519.X25519PrivateKey.from_private_bytes(value)
+    if algorithm in EC_CURVES and numbers.keys() == {_SCALAR_TAG}:
+        return ec.derive_private_key(int.from_bytes(numbers[_SCALAR_TAG], "big"), EC_CURVES[algorithm])
+    tag = _EDWARDS_TAG if algorithm in EDWARDS_ALGORITHMS else _MONTGOMERY_TAG
+    if algorithm in _RAW and numbers.keys() == {tag}:
+        made: Key = _RAW[algorithm].from_private_bytes(numbers[tag])
+        return made
     raise ValueError("the numbers of another kind of key")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from . import tlv
-from .tables import INS, KEY_PAIR_ALGORITHMS, PIV_AID, RID_LENGTH, Algorithm
+from .tables import INS, KEY_PAIR_ALGORITHMS, OWN_ALGORITHMS, PIV_AID, RID_LENGTH, Algorithm
 
 _AID_AND_AUTHORITY = tlv.encode(0x4F, PIV_AID[RID_LENGTH:]) + tlv.encode(0x79, tlv.encode(0x4F, PIV_AID[:RID_LENGTH]))
 
@@ -35,12 +35,19 @@ class Make:
 
 _MANAGING_KEYS = frozenset({INS.GET_METADATA, INS.IMPORT_KEY, INS.MOVE_KEY, INS.SET_MANAGEMENT_KEY})
 
+_KNOWN_ALGORITHMS = frozenset(Algorithm) - OWN_ALGORITHMS
+"""Those whose identifiers mean something to others, too."""
+
 NEUTRAL = Make(
     properties=tlv.encode(
         0x61,
         _AID_AND_AUTHORITY,
         tlv.encode(0x50, b"PIV card application"),
-        tlv.encode(0xAC, *(tlv.encode(0x80, bytes([each])) for each in Algorithm), tlv.encode(0x06, b"\0")),
+        tlv.encode(
+            0xAC,
+            *(tlv.encode(0x80, bytes([each])) for each in sorted(_KNOWN_ALGORITHMS)),
+            tlv.encode(0x06, b"\0"),
+        ),
     ),
     extensions=_MANAGING_KEYS,
 )
@@ -64,7 +71,7 @@ def _yubikey(firmware: str) -> Make:
     return Make(
         properties=tlv.encode(0x61, _AID_AND_AUTHORITY),
         extensions=_YUBICO.difference(*(new for since, new in _NEW_COMMANDS.items() if version < since)),
-        algorithms=frozenset(Algorithm).difference(*(new for since, new in _NEW_ALGORITHMS.items() if version < since)),
+        algorithms=_KNOWN_ALGORITHMS.difference(*(new for since, new in _NEW_ALGORITHMS.items() if version < since)),
         is_strict=False,
         version=bytes(version),
         attests=True,

@@ -57,11 +57,29 @@ class Algorithm(IntEnum):
     RSA4096 = 0x16  # Yubico
     ED25519 = 0xE0  # Yubico
     X25519 = 0xE1  # Yubico
+    RSA1536 = 0xF0  # these are of nobody's card but ours
+    P224 = 0xF1
+    P521 = 0xF2
+    K256 = 0xF3
+    ED448 = 0xF4
+    X448 = 0xF5
 
 
-RSA_BITS = {Algorithm.RSA1024: 1024, Algorithm.RSA2048: 2048, Algorithm.RSA3072: 3072, Algorithm.RSA4096: 4096}
-EC_ALGORITHMS = frozenset({Algorithm.P256, Algorithm.P384})
-KEY_PAIR_ALGORITHMS = frozenset({*RSA_BITS, *EC_ALGORITHMS, Algorithm.ED25519, Algorithm.X25519})
+RSA_BITS = {
+    Algorithm.RSA1024: 1024,
+    Algorithm.RSA1536: 1536,
+    Algorithm.RSA2048: 2048,
+    Algorithm.RSA3072: 3072,
+    Algorithm.RSA4096: 4096,
+}
+EC_ALGORITHMS = frozenset({Algorithm.P224, Algorithm.P256, Algorithm.P384, Algorithm.P521, Algorithm.K256})
+EDWARDS_ALGORITHMS = frozenset({Algorithm.ED25519, Algorithm.ED448})
+MONTGOMERY_ALGORITHMS = frozenset({Algorithm.X25519, Algorithm.X448})
+KEY_PAIR_ALGORITHMS = frozenset({*RSA_BITS, *EC_ALGORITHMS, *EDWARDS_ALGORITHMS, *MONTGOMERY_ALGORITHMS})
+OWN_ALGORITHMS = frozenset(
+    {Algorithm.RSA1536, Algorithm.P224, Algorithm.P521, Algorithm.K256, Algorithm.ED448, Algorithm.X448}
+)
+"""Of keys that neither PIV nor Yubico has, but that software tokens have."""
 MANAGEMENT_KEY_LENGTHS = {Algorithm.TDES: 24, Algorithm.AES128: 16, Algorithm.AES192: 24, Algorithm.AES256: 32}
 BLOCK_LENGTHS = {Algorithm.TDES: 8, Algorithm.AES128: 16, Algorithm.AES192: 16, Algorithm.AES256: 16}
 

@@ -6,7 +6,7 @@
  *
  * A call may take hours (C_WaitForSlotEvent, a PIN pad). When one has been quiet for a while, the simulator is asked for
  * a welcome on a new connection. One that does not even greet is stopped or hangs: it is given up as if it had died,
- * and should it come back, it finds another application without sessions.
+ * and should it come back, it finds another application without sessions. Until it greets, calls lose patience sooner.
  */
 #define _GNU_SOURCE
 #include "shim.h"
@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,12 +23,16 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #define POOL 1024
 #ifndef PATIENCE_MS
 #define PATIENCE_MS 10000 /* without an answer, until the simulator is asked whether it lives; and for its answer */
+#define IMPATIENCE_MS 1000 /* for the greeting of one that has not greeted the last time */
 #endif
+
+#define SOON_NS 150000 /* for which an answer is looked for, before the thread sleeps until it comes */
 
 typedef struct Connection {
     int fd;
@@ -39,6 +44,7 @@ static struct {
     pthread_mutex_t lock;
     bool open;
     bool had_simulator;
+    bool hangs; /* it could be reached, but has not greeted */
     bool leaves_calls; /* the simulator's wish: C_Finalize does not end calls that are under way */
     unsigned generation;
     struct sockaddr_un address;
@@ -112,6 +118,7 @@ CK_RV transport_open(const char *path)
     if (!already) {
         begin_generation(true);
         pool.had_simulator = false;
+        pool.hangs = false;
         pool.leaves_calls = false;
         memset(&pool.address, 0, sizeof pool.address);
         pool.address.sun_family = AF_UNIX;
@@ -174,13 +181,29 @@ static bool send_all(int fd, const uint8_t *data, size_t size, bool (*patient)(v
     return true;
 }
 
+/* Most answers are there within this time, and then nobody has to wake us: that takes some 40 us where the kernel has put
+ * the simulator on another core, for this one sleeps by then. In between everybody else may run. */
+static ssize_t receive_soon(int fd, uint8_t *data, size_t room)
+{
+    struct timespec now, start;
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    do {
+        ssize_t got = recv(fd, data, room, MSG_DONTWAIT);
+        if (got >= 0 || errno != EAGAIN)
+            return got;
+        sched_yield();
+        clock_gettime(CLOCK_MONOTONIC, &now);
+    } while ((now.tv_sec - start.tv_sec) * 1000000000 + now.tv_nsec - start.tv_nsec < SOON_NS);
+    return recv(fd, data, room, 0);
+}
+
 /* Reads one frame and steps over its length: for most calls one recv. */
 static bool receive_frame(int fd, Frame *frame, bool (*patient)(void))
 {
     frame_drop(frame);
     size_t wanted = sizeof(uint32_t);
     while (frame->used < wanted) {
-        ssize_t got = recv(fd, frame->data + frame->used, frame->room - frame->used, 0);
+        ssize_t got = receive_soon(fd, frame->data + frame->used, frame->room - frame->used);
         if (got < 0 && goes_on(patient))
             continue;
         if (got <= 0)
@@ -232,15 +255,19 @@ static bool greet(int fd, const uint8_t *application, bool *leaves_calls)
     return welcome;
 }
 
+static void set_patience(int fd, int milliseconds)
+{
+    struct timeval patience = {milliseconds / 1000, milliseconds % 1000 * 1000};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+}
+
 /* A socket that loses patience, also while it connects. */
 static int patient_socket(void)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct timeval patience = {PATIENCE_MS / 1000, PATIENCE_MS % 1000 * 1000};
-    if (fd >= 0) {
-        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-    }
+    if (fd >= 0)
+        set_patience(fd, PATIENCE_MS);
     return fd;
 }
 
@@ -282,11 +309,17 @@ static bool meet_or_part(int fd)
     struct sockaddr_un address = pool.address;
     uint8_t application[sizeof pool.application];
     memcpy(application, pool.application, sizeof application);
+    bool hangs = pool.hangs;
     unlock_pool();
+    if (hangs)
+        set_patience(fd, IMPATIENCE_MS);
     bool leaves_calls = false;
-    bool met = connect(fd, (struct sockaddr *)&address, sizeof address) == 0 && peer_is_ours(fd) &&
-               greet(fd, application, &leaves_calls);
+    bool reached = connect(fd, (struct sockaddr *)&address, sizeof address) == 0 || errno == EAGAIN;
+    bool met = reached && peer_is_ours(fd) && greet(fd, application, &leaves_calls);
+    if (hangs)
+        set_patience(fd, PATIENCE_MS);
     lock_pool();
+    pool.hangs = reached && !met;
     /* Another thread may have given it up meanwhile, or C_Finalize may have been called. */
     bool same = pool.open && memcmp(pool.application, application, sizeof application) == 0;
     if (same && !met)

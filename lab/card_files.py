@@ -15,7 +15,6 @@ from typing import Annotated, Any, Literal
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
 from cryptography.hazmat.primitives.serialization import pkcs12
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
@@ -30,7 +29,6 @@ from ..card.tables import (
     ATTESTATION,
     MANAGEMENT_KEY,
     MANAGEMENT_KEY_LENGTHS,
-    RSA_BITS,
     SLOTS,
     Access,
     Algorithm,
@@ -87,7 +85,7 @@ class _Key(_Part):
                 raise ValueError(f"no management key of {self.algorithm}")
             return StoredKey(algorithm, self.value or b"", self.imported, self.pin, touch)
         private = serialization.load_pem_private_key((self.private_key or "").encode(), None)
-        if self.slot not in (*SLOTS, ATTESTATION) or algorithm_of(private) is not algorithm:
+        if self.slot not in (*SLOTS, ATTESTATION) or keys.algorithm_of(private) is not algorithm:
             raise ValueError(f"no key of {self.algorithm} for slot {self.slot:02X}")
         return StoredKey(algorithm, _der(private), self.imported, self.pin, touch)
 
@@ -219,7 +217,9 @@ def put(path: Path, passphrase: bytes | None, slot: str, pair: Pair) -> None:
     store = Store(path, passphrase)
     try:
         held = store.state.keys.get(number)
-        new = None if key is None else StoredKey(algorithm_of(key), _der(key), True, SLOTS[number].pin_rule)
+        new = None if key is None else StoredKey(keys.algorithm_of(key), _der(key), True, SLOTS[number].pin_rule)
+        if new is not None and new.algorithm not in make_of(store.state.profile).algorithms:
+            raise ValueError(f"a card of profile {store.state.profile} has no keys of {Algorithm(new.algorithm).name}")
         _require_match(certificate, new or held, slot)
         store.own(owner := object())
         tag = SLOTS[number].certificate
@@ -229,24 +229,6 @@ def put(path: Path, passphrase: bytes | None, slot: str, pair: Pair) -> None:
         raise ValueError(f"the card does not take it: {error}") from None
     finally:
         store.close()
-
-
-def algorithm_of(key: object) -> Algorithm:
-    """The card's name for the kind of a private key. Raises ValueError for one that no card has."""
-    match key:
-        case rsa.RSAPrivateKey():
-            kinds = [algorithm for algorithm, bits in RSA_BITS.items() if bits == key.key_size]
-        case ec.EllipticCurvePrivateKey():
-            kinds = [each for each in (Algorithm.P256, Algorithm.P384) if key.curve.name == f"secp{each.name[1:]}r1"]
-        case ed25519.Ed25519PrivateKey():
-            kinds = [Algorithm.ED25519]
-        case x25519.X25519PrivateKey():
-            kinds = [Algorithm.X25519]
-        case _:
-            kinds = []
-    if not kinds:
-        raise ValueError("a card has RSA keys of 1024, 2048, 3072 and 4096 bits, P-256, P-384, Ed25519 and X25519")
-    return kinds[0]
 
 
 def _exported_key(slot: int, key: StoredKey, with_keys: bool) -> _Key:

@@ -8,6 +8,8 @@ serve` has to be ready at once, `cardtear remove` even sooner.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -46,6 +48,11 @@ FILES = {
 """The files in commands/, with the heading under which `--help` lists them. A file has its commands in `app`."""
 
 
+@cache
+def _commands(file: str) -> Mapping[str, Any]:
+    return typer.main.get_group(import_module(f".commands.{file}", __package__).app).commands
+
+
 class Commands(TyperGroup):
     """The commands by name, each loaded when it is asked for."""
 
@@ -57,9 +64,8 @@ class Commands(TyperGroup):
         """The command of that name, or None."""
         for file, (heading, names) in FILES.items():
             if cmd_name in names:
-                group = typer.main.get_group(import_module(f".commands.{file}", __package__).app)
-                command = group.commands[cmd_name]
-                command.rich_help_panel = heading  # type: ignore[attr-defined]
+                command = _commands(file)[cmd_name]
+                command.rich_help_panel = heading
                 return command
         return None
 

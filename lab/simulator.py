@@ -4,19 +4,16 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
-import shutil
 import threading
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from ..card import profiles
 from ..card.card import Card
 from ..card.piv_card import PivCard
+from ..card.profiles import CardRequest
 from ..card.store import ImageError
 from ..card.tables import PIN, PUK
 from ..csrc import module_path
@@ -25,21 +22,21 @@ from ..p11.functions import HANDLERS
 from ..p11.server import Server
 from ..reader.bench import Bench
 from ..reader.errors import BenchError, CardMute, CardRemoved, ReaderEmpty
-from ..reader.events import Event, Moment
 from ..reader.pin_pad import Entry
 from ..reader.reader import Reader
 from ..reader.vpcd_slots import PcscPlace, VpcdSlots
-from . import passphrase, places
-from .actions import FAULTS
+from . import places
 from .agenda import Agenda
 from .armed import as_armed
+from .card_shelf import CardShelf
 from .control_server import ControlServer
 from .from_pcsc import FromPcsc
 from .gates import Gates
-from .requests import CardSource, EncryptedImage, Request
+from .requests import CardSource, Request
 from .scratch import Scratch
 from .status import of_reader
-from .trigger import OnApdu, OnCall, OnEvent, OnPlace, OnTime, Trigger
+from .trigger import Trigger
+from .triggers import Triggers
 
 if TYPE_CHECKING:
     from ..p11.quirks import Quirks
@@ -63,16 +60,16 @@ class Simulator:
         self._gates = Gates(self.bench)
         self._agenda = Agenda()
         self._from_pcsc = FromPcsc(self.bench)
-        self._triggers: dict[int, tuple[Trigger, Callable[[], None]]] = {}
-        self._trigger_numbers = itertools.count(1)
-        self._lock = threading.Lock()
-        self._cards: dict[Path, PivCard] = {}
+        self._triggers = Triggers(
+            self.bench, self._agenda, self._gates, self._carry_out, lambda trigger: self.acted(trigger)
+        )
+        self._shelf = CardShelf(self._scratch)
         self._undo = contextlib.ExitStack()
         self._undo.callback(scratch.close)
         self.folder = folder if folder is not None else self._own_folder()
         try:
             self._server = self._new_server()
-            self._undo.callback(self._close_cards)
+            self._undo.callback(self._shelf.close)
             self._undo.callback(lambda: self._server.close())
             self._pcsc_place = pcsc
             self.pcsc = self._new_pcsc()
@@ -139,9 +136,7 @@ class Simulator:
         Raises BenchError, ImageError, ProfileError, with nothing changed.
         """
         place = self.bench.reader(reader)
-        prepared = self._prepare(card or self._from_pcsc.card(reader) or profiles.CardRequest())
-        with self._lock:
-            chosen = self._take(prepared)
+        with self._shelf.taken(card or self._from_pcsc.card(reader) or CardRequest()) as chosen:
             place.insert(chosen, _checked(atr))
         return chosen
 
@@ -152,9 +147,7 @@ class Simulator:
     def swap(self, reader: str, card: CardSource | Card, atr: bytes | None = None) -> Card:
         """Exchange the card for another at one instant, and return the new one. Raises as `insert`."""
         place = self.bench.reader(reader)
-        prepared = self._prepare(card)
-        with self._lock:
-            chosen = self._take(prepared)
+        with self._shelf.taken(card) as chosen:
             place.swap(chosen, _checked(atr))
         return chosen
 
@@ -225,12 +218,15 @@ class Simulator:
 
     def signal(self, signal: str) -> None:
         """Say a word for which a trigger waits."""
-        for number, trigger in self.triggers.items():
-            self._act(number, trigger, signal)
+        self._triggers.say(signal)
 
     def later(self, seconds: float, then: Request) -> None:
         """Carry out another verb in so many seconds."""
         self._agenda.enter(lambda: self._carry_out(then.verb, then.arguments), seconds)
+
+    def put_away(self) -> None:
+        """Close the images that were given by path and are in no reader now, so that others can open them."""
+        self._shelf.put_away(self.bench.readers)
 
     def prepare(self, card: CardSource) -> None:
         """Make or open a card now, so that it is in a reader at once later on. Raises ImageError, ProfileError."""
@@ -244,71 +240,24 @@ class Simulator:
     @property
     def triggers(self) -> dict[int, Trigger]:
         """Those that are armed and not over, by number."""
-        with self._lock:
-            return {number: trigger for number, (trigger, _) in self._triggers.items()}
+        return self._triggers.armed
 
     def arm(self, trigger: Trigger) -> int:
         """Do what the trigger says when its moment comes; a number for `disarm`. Raises ImageError, ProfileError."""
         self._prepare_for(trigger.verb, trigger.arguments)
-        with self._lock:
-            number = next(self._trigger_numbers)
-            self._triggers[number] = trigger, _nothing
-        disarm = _nothing
-        match trigger.on:
-            case OnEvent():
-                disarm = self.bench.subscribe(lambda event: self._agenda_if(number, trigger, event))
-            case OnTime(seconds=seconds):
-                self._agenda.enter(partial(self._act, number, trigger, None), seconds)
-            case OnCall() | OnApdu() | OnPlace():
+        return self._triggers.arm(trigger)
 
-                def watch(moment: Moment) -> bytes | int | None:
-                    return self._act(number, trigger, moment)
-
-                self.bench.watch(watch)
-                disarm = partial(self.bench.unwatch, watch)
-        with self._lock:
-            if number in self._triggers:
-                self._triggers[number] = trigger, disarm
-                return number
-        disarm()  # it has fired already
-        return number
+    def disarm(self, trigger: int) -> None:
+        """The trigger of this number will not fire any more. One that is not armed is no error."""
+        self._triggers.disarm(trigger)
 
     def _prepare_for(self, verb: str, arguments: Mapping[str, Any]) -> None:
         """The moment itself is no time to make keys, or to find that an image is missing."""
         if verb == "later":
             self._prepare_for(*arguments["then"])
         elif verb in ("insert", "swap"):
-            prepared = self._prepare(arguments.get("card") or profiles.CardRequest())
-            with self._lock:
-                self._take(prepared)
-
-    def disarm(self, trigger: int) -> None:
-        """The trigger of this number will not fire any more. One that is not armed is no error."""
-        with self._lock:
-            _, disarm = self._triggers.pop(trigger, (None, _nothing))
-        disarm()
-
-    def _agenda_if(self, number: int, trigger: Trigger, event: Event) -> None:
-        """Listeners hold the bench's lock and hear of changes in turn; what follows from one comes after it."""
-        if trigger.fires(event):
-            self._agenda.enter(lambda: self._carry_out(trigger.verb, trigger.arguments))
-            self._agenda.enter(lambda: self.acted(trigger))
-            if trigger.is_over:
-                self._agenda.enter(lambda: self.disarm(number))
-
-    def _act(self, number: int, trigger: Trigger, moment: Moment | str | None) -> bytes | int | None:
-        """Fire if it is time. The answer is a fault's."""
-        if not trigger.fires(moment):
-            return None
-        if trigger.is_over:
-            self.disarm(number)
-        fault = FAULTS.get(trigger.verb)
-        if fault is not None:
-            self.acted(trigger)
-            return fault.act(self._gates, moment, **trigger.arguments)
-        self._carry_out(trigger.verb, trigger.arguments)
-        self.acted(trigger)
-        return None
+            with self._shelf.taken(arguments.get("card") or CardRequest()):
+                pass
 
     def _carry_out(self, verb: str, arguments: Mapping[str, Any]) -> None:
         try:
@@ -362,56 +311,6 @@ class Simulator:
         if self.pcsc is not None:
             self.pcsc.close(wait)
 
-    # Cards
-
-    def put_away(self) -> None:
-        """Close the images that were given by path and are in no reader now, so that others can open them."""
-        with self._lock:
-            inserted = [reader.insertion.card for reader in self.bench.readers if reader.insertion is not None]
-            for path, card in list(self._cards.items()):
-                if card not in inserted and not path.is_relative_to(self._scratch):
-                    del self._cards[path]
-                    card.close()
-
-    def _prepare(self, source: CardSource | Card) -> Path | EncryptedImage | Card:
-        """The image of a source, made if need be: a path that is given, or this simulator's own copy."""
-        if isinstance(source, Path):
-            return source.resolve()
-        if isinstance(source, EncryptedImage):
-            return source._replace(image=source.image.resolve())
-        if not isinstance(source, profiles.CardRequest):
-            return source
-        if not profiles.PROFILES[source.profile].piv:
-            return profiles.foreign_card(source.name)
-        image = profiles.ready_image(source, places.image_cache(), places.test_ca())
-        copy = self._scratch / image.name
-        with self._lock:
-            if not copy.exists():
-                shutil.copyfile(image, copy)
-                copy.chmod(0o600)
-        return copy
-
-    def _take(self, prepared: Path | EncryptedImage | Card) -> Card:
-        """The card of an image, always the same one while it is open. The caller holds the lock.
-
-        Raises ImageError; of a passphrase's file OSError and ValueError.
-        """
-        match prepared:
-            case Path():
-                image, passphrase_file = prepared, None
-            case EncryptedImage():
-                image, passphrase_file = prepared
-            case _:
-                return prepared
-        card = self._cards.get(image)
-        if card is None:
-            card = self._cards[image] = profiles.open_card(image, passphrase.read(passphrase_file))
-        return card
-
-    def _close_cards(self) -> None:
-        for card in self._cards.values():
-            card.close()
-
 
 def _checked(atr: bytes | None) -> bytes | None:
     if atr is not None and not 1 <= len(atr) <= _LONGEST_ATR:
@@ -421,7 +320,3 @@ def _checked(atr: bytes | None) -> bytes | None:
 
 _LONGEST_ATR = 33
 """ISO/IEC 7816-3, 8.2.1."""
-
-
-def _nothing() -> None:
-    """Nothing has to be undone."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ..reader.bench import Bench
 from ..reader.errors import CardRemoved
@@ -214,13 +214,20 @@ class Application:
 
     def handle(self, session: Session, item: P11Object) -> int:
         """The handle of an object on the session's token; the same one as long as it is good."""
+        return self.handles(session, [item])[0]
+
+    def handles(self, session: Session, items: Iterable[P11Object]) -> list[int]:
+        """Those of several, or of none. Raises CardRemoved, or P11Error(SESSION_CLOSED)."""
+        found = []
         with self.bench.lock:
             self.require_open(session)
-            handle = self._handle_of.get(item)
-            if handle is None:
-                handle = self._handle_of[item] = next(self._handles)
-                self._objects[handle] = (session.token, item, None)
-            return handle
+            for item in items:
+                handle = self._handle_of.get(item)
+                if handle is None:
+                    handle = self._handle_of[item] = next(self._handles)
+                    self._objects[handle] = (session.token, item, None)
+                found.append(handle)
+        return found
 
     def add_session_object(self, session: Session, item: P11Object) -> int:
         """An object that lives as long as the session. Raises CardRemoved."""
@@ -235,8 +242,8 @@ class Application:
         if known is None or known[0] is not session.token:
             raise P11Error(error)
         item = known[1]
-        if item.place is not None:
-            session.token.refresh(session.is_user)
+        if item.place is not None and not session.token.is_fresh:
+            session.token.objects(session.is_user)
         if item.gone:
             self.forget_object(handle)
             raise P11Error(error)

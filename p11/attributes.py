@@ -297,11 +297,6 @@ def rules(object_class: int, key_type: int | None) -> Mapping[int, Rule] | None:
     return table
 
 
-def is_made(object_class: int) -> bool:
-    """Whether there is any kind of object of this class that an application can make."""
-    return any(known == object_class for known, _ in _PARTS)
-
-
 def checked(rule: Rule, value: Any) -> Any:
     """The value in its one form: 1 for any true boolean, numbers without leading zeros. Raises P11Error."""
     form = rule.form

@@ -18,13 +18,13 @@ from ..card.tables import PRIVATE_OBJECTS, PRIVATE_RECORDS, PUBLIC_OBJECTS, PUBL
 from ..card.traits import Traits
 from ..reader.errors import CardRemoved
 from . import keys
-from .attributes import TRUE, Attributes
+from .attributes import TRUE, Attributes, ulong
 from .constants import CKA, CKO, CKP, CKR
 from .errors import P11Error
 from .keys import CardKey, PublicKey
 from .objects import P11Object, certified_key, parsed_certificate, profile_object
 from .piv_client import PivClient
-from .records import Index, Overlay, RecordError, decode_attributes, encode_attributes
+from .records import Index, Overlay, RecordError, decode_object, encode_attributes
 from .slot_objects import POSITION, InSlot, Part, kept, pin_rule, read_slot
 
 _INDEX = {False: PUBLIC_OBJECTS[3], True: PRIVATE_OBJECTS[0]}
@@ -32,6 +32,7 @@ _RECORDS = {False: PUBLIC_RECORDS, True: PRIVATE_RECORDS}
 _OVERLAYS = dict(zip(SLOTS, PUBLIC_OBJECTS[16:], strict=False))
 _FREE_ORDER = (0x9A, 0x9D, 0x9C, 0x9E, *(slot for slot in SLOTS if slot not in (0x9A, 0x9C, 0x9D, 0x9E)))
 
+_CERTIFICATE = ulong(CKO.CERTIFICATE)
 _PROFILES = (CKP.BASELINE_PROVIDER, CKP.EXTENDED_PROVIDER, CKP.AUTHENTICATION_TOKEN)
 
 
@@ -157,10 +158,10 @@ class CardObjects:
         for slot in SLOTS:
             in_slots += self._read_slot(slot)
         yield from in_slots
-        shown = {item.attributes[CKA.VALUE] for item in in_slots if item.object_class == CKO.CERTIFICATE}
+        shown = {item.attributes[CKA.VALUE] for item in in_slots if item.attributes[CKA.CLASS] == _CERTIFICATE}
         for item in self._read_records(private=False):
             # A certificate that was on its way into the slot of its key is there twice.
-            if item.object_class != CKO.CERTIFICATE or item.attributes[CKA.VALUE] not in shown:
+            if item.attributes[CKA.CLASS] != _CERTIFICATE or item.attributes[CKA.VALUE] not in shown:
                 yield item
         # What the profiles promise begins with a user who can log in. (NSS's PK11_ResetToken locks itself out for ever
         # on a token that shows one right after C_InitToken.)
@@ -172,16 +173,15 @@ class CardObjects:
         read, tags = self._card.read_object, _RECORDS[private]
         for number in sorted(self._read_index(private).records):
             try:
-                value = read(tags[number], as_user=private)
-                item = P11Object(decode_attributes(value or b""), place=InRecord(private, number))
-            except (RecordError, KeyError):
+                attributes = decode_object(read(tags[number], as_user=private))
+            except RecordError:
                 continue
-            yield item
+            yield P11Object(attributes, place=InRecord(private, number))
 
     def _read_slot(self, slot: int) -> Iterator[P11Object]:
         for item in read_slot(self._card, slot, self._overlay(slot)):
             if not self.traits.public_objects:
-                item.attributes[CKA.PRIVATE] = TRUE
+                item.become({**item.attributes, CKA.PRIVATE: TRUE})
             yield item
 
     def _overlay(self, slot: int) -> Overlay:
@@ -340,12 +340,15 @@ class CardObjects:
     def _free_slot(self, attributes: Attributes) -> int:
         """The slot that the CKA_ID asks for, if it is free: 01 to 04 are 9A, 9C, 9D, 9E, then come the retired ones.
 
-        Otherwise the first free one. Raises P11Error(DEVICE_MEMORY) when all are taken.
+        Otherwise the first free one. Raises P11Error: DEVICE_MEMORY when all are taken, FUNCTION_NOT_SUPPORTED if the
+        card does not tell of keys without a certificate: one may be in any slot, and a new one would not be found.
         """
         wanted = [slot for slot, position in POSITION.items() if position == attributes.get(CKA.ID)]
         taken = {item.place.slot for item in self._known.values() if isinstance(item.place, InSlot)}
         for slot in (*wanted, *_FREE_ORDER):
             if slot not in taken and slot in _OVERLAYS:
+                if self._card.metadata(slot) is None:
+                    raise P11Error(CKR.FUNCTION_NOT_SUPPORTED)
                 return slot
         raise P11Error(CKR.DEVICE_MEMORY)
 

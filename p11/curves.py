@@ -88,7 +88,13 @@ _GROUPS: dict[str, ec.EllipticCurve] = {
         ec.BrainpoolP512R1(),
     )
 }
-_ON_CARD = {"secp256r1": Algorithm.P256, "secp384r1": Algorithm.P384}
+_ON_CARD = {
+    "secp224r1": Algorithm.P224,
+    "secp256r1": Algorithm.P256,
+    "secp384r1": Algorithm.P384,
+    "secp521r1": Algorithm.P521,
+    "secp256k1": Algorithm.K256,
+}
 
 _ROWS = [
     Curve(name, bytes.fromhex(identifier), CKK.EC, int(size), _GROUPS[name], _ON_CARD.get(name))
@@ -105,7 +111,14 @@ _ROWS += [
             (ed25519.Ed25519PrivateKey, ed25519.Ed25519PublicKey),
             Algorithm.ED25519,
         ),
-        ("edwards448", "06032b6571", CKK.EC_EDWARDS, 57, (ed448.Ed448PrivateKey, ed448.Ed448PublicKey), None),
+        (
+            "edwards448",
+            "06032b6571",
+            CKK.EC_EDWARDS,
+            57,
+            (ed448.Ed448PrivateKey, ed448.Ed448PublicKey),
+            Algorithm.ED448,
+        ),
         (
             "curve25519",
             "06032b656e",
@@ -114,7 +127,7 @@ _ROWS += [
             (x25519.X25519PrivateKey, x25519.X25519PublicKey),
             Algorithm.X25519,
         ),
-        ("curve448", "06032b656f", CKK.EC_MONTGOMERY, 56, (x448.X448PrivateKey, x448.X448PublicKey), None),
+        ("curve448", "06032b656f", CKK.EC_MONTGOMERY, 56, (x448.X448PrivateKey, x448.X448PublicKey), Algorithm.X448),
     )
 ]
 

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -276,7 +276,7 @@ def card_numbers(key: SoftKey) -> dict[int, bytes]:
     if isinstance(key, ec.EllipticCurvePrivateKey):
         return {0x06: key.private_numbers().private_value.to_bytes((key.key_size + 7) // 8, "big")}
     raw = key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
-    return {0x07 if isinstance(key, ed25519.Ed25519PrivateKey) else 0x08: raw}
+    return {0x07 if isinstance(key, curves.EdwardsKey) else 0x08: raw}
 
 
 def point(public: CurvePublicKey) -> bytes:

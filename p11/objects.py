@@ -35,10 +35,10 @@ class P11Object:
     """Any object. `key` is what operations work with: a public or a private key, or the bytes of a secret.
 
     `place` tells where on the card it lies; a session object has none. `gone` is true once it has been destroyed, or
-    has vanished from the card.
+    has vanished from the card. One that `is_private` is seen only after login.
     """
 
-    __slots__ = ("_key", "attributes", "gone", "hidden", "place")
+    __slots__ = ("_key", "attributes", "gone", "hidden", "is_private", "place")
 
     def __init__(self, attributes: Attributes, key: Key | None = None, place: Any = None) -> None:
         self._key = key
@@ -56,11 +56,6 @@ class P11Object:
     @key.setter
     def key(self, key: Key | None) -> None:
         self._key = key
-
-    @property
-    def is_private(self) -> bool:
-        """Whether it is seen only after login."""
-        return bool(self.attributes.get(_PRIVATE) == TRUE)
 
     @property
     def object_class(self) -> int:
@@ -85,6 +80,7 @@ class P11Object:
         """Take other attributes; the handles stay."""
         self.attributes = attributes
         self.hidden = secret_attributes(attributes)
+        self.is_private: bool = attributes.get(_PRIVATE) == TRUE
 
 
 def finished(attributes: Attributes) -> P11Object:

@@ -7,7 +7,7 @@ Knows nothing of PKCS #11 but the errors into which it turns status words. CardR
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache
 
 from ..card import atr as answer_to_reset
 from ..card import tlv
@@ -38,7 +38,7 @@ _EXECUTION_ERRORS = frozenset({0x64, 0x65, 0x66, 0x6F})
 _MOST_RESETS = 3
 _OF_ANOTHER = frozenset({SW.INS_NOT_SUPPORTED, SW.CLA_NOT_SUPPORTED})
 """What is answered when another application is selected."""
-_SUCCESS, _GENERAL_AUTHENTICATE = SW.OK, INS.GENERAL_AUTHENTICATE
+_SUCCESS, _GENERAL_AUTHENTICATE, _GET_METADATA = SW.OK, INS.GENERAL_AUTHENTICATE, INS.GET_METADATA
 
 
 class PivClient:
@@ -128,11 +128,11 @@ class PivClient:
     def command(self, ins: int, p1: int, p2: int, data: bytes = b"") -> bytes:
         """The answer to a command that has to succeed. Raises P11Error."""
         answer, status = self.exchange(ins, p1, p2, data)
+        if status == _SUCCESS:
+            return answer
         if status == SW.SECURITY_STATUS_NOT_SATISFIED:  # somebody else has made the card forget
             self.is_authenticated = False
-        if status != _SUCCESS:
-            raise from_status(status)
-        return answer
+        raise from_status(status)
 
     def read_object(self, tag: int, as_user: bool = False) -> bytes | None:
         """A data object without its wrapping, or None if the card has none (or does not let it be read now).
@@ -140,11 +140,10 @@ class PivClient:
         `as_user` is for one that the user may read: if the card does not know him, P11Error(USER_NOT_LOGGED_IN). Raises
         P11Error also when the card could not tell.
         """
-        name = tag.to_bytes((tag.bit_length() + 7) // 8, "big")
-        answer, status = self._read(partial(self._get_data, tlv.encode(0x5C, name)))
+        answer, status = self._read(self._get_data, tag)
         if as_user and status == SW.SECURITY_STATUS_NOT_SATISFIED:
             raise from_status(status)
-        if status != SW.OK:
+        if status != _SUCCESS:
             return None
         try:
             kind, value, _ = tlv.read(answer)
@@ -152,33 +151,35 @@ class PivClient:
             return None
         return value if kind == (DISCOVERY if tag == DISCOVERY else 0x53) else None
 
-    def _read(self, ask: Callable[[], tuple[bytes, int]]) -> tuple[bytes, int]:
+    def _read(self, ask: Callable[..., tuple[bytes, int]], *what: int) -> tuple[bytes, int]:
         """An answer to a question that may be repeated: it is when the card has been reset meanwhile.
 
         Raises P11Error when the card could not tell. That is no word on whether it has what it was asked for: who took
         it for "no" would go on with a card that seems to have lost something.
         """
         for _ in range(_MOST_RESETS):
-            answer, status = ask()
+            answer, status = ask(*what)
             if self._selected is self.insertion.activation:
                 if status >> 8 in _EXECUTION_ERRORS:
                     raise from_status(status)
                 return answer, status
         raise P11Error(CKR.DEVICE_ERROR)
 
-    def _get_data(self, tag_list: bytes) -> tuple[bytes, int]:
+    def _get_data(self, tag: int) -> tuple[bytes, int]:
         """GET DATA: in one APDU where the card takes extended lengths, for objects are longer than 256 bytes."""
+        tag_list, command = _asking_for(tag)
         if not self._extended:
             return self.exchange(INS.GET_DATA, 0x3F, 0xFF, tag_list)
-        command = bytes((0, INS.GET_DATA, 0x3F, 0xFF, 0, 0, len(tag_list))) + tag_list + b"\0\0"
         with self.lock:
             if self._selected is not self.insertion.activation and not self.select():
                 raise P11Error(CKR.TOKEN_NOT_RECOGNIZED)
             response = self._transmit(command)
-            if int.from_bytes(response[-2:], "big") in _OF_ANOTHER:
+            status = response[-2] << 8 | response[-1]
+            if status in _OF_ANOTHER:
                 self._selected = None
                 response = self._transmit(command) if self.select() else response
-        return response[:-2], int.from_bytes(response[-2:], "big")
+                status = response[-2] << 8 | response[-1]
+        return response[:-2], status
 
     def write_object(self, tag: int, value: bytes) -> None:
         """PUT DATA; an empty value deletes the object. Raises P11Error."""
@@ -204,7 +205,7 @@ class PivClient:
 
     def metadata(self, reference: int) -> dict[int, bytes] | None:
         """What the card tells of a key slot: nothing for an empty one, None if it does not have that command."""
-        answer, status = self._read(partial(self.exchange, INS.GET_METADATA, 0, reference))
+        answer, status = self._read(self.exchange, _GET_METADATA, 0, reference)
         if status == SW.REFERENCE_NOT_FOUND:
             return {}
         if status != SW.OK:
@@ -268,9 +269,19 @@ class PivClient:
         template = tlv.encode(0x7C, b"\x82\x00", tlv.encode(tag, data))
         answer = self.command(_GENERAL_AUTHENTICATE, algorithm, slot, template)
         try:
-            return dict(tlv.decode(tlv.read(answer)[1]))[0x82]
-        except (tlv.TlvError, KeyError):
+            kind, result, _ = tlv.read(tlv.read(answer)[1])
+        except tlv.TlvError:
             raise P11Error(CKR.DEVICE_ERROR) from None
+        if kind != 0x82:
+            raise P11Error(CKR.DEVICE_ERROR)
+        return result
+
+
+@lru_cache(1024)  # every object of a card is asked for again and again
+def _asking_for(tag: int) -> tuple[bytes, bytes]:
+    """The data field of a GET DATA, and the whole command with extended lengths."""
+    tag_list = tlv.encode(0x5C, tag.to_bytes((tag.bit_length() + 7) // 8, "big"))
+    return tag_list, bytes((0, INS.GET_DATA, 0x3F, 0xFF, 0, 0, len(tag_list))) + tag_list + b"\0\0"
 
 
 def _takes_extended_lengths(atr: bytes) -> bool:

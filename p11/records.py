@@ -14,8 +14,11 @@ from dataclasses import dataclass, replace
 from ..card import tlv
 from .attributes import Attributes
 from .constants import CKA, CKF
+from .wire import ULONG_SIZE
 
 _HEAD = struct.Struct(">II")
+_HEAD_SIZE = _HEAD.size
+_CLASS, _UNIQUE_ID = CKA.CLASS, CKA.UNIQUE_ID
 _DEPTH = 4
 _ARRAY, _MECHANISMS = int(CKF.ARRAY_ATTRIBUTE), int(CKA.ALLOWED_MECHANISMS)
 
@@ -122,22 +125,30 @@ def encode_attributes(attributes: Attributes) -> bytes:
     return b"".join(parts)
 
 
+def decode_object(value: bytes | None) -> Attributes:
+    """A record. Raises RecordError, also when an attribute is missing that no object is without."""
+    attributes = decode_attributes(value or b"")
+    if len(attributes.get(_CLASS, b"")) != ULONG_SIZE or _UNIQUE_ID not in attributes:
+        raise RecordError("no object")
+    return attributes
+
+
 def decode_attributes(data: bytes, depth: int = 0) -> Attributes:
     """Raises RecordError."""
     if depth > _DEPTH:
         raise RecordError(f"templates {depth} deep")
     attributes: Attributes = {}
     at, end = 0, len(data)
-    while at < end:
-        try:
+    try:
+        while at < end:
             kind, length = _HEAD.unpack_from(data, at)
-        except struct.error:
-            raise RecordError(f"cut off at {at}") from None
-        at += _HEAD.size
-        value = data[at : at + length]
-        at += length
-        if at > end:
-            raise RecordError(f"{at - end} bytes missing")
-        is_template = kind & _ARRAY and kind != _MECHANISMS
-        attributes[kind] = list(decode_attributes(value, depth + 1).items()) if is_template else value
+            start = at + _HEAD_SIZE
+            at = start + length
+            attributes[kind] = value = data[start:at]
+            if kind & _ARRAY and kind != _MECHANISMS:
+                attributes[kind] = list(decode_attributes(value, depth + 1).items())
+    except struct.error:
+        raise RecordError(f"cut off at {at}") from None
+    if at > end:
+        raise RecordError(f"{at - end} bytes missing")
     return attributes

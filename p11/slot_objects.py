@@ -14,7 +14,7 @@ from enum import StrEnum, unique
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from ..card import certificates, tlv
-from ..card.tables import SLOTS, Algorithm, PinRule
+from ..card.tables import EDWARDS_ALGORITHMS, MONTGOMERY_ALGORITHMS, SLOTS, Algorithm, PinRule
 from . import curves, keys
 from .attributes import FALSE, TRUE, UNAVAILABLE_INFORMATION, Attributes, boolean, ulong
 from .constants import CKA, CKO
@@ -155,10 +155,12 @@ def read_slot(card: PivClient, slot: int, overlay: Overlay) -> Iterator[P11Objec
     metadata = card.metadata(slot)
     public = certified_key(certificate) if metadata is None else _metadata_key(metadata)
     names = _NAMES[slot]
-    identity = POSITION[slot]
+    identity, subject = POSITION[slot], b""
     if certificate is not None:
         known = certificate_attributes(certificate)
-        yield _in_slot(slot, Part.CERTIFICATE, names.certificate, identity, known, overlay.certificate)
+        subject = known[CKA.SUBJECT]
+        check_value = known[CKA.CHECK_VALUE]
+        yield _in_slot(slot, Part.CERTIFICATE, names.certificate, identity, check_value, known, overlay.certificate)
     elif public is not None:
         identity = keys.identity(public)
     exists = public is not None
@@ -167,14 +169,14 @@ def read_slot(card: PivClient, slot: int, overlay: Overlay) -> Iterator[P11Objec
             public = keys.public_from_info(overlay.public_info)
     if public is None:
         return
-    subject = certificate.subject.public_bytes() if certificate is not None else b""
+    distinction = keys.identity(public)
     usage = names.rsa_usage if isinstance(public, rsa.RSAPublicKey) else _ec_usage(public, names)
     known = {**keys.public_attributes(public), CKA.SUBJECT: subject}
     if not overlay.no_public:
         counterparts = {_COUNTERPARTS[each] for each in usage if each in _COUNTERPARTS}
         known |= {each: boolean(each in counterparts) for each in _PUBLIC_USAGES}
         label = f"{names.key} pubkey"
-        yield _in_slot(slot, Part.PUBLIC, label, identity, known, overlay.public, public)
+        yield _in_slot(slot, Part.PUBLIC, label, identity, distinction, known, overlay.public, public)
     if exists:
         rule = _metadata_rule(metadata) or SLOTS[slot].pin_rule
         known = {kind: value for kind, value in known.items() if kind not in (*_PUBLIC_USAGES, CKA.MODULUS_BITS)}
@@ -183,7 +185,7 @@ def read_slot(card: PivClient, slot: int, overlay: Overlay) -> Iterator[P11Objec
         known[CKA.PRIVATE] = boolean(rule is not PinRule.NEVER)
         overlaid = {**(overlay.private or {}), CKA.PRIVATE: known[CKA.PRIVATE]} if overlay.private else None
         key = CardKey(card, slot, public, rule)
-        yield _in_slot(slot, Part.PRIVATE, f"{names.key} key", identity, known, overlaid, key)
+        yield _in_slot(slot, Part.PRIVATE, f"{names.key} key", identity, distinction, known, overlaid, key)
 
 
 def _metadata_key(metadata: dict[int, bytes]) -> PublicKey | None:
@@ -215,9 +217,9 @@ def pin_rule(private: Attributes) -> PinRule:
 def _ec_usage(public: PublicKey, names: SlotNames) -> frozenset[CKA]:
     """Of the slot's usages those that the kind of curve can serve."""
     algorithm = keys.algorithm_of(public)
-    if algorithm is Algorithm.X25519:
+    if algorithm in MONTGOMERY_ALGORITHMS:
         return frozenset({_DERIVE})
-    return names.ec_usage - {_DERIVE} if algorithm is Algorithm.ED25519 else names.ec_usage
+    return names.ec_usage - {_DERIVE} if algorithm in EDWARDS_ALGORITHMS else names.ec_usage
 
 
 def kept(attributes: Attributes) -> Attributes:
@@ -230,12 +232,15 @@ def _in_slot(
     part: Part,
     label: str,
     identity: bytes,
+    distinction: bytes,
     known: Attributes,
     overlay: Attributes | None,
     key: PublicKey | CardKey | None = None,
 ) -> P11Object:
-    """An object of a key slot: what every one of its class has, what follows from itself, and what was written."""
-    distinction = keys.identity(key.public if isinstance(key, CardKey) else key) if key else known[CKA.CHECK_VALUE]
+    """An object of a key slot: what every one of its class has, what follows from itself, and what was written.
+
+    `distinction` is what tells it from one that comes into its place later.
+    """
     attributes: Attributes = {
         **_DEFAULTS[part],
         CKA.LABEL: label.encode(),

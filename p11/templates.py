@@ -16,6 +16,8 @@ from .errors import P11Error
 from .wire import Template
 
 _STANDARD = frozenset(CKA)
+_CLASS, _NONE = CKA.CLASS, frozenset[int]()
+_WITH_SECRETS = frozenset({ulong(CKO.PRIVATE_KEY), ulong(CKO.SECRET_KEY)})
 _KEYS = (CKO.PUBLIC_KEY, CKO.PRIVATE_KEY, CKO.SECRET_KEY)
 
 # Attributes of NSS's own store, which it sends along to every token; they say nothing that is not said elsewhere.
@@ -120,12 +122,11 @@ def changed(on: On, current: Attributes, template: Template, by_so: bool = False
 
 def secret_attributes(attributes: Attributes) -> frozenset[int]:
     """The attributes of an object that are not given out now (4.9, 4.10: sensitive, or not extractable)."""
-    object_class = as_ulong(attributes[CKA.CLASS])
-    if object_class not in (CKO.PRIVATE_KEY, CKO.SECRET_KEY):
-        return frozenset()
+    if attributes[_CLASS] not in _WITH_SECRETS:
+        return _NONE
     if attributes.get(CKA.SENSITIVE) == FALSE and attributes.get(CKA.EXTRACTABLE) == TRUE:
-        return frozenset()
-    table = rules(object_class, as_ulong(attributes[CKA.KEY_TYPE])) or {}
+        return _NONE
+    table = rules(as_ulong(attributes[_CLASS]), as_ulong(attributes[CKA.KEY_TYPE])) or {}
     return frozenset(kind for kind, rule in table.items() if rule.secret)
 
 

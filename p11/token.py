@@ -220,14 +220,18 @@ class Token:
                 for application in tuple(self.users):
                     application.lose_login(self)
 
+    def follow(self, error: BaseException) -> None:
+        """What the card has refused because it has forgotten the PIN: then the user is out for us, too."""
+        if isinstance(error, P11Error) and error.value is CKR.USER_NOT_LOGGED_IN:
+            self.follow_card()
+
     @contextlib.contextmanager
     def following(self) -> Iterator[None]:
-        """Around what the card may refuse because it has forgotten the PIN: then the user is out for us, too."""
+        """Around what may be refused so."""
         try:
             yield
         except P11Error as error:
-            if error.value is CKR.USER_NOT_LOGGED_IN:
-                self.follow_card()
+            self.follow(error)
             raise
 
     def give_up(self) -> None:
@@ -262,10 +266,10 @@ class Token:
         if self.traits().read_only:
             raise P11Error(CKR.TOKEN_WRITE_PROTECTED)
 
-    def refresh(self, logged_in: bool) -> None:
-        """Read again what another program has changed; nothing while nobody has. Raises CardRemoved."""
-        if self._objects is not None and not self._objects.is_fresh:
-            self.objects(logged_in)
+    @property
+    def is_fresh(self) -> bool:
+        """Whether what has been read of the card is what is on it; else another program has changed something."""
+        return self._objects is None or self._objects.is_fresh
 
     def create(self, item: P11Object, right: Right) -> P11Object:
         """Put an object on the card. Raises P11Error, CardRemoved."""

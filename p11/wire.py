@@ -131,10 +131,12 @@ def _data(data: bytes, at: int) -> tuple[bytes, int]:
 
 
 def _buffer(data: bytes, at: int) -> tuple[int | None, int]:
-    room, at = _room(data, at)
+    (room,) = _U64.unpack_from(data, at)
+    if room < NO_BUFFER:
+        return room, at + 8
     if room == NO_BUFFER:
         raise NullPointer(_first(data))
-    return room, at
+    return None, at + 8
 
 
 def _first(data: bytes) -> int:
@@ -307,6 +309,7 @@ class Codec:
             if letter in _ENCODERS
         ]
         self._has_parameter = not set(call.signature).isdisjoint("wWp")
+        self._only_output = self._outputs[0] if len(self._outputs) == 1 and not self._has_parameter else None
         self.secret = [position for position, letter in enumerate(carried) if letter in "bnlmMwWpPt"]
 
     def decode(self, frame: bytes) -> tuple[Any, ...]:
@@ -317,10 +320,14 @@ class Codec:
                     raise WireError(f"{self.name}: {len(frame)} bytes")
                 return self._numbers.unpack_from(frame, REQUEST_HEADER.size)
             at = REQUEST_HEADER.size
-            arguments = []
+            arguments: list[Any] = []
             for decoder in self._decoders:
-                value, at = decoder(frame, at)
-                arguments.append(value)
+                if decoder is _ulong:
+                    arguments += _U64.unpack_from(frame, at)
+                    at += 8
+                else:
+                    value, at = decoder(frame, at)
+                    arguments.append(value)
         except struct.error as error:
             raise WireError(f"{self.name}: {error}") from None
         if at != len(frame):
@@ -331,6 +338,10 @@ class Codec:
         """A reply frame, header included. Without results there is the return value alone."""
         if not results:
             return REPLY_HEADER.pack(_BARE_REPLY, 0, value)
+        if self._only_output is not None:
+            (result,), (encoder, room) = results, self._only_output
+            body = encoder(result, None if room is None else arguments[room])
+            return REPLY_HEADER.pack(_BARE_REPLY + len(body), 0, value) + body
         body = b""
         written: Sequence[bytes | None] = ()
         if self._has_parameter and len(results) > len(self._outputs):

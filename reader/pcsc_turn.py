@@ -9,6 +9,7 @@ well. Which of pcscd's readers is ours, a secret tells: it is sent to readers wi
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import queue
 import threading
@@ -27,85 +28,129 @@ _AGAIN = 0.05
 _ANY_PROTOCOL = scard.SCARD_PROTOCOL_T0 | scard.SCARD_PROTOCOL_T1
 
 
+LOG = logging.getLogger(__name__)
+
+
 class _Order(Enum):
-    LET_GO = auto()
+    BEGIN = auto()
+    END = auto()
     CLOSE = auto()
 
 
+class Transaction:
+    """One of ours at pcscd, asked for, under way, or over."""
+
+    def __init__(self, turn: PcscTurn, atr: bytes) -> None:
+        self.atr = atr
+        self.begun: Future[bool] = Future()
+        """Whether it has begun; False: it is not to be had, or no longer wanted."""
+        self._turn = turn
+
+    def end(self) -> None:
+        """Let other programs have the card again, as it is. Does not wait."""
+        self._turn.end(self)
+
+    def cut(self) -> None:
+        """Nobody waits for it any more."""
+        with contextlib.suppress(InvalidStateError):
+            self.begun.set_result(False)
+
+
 class PcscTurn:
-    """Transactions at the reader of pcscd in which one slot of vpcd is. One at a time; any thread may ask for it."""
+    """Transactions at the reader of pcscd in which one slot of vpcd is. Any thread may ask for one."""
 
     def __init__(self) -> None:
         self.secret = b"\xff\xff\xff\xff\x10" + os.urandom(16)
         """A command APDU of a class that no card has (ISO/IEC 7816-4, 5.4.1)."""
         self.known = os.urandom(16) + b"\x90\x00"
         """What is answered to it by who knows it."""
+        self.is_connecting = False
+        """Whether a power-on may be our own doing."""
         self._reader: str | None = None
         self._context: Any = None
         self._card: Any = None
-        self._waiting: Future[bool] | None = None
+        self._wanted: set[Transaction] = set()
+        self._current: Transaction | None = None
         self._is_closed = False
-        self._jobs: queue.SimpleQueue[tuple[Future[bool], bytes] | _Order] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[tuple[_Order, Transaction | None]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._mutex = threading.Lock()
 
-    def begin(self, atr: bytes, gone: threading.Event) -> bool:
-        """Wait for the end of others' transactions, and begin one, until `end`. False: it is not to be had.
+    def begin(self, atr: bytes, gone: threading.Event) -> Transaction | None:
+        """Wait for the end of others' transactions, and begin one. None: it is not to be had.
 
         `atr` is that of the card which pcscd has. When `gone` is set, `cut` ends the wait.
         """
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="PC/SC turn", daemon=True)
-            self._thread.start()
-        future = self._waiting = Future[bool]()
-        if gone.is_set() or self._is_closed:
-            return False
-        self._jobs.put((future, atr))
-        return future.result()
+        transaction = Transaction(self, atr)
+        with self._mutex:
+            if self._is_closed:
+                return None
+            self._wanted.add(transaction)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="PC/SC turn", daemon=True)
+                self._thread.start()
+        if gone.is_set():
+            transaction.cut()
+        self._jobs.put((_Order.BEGIN, transaction))
+        try:
+            return transaction if transaction.begun.result() else None
+        finally:
+            with self._mutex:
+                self._wanted.discard(transaction)
 
-    def end(self) -> None:
-        """Let other programs have the card again, as it is. Does not wait."""
-        self._jobs.put(_Order.LET_GO)
-
-    def close(self) -> None:
-        """The end, also of a transaction and of a wait. Does not wait."""
-        self._is_closed = True
-        self.cut()
-        self._jobs.put(_Order.CLOSE)
+    def end(self, transaction: Transaction) -> None:
+        """The end of one; one that is over is no error. Does not wait."""
+        self._jobs.put((_Order.END, transaction))
 
     def cut(self) -> None:
         """The card has gone: nobody waits for it any more."""
-        future = self._waiting
-        if future is not None:
-            with contextlib.suppress(InvalidStateError):
-                future.set_result(False)
+        with self._mutex:
+            for transaction in self._wanted:
+                transaction.cut()
+
+    def close(self) -> None:
+        """The end, also of a transaction and of a wait. Does not wait."""
+        with self._mutex:
+            self._is_closed = True
+        self.cut()
+        self._jobs.put((_Order.CLOSE, None))
 
     # The thread that speaks to pcscd; all below runs there
 
     def _work(self) -> None:
         while True:
-            job = self._jobs.get()
-            has_begun = False
-            if job is _Order.CLOSE:
-                break
-            if not isinstance(job, _Order):
-                future, atr = job
-                try:
-                    has_begun = self._wait(future, atr)
-                    future.set_result(has_begun)
-                except InvalidStateError:  # cut meanwhile: nobody will end it
-                    has_begun = False
-            if not has_begun:
+            order, transaction = self._jobs.get()
+            if order is _Order.BEGIN and transaction is not None:
+                self._begin(transaction)
+            elif order is _Order.CLOSE or transaction is self._current:
                 self._let_go()
-        self._let_go()
-        self._leave()
+            if order is _Order.CLOSE:
+                self._leave()
+                return
 
-    def _wait(self, future: Future[bool], atr: bytes) -> bool:
+    def _begin(self, transaction: Transaction) -> None:
+        self._let_go()  # of that of a card that has gone
+        has_begun = False
+        try:
+            has_begun = self._wait(transaction)
+        except Exception:  # whoever waits must not wait for ever
+            LOG.exception("no turn at pcscd")
+        try:
+            transaction.begun.set_result(has_begun)
+        except InvalidStateError:  # cut meanwhile: nobody will end it
+            has_begun = False
+        if has_begun:
+            self._current = transaction
+        else:
+            self._let_go()
+
+    def _wait(self, transaction: Transaction) -> bool:
         """Whether a transaction of ours has begun."""
-        while not future.done():
+        while not transaction.begun.done():
             try:
                 if self._context is None:
                     (self._context,) = call("SCardEstablishContext", scard.SCARD_SCOPE_SYSTEM)
-                self._reader = self._reader or self._find(atr)
+                self._reader = self._reader or self._find(transaction.atr)
                 if self._reader is None:
                     return False
                 self._connect(self._reader)
@@ -141,12 +186,17 @@ class PcscTurn:
 
     def _connect(self, reader: str) -> int:
         """The protocol's header for SCardTransmit."""
-        self._card, protocol = call("SCardConnect", self._context, reader, scard.SCARD_SHARE_SHARED, _ANY_PROTOCOL)
+        self.is_connecting = True
+        try:
+            shared = scard.SCARD_SHARE_SHARED
+            self._card, protocol = call("SCardConnect", self._context, reader, shared, _ANY_PROTOCOL)
+        finally:
+            self.is_connecting = False
         return int(scard.SCARD_PCI_T0 if protocol == scard.SCARD_PROTOCOL_T0 else scard.SCARD_PCI_T1)
 
     def _let_go(self) -> None:
         """The end of a transaction, too."""
-        card, self._card = self._card, None
+        card, self._card, self._current = self._card, None, None
         if card is not None:
             scard.SCardDisconnect(card, scard.SCARD_LEAVE_CARD)
 

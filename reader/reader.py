@@ -54,7 +54,7 @@ class Insertion:
 
     `lock` is the transaction lock: hold it over APDUs that belong together. The door to programs that wait for each
     other in a queue of their own takes `inner_lock` instead (card_lock.py). `removed` is set for good when the stay
-    ends; a thread that has to wait on the card's behalf waits on it.
+    ends; a thread that has to wait on the card's behalf waits on it, others look at `is_over`, which says the same.
     """
 
     def __init__(self, reader: Reader, card: Card, atr: bytes | None = None) -> None:
@@ -62,6 +62,7 @@ class Insertion:
         self.card = card
         self.lock, self.inner_lock = self._new_locks()
         self.removed = threading.Event()
+        self.is_over = False
         self.is_mute = card.is_dead
         self.sensor = TouchSensor()
         self._atr = atr
@@ -91,7 +92,8 @@ class Insertion:
         with self.lock:
             watched = bool(bench.watchers)
             response = self._before(command) if watched else None
-            self._require_answering()
+            if self.is_over or self.is_mute:
+                self._require_answering()
             if response is None:
                 try:
                     response = self.activation.transmit(command)
@@ -101,8 +103,7 @@ class Insertion:
             bench.trace.apdu(self, command, response)
             if watched:
                 response = self._after(command, response)
-                self._require_answering()
-            elif self.removed.is_set() or self.is_mute:
+            if self.is_over or self.is_mute:
                 self._require_answering()
             return response
 
@@ -119,7 +120,7 @@ class Insertion:
         return answer if isinstance(answer, bytes) else response
 
     def _require_answering(self) -> None:
-        if self.removed.is_set():
+        if self.is_over:
             raise CardRemoved(self.reader.name)
         if self.is_mute:
             raise CardMute(self.reader.name)
@@ -204,6 +205,7 @@ class Reader:
         The caller holds the bench's lock.
         """
         self.insertion = None
+        insertion.is_over = True
         insertion.removed.set()
         insertion.card.deactivate()
         insertion.sensor.cancel()

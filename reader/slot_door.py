@@ -155,9 +155,7 @@ class _Programs:
 
     def begin(self) -> OtherQueue | None:
         dialogue = self._door.dialogue_with(self._insertion)
-        if dialogue is None or not self._turn.begin(dialogue.told_atr, self._insertion.removed):
-            return None
-        return self._turn
+        return None if dialogue is None else self._turn.begin(dialogue.told_atr, self._insertion.removed)
 
 
 def _new_turn() -> PcscTurn | None:

@@ -29,7 +29,7 @@ _entry = tuple.__new__
 """Makes an entry of a tuple of its fields: half the time of its class's own constructor, and a call makes several."""
 
 # Only what these commands carry may be shown; of all others the header, the length and the status word.
-_OPEN_COMMANDS = frozenset({INS.SELECT, INS.GET_DATA})
+_OPEN_COMMANDS = frozenset({bytes((INS.SELECT,)), bytes((INS.GET_DATA,))})
 
 
 _TAG_LIST = 0x5C
@@ -99,14 +99,21 @@ Entry = CallEntry | ReturnEntry | ApduEntry | EventEntry
 Subscriber = Callable[[Entry], None]
 
 
+class _Thread(threading.local):
+    """Of one thread: the call that its entries are made for."""
+
+    call: int | None = None
+
+
 class Trace:
     """A ring of entries. Thread-safe; subscribers are called in the recording thread and must not block."""
 
     def __init__(self) -> None:
         self._entries: deque[Entry] = deque(maxlen=LENGTH)
         self._numbers = itertools.count(1)
-        self._thread = threading.local()
+        self._thread = _Thread()
         self._subscribers: tuple[Subscriber, ...] = ()
+        self._record: Subscriber = self._entries.append
 
     def entries(self, after: int = 0) -> list[Entry]:
         """The entries that are kept and have a number above `after`, oldest first."""
@@ -114,12 +121,16 @@ class Trace:
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Call `subscriber` with every entry from now on, until the returned function is called."""
-        self._subscribers += (subscriber,)
+        self._have_subscribers((*self._subscribers, subscriber))
 
         def unsubscribe() -> None:
-            self._subscribers = tuple(each for each in self._subscribers if each is not subscriber)
+            self._have_subscribers(tuple(each for each in self._subscribers if each is not subscriber))
 
         return unsubscribe
+
+    def _have_subscribers(self, subscribers: tuple[Subscriber, ...]) -> None:
+        self._subscribers = subscribers
+        self._record = self._record_and_tell if subscribers else self._entries.append
 
     def call(self, application: str, thread: int, name: str, arguments: tuple[object, ...]) -> int:
         """Record the arrival of a call and return its number, which this thread's entries carry until `answer`."""
@@ -134,26 +145,24 @@ class Trace:
 
     def apdu(self, insertion: Insertion, command: bytes, response: bytes | None) -> None:
         """Record an APDU and its response; None when the card was torn out before it answered."""
-        shown, answer = command[:4], b""
-        if len(command) > 1 and command[1] in _OPEN_COMMANDS:
+        shown, answer, length, status = command[:4], b"", 0, None
+        if response is not None:
+            length, status = len(response) - 2, int.from_bytes(response[-2:], "big")
+        if command[1:2] in _OPEN_COMMANDS:
             shown = command
             if response is not None and (command[1] != INS.GET_DATA or _anybody_may_read(command)):
                 answer = response[:-2]
-        length, status = 0, None
-        if response is not None:
-            length, status = len(response) - 2, int.from_bytes(response[-2:], "big")
-        number, call = next(self._numbers), getattr(self._thread, "call", None)
+        number, call = next(self._numbers), self._thread.call
         reader, card = insertion.reader.name, insertion.card.name
         fields = (number, monotonic(), call, reader, card, shown, len(command), answer, length, status)
         self._record(_entry(ApduEntry, fields))
 
     def event(self, event: Event) -> None:
         """Record a change of the bench."""
-        card = event.insertion.card.name if event.insertion is not None else None
-        call = getattr(self._thread, "call", None)
-        self._record(EventEntry(next(self._numbers), monotonic(), call, event.change, event.reader.name, card))
+        reader, card = event.reader.name, event.insertion.card.name if event.insertion is not None else None
+        self._record(EventEntry(next(self._numbers), monotonic(), self._thread.call, event.change, reader, card))
 
-    def _record(self, entry: Entry) -> None:
+    def _record_and_tell(self, entry: Entry) -> None:
         self._entries.append(entry)
         for subscriber in self._subscribers:
             subscriber(entry)

@@ -17,6 +17,7 @@ from time import monotonic
 from . import vpcd_wire
 from .bench import Bench
 from .errors import CardMute, CardRemoved
+from .pcscd_call import call_pcscd
 from .reader import Insertion, Reader
 from .slot_door import LOOPBACK, SlotDoor, bodies
 from .vpcd_dialogue import Dialogue
@@ -46,6 +47,7 @@ class VpcdDoor(SlotDoor):
         self._connection: socket.socket | None = None
         self._last_shown: Insertion | None = None
         self._shown_again: Insertion | None = None
+        self._call: socket.socket | None = None
         self._nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         super().__init__(bench, port, reader, hint)
 
@@ -73,6 +75,8 @@ class VpcdDoor(SlotDoor):
                 self._sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
         os.close(self._nothing)
+        if self._call is not None:
+            self._call.close()
 
     def _stay(self, reader: Reader, insertion: Insertion) -> bool:
         """Be the card of this stay for as long as both ends last. False: wait before the next attempt."""
@@ -83,6 +87,8 @@ class VpcdDoor(SlotDoor):
                 if self._closing or insertion.removed.is_set() or self.reader is not reader:
                     return True
                 self._connection, self._dialogue = connection, dialogue
+            if self._call is None and self._last_shown is None:
+                self._call = call_pcscd()
             start = monotonic()
             try:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)

@@ -73,7 +73,9 @@ class Dialogue:
                 self._powered = False
                 self._first_look = None
             case Control.ON | Control.RESET as wanted:
-                if wanted is Control.RESET or not self._powered:
+                # One of ours that only stands in pcscd's queue may have come when it had just taken the power away.
+                is_ours = self._turn is not None and self._turn.is_connecting
+                if wanted is Control.RESET or not (self._powered or is_ours):
                     with self.insertion.inner_lock:
                         self.insertion.reset(is_warm=wanted is Control.RESET)
                 self._powered = True

@@ -133,7 +133,8 @@ def impatient(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The module as it is, but with one second of patience for a simulator that does not answer. Needs cc."""
     library = tmp_path_factory.mktemp("impatient") / "libcardtear-pkcs11.so"
     sources = [str(each) for each in module_path().parent.glob("*.c")]
-    build = ("cc", "-std=gnu11", "-O2", "-shared", "-fPIC", "-fvisibility=hidden", "-pthread", "-DPATIENCE_MS=1000")
+    patience = ("-DPATIENCE_MS=1000", "-DIMPATIENCE_MS=500")
+    build = ("cc", "-std=gnu11", "-O2", "-shared", "-fPIC", "-fvisibility=hidden", "-pthread", *patience)
     subprocess.run((*build, "-o", str(library), *sources), check=True, timeout=60)
     return library
 

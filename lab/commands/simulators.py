@@ -28,7 +28,7 @@ app = typer.Typer()
 _PCSCD_PATIENCE = 5.0
 """Seconds for which `run` waits until pcscd has the card. It looks every 0.4 s."""
 
-_NO_PCSCD = "is it running, with vpcd? `cardtear doctor` says what is missing"
+_NO_PCSCD = "is it running, with vpcd, and no other simulator in it? `cardtear doctor` says what is missing"
 
 
 @app.command()

@@ -28,9 +28,7 @@ int SECMOD_UpdateSlotList(SECMODModule *);
 PK11SlotInfo *SECMOD_WaitForAnyTokenEvent(SECMODModule *, unsigned long, unsigned int);
 int SECMOD_CancelWait(SECMODModule *);
 int PK11_IsPresent(PK11SlotInfo *);
-int PK11_IsLoggedIn(PK11SlotInfo *, void *);
 int PK11_Authenticate(PK11SlotInfo *, int, void *);
-int PK11_GetSlotSeries(PK11SlotInfo *);
 char *PK11_GetTokenName(PK11SlotInfo *);
 char *PK11_GetSlotName(PK11SlotInfo *);
 void PK11_FreeSlot(PK11SlotInfo *);
@@ -109,10 +107,6 @@ class Nss:
     def log_in(self, slot: Any) -> None:
         """Ask for the PIN if need be."""
         self._check(self._nss.PK11_Authenticate(slot, 0, self._ffi.NULL))
-
-    def is_logged_in(self, slot: Any) -> bool:
-        """NSS remembers this for a second, too."""
-        return bool(self._nss.PK11_IsLoggedIn(slot, self._ffi.NULL))
 
     def sign(self, slot: Any) -> bytes:
         """With the token's first RSA key; the PIN is asked for if need be."""

@@ -6,7 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from typing import Annotated, Any, Literal, Self
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
@@ -207,8 +209,8 @@ def _shown(value: Any) -> str:
     return text if len(text) < 80 else f"{text[:77]}..."
 
 
-def tagged(kinds: dict[str, type[Model]], what: str) -> tuple[Any, Any]:
-    """A check and a discriminator for a union of models that are known by a key.
+def one_of(kinds: dict[str, type[Model]], what: str, *first: BeforeValidator) -> Any:
+    """The type of a value that is one of several models, known by a key; `first` is done to it before that is asked.
 
     The tags begin with =, so that in the place of an error they are not taken for the key.
     """
@@ -217,41 +219,19 @@ def tagged(kinds: dict[str, type[Model]], what: str) -> tuple[Any, Any]:
         kind_of(value, kinds, what)
         return value
 
-    return BeforeValidator(check), Discriminator(lambda value: f"={kind_of(value, kinds, what)}")
+    which = Discriminator(lambda value: f"={kind_of(value, kinds, what)}")
+    models = (Annotated[model, Tag(f"={key}")] for key, model in kinds.items())
+    return Annotated[(reduce(or_, models), which, BeforeValidator(check), *first)]
 
 
 def _text(value: Any) -> Any:
     return {"value": value} if isinstance(value, str) else value
 
 
-_CHECK_HAPPENING, _WHICH_HAPPENING = tagged(_HAPPENINGS, "what happens")
-_CHECK_CONDITION, _WHICH_CONDITION = tagged(CONDITIONS, "an expectation")
-
-Happening = Annotated[
-    Annotated[EventHappens, Tag("=event")]
-    | Annotated[CallHappens, Tag("=call")]
-    | Annotated[ApduHappens, Tag("=apdu")]
-    | Annotated[SignalHappens, Tag("=signal")]
-    | Annotated[TriggerFires, Tag("=trigger")]
-    | Annotated[BackgroundReturns, Tag("=background")]
-    | Annotated[ProgramDoes, Tag("=program")],
-    _WHICH_HAPPENING,
-    _CHECK_HAPPENING,
-]
-Condition = Annotated[
-    Annotated[EventHappens, Tag("=event")]
-    | Annotated[CallHappens, Tag("=call")]
-    | Annotated[ApduHappens, Tag("=apdu")]
-    | Annotated[SignalHappens, Tag("=signal")]
-    | Annotated[TriggerFires, Tag("=trigger")]
-    | Annotated[BackgroundReturns, Tag("=background")]
-    | Annotated[ProgramDoes, Tag("=program")]
-    | Annotated[SessionIs, Tag("=session")]
-    | Annotated[CountIs, Tag("=count")]
-    | Annotated[ValueIs, Tag("=value")]
-    | Annotated[NothingHappens, Tag("=nothing")],
-    _WHICH_CONDITION,
-    _CHECK_CONDITION,
-    BeforeValidator(_text),
-]
+if TYPE_CHECKING:
+    Happening = Model
+    Condition = Model
+else:
+    Happening = one_of(_HAPPENINGS, "what happens")
+    Condition = one_of(CONDITIONS, "an expectation", BeforeValidator(_text))
 NothingHappens.model_rebuild()

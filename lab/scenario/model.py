@@ -65,6 +65,8 @@ def _one_reader() -> dict[str, str | None]:
 class Scenario(Model):
     """What happens to cards and readers, which programs run meanwhile, and what has to come of it.
 
+    With `pcsc` the readers are in a pcscd, too, with this in their names if it is a word.
+
     `within` is the deadline of every step that waits and says none of its own, `deadline` that of the whole scenario.
     """
 
@@ -74,6 +76,7 @@ class Scenario(Model):
     readers: dict[Name, Name | None] = Field(default_factory=_one_reader)
     clients: dict[Name, Client] = Field(default_factory=dict)
     quirks: list[str] = Field(default_factory=list)
+    pcsc: bool | Name = False
     needs: list[Name] = Field(default_factory=list)
     environment: dict[str, str] = Field(default_factory=dict)
     files: Files = Field(default_factory=dict)

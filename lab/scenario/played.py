@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from ...p11.quirks import Quirks
+from ...reader.vpcd_slots import PcscPlace
 from ..simulator import Simulator
 from ..trigger import Trigger
 from .history import History
@@ -12,8 +13,8 @@ from .history import History
 class Played(Simulator):
     """A simulator that tells a history of words and of triggers that have done their work."""
 
-    def __init__(self, history: History, quirks: Quirks) -> None:
-        super().__init__(quirks=quirks)
+    def __init__(self, history: History, quirks: Quirks, pcsc: PcscPlace | None) -> None:
+        super().__init__(quirks=quirks, pcsc=pcsc)
         self._history = history
         self.bench.trace.subscribe(history.add)
         self.bench.watch(history.watch)

@@ -15,6 +15,7 @@ from ...card.profiles import ProfileError
 from ...card.store import ImageError
 from ...p11.quirks import Quirks
 from ..records import as_record
+from . import in_pcsc
 from .fields import in_words
 from .loading import Place, loads, positions, read
 from .model import Scenario
@@ -48,6 +49,8 @@ def play(
     missing = [name for name in scenario.needs if not _is_there(name)]
     if missing:
         status, message = Status.SKIPPED, f"needs {', '.join(missing)}, which is not installed"
+    elif scenario.pcsc and (reason := in_pcsc.missing()) is not None:
+        status, message = Status.SKIPPED, f"needs PC/SC: {reason}"
     else:
         status, message = performance.run(here or Path.cwd(), [*scenario.quirks, *quirks])
     return Outcome(

@@ -20,9 +20,11 @@ from typing import Any, Self
 
 from ...p11.quirks import Quirks
 from ...reader.errors import BenchError, CardRemoved
+from ...reader.vpcd_slots import PcscPlace
 from ..guard import kill_who_knows
 from ..requests import CardSource, EncryptedImage
 from ..scratch import Scratch
+from . import in_pcsc
 from . import steps as s
 from . import verbs as v
 from .calling import Calling
@@ -36,6 +38,9 @@ from .played import Counted, Played
 from .programs import Program, exit_in_words
 from .triggers import TriggerModel, arguments_of
 from .verdicts import StepFailed, Verdicts
+
+_PCSCD_PATIENCE = 10.0
+"""Seconds that pcscd has for the cards of the beginning. It looks every 0.4 s."""
 
 
 class Stage:
@@ -60,7 +65,10 @@ class Stage:
             self._temporary = scratch.path / "tmp"
             for folder in (self.folder, self._temporary):
                 folder.mkdir(mode=0o700)
-            self.simulator = self._undo.enter_context(Played(self.history, quirks))
+            self._pcsc: tuple[PcscPlace | None, dict[str, str]] = None, {}
+            if scenario.pcsc:
+                self._pcsc = in_pcsc.start(self._undo, scratch.path / "pcscd", scenario.pcsc)
+            self.simulator = self._undo.enter_context(Played(self.history, quirks, self._pcsc[0]))
             self._undo.callback(kill_who_knows, self.simulator.folder)
             self.clients = Clients(self.folder, self.history.changed)
             self._undo.callback(self.clients.close)
@@ -87,6 +95,7 @@ class Stage:
                 self.simulator.insert(reader, self.cards[card])
         for ready in self.cards.values():
             self.simulator.prepare(ready)
+        self._wait_for_pcscd(_PCSCD_PATIENCE)
         self._names: dict[str, Any] = places(self.simulator.environment, self.folder, self._here)
         self._write(self.scenario.files)
         for name, trigger in self.scenario.triggers.items():
@@ -155,6 +164,13 @@ class Stage:
                 self._by_hand("detach-pcsc", {"reader": step.reader})
             case _:
                 self._by_hand(*arguments_of(step, self.cards))
+        if isinstance(step, v.Insert | v.Swap) and not self._wait_for_pcscd(self.until(None) - monotonic()):
+            raise StepFailed("pcscd does not take the card")
+
+    def _wait_for_pcscd(self, seconds: float) -> bool:
+        """Until it has all cards, or so long; at once without one."""
+        pcsc = self.simulator.pcsc
+        return pcsc is None or not pcsc.wait_until_shown(max(0.0, seconds))
 
     def _by_hand(self, verb: str, arguments: dict[str, Any]) -> None:
         """A verb of the simulator, in a thread of its own: a card that hangs may hold it up."""
@@ -197,7 +213,7 @@ class Stage:
     def environment(self) -> dict[str, str]:
         """The variables of every program and client."""
         own = {name: self.fill(text) for name, text in self.scenario.environment.items()}
-        return {**os.environ, "TMPDIR": str(self._temporary), **self.simulator.environment, **own}
+        return {**os.environ, "TMPDIR": str(self._temporary), **self._pcsc[1], **self.simulator.environment, **own}
 
     def _run(self, step: s.Run) -> None:
         self._write(step.files)

@@ -8,38 +8,15 @@ from __future__ import annotations
 
 import shlex
 from pathlib import PurePath
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
-from pydantic import BeforeValidator, Field, Tag, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from .conditions import Condition, Happening, tagged
+from .conditions import Condition, Happening, one_of
 from .expressions import CallText, read_call
 from .fields import Duration, ExitCodes, Model, Name, Pattern, SignalNumber
 from .triggers import TriggerModel
-from .verbs import (
-    VERBS,
-    AttachPcsc,
-    BlockPin,
-    Crash,
-    DetachPcsc,
-    Insert,
-    Kill,
-    Later,
-    Logout,
-    Mute,
-    PinPad,
-    Plug,
-    Release,
-    Remove,
-    Reset,
-    Restart,
-    Signal,
-    Step,
-    Swap,
-    Touch,
-    Unplug,
-    word,
-)
+from .verbs import VERBS, AttachPcsc, DetachPcsc, Signal, Step, word
 
 MAIN = "main"
 """The thread of a client in which calls are made that name none."""
@@ -220,42 +197,8 @@ _OTHERS: dict[str, type[Model]] = {
 STEPS: dict[str, type[Model]] = {**VERBS, **_OTHERS}
 """Steps by the key by which they are known."""
 
-_CHECK, _WHICH = tagged(STEPS, "a step")
-
-AnyStep = Annotated[
-    Annotated[Plug, Tag("=plug")]
-    | Annotated[Unplug, Tag("=unplug")]
-    | Annotated[Insert, Tag("=insert")]
-    | Annotated[Remove, Tag("=remove")]
-    | Annotated[Swap, Tag("=swap")]
-    | Annotated[Reset, Tag("=reset")]
-    | Annotated[Logout, Tag("=logout")]
-    | Annotated[Touch, Tag("=touch")]
-    | Annotated[PinPad, Tag("=pin-pad")]
-    | Annotated[BlockPin, Tag("=block-pin")]
-    | Annotated[Mute, Tag("=mute")]
-    | Annotated[Kill, Tag("=kill")]
-    | Annotated[Release, Tag("=release")]
-    | Annotated[Crash, Tag("=crash")]
-    | Annotated[Restart, Tag("=restart")]
-    | Annotated[Later, Tag("=later")]
-    | Annotated[Call, Tag("=call")]
-    | Annotated[Run, Tag("=run")]
-    | Annotated[Send, Tag("=send")]
-    | Annotated[Ask, Tag("=ask")]
-    | Annotated[Stop, Tag("=stop")]
-    | Annotated[Exit, Tag("=exit")]
-    | Annotated[Mark, Tag("=mark")]
-    | Annotated[Wait, Tag("=wait")]
-    | Annotated[Expect, Tag("=expect")]
-    | Annotated[Arm, Tag("=arm")]
-    | Annotated[Disarm, Tag("=disarm")]
-    | Annotated[Repeat, Tag("=repeat")]
-    | Annotated[Signal, Tag("=signal")]
-    | Annotated[AttachPcsc, Tag("=attach-pcsc")]
-    | Annotated[DetachPcsc, Tag("=detach-pcsc")],
-    _WHICH,
-    _CHECK,
-    BeforeValidator(word),
-]
+if TYPE_CHECKING:
+    AnyStep = Step
+else:
+    AnyStep = one_of(STEPS, "a step", BeforeValidator(word))
 Repeat.model_rebuild()

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BeforeValidator, Field, Tag, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
-from .conditions import kind_of, tagged
+from .conditions import kind_of, one_of
 from .fields import Duration, Model, Name, Pin, ReturnValue, StatusWord
 
 
@@ -292,36 +292,10 @@ def word(value: Any) -> Any:
     return {value: None} if isinstance(value, str) else value
 
 
-_CHECK_ACTION, _WHICH_ACTION = tagged(VERBS | FAULTS, "what a trigger does")
-
-Action = Annotated[
-    Annotated[Plug, Tag("=plug")]
-    | Annotated[Unplug, Tag("=unplug")]
-    | Annotated[Insert, Tag("=insert")]
-    | Annotated[Remove, Tag("=remove")]
-    | Annotated[Swap, Tag("=swap")]
-    | Annotated[Reset, Tag("=reset")]
-    | Annotated[Logout, Tag("=logout")]
-    | Annotated[Touch, Tag("=touch")]
-    | Annotated[PinPad, Tag("=pin-pad")]
-    | Annotated[BlockPin, Tag("=block-pin")]
-    | Annotated[Mute, Tag("=mute")]
-    | Annotated[Kill, Tag("=kill")]
-    | Annotated[Release, Tag("=release")]
-    | Annotated[Crash, Tag("=crash")]
-    | Annotated[Restart, Tag("=restart")]
-    | Annotated[Later, Tag("=later")]
-    | Annotated[Answer, Tag("=answer")]
-    | Annotated[Garble, Tag("=garble")]
-    | Annotated[Cut, Tag("=cut")]
-    | Annotated[Return, Tag("=return")]
-    | Annotated[Delay, Tag("=delay")]
-    | Annotated[Hang, Tag("=hang")]
-    | Annotated[CrashApplication, Tag("=crash-application")],
-    _WHICH_ACTION,
-    _CHECK_ACTION,
-    BeforeValidator(word),
-]
+if TYPE_CHECKING:
+    Action = Step
+else:
+    Action = one_of(VERBS | FAULTS, "what a trigger does", BeforeValidator(word))
 Later.model_rebuild()
 
 

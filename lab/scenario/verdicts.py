@@ -180,7 +180,7 @@ class Verdicts:
                 trigger = self._stage.triggers[happening.trigger][1]
                 before = trigger.done
                 happens = lambda: trigger.done >= before + happening.fired  # noqa: E731
-            case _:
+            case c.Recorded():
                 since = now if happening.since is None else self._stage.marks[happening.since]
                 happens = self._history.search(happening, since)
         if self._history.wait(happens, min(end, self._stage.deadline)):

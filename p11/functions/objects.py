@@ -103,9 +103,7 @@ def C_FindObjectsInit(caller: Caller, session: int, template: Template) -> None:
         candidates = live.token.features() if wanted in _ASKED_FOR else application.visible_objects(live)
         if wanted != _PROFILE and CKA.PROFILE_ID not in asked:
             candidates = [item for item in candidates if item.attributes[CKA.CLASS] != _PROFILE]
-        matching = [item for item in candidates if item.matches(template)]
-        application.require_open(live)  # also when nothing is found
-        live.found = [application.handle(live, item) for item in matching]
+        live.found = application.handles(live, [item for item in candidates if item.matches(template)])
 
 
 def C_FindObjects(caller: Caller, session: int, room: int) -> list[int]:

@@ -147,13 +147,13 @@ def require_login(live: Session, operation: Operation) -> None:
 def _give(live: Session, kind: Kind, operation: Operation, before: bytes, room: int | None) -> bytes | int:
     """A result of unforeseen length is held until there is room for it."""
     try:
-        with live.token.following():
-            require_login(live, operation)
-            if operation.held is None:
-                rest = operation.finish()
-                operation.held = before + rest if before else rest
-    except BaseException:
+        require_login(live, operation)
+        if operation.held is None:
+            rest = operation.finish()
+            operation.held = before + rest if before else rest
+    except BaseException as error:
         live.end(kind)
+        live.token.follow(error)
         raise
     result = operation.held
     if room is None:

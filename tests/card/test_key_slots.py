@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from cardtear.card import tlv
 from cardtear.card.piv_card import PivCard
-from cardtear.card.tables import KEY_PAIR_ALGORITHMS, RSA_BITS, SLOTS, Algorithm, PinRule
+from cardtear.card.tables import KEY_PAIR_ALGORITHMS, MONTGOMERY_ALGORITHMS, RSA_BITS, SLOTS, Algorithm, PinRule
 
 RETIRED = range(0x82, 0x96)
 RULES = {1: PinRule.NEVER, 2: PinRule.ONCE, 3: PinRule.ALWAYS}
@@ -41,8 +41,9 @@ def metadata(terminal: Any, slot: int) -> dict[int, bytes]:
 
 def use(terminal: Any, algorithm: int, slot: int) -> int:
     """Whether the key can be used: 9000 or 6982."""
-    if algorithm == Algorithm.X25519:
-        status: int = terminal.use_key(algorithm, slot, b"\x09" + bytes(31), tag=0x85)[1]
+    if algorithm in MONTGOMERY_ALGORITHMS:
+        point = b"\x09" + bytes(31) if algorithm == Algorithm.X25519 else b"\x05" + bytes(55)
+        status: int = terminal.use_key(algorithm, slot, point, tag=0x85)[1]
     else:
         length = RSA_BITS.get(Algorithm(algorithm), 256) // 8
         status = terminal.use_key(algorithm, slot, bytes(length))[1]

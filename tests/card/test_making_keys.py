@@ -10,12 +10,19 @@ from typing import Any
 import pytest
 from cardtear.card import tlv
 from cardtear.card.piv_card import PivCard
-from cardtear.card.tables import RSA_BITS, Algorithm
+from cardtear.card.tables import OWN_ALGORITHMS, RSA_BITS, Algorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
-CURVES = {Algorithm.P256: ec.SECP256R1(), Algorithm.P384: ec.SECP384R1()}
+CURVES: dict[Algorithm, ec.EllipticCurve] = {
+    Algorithm.P224: ec.SECP224R1(),
+    Algorithm.P256: ec.SECP256R1(),
+    Algorithm.P384: ec.SECP384R1(),
+    Algorithm.P521: ec.SECP521R1(),
+    Algorithm.K256: ec.SECP256K1(),
+}
+DIGESTS = {224: hashes.SHA224(), 256: hashes.SHA256(), 384: hashes.SHA384(), 521: hashes.SHA512()}
 
 
 @pytest.fixture
@@ -32,7 +39,7 @@ def manager(blank: PivCard, power: Callable[..., Any]) -> Any:
 
 
 def check_ec(terminal: Any, algorithm: Algorithm, public: ec.EllipticCurvePublicKey) -> None:
-    digest = hashes.SHA256() if algorithm is Algorithm.P256 else hashes.SHA384()
+    digest = DIGESTS[public.key_size]
     signature, status = terminal.use_key(algorithm, 0x9E, bytes(digest.digest_size))
     assert status == 0x9000
     public.verify(signature, bytes(digest.digest_size), ec.ECDSA(Prehashed(digest)))
@@ -76,7 +83,7 @@ def test_a_new_key_takes_the_place_of_the_old_one_at_once(manager: Any) -> None:
 @pytest.mark.parametrize("algorithm", CURVES)
 def test_import_ec(blank: PivCard, manager: Any, power: Callable[..., Any], algorithm: Algorithm) -> None:
     key = ec.generate_private_key(CURVES[algorithm])
-    scalar = key.private_numbers().private_value.to_bytes(CURVES[algorithm].key_size // 8, "big")
+    scalar = key.private_numbers().private_value.to_bytes((CURVES[algorithm].key_size + 7) // 8, "big")
     assert manager.command(0xFE, algorithm, 0x9E, tlv.encode(0x06, scalar)) == (b"", 0x9000)
     check_ec(power(blank), algorithm, key.public_key())
     assert dict(tlv.decode(power(blank).command(0xF7, 0, 0x9E)[0]))[3] == b"\2"
@@ -207,3 +214,21 @@ def test_import_of_what_is_no_key(manager: Any) -> None:
 def test_import_asks_for_the_management_key(terminal: Any) -> None:
     terminal.verify()
     assert terminal.command(0xFE, Algorithm.P256, 0x9E, tlv.encode(0x06, b"\1" * 32)) == (b"", 0x6982)
+
+
+def test_digest_filled_up_on_p521(manager: Any) -> None:
+    """To the 66 bytes of the order; what is in front of the digest has to be zeros."""
+    assert manager.command(0x47, 0, 0x9E, bytes((0xAC, 3, 0x80, 1, Algorithm.P521)))[1] == 0x9000
+    for front, expected in ((b"", 0x9000), (b"\0\0", 0x9000), (b"\0\1", 0x6A80), (b"\0\0\0", 0x6A80)):
+        assert manager.use_key(Algorithm.P521, 0x9E, front + b"\x5a" * 64)[1] == expected
+
+
+@pytest.mark.parametrize("algorithm", sorted(OWN_ALGORITHMS))
+def test_keys_that_only_software_has(
+    new_card: Callable[..., PivCard], power: Callable[..., Any], algorithm: Algorithm
+) -> None:
+    """A card that is somebody's make has none of them."""
+    terminal = power(new_card("yubikey"))
+    terminal.manage()
+    assert terminal.command(0x47, 0, 0x9E, bytes((0xAC, 3, 0x80, 1, algorithm)))[1] == 0x6A80
+    assert terminal.command(0xFE, algorithm, 0x9E, tlv.encode(6, b"\1"))[1] in (0x6A80, 0x6A86)

@@ -253,7 +253,7 @@ def test_what_does_not_belong_into_a_slot(cli: Cli, image: Path, tmp_path: Path)
     before = read_image(image)
     key, other = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     files = {
-        "strange.pem": pem(ec.generate_private_key(ec.SECP521R1())),
+        "strange.pem": pem(ec.generate_private_key(ec.BrainpoolP256R1())),
         "two.pem": pem(key) + pem(other),
         "foreign.pem": pem(key, certified(other)),
         "alone.pem": certified(key).public_bytes(serialization.Encoding.PEM),

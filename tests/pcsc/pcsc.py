@@ -147,6 +147,38 @@ class Card:
             byref(self._protocol),
         )
 
+    def status(self) -> tuple[list[str], int, int, bytes]:
+        """Readers' names, state, protocol and ATR."""
+        names, length = ctypes.create_string_buffer(128), c_ulong(128)
+        state, protocol = c_ulong(), c_ulong()
+        atr, atr_length = (c_ubyte * 33)(), c_ulong(33)
+        self._context.call(
+            "SCardStatus",
+            self._handle,
+            names,
+            byref(length),
+            byref(state),
+            byref(protocol),
+            atr,
+            byref(atr_length),
+        )
+        found = [name.decode() for name in names.raw[: length.value].split(b"\0") if name]
+        return found, state.value, protocol.value, bytes(atr[: atr_length.value])
+
+    def attribute(self, tag: int) -> bytes:
+        """SCardGetAttrib."""
+        value, length = (c_ubyte * 264)(), c_ulong(264)
+        self._context.call("SCardGetAttrib", self._handle, c_ulong(tag), value, byref(length))
+        return bytes(value[: length.value])
+
+    def control(self, code: int) -> bytes:
+        """SCardControl, without data."""
+        value, length = (c_ubyte * 264)(), c_ulong()
+        self._context.call(
+            "SCardControl", self._handle, c_ulong(code), None, c_ulong(0), value, c_ulong(264), byref(length)
+        )
+        return bytes(value[: length.value])
+
     def begin(self) -> None:
         self._context.call("SCardBeginTransaction", self._handle)
 

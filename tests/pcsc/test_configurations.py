@@ -31,28 +31,28 @@ def daemon(pcscd_folder: Path) -> Iterator[OwnPcscd]:
         yield daemon
 
 
-def test_four_readers(daemon: OwnPcscd, tmp_path: Path) -> None:
+def test_eight_readers(daemon: OwnPcscd, tmp_path: Path) -> None:
     """By a copy of the driver; each card is in a reader of its own."""
     original = find_driver()
     assert original is not None
     driver = shutil.copy(original, tmp_path / "libifdvpcd.so")
-    for copy in copies(driver, 4):
+    for copy in copies(driver, 8):
         shutil.copy(original, copy)
-    port = free_ports(4)
-    daemon.configure(configuration(driver, port, 4))
+    port = free_ports(8)
+    daemon.configure(configuration(driver, port, 8))
     daemon.start()
     with Simulator(pcsc=PcscPlace(port)) as simulator:
-        for number in range(4):
+        for number in range(8):
             simulator.plug(f"reader {number}")
             simulator.insert(f"reader {number}", CardRequest(profile="unrecognised", name=f"card {number}"))
         assert simulator.pcsc is not None
         assert simulator.pcsc.wait_until_shown(DEADLINE) == []
         context = pcsc.Context()
         names = context.readers()
-        assert len(names) == 4
+        assert len(names) == 8
         simulator.remove("reader 2")
         context.wait(names[2], pcsc.EMPTY, DEADLINE)
-        for name in (names[0], names[1], names[3]):
+        for name in (*names[:2], *names[3:]):
             context.connect(name)
         context.close()
 

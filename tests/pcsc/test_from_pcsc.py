@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from cardtear.card.profiles import CardRequest
+from cardtear.lab.pcscd import configuration, find_driver
 from cardtear.lab.scenario import play_file
 from cardtear.lab.simulator import Simulator
 from cardtear.lab.trigger import Trigger
@@ -208,6 +209,50 @@ def test_faults_and_the_trace(near: Near, host: Any) -> None:
     host.eval("m.login(s)", s=session)
 
 
+CERTIFICATE = bytes.fromhex("00CB3FFF055C035FC10500")
+
+
+@pytest.mark.parametrize(
+    ("verb", "arguments", "change"),
+    [
+        ("answer", {"status": 0x6F00}, lambda right: b"\x6f\x00"),
+        ("garble", {"count": 3}, lambda right: right),
+        ("cut", {"length": 10}, lambda right: right[:10]),
+        ("delay", {"seconds": 0.05}, lambda right: right),
+    ],
+    ids=["answer", "garble", "cut", "delay"],
+)
+def test_faults_on_an_answer_of_the_card(
+    near: Near, verb: str, arguments: dict[str, Any], change: Callable[[bytes], bytes]
+) -> None:
+    """At the second of its kind, once; the card has done the command, and the next answer is right again."""
+    assert near.stay.transmit(SELECT)[-2:] == OK
+    right = near.stay.transmit(CERTIFICATE)
+    near.simulator.arm(Trigger(verb, arguments, ins=0xCB, when="after", nth=2))
+    assert near.stay.transmit(CERTIFICATE) == right
+    start = monotonic()
+    wrong = near.stay.transmit(CERTIFICATE)
+    if verb == "garble":
+        assert sum(a != b for a, b in zip(wrong, right, strict=True)) == 3
+    else:
+        assert wrong == change(right)
+    assert monotonic() - start >= (0.05 if verb == "delay" else 0)
+    assert near.stay.transmit(CERTIFICATE) == right
+
+
+def test_a_swap_at_an_apdu(near: Near, simulator: Simulator, host: Any) -> None:
+    """Ours goes in where PC/SC's was, in the middle of its signature; then PC/SC's again."""
+    session = host.eval("user_session(m)")
+    key = host.eval("key(m, s, b'\\1')", s=session)
+    near.simulator.arm(Trigger("swap", {"reader": "front", "card": CardRequest(name="Bob")}, ins=0x87, nth=2))
+    assert host.eval("rv(lambda: sign(m, s, k))", s=session, k=key) == CKR.DEVICE_REMOVED
+    assert near.stay.card.name == "Bob"
+    near.simulator.remove("front")
+    near.simulator.insert("front")
+    assert near.stay.card.name == READER
+    assert host.eval("len(sign(m, s, key(m, s, b'\\1')))", s=host.eval("user_session(m)")) == 256
+
+
 def test_reset_by_another_program(near: Near, host: Any, context: pcsc.Context) -> None:
     """Its reset takes the login of our applications; their sessions stay."""
     session = host.eval("user_session(m)")
@@ -292,9 +337,11 @@ def test_exclusive(empty: Near, door: VpcdDoor, context: pcsc.Context) -> None:
     context.connect(READER).disconnect(pcsc.LEAVE)
 
 
-def test_pcscd_ends_and_comes_back(near: Near, pcscd: OwnPcscd, host: Any, context: pcsc.Context) -> None:
+@pytest.mark.parametrize("way", ["stop", "kill"])
+def test_pcscd_ends_and_comes_back(near: Near, pcscd: OwnPcscd, host: Any, context: pcsc.Context, way: str) -> None:
+    """In good order, or of kill -9, which leaves its socket behind."""
     session = host.eval("user_session(m)")
-    pcscd.stop()
+    getattr(pcscd, way)()
     assert near.next() is Change.REMOVE
     assert host.eval("rv(lambda: m.session_state(s))", s=session) == CKR.SESSION_HANDLE_INVALID
     assert host.eval("m.slots(present=True)") == []
@@ -305,6 +352,26 @@ def test_pcscd_ends_and_comes_back(near: Near, pcscd: OwnPcscd, host: Any, conte
     assert host.eval("len(sign(m, s, key(m, s, b'\\1')))", s=host.eval("user_session(m)")) == 256
     near.simulator.detach_pcsc("front")
     context.reopen()
+
+
+def test_its_reader_goes_and_comes_back(near: Near, pcscd: OwnPcscd, context: pcsc.Context) -> None:
+    """As one that is unplugged: the one that PC/SC has meanwhile is another, with the same card in it."""
+    driver = find_driver()
+    assert driver is not None
+    near.simulator.detach_pcsc("front")
+    near.simulator.attach_pcsc("front", READER)
+    assert [near.next(), near.next()] == [Change.REMOVE, Change.INSERT]
+    try:
+        for name, change in (("Other", Change.REMOVE), (None, Change.INSERT)):
+            pcscd.stop()
+            pcscd.configure(configuration(driver, pcscd.port, **({} if name is None else {"name": name})))
+            pcscd.start()
+            context.reopen()
+            context.wait(f"{name} 00 00" if name else READER, pcsc.PRESENT, DEADLINE)
+            assert near.next() is change
+            assert near.nothing_happened()
+    finally:
+        near.simulator.detach_pcsc("front")
 
 
 def test_no_pcscd_yet(empty: Near, pcscd: OwnPcscd) -> None:
@@ -383,19 +450,18 @@ def test_commands_pull_it_and_put_it_back(near: Near, succeed: Succeed) -> None:
 
 def test_a_running_simulator_is_attached(empty: Near, door: VpcdDoor, run: Run, succeed: Succeed) -> None:
     """By commands, which `status` then knows of; the card is found behind a reader that is unplugged meanwhile."""
-    environment = empty.simulator.environment
+    simulator, environment = empty.simulator, empty.simulator.environment
     assert "no reader 'back'" in run(CARDTEAR, "attach-pcsc", "back", **environment).output
     assert READER in succeed(CARDTEAR, "attach-pcsc", "front", "PCD 00 00", **environment)
     assert empty.next() is Change.INSERT
     assert "from PCD 00 00" in succeed(CARDTEAR, "status", **environment)
-    assert "already" in run(CARDTEAR, "attach-pcsc", "front", **environment).output
-    succeed(CARDTEAR, "unplug", "front", **environment)
-    succeed(CARDTEAR, "plug", "front", **environment)
-    assert READER in succeed(CARDTEAR, "insert", "front", **environment)
-    (status,) = empty.simulator.status()["readers"]
+    simulator.unplug("front")
+    simulator.plug("front")
+    assert simulator.insert("front").name == READER
+    (status,) = simulator.status()["readers"]
     assert (status["card"], status["from_pcsc"], status["pcsc"]) == (READER, "PCD 00 00", None)
     succeed(CARDTEAR, "detach-pcsc", "front", **environment)
-    (status,) = empty.simulator.status()["readers"]
+    (status,) = simulator.status()["readers"]
     assert (status["card"], status["from_pcsc"]) == (None, None)
 
 

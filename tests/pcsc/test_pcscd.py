@@ -12,7 +12,7 @@ from time import monotonic, perf_counter
 import pytest
 from cardtear.card.profiles import CardRequest
 from cardtear.lab.simulator import Simulator
-from cardtear.reader import Change
+from cardtear.reader import ApduMoment, Change, Moment, When
 from cardtear.reader.vpcd import VpcdDoor
 
 from . import pcsc
@@ -129,6 +129,55 @@ def test_a_dead_card_is_present_and_mute(simulator: Simulator, card: pcsc.Card, 
     simulator.insert("front", CardRequest(name="Bob"))
     context.wait(READER, pcsc.PRESENT, DEADLINE)
     succeed_in_time(lambda: connect_and_select(context))
+
+
+@pytest.mark.parametrize(
+    ("initialization", "left"),
+    [(pcsc.LEAVE, b"\x90\x00"), (pcsc.RESET, b"\x63\xc3"), (pcsc.UNPOWER, b"\x63\xc3")],
+    ids=["leave", "reset", "unpower"],
+)
+def test_reconnect(card: pcsc.Card, initialization: int, left: bytes) -> None:
+    """What it does to the card, and so to the PIN's verification."""
+    assert card.transmit(VERIFY) == b"\x90\x00"
+    card.reconnect(initialization)
+    if left != b"\x90\x00":
+        assert card.transmit(SELECT)[-2:] == b"\x90\x00"
+    assert card.transmit(PIN_STATUS) == left
+
+
+def test_status_and_attributes(simulator: Simulator, card: pcsc.Card) -> None:
+    """What programs ask of a reader. vpcd has neither attributes nor features, and a program goes on without."""
+    insertion = simulator.bench.reader("front").insertion
+    assert insertion is not None
+    names, _, protocol, atr = card.status()
+    assert (names, atr) == ([READER], insertion.atr)
+    assert protocol in (1, 2)
+    for ask in (lambda: card.attribute(_ATR_STRING), lambda: card.control(_GET_FEATURES)):
+        with pytest.raises(pcsc.PcscError):
+            ask()
+    assert card.transmit(PIN_STATUS) == b"\x63\xc3"
+
+
+_ATR_STRING = 0x00090303
+_GET_FEATURES = 0x42000000 + 3400
+"""CM_IOCTL_GET_FEATURE_REQUEST (PC/SC part 10, 2.2)."""
+
+
+def test_the_longest_commands_and_answers(simulator: Simulator, card: pcsc.Card) -> None:
+    """All that two bytes of length, and pcscd's buffers, let through; what is longer is an error, and soon."""
+    command = bytes.fromhex("00CB3FFF00 FFF0") + bytes(0xFFF0)
+    assert len(card.transmit(command)) == 2
+    answers: list[bytes] = []
+
+    def enlarge(moment: Moment) -> bytes | None:
+        if isinstance(moment, ApduMoment) and moment.when is When.AFTER:
+            answers.append(bytes(0xFFF0) + b"\x90\x00")
+            return answers[-1]
+        return None
+
+    with simulator.bench.watching(enlarge):
+        assert card.transmit(bytes.fromhex("00CB3FFF000000")) == answers[0]
+    assert card.transmit(PIN_STATUS) == b"\x63\xc3"
 
 
 def test_another_atr(simulator: Simulator, card: pcsc.Card, context: pcsc.Context) -> None:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cardtear.lab import own_pcscd
+from cardtear.lab import doctor, own_pcscd
 
 from ..programs import DEADLINE, runner
 
@@ -73,20 +73,13 @@ def test_the_plugin(pytester: pytest.Pytester) -> None:
     pytester.runpytest_subprocess(*arguments, timeout=2 * DEADLINE).assert_outcomes(passed=4)
 
 
-def test_without_pcscd(pytester: pytest.Pytester) -> None:
+@pytest.mark.cardtear(pcsc=True)
+def test_without_pcscd(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A skip that says what is missing."""
-    pytester.makepyfile("import pytest\n\n@pytest.mark.cardtear(pcsc=True)\ndef test_card(card): pass")
-    pytester.makeconftest(
-        """
-        from cardtear.lab import doctor, own_pcscd
-
-        own_pcscd.why_not = lambda: "only root can start a pcscd"
-        doctor.vpcd_listens = lambda: False
-        """
-    )
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-rs", timeout=DEADLINE)
-    result.assert_outcomes(skipped=1)
-    result.stdout.fnmatch_lines(["*only root can start a pcscd, and no pcscd with vpcd is running*"])
+    monkeypatch.setattr(own_pcscd, "why_not", lambda: "only root can start a pcscd")
+    monkeypatch.setattr(doctor, "vpcd_listens", lambda: False)
+    with pytest.raises(pytest.skip.Exception, match="only root can start a pcscd, and no pcscd with vpcd is running"):
+        request.getfixturevalue("bench")
 
 
 @pytest.mark.needs("opensc-tool")

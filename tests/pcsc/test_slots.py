@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from cardtear.card.profiles import CardRequest
 from cardtear.lab.simulator import Simulator
+from cardtear.reader import ApduMoment, Moment, When
 from cardtear.reader.vpcd_slots import PcscPlace
 
 from . import pcsc
@@ -76,6 +78,25 @@ def test_a_restart_of_pcscd_is_survived(shown: Simulator, pcscd: OwnPcscd, caplo
         context.wait(READER, pcsc.PRESENT, DEADLINE)
         assert context.connect(READER).transmit(pcsc.SELECT)[-2:] == b"\x90\x00"
         context.close()
+
+
+def test_a_pcscd_that_is_killed(shown: Simulator, pcscd: OwnPcscd, context: pcsc.Context) -> None:
+    """In the middle of a command: the program is told, and the next pcscd has the card."""
+    card = context.connect(READER)
+    killed = threading.Event()
+
+    def kill(moment: Moment) -> None:
+        if isinstance(moment, ApduMoment) and moment.when is When.BEFORE:
+            pcscd.kill()
+            killed.set()
+
+    with shown.bench.watching(kill), pytest.raises(pcsc.PcscError):
+        card.transmit(pcsc.SELECT)
+    assert killed.wait(DEADLINE)
+    pcscd.start()
+    context.reopen()
+    context.wait(READER, pcsc.PRESENT, DEADLINE)
+    assert context.connect(READER).transmit(pcsc.SELECT)[-2:] == b"\x90\x00"
 
 
 def test_a_crash_is_a_removal(shown: Simulator, context: pcsc.Context) -> None:

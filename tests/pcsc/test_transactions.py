@@ -116,14 +116,22 @@ def test_many_of_both(signing: Signing, card: pcsc.Card) -> None:
     assert not failed.is_set()
 
 
-def test_a_removal_ends_the_wait(shown: Simulator, signing: Signing, card: pcsc.Card, context: pcsc.Context) -> None:
-    """The program still has its transaction."""
+@pytest.mark.parametrize("call", ["sign(m, s, k)", "m.logout(s)", "data(m, s, b'x')"], ids=["sign", "logout", "write"])
+def test_a_removal_ends_the_wait(
+    shown: Simulator, host: Any, card: pcsc.Card, context: pcsc.Context, call: str
+) -> None:
+    """Of whatever waits for the card; the program still has its transaction."""
+    session = host.eval("user_session(m, 0, True)")
+    key = host.eval("key(m, s, b'\\1')", s=session)
     card.begin()
-    waiting = signing.start()
+    waiting = host.start(f"rv(lambda: {call})", s=session, k=key)
+    threading.Event().wait(PAUSE)
+    assert not waiting.done()
     start = monotonic()
     shown.remove("front")
-    assert waiting.result(DEADLINE) in (CKR.DEVICE_REMOVED, CKR.SESSION_HANDLE_INVALID)
+    waiting.result(DEADLINE)
     assert monotonic() - start < 1
+    assert host.eval("rv(lambda: m.session_state(s))", s=session) == CKR.SESSION_HANDLE_INVALID
     context.wait(READER, pcsc.EMPTY, DEADLINE)
 
 

@@ -94,6 +94,18 @@ def test_wrong_pin(key: YubiKey, tool: tuple[str, ...], run: Run) -> None:
     assert "CKR_PIN_INCORRECT" in ended.output
 
 
+@pytest.mark.parametrize("ins", [0x47, 0xDB], ids=["key", "certificate"])
+def test_a_key_pair_loses_its_card(key: YubiKey, tool: tuple[str, ...], run: Run, succeed: Succeed, ins: int) -> None:
+    """While it is made, or its certificate written: an error, and the next attempt makes one."""
+    make = (*tool, *AS_MANAGER, "--keypairgen", "--key-type", "EC:prime256v1", "--id", "02")
+    key.pull_at(ins)
+    ended = run(*make)
+    assert ended.code == 1, ended.output
+    assert "CKR_" in ended.output
+    key.put_back()
+    assert "Key pair generated" in succeed(*make)
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("ins", [0x20, 0x87])
 def test_the_card_is_pulled(

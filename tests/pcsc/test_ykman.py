@@ -105,6 +105,8 @@ def test_access(key: YubiKey, run: Run, succeed: Succeed) -> None:
         (0x47, "after", ("keys", "generate", *MANAGE, "-a", "RSA2048", "9a", "public.pem")),
         (0xDB, "after", ("objects", "import", *MANAGE, "0x5fff11", "object")),
         (0x87, "before", ("certificates", "request", *VERIFY, "-s", "CN=Alice", "9a", "public.pem", "request.pem")),
+        (0xFE, "before", ("keys", "import", *MANAGE, "9d", "key.pem")),
+        (0xF9, "before", ("keys", "attest", "9a", "attestation.pem")),
     ],
     ids=lambda each: each[0] if isinstance(each, tuple) else None,
 )
@@ -113,6 +115,7 @@ def test_the_card_is_pulled(
 ) -> None:
     """An error, no hang, and it works again with the card back."""
     (tmp_path / "object").write_bytes(bytes(2000))
+    succeed("openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", "key.pem")
     generated.pull_at(ins, when)
     ended = run(*TOOL, *command)
     assert ended.code == 1

@@ -171,3 +171,28 @@ def test_the_card_is_pulled(
     assert re.search("Failed|failed|Unable", ended.output)
     imported.put_back()
     succeed(TOOL, *before, "-a", action, *actions[action])
+
+
+ACTIONS = {
+    "status": (0xCB, 0, "PIN tries left:\t-1"),
+    "change-pin -P 123456 -N 654321": (0x24, 1, "Error in PCSC call"),
+    "unblock-pin -P 12345678 -N 111111": (0x2C, 1, "Error in PCSC call"),
+    "set-mgm-key -n 0f0e0d0c0b0a09080706050403020100fffefdfcfbfaf9f8": (0xFF, 1, "Failed setting the new key"),
+    "attest -s 9d": (0xF9, 1, "Failed to attest"),
+    "test-signature -s 9d -i certificate.pem": (0x87, 1, "Failed signing"),
+    "delete-certificate -s 9d": (0xDB, 1, ""),
+    "reset": (0xFB, 1, "Reset failed"),
+}
+"""Actions, the command before which the card goes, exit code and words. The status goes on with what it can get."""
+
+
+def test_the_card_is_pulled_under_each_action(imported: YubiKey, run: Run, succeed: Succeed) -> None:
+    """None hangs or crashes, and what was to be changed is as it was."""
+    for action, (ins, code, says) in ACTIONS.items():
+        imported.pull_at(ins)
+        ended = run(TOOL, "-a", *action.split())
+        assert (action, ended.code) == (action, code)
+        assert says in ended.output
+        imported.put_back()
+    succeed(TOOL, *VERIFY, "-a", "test-signature", "-s", "9d", "-i", "certificate.pem")
+    assert "No data available" in succeed(TOOL, "-a", "status")

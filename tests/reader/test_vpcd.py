@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -241,6 +242,18 @@ def test_several_messages_at_once(front: Reader, echo: Any, vpcd: Vpcd) -> None:
 
 
 @pytest.mark.usefixtures("door")
+def test_a_slow_vpcd(front: Reader, echo: Any, vpcd: Vpcd) -> None:
+    """Byte by byte, and with others of our own at the card in between."""
+    insertion = front.insert(echo)
+    vpcd.accept()
+    assert vpcd._connection is not None
+    for byte in encode(COMMAND):
+        vpcd._connection.sendall(bytes([byte]))
+        assert insertion.transmit(COMMAND) == COMMAND + b"\x90\x00"
+    assert vpcd.receive() == COMMAND + b"\x90\x00"
+
+
+@pytest.mark.usefixtures("door")
 def test_vpcd_goes_and_comes_back(front: Reader, echo: Any, vpcd: Vpcd) -> None:
     front.insert(echo)
     for _ in range(3):
@@ -262,6 +275,34 @@ def test_vpcd_comes_later(front: Reader, echo: Any) -> None:
             assert vpcd.atr()
         finally:
             vpcd.close()
+
+
+def test_pcscd_is_woken(front: Reader, echo: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is started for its first program: the door is one until it ends, and does not insist later on."""
+    monkeypatch.setenv("PCSCLITE_CSOCK_NAME", str(tmp_path / "pcscd.comm"))
+    first = Vpcd()
+    first.close()
+    front.insert(echo)
+    with socket.socket(socket.AF_UNIX) as activator:
+        activator.bind(str(tmp_path / "pcscd.comm"))
+        activator.listen()
+        activator.settimeout(DEADLINE)
+        with door_of(front, first.port):
+            program, _ = activator.accept()
+            vpcd = Vpcd(first.port)
+            vpcd.accept()
+            assert vpcd.atr()
+            vpcd.close()
+            vpcd = Vpcd(first.port)
+            vpcd.accept()
+            assert vpcd.atr()
+            activator.settimeout(0)
+            with pytest.raises(BlockingIOError):
+                activator.accept()
+            vpcd.close()
+        program.settimeout(DEADLINE)
+        assert program.recv(1) == b""
+        program.close()
 
 
 def test_close_without_vpcd(front: Reader, echo: Any) -> None:

@@ -277,6 +277,21 @@ def test_management_key_protected_by_the_pin(card: Card, manager: Any) -> None:
     fresh.generate_key(slot("AUTHENTICATION"), kind("ECCP256"))
 
 
+def test_reset_by_disconnecting(card: Card) -> None:
+    """As Yubico's own tests do it, through pyscard's connection below; selecting alone makes the card forget, too."""
+    connection = card.connect()
+    session = load("yubikit.piv").PivSession(connection)
+    session.authenticate(MANAGEMENT_KEY)
+    connection.connection.disconnect()
+    connection.connection.connect()
+    session.protocol.select(load("yubikit.core.smartcard").AID.PIV)
+    with pytest.raises(load("yubikit.core.smartcard").ApduError):
+        session.generate_key(slot("AUTHENTICATION"), kind("ECCP256"))
+    session.verify_pin(PIN)
+    session.protocol.select(load("yubikit.core.smartcard").AID.PIV)
+    assert session.get_pin_attempts() == 3
+
+
 def test_over_nfc_with_short_apdus(card: Card) -> None:
     session = card.session(transport=load("yubikit.core").TRANSPORT.NFC)
     session.authenticate(MANAGEMENT_KEY)

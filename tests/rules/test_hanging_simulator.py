@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -19,6 +20,8 @@ from cardtear.p11.constants import CKR
 pytestmark = pytest.mark.needs("cc")
 
 DEADLINE = 20.0
+PATIENCE = 1.0
+"""Seconds of the module that is built for tests."""
 
 
 @pytest.fixture
@@ -56,6 +59,9 @@ def test_R43_simulator_is_stopped(served: subprocess.Popen[str], host: Any) -> N
         assert value_of(host, "m.session_state(s)", s=other) == CKR.SESSION_HANDLE_INVALID
         assert host.eval("(m.slots(), m.slots(True), m.is_present(0))") == ([0], [], False)
         assert value_of(host, "m.open_session(0)") == CKR.TOKEN_NOT_PRESENT
+        started = monotonic()
+        assert host.eval("[m.is_present(0) for _ in range(4)]", DEADLINE) == [False] * 4
+        assert monotonic() - started < 4 * PATIENCE  # from the second call on less than that is spent on it
     finally:
         served.send_signal(signal.SIGCONT)
     assert host.eval("(m.slots(), m.is_present(0))") == ([0], True)

@@ -13,9 +13,9 @@ import yaml
 from cardtear.lab.scenario import Scenario, ScenarioError, load, loads
 from cardtear.lab.scenario.fields import duration
 from cardtear.lab.scenario.model import Card
-from cardtear.lab.scenario.steps import STEPS, AnyStep, Call, Expect, Remove, Repeat, Run, Wait
+from cardtear.lab.scenario.steps import STEPS, AnyStep, Call, Expect, Repeat, Run, Wait
 from cardtear.lab.scenario.triggers import TriggerModel
-from cardtear.lab.scenario.verbs import VERBS, Answer
+from cardtear.lab.scenario.verbs import VERBS, Answer, Remove
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError

@@ -18,18 +18,31 @@ PARAMETERS = {
     "Ed25519": bytes.fromhex("06032b6570"),
     "edwards25519": bytes.fromhex("130c656477617264733235353139"),
     "X25519": bytes.fromhex("06032b656e"),
+    "P-224": bytes.fromhex("06052b81040021"),
+    "P-521": bytes.fromhex("06052b81040023"),
+    "secp256k1": bytes.fromhex("06052b8104000a"),
+    "Ed448": bytes.fromhex("06032b6571"),
+    "X448": bytes.fromhex("06032b656f"),
 }
+WEIERSTRASS = ("P-224", "P-256", "P-384", "P-521", "secp256k1")
 KINDS: dict[str, tuple[int, dict[int, Any], int]] = {
     "RSA-1024": (CKM.RSA_PKCS_KEY_PAIR_GEN, {CKA.MODULUS_BITS: 1024}, CKK.RSA),
+    "RSA-1536": (CKM.RSA_PKCS_KEY_PAIR_GEN, {CKA.MODULUS_BITS: 1536}, CKK.RSA),
     "RSA-2048": (CKM.RSA_PKCS_KEY_PAIR_GEN, {CKA.MODULUS_BITS: 2048, CKA.PUBLIC_EXPONENT: b"\1\0\1"}, CKK.RSA),
     "RSA-3072": (CKM.RSA_PKCS_KEY_PAIR_GEN, {CKA.MODULUS_BITS: 3072}, CKK.RSA),
-    **{name: (CKM.EC_KEY_PAIR_GEN, {CKA.EC_PARAMS: PARAMETERS[name]}, CKK.EC) for name in ("P-256", "P-384")},
+    **{name: (CKM.EC_KEY_PAIR_GEN, {CKA.EC_PARAMS: PARAMETERS[name]}, CKK.EC) for name in WEIERSTRASS},
     **{
         name: (CKM.EC_EDWARDS_KEY_PAIR_GEN, {CKA.EC_PARAMS: PARAMETERS[name]}, CKK.EC_EDWARDS)
-        for name in ("Ed25519", "edwards25519")
+        for name in ("Ed25519", "edwards25519", "Ed448")
     },
-    "X25519": (CKM.EC_MONTGOMERY_KEY_PAIR_GEN, {CKA.EC_PARAMS: PARAMETERS["X25519"]}, CKK.EC_MONTGOMERY),
+    **{
+        name: (CKM.EC_MONTGOMERY_KEY_PAIR_GEN, {CKA.EC_PARAMS: PARAMETERS[name]}, CKK.EC_MONTGOMERY)
+        for name in ("X25519", "X448")
+    },
 }
+
+IMPORTED = (CKA.CLASS, CKA.KEY_TYPE, CKA.EC_PARAMS, CKA.VALUE)
+GONE = (CKR.SESSION_HANDLE_INVALID, CKR.DEVICE_REMOVED, CKR.TOKEN_NOT_PRESENT)
 
 
 @pytest.mark.parametrize("where", ["TOKEN", "SESSION"])
@@ -65,6 +78,31 @@ def test_generated_pair_signs_and_verifies(writer: tuple[Any, int], where: str) 
     signature = host.eval("ecdsa(m, s, h)", s=session, h=private)
     assert host.eval("verifies(m, s, h, g)", s=session, h=public, g=signature) == CKR.OK
     assert host.eval("verifies(m, s, h, g)", s=session, h=public, g=signature[::-1]) == CKR.SIGNATURE_INVALID
+
+
+@pytest.mark.parametrize("kind", [*WEIERSTRASS, "Ed25519", "Ed448"])
+def test_imported_keys_on_curves(bare_simulator: Simulator, writer: tuple[Any, int], kind: str) -> None:
+    """Imported into a key slot: they sign there, also when the card has been away."""
+    host, session = writer
+    mechanism, public, _ = KINDS[kind]
+    signs = int(CKM.EDDSA if kind.startswith("Ed") else CKM.ECDSA_SHA256)
+    call = "m.generate_pair(s, k, t, {**SESSION, CKA.SENSITIVE: b'\\0', CKA.EXTRACTABLE: b'\\1'})"
+    verifying, readable = host.eval(call, s=session, k=int(mechanism), t=public)
+    values = {int(kind): host.eval("m.attribute(s, h, a)", s=session, h=readable, a=int(kind)) for kind in IMPORTED}
+    host.eval("m.create(s, {**t, **TOKEN, CKA.LABEL: b'x', CKA.SIGN: b'\\1'})", s=session, t=values)
+    verify = "verified(m, s, c, b'', k, b'data', (m.sign_init(s, h, c), m.sign(s, b'data'))[1])"
+    find = "m.find(s, {CKA.CLASS: CKO.PRIVATE_KEY, CKA.LABEL: b'x'})[0]"
+    on_card = host.eval(find, s=session)
+    assert host.eval(verify, s=session, c=signs, k=verifying, h=on_card) == CKR.OK
+    point = host.eval("m.attribute(s, h, CKA.EC_POINT)", s=session, h=verifying)
+    bare_simulator.remove("front")
+    assert host.eval("rv(lambda: (m.sign_init(s, h, c), m.sign(s, b'data')))", s=session, c=signs, h=on_card) in GONE
+    bare_simulator.insert("front", CardRequest(profile="blank"))
+    session = host.eval("user_session(m, read_write=True)")
+    again = "m.create(s, {**t, CKA.CLASS: CKO.PUBLIC_KEY, CKA.EC_POINT: p, CKA.VERIFY: b'\\1'})"
+    told = {int(CKA.KEY_TYPE): values[int(CKA.KEY_TYPE)], int(CKA.EC_PARAMS): values[int(CKA.EC_PARAMS)]}
+    verifying = host.eval(again, s=session, t=told, p=point)
+    assert host.eval(verify, s=session, c=signs, k=verifying, h=host.eval(find, s=session)) == CKR.OK
 
 
 def test_chosen_slot_and_free_slot(bare_simulator: Simulator, writer: tuple[Any, int]) -> None:

@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 from cardtear.card.profiles import CardRequest
+from cardtear.card.tables import INS
 from cardtear.lab.simulator import Simulator
 from cardtear.lab.trigger import Trigger
 from cardtear.p11.constants import CKO, CKR
+from cardtear.reader.trace import ApduEntry
 
 KINDS: dict[str, dict[str, Any]] = {
     "yubikey": {"profile": "yubikey"},
+    "yubikey without MOVE KEY": {"profile": "yubikey", "firmware": "5.4.3"},
     "by T=0": {"profile": "blank", "protocol": "t0"},
     "by T=1": {"profile": "blank", "protocol": "t1"},
     "global PIN": {"profile": "blank", "global_pin": "111111"},
@@ -40,6 +43,17 @@ def test_written_and_used(token: Callable[..., Any], kind: str) -> None:
     public, private = host.eval("ec_pair(m, s, b'pair')", s=session)
     signature = host.eval("ecdsa(m, s, k)", s=session, k=private)
     assert host.eval("verifies(m, s, k, g)", s=session, k=public, g=signature) == CKR.OK
+
+
+def test_a_card_that_does_not_tell_of_its_keys(bare_simulator: Simulator, token: Callable[..., Any]) -> None:
+    """Before GET METADATA there was: no key is made where one may be that nobody sees, data are written."""
+    host = token(profile="yubikey", firmware="5.2.7")
+    session = host.eval("user_session(m, read_write=True)")
+    assert host.eval("rv(lambda: ec_pair(m, s, b'pair'))", s=session) == CKR.FUNCTION_NOT_SUPPORTED
+    sent = [each for each in bare_simulator.bench.trace.entries() if isinstance(each, ApduEntry)]
+    assert not any(each.command[1] == INS.GENERATE_ASYMMETRIC_KEY_PAIR for each in sent)
+    host.eval("data(m, s, b'note')", s=session)
+    assert host.eval("objects(m, s)", s=session)
 
 
 @pytest.mark.parametrize("parameters", [{"compressed": True}, {"compressed": True, "protocol": "t0"}])

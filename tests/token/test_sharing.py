@@ -9,13 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from cardtear.card.tables import LABEL_OBJECT
+from cardtear.card.tables import LABEL_OBJECT, PUBLIC_RECORDS
 from cardtear.card.traits import Traits
 from cardtear.lab.simulator import Simulator
 from cardtear.lab.trigger import Trigger
 from cardtear.p11 import management
-from cardtear.p11.constants import CKO, CKR, CKS, CKU
+from cardtear.p11.constants import CKA, CKO, CKR, CKS, CKU
 from cardtear.p11.piv_client import PivClient
+from cardtear.p11.records import encode_attributes
 from cardtear.p11.sessions import Right
 from cardtear.reader.events import ApduMoment, CallMoment, When
 from cardtear.reader.trace import CallEntry, ReturnEntry
@@ -137,6 +138,24 @@ def test_a_label_that_another_program_wrote(bare_simulator: Simulator, token: Ca
     assert host.eval("m.token_info(0)[0]").startswith("PIV ")
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"not attributes",
+        encode_attributes({CKA.CLASS: bytes(3), CKA.UNIQUE_ID: b"short class"}),
+        encode_attributes({CKA.UNIQUE_ID: b"no class"}),
+        encode_attributes({CKA.CLASS: bytes(8)}),
+    ],
+)
+def test_a_record_that_another_program_wrote(bare_simulator: Simulator, writer: Any, value: bytes) -> None:
+    """Where an object of this module was there is something else: that is not seen, and everything else is."""
+    host, session = writer
+    host.eval("data(m, s, b'first')", s=session)
+    host.eval("data(m, s, b'second')", s=session)
+    _write(bare_simulator, PUBLIC_RECORDS[0], value)
+    assert host.eval("objects(m, s)", s=session) == [(CKO.DATA, b"second")]
+
+
 def test_private_objects_after_a_lost_verification(bare_simulator: Simulator, writer: Any) -> None:
     """Another program makes the card forget the PIN: a search finds what is public, and says who is logged in."""
     host, session = writer
@@ -220,11 +239,16 @@ def _insertion(simulator: Simulator) -> Any:
 
 
 def _delete(simulator: Simulator, tag: int) -> None:
-    """Another program deletes a data object of the card; it knows the management key."""
+    """Another program deletes a data object of the card."""
+    _write(simulator, tag, b"")
+
+
+def _write(simulator: Simulator, tag: int, value: bytes) -> None:
+    """Another program writes a data object of the card; it knows the management key."""
     program = PivClient(_insertion(simulator))
     with program.lock:
         management.require(program, Traits(management="pin"), Right(CKU.USER))
-        program.write_object(tag, b"")
+        program.write_object(tag, value)
 
 
 def _under_way(simulator: Simulator, name: str, count: int) -> None:

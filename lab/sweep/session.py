@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: MIT
+"""A sweep as a person runs it: begun or resumed, with its progress on a terminal, and its report in files."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from rich import progress
+
+from . import asked, report_html, report_junit, report_svg, report_text, runner
+from .asked import Asked
+from .outcome import Outcome, Verdict
+from .plan import Plan, seconds
+from .points import Choice
+from .report import Report
+from .runner import Workers
+
+
+class Session:
+    """One use of `cardtear sweep`: what is asked for, where it is played, and where it is told."""
+
+    def __init__(
+        self, wanted: Asked, plan: Plan, workers: Workers, allowed: set[Verdict], files: dict[str, Path | None]
+    ) -> None:
+        self.wanted, self.plan, self.workers, self.allowed, self.files = wanted, plan, workers, allowed, files
+        self.console = report_text.console(stream_is_errors=True)
+
+    def all(self, shard: str, resume: bool, deadline: str | None, all_points: bool) -> int:
+        """Sweep all points, or what is left of them; the exit code."""
+        report = self._resumed(shard) if resume else None
+        if report is None or (report.left and self.wanted.prepare is not None):
+            fresh = self._begun(shard, deadline, self.wanted.choice)
+            report = report or fresh
+        self.console.print(
+            f"{len(report.points)} points of {report.first.calls} calls and {report.first.apdus} APDUs, "
+            f"{self.plan.action.words}; deadline {report.deadline:.1f} s, seed {self.wanted.seed}"
+        )
+        self._play(report)
+        report_text.console().print(report_text.table(report, self.allowed, all_points))
+        if report.interrupted:
+            return 130
+        return 1 if report.failing(self.allowed) else 0
+
+    def only(self, names: list[str], deadline: str | None) -> int:
+        """Play single points, and show all that happens."""
+        by_name = not any(each.isdigit() for each in names)
+        report = self._begun("1/1", deadline, asked.EVERYTHING if by_name else self.wanted.choice)
+        points = asked.chosen(report.points, names, self.plan.action)
+        out = report_text.console()
+        watch = report_text.watching(out)
+        report.points = points
+
+        def tell(outcome: Outcome) -> None:
+            report.outcomes[outcome.number] = outcome
+            out.print(report_text.story(outcome))
+
+        for point in points:
+            out.print(f"{point.name}: {self.plan.action.words}")
+            runner.sweep(runner.here, self.plan, report.first, [point], report.deadline, tell, watch)
+        self._write(report)
+        return 1 if report.failing(self.allowed) else 0
+
+    def _begun(self, shard: str, deadline: str | None, choice: Choice) -> Report:
+        """A report with nothing played yet."""
+        longest = runner.FIRST_DEADLINE if deadline is None else seconds(deadline)
+        with self.console.status("running it without any action ..."), self.workers() as executor:
+            if self.wanted.prepare is not None:
+                self.plan = runner.prepared(executor, self.plan, self.wanted.prepare, longest)
+            found = runner.survey(executor, self.plan, choice, longest)
+        points = asked.possible(found.points, self.plan.action)
+        return Report(
+            {**self.wanted.settings(), "shard": shard},
+            found.first,
+            found.deadline if deadline is None else longest,
+            asked.part(points, shard),
+            [each.name for each in found.odd],
+        )
+
+    def _resumed(self, shard: str) -> Report | None:
+        """The report in the JSON file, if there is one. Raises ValueError for one of another sweep."""
+        path = self.files["json"]
+        if path is None:
+            raise ValueError("--resume goes on with the report in a file: give it with --json FILE")
+        if not path.exists():
+            return None
+        report = Report.read(path)
+        mine = {**self.wanted.settings(), "shard": shard}
+        odd = [each for each in mine if report.settings.get(each) != mine[each]]
+        if odd:
+            raise ValueError(f"{path} is of another sweep: it differs in {', '.join(odd)}")
+        return report
+
+    def _play(self, report: Report) -> None:
+        """Play what is left, with a progress bar; an interruption keeps what is done."""
+        started, written, before = time.monotonic(), 0.0, report.seconds
+        with self._progress() as bar:
+            task = bar.add_task("", total=len(report.points), completed=len(report.outcomes))
+
+            def tell(outcome: Outcome) -> None:
+                nonlocal written
+                report.outcomes[outcome.number] = outcome
+                report.seconds = before + time.monotonic() - started
+                if self.console.is_terminal and outcome in report.failing(self.allowed):
+                    bar.console.print(report_text.line(outcome))
+                bar.update(task, advance=1)
+                if time.monotonic() - written > 1:
+                    self._write(report, ("json",))
+                    written = time.monotonic()
+
+            try:
+                left = report.left
+                runner.sweep(self.workers, self.plan, report.first, left, report.deadline, tell)
+                report.interrupted = False
+            except KeyboardInterrupt:
+                report.interrupted = True
+        self._write(report)
+
+    def _progress(self) -> progress.Progress:
+        return progress.Progress(
+            progress.SpinnerColumn(),
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            progress.TextColumn("points, remaining"),
+            progress.TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+        )
+
+    def _write(self, report: Report, kinds: tuple[str, ...] = ("json", "junit", "html", "svg")) -> None:
+        for kind in kinds:
+            path = self.files[kind]
+            if path is None:
+                continue
+            if kind == "json":
+                report.write(path)
+            else:
+                writers = {"junit": report_junit, "html": report_html, "svg": report_svg}
+                writers[kind].write(report, path, self.allowed)

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: MIT
+"""The triggers that are armed in a simulator: each fires at its moments, until it is over or taken back."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from ..reader.bench import Bench
+from ..reader.events import Event, Moment
+from .actions import FAULTS
+from .agenda import Agenda
+from .gates import Gates
+from .trigger import OnApdu, OnCall, OnEvent, OnPlace, OnTime, Trigger
+
+
+class Triggers:
+    """By number. `carry_out` does a verb; `acted` hears that a trigger has done its own, or begins its fault."""
+
+    def __init__(
+        self,
+        bench: Bench,
+        agenda: Agenda,
+        gates: Gates,
+        carry_out: Callable[[str, Mapping[str, Any]], None],
+        acted: Callable[[Trigger], None],
+    ) -> None:
+        self._bench, self._agenda, self._gates = bench, agenda, gates
+        self._carry_out, self._acted = carry_out, acted
+        self._armed: dict[int, tuple[Trigger, Callable[[], None]]] = {}
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+
+    @property
+    def armed(self) -> dict[int, Trigger]:
+        """Those that are not over, by number."""
+        with self._lock:
+            return {number: trigger for number, (trigger, _) in self._armed.items()}
+
+    def arm(self, trigger: Trigger) -> int:
+        """Act when its moment comes; a number for `disarm`."""
+        with self._lock:
+            number = next(self._numbers)
+            self._armed[number] = trigger, _nothing
+        disarm = _nothing
+        match trigger.on:
+            case OnEvent():
+                disarm = self._bench.subscribe(partial(self._hear, number, trigger))
+            case OnTime(seconds=seconds):
+                self._agenda.enter(partial(self._act, number, trigger, None), seconds)
+            case OnCall() | OnApdu() | OnPlace():
+                watch = partial(self._act, number, trigger)
+                self._bench.watch(watch)
+                disarm = partial(self._bench.unwatch, watch)
+        with self._lock:
+            if number in self._armed:
+                self._armed[number] = trigger, disarm
+                return number
+        disarm()  # it has fired already
+        return number
+
+    def disarm(self, number: int) -> None:
+        """It will not fire any more. One that is not armed is no error."""
+        with self._lock:
+            _, disarm = self._armed.pop(number, (None, _nothing))
+        disarm()
+
+    def say(self, signal: str) -> None:
+        """A word for which some may wait."""
+        for number, trigger in self.armed.items():
+            self._act(number, trigger, signal)
+
+    def _hear(self, number: int, trigger: Trigger, event: Event) -> None:
+        """Listeners hold the bench's lock and hear of changes in turn; what follows from one comes after it."""
+        if trigger.fires(event):
+            self._agenda.enter(partial(self._carry_out, trigger.verb, trigger.arguments))
+            self._agenda.enter(partial(self._acted, trigger))
+            if trigger.is_over:
+                self._agenda.enter(partial(self.disarm, number))
+
+    def _act(self, number: int, trigger: Trigger, moment: Moment | str | None) -> bytes | int | None:
+        """Fire if it is time. The answer is a fault's."""
+        if not trigger.fires(moment):
+            return None
+        if trigger.is_over:
+            self.disarm(number)
+        fault = FAULTS.get(trigger.verb)
+        if fault is not None:
+            self._acted(trigger)
+            return fault.act(self._gates, moment, **trigger.arguments)
+        self._carry_out(trigger.verb, trigger.arguments)
+        self._acted(trigger)
+        return None
+
+
+def _nothing() -> None:
+    """Nothing has to be undone."""

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: MIT
+"""Scenarios of programs of PC/SC."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cardtear.lab.scenario import Status, in_pcsc, play_file
+
+SCENARIO = """\
+cards: {alice: {}, bob: {protocol: t0}}
+pcsc: Test Reader
+triggers:
+  pull: {on: {ins: CB}, do: {remove: front}}
+steps:
+- run: opensc-tool --send-apdu 00:A4:04:00:05:A0:00:00:03:08 --send-apdu 00:CB:3F:FF:05:5C:03:5F:C1:05:00
+  errors: APDU transmit failed
+  exits: any
+- insert: {front: bob}
+- run: opensc-tool --list-readers
+  output: Yes +Test Reader
+- swap: {front: alice}
+- run: opensc-tool --name
+  output: Personal Identity
+- expect: {count: events, of: remove, since: start, exactly: 2}
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A scenario whose programs find the card as they would any other."""
+    path = tmp_path / "pull.yaml"
+    path.write_text(SCENARIO)
+    return path
+
+
+@pytest.mark.needs("opensc-tool")
+def test_a_scenario_in_pcsc(file: Path) -> None:
+    outcome = play_file(file)
+    if outcome.status is Status.SKIPPED:
+        pytest.skip(outcome.message)
+    assert outcome.passed, outcome.message
+
+
+def test_without_pcscd(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is skipped, with what is missing."""
+    monkeypatch.setattr(in_pcsc, "why_not", lambda: "only root can start a pcscd")
+    monkeypatch.setattr(in_pcsc, "vpcd_listens", lambda: False)
+    outcome = play_file(file)
+    assert outcome.status is Status.SKIPPED
+    assert outcome.message == "needs PC/SC: only root can start a pcscd, and no pcscd with vpcd is running"
