@@ -9,11 +9,11 @@ import select
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from ..reader.private_socket import peer_is_ours
 from . import places
+from .closing import Closing
 
 PATIENCE = 10.0
 """Seconds without an answer until a simulator is asked whether it lives, and until it has to say so."""
@@ -27,7 +27,7 @@ class ControlFailure(Exception):
         self.code = code
 
 
-class Control:
+class Control(Closing):
     """A connection to a simulator: at `path`, else $CARDTEAR_CONTROL, else the user's own. A context manager.
 
     Every method returns when the verb has taken effect, and raises ControlFailure.
@@ -51,14 +51,6 @@ class Control:
                 "not-yours", f"the simulator on {self.path} belongs to somebody else; use another folder"
             )
         self._lines = self._socket.makefile("rb")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the connection; the simulator goes on."""

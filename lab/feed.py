@@ -7,10 +7,9 @@ import queue
 import select
 import socket
 from collections.abc import Callable, Iterator
-from types import TracebackType
-from typing import Self
 
 from ..reader.trace import Entry, Trace
+from .closing import Closing
 
 ROOM = 10_000
 """Entries that wait for a slow reader; what comes beyond them is lost to it, and counted."""
@@ -18,7 +17,7 @@ ROOM = 10_000
 _BATCH = 4096
 
 
-class Feed:
+class Feed(Closing):
     """Entries of a trace that `is_wanted`, from construction to `close`; a context manager.
 
     Recording threads never wait for it.
@@ -31,14 +30,6 @@ class Feed:
         self._waker, self._woken = socket.socketpair()
         self._waker.setblocking(False)
         self._unsubscribe = trace.subscribe(self._add)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Stop listening."""

@@ -16,8 +16,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, ClassVar, NamedTuple, Self, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+from .closing import Closing
 
 T = TypeVar("T")
 
@@ -106,7 +107,7 @@ class Slot(NamedTuple):
     status: int | None = None
 
 
-class Mozilla:
+class Mozilla(Closing):
     """A program with a profile of its own; a context manager, which always ends the program.
 
     `environment` tells the module where the simulator is; every PIN prompt is answered with `pin`. A `profile` is a
@@ -164,14 +165,6 @@ class Mozilla:
         if importlib.util.find_spec("marionette_driver") is None:
             missing.append("marionette-driver (pip install cardtear[firefox])")
         return missing
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the program and everything it has started."""

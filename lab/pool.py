@@ -15,9 +15,9 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from .closing import Closing
 from .remote import RemoteSimulator
 
 DEADLINE = 60.0
@@ -28,20 +28,12 @@ class PoolError(Exception):
     """No simulator came, and why."""
 
 
-class Pool:
+class Pool(Closing):
     """The simulators of one test run (of one worker, under xdist). A context manager; threads may share it."""
 
     def __init__(self) -> None:
         self._host: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End all of them, and the process."""

@@ -13,14 +13,14 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+
+from .closing import Closing
 
 _PREFIX = "cardtear-"
 _LOCK = "alive"
 
 
-class Scratch:
+class Scratch(Closing):
     """A new folder of mode 0700 in `parent`, else in TMPDIR, from construction to `close`; a context manager."""
 
     def __init__(self, parent: Path | None = None) -> None:
@@ -32,14 +32,6 @@ class Scratch:
             if self._lock is not None:
                 return
             # Another simulator has swept it away between the two.
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Remove it with everything in it."""

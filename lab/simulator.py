@@ -8,8 +8,7 @@ import logging
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from ..card.card import Card
 from ..card.piv_card import PivCard
@@ -29,6 +28,7 @@ from . import places
 from .agenda import Agenda
 from .armed import as_armed
 from .card_shelf import CardShelf
+from .closing import Closing
 from .control_server import ControlServer
 from .from_pcsc import FromPcsc
 from .gates import Gates
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 
-class Simulator:
+class Simulator(Closing):
     """A bench with its doors, from construction to `close`; a context manager.
 
     `folder` holds the sockets and has mode 0700; without one a temporary folder is made, and removed at the end.
@@ -82,14 +82,6 @@ class Simulator:
         except BaseException:
             self._undo.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End: applications see their cards go, images are closed, sockets and temporary files removed."""

@@ -15,12 +15,12 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import monotonic
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from ...p11.quirks import Quirks
 from ...reader.errors import BenchError, CardRemoved
 from ...reader.vpcd_slots import PcscPlace
+from ..closing import Closing
 from ..guard import kill_who_knows
 from ..requests import CardSource, EncryptedImage
 from ..scratch import Scratch
@@ -43,7 +43,7 @@ _PCSCD_PATIENCE = 10.0
 """Seconds that pcscd has for the cards of the beginning. It looks every 0.4 s."""
 
 
-class Stage:
+class Stage(Closing):
     """Where a scenario is played; a context manager. `deadline` is of the monotonic clock, for everything."""
 
     def __init__(self, scenario: Scenario, here: Path, quirks: Quirks) -> None:
@@ -78,12 +78,8 @@ class Stage:
             self._undo.close()
             raise
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """End all of it."""
         self._undo.close()
 
     def _prepare(self) -> None:

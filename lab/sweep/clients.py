@@ -90,11 +90,11 @@ CLIENTS = {
         options=("--profile", "blank"),
     ),
     "firefox": Client(
-        f"{shlex.quote(sys.executable)} -m cardtear.lab.sweep.firefox",
+        f"printf 'start\\nopen\\n' | {shlex.quote(sys.executable)} -m cardtear.lab.drivers.firefox >said\n"
+        "cat said; grep -qx 'client: Alice' said",
         ("firefox-esr",),
         prepare="true",
         options=("--at", "calls", "--deadline", "90s"),
-        shell=False,
     ),
 }
 """By name. The first call of each that writes or signs is to a card with the PIN 123456."""
