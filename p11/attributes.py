@@ -125,7 +125,7 @@ _TABLES: dict[str, str] = {
         DERIVE            boolean  m
         LOCAL             boolean  C G U D =0
         KEY_GEN_MECHANISM ulong    C G U D =x
-        ALLOWED_MECHANISMS ulongs  =e
+        ALLOWED_MECHANISMS ulongs  -
     """,
     "public": """
         SUBJECT         bytes    m =e
@@ -335,6 +335,8 @@ def query(attributes: Attributes, hidden: frozenset[int], wanted: Query) -> list
     answers: list[Answer] = []
     for kind, room in wanted:
         value = attributes.get(kind)
+        if value is None and kind == CKA.ALLOWED_MECHANISMS and CKA.KEY_TYPE in attributes:
+            value = b""  # nothing was said, so any may be used; an empty list that was given allows none
         if kind in hidden:
             problems.append(CKR.ATTRIBUTE_SENSITIVE)
             answers.append(UNAVAILABLE)

@@ -111,7 +111,6 @@ _KEY: Attributes = {
     CKA.DERIVE: FALSE,
     CKA.LOCAL: FALSE,
     CKA.KEY_GEN_MECHANISM: UNAVAILABLE_INFORMATION,
-    CKA.ALLOWED_MECHANISMS: b"",
 }
 _DEFAULTS: dict[Part, Attributes] = {
     Part.CERTIFICATE: {

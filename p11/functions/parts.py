@@ -50,7 +50,7 @@ def key_for(caller: Caller, live: Session, usage: CKA, rule: MechanismRule, hand
     if not item.allows(usage):
         raise P11Error(CKR.KEY_FUNCTION_NOT_PERMITTED)
     allowed = item.attributes.get(_ALLOWED_MECHANISMS)
-    if allowed and rule.type not in as_ulongs(allowed):
+    if allowed is not None and rule.type not in as_ulongs(allowed):
         raise P11Error(CKR.MECHANISM_INVALID)
     return item
 

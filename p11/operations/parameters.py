@@ -207,11 +207,11 @@ def gcm_message(parameter: MessageParameter | None) -> MessageSealing:
 
 
 def eddsa(mechanism: Mechanism, is_448: bool) -> None:
-    """None, or for Ed448 CK_EDDSA_PARAMS without a context (3.1, 6.3.15), which some applications leave out.
+    """None for Ed25519; for Ed448 CK_EDDSA_PARAMS without a context (3.1, 6.3.15).
 
     For Ed25519 they ask for Ed25519ctx, also with an empty context; that, contexts and ...ph the library has not.
     """
-    if is_448 and mechanism.parameter:
+    if is_448:
         prehashed, length, _ = _unpack(_EDDSA, mechanism.parameter)
         if prehashed or length:
             raise invalid()

@@ -42,7 +42,6 @@ SIGNING = {
     "brainpoolP384r1": ("EC_KEY_PAIR_GEN", curve("brainpoolP384r1"), "ECDSA_SHA384", "b''", 96),
     "brainpoolP512r1": ("EC_KEY_PAIR_GEN", curve("brainpoolP512r1"), "ECDSA_SHA512", "b''", 128),
     "edwards448": ("EC_EDWARDS_KEY_PAIR_GEN", curve("edwards448"), "EDDSA", NO_CONTEXT, 114),
-    "edwards448, nothing said": ("EC_EDWARDS_KEY_PAIR_GEN", curve("edwards448"), "EDDSA", "b''", 114),
     "ML-DSA-44": ("ML_DSA_KEY_PAIR_GEN", "{CKA.PARAMETER_SET: 1}", "ML_DSA", "b''", 2420),
     "ML-DSA-65": ("ML_DSA_KEY_PAIR_GEN", "{CKA.PARAMETER_SET: 2}", "ML_DSA", CONTEXT.format(0), 3309),
     "ML-DSA-87": ("ML_DSA_KEY_PAIR_GEN", "{CKA.PARAMETER_SET: 3}", "ML_DSA", CONTEXT.format(1), 4627),
@@ -96,6 +95,7 @@ def test_not_on_a_card(host: Any, session: int, making: str, template: str, expe
 @pytest.mark.parametrize(
     ("signing", "template", "parameter"),
     [
+        ("EC_EDWARDS", curve("edwards448"), "b''"),
         ("EC_EDWARDS", curve("edwards448"), EDDSA.format(1, "b''", 0)),
         ("EC_EDWARDS", curve("edwards448"), EDDSA.format(0, "b'x'", 1)),
         ("EC_EDWARDS", "{CKA.EC_PARAMS: bytes.fromhex('06032b6570')}", NO_CONTEXT),

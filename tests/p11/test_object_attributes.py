@@ -77,3 +77,12 @@ def test_templates_in_attributes_are_read(host: Any, where: str) -> None:
     assert host.eval("m.attribute(s, h, CKA.ALLOWED_MECHANISMS)", s=session, h=key) == b""
     on_card = host.eval("m.find(s, {CKA.CLASS: CKO.PRIVATE_KEY})[0]", s=session)
     assert host.eval(read, s=session, h=on_card, n="UNWRAP_TEMPLATE") == {}
+
+
+def test_an_empty_list_of_mechanisms_allows_none(host: Any, user_session: int) -> None:
+    """It reads like no list at all, which allows any."""
+    for more, expected in (({}, CKR.OK), ({"ALLOWED_MECHANISMS": b""}, CKR.MECHANISM_INVALID)):
+        key = host.eval("secret(m, s, CKK.AES, bytes(16), **more)", s=user_session, more=more)
+        assert host.eval("m.attribute(s, k, CKA.ALLOWED_MECHANISMS)", s=user_session, k=key) == b""
+        value = host.eval("begun(m, 'C_EncryptInit', s, CKM.AES_ECB, b'', k)", s=user_session, k=key)
+        assert value == expected
