@@ -13,8 +13,10 @@ import fcntl
 import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic, sleep
 from types import TracebackType
@@ -125,7 +127,7 @@ class OwnPcscd:
     def start(self) -> None:
         """Returns when it answers. Raises PcscdError."""
         command = (*_WITH_US, *self._hidden, self._daemon, "--foreground", "--config", str(self._configuration))
-        with (self._folder / "log").open("ab") as log:
+        with (self._folder / "log").open("ab") as log, _all_signals():
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         deadline = monotonic() + DEADLINE
         while not self._answers():
@@ -166,6 +168,16 @@ class OwnPcscd:
         finally:
             if self._lock is not None:
                 self._lock.close()
+
+
+@contextlib.contextmanager
+def _all_signals() -> Iterator[None]:
+    """What is started here can be ended by signals, whatever this thread holds back (process.py)."""
+    held = signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
 
 def free_ports(count: int) -> int:

@@ -41,11 +41,13 @@ MOST = {
 """Bytes (SP 800-73-5 part 1, table 8)."""
 
 
+def tag_list(tag: int) -> bytes:
+    return tlv.encode(0x5C, tag.to_bytes((tag.bit_length() + 7) // 8, "big"))
+
+
 def read(terminal: Any, tag: int) -> bytes:
     """What is in the object."""
-    answer, status = terminal.command(
-        0xCB, 0x3F, 0xFF, tlv.encode(0x5C, tag.to_bytes((tag.bit_length() + 7) // 8, "big"))
-    )
+    answer, status = terminal.command(0xCB, 0x3F, 0xFF, tag_list(tag))
     assert status == 0x9000
     found, value, end = tlv.read(answer)
     assert (found, end) == (tag if tag in SELF_TAGGED else 0x53, len(answer))
@@ -93,12 +95,20 @@ def test_every_object_is_there(full: Any) -> None:
 def test_which_of_them_ask_for_the_pin(new_card: Callable[..., PivCard], power: Callable[..., Any]) -> None:
     terminal = power(new_card("piv-full"))
     for tag, rules in PIV_OBJECTS.items():
-        status = terminal.command(0xCB, 0x3F, 0xFF, tlv.encode(0x5C, tag.to_bytes((tag.bit_length() + 7) // 8, "big")))[
-            1
-        ]
+        status = terminal.command(0xCB, 0x3F, 0xFF, tag_list(tag))[1]
         assert status == (0x6982 if rules.read is Access.PIN else 0x9000), rules.name
     wanted = {FINGERPRINTS, FACE, PRINTED, IRISES, PAIRING_CODE}
     assert {tag for tag, rules in PIV_OBJECTS.items() if rules.read is Access.PIN} == wanted
+
+
+def test_which_of_them_can_be_read_without_contacts(
+    new_card: Callable[..., PivCard], power: Callable[..., Any]
+) -> None:
+    """SP 800-73-5 part 1, table 2: the others want a virtual contact interface, which is not there."""
+    terminal = power(new_card("piv-full"), is_contactless=True)
+    answers = {tag: terminal.command(0xCB, 0x3F, 0xFF, tag_list(tag))[1] for tag in PIV_OBJECTS}
+    always = {CHUID, 0x5FC101, 0x7E, 0x7F61, SIGNER}
+    assert answers == {tag: 0x9000 if tag in always else 0x6982 for tag in PIV_OBJECTS}
 
 
 @pytest.mark.parametrize("profile", ["piv", "piv-full"])

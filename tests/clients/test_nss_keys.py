@@ -163,6 +163,13 @@ def test_full_card(new_nss: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize("curve", ["nistp521", "secp256k1"])
+def test_curve_that_piv_does_not_have(nss: Any, curve: str) -> None:
+    """The card has it."""
+    nss("certutil", *nss.options("-G", "-h", "Alice", "-k", "ec", "-q", curve, "-z", "noise"))
+    assert len(nss.private_keys()) == 1
+
+
+@pytest.mark.parametrize("curve", ["nistp192", "nistk163"])
 def test_curve_that_the_card_does_not_have(nss: Any, curve: str) -> None:
     """An error, and nothing is made."""
     ended = nss.run("certutil", *nss.options("-G", "-h", "Alice", "-k", "ec", "-q", curve, "-z", "noise"))
