@@ -13,7 +13,7 @@ import os
 import random
 import re
 import uuid
-from dataclasses import dataclass, field, fields
+from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -127,15 +127,15 @@ class CardRequest(Traits):
     name: str = "Alice"
     email: str | None = None
     serial: str | None = None
-    pin: str = "123456"
-    puk: str = "12345678"
+    pin: str = field(default="123456", repr=False)
+    puk: str = field(default="12345678", repr=False)
     capacity: int = DEFAULT_CAPACITY
     pin_tries: int = 3
     puk_tries: int = 3
     pin_left: int | None = None
     puk_left: int | None = None
     touch: str = "never"
-    global_pin: str | None = None
+    global_pin: str | None = field(default=None, repr=False)
     primary_pin: str = "piv"
     protocol: str = "both"
     objects: str = "few"
@@ -264,7 +264,7 @@ def create(wanted: CardRequest, path: Path, ca: TestCA, passphrase: bytes | None
 def ready_image(wanted: CardRequest, folder: Path, ca: TestCA) -> Path:
     """The image of a card in `folder`, made at the first request. Not to be changed: work on a copy."""
     this_year = datetime.date.today().year  # cards expire
-    described = repr((_CONTENTS, this_year, wanted, ca.certificate.serial_number))
+    described = repr((_CONTENTS, this_year, astuple(wanted), ca.certificate.serial_number))
     path = folder / f"{wanted.profile}-{hashlib.sha256(described.encode()).hexdigest()[:20]}.card"
     if not path.exists():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

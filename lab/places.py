@@ -36,10 +36,15 @@ def image_cache() -> Path:
 
 
 def test_ca() -> TestCA:
-    """The user's test CA, made at the first use."""
+    """The user's test CA, made at the first use. Raises OSError."""
     from ..card.ca import TestCA  # certificates are a lot to load for somebody who only wants a path
 
-    return TestCA.load_or_create(_base("XDG_DATA_HOME", ".local/share") / "cardtear" / "ca")
+    folder = _base("XDG_DATA_HOME", ".local/share") / "cardtear" / "ca"
+    try:
+        return TestCA.load_or_create(folder)
+    except OSError as error:
+        reason = f"the test CA cannot be kept here: {error.strerror} (XDG_DATA_HOME says where else)"
+        raise OSError(error.errno, reason, str(folder)) from None
 
 
 def _base(variable: str, fallback: str) -> Path:

@@ -64,8 +64,8 @@ CLIENTS = {
         shell=False,
     ),
     "ssh-keygen": Client(
-        "export SSH_ASKPASS={dir}/ask SSH_ASKPASS_REQUIRE=force; rm -f data.sig\n"
-        "ssh-agent -P '/*' sh -ec 'ssh-add -s {module}; ssh-keygen -Y sign -n file -f key.pub data'",
+        "export SSH_ASKPASS={dir}/ask SSH_ASKPASS_REQUIRE=force; rm -f data.sig agent\n"
+        "ssh-agent -a {dir}/agent -P '/*' sh -ec 'ssh-add -s {module}; ssh-keygen -Y sign -n file -f key.pub data'",
         ("ssh-keygen", "ssh-agent", "ssh-add"),
         prepare="echo data >data && printf '#!/bin/sh\\necho 123456\\n' >ask && chmod 700 ask"
         ' && ssh-keygen -D "$CARDTEAR_MODULE" >all && head -n 1 all >key.pub',

@@ -149,3 +149,16 @@ def power() -> Callable[..., Terminal]:
 def terminal(card: PivCard, power: Callable[..., Terminal]) -> Terminal:
     """The standard card with PIV selected and nothing proved."""
     return power(card)
+
+
+@pytest.fixture
+def blank(new_card: Callable[..., PivCard]) -> PivCard:
+    return new_card("blank")
+
+
+@pytest.fixture
+def manager(blank: PivCard, power: Callable[..., Any]) -> Any:
+    """A blank card with the management key proved."""
+    terminal = power(blank)
+    terminal.manage()
+    return terminal

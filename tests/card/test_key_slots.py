@@ -15,19 +15,6 @@ RETIRED = range(0x82, 0x96)
 RULES = {1: PinRule.NEVER, 2: PinRule.ONCE, 3: PinRule.ALWAYS}
 
 
-@pytest.fixture
-def blank(new_card: Callable[..., PivCard]) -> PivCard:
-    return new_card("blank")
-
-
-@pytest.fixture
-def manager(blank: PivCard, power: Callable[..., Any]) -> Any:
-    """A blank card with the management key proved."""
-    terminal = power(blank)
-    terminal.manage()
-    return terminal
-
-
 def generate(terminal: Any, slot: int, algorithm: int = Algorithm.P256, policies: bytes = b"") -> int:
     template = tlv.encode(0xAC, bytes((0x80, 1, algorithm)), policies)
     status: int = terminal.command(0x47, 0, slot, template)[1]

@@ -25,19 +25,6 @@ CURVES: dict[Algorithm, ec.EllipticCurve] = {
 DIGESTS = {224: hashes.SHA224(), 256: hashes.SHA256(), 384: hashes.SHA384(), 521: hashes.SHA512()}
 
 
-@pytest.fixture
-def blank(new_card: Callable[..., PivCard]) -> PivCard:
-    return new_card("blank")
-
-
-@pytest.fixture
-def manager(blank: PivCard, power: Callable[..., Any]) -> Any:
-    """A blank card with the management key proved."""
-    terminal = power(blank)
-    terminal.manage()
-    return terminal
-
-
 def check_ec(terminal: Any, algorithm: Algorithm, public: ec.EllipticCurvePublicKey) -> None:
     digest = DIGESTS[public.key_size]
     signature, status = terminal.use_key(algorithm, 0x9E, bytes(digest.digest_size))

@@ -360,3 +360,10 @@ def test_a_server_certificate(tmp_path: Path, ca: TestCA) -> None:
     found.verify_directly_issued_by(ca.certificate)
     assert b"PRIVATE KEY" in key
     assert extension(found, x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName) == ["localhost"]
+
+
+def test_a_request_shows_no_secret() -> None:
+    """Whoever prints it: a log, or the report of a test that fails."""
+    shown = repr(CardRequest(name="Bob", pin="246813", puk="13572468", global_pin="975310"))
+    assert "Bob" in shown
+    assert not any(secret in shown for secret in ("246813", "13572468", "975310"))

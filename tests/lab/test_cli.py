@@ -348,6 +348,13 @@ def test_run_shows_the_trace_on_standard_error() -> None:
 # What needs no simulator
 
 
+def test_no_place_for_the_test_ca(tmp_path: Path) -> None:
+    """Where it was to be, and what to do."""
+    (tmp_path / "cardtear").touch()
+    refused = cardtear("card", "new", str(tmp_path / "x.card"), XDG_DATA_HOME=str(tmp_path))
+    one_clear_line(refused, f"{tmp_path}/cardtear/ca: the test CA cannot be kept here")
+
+
 def test_a_card_is_made_shown_and_served(tmp_path: Path) -> None:
     image = tmp_path / "erin.card"
     made = cardtear("card", "new", str(image), "--name", "Erin", "--email", "erin@example.org", "--serial", "C0FFEE")

@@ -11,7 +11,7 @@ import pytest
 Sweep = Callable[..., Any]
 CALLS = ["--at", "calls"]
 _FEW = [f"host#1:1/{call}#1@before" for call in ("C_Login", "C_SignInit", "C_Sign")]
-_FEW_IN_TIME = ["--deadline", "3s", *(word for name in _FEW for word in ("--only", name))]
+_FEW_IN_TIME = ["--deadline", "2s", *(word for name in _FEW for word in ("--only", name))]
 """Each hang costs its deadline twice, which has to be long enough for a busy machine to come to the point."""
 
 
