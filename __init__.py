@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: MIT
 """cardtear: a virtual smart card that a script can pull out."""
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"

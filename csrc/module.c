@@ -199,7 +199,7 @@ static CK_RV get_info(CK_VERSION version, CK_INFO *pInfo)
         return CKR_ARGUMENTS_BAD;
     memset(pInfo, 0, sizeof *pInfo);
     pInfo->cryptokiVersion = version;
-    pInfo->libraryVersion = (CK_VERSION){0, 3};
+    pInfo->libraryVersion = (CK_VERSION){0, 4};
     fill(pInfo->manufacturerID, sizeof pInfo->manufacturerID, "cardtear");
     fill(pInfo->libraryDescription, sizeof pInfo->libraryDescription, "cardtear virtual smart card");
     return CKR_OK;
