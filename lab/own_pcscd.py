@@ -8,8 +8,10 @@ keeps others waiting.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import fcntl
+import functools
 import os
 import random
 import shutil
@@ -24,6 +26,7 @@ from typing import Self
 
 from ..reader.vpcd_slots import SLOTS_OF_VPCD
 from .pcscd import READER, configuration, find_driver
+from .scratch import Scratch
 
 DEADLINE = 20.0
 """Seconds that it may take to start, or to end."""
@@ -34,6 +37,8 @@ _RUN = Path("/run/pcscd")
 _HIDE = 'mount --bind "$1" /run/pcscd && shift && exec "$@"'
 _WITH_US = ("setpriv", "--pdeathsig", "TERM")
 """It ends with the thread that has started it, also with one that is killed."""
+
+_NAME = "PCSCLITE_CSOCK_NAME"
 
 _PORTS = range(20_000, 32_000, 4)
 """Below those that the system gives out."""
@@ -60,7 +65,7 @@ class OwnPcscd:
     """A pcscd that is not started yet, with its files in `folder`; `close` it. A context manager, which starts it.
 
     `name` is what programs find in the names of its readers. `port` is that of vpcd's first slot, the others follow.
-    Raises PcscdError where there can be none.
+    Until it is closed, this process finds it, too. Raises PcscdError where there can be none.
     """
 
     def __init__(self, folder: Path, name: str = READER) -> None:
@@ -83,6 +88,7 @@ class OwnPcscd:
         self.socket = (self._run if self._hidden else _RUN) / "pcscd.comm"
         self.port = free_ports(SLOTS_OF_VPCD)
         self.configure(configuration(driver, self.port, name=name))
+        self._before = _be_found(self.socket)
 
     def __enter__(self) -> Self:
         try:
@@ -107,8 +113,8 @@ class OwnPcscd:
 
     @property
     def environment(self) -> dict[str, str]:
-        """By which programs find it. A process looks there once, when it first needs PC/SC."""
-        return {"PCSCLITE_CSOCK_NAME": str(self.socket)}
+        """By which programs find it."""
+        return {_NAME: str(self.socket)}
 
     @property
     def is_running(self) -> bool:
@@ -166,8 +172,37 @@ class OwnPcscd:
         try:
             self.stop()
         finally:
+            _be_found_again(*self._before)
             if self._lock is not None:
                 self._lock.close()
+
+
+@functools.cache
+def _socket_here() -> Path:
+    """Where this process looks for any pcscd of its own: once, when it first needs PC/SC, and so it is always there."""
+    scratch = Scratch()
+    atexit.register(scratch.close)
+    return scratch.path / "pcscd.comm"
+
+
+def _be_found(place: Path | None) -> tuple[Path | None, str | None]:
+    """Lead this process to a socket; to where it led before, and what the variable was."""
+    link, known = _socket_here(), os.environ.get(_NAME)
+    before = link.readlink() if link.is_symlink() else None
+    link.unlink(missing_ok=True)
+    if place is not None:
+        link.symlink_to(place)
+    os.environ[_NAME] = str(link)
+    return before, known
+
+
+def _be_found_again(before: Path | None, known: str | None) -> None:
+    """As it was before `_be_found`."""
+    _be_found(before)
+    if known is None:
+        del os.environ[_NAME]
+    else:
+        os.environ[_NAME] = known
 
 
 @contextlib.contextmanager

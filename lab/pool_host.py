@@ -74,7 +74,6 @@ class Host:
             daemon = OwnPcscd(folder, name)
             daemon.__enter__()
             self._pcscd = daemon
-            os.environ |= daemon.environment
         return PcscPlace(self._pcscd.port), self._pcscd.environment
 
     def _end(self, number: int) -> dict[str, Any]:

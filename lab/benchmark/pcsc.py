@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -43,7 +42,6 @@ def transmissions(run: Run) -> Iterator[Row]:
     if own_pcscd.why_not() is not None:
         return
     daemon = own_pcscd.OwnPcscd(run.bed.folder / "pcscd")
-    os.environ |= daemon.environment
     responder = (sys.executable, "-c", WITHOUT_HASTE, str(daemon.port + 1))
     with contextlib.ExitStack() as undo:
         undo.enter_context(daemon)

@@ -147,7 +147,6 @@ def _started_pcscd(undo: contextlib.ExitStack, as_json: bool) -> tuple[PcscPlace
         daemon = undo.enter_context(OwnPcscd(undo.enter_context(Scratch()).path))
     except PcscdError as error:
         fail(as_json, "no-pcscd", str(error), 1)
-    os.environ |= daemon.environment
     return PcscPlace(daemon.port), daemon.environment
 
 

@@ -21,9 +21,9 @@ from .daemon import OwnPcscd, own_pcscd
 from .pcsc import DEADLINE, READER, SECOND_READER
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def pcscd_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One for the whole run: the client library looks up where the socket is once in a process."""
+    """Where a pcscd has its files."""
     return tmp_path_factory.mktemp("pcscd")
 
 

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,17 +14,11 @@ from cardtear.lab.pcscd import READER
 __all__ = ["OwnPcscd", "own_pcscd"]
 
 
-@contextmanager
+@contextlib.contextmanager
 def own_pcscd(folder: Path, name: str = READER) -> Iterator[OwnPcscd]:
     """One that is not started yet; programs and this process find it by their environment."""
     reason = why_not()
     if reason is not None:
         pytest.skip(reason)
-    daemon = OwnPcscd(folder, name)
-    with pytest.MonkeyPatch.context() as patch:
-        for variable, value in daemon.environment.items():
-            patch.setenv(variable, value)
-        try:
-            yield daemon
-        finally:
-            daemon.close()
+    with contextlib.closing(OwnPcscd(folder, name)) as daemon:
+        yield daemon

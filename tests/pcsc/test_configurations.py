@@ -57,6 +57,17 @@ def test_eight_readers(daemon: OwnPcscd, tmp_path: Path) -> None:
         context.close()
 
 
+def test_one_after_the_other(tmp_path: Path) -> None:
+    """A process finds each of its own, though the client library looks up only once where the socket is."""
+    for name in ("First", "Second"):
+        (tmp_path / name).mkdir()
+        with own_pcscd(tmp_path / name, name) as daemon:
+            daemon.start()
+            context = pcsc.Context()
+            assert context.readers() == [f"{name} 00 00", f"{name} 00 01"]
+            context.close()
+
+
 def test_the_command_writes_it(tmp_path: Path) -> None:
     """What `cardtear pcsc` prints is what it writes, for the mode that is wanted."""
     cardtear = str(Path(sys.executable).with_name("cardtear"))
