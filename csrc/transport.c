@@ -15,7 +15,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +22,6 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #define POOL 1024
@@ -31,8 +29,6 @@
 #define PATIENCE_MS 10000 /* without an answer, until the simulator is asked whether it lives; and for its answer */
 #define IMPATIENCE_MS 1000 /* for the greeting of one that has not greeted the last time */
 #endif
-
-#define SOON_NS 150000 /* for which an answer is looked for, before the thread sleeps until it comes */
 
 typedef struct Connection {
     int fd;
@@ -181,29 +177,13 @@ static bool send_all(int fd, const uint8_t *data, size_t size, bool (*patient)(v
     return true;
 }
 
-/* Most answers are there within this time, and then nobody has to wake us: that takes some 40 us where the kernel has put
- * the simulator on another core, for this one sleeps by then. In between everybody else may run. */
-static ssize_t receive_soon(int fd, uint8_t *data, size_t room)
-{
-    struct timespec now, start;
-    clock_gettime(CLOCK_MONOTONIC, &start);
-    do {
-        ssize_t got = recv(fd, data, room, MSG_DONTWAIT);
-        if (got >= 0 || errno != EAGAIN)
-            return got;
-        sched_yield();
-        clock_gettime(CLOCK_MONOTONIC, &now);
-    } while ((now.tv_sec - start.tv_sec) * 1000000000 + now.tv_nsec - start.tv_nsec < SOON_NS);
-    return recv(fd, data, room, 0);
-}
-
 /* Reads one frame and steps over its length: for most calls one recv. */
 static bool receive_frame(int fd, Frame *frame, bool (*patient)(void))
 {
     frame_drop(frame);
     size_t wanted = sizeof(uint32_t);
     while (frame->used < wanted) {
-        ssize_t got = receive_soon(fd, frame->data + frame->used, frame->room - frame->used);
+        ssize_t got = recv(fd, frame->data + frame->used, frame->room - frame->used, 0);
         if (got < 0 && goes_on(patient))
             continue;
         if (got <= 0)
