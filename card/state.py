@@ -15,7 +15,7 @@ DEFAULT_CAPACITY = 1024 * 1024
 class Reference:
     """A PIN or PUK: its eight bytes, the tries that are left, and how many there are at most."""
 
-    value: bytes
+    value: bytes = field(repr=False)
     tries: int
     maximum: int
 
@@ -25,7 +25,7 @@ class StoredKey:
     """A key in a slot: the bytes of a management key, or a private key as PKCS #8 DER, and its policies."""
 
     algorithm: int
-    value: bytes
+    value: bytes = field(repr=False)
     imported: bool = False
     pin_rule: PinRule = PinRule.ALWAYS
     touch: Touch = Touch.NEVER

@@ -28,6 +28,7 @@ from cardtear.card.profiles import (
     ready_image,
     request,
 )
+from cardtear.card.state import Reference, StoredKey
 from cardtear.card.store import ImageExists
 from cardtear.card.tables import SLOTS
 from cardtear.card.traits import Traits
@@ -362,8 +363,9 @@ def test_a_server_certificate(tmp_path: Path, ca: TestCA) -> None:
     assert extension(found, x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName) == ["localhost"]
 
 
-def test_a_request_shows_no_secret() -> None:
+def test_nothing_shows_a_secret() -> None:
     """Whoever prints it: a log, or the report of a test that fails."""
-    shown = repr(CardRequest(name="Bob", pin="246813", puk="13572468", global_pin="975310"))
+    request = CardRequest(name="Bob", pin="246813", puk="13572468", global_pin="975310")
+    shown = f"{request!r} {Reference(b'246813', 3, 3)!r} {StoredKey(0x03, b'246813')!r}"
     assert "Bob" in shown
     assert not any(secret in shown for secret in ("246813", "13572468", "975310"))
