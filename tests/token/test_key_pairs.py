@@ -43,6 +43,8 @@ KINDS: dict[str, tuple[int, dict[int, Any], int]] = {
 
 IMPORTED = (CKA.CLASS, CKA.KEY_TYPE, CKA.EC_PARAMS, CKA.VALUE)
 GONE = (CKR.SESSION_HANDLE_INVALID, CKR.DEVICE_REMOVED, CKR.TOKEN_NOT_PRESENT)
+NO_CONTEXT = bytes(24)
+"""CK_EDDSA_PARAMS: no prehash, and no context."""
 
 
 @pytest.mark.parametrize("where", ["TOKEN", "SESSION"])
@@ -90,19 +92,21 @@ def test_imported_keys_on_curves(bare_simulator: Simulator, writer: tuple[Any, i
     verifying, readable = host.eval(call, s=session, k=int(mechanism), t=public)
     values = {int(kind): host.eval("m.attribute(s, h, a)", s=session, h=readable, a=int(kind)) for kind in IMPORTED}
     host.eval("m.create(s, {**t, **TOKEN, CKA.LABEL: b'x', CKA.SIGN: b'\\1'})", s=session, t=values)
-    verify = "verified(m, s, c, b'', k, b'data', (m.sign_init(s, h, c), m.sign(s, b'data'))[1])"
+    parameter = NO_CONTEXT if kind == "Ed448" else b""
+    sign = "(m.sign_init(s, h, c, p), m.sign(s, b'data'))[1]"
+    verify = f"verified(m, s, c, p, k, b'data', {sign})"
     find = "m.find(s, {CKA.CLASS: CKO.PRIVATE_KEY, CKA.LABEL: b'x'})[0]"
     on_card = host.eval(find, s=session)
-    assert host.eval(verify, s=session, c=signs, k=verifying, h=on_card) == CKR.OK
+    assert host.eval(verify, s=session, c=signs, p=parameter, k=verifying, h=on_card) == CKR.OK
     point = host.eval("m.attribute(s, h, CKA.EC_POINT)", s=session, h=verifying)
     bare_simulator.remove("front")
-    assert host.eval("rv(lambda: (m.sign_init(s, h, c), m.sign(s, b'data')))", s=session, c=signs, h=on_card) in GONE
+    assert host.eval(f"rv(lambda: {sign})", s=session, c=signs, p=parameter, h=on_card) in GONE
     bare_simulator.insert("front", CardRequest(profile="blank"))
     session = host.eval("user_session(m, read_write=True)")
     again = "m.create(s, {**t, CKA.CLASS: CKO.PUBLIC_KEY, CKA.EC_POINT: p, CKA.VERIFY: b'\\1'})"
     told = {int(CKA.KEY_TYPE): values[int(CKA.KEY_TYPE)], int(CKA.EC_PARAMS): values[int(CKA.EC_PARAMS)]}
     verifying = host.eval(again, s=session, t=told, p=point)
-    assert host.eval(verify, s=session, c=signs, k=verifying, h=host.eval(find, s=session)) == CKR.OK
+    assert host.eval(verify, s=session, c=signs, p=parameter, k=verifying, h=host.eval(find, s=session)) == CKR.OK
 
 
 def test_chosen_slot_and_free_slot(bare_simulator: Simulator, writer: tuple[Any, int]) -> None:
