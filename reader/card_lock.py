@@ -8,6 +8,7 @@ the other waits for. The door to the other side takes the card alone, for its pr
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from threading import get_ident
 from time import monotonic
 from types import TracebackType
@@ -38,7 +39,27 @@ class OtherSide(Protocol):
         ...
 
 
-class CardLock:
+class TransactionLock(ABC):
+    """A lock that is held over APDUs that belong together, by `with`."""
+
+    @abstractmethod
+    def acquire(self) -> bool:
+        """Wait for it. True."""
+
+    @abstractmethod
+    def release(self) -> None:
+        """Let others have it."""
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+class CardLock(TransactionLock):
     """Reentrant, as threading.RLock."""
 
     def __init__(self, side: OtherSide) -> None:
@@ -104,16 +125,8 @@ class CardLock:
         if is_ours:
             self._ours.release()
 
-    def __enter__(self) -> bool:
-        return self.acquire()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.release()
-
-
-class _Inside:
+class _Inside(TransactionLock):
     def __init__(self, lock: CardLock) -> None:
         self._lock = lock
 
@@ -121,12 +134,4 @@ class _Inside:
         return self._lock.acquire_inside()
 
     def release(self) -> None:
-        self._lock.release()
-
-    def __enter__(self) -> bool:
-        return self._lock.acquire_inside()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
         self._lock.release()

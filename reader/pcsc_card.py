@@ -13,12 +13,12 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ..card.card import CardTorn
 from ..card.tables import INS
 from ..card.touch import NO_SENSOR, TouchSensor
+from .card_lock import TransactionLock
 from .errors import CardMute
 from .pcsc_channel import Channel, PcscError
 
@@ -214,7 +214,7 @@ class PcscActivation:
         return self._card.transmit(self, command)
 
 
-class Transaction:
+class Transaction(TransactionLock):
     """A lock among our threads that is also a transaction of PC/SC. Reentrant."""
 
     def __init__(self, card: PcscCard) -> None:
@@ -236,11 +236,3 @@ class Transaction:
             self._card.end()
         self._depth -= 1
         self._lock.release()
-
-    def __enter__(self) -> bool:
-        return self.acquire()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.release()
