@@ -208,6 +208,8 @@ class CardRequest(Traits):
         return f"{re.sub('[^a-z0-9]', '', self.name.lower()) or 'card'}@example.com"
 
 
+_SECRETS = ("pin", "puk", "global_pin")
+"""Parameters whose values no message repeats."""
 _OF_24_BYTES = ("default", "so", "derived")
 _CHARACTERS = {"digits": "digits", "any": "characters, digits or other ASCII", "hex": "hexadecimal digits"}
 
@@ -224,7 +226,9 @@ def _check(name: str, value: object) -> None:
     if rule is None:
         raise ProfileError(f"a card has no parameter {name!r}; there are: {', '.join(sorted(RULES))}")
     if not rule.fits(value):
-        got = "something else" if name in ("pin", "puk") else repr(value)
+        if isinstance(value, int) and not isinstance(value, bool) and rule.fits(str(value)):
+            raise ProfileError(f"the parameter {name!r} of a card is {rule.words}, not a number: put it in quotes")
+        got = "something else" if name in _SECRETS else repr(value)
         raise ProfileError(f"the parameter {name!r} of a card is {rule.words}, not {got}")
 
 

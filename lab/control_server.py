@@ -128,8 +128,10 @@ class ControlServer:
     ) -> Iterator[dict[str, Any]]:
         """Entries that are kept and numbered above `after`, then new ones until the other end closes.
 
-        Nothing is missed from the answer on.
+        Nothing is missed from the answer on. Without `after` and without `follow` all that is kept is sent.
         """
+        if after is None and not follow:
+            after = 0
         trace = self._simulator.bench.trace
         with Feed(trace, is_wanted) as feed:
             yield _success(number, None)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from ..card.profiles import CardRequest, request
 from .actions import return_value
+from .suggestion import meant
 from .trigger import Trigger
 
 
@@ -169,8 +170,13 @@ _MOMENT: dict[str, Callable[[Any], Any]] = {
 
 
 def _moment(value: object) -> dict[str, Any]:
-    if not isinstance(value, dict) or not value.keys() <= _MOMENT.keys():
-        raise RequestError(f"'on' is an object with some of {', '.join(map(repr, _MOMENT))}")
+    known = ", ".join(map(repr, _MOMENT))
+    if not isinstance(value, dict):
+        raise RequestError(f"'on' is an object with some of {known}")
+    for name in value:
+        if name not in _MOMENT:
+            question = meant(name, _MOMENT)
+            raise RequestError(f"'on' does not take {name!r}{question or ';'} it takes {known}")
     return {name: _MOMENT[name](each) for name, each in value.items()}
 
 

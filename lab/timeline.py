@@ -152,8 +152,9 @@ class Timeline:
                 Text.assemble((f"{_MARGIN}│ … {hidden} more APDU{'s' if hidden > 1 else ''}", "dim")), soft_wrap=True
             )
         duration = f"  after {_duration(answer['time'] - call['time'])}" if call is not None else ""
-        interrupted = self._last != answer["call"]
-        name = f"{answer['name']} " if interrupted else ""
+        # Searched for in what is printed, a return value without its function says little.
+        named = self._folds or self._last != answer["call"]
+        name = f"{answer['name']} " if named else ""
         self._line(answer, ("    └ ", "dim"), (name, "cyan"), ("→ ", "dim"), value_words(answer), (duration, "dim"))
 
     def _end_row(self) -> None:

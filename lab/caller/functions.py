@@ -19,7 +19,7 @@ BACK = "UBrLFqSKEH"
 
 WORDS = {
     "u": "a number",
-    "y": "True or False",
+    "y": "TRUE or FALSE",
     "b": "bytes or a string",
     "n": "a PIN",
     "r": "a length",

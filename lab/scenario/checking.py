@@ -53,7 +53,9 @@ class _Rehearsal:
         self._readers: dict[str, Any] = {}
         self._uncertain: set[str] = set()
         self._saved: set[str] = set(self._possible.readers)
-        self._clients = {s.APP, *scenario.clients}
+        self._clients = set(scenario.clients)
+        if s.APP in self._possible.clients or s.APP not in self._possible.programs:
+            self._clients.add(s.APP)
         self._background: dict[str, s.Call | None] = {}
         self._busy: dict[tuple[str, str], str] = {}
         self._programs: dict[str, bool] = {}
@@ -263,7 +265,9 @@ class _Rehearsal:
 
     def _run(self, step: s.Run) -> None:
         name = step.known_as
-        if self._programs.get(name) or name in self._clients:
+        if name in self._clients:
+            raise self._refuse(f"{name!r} is a client here, which makes calls; give this program another 'name'")
+        if self._programs.get(name):
             raise self._refuse(f"{name!r} is running already; give this one another 'name'")
         for text in (*step.words, *step.environment.values(), *step.files.values(), step.input or ""):
             self._filled(text)

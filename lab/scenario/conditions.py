@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import reduce
 from operator import or_
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from ...p11.calls import BY_NAME
+from ..suggestion import meant
 from .expressions import read_expression
 from .fields import Count, Duration, ExitCodes, HexByte, Model, Name, Pattern, ReturnValues, State, StatusWord
 
@@ -200,8 +200,7 @@ def kind_of(value: Any, kinds: dict[str, type[Model]], what: str) -> str:
 def _meant(value: Any, kinds: Iterable[str]) -> str:
     """A question for who may have written a key wrongly."""
     keys = map(str, value) if isinstance(value, dict) else [value] if isinstance(value, str) else ()
-    near = [match for key in keys for match in get_close_matches(key, kinds, 1)]
-    return f"; did you mean {near[0]!r}?" if near else ""
+    return next(filter(None, (meant(key, kinds) for key in keys)), "")
 
 
 def _shown(value: Any) -> str:

@@ -40,6 +40,12 @@ _COMPARISONS: dict[type[ast.AST], Callable[[Any, Any], bool]] = {
     ast.NotIn: lambda one, many: one not in many,
 }
 _LENGTH = "len"
+_WORDS: dict[str, bool | None] = {
+    "NULL": None,
+    **dict.fromkeys(("TRUE", "CK_TRUE", "true"), True),
+    **dict.fromkeys(("FALSE", "CK_FALSE", "false"), False),
+}
+"""As the standard and YAML write them; Python's own True, False and None are read as well."""
 _LONGEST = 1000
 
 
@@ -246,9 +252,9 @@ def _pairs(tree: ast.Dict) -> Iterator[tuple[ast.expr, ast.expr]]:
 
 @lru_cache(5000)
 def _constant(name: str) -> tuple[Any] | None:
-    """The value of a name that PKCS #11 gives, as CKM_RSA_PKCS, or of NULL."""
-    if name == "NULL":
-        return (None,)
+    """The value of a name that PKCS #11 gives, as CKM_RSA_PKCS, TRUE or NULL."""
+    if name in _WORDS:
+        return (_WORDS[name],)
     kind, _, rest = name.partition("_")
     members: Collection[str] = getattr(getattr(constants, kind, None), "__members__", ())
     return (int(getattr(constants, kind)[rest]),) if re.fullmatch("CK[A-Z]", kind) and rest in members else None

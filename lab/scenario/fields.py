@@ -11,7 +11,15 @@ import re
 import signal
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    model_validator,
+)
 
 from ...p11.constants import CKS
 from ..actions import return_value
@@ -22,7 +30,10 @@ LONGEST = 3600.0
 
 
 class Model(BaseModel):
-    """What scenarios are made of: immutable, no unknown fields, words joined with hyphens in YAML."""
+    """What scenarios are made of: immutable, no unknown fields, words joined with hyphens in YAML.
+
+    A validation context is a dict that learns, by the identity of each mapping, which fields it could have had.
+    """
 
     model_config = ConfigDict(
         extra="forbid",
@@ -30,6 +41,13 @@ class Model(BaseModel):
         alias_generator=lambda name: name.strip("_").replace("_", "-"),
         populate_by_name=True,
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _note_fields(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, dict) and info.context is not None:
+            info.context[id(value)] = [field.alias or name for name, field in cls.model_fields.items()]
+        return value
 
 
 def duration(value: Any) -> float:

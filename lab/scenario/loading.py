@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from ..suggestion import meant
 from .checking import Contradiction
 from .model import Scenario
 
@@ -66,10 +67,11 @@ def loads(text: str, origin: str = "<text>", name: str = "scenario") -> Scenario
     content, marks = _read(text, origin)
     if isinstance(content, dict) and "name" not in content:
         content = {"name": name, **content}
+    fields: dict[int, list[str]] = {}
     try:
-        return Scenario.model_validate(content)
+        return Scenario.model_validate(content, context=fields)
     except ValidationError as error:
-        raise ScenarioError("\n".join(_lines(error, content, marks, origin))) from None
+        raise ScenarioError("\n".join(_lines(error, content, marks, origin, fields))) from None
 
 
 def positions(text: str, origin: str = "<text>") -> dict[Place, int]:
@@ -141,8 +143,10 @@ class _Reading:
         return ScenarioError(f"{self._origin}:{self._mark(node)[0]}: {message}")
 
 
-def _lines(error: ValidationError, content: Any, marks: dict[Place, _Mark], origin: str) -> list[str]:
-    """One line for each error, in the order of the file."""
+def _lines(
+    error: ValidationError, content: Any, marks: dict[Place, _Mark], origin: str, fields: dict[int, list[str]]
+) -> list[str]:
+    """One line for each error, in the order of the file. `fields` are those that each mapping could have had."""
     found: dict[tuple[_Mark, str], None] = {}
     for each in error.errors(include_url=False):
         cause = each.get("ctx", {}).get("error")
@@ -150,6 +154,8 @@ def _lines(error: ValidationError, content: Any, marks: dict[Place, _Mark], orig
         mark = next(marks[place[:length]] for length in range(len(place), -1, -1) if place[:length] in marks)
         field = _field(place)
         message = str(cause) if isinstance(cause, Exception) else _plain(each["msg"])
+        if each["type"] == "extra_forbidden":
+            message += _possible(str(place[-1]), fields.get(id(_found(content, place[:-1])), []))
         found[mark, f"{origin}:{mark[0]}: {field}: {message}" if field else f"{origin}:{mark[0]}: {message}"] = None
     return [line for _, line in sorted(found)]
 
@@ -168,6 +174,18 @@ def _place(location: tuple[str | int, ...], content: Any) -> Place:
             place.append(each)
             content = content[each]
     return tuple(place)
+
+
+def _found(content: Any, place: Place) -> Any:
+    """What is at a place."""
+    for each in place:
+        content = content[each]
+    return content
+
+
+def _possible(field: str, known: list[str]) -> str:
+    """What might have been meant by a field that does not exist."""
+    return f"{meant(field, known) or ';'} there are: {', '.join(known)}" if known else ""
 
 
 def _field(place: Place) -> str:

@@ -50,14 +50,19 @@ class Possible:
         self.words: set[str] = set()
         self.calls: Counter[tuple[str, str]] = Counter()
         """How often a client (by name) makes a call, at most."""
-        clients: set[str] = set()
+        self.clients: set[str] = set()
+        """The built-in clients that make calls."""
+        self.programs: set[str] = set()
+        """The programs that are run, by the names by which they are known."""
+        self.spoken_to: set[str] = set()
+        """Those that are sent or asked something at some time."""
         for step, times in _walk(scenario.steps, 1):
             self._add(step)
             if isinstance(step, s.Call):
                 for name in FUNCTIONS[step.text.function].calls:
                     self.calls[step.client, name] += times
-                clients.add(step.client)
-        for client in clients:
+                self.clients.add(step.client)
+        for client in self.clients:
             self.calls[client, "C_Initialize"] += 1
         self.has_loops = any(isinstance(step, s.Repeat) for step, _ in _walk(scenario.steps, 1))
         for trigger in scenario.triggers.values():
@@ -67,6 +72,11 @@ class Possible:
         match step:
             case s.Run():
                 self.runs_programs = True
+                self.programs.add(step.known_as)
+            case s.Send():
+                self.spoken_to |= set(step.send)
+            case s.Ask():
+                self.spoken_to.add(step.program)
             case v.Signal():
                 self.words.add(step.signal)
             case s.Arm():

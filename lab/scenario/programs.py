@@ -60,7 +60,11 @@ class Stream:
 
 
 class Program:
-    """A program that was started, in a process group of its own. Raises OSError when it cannot be."""
+    """A program that was started, in a session of its own, without a terminal. Raises OSError when it cannot be.
+
+    Its input is what is `given` and then at its end, so that one that asks for a PIN there hears that there is none
+    and does not wait for ever; with `takes_input` it stays open for `send`.
+    """
 
     def __init__(
         self,

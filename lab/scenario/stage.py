@@ -35,6 +35,7 @@ from .history import History, Point
 from .model import Scenario
 from .places import filled, places
 from .played import Counted, Played
+from .possible import Possible
 from .programs import Program, exit_in_words
 from .triggers import TriggerModel, arguments_of
 from .verdicts import StepFailed, Verdicts
@@ -58,6 +59,7 @@ class Stage(Closing):
         self.deadline = monotonic() + scenario.deadline
         self.calling = Calling(self)
         self._here = here
+        self._spoken_to = Possible(scenario).spoken_to
         self._undo = contextlib.ExitStack()
         try:
             scratch = self._undo.enter_context(Scratch())
@@ -220,7 +222,8 @@ class Stage(Closing):
         if old is not None:
             old.close()
         try:
-            program = Program(words, self.folder, environment, given, step.background, self.history.changed)
+            takes_input = step.background and step.known_as in self._spoken_to
+            program = Program(words, self.folder, environment, given, takes_input, self.history.changed)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise StepFailed(f"cannot run {words[0]!r}: {reason}") from None

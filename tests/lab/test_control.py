@@ -166,6 +166,8 @@ def test_the_kept_trace_is_whole_in_order_and_ends(simulator: Simulator, control
     assert entries[2]["command"].startswith("00A40400")
     assert entries[2]["status"] == "9000"
     assert list(control.stream("trace", after=entries[2]["number"], follow=False)) == []
+    assert list(control.stream("trace", follow=False)) == entries, "what is kept is all that can be meant"
+    assert [each["kind"] for each in control.stream("events", follow=False)] == ["event", "event"]
 
 
 def test_an_armed_removal_happens_at_the_nth_apdu(simulator: Simulator, control: Control) -> None:

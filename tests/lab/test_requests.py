@@ -95,11 +95,15 @@ def test_values_become_what_the_simulator_takes() -> None:
         ({"do": "trace", "follow": 1}, "true or false"),
         ({"do": "trace", "after": True}, "whole number"),
         ({"do": "arm", "on": {}, "then": {"do": "eject"}}, "no verb 'eject'"),
+        ({"do": "arm", "on": [], "then": {"do": "crash"}}, "'on' is an object with some of 'call', 'ins'"),
+        ({"do": "arm", "on": {"wen": "after"}, "then": {"do": "crash"}}, "take 'wen'; did you mean 'when'.* 'call', "),
+        ({"do": "arm", "on": {"zz": 1}, "then": {"do": "crash"}}, "'on' does not take 'zz'; it takes 'call', "),
+        ({"do": "insert", "reader": "front", "card": {"pin": 4711}}, "a string, not a number: put it in quotes"),
         ({"do": "arm", "on": {"ins": "xy"}, "then": {"do": "remove", "reader": "front"}}, "hexadecimal"),
     ],
 )
 def test_errors_say_what_is_wrong(asked: object, words: str) -> None:
-    with pytest.raises(RequestError, match=words):
+    with pytest.raises((RequestError, ProfileError), match=words):
         decode(asked)
 
 

@@ -129,7 +129,7 @@ def test_apdus_and_the_removal_stand_under_their_call(folds: bool) -> None:
         "    │ GENERAL AUTHENTICATE 9A, chained (255 bytes in) → 9000 ok",
         " ▲ Alice's card is pulled out of front",
         "    │ GENERAL AUTHENTICATE 9A → torn out",
-        "    └ → CKR_DEVICE_REMOVED  after 4.0 ms",
+        f"    └ {'C_Sign ' if folds else ''}→ CKR_DEVICE_REMOVED  after 4.0 ms",
     ]
 
 
@@ -170,7 +170,7 @@ def test_folding_counts_apdus_and_names_calls_but_never_hides_a_failure() -> Non
         "app[7]  C_FindObjectsInit(#1)",
         *["    │ GET RESPONSE (20 out) → 9000 ok"] * 2,
         "    │ … 3 more APDUs",
-        "    └ → CKR_OK  after 6.0 ms",
+        "    └ C_FindObjectsInit → CKR_OK  after 6.0 ms",
         "app[7]  C_FindObjects(#1) → CKR_OK",
         "    … then C_FindObjects, C_FindObjectsFinal → CKR_OK",
         "app[7]  C_FindObjectsFinal(#1) → CKR_OPERATION_NOT_INITIALIZED",

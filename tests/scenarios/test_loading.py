@@ -40,6 +40,21 @@ def refused(text: str) -> list[str]:
         ("steps:\n- remove: front\n- remove: front\n  wihin: 2s", "4: steps[1].wihin: there is no such field"),
         ("steps:\n- remove: front\nsteps: []", "3: 'steps' is there twice"),
         ("steps:\n- remove: front\nfoo: 1", "3: foo: there is no such field"),
+        (
+            "steps:\n- wait: {event: remove}\n  timeout: 3s",
+            "3: steps[0].timeout: there is no such field; there are: note, wait, within",
+        ),
+        ("steps:\n- crash\nstep: 1", "3: step: there is no such field; did you mean 'steps'? there are: name, about, "),
+        (
+            "steps:\n- expect: {nothing: {event: remove, redaer: x}, for: 1s}",
+            "2: steps[0].expect.nothing.redaer: there is no such field; did you mean 'reader'? there are: since, ",
+        ),
+        (
+            "steps:\n- arm:\n    x:\n      on: {call: C_Sign, wen: after}\n      do: crash",
+            "4: steps[0].arm.x.on.wen: there is no such field; did you mean 'when'? there are: call, ins, ",
+        ),
+        ("steps: [crash]\ncards:\n  alice: {pin: 4711}", "3: cards.alice: the parameter 'pin' of a card is a string, "),
+        ("steps: [crash]\ncards:\n  alice: {serial: 12}", "3: cards.alice: the parameter 'serial' of a card is a str"),
         ("steps:\n- remove: {a: b}", "2: steps[0].remove: input should be a valid string"),
         ("steps: [remove: front", "1: not YAML: "),
         ("steps:\n- call: find(s, {CKA_CLASS: 1})", "2: not YAML: mapping values are not allowed here"),

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
@@ -160,6 +161,40 @@ def test_a_program_that_wants_a_terminal_has_none(passes: Play) -> None:
         - run: sh -c 'tty; read answer || echo nothing to read; exec 3</dev/tty'
           output: nothing to read
           exits: [1, 2]
+        """
+    )
+
+
+@pytest.mark.parametrize("background", [False, True])
+@pytest.mark.parametrize("program", ["p11tool", "shell"])
+def test_a_program_that_asks_for_a_pin_ends(passes: Play, program: str, background: bool) -> None:
+    """What it reads is at its end, also in the background: a prompt is no hang."""
+    commands = {
+        "p11tool": "p11tool --provider ${module} --login --list-all pkcs11:token=Alice",
+        "shell": "[sh, -c, 'read pin || exit 7']",
+    }
+    if program == "p11tool" and shutil.which(program) is None:
+        pytest.skip("not installed: p11tool")
+    ends = "- wait: {program: asks, exits: any}" if background else ""
+    how = "background: true" if background else "exits: any"
+    passes(f"steps:\n- run: {commands[program]}\n  name: asks\n  {how}\n{ends}\n")
+
+
+def test_a_program_that_is_spoken_to_waits_for_more(passes: Play) -> None:
+    passes(
+        """
+        steps:
+        - run: [sh, -c, 'read one; echo "got $one"; read two; echo "got $two"; read three || echo end']
+          name: app
+          background: true
+          input: "first\\n"
+        - wait: {program: app, output: got first}
+        - expect: {nothing: {program: app, exits: any}, for: 50ms}
+        - repeat: 1
+          steps:
+          - send: {app: "second\\n"}
+        - wait: {program: app, output: got second}
+        - stop: app
         """
     )
 

@@ -41,8 +41,10 @@ STORIES = {
         - plug: back
         - call: C_GetTokenInfo(back) -> CKR_TOKEN_NOT_PRESENT
         - remove: front
-        - call: present = C_GetSlotList(True)
+        - call: present = C_GetSlotList(TRUE)
         - expect: present == []
+        - call: all = C_GetSlotList(CK_FALSE)
+        - expect: all == [front, back] and TRUE == true and FALSE != CK_TRUE
         """,
     "questions": r"""
         steps:
