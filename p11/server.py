@@ -9,6 +9,7 @@ import struct
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from time import monotonic
 
 from ..reader.bench import Bench
 from ..reader.private_socket import listen, serve_each
@@ -20,8 +21,15 @@ from .wire import FRAME_LIMIT, WireError, decode_hello, encode_welcome
 
 LOG = logging.getLogger(__name__)
 
+GREETING_SECONDS = 10.0
+"""Within which a connection says who it is; a module does so at once."""
+
+GREETING_LIMIT = 1 << 20
+"""Bytes in a greeting: it names the slots that the application knows, 76 bytes each."""
+
 _HEADER = struct.Struct("=I")
 _CHUNK = 1 << 12
+_MOST_AT_ONCE = 1 << 20
 
 
 class Server:
@@ -94,9 +102,10 @@ class Server:
                 self._leave(connection)
 
     def _greet(self, connection: socket.socket) -> Caller | None:
-        frame = _read_frame(connection, b"")
+        frame = read_frame(connection, limit=GREETING_LIMIT, end=monotonic() + GREETING_SECONDS)
         if frame is None:
             return None
+        connection.settimeout(None)
         hello = decode_hello(frame)
         with self._lock:
             if self._closing:
@@ -114,7 +123,7 @@ class Server:
         dispatch, receive, send = self._dispatch, connection.recv, connection.sendall
         while data := receive(_CHUNK):
             if len(data) < 4 or len(data) != 4 + _HEADER.unpack_from(data)[0]:
-                frame = _read_frame(connection, data)
+                frame = read_frame(connection, data)
                 if frame is None:
                     return
                 data = frame
@@ -138,25 +147,42 @@ class Server:
         application.close()
 
 
-def _read_frame(connection: socket.socket, data: bytes) -> bytes | None:
-    """One whole frame that begins with `data`, or None at its end. A connection carries one frame at a time."""
-    wanted = 4
-    parts, size = [data], len(data)
-    while size < wanted or wanted == 4:
-        if wanted == 4 and size >= 4:
-            (length,) = _HEADER.unpack_from(b"".join(parts))
-            if length > FRAME_LIMIT:
-                raise WireError(f"a frame of {length} bytes; the limit is {FRAME_LIMIT}")
-            wanted = 4 + length
-            continue
-        part = connection.recv(min(max(wanted - size, _CHUNK), 1 << 20))
+def read_frame(
+    connection: socket.socket, begun: bytes = b"", limit: int = FRAME_LIMIT, end: float | None = None
+) -> bytes | None:
+    """Read the rest of a frame that begins with `begun`; None when the connection ends before it does.
+
+    What is kept grows with the bytes that come, whatever length they announce. A connection carries one frame at a
+    time. Raises WireError for one of more than `limit` bytes, for bytes behind it, and for one that is not whole when
+    monotonic() says `end`; OSError.
+    """
+    frame = bytearray(begun)
+    while len(frame) < _HEADER.size or len(frame) < _HEADER.size + _announced(frame, limit):
+        missing = _HEADER.size if len(frame) < _HEADER.size else _HEADER.size + _announced(frame, limit) - len(frame)
+        part = _receive(connection, min(max(missing, _CHUNK), _MOST_AT_ONCE), end)
         if not part:
             return None
-        parts.append(part)
-        size += len(part)
-    if size != wanted:
-        raise WireError(f"{size - wanted} bytes behind a frame")
-    return b"".join(parts)
+        frame += part
+    if len(frame) != _HEADER.size + _announced(frame, limit):
+        raise WireError(f"{len(frame) - _HEADER.size - _announced(frame, limit)} bytes behind a frame")
+    return bytes(frame)
+
+
+def _receive(connection: socket.socket, size: int, end: float | None) -> bytes:
+    if end is None:
+        return connection.recv(size)
+    try:
+        connection.settimeout(max(end - monotonic(), 0.001))
+        return connection.recv(size)
+    except TimeoutError:
+        raise WireError("a frame that was not whole in time") from None
+
+
+def _announced(frame: bytearray, limit: int) -> int:
+    length: int = _HEADER.unpack_from(frame)[0]
+    if length > limit:
+        raise WireError(f"a frame of {length} bytes; the limit is {limit}")
+    return length
 
 
 def _shut(connection: socket.socket) -> None:

@@ -6,13 +6,16 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+import threading
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
 from cardtear.lab.simulator import Simulator
+from cardtear.p11 import server
 from cardtear.p11.calls import BY_NAME
 from cardtear.p11.wire import CODECS, VERSION, WireError, decode_hello
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 
@@ -48,6 +51,10 @@ def ends(simulator: Simulator, *parts: bytes) -> bool:
 
 HOSTILE = {
     "nothing": [b""],
+    "an empty frame": [bytes(4)],
+    "empty frames": [bytes(4), bytes(4)],
+    "an empty frame behind the hello": [hello(), bytes(4)],
+    "a hello of 64 MB": [struct.pack("=I", 64 << 20), bytes(1 << 20)],
     "cut in the length": [b"\x08\x00"],
     "cut in the hello": [hello()[:20]],
     "another version": [hello(version=VERSION - 1)],
@@ -71,6 +78,50 @@ def test_hostile_frames(simulator: Simulator, host: Any, user_session: int, kind
     assert ends(simulator, *HOSTILE[kind])
     assert len(host.eval("sign(m, s, key(m, s, b'\\1'))", s=user_session)) == 256
     assert simulator.status()["readers"][0]["card"] == "Alice"
+
+
+@pytest.mark.parametrize("begun", [b"", b"\x50", bytes(3), hello()[:30], struct.pack("=I", server.GREETING_LIMIT)])
+def test_a_greeting_that_is_never_whole(simulator: Simulator, monkeypatch: pytest.MonkeyPatch, begun: bytes) -> None:
+    """The connection ends by itself, also if a byte comes now and then."""
+    monkeypatch.setattr(server, "GREETING_SECONDS", 0.2)
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(0.02)
+        connection.connect(str(simulator.module_socket))
+        connection.sendall(begun)
+        end = monotonic() + 10
+        with contextlib.suppress(ConnectionError):
+            while monotonic() < end:
+                connection.send(b"\x20")
+                with contextlib.suppress(TimeoutError):
+                    assert connection.recv(1) == b""
+                    break
+        assert monotonic() < end
+
+
+SENT = st.lists(
+    st.one_of(
+        st.binary(max_size=40),
+        st.builds(bytes, st.integers(0, 40)),
+        st.builds(hello, st.binary(min_size=16, max_size=16), name=st.binary(max_size=20)),
+        st.builds(request, st.sampled_from(sorted(CODECS)), st.binary(max_size=60)),
+        st.builds(request, st.integers(0, 2**16 - 1), st.binary(max_size=8), st.integers(0, 2**32 - 1)),
+    ),
+    max_size=6,
+)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(SENT, st.integers(1, 50))
+def test_whatever_comes_the_connection_ends_with_its_sender(
+    simulator: Simulator, parts: list[bytes], size: int
+) -> None:
+    """In pieces of any size, with the thread around the decoders: nothing spins, and no thread stays."""
+    sent = b"".join(parts)
+    assert ends(simulator, *(sent[at : at + size] for at in range(0, len(sent), size)))
+    end = monotonic() + 10
+    while any(thread.name == "p11-call" for thread in threading.enumerate()):
+        assert monotonic() < end, "a thread is still busy with a connection that has ended"
+        sleep(0.001)
 
 
 @given(st.sampled_from(sorted(CODECS)), st.binary(max_size=200))
