@@ -8,7 +8,6 @@ does not tell everybody. A PEM or PKCS #12 file fills one key slot.
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -179,12 +178,6 @@ def as_pem(state: CardState, with_keys: bool) -> str:
         if certificate is not None:
             parts.append(certificate.public_bytes(serialization.Encoding.PEM).decode())
     return "".join(parts)
-
-
-def write_new(path: Path, text: str) -> None:
-    """A file that only the user can read. Raises FileExistsError, OSError."""
-    with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
-        file.write(text)
 
 
 def read_pair(content: bytes, password: bytes | None, name: str) -> Pair:

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from rich.console import Console
 from rich.text import Text
 
+from ..card import output_file
 from ..card.profiles import CardRequest
 from ..card.tables import INS
 from ..p11.constants import CKM, CKS, CKU
@@ -192,7 +193,7 @@ def main() -> int:
         return 1
     finally:
         if svg is not None:
-            console.save_svg(str(svg), title="scripts/demo")
+            output_file.write(svg, console.export_svg(title="scripts/demo"))
     return 0
 
 

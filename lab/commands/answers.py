@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import sys
@@ -23,7 +22,9 @@ def errors(as_json: bool, refused: int = 1) -> Iterator[None]:
     """Makes one line and an exit code of what can go wrong: `refused`, or 2 when it was asked wrongly."""
     try:
         yield
-    except BrokenPipeError:
+    except BrokenPipeError as error:
+        if error.filename is not None:
+            fail(as_json, "os-error", f"{error.filename}: {error.strerror}", refused)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on
         raise typer.Exit(1) from None
     except _refusals() as error:
@@ -36,15 +37,11 @@ def errors(as_json: bool, refused: int = 1) -> Iterator[None]:
 
 def writable(paths: Iterable[Path | None]) -> None:
     """Raises OSError now for a file that could not be written when all the work is done."""
+    from ...card import output_file
+
     for path in paths:
-        if path is None:
-            continue
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        if not path.parent.is_dir():
-            raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(path.parent))
-        if not os.access(path if path.exists() else path.parent, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        if path is not None:
+            output_file.check(path)
 
 
 def _refusals() -> tuple[type[Exception], ...]:

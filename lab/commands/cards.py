@@ -74,12 +74,13 @@ def card_ca(
     as_json: Json = False,
 ) -> None:
     """Print the certificate (PEM) of the test CA that vouches for ready-made cards."""
+    from ...card import output_file
     from .. import places
 
     with errors(as_json):
         pem = places.test_ca().certificate_pem().decode()
         if out is not None:
-            out.write_text(pem)
+            output_file.write(out, pem)
     if as_json:
         print(json.dumps({"certificate": pem}))
     elif out is None:
@@ -130,6 +131,7 @@ def card_export(
     as_json: Json = False,
 ) -> None:
     """Write down what is on a card, for reading, comparing, keeping under version control, or another program."""
+    from ...card import output_file
     from ...card.store import read_image
     from .. import card_files, passphrase
 
@@ -139,7 +141,7 @@ def card_export(
         state = read_image(path, passphrase.read(passphrase_file))
         text = card_files.as_pem(state, with_keys) if pem else card_files.as_json(state, with_keys)
         if out is not None:
-            card_files.write_new(out, text)
+            output_file.write_new(out, text)
     if out is None:
         print(text, end="")
     elif as_json:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -37,6 +36,7 @@ def pcsc(
 
     Debian's own file is right for two readers. More need copies of the driver, two readers for each.
     """
+    from ...card import output_file
     from .. import pcscd
 
     driver = pcscd.find_driver()
@@ -47,8 +47,8 @@ def pcsc(
     if write is not None:
         try:
             for copy in copies:
-                shutil.copyfile(driver, copy)
-            write.write_text(text)
+                output_file.write(Path(copy), Path(driver).read_bytes())
+            output_file.write(write, text)
         except OSError as error:
             fail(as_json, "cannot-write", f"cannot write {error.filename}: {error.strerror}", 1)
     if as_json:

@@ -93,6 +93,7 @@ def _play(
     names: list[str], quirks: list[str], junit: Path | None, trace: Path | None, skip_missing: bool, as_json: bool
 ) -> None:
     """Read all of them first, so that nothing is played of a list with a mistake in it."""
+    from ...card import output_file
     from ...p11.quirks import Quirks
     from ..scenario import ScenarioError, Status, load, play_file
     from ..scenario.outcome import write_junit
@@ -115,7 +116,7 @@ def _play(
         write_junit(junit, outcomes)
     if trace is not None:
         lines = (json.dumps({"scenario": each.name, **record}) for each in outcomes for record in each.records)
-        trace.write_text("".join(f"{line}\n" for line in lines))
+        output_file.write(trace, "".join(f"{line}\n" for line in lines))
     show.total(outcomes)
     fine = {Status.PASSED, Status.SKIPPED} if skip_missing else {Status.PASSED}
     if any(each.status not in fine for each in outcomes):

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,6 +10,8 @@ from enum import StrEnum, unique
 from pathlib import Path
 from typing import Any
 
+from ...card import output_file
+from ..junit import clean, document
 from ..records import Record
 
 
@@ -79,17 +80,10 @@ def write_junit(path: Path, outcomes: Iterable[Outcome]) -> None:
     )
     for each in outcomes:
         case = ElementTree.SubElement(
-            suite, "testcase", classname="scenarios", name=_clean(each.name), time=f"{each.seconds:.3f}"
+            suite, "testcase", classname="scenarios", name=clean(each.name), time=f"{each.seconds:.3f}"
         )
         if not each.passed:
             kind = {Status.FAILED: "failure", Status.ERROR: "error", Status.SKIPPED: "skipped"}[each.status]
             first = each.message.partition("\n")[0]
-            ElementTree.SubElement(case, kind, message=_clean(first)).text = _clean(each.message)
-    tree = ElementTree.ElementTree(suite)
-    ElementTree.indent(tree)
-    tree.write(path, encoding="utf-8", xml_declaration=True)
-
-
-def _clean(text: str) -> str:
-    """Text without what XML 1.0 has no place for (its production 2)."""
-    return re.sub("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text)
+            ElementTree.SubElement(case, kind, message=clean(first)).text = clean(each.message)
+    output_file.write(path, document(suite))

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
@@ -58,8 +57,8 @@ class Report:
         good = FINE | set(allowed)
         return [each for each in self.in_order() if each.verdict not in good]
 
-    def write(self, path: Path) -> None:
-        """Write it, wholly or not at all."""
+    def as_json(self) -> str:
+        """The report as `read` reads it."""
         value = {
             "cardtear": self.version,
             "settings": self.settings,
@@ -72,9 +71,7 @@ class Report:
             "odd": self.odd,
             "outcomes": [{**asdict(each), "words": tell(each)} for each in self.in_order()],
         }
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
-        draft.write_text(json.dumps(value, indent=1) + "\n")
-        draft.replace(path)
+        return json.dumps(value, indent=1) + "\n"
 
     @classmethod
     def read(cls, path: Path) -> Report:

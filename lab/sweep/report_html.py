@@ -38,11 +38,6 @@ _CLASSES = {"on": "event", "red": "bad", "green": "ok", "yellow": "warn", "cyan"
 """Words in the time line's styles, and what they are on the page; the first that fits."""
 
 
-def write(report: Report, path: Path, allowed: Collection[Verdict]) -> None:
-    """Write the page."""
-    path.write_text(page(report, allowed), encoding="utf-8")
-
-
 def page(report: Report, allowed: Collection[Verdict]) -> str:
     """The page."""
     failing = report.failing(allowed)

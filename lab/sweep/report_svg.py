@@ -6,7 +6,6 @@ from __future__ import annotations
 import io
 import shlex
 from collections.abc import Collection
-from pathlib import Path
 
 from rich.console import Console
 
@@ -17,11 +16,11 @@ from .report_text import table
 _WIDTH = 150
 
 
-def write(report: Report, path: Path, allowed: Collection[Verdict]) -> None:
+def picture(report: Report, allowed: Collection[Verdict]) -> str:
     """What is printed at the end, with the command above it."""
     console = Console(record=True, width=_WIDTH, highlight=False, markup=False, file=io.StringIO())
     sides = " ".join(f"--{side}" for side in report.settings["when"])
     console.print(f"$ cardtear sweep {sides} -- {shlex.join(report.command)}", style="bold")
     console.print()
     console.print(table(report, allowed))
-    console.save_svg(str(path), title="cardtear sweep")
+    return console.export_svg(title="cardtear sweep")

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from rich import progress
 
+from ...card import output_file
 from . import asked, report_html, report_junit, report_svg, report_text, runner
 from .asked import Asked
 from .outcome import Outcome, Verdict
@@ -38,6 +41,7 @@ class Session:
         )
         self._play(report)
         report_text.console().print(report_text.table(report, self.allowed, all_points))
+        self._write(report)
         if report.interrupted:
             return 130
         return 1 if report.failing(self.allowed) else 0
@@ -82,7 +86,7 @@ class Session:
         path = self.files["json"]
         if path is None:
             raise ValueError("--resume goes on with the report in a file: give it with --json FILE")
-        if not path.exists():
+        if not path.is_file():
             return None
         report = Report.read(path)
         mine = {**self.wanted.settings(), "shard": shard}
@@ -105,7 +109,7 @@ class Session:
                     bar.console.print(report_text.line(outcome))
                 bar.update(task, advance=1)
                 if time.monotonic() - written > 1:
-                    self._write(report, ("json",))
+                    self._keep(report)
                     written = time.monotonic()
 
             try:
@@ -114,7 +118,6 @@ class Session:
                 report.interrupted = False
             except KeyboardInterrupt:
                 report.interrupted = True
-        self._write(report)
 
     def _progress(self) -> progress.Progress:
         return progress.Progress(
@@ -127,13 +130,27 @@ class Session:
             transient=True,
         )
 
-    def _write(self, report: Report, kinds: tuple[str, ...] = ("json", "junit", "html", "svg")) -> None:
-        for kind in kinds:
-            path = self.files[kind]
-            if path is None:
-                continue
-            if kind == "json":
-                report.write(path)
-            else:
-                writers = {"junit": report_junit, "html": report_html, "svg": report_svg}
-                writers[kind].write(report, path, self.allowed)
+    def _write(self, report: Report) -> None:
+        """Write all files that are asked for. Raises the first OSError when the others are written."""
+        texts: dict[str, Callable[[], str]] = {
+            "json": report.as_json,
+            "junit": lambda: report_junit.text(report, self.allowed),
+            "html": lambda: report_html.page(report, self.allowed),
+            "svg": lambda: report_svg.picture(report, self.allowed),
+        }
+        failures = []
+        for kind, text in texts.items():
+            if (path := self.files[kind]) is not None:
+                try:
+                    output_file.write(path, text())
+                except OSError as error:
+                    failures.append(error)
+        for failure in failures:
+            raise failure
+
+    def _keep(self, report: Report) -> None:
+        """Write what is done so far where it is replaced by what comes later. A failure is told at the end."""
+        path = self.files["json"]
+        with contextlib.suppress(OSError):
+            if path is not None and output_file.is_replaced(path):
+                output_file.write(path, report.as_json())

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: MIT
+"""Write files that a user named: the one way by which a command's output gets into a file.
+
+A regular file is replaced at once, or stays as it was; its mode, owner and extended attributes are kept, and of a
+symbolic link it is the target that is written. Everything else is written through: a device, a FIFO, a descriptor of
+this process as /dev/stdout or /proc/self/fd/3, which continues where it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import functools
+import os
+import re
+import secrets
+import select
+import stat
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+_DESCRIPTOR = re.compile(r"/proc/(\d+)/(?:task/\d+/)?fd/(\d+)")
+_MOST_LINKS = 40
+"""Symbolic links on the way to a file, as Linux counts them."""
+
+_NO_READER_PATIENCE = 60.0
+"""Seconds to wait for a program that opens the other end of a FIFO."""
+
+_CANNOT_REPLACE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY, errno.EXDEV})
+"""Why a file that may be written cannot be replaced: its folder is not ours, or it is mounted there itself."""
+
+_NO_UNNAMED_FILES = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL})
+"""What open() answers to O_TMPFILE where file system or kernel do not have it."""
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Write `content` to `path`. Raises OSError with the path."""
+    _write(path, content, is_new=False)
+
+
+def write_new(path: Path, content: str | bytes) -> None:
+    """Write `content` to a file that only the user can read. Raises FileExistsError for a regular file, OSError."""
+    _write(path, content, is_new=True)
+
+
+def check(path: Path) -> None:
+    """Raise OSError for a path that `write` could not write to, without opening it."""
+    with _named(path):
+        target = _target(path)
+        if isinstance(target, int):
+            if fcntl.fcntl(target, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+                raise OSError(errno.EBADF, "this descriptor is open for reading only")
+            return
+        if target.is_dir():
+            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not os.access(target if target.exists() else target.parent, os.W_OK) and target.parent.is_dir():
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    if not target.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(target.parent))
+
+
+def is_replaced(path: Path) -> bool:
+    """Return whether `write` replaces what is there, so that it may be called again with more. Raises OSError."""
+    with _named(path):
+        return _is_regular(_target(path))
+
+
+def _write(path: Path, content: str | bytes, is_new: bool) -> None:
+    data = content if isinstance(content, bytes) else content.encode(errors="backslashreplace")
+    with _named(path):
+        target = _target(path)
+        if isinstance(target, int):
+            _write_descriptor(target, data)
+        elif not _is_regular(target):
+            _write_through(target, data)
+        elif is_new:
+            _publish(target, data, is_new=True)
+        else:
+            _replace(target, data)
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Put the path that the user gave into an OSError, in the place of a draft's or none."""
+    try:
+        yield
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
+        raise
+
+
+def _target(path: Path) -> Path | int:
+    """Follow symbolic links: the file that is meant, which may not exist, or a descriptor of this process."""
+    process = os.readlink("/proc/self")
+    for _ in range(_MOST_LINKS):
+        path = Path(os.path.realpath(path.parent), path.name)
+        descriptor = _DESCRIPTOR.fullmatch(str(path))
+        if descriptor is not None and descriptor[1] == process:
+            return int(descriptor[2])
+        if descriptor is not None or not path.is_symlink():
+            return path
+        path = path.parent / os.readlink(path)
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+
+
+def _is_regular(target: Path | int) -> bool:
+    """Return whether it is a regular file with a name, or nothing yet."""
+    if isinstance(target, int) or _DESCRIPTOR.fullmatch(str(target)):
+        return False
+    return target.is_file() or not target.exists()
+
+
+def _write_descriptor(number: int, data: bytes) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()  # what has been printed comes first
+    with os.fdopen(os.dup(number), "wb", buffering=0) as file:
+        _write_all(file.fileno(), data)
+
+
+def _write_through(path: Path, data: bytes) -> None:
+    file = _open_fifo(path) if path.is_fifo() else os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        _write_all(file, data)
+    finally:
+        os.close(file)
+
+
+def _open_fifo(path: Path) -> int:
+    """Open a FIFO when there is a reader. Raises OSError when none comes."""
+    end = time.monotonic() + _NO_READER_PATIENCE
+    while True:
+        try:
+            file = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            if time.monotonic() > end:
+                raise OSError(errno.ENXIO, "no program reads from this FIFO") from None
+            time.sleep(0.02)
+        else:
+            os.set_blocking(file, True)
+            return file
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a regular file that may be there, and that must be one we may write."""
+    try:
+        present = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        _publish(path, data)
+        return
+    try:
+        _publish(path, data, present)
+    except OSError as error:
+        if error.errno not in _CANNOT_REPLACE:
+            raise
+        os.truncate(present, 0)
+        _write_all(present, data)
+    finally:
+        os.close(present)
+
+
+def _publish(path: Path, data: bytes, present: int | None = None, is_new: bool = False) -> None:
+    """Write a file that nobody sees before it is whole, like the one that is `present` in its place.
+
+    Raises FileExistsError if it shall be new and there is one.
+    """
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    name = f".cardtear-{secrets.token_hex(8)}"
+    link = functools.partial(os.link, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=True)
+    has_name = False
+    try:
+        file, has_name = _draft(folder, name, 0o600 if is_new or present is not None else 0o666)
+        try:
+            _write_all(file, data)
+            if present is not None:
+                _keep_attributes(present, file)
+            source = name if has_name else f"/proc/self/fd/{file}"
+            if is_new:
+                link(source, path.name)
+                return
+            if not has_name:
+                link(source, name)
+                has_name = True
+            os.rename(name, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+            has_name = False
+        finally:
+            os.close(file)
+    finally:
+        if has_name:
+            os.unlink(name, dir_fd=folder)
+        os.close(folder)
+
+
+def _draft(folder: int, name: str, mode: int) -> tuple[int, bool]:
+    """Open a new file, if it can be without a name, so that a killed process leaves nothing; whether it has one."""
+    with contextlib.suppress(FileNotFoundError):  # no /proc, by which it gets its name
+        os.stat("/proc/self/fd")
+        try:
+            return os.open(".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, mode, dir_fd=folder), False
+        except OSError as error:
+            if error.errno not in _NO_UNNAMED_FILES:
+                raise
+    return os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode, dir_fd=folder), True
+
+
+def _keep_attributes(present: int, draft: int) -> None:
+    """Give the draft owner, mode and extended attributes of the file whose place it takes. Raises PermissionError."""
+    about, own = os.fstat(present), os.fstat(draft)
+    if (about.st_uid, about.st_gid) != (own.st_uid, own.st_gid):
+        os.fchown(draft, about.st_uid, about.st_gid)
+    os.fchmod(draft, stat.S_IMODE(about.st_mode))
+    with contextlib.suppress(OSError):  # a file system without any, or one that only the kernel sets
+        for name in os.listxattr(f"/proc/self/fd/{present}"):
+            os.setxattr(draft, name, os.getxattr(f"/proc/self/fd/{present}", name))
+
+
+def _write_all(file: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(file, view) :]
+        except BlockingIOError:  # whoever shares the descriptor with us has made it so
+            select.select([], [file], [])
