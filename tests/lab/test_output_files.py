@@ -11,7 +11,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -191,12 +191,12 @@ def test_commands(
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a card image and a scenario."""
     folder = tmp_path_factory.mktemp("scene")
     subprocess.run([*CARDTEAR, "card", "new", "front.card"], cwd=folder, check=True, timeout=DEADLINE)
     (folder / "remove.yaml").write_text("about: A card is pulled.\nsteps:\n  - remove: front\n")
-    yield folder
+    return folder
 
 
 def test_standard_output_that_is_a_file(tmp_path: Path) -> None:
