@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The cards of a simulator: each is made or opened once, and stays the same one for as long as it is open."""
+"""The cards of a simulator: each is made or opened once, and stays the same one for as long as it is open.
+
+Which of them was last in a reader is known, too, so that it can be put back as it was.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +11,53 @@ import shutil
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from ..card import profiles
 from ..card.card import Card
 from ..card.piv_card import PivCard
-from ..reader.reader import Reader
+from ..reader.bench import Bench
+from ..reader.events import Change, Event
+from ..reader.reader import Reader, SharedCard
 from . import passphrase, places
 from .requests import CardSource, EncryptedImage
+
+
+class PutAway(NamedTuple):
+    """A card whose image was closed, so that others can open it: how to open it again."""
+
+    image: Path
+    passphrase: bytes | None
+
+    def __repr__(self) -> str:
+        return f"PutAway({self.image})"
 
 
 class CardShelf:
     """Where cards lie that are in no reader; copies of ready-made ones in `folder`. `close` closes all of them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, bench: Bench, folder: Path) -> None:
         self._folder = folder
         self._open: dict[Path, PivCard] = {}
+        self._passphrases: dict[Path, bytes | None] = {}
+        self._dead: set[Path] = set()
+        self._last: dict[str, Card | PutAway] = {}
         self._lock = threading.Lock()
+        self._unsubscribe = bench.subscribe(self._hear)
+
+    def last(self, reader: str) -> Card | PutAway | None:
+        """Return the card of ours that was in a reader last, None where none ever was."""
+        return self._last.get(reader)
+
+    def _hear(self, event: Event) -> None:
+        """Remember which card went where; PC/SC's are not ours to put back. The bench's lock is held."""
+        if event.change is Change.INSERT and event.insertion is not None:
+            card = event.insertion.card
+            if not isinstance(card, SharedCard):
+                self._last[event.reader.name] = card
 
     @contextlib.contextmanager
-    def taken(self, source: CardSource | Card) -> Iterator[Card]:
+    def taken(self, source: CardSource | Card | PutAway) -> Iterator[Card]:
         """The card of a source, which is not put away before it is in a reader.
 
         Raises ImageError, ProfileError; of a passphrase's file OSError and ValueError.
@@ -41,15 +72,25 @@ class CardShelf:
             inserted = [reader.insertion.card for reader in readers if reader.insertion is not None]
             for path, card in list(self._open.items()):
                 if card not in inserted and not path.is_relative_to(self._folder):
-                    del self._open[path]
-                    card.close()
+                    self._put_away(path, card)
+
+    def _put_away(self, path: Path, card: PivCard) -> None:
+        del self._open[path]
+        if card.is_dead:
+            self._dead.add(path)
+        away = PutAway(path, self._passphrases.get(path))
+        for reader, last in list(self._last.items()):
+            if last is card:
+                self._last[reader] = away
+        card.close()
 
     def close(self) -> None:
         """Close all images."""
+        self._unsubscribe()
         for card in self._open.values():
             card.close()
 
-    def _prepared(self, source: CardSource | Card) -> Path | EncryptedImage | Card:
+    def _prepared(self, source: CardSource | Card | PutAway) -> Path | EncryptedImage | Card | PutAway:
         """The image of a source, made if need be: a path that is given, or this simulator's own copy."""
         if isinstance(source, Path):
             return source.resolve()
@@ -67,15 +108,21 @@ class CardShelf:
                 copy.chmod(0o600)
         return copy
 
-    def _card(self, prepared: Path | EncryptedImage | Card) -> Card:
-        match prepared:
-            case Path():
-                image, passphrase_file = prepared, None
-            case EncryptedImage():
-                image, passphrase_file = prepared
-            case _:
-                return prepared
+    def _card(self, prepared: Path | EncryptedImage | Card | PutAway) -> Card:
+        if not isinstance(prepared, Path | EncryptedImage | PutAway):
+            return prepared
+        image = prepared if isinstance(prepared, Path) else prepared.image
         card = self._open.get(image)
         if card is None:
-            card = self._open[image] = profiles.open_card(image, passphrase.read(passphrase_file))
+            words = _passphrase(prepared)
+            card = self._open[image] = profiles.open_card(image, words)
+            self._passphrases[image] = words
+            card.is_dead = image in self._dead
         return card
+
+
+def _passphrase(source: Path | EncryptedImage | PutAway) -> bytes | None:
+    """Raises ValueError, OSError."""
+    if isinstance(source, PutAway):
+        return source.passphrase
+    return passphrase.read(source.passphrase_file) if isinstance(source, EncryptedImage) else None

@@ -60,7 +60,7 @@ class RemoteSimulator:
         return RemoteReader(self, name)
 
     def insert(self, reader: str, card: Path | CardRequest | None = None) -> None:
-        """Put a card into a reader, by default the standard one."""
+        """Put a card into a reader, by default the one that was last in it; the standard one where none was."""
         self.do("insert", reader=reader, **({} if card is None else {"card": _as_card(card)}))
 
     def remove(self, reader: str) -> None:
@@ -151,7 +151,7 @@ class RemoteReader:
         raise ControlFailure("no-such-reader", f"there is no reader {self.name!r}")
 
     def insert(self, card: Path | CardRequest | None = None) -> None:
-        """Put a card in, by default the standard one."""
+        """Put a card in, by default the one that was last in it; the standard one where none was."""
         self.simulator.insert(self.name, card)
 
     def wait_for_pcsc(self, deadline: float = DEADLINE) -> None:

@@ -63,7 +63,7 @@ class Simulator(Closing):
         self._triggers = Triggers(
             self.bench, self._agenda, self._gates, self._carry_out, lambda trigger: self.acted(trigger)
         )
-        self._shelf = CardShelf(self._scratch)
+        self._shelf = CardShelf(self.bench, self._scratch)
         self._undo = contextlib.ExitStack()
         self._undo.callback(scratch.close)
         self.folder = folder if folder is not None else self._own_folder()
@@ -122,13 +122,15 @@ class Simulator(Closing):
         self.bench.unplug(reader)
 
     def insert(self, reader: str, card: CardSource | Card | None = None, atr: bytes | None = None) -> Card:
-        """Put a card into a reader, and return it: by default the standard one, or PC/SC's (`attach_pcsc`).
+        """Put a card into a reader, and return it: by default the one that was last in it, as it was left.
 
-        With `atr` (1 to 33 bytes) that one arrives instead of the card's own, as over a bad contact.
+        In a reader that has had none that is the standard one, in one that is attached to PC/SC the card there. With
+        `atr` (1 to 33 bytes) that one arrives instead of the card's own, as over a bad contact.
         Raises BenchError, ImageError, ProfileError, with nothing changed.
         """
         place = self.bench.reader(reader)
-        with self._shelf.taken(card or self._from_pcsc.card(reader) or CardRequest()) as chosen:
+        wanted = card or self._from_pcsc.card(reader) or self._shelf.last(reader) or CardRequest()
+        with self._shelf.taken(wanted) as chosen:
             place.insert(chosen, _checked(atr))
         return chosen
 
@@ -247,8 +249,11 @@ class Simulator(Closing):
         """The moment itself is no time to make keys, or to find that an image is missing."""
         if verb == "later":
             self._prepare_for(*arguments["then"])
-        elif verb in ("insert", "swap"):
-            with self._shelf.taken(arguments.get("card") or CardRequest()):
+        elif verb in ("insert", "swap") and (card := arguments.get("card")) is not None:
+            with self._shelf.taken(card):
+                pass
+        elif verb == "insert" and self._shelf.last(arguments["reader"]) is None:
+            with self._shelf.taken(CardRequest()):  # unless another one is put in before
                 pass
 
     def _carry_out(self, verb: str, arguments: Mapping[str, Any]) -> None:

@@ -23,10 +23,10 @@ Atr = Annotated[
 @app.command()
 @grouped
 def insert(*, reader: ReaderName, card: AnyCard, atr: Atr = None, as_json: Json = False) -> None:
-    """Put a card into a reader: the standard one unless something else is said, or the one that PC/SC has."""
+    """Put a card into a reader: the one that was last in it, unless one is named; the standard one where none was."""
     more: dict[str, Any] = {} if atr is None else {"atr": atr}
     with errors(as_json), handed_over(card.passphrase_file) as file:
-        if not card.is_usual:  # else the simulator chooses, which knows where the reader's cards come from
+        if not card.is_usual:  # else the simulator chooses, which knows what was in the reader
             more["card"] = card.named(file)
         do(as_json, "insert", lambda result: print(f"{result['card']} is in {reader}"), reader=reader, **more)
 

@@ -41,7 +41,6 @@ WORDS: dict[str, tuple[str, ...]] = {
 }
 """What a trigger can do (actions.py), and what the words after it mean, in their order."""
 
-_WITH_A_CARD = ("insert", "swap")
 _READ: dict[str, Callable[[str], object]] = {
     "left": int,
     "count": int,
@@ -158,7 +157,7 @@ def arm(
             on.setdefault("ins", None)
         on |= {"nth": nth, "times": _times(times), "probability": probability, "seed": seed}
         then = _action(verb, words or [])
-        if verb in _WITH_A_CARD:
+        if verb == "swap" or (verb == "insert" and not card.is_usual):
             then["card"] = card.named(file, "Bob" if verb == "swap" else "Alice")
         if later is not None:
             then = {"do": "later", "seconds": later, "then": then}

@@ -51,6 +51,8 @@ class _Rehearsal:
         self._scenario = scenario
         self._possible = Possible(scenario)
         self._readers: dict[str, Any] = {}
+        self._last: dict[str, str] = {}
+        self._standard = scenario.standard_card
         self._uncertain: set[str] = set()
         self._saved: set[str] = set(self._possible.readers)
         self._clients = set(scenario.clients)
@@ -72,7 +74,7 @@ class _Rehearsal:
             if card is not None:
                 self._known_card(card)
                 self._not_elsewhere(card, name)
-            self._readers[name] = card
+            self._now(name, card)
         for place, text in self._texts():
             self._path = place
             self._filled(text)
@@ -139,11 +141,14 @@ class _Rehearsal:
         if is_of_pcsc(step, self._scenario.cards):
             self._require_pcsc()
             return
-        self._known_card(step.card)
+        if step.card is not None:
+            self._known_card(step.card)
         if state not in (None, _UNCERTAIN):
             raise self._refuse(f"reader {step.reader!r} holds the card {state!r} already; remove or swap it")
-        self._not_elsewhere(step.card, step.reader)
-        self._now(step.reader, step.card, "insert")
+        card = step.card if step.card is not None else self._last.get(step.reader, self._standard)
+        if step.card is not None or state is not _UNCERTAIN:
+            self._not_elsewhere(card, step.reader)
+        self._now(step.reader, card, "insert")
 
     def _remove(self, step: v.Remove) -> None:
         self._occupied(step)
@@ -183,6 +188,8 @@ class _Rehearsal:
 
     def _now(self, reader: str, state: Any, *changes: str) -> None:
         self._readers[reader] = state
+        if isinstance(state, str):
+            self._last[reader] = state
         self._just_done = tuple(f"{change} {reader}" for change in changes)
 
     def _known_card(self, card: str) -> None:
@@ -220,7 +227,7 @@ class _Rehearsal:
         if isinstance(action, v.Insert | v.Swap):
             if is_of_pcsc(action, self._scenario.cards):
                 self._require_pcsc()
-            else:
+            elif action.card is not None:
                 self._known_card(action.card)
         reader = getattr(action, "reader", None)
         if reader is not None:

@@ -86,6 +86,15 @@ class Scenario(Model):
     deadline: Duration = 60.0
     fails_with: list[FailsWith] = Field(default_factory=list)
 
+    @property
+    def standard_card(self) -> str:
+        """The name of the card that is the standard one: the scenario's name for it, else what stands on it."""
+        standard = CardRequest()
+        for name, card in self.cards.items():
+            if card.path is None and card.request(name.capitalize()) == standard:
+                return name
+        return standard.name
+
     @field_validator("readers")
     @classmethod
     def _empty(cls, readers: dict[str, str | None]) -> dict[str, str | None]:

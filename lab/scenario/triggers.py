@@ -98,7 +98,8 @@ def arguments_of(action: Step, cards: Cards) -> tuple[str, dict[str, Any]]:
     match action:
         case Insert() | Swap():
             atr = {} if action.atr is None else {"atr": bytes.fromhex(action.atr)}
-            card = {} if is_of_pcsc(action, cards) else {"card": cards[action.card]}
+            is_usual = action.card is None or is_of_pcsc(action, cards)
+            card = {} if is_usual else {"card": cards[str(action.card)]}
             return verb, {"reader": action.reader, **card, **atr}
         case Plug():
             return verb, {"reader": action.reader, "contactless": action.contactless}

@@ -64,7 +64,14 @@ class Kill(OnReader):
     kill: Name
 
 
-Placing = Annotated[dict[Name, Name], Field(min_length=1, max_length=1)]
+def _placing(value: Any) -> Any:
+    if not isinstance(value, dict) or len(value) != 1:
+        what = f"{value}: CARD" if isinstance(value, str) else "READER: CARD"
+        raise ValueError(f"a reader and the card that goes into it are written {{{what}}}")
+    return value
+
+
+Placing = Annotated[dict[Name, Name], BeforeValidator(_placing)]
 """A reader and the card that goes into it."""
 
 PCSC = "pcsc"
@@ -75,21 +82,30 @@ Atr = Annotated[str, Field(pattern=r"^([0-9A-Fa-f]{2}){1,33}$")]
 """An answer to reset, hexadecimal (ISO/IEC 7816-3, 8.2.1)."""
 
 
-class Insert(Step):
-    """`insert: {front: alice}`; with `atr` that one arrives instead of the card's own, as over a bad contact."""
+def _placing_or_reader(value: Any) -> Any:
+    return value if isinstance(value, str) else _placing(value)
 
-    insert: Placing
+
+class Insert(Step):
+    """`insert: {front: alice}`, or `insert: front` for the card that was last in the reader, as it was left.
+
+    With `atr` that one arrives instead of the card's own, as over a bad contact.
+    """
+
+    insert: Annotated[
+        Annotated[dict[Name, Name], Field(min_length=1, max_length=1)] | Name, BeforeValidator(_placing_or_reader)
+    ]
     atr: Atr | None = None
 
     @property
     def reader(self) -> str:
         """The reader."""
-        return next(iter(self.insert))
+        return self.insert if isinstance(self.insert, str) else next(iter(self.insert))
 
     @property
-    def card(self) -> str:
-        """The card, by the name that the scenario gives it."""
-        return next(iter(self.insert.values()))
+    def card(self) -> str | None:
+        """The card, by the name that the scenario gives it; None for the one that was last in the reader."""
+        return None if isinstance(self.insert, str) else next(iter(self.insert.values()))
 
 
 class Swap(Step):

@@ -34,7 +34,7 @@ def in_one_line(step: Any) -> str:
             rest = _PIN.sub(r"\1(...)", step.text.text)
             rest = rest if step.client == s.APP else f"{rest} in {step.client}"
         case v.Insert() | v.Swap():
-            rest = f"{step.reader}: {step.card}"
+            rest = step.reader if step.card is None else f"{step.reader}: {step.card}"
         case v.AttachPcsc():
             rest = f"{step.reader}: {step.name or 'any'}"
         case v.PinPad():

@@ -109,17 +109,17 @@ class Plan:
     recover: str | None = None
     quirks: tuple[str, ...] = ()
 
-    def triggers(self, point: Point, card: Path, other: Path) -> list[Trigger]:
-        """What is armed for a run: the action at the point, and what follows it."""
+    def triggers(self, point: Point, other: Path) -> list[Trigger]:
+        """What is armed for a run: the action at the point, and what follows it. An insertion is of the last card."""
         on = OnPlace(point.place, point.when)  # type: ignore[arg-type]
         arguments = dict(self.action.arguments)
         if self.action.verb == "swap":
             arguments["card"] = other
         later = []
         for then in self.then:
-            more = {"reader": READER}
-            if then.verb in ("insert", "swap"):
-                more["card"] = card if then.verb == "insert" else other  # type: ignore[assignment]
+            more: dict[str, Any] = {"reader": READER}
+            if then.verb == "swap":
+                more["card"] = other
             later.append(Trigger("later", {"seconds": then.delay, "then": Request(then.verb, more)}, on))
         return [*later, Trigger(self.action.verb, arguments, on)]
 

@@ -161,7 +161,7 @@ def play(plan: Plan, first: Run, point: Point, deadline: float, watch: Watch | N
             bench = place.simulator.bench
             unwatch = watch(bench.trace) if watch else None
             stop = bench.trace.subscribe(log)
-            *before, action = plan.triggers(point, place.card, place.other)
+            *before, action = plan.triggers(point, place.other)
             for trigger in before:
                 place.simulator.arm(trigger)
             marking = _Marking(action, log)

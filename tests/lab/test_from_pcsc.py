@@ -4,11 +4,16 @@
 from __future__ import annotations
 
 import sys
+import threading
+from typing import Any
 
 import pytest
-from cardtear.lab.from_pcsc import NoPyscard
+from cardtear.card.piv_card import ForeignCard
+from cardtear.card.profiles import CardRequest
+from cardtear.lab.from_pcsc import NoCardInPcsc, NoPyscard
 from cardtear.lab.simulator import Simulator
 from cardtear.reader import NoSuchReader
+from cardtear.reader.reader import Insertion, Reader
 
 
 def test_without_pyscard(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,3 +32,48 @@ def test_without_pyscard(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) 
 def test_no_such_reader(simulator: Simulator) -> None:
     with pytest.raises(NoSuchReader):
         simulator.attach_pcsc("back")
+
+
+class _Shared(ForeignCard):
+    """A card that programs of PC/SC have, too."""
+
+    is_lost = False
+
+    def lock_for(self, insertion: Insertion) -> Any:
+        return threading.RLock()
+
+
+class _Door:
+    """Stands for a reader of PC/SC, whose card is in ours by now."""
+
+    card: Any = None
+
+    def __init__(self, reader: Reader, wanted: str, exclusive: bool) -> None:
+        self.ready = threading.Event()
+        self.ready.set()
+        self.wanted = wanted
+        if self.card is not None:
+            reader.insert(self.card)
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+def test_the_last_card_of_an_attached_reader(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is PC/SC's; when that is detached, ours is the last one again."""
+    pytest.importorskip("smartcard")
+    monkeypatch.setattr("cardtear.reader.pcsc.PcscDoor", _Door)
+    _Door.card = shared = _Shared("Real", b"\x3b\x00")
+    simulator.swap("front", CardRequest(name="Zoe"))
+    zoe = simulator.remove("front")
+    assert simulator.attach_pcsc("front") == "Real"
+    simulator.remove("front")
+    assert simulator.insert("front") is shared
+    _Door.card = None
+    simulator.remove("front")
+    simulator.detach_pcsc("front")
+    assert simulator.insert("front") is zoe
+    simulator.remove("front")
+    simulator.attach_pcsc("front")
+    with pytest.raises(NoCardInPcsc):
+        simulator.insert("front")
