@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..csrc import module_path
-from ..reader import vpcd_wire
+from ..reader import tcp_peer, vpcd_wire
 from . import places
 from .control import Control, ControlFailure
 
@@ -96,22 +96,18 @@ def _simulator() -> Finding:
 
 
 def vpcd_listens() -> bool:
-    """Whether a pcscd with vpcd is running; nothing is said to it."""
-    number, listening = f":{vpcd_wire.PORT:04X}", "0A"
-    try:
-        sockets = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
-    except OSError:
-        return False
-    return any(fields[1].endswith(number) and fields[3] == listening for fields in sockets)
+    """Whether a pcscd with vpcd is running, as this user or root; nothing is said to it."""
+    return tcp_peer.listener(vpcd_wire.PORT) in (os.getuid(), 0)
 
 
 def _vpcd() -> Finding:
-    what, purpose = "pcscd with vpcd", "cardtear serve --pcsc"
-    if vpcd_listens():
-        return Finding(what, purpose, True, f"listens on port {vpcd_wire.PORT}, on all interfaces (docs/pcsc.md)")
-    return Finding(
-        what, purpose, False, f"nobody listens on port {vpcd_wire.PORT}: start pcscd, once both are installed"
-    )
+    what, purpose, port = "pcscd with vpcd", "cardtear serve --pcsc", vpcd_wire.PORT
+    owner = tcp_peer.listener(port)
+    if owner is None:
+        return Finding(what, purpose, False, f"nobody listens on port {port}: start pcscd, once both are installed")
+    if owner not in (os.getuid(), 0):
+        return Finding(what, purpose, False, f"user {owner} listens on port {port}, and is refused: that is no pcscd")
+    return Finding(what, purpose, True, f"listens on port {port}, on all interfaces (docs/pcsc.md)")
 
 
 def _client(client: Client) -> Finding:

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from . import vpcd_wire
+from . import tcp_peer, vpcd_wire
 from .bench import Bench
 from .card_lock import OtherQueue
 from .events import Change, Event
@@ -48,6 +48,7 @@ class SlotDoor(ABC):
         self._bench = bench
         self._closing = False
         self._is_missed = False
+        self._refused: str | None = None
         self._shown = threading.Condition(bench.lock)
         self._dialogue: Dialogue | None = None
         self._turn = _new_turn()
@@ -108,7 +109,8 @@ class SlotDoor(ABC):
         try:
             self._show_cards()
         finally:
-            os.close(self._wake)
+            with self._bench.lock:  # `close` writes to it, when we may have seen already that it is the end
+                os.close(self._wake)
 
     @abstractmethod
     def _show_cards(self) -> None:
@@ -132,8 +134,20 @@ class SlotDoor(ABC):
             self._is_missed = True
         LOG.warning("reader %s waits for vpcd, port %d (%s): %s", reader.name, self.port, why, self._hint)
 
+    def _refuse(self, stranger: tcp_peer.Stranger) -> None:
+        """Log that a stranger was at this port: once, until another one comes or pcscd has the card."""
+        if str(stranger) != self._refused:
+            LOG.warning(
+                "refused a connection at vpcd's port %d: its other end belongs to %s, and only your own user and root "
+                "may be there; end that program, or use another port (--pcsc-port)",
+                self.port,
+                stranger,
+            )
+        self._refused = str(stranger)
+
     def _greet(self) -> None:
         """pcscd has the card."""
+        self._refused = None
         with self._bench.lock:
             was_missed, self._is_missed = self._is_missed, False
             self._shown.notify_all()

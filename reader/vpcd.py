@@ -14,7 +14,7 @@ import socket
 import struct
 from time import monotonic
 
-from . import vpcd_wire
+from . import tcp_peer, vpcd_wire
 from .bench import Bench
 from .errors import CardMute, CardRemoved
 from .pcscd_call import call_pcscd
@@ -93,6 +93,7 @@ class VpcdDoor(SlotDoor):
             try:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
                 connection.connect(self._address)
+                tcp_peer.admit(connection, self._sleep)
                 self._last_shown = insertion
                 if not self._serve(connection, dialogue, is_fresh and insertion is not self._shown_again):
                     self._miss(reader, "nobody there who speaks to a card")
@@ -102,8 +103,11 @@ class VpcdDoor(SlotDoor):
                 return True
             except CardRemoved:
                 return True
+            except tcp_peer.Stranger as stranger:
+                self._refuse(stranger)
             except OSError as error:
-                self._miss(reader, error.strerror or str(error))
+                if not insertion.removed.is_set():
+                    self._miss(reader, error.strerror or str(error))
             finally:
                 dialogue.let_go()
                 with self._bench.lock:

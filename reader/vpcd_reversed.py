@@ -14,7 +14,7 @@ import os
 import select
 import socket
 
-from . import vpcd_wire
+from . import tcp_peer, vpcd_wire
 from .bench import Bench
 from .errors import CardMute, CardRemoved
 from .private_socket import SocketError
@@ -24,6 +24,9 @@ from .vpcd_dialogue import NO_ATR, Dialogue
 from .vpcd_wire import Control
 
 _HINT = "start pcscd now, and stop it before this simulator (docs/pcsc.md)"
+
+_RESPITE = 0.1
+"""Seconds before the next connection is accepted after one that has failed."""
 
 _GONE = b"\x6f\x00"
 """The answer to a command that no card answers: an error must not be a broken connection here."""
@@ -64,9 +67,20 @@ class ReversedDoor(SlotDoor, Keeper):
                     self._miss(reader, "it has not connected")
                 self._sleep(None, self._listener)
                 if not self._closing and select.select([self._listener], [], [], 0)[0]:
-                    connection, _ = self._listener.accept()
-                    with connection:
-                        self._talk(connection)
+                    self._accept()
+
+    def _accept(self) -> None:
+        """Serve the next vpcd that has connected, if it is this user's or root's."""
+        try:
+            connection, _ = self._listener.accept()
+            with connection:
+                tcp_peer.admit(connection, self._sleep)
+                self._talk(connection)
+        except tcp_peer.Stranger as stranger:
+            self._refuse(stranger)
+        except OSError as error:
+            LOG.debug("vpcd at port %d: %s", self.port, error)
+            self._sleep(_RESPITE)
 
     def _talk(self, connection: socket.socket) -> None:
         """To one vpcd until it goes."""
@@ -77,8 +91,6 @@ class ReversedDoor(SlotDoor, Keeper):
         try:
             for body in bodies(connection, self):
                 self._answer(connection, body)
-        except OSError as error:
-            LOG.debug("vpcd at port %d: %s", self.port, error)
         finally:
             self.let_go()
             if self._closing:
