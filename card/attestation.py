@@ -41,7 +41,7 @@ def attest(context: Context, command: Attest) -> bytes:
         raise CardError(SW.NOT_FOUND)
     if key.imported:
         raise CardError(SW.INCORRECT_DATA)
-    signer, issuer = _private_key(state.keys.get(ATTESTATION)), _issuer(state.objects.get(ATTESTATION_CERTIFICATE))
+    signer = _private_key(state.keys.get(ATTESTATION))
     if not isinstance(signer, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
         _refuse()
     extensions = {
@@ -50,33 +50,34 @@ def attest(context: Context, command: Attest) -> bytes:
         _POLICIES: bytes((_CODES[key.pin_rule], key.touch)),
         _FORM_FACTOR: _USB_A_KEYCHAIN,
     }
-    public = cast(CertificatePublicKeyTypes, _private_key(key).public_key())
-    subject = x509.NameAttribute(x509.NameOID.COMMON_NAME, f"YubiKey PIV Attestation {command.slot:02x}")
-    builder = (
+    try:
+        builder = _builder(certificates.decode(state.objects.get(ATTESTATION_CERTIFICATE)), command.slot)
+        for identifier, value in extensions.items():
+            builder = builder.add_extension(x509.UnrecognizedExtension(identifier, value), critical=False)
+        public = cast(CertificatePublicKeyTypes, _private_key(key).public_key())
+        return builder.public_key(public).sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+    except (ValueError, x509.InvalidVersion):  # what lies beside the attesting key is no certificate to issue by
+        _refuse()
+
+
+def _builder(issuer_certificate: bytes, slot: int) -> x509.CertificateBuilder:
+    """Names and dates of an attestation. Raises ValueError, x509.InvalidVersion for a certificate without any."""
+    issuer = x509.load_der_x509_certificate(issuer_certificate)
+    subject = x509.NameAttribute(x509.NameOID.COMMON_NAME, f"YubiKey PIV Attestation {slot:02x}")
+    return (
         x509.CertificateBuilder()
         .subject_name(x509.Name([subject]))
         .issuer_name(issuer.subject)
-        .public_key(public)
         .serial_number(x509.random_serial_number())
         .not_valid_before(issuer.not_valid_before_utc)
         .not_valid_after(issuer.not_valid_after_utc)
     )
-    for identifier, value in extensions.items():
-        builder = builder.add_extension(x509.UnrecognizedExtension(identifier, value), critical=False)
-    return builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
 
 
 def _private_key(stored: StoredKey | None) -> PrivateKeyTypes:
     if stored is None:
         _refuse()
     return serialization.load_der_private_key(stored.value, None, unsafe_skip_rsa_key_validation=True)
-
-
-def _issuer(value: bytes | None) -> x509.Certificate:
-    try:
-        return x509.load_der_x509_certificate(certificates.decode(value))
-    except ValueError:
-        _refuse()
 
 
 def _refuse() -> NoReturn:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import zlib
 
@@ -12,6 +13,9 @@ _CERTIFICATE, _INFO, _ERROR_DETECTION_CODE = 0x70, 0x71, 0xFE
 _COMPRESSED = 1
 """The bit of CertInfo for gzip."""
 
+_ANY_COMPRESSED = 0x81
+_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
+_SEQUENCE = b"\x30"
 _LONGEST = 64 * 1024
 
 
@@ -23,12 +27,30 @@ def encode(der: bytes, is_compressed: bool = False) -> bytes:
 
 
 def decode(value: bytes | None) -> bytes:
-    """The certificate (DER) in a data object, nothing if there is none or what is there cannot be read."""
+    """Return the certificate (DER) in a data object, nothing if there is none or what is there cannot be read.
+
+    Writers disagree about CertInfo: the bit for gzip was the first of the byte in the first edition of SP 800-73 and is
+    the last one since; some compress with zlib, some say so and do not. So it is the content that tells. What
+    follows the certificate does not matter, and a bare certificate without a tag is taken, too.
+    """
+    if value and value.startswith(_SEQUENCE):
+        return value
+    content, info = _fields(value or b"")
+    if content.startswith(_SEQUENCE):
+        return content
     try:
-        fields = dict(tlv.decode(value or b""))
-        content = fields.get(_CERTIFICATE, b"")
-        if not int.from_bytes(fields.get(_INFO, b"")[:1], "big") & _COMPRESSED:
-            return content
-        return zlib.decompressobj(wbits=16 + zlib.MAX_WBITS).decompress(content, _LONGEST)
-    except (tlv.TlvError, zlib.error):
-        return b""
+        inflated = zlib.decompressobj(wbits=_GZIP_OR_ZLIB).decompress(content, _LONGEST)
+    except zlib.error:
+        inflated = b""
+    return inflated if info & _ANY_COMPRESSED or inflated.startswith(_SEQUENCE) else content
+
+
+def _fields(value: bytes) -> tuple[bytes, int]:
+    """The certificate as it is stored, and CertInfo, as far as the fields can be read."""
+    fields: dict[int, bytes] = {}
+    at = 0
+    with contextlib.suppress(tlv.TlvError):
+        while at < len(value):
+            tag, content, at = tlv.read(value, at)
+            fields.setdefault(tag, content)
+    return fields.get(_CERTIFICATE, b""), int.from_bytes(fields.get(_INFO, b"")[:1], "big")

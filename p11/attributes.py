@@ -261,9 +261,9 @@ def number(value: int) -> bytes:
     return value.to_bytes((value.bit_length() + 7) // 8 or 1, "big")
 
 
-def date(value: datetime.datetime) -> bytes:
-    """A CK_DATE."""
-    return value.strftime("%Y%m%d").encode()
+def date(value: datetime.datetime | None) -> bytes:
+    """A CK_DATE; empty for none."""
+    return b"" if value is None else f"{value.year:04}{value.month:02}{value.day:02}".encode()
 
 
 def as_ulong(value: bytes) -> int:

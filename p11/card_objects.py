@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from ..card import certificates
+from ..card import certificate_reader, certificates
 from ..card.tables import PRIVATE_OBJECTS, PRIVATE_RECORDS, PUBLIC_OBJECTS, PUBLIC_RECORDS, SLOTS, Algorithm
 from ..card.traits import Traits
 from ..reader.errors import CardRemoved
@@ -22,7 +22,7 @@ from .attributes import TRUE, Attributes, ulong
 from .constants import CKA, CKO, CKP, CKR
 from .errors import P11Error
 from .keys import CardKey, PublicKey
-from .objects import P11Object, certified_key, parsed_certificate, profile_object
+from .objects import P11Object, certified_key, profile_object
 from .piv_client import PivClient
 from .records import Index, Overlay, RecordError, decode_object, encode_attributes
 from .slot_objects import POSITION, InSlot, Part, kept, pin_rule, read_slot
@@ -88,7 +88,7 @@ class CardObjects:
                 if slot is not None and self._find(InSlot(slot, Part.PUBLIC)) is None:
                     return self._show_public_key(slot, item)
             if item.object_class == CKO.CERTIFICATE and not item.is_private:
-                public = certified_key(parsed_certificate(item.attributes[CKA.VALUE]))
+                public = certified_key(certificate_reader.read(item.attributes[CKA.VALUE]))
                 slot = None if public is None else self._slot_of(public)
                 if slot is not None and self._find(InSlot(slot, Part.CERTIFICATE)) is None:
                     return self._create_certificate(slot, item.attributes)
@@ -281,11 +281,12 @@ class CardObjects:
 
     def _record_of_certificate(self, public: PublicKey) -> P11Object | None:
         """The certificate of a key that comes after it."""
-        info = keys.public_attributes(public)[CKA.PUBLIC_KEY_INFO]
         for item in self._known.values():
             in_record = isinstance(item.place, InRecord) and not item.place.private
-            if in_record and item.object_class == CKO.CERTIFICATE and item.attributes.get(CKA.PUBLIC_KEY_INFO) == info:
-                return item
+            if in_record and item.object_class == CKO.CERTIFICATE:
+                certificate = certificate_reader.read(item.attributes.get(CKA.VALUE, b""))
+                if certified_key(certificate) == public:
+                    return item
         return None
 
     def _create_certificate(self, slot: int, attributes: Attributes) -> P11Object:

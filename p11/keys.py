@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -241,7 +242,10 @@ def public_from(attributes: Attributes, key_type: int) -> PublicKey:
 
 def public_from_info(value: bytes) -> PublicKey:
     """A SubjectPublicKeyInfo. Raises ValueError for one of another kind."""
-    key = load_der_public_key(value)
+    try:
+        key = load_der_public_key(value)
+    except UnsupportedAlgorithm as error:
+        raise ValueError(str(error)) from None
     if not isinstance(key, PublicKey):
         raise ValueError(f"a public key of type {type(key).__name__}")
     return key

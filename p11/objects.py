@@ -4,13 +4,10 @@
 from __future__ import annotations
 
 import hashlib
-from functools import lru_cache
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-from ..card import tlv
+from ..card import certificate_reader
+from ..card.certificate_reader import Certificate
 from . import keys
 from .attributes import FALSE, TRUE, Attributes, as_ulong, date, ulong
 from .constants import CKA, CKC, CKH, CKK, CKM, CKO, CKP, CKR
@@ -145,57 +142,48 @@ def user_interface_object() -> P11Object:
     )
 
 
-@lru_cache(64)  # asked for at least twice: once to see whether they can be had at all
-def certificate_attributes(certificate: x509.Certificate) -> Attributes:
-    """What follows from an X.509 certificate itself (4.6.3); not to be changed."""
-    der = certificate.public_bytes(Encoding.DER)
+def certificate_attributes(certificate: Certificate) -> Attributes:
+    """What follows from an X.509 certificate itself (4.6.3); not to be changed. What cannot be read is empty."""
     return {
         CKA.CERTIFICATE_TYPE: ulong(CKC.X_509),
-        CKA.CHECK_VALUE: hashlib.sha1(der, usedforsecurity=False).digest()[:3],
-        CKA.START_DATE: date(certificate.not_valid_before_utc),
-        CKA.END_DATE: date(certificate.not_valid_after_utc),
-        CKA.PUBLIC_KEY_INFO: certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
-        CKA.SUBJECT: certificate.subject.public_bytes(),
-        CKA.ISSUER: certificate.issuer.public_bytes(),
-        CKA.SERIAL_NUMBER: _der_integer(certificate.serial_number),
+        CKA.CHECK_VALUE: hashlib.sha1(certificate.der, usedforsecurity=False).digest()[:3],
+        CKA.START_DATE: date(certificate.not_before),
+        CKA.END_DATE: date(certificate.not_after),
+        CKA.PUBLIC_KEY_INFO: certificate.public_key_info,
+        CKA.SUBJECT: certificate.subject,
+        CKA.ISSUER: certificate.issuer,
+        CKA.SERIAL_NUMBER: certificate.serial,
         CKA.NAME_HASH_ALGORITHM: ulong(CKM.SHA_1),
-        CKA.VALUE: der,
+        CKA.VALUE: certificate.der,
     }
 
 
-def parsed_certificate(der: bytes) -> x509.Certificate | None:
-    """The certificate, or None for bytes that are none."""
-    if not der:
-        return None
-    try:
-        certificate = x509.load_der_x509_certificate(der)
-        certificate_attributes(certificate)  # parts are parsed only when asked for
-    except Exception:  # also the parser's own errors, for what it does not know
-        return None
-    return certificate
-
-
-def certified_key(certificate: x509.Certificate | None) -> PublicKey | None:
+def certified_key(certificate: Certificate | None) -> PublicKey | None:
     """The public key in a certificate, if it is of a kind that this module knows."""
-    if certificate is None:
-        return None
-    key = certificate.public_key()
+    key = None if certificate is None else certificate.public_key
     return key if isinstance(key, PublicKey) else None
+
+
+def certificate_id(certificate: Certificate) -> bytes:
+    """The CKA_ID of a certificate for which none was given: that of its key; empty for a key that cannot be read."""
+    public = certified_key(certificate)
+    return b"" if public is None else keys.identity(public)
 
 
 def _certificate(attributes: Attributes) -> Attributes:
     if as_ulong(attributes[CKA.CERTIFICATE_TYPE]) != CKC.X_509:
         raise P11Error(CKR.ATTRIBUTE_VALUE_INVALID)
-    certificate = parsed_certificate(attributes[CKA.VALUE])
+    certificate = certificate_reader.read(attributes[CKA.VALUE])
     if certificate is None:
         raise P11Error(CKR.ATTRIBUTE_VALUE_INVALID)
     known = certificate_attributes(certificate)
     serial = attributes.get(CKA.SERIAL_NUMBER)
-    if serial and serial == tlv.read(known[CKA.SERIAL_NUMBER])[1]:
-        attributes = {**attributes, CKA.SERIAL_NUMBER: known[CKA.SERIAL_NUMBER]}  # given without its DER header
-    public = certified_key(certificate)
-    attributes.setdefault(CKA.ID, keys.identity(public) if public is not None else b"")
-    return _with_material(attributes, known)
+    if serial and certificate.serial_number in (certificate_reader.number(serial), int.from_bytes(serial, "big")):
+        # Given without its DER header, or coded anew.
+        attributes = {**attributes, CKA.SERIAL_NUMBER: known[CKA.SERIAL_NUMBER]}
+    attributes.setdefault(CKA.ID, certificate_id(certificate))
+    readable = {kind: value for kind, value in known.items() if value or kind not in attributes}
+    return _with_material(attributes, readable)
 
 
 def _material(attributes: Attributes) -> Key | None:
@@ -236,7 +224,3 @@ def _with_material(attributes: Attributes, material: Attributes) -> Attributes:
 
 _SPELLINGS = (CKA.EC_PARAMS, CKA.EC_POINT, CKA.NAME_HASH_ALGORITHM)
 """The same thing can be said in different bytes: what the application gave is kept."""
-
-
-def _der_integer(value: int) -> bytes:
-    return tlv.encode(0x02, value.to_bytes(value.bit_length() // 8 + 1, "big"))

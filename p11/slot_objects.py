@@ -13,13 +13,14 @@ from enum import StrEnum, unique
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from ..card import certificates, tlv
+from ..card import certificate_reader, certificates, tlv
 from ..card.tables import EDWARDS_ALGORITHMS, MONTGOMERY_ALGORITHMS, SLOTS, Algorithm, PinRule
 from . import curves, keys
 from .attributes import FALSE, TRUE, UNAVAILABLE_INFORMATION, Attributes, boolean, ulong
 from .constants import CKA, CKO
+from .errors import P11Error
 from .keys import CardKey, PublicKey
-from .objects import P11Object, built_in, certificate_attributes, certified_key, parsed_certificate
+from .objects import P11Object, built_in, certificate_attributes, certified_key
 from .piv_client import PivClient
 from .records import Overlay
 
@@ -149,17 +150,23 @@ _DEFAULTS: dict[Part, Attributes] = {
 
 
 def read_slot(card: PivClient, slot: int, overlay: Overlay) -> Iterator[P11Object]:
-    """The objects of a key slot as they are on the card: none for an empty one. Raises CardRemoved."""
-    certificate = parsed_certificate(certificates.decode(card.read_object(SLOTS[slot].certificate)))
+    """The objects of a key slot as they are on the card: none for an empty one. Raises CardRemoved.
+
+    A certificate that is not the key's stands there with an ID of its own: nobody shall take them for a pair.
+    """
+    certificate = certificate_reader.read(certificates.decode(card.read_object(SLOTS[slot].certificate)))
     metadata = card.metadata(slot)
-    public = certified_key(certificate) if metadata is None else _metadata_key(metadata)
+    public = _card_key(certified_key(certificate)) if metadata is None else _metadata_key(metadata)
     names = _NAMES[slot]
     identity, subject = POSITION[slot], b""
     if certificate is not None:
         known = certificate_attributes(certificate)
-        subject = known[CKA.SUBJECT]
         check_value = known[CKA.CHECK_VALUE]
         yield _in_slot(slot, Part.CERTIFICATE, names.certificate, identity, check_value, known, overlay.certificate)
+        if public is None or public == certified_key(certificate):
+            subject = known[CKA.SUBJECT]
+        else:
+            identity = keys.identity(public)
     elif public is not None:
         identity = keys.identity(public)
     exists = public is not None
@@ -185,6 +192,14 @@ def read_slot(card: PivClient, slot: int, overlay: Overlay) -> Iterator[P11Objec
         overlaid = {**(overlay.private or {}), CKA.PRIVATE: known[CKA.PRIVATE]} if overlay.private else None
         key = CardKey(card, slot, public, rule)
         yield _in_slot(slot, Part.PRIVATE, f"{names.key} key", identity, distinction, known, overlaid, key)
+
+
+def _card_key(public: PublicKey | None) -> PublicKey | None:
+    """The key of a certificate if a card can have its private half."""
+    with contextlib.suppress(P11Error):
+        if public is not None and keys.algorithm_of(public):
+            return public
+    return None
 
 
 def _metadata_key(metadata: dict[int, bytes]) -> PublicKey | None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -105,7 +106,7 @@ def _payload(item: P11Object) -> bytes:
 def _private_numbers(value: bytes, key_type: int) -> Attributes:
     try:
         key = load_der_private_key(value, None)
-    except Exception:  # whatever the parser does not like
+    except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it is encrypted once more
         raise P11Error(CKR.WRAPPED_KEY_INVALID) from None
     if not isinstance(key, SoftKey):
         raise P11Error(CKR.WRAPPED_KEY_INVALID)

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cardtear.card import tlv
+from cardtear.card import certificates, tlv
 from cardtear.card.ca import TestCA
 from cardtear.card.piv_card import PivCard
 from cardtear.card.tables import SLOTS, Algorithm
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+
+from ..broken_certificates import KINDS, mutated
 
 VERSION, SERIAL, POLICIES, FORM_FACTOR = (
     x509.ObjectIdentifier(f"1.3.6.1.4.1.41482.3.{number}") for number in (3, 7, 8, 9)
@@ -90,6 +92,18 @@ def test_another_key_can_attest(manager: Any) -> None:
     assert manager.command(0xF6, 0xFF, 0xF9)[1] == 0x9000
     assert manager.command(0xF9, 0x9A, 0) == (b"", 0x6985)
     assert manager.command(0xF7, 0, 0xF9)[1] == 0x6A88
+
+
+def test_a_broken_certificate_attests_or_does_not(manager: Any) -> None:
+    """Whatever lies beside the attesting key: an attestation or 6985, and the card works on."""
+    generate(manager, 0x9A, Algorithm.P256)
+    for kind, der in {**KINDS, **{f"mutation {n}": each for n, each in enumerate(mutated(300))}}.items():
+        value = tlv.encode(0x53, certificates.encode(der))
+        assert manager.command(0xDB, 0x3F, 0xFF, bytes.fromhex("5C035FFF01") + value)[1] == 0x9000
+        answer, status = manager.command(0xF9, 0x9A, 0)
+        assert status in (0x9000, 0x6985), kind
+        assert bool(answer) is (status == 0x9000)
+        assert kind not in ("good", "version 1 without saying so") or status == 0x9000
 
 
 def test_an_earlier_ca_is_renewed(ca: TestCA, tmp_path: Path) -> None:

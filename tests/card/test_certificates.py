@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import gzip
+import zlib
+from collections.abc import Callable
 
 import pytest
 from cardtear.card import certificates, tlv
@@ -36,6 +38,24 @@ def test_other_ways_to_write_them() -> None:
     assert certificates.decode(bytes.fromhex("7003010203 7100")) == b"\1\2\3"
     assert certificates.decode(bytes.fromhex("7003010203 710104 7202FFFF FE00")) == b"\1\2\3"
     assert certificates.decode(tlv.encode(0x70, gzip.compress(b"\1\2\3")) + b"\x71\1\5") == b"\1\2\3"
+
+
+DER = tlv.encode(0x30, b"certificate")
+
+
+@pytest.mark.parametrize("info", [b"", b"\0", b"\1", b"\5", b"\x80", b"\x81", b"\x04"])
+@pytest.mark.parametrize("squeeze", [bytes, gzip.compress, zlib.compress], ids=["plain", "gzip", "zlib"])
+def test_certinfo_of_all_writers(squeeze: Callable[[bytes], bytes], info: bytes) -> None:
+    """The bit for gzip has been the first and the last one, and not everybody sets it for what he writes."""
+    value = tlv.encode(0x70, squeeze(DER)) + tlv.encode(0x71, info)
+    assert certificates.decode(value) == DER
+    assert certificates.decode(value + tlv.encode(0xFE)) == DER
+    assert certificates.decode(value + b"\xfe\xff\xff") == DER
+    assert certificates.decode(tlv.encode(0x71, info) + tlv.encode(0x70, squeeze(DER))) == DER
+
+
+def test_a_bare_certificate() -> None:
+    assert certificates.decode(DER) == DER
 
 
 def test_a_small_object_does_not_fill_the_memory() -> None:
