@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from threading import get_ident
 from time import monotonic
 from types import TracebackType
@@ -40,7 +41,13 @@ class OtherSide(Protocol):
 
 
 class TransactionLock(ABC):
-    """A lock that is held over APDUs that belong together, by `with`."""
+    """A lock that is held over APDUs that belong together, by `with`.
+
+    Whoever has to wait for it calls `waits` before, and holds nothing of it then: a call that waits is under way.
+    """
+
+    def __init__(self, waits: Callable[[], object]) -> None:
+        self.waits = waits
 
     @abstractmethod
     def acquire(self) -> bool:
@@ -59,10 +66,30 @@ class TransactionLock(ABC):
         self.release()
 
 
+class OwnLock(TransactionLock):
+    """Of a card that only our own doors reach. Reentrant, as threading.RLock."""
+
+    def __init__(self, waits: Callable[[], object]) -> None:
+        super().__init__(waits)
+        self._lock = threading.RLock()
+
+    def acquire(self) -> bool:
+        """Wait for whoever has the card now."""
+        if not self._lock.acquire(blocking=False):
+            self.waits()
+            self._lock.acquire()
+        return True
+
+    def release(self) -> None:
+        """Let others have it, at the outermost of several times."""
+        self._lock.release()
+
+
 class CardLock(TransactionLock):
     """Reentrant, as threading.RLock."""
 
-    def __init__(self, side: OtherSide) -> None:
+    def __init__(self, side: OtherSide, waits: Callable[[], object]) -> None:
+        super().__init__(waits)
         self.inside = _Inside(self)
         """The same lock, for the door to the other side."""
         self._side = side
@@ -76,11 +103,25 @@ class CardLock(TransactionLock):
     def acquire(self) -> bool:
         """Wait for both sides."""
         if self._owner != get_ident():
-            self._ours.acquire()
-            queue = self._take_between_sequences()
+            queue = None
+            if not self._take_at_once():
+                self.waits()
+                self._ours.acquire()
+                queue = self._take_between_sequences()
             self._owner, self._is_ours, self._queue = get_ident(), True, queue
         self._depth += 1
         return True
+
+    def _take_at_once(self) -> bool:
+        """Whether it could be had without a wait, also not for who only may be at work."""
+        if not self._ours.acquire(blocking=False):
+            return False
+        if self._card.acquire(blocking=False):
+            if not self._side.is_in_use:
+                return True
+            self._card.release()
+        self._ours.release()
+        return False
 
     def _take_between_sequences(self) -> OtherQueue | None:
         """The card, and the queue in which we stand then, if any.
@@ -128,6 +169,7 @@ class CardLock(TransactionLock):
 
 class _Inside(TransactionLock):
     def __init__(self, lock: CardLock) -> None:
+        super().__init__(lock.waits)
         self._lock = lock
 
     def acquire(self) -> bool:

@@ -82,7 +82,7 @@ class PcscCard:
     def lock_for(self, insertion: Insertion) -> Transaction:
         """A stay begins: the lock that also keeps other programs away from the card."""
         self._insertion = insertion
-        return Transaction(self)
+        return Transaction(self, insertion.reader.bench.call_under_way)
 
     # What happens to it in PC/SC
 
@@ -217,16 +217,21 @@ class PcscActivation:
 class Transaction(TransactionLock):
     """A lock among our threads that is also a transaction of PC/SC. Reentrant."""
 
-    def __init__(self, card: PcscCard) -> None:
+    def __init__(self, card: PcscCard, waits: Callable[[], object]) -> None:
+        super().__init__(waits)
         self._card = card
         self._lock = threading.RLock()
+        self._owner: int | None = None
         self._depth = 0
 
     def acquire(self) -> bool:
         """Wait for others of ours, then for other programs."""
+        if self._owner != threading.get_ident():
+            self.waits()  # PC/SC does not say beforehand whether it will be long
         self._lock.acquire()
         self._depth += 1
         if self._depth == 1:
+            self._owner = threading.get_ident()
             self._card.begin()
         return True
 
@@ -234,5 +239,6 @@ class Transaction(TransactionLock):
         """Let all of them have the card, at the outermost of several times."""
         if self._depth == 1:
             self._card.end()
+            self._owner = None
         self._depth -= 1
         self._lock.release()

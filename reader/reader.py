@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ..card.card import Activation, Card, CardTorn
-from .card_lock import CardLock, OtherSide
+from .card_lock import CardLock, OtherSide, OwnLock
 from .errors import CardElsewhere, CardMute, CardRemoved, NoSuchReader, ReaderEmpty, ReaderOccupied
 from .events import ApduMoment, Change, Event, When
 from .pin_pad import PinPad
@@ -72,10 +72,10 @@ class Insertion:
         if isinstance(self.card, SharedCard):
             lock = self.card.lock_for(self)
         elif self.reader.new_other_side is not None:
-            shared = CardLock(self.reader.new_other_side(self))
+            shared = CardLock(self.reader.new_other_side(self), self.reader.bench.call_under_way)
             return shared, shared.inside
         else:
-            lock = threading.RLock()
+            lock = OwnLock(self.reader.bench.call_under_way)
         return lock, lock
 
     @property

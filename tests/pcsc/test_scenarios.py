@@ -27,6 +27,44 @@ steps:
 """
 
 
+TRANSACTION = """\
+pcsc: true
+files:
+  holder.py: |
+    from smartcard import scard
+    _, context = scard.SCardEstablishContext(scard.SCARD_SCOPE_SYSTEM)
+    _, names = scard.SCardListReaders(context, [])
+    _, card, _ = scard.SCardConnect(context, names[0], scard.SCARD_SHARE_SHARED, scard.SCARD_PROTOCOL_ANY)
+    print(scard.SCardBeginTransaction(card), flush=True)
+    input()
+    scard.SCardEndTransaction(card, scard.SCARD_LEAVE_CARD)
+    input()
+steps:
+- call: session = C_OpenSession(front)
+- run: ["${python}", holder.py]
+  name: holder
+  background: true
+- wait: {program: holder, output: ^0$}
+- call: C_Login(session, CKU_USER, "123456")
+  background: login
+- wait: {call: C_Login, when: under-way}
+- expect: {call: C_Login, when: during}
+- expect: {nothing: {background: login}, for: 100ms}
+- send: {holder: "\\n"}
+- wait: {background: login}
+"""
+
+
+def test_a_call_that_waits_for_a_transaction_is_under_way(tmp_path: Path) -> None:
+    pytest.importorskip("smartcard")
+    path = tmp_path / "transaction.yaml"
+    path.write_text(TRANSACTION)
+    outcome = play_file(path)
+    if outcome.status is Status.SKIPPED:
+        pytest.skip(outcome.message)
+    assert outcome.passed, outcome.message
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     """A scenario whose programs find the card as they would any other."""

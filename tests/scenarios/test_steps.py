@@ -234,6 +234,27 @@ STORIES = {
         - expect: {nothing: {call: C_WaitForSlotEvent, when: under-way}, for: 20ms}
         - expect: {call: C_WaitForSlotEvent, returns: any, since: start}
         """,
+    "a call that waits for the card": r"""
+        clients: {second: {}}
+        steps:
+        - call: session = C_OpenSession(front)
+        - call: other = C_OpenSession(front)
+          client: second
+        - arm: {stop: {on: {ins: 20, application: app}, do: {hang: gate}}}
+        - call: C_Login(session, CKU_USER, "123456")
+          background: first
+        - wait: {trigger: stop}
+        - arm: {pull: {on: {signal: now}, do: {remove: front}}}
+        - call: C_Login(other, CKU_USER, "123456") -> CKR_DEVICE_REMOVED
+          client: second
+          background: second
+        - wait: {call: C_Login, when: under-way, application: second}
+        - expect: {call: C_Login, when: during, application: second}
+        - expect: {nothing: {background: second}, for: 20ms}
+        - signal: now
+        - wait: {background: second}
+        - expect: {nothing: {call: C_Login, when: under-way, application: second}, for: 20ms}
+        """,
     "the client's own functions": r"""
         clients: {child: {}}
         steps:
