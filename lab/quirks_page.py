@@ -54,11 +54,18 @@ def page() -> str:
                 ),
             ),
             "\n## Bugs, and the quirks that reproduce them\n",
-            "The numbers are those of the scenarios that are shipped (`cardtear play B01`).\n",
+            "The numbers are those of the scenarios that are shipped. Played as they are (`cardtear play B05`)",
+            "they pass, for the module has none of these bugs; with `--broken` they are played with the quirks that",
+            "the file names under `fails-with`, and fail, with the time line of what the bug looks like.\n",
             *_table(
-                ("bug", "what an application sees", "quirks"),
+                ("bug", "what an application sees", "quirks", "see it"),
                 (
-                    (f"[{name}]({each.link})", each.what, " ".join(f"`{setting}`" for setting in each.settings))
+                    (
+                        f"[{name}]({each.link})",
+                        each.what,
+                        " ".join(f"`{setting}`" for setting in each.settings),
+                        f"`cardtear play {name} --broken`",
+                    )
                     for name, each in BUGS.items()
                 ),
             ),

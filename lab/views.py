@@ -85,11 +85,11 @@ def profiles(abouts: dict[str, str]) -> None:
     _print(table)
 
 
-def scenarios(found: list[tuple[str, str, list[str]]]) -> None:
-    """Scenarios with what they are about and need."""
-    table = _table("scenario", "", "needs")
-    for name, about, needs in found:
-        table.add_row(Text(name, "bold"), " ".join(about.split()), Text(", ".join(needs), "dim"))
+def scenarios(found: list[tuple[str, str, list[str], str]]) -> None:
+    """Scenarios with what they are about and need, and the command that shows the bug."""
+    table = _table("scenario", "", "needs", "shows the bug")
+    for name, about, needs, command in found:
+        table.add_row(Text(name, "bold"), " ".join(about.split()), Text(", ".join(needs), "dim"), command)
     _print(table)
 
 

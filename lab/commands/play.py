@@ -38,6 +38,13 @@ def play(
         list[str] | None,
         typer.Option(help="Quirks of the module, beside the scenario's own; several times.", show_default=False),
     ] = None,
+    broken: Annotated[
+        bool,
+        typer.Option(
+            "--broken",
+            help="Show the bug: play each scenario with the quirks of its `fails-with`, once for each.",
+        ),
+    ] = False,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML for CI.", show_default=False)] = None,
     trace: Annotated[
         Path | None, typer.Option(help="Write every call, APDU and event as JSON lines.", show_default=False)
@@ -48,7 +55,11 @@ def play(
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of scenario files, and end.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Play scenarios. Exit code: 0 when all pass, 1 when one does not, 2 when one cannot be read."""
+    """Play scenarios. Exit code: 0 when all pass, 1 when one does not, 2 when one cannot be read.
+
+    The scenarios of bugs pass where the bug is not there, as with our module; --broken shows each bug, and so exits
+    with 1. Those of findings pass while the fault of a real program is still there, and say so.
+    """
     if schema:
         from ..scenario.schema import text
 
@@ -58,22 +69,30 @@ def play(
         fail(as_json, "bad-request", "which scenarios? `cardtear scenarios` lists those that come with it", 2)
     with errors(as_json, refused=2), _no_program_is_left_behind():
         writable((junit, trace))
-        _play(files, quirks or [], junit, trace, skip_missing, as_json)
+        _play(files, quirks or [], broken, junit, trace, skip_missing, as_json)
 
 
 @app.command()
 def scenarios(as_json: Json = False) -> None:
-    """List the scenarios that come with cardtear; play one with: cardtear play NAME."""
+    """List the scenarios that come with cardtear, each with the command that shows its bug.
+
+    Those of bugs pass with our module (cardtear play B05) and fail with the quirks of a broken one (--broken); those of
+    findings pass while the fault of a real program is still there.
+    """
     from ..scenario import load
-    from ..scenario.shipped import shipped
+    from ..scenario.shipped import findings, shipped
 
     loaded = [load(path) for path in shipped()]
+    found = [load(path) for path in findings()]
+    rows = [(each.name, each.about, each.needs, f"cardtear play {each.name} --broken") for each in loaded]
+    names = [f"findings/{each.name}" for each in found]
+    rows += [(name, each.about, each.needs, f"cardtear play {name}") for name, each in zip(names, found, strict=True)]
     if as_json:
-        print(json.dumps([{"name": each.name, "about": each.about, "needs": each.needs} for each in loaded]))
+        print(json.dumps([dict(zip(("name", "about", "needs", "reproduce"), row, strict=True)) for row in rows]))
         return
     from .. import views
 
-    views.scenarios([(each.name, each.about, each.needs) for each in loaded])
+    views.scenarios(rows)
 
 
 @contextlib.contextmanager
@@ -90,7 +109,13 @@ def _no_program_is_left_behind() -> Iterator[None]:
 
 
 def _play(
-    names: list[str], quirks: list[str], junit: Path | None, trace: Path | None, skip_missing: bool, as_json: bool
+    names: list[str],
+    quirks: list[str],
+    broken: bool,
+    junit: Path | None,
+    trace: Path | None,
+    skip_missing: bool,
+    as_json: bool,
 ) -> None:
     """Read all of them first, so that nothing is played of a list with a mistake in it."""
     from ...card import output_file
@@ -101,23 +126,25 @@ def _play(
 
     try:
         paths = [find(name) for name in names]
-        for path in paths:
-            load(path)
+        loaded = [(path, load(path)) for path in paths]
     except OSError as error:
         raise ScenarioError(f"{error.filename}: {error.strerror}") from None
     Quirks.parse(quirks)
+    runs: list[tuple[Path, list[str]]] = [(path, []) for path in paths]
+    if broken:
+        runs = [(path, failure.quirks) for path, scenario in loaded for failure in scenario.broken]
     show = _Progress(as_json)
     outcomes = []
-    for path in paths:
+    for path, more in runs:
         show.begins(path)
-        outcomes.append(play_file(path, quirks=quirks, progress=show.step))
+        outcomes.append(play_file(path, quirks=[*quirks, *more], progress=show.step))
         show.ends(outcomes[-1])
     if junit is not None:
         write_junit(junit, outcomes)
     if trace is not None:
-        lines = (json.dumps({"scenario": each.name, **record}) for each in outcomes for record in each.records)
+        lines = (json.dumps({"scenario": each.title, **record}) for each in outcomes for record in each.records)
         output_file.write(trace, "".join(f"{line}\n" for line in lines))
-    show.total(outcomes)
+    show.total(outcomes, broken)
     fine = {Status.PASSED, Status.SKIPPED} if skip_missing else {Status.PASSED}
     if any(each.status not in fine for each in outcomes):
         raise typer.Exit(1)
@@ -157,7 +184,7 @@ class _Progress:
         sign, style = _SIGNS[outcome.status]
         from rich.text import Text
 
-        head = Text.assemble((f"{sign} {outcome.name}", f"bold {style}"), f"  {outcome.seconds:.1f} s")
+        head = Text.assemble((f"{sign} {outcome.title}", f"bold {style}"), f"  {outcome.seconds:.1f} s")
         self._console.print(head, soft_wrap=True)
         if outcome.message:
             self._console.print(Text(outcome.message, style), soft_wrap=True)
@@ -173,14 +200,17 @@ class _Progress:
             timeline.add(record)
         timeline.flush()
 
-    def total(self, outcomes: list[Outcome]) -> None:
+    def total(self, outcomes: list[Outcome], broken: bool) -> None:
         if self._console is None:
             print(json.dumps([each.as_json() for each in outcomes]))
             return
         counts: dict[str, Any] = {}
         for each in outcomes:
             counts[each.status.value] = counts.get(each.status.value, 0) + 1
-        self._console.print(", ".join(f"{count} {status}" for status, count in counts.items()))
+        text = ", ".join(f"{count} {status}" for status, count in counts.items())
+        if broken:
+            text += "; to fail is right here: the quirks are the bug, and without --broken there is none"
+        self._console.print(text)
 
 
 _SIGNS = {

@@ -67,6 +67,8 @@ class Scenario(Model):
 
     With `pcsc` the readers are in a pcscd, too, with this in their names if it is a word.
 
+    One that is a `finding` plays a fault of a real program, and passes while the fault is there.
+
     `within` is the deadline of every step that waits and says none of its own, `deadline` that of the whole scenario.
     """
 
@@ -85,6 +87,14 @@ class Scenario(Model):
     within: Duration = 10.0
     deadline: Duration = 60.0
     fails_with: list[FailsWith] = Field(default_factory=list)
+    finding: bool = False
+
+    @property
+    def broken(self) -> list[FailsWith]:
+        """With what it fails. Raises ValueError if it does not say."""
+        if not self.fails_with:
+            raise ValueError(f"{self.name} does not say with which quirks it fails: it has no 'fails-with'")
+        return self.fails_with
 
     @property
     def standard_card(self) -> str:

@@ -37,7 +37,11 @@ class StepResult:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a scenario. `message` says what was awaited and what came instead; `records` is the time line."""
+    """What came of a scenario. `message` says what was awaited and what came instead; `records` is the time line.
+
+    `quirks` are those that it was played with beside its own. One that passes has a message, too, if that is no good
+    news: a finding, whose fault is still there.
+    """
 
     name: str
     about: str
@@ -46,6 +50,12 @@ class Outcome:
     message: str = ""
     steps: list[StepResult] = field(default_factory=list)
     records: list[Record] = field(default_factory=list, repr=False)
+    quirks: list[str] = field(default_factory=list)
+
+    @property
+    def title(self) -> str:
+        """The name, with the quirks."""
+        return f"{self.name} with {' '.join(self.quirks)}" if self.quirks else self.name
 
     @property
     def passed(self) -> bool:
@@ -58,6 +68,7 @@ class Outcome:
         return {
             "name": self.name,
             "about": self.about,
+            "quirks": self.quirks,
             "status": self.status,
             "seconds": round(self.seconds, 3),
             "message": self.message,
@@ -80,7 +91,7 @@ def write_junit(path: Path, outcomes: Iterable[Outcome]) -> None:
     )
     for each in outcomes:
         case = ElementTree.SubElement(
-            suite, "testcase", classname="scenarios", name=clean(each.name), time=f"{each.seconds:.3f}"
+            suite, "testcase", classname="scenarios", name=clean(each.title), time=f"{each.seconds:.3f}"
         )
         if not each.passed:
             kind = {Status.FAILED: "failure", Status.ERROR: "error", Status.SKIPPED: "skipped"}[each.status]

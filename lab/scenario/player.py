@@ -53,6 +53,8 @@ def play(
         status, message = Status.SKIPPED, f"needs PC/SC: {reason}"
     else:
         status, message = performance.run(here or Path.cwd(), [*scenario.quirks, *quirks])
+    if scenario.finding:
+        message = "\n".join(filter(None, (message, _OF_FINDINGS.get(status))))
     return Outcome(
         scenario.name,
         scenario.about,
@@ -61,7 +63,15 @@ def play(
         message,
         performance.results,
         [as_record(entry) for entry in performance.entries],
+        list(quirks),
     )
+
+
+_OF_FINDINGS = {
+    Status.PASSED: "the fault is still there",
+    Status.FAILED: "the fault does not show any more, or otherwise: is the program mended, or another one installed?",
+}
+"""What the outcome of a scenario means that plays a fault."""
 
 
 def _is_there(name: str) -> bool:

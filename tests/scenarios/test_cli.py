@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from cardtear.lab.cli import app
 from cardtear.lab.scenario.schema import is_fresh, text
+from cardtear.lab.scenario.shipped import find
 from typer.testing import CliRunner, Result
 
 Write = Callable[..., Path]
@@ -98,11 +99,45 @@ def test_shipped_ones_by_name_and_quirks() -> None:
     assert cardtear("play", "B10", "--quirks", "odd").exit_code == 2
 
 
+def test_broken_shows_the_bug_and_plain_does_not() -> None:
+    """Once for each of the scenario's own sets of quirks."""
+    assert cardtear("play", "B13").exit_code == 0
+    done = cardtear("play", "B13", "B27", "--broken")
+    assert done.exit_code == 1
+    assert "✗ B13 with event_dup" in done.stdout
+    assert "awaited C_WaitForSlotEvent -> CKR_NO_EVENT, but came CKR_OK" in done.stdout
+    assert "✗ B27 with zero_handle=accepted" in done.stdout
+    assert "✗ B27 with zero_handle=crash" in done.stdout
+    assert "3 failed; to fail is right here" in done.stdout
+    said = json.loads(cardtear("play", "B13", "--broken", "--json").stdout)
+    assert [(each["name"], each["quirks"], each["status"]) for each in said] == [("B13", ["event_dup"], "failed")]
+
+
+def test_broken_wants_to_know_with_what(write: Write) -> None:
+    done = cardtear("play", write(GOOD, "good.yaml"), "--broken")
+    assert done.exit_code == 2
+    assert "good does not say with which quirks it fails: it has no 'fails-with'" in done.stderr
+
+
+def test_a_finding_says_what_its_pass_means(write: Write) -> None:
+    done = cardtear("play", write("finding: true\n" + GOOD, "found.yaml"))
+    assert done.exit_code == 0
+    assert "the fault is still there" in done.stdout
+    done = cardtear("play", write("finding: true\n" + BAD, "mended.yaml"), "--json")
+    assert done.exit_code == 1
+    assert "the fault does not show any more" in json.loads(done.stdout)[0]["message"]
+    assert "still there" not in cardtear("play", write(GOOD, "good.yaml")).stdout
+
+
 def test_the_list() -> None:
     listed = json.loads(cardtear("scenarios", "--json").stdout)
     names = [each["name"] for each in listed]
     assert "B10" in names
     assert all(each["about"] for each in listed)
+    commands = [each["reproduce"] for each in listed]
+    assert "cardtear play B05 --broken" in commands
+    assert "cardtear play findings/libp11-hang" in commands
+    assert all(Path(find(name)).exists() for name in names), "each is played by the name that is listed"
     assert "B10" in cardtear("scenarios").stdout
 
 

@@ -41,7 +41,7 @@ def test_fails_with_the_bug(name: str, number: int) -> None:
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_says_where_it_comes_from(name: str) -> None:
-    """A comment names the bug, and there is something with which it fails."""
+    """A comment names the bug, and there are quirks with which it fails: there is none that no quirk shows."""
     text = next(path for path in FILES if path.stem == name).read_text()
     assert text.startswith("# ")
     assert SCENARIOS[name].about

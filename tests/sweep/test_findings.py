@@ -20,6 +20,7 @@ def test_findings(path: Path) -> None:
     if outcome.status is Status.SKIPPED:
         pytest.skip(outcome.message)
     assert outcome.passed, outcome.message
+    assert outcome.message == "the fault is still there"
 
 
 def test_no_claim_without_its_scenario() -> None:
