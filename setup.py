@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: MIT
 """What pyproject.toml cannot say: the C library is a plain .so, and the wheel fits every Python 3 of its platform."""
 
+import os
+import subprocess
+import sys
+
 from setuptools import Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
@@ -14,6 +18,21 @@ MODULE = Extension(
 )
 
 
+def require_compiler() -> None:
+    """Compile an empty program with the headers of the C library. Exits with one line where that fails."""
+    command = [*os.environ.get("CC", "cc").split(), "-x", "c", "-c", "-o", os.devnull, "-"]
+    try:
+        made = subprocess.run(command, input=b"#include <stdio.h>\n", capture_output=True, check=False)
+        why = made.stderr.decode(errors="replace").strip().splitlines()[:1] if made.returncode else None
+    except OSError as error:
+        why = [str(error)]
+    if why is not None:
+        raise SystemExit(
+            f"cardtear needs a C compiler and the C library's headers ({' '.join(why)}). "
+            "Debian, Ubuntu: apt install gcc libc6-dev. Fedora: dnf install gcc. Alpine: apk add build-base."
+        )
+
+
 class BuildPlainLibrary(build_ext):
     """Builds a library for dlopen, not a Python extension: no version in its name, no init function."""
 
@@ -25,10 +44,12 @@ class BuildPlainLibrary(build_ext):
 
 
 class PlatformWheel(bdist_wheel):
-    """The library does not depend on Python's ABI."""
+    """Tags the wheel for its platform and any Python 3: the library does not depend on Python's ABI."""
 
     def get_tag(self) -> tuple[str, str, str]:
         return "py3", "none", super().get_tag()[2]
 
 
+if not {"egg_info", "sdist"}.intersection(sys.argv):  # those build nothing
+    require_compiler()
 setup(ext_modules=[MODULE], cmdclass={"build_ext": BuildPlainLibrary, "bdist_wheel": PlatformWheel})

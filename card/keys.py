@@ -15,12 +15,17 @@ from typing import Any
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa, x448, x25519
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.utils import NoDigestInfo, Prehashed
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from . import tlv
 from .state import StoredKey
 from .status import SW, CardError
 from .tables import EDWARDS_ALGORITHMS, KEY_PAIR_ALGORITHMS, RSA_BITS, Algorithm
+
+try:
+    from cryptography.hazmat.primitives.asymmetric.utils import NoDigestInfo
+except ImportError:  # cryptography before 47: all blocks take GMP's way
+    NoDigestInfo = None  # type: ignore[assignment,misc]
 
 EC_CURVES: dict[Algorithm, ec.EllipticCurve] = {
     Algorithm.P224: ec.SECP224R1(),
@@ -46,7 +51,7 @@ _RAW: dict[Algorithm, Any] = {
 """Keys that are bare bytes."""
 # Made here and not with each key, also because the library loads a part of itself when the first is made.
 _SCHEMES = {curve: ec.ECDSA(Prehashed(digest)) for curve, digest in _DIGESTS.items()}
-_PADDING, _NO_DIGEST_INFO = PKCS1v15(), NoDigestInfo()
+_PADDING, _NO_DIGEST_INFO = PKCS1v15(), NoDigestInfo and NoDigestInfo()
 _EXPONENT = 65537
 _GREATEST_EXPONENT = 2**256  # FIPS 186-5, 5.1: public exponents are less
 _CRT_TAGS = (0x01, 0x02, 0x03, 0x04, 0x05)
@@ -65,7 +70,7 @@ class RsaKey:
         """The private operation on one block. Raises CardError(6A80) when it does not fit the modulus."""
         if len(block) != self.length:
             raise CardError(SW.INCORRECT_DATA)
-        if block.startswith(_SHORTEST_PADDING):
+        if _NO_DIGEST_INFO is not None and block.startswith(_SHORTEST_PADDING):
             separator = block.find(0, 2)
             if separator > 0 and block.startswith(b"\xff" * (separator - 2), 2):
                 return self._key.sign(block[separator + 1 :], _PADDING, _NO_DIGEST_INFO)

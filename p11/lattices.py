@@ -9,8 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric import mldsa, mlkem
+try:
+    from cryptography.hazmat.primitives.asymmetric import mldsa, mlkem
+except ImportError:  # cryptography before 47
+    from .absent import mldsa, mlkem  # type: ignore[assignment]
 
+from .absent import is_absent
 from .attributes import Attributes, as_ulong, ulong
 from .constants import CKA, CKK, CKP, CKR
 from .errors import P11Error
@@ -22,6 +26,9 @@ EncapsulationKey = mlkem.MLKEM768PublicKey | mlkem.MLKEM1024PublicKey
 PublicKeys = VerifyingKey | EncapsulationKey
 PrivateKeys = SigningKey | DecapsulationKey
 KEY_TYPES = (CKK.ML_DSA, CKK.ML_KEM)
+
+AVAILABLE = not is_absent(mldsa)
+"""Whether the installed cryptography has them."""
 
 # Key type, parameter set, the library's classes, bytes of a signature or of an encapsulated secret.
 # The library has no ML-KEM-512.

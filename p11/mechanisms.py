@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum, unique
 
+from . import lattices
 from .constants import CKF, CKK, CKM
 
 
@@ -214,4 +215,8 @@ def _hashed(name: str, digest: str, hmac: str, general: str, derivation: str, pk
 for _line in _HASHED.strip().splitlines():
     _hashed(*_line.split())
 
-MECHANISMS: dict[int, MechanismRule] = {row.type: row for row in _ROWS}
+_LACKING: tuple[CKK, ...] = () if lattices.AVAILABLE else lattices.KEY_TYPES
+
+MECHANISMS: dict[int, MechanismRule] = {
+    row.type: row for row in _ROWS if not any(key_type in _LACKING for key_type in row.key_types)
+}
