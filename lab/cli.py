@@ -11,10 +11,12 @@ import logging
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+
+from .. import __version__
 
 FILES = {
     "simulators": ("Simulator", ("serve", "run", "status", "trace", "crash", "restart")),
@@ -80,9 +82,19 @@ app = typer.Typer(
 )
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        print(f"cardtear {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def _all() -> None:
-    """Options that come before the command; there are none."""
+def _all(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Take the options that come before the command."""
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .answers import do, errors, fail
-from .options import AnyCard, Json, Surroundings, grouped
+from .options import AnyCard, ForProgram, Json, Surroundings, grouped
 
 if TYPE_CHECKING:
     from ...p11.quirks import Quirks
@@ -55,7 +55,7 @@ def serve(
         process.wait_for_the_end(simulator.stopped)
 
 
-@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@app.command(cls=ForProgram, context_settings={"allow_interspersed_args": False})
 @grouped
 def run(
     *,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from .answers import errors, fail, writable
-from .options import Image, NewCard, QuirkNames, grouped
+from .options import ForProgram, Image, NewCard, QuirkNames, grouped
 
 if TYPE_CHECKING:
     from ..sweep.runner import Workers
@@ -20,7 +20,7 @@ app = typer.Typer()
 _ACTIONS = "remove, reset, swap, mute, unplug, logout, garble, sw:6F00, rv:CKR_DEVICE_ERROR, delay:500ms or cut:1"
 
 
-@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@app.command(cls=ForProgram, context_settings={"allow_interspersed_args": False})
 @grouped
 def sweep(
     *,
