@@ -24,8 +24,10 @@ from .tables import EDWARDS_ALGORITHMS, KEY_PAIR_ALGORITHMS, RSA_BITS, Algorithm
 
 try:
     from cryptography.hazmat.primitives.asymmetric.utils import NoDigestInfo
-except ImportError:  # cryptography before 47: all blocks take GMP's way
-    NoDigestInfo = None  # type: ignore[assignment,misc]
+
+    _NO_DIGEST_INFO: NoDigestInfo | None = NoDigestInfo()
+except ImportError:  # cryptography before 47: GMP does every block
+    _NO_DIGEST_INFO = None
 
 EC_CURVES: dict[Algorithm, ec.EllipticCurve] = {
     Algorithm.P224: ec.SECP224R1(),
@@ -51,7 +53,7 @@ _RAW: dict[Algorithm, Any] = {
 """Keys that are bare bytes."""
 # Made here and not with each key, also because the library loads a part of itself when the first is made.
 _SCHEMES = {curve: ec.ECDSA(Prehashed(digest)) for curve, digest in _DIGESTS.items()}
-_PADDING, _NO_DIGEST_INFO = PKCS1v15(), NoDigestInfo and NoDigestInfo()
+_PADDING = PKCS1v15()
 _EXPONENT = 65537
 _GREATEST_EXPONENT = 2**256  # FIPS 186-5, 5.1: public exponents are less
 _CRT_TAGS = (0x01, 0x02, 0x03, 0x04, 0x05)
