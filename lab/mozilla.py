@@ -80,7 +80,7 @@ const [name, done] = arguments;
   const db = Cc["@mozilla.org/security/pkcs11moduledb;1"].getService(Ci.nsIPKCS11ModuleDB);
   for (const module of await db.listModules()) {
     if (module.name !== name) continue;
-    return Array.from(module.slots, slot => [slot.name, slot.tokenName, slot.status]);
+    return Array.from(module.slots ?? module.listSlots(), slot => [slot.name, slot.tokenName, slot.status]);
   }
   return [];
 })().then(done, error => done(String(error)));

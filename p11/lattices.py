@@ -12,7 +12,7 @@ from typing import Any
 try:
     from cryptography.hazmat.primitives.asymmetric import mldsa, mlkem
 except ImportError:  # cryptography before 47
-    from .absent import mldsa, mlkem  # type: ignore[assignment,no-redef]
+    from .absent import mldsa, mlkem  # type: ignore[no-redef]
 
 from .absent import is_absent
 from .attributes import Attributes, as_ulong, ulong
