@@ -16,6 +16,12 @@ MODULE = Extension(
     extra_compile_args=["-std=gnu11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden", "-pthread"],
     extra_link_args=["-pthread", "-Wl,-z,defs"],
 )
+ONLY_US = Extension(
+    "cardtear.csrc.libcardtear-only-us",
+    sources=["csrc/only_us.c"],
+    extra_compile_args=["-std=gnu11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden"],
+    extra_link_args=["-Wl,-z,defs"],
+)
 
 
 def require_compiler() -> None:
@@ -52,4 +58,4 @@ class PlatformWheel(bdist_wheel):
 
 if not {"egg_info", "sdist"}.intersection(sys.argv):  # those build nothing
     require_compiler()
-setup(ext_modules=[MODULE], cmdclass={"build_ext": BuildPlainLibrary, "bdist_wheel": PlatformWheel})
+setup(ext_modules=[MODULE, ONLY_US], cmdclass={"build_ext": BuildPlainLibrary, "bdist_wheel": PlatformWheel})

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """A pcscd of one's own: in the foreground, with vpcd and nothing else in it, for root.
 
-Where the system lets us, it has a /run/pcscd that nobody else sees, so that it neither meets the machine's pcscd nor
-others of its kind. Where it does not (a container without CAP_SYS_ADMIN), it is the machine's only one, and a lock
-keeps others waiting.
+Nobody else reaches it. Where the system lets us, it has a /run/pcscd that nobody else sees, so that it neither meets
+the machine's pcscd nor others of its kind, and a network in which it is alone, so that vpcd's ports are open to nobody.
+Where it does not (a container without CAP_SYS_ADMIN), it is the machine's only one, a lock keeps others waiting, and a
+library that is loaded into it lets in nobody but root, and nothing from outside (csrc/only_us.c).
 """
 
 from __future__ import annotations
@@ -12,24 +13,25 @@ import atexit
 import contextlib
 import fcntl
 import functools
+import logging
 import os
 import random
 import shutil
-import signal
 import socket
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
-from time import monotonic, sleep
 from types import TracebackType
 from typing import Self
 
-from ..reader.vpcd_slots import SLOTS_OF_VPCD
-from .pcscd import READER, configuration, find_driver
+from ..csrc import only_us_path
+from ..reader.network_namespace import NetworkNamespace
+from ..reader.vpcd_slots import SLOTS_OF_VPCD, PcscPlace
+from ..reader.vpcd_wire import PORT
+from .kept_process import KeptProcess, ProcessError
+from .pcscd import READER, configuration, copies, find_daemon, find_driver, options
 from .scratch import Scratch
 
-DEADLINE = 20.0
-"""Seconds that it may take to start, or to end."""
+LOG = logging.getLogger(__name__)
 
 _RUN = Path("/run/pcscd")
 """Where every pcscd has its socket."""
@@ -43,52 +45,45 @@ _NAME = "PCSCLITE_CSOCK_NAME"
 _PORTS = range(20_000, 32_000, 4)
 """Below those that the system gives out."""
 
-
-class PcscdError(Exception):
-    """It does not start or end, and what it has said."""
+_LINES = 20
+"""How many lines of what it has said are shown."""
 
 
 def why_not() -> str | None:
     """Why there can be none, if there can be none."""
-    if _daemon() is None or find_driver() is None:
+    if find_daemon() is None or find_driver() is None:
         return "pcscd and vpcd are not installed (Debian: pcscd, vsmartcard-vpcd)"
     if os.getuid() != 0:
         return "only root can start a pcscd"
     return None
 
 
-def _daemon() -> str | None:
-    return shutil.which("pcscd", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
-
-
-class OwnPcscd:
+class OwnPcscd(KeptProcess):
     """A pcscd that is not started yet, with its files in `folder`; `close` it. A context manager, which starts it.
 
-    `name` is what programs find in the names of its readers. `port` is that of vpcd's first slot, the others follow.
-    Until it is closed, this process finds it, too. Raises PcscdError where there can be none.
+    `name` is what programs find in the names of its readers, of which there are at least `readers`; `place` is where
+    its vpcd is. Until it is closed, this process finds it, too. Raises ProcessError where there can be none, ValueError
+    for a name that no reader can have.
     """
 
-    def __init__(self, folder: Path, name: str = READER) -> None:
-        reason, driver, daemon = why_not(), find_driver(), _daemon()
+    def __init__(self, folder: Path, name: str = READER, readers: int = SLOTS_OF_VPCD) -> None:
+        reason, driver, daemon = why_not(), find_driver(), find_daemon()
         if reason is not None or driver is None or daemon is None:
-            raise PcscdError(reason)
+            raise ProcessError(reason)
+        super().__init__("pcscd", self._spawn_it, self._answers_us, lambda: self.log)
         self._folder = folder
-        self._daemon = daemon
-        self._process: subprocess.Popen[bytes] | None = None
+        self._command = (daemon, "--foreground", "--config", str(self._configuration), *options(daemon))
         for each in (self._run, self._configuration, _RUN):
             each.mkdir(parents=True, exist_ok=True)
-        self._lock = None
-        hidden = ("unshare", "--mount", "sh", "-c", _HIDE, "sh", str(self._run))
-        self._hidden: tuple[str, ...] = ()
-        if subprocess.run([*hidden, "true"], capture_output=True, check=False).returncode == 0:
-            self._hidden = hidden
-        else:
-            self._lock = (_RUN / "cardtear.lock").open("w")
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
-        self.socket = (self._run if self._hidden else _RUN) / "pcscd.comm"
-        self.port = free_ports(SLOTS_OF_VPCD)
-        self.configure(configuration(driver, self.port, name=name))
-        self._before = _be_found(self.socket)
+        self._undo = contextlib.ExitStack()
+        try:
+            self._hidden = self._own_folder()
+            self.place = self._own_network(readers)
+            self.configure(configuration(self._driver(driver, readers), self.place.port, readers, name=name))
+        except BaseException:
+            self._undo.close()
+            raise
+        self._undo.callback(_be_found_again, *_be_found(self.socket))
 
     def __enter__(self) -> Self:
         try:
@@ -103,6 +98,35 @@ class OwnPcscd:
     ) -> None:
         self.close()
 
+    def close(self) -> None:
+        """Stop it, and let the next one be."""
+        with self._undo:
+            self.stop()
+
+    @property
+    def socket(self) -> Path:
+        """Where programs reach it."""
+        return (self._run if self._hidden else _RUN) / "pcscd.comm"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """By which programs find it."""
+        return {_NAME: str(self.socket)}
+
+    @property
+    def log(self) -> str:
+        """The last of what it has said, as text."""
+        try:
+            said = (self._folder / "log").read_text(errors="replace")
+        except FileNotFoundError:
+            return ""
+        lines = said.splitlines()[-_LINES:]
+        return "\n".join("".join(each if each.isprintable() else "?" for each in line) for line in lines)
+
+    def configure(self, text: str) -> None:
+        """The reader.conf of the next start."""
+        (self._configuration / "vpcd").write_text(text)
+
     @property
     def _run(self) -> Path:
         return self._folder / "run"
@@ -111,70 +135,62 @@ class OwnPcscd:
     def _configuration(self) -> Path:
         return self._folder / "reader.conf.d"
 
-    @property
-    def environment(self) -> dict[str, str]:
-        """By which programs find it."""
-        return {_NAME: str(self.socket)}
+    def _own_folder(self) -> tuple[str, ...]:
+        """Return the command that gives it a /run/pcscd of its own; none, when no other one may be, where it cannot."""
+        hidden = ("unshare", "--mount", "sh", "-c", _HIDE, "sh", str(self._run))
+        if subprocess.run([*hidden, "true"], capture_output=True, check=False).returncode == 0:
+            return hidden
+        fcntl.flock(self._undo.enter_context((_RUN / "cardtear.lock").open("w")), fcntl.LOCK_EX)
+        return ()
+
+    def _own_network(self, readers: int) -> PcscPlace:
+        """Return where vpcd will be: in a network of its own, else in this one. Raises ProcessError."""
+        try:
+            network = NetworkNamespace()
+        except OSError as error:
+            if not only_us_path().exists():
+                raise ProcessError(
+                    f"others could reach it: no network can be made for it ({error}), which needs CAP_SYS_ADMIN, and "
+                    f"{only_us_path()} is missing; install cardtear again, with a C compiler"
+                ) from None
+            port = free_ports(readers)
+            LOG.warning(
+                "pcscd can have no network of its own here (%s), which needs CAP_SYS_ADMIN; vpcd listens on loopback "
+                "only, from port %d on, and lets in nobody but root",
+                error.strerror,
+                port,
+            )
+            return PcscPlace(port)
+        self._undo.callback(network.close)
+        return PcscPlace(PORT, inside=network.entered)
+
+    def _driver(self, driver: str, readers: int) -> str:
+        """Where vpcd is; for more readers than it has slots a copy of ours, with further copies beside it."""
+        if readers <= SLOTS_OF_VPCD:
+            return driver
+        folder = self._folder / "drivers"
+        folder.mkdir(exist_ok=True)
+        copied = str(shutil.copy(driver, folder))
+        for each in copies(copied, readers):
+            shutil.copy(driver, each)
+        return copied
+
+    def _spawn_it(self) -> subprocess.Popen[bytes]:
+        command = (*_WITH_US, *self._hidden, *self._command)
+        with (self._folder / "log").open("ab") as log, self.place.inside():
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._variables)
 
     @property
-    def is_running(self) -> bool:
-        """Whether it has been started, and has not ended by itself."""
-        return self._process is not None and self._process.poll() is None
+    def _variables(self) -> dict[str, str]:
+        """Its environment. What has a folder and a network of its own needs nothing that keeps others out."""
+        is_alone = self._hidden and self.place.inside is not contextlib.nullcontext
+        return dict(os.environ) if is_alone else {**os.environ, "LD_PRELOAD": str(only_us_path())}
 
-    @property
-    def log(self) -> str:
-        """What it has said."""
-        return (self._folder / "log").read_text(errors="replace")
-
-    def configure(self, text: str) -> None:
-        """The reader.conf of the next start."""
-        (self._configuration / "vpcd").write_text(text)
-
-    def start(self) -> None:
-        """Returns when it answers. Raises PcscdError."""
-        command = (*_WITH_US, *self._hidden, self._daemon, "--foreground", "--config", str(self._configuration))
-        with (self._folder / "log").open("ab") as log, _all_signals():
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        deadline = monotonic() + DEADLINE
-        while not self._answers():
-            if not self.is_running or monotonic() > deadline:
-                raise PcscdError(f"pcscd does not start: {self.log}")
-            sleep(0.01)  # it tells nobody when it is ready
-
-    def _answers(self) -> bool:
+    def _answers_us(self) -> bool:
         with socket.socket(socket.AF_UNIX) as connection, contextlib.suppress(OSError):
             connection.connect(str(self.socket))
             return True
         return False
-
-    def stop(self) -> None:
-        """Returns when it is gone. Raises PcscdError if it had to be killed."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.terminate()
-        try:
-            process.wait(DEADLINE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            raise PcscdError(f"pcscd does not end: {self.log}") from None
-
-    def kill(self) -> None:
-        """Let it die at once, as of a fault of its own; what it leaves behind stays."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            process.wait()
-
-    def close(self) -> None:
-        """Stop it, and let the next one be."""
-        try:
-            self.stop()
-        finally:
-            _be_found_again(*self._before)
-            if self._lock is not None:
-                self._lock.close()
 
 
 @functools.cache
@@ -205,22 +221,12 @@ def _be_found_again(before: Path | None, known: str | None) -> None:
         os.environ[_NAME] = known
 
 
-@contextlib.contextmanager
-def _all_signals() -> Iterator[None]:
-    """What is started here can be ended by signals, whatever this thread holds back (process.py)."""
-    held = signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
-
-
 def free_ports(count: int) -> int:
-    """The first of so many free ports in a row, another each time. Raises PcscdError."""
+    """The first of so many free ports in a row, another each time. Raises ProcessError."""
     for _ in range(100):
         port = random.SystemRandom().choice(_PORTS)
         with contextlib.suppress(OSError):
             for each in range(port, port + count):
                 socket.create_server(("", each)).close()
             return port
-    raise PcscdError(f"no {count} free ports")
+    raise ProcessError(f"no {count} free ports")

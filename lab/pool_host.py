@@ -65,7 +65,7 @@ class Host:
         return {"number": number, "environment": simulator.environment | variables}
 
     def _pcsc(self, name: str) -> tuple[PcscPlace, dict[str, str]]:
-        """Where pcscd is, and by which variables programs find it. Raises PcscdError."""
+        """Where pcscd is, and by which variables programs find it. Raises ProcessError, ValueError."""
         if why_not() is not None:
             return PcscPlace(), {}
         if self._pcscd is None:
@@ -74,7 +74,7 @@ class Host:
             daemon = OwnPcscd(folder, name)
             daemon.__enter__()
             self._pcscd = daemon
-        return PcscPlace(self._pcscd.port), self._pcscd.environment
+        return self._pcscd.place, self._pcscd.environment
 
     def _end(self, number: int) -> dict[str, Any]:
         self._simulators.pop(number).close()

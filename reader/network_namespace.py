@@ -13,7 +13,10 @@ import fcntl
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+Inside = Callable[[], contextlib.AbstractContextManager[None]]
+"""Makes a block in which this thread is in a certain network."""
 
 _CLONE_NEWNET = 0x40000000
 _SIOCSIFFLAGS = 0x8914

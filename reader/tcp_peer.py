@@ -20,6 +20,8 @@ from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
 
+from .network_namespace import Inside
+
 _TABLES = Path("/proc/thread-self/net")
 _MAPPED = bytes(10) + b"\xff\xff"
 """What an IPv4 address begins with as an IPv6 one (RFC 4291, 2.5.5.2)."""
@@ -52,10 +54,11 @@ class _Entry(NamedTuple):
     inode: int
 
 
-def admit(connection: socket.socket, sleep: Callable[..., None]) -> None:
+def admit(connection: socket.socket, sleep: Callable[..., None], inside: Inside = contextlib.nullcontext) -> None:
     """Return when the other end is held by this user or root; wait until somebody has accepted it.
 
-    `sleep(seconds, *sockets)` waits for so long, or until one of them can be read. Raises Stranger when another user
+    `sleep(seconds, *sockets)` waits for so long, or until one of them can be read. `inside`
+    makes a block in which this thread is in the connection's network. Raises Stranger when another user
     holds the other end, and OSError when the connection has ended.
     """
     here, there = connection.getsockname(), connection.getpeername()
@@ -63,7 +66,8 @@ def admit(connection: socket.socket, sleep: Callable[..., None]) -> None:
         raise OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
     start = monotonic()
     for pause in itertools.chain(_PAUSES, itertools.repeat(_PAUSES[-1])):
-        entry = _find(there, here)
+        with inside():
+            entry = _find(there, here)
         # While this end is established the other one is the one that was found: only then its address is free again.
         if _state(connection) != _State.ESTABLISHED:
             raise OSError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))

@@ -17,6 +17,7 @@ from time import monotonic
 from . import tcp_peer, vpcd_wire
 from .bench import Bench
 from .errors import CardMute, CardRemoved
+from .network_namespace import Inside
 from .pcscd_call import call_pcscd
 from .reader import Insertion, Reader
 from .slot_door import LOOPBACK, SlotDoor, bodies
@@ -38,11 +39,17 @@ _WORTH_IT = 1.0
 
 
 class VpcdDoor(SlotDoor):
-    """The slot of a vpcd that listens on a port. `hint` is what to do when it does not."""
+    """The slot of a vpcd that listens on a port. `hint` is what to do when it does not, `inside` as in PcscPlace."""
 
     def __init__(
-        self, bench: Bench, port: int = vpcd_wire.PORT, reader: Reader | None = None, hint: str = _HINT
+        self,
+        bench: Bench,
+        port: int = vpcd_wire.PORT,
+        reader: Reader | None = None,
+        hint: str = _HINT,
+        inside: Inside = contextlib.nullcontext,
     ) -> None:
+        self._inside = inside
         self._address = (LOOPBACK, port)
         self._connection: socket.socket | None = None
         self._last_shown: Insertion | None = None
@@ -82,7 +89,7 @@ class VpcdDoor(SlotDoor):
         """Be the card of this stay for as long as both ends last. False: wait before the next attempt."""
         is_fresh = insertion is not self._last_shown
         dialogue = Dialogue(insertion, is_fresh, self._turn)
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as connection:
+        with self._new_socket() as connection:
             with self._bench.lock:
                 if self._closing or insertion.removed.is_set() or self.reader is not reader:
                     return True
@@ -93,7 +100,7 @@ class VpcdDoor(SlotDoor):
             try:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
                 connection.connect(self._address)
-                tcp_peer.admit(connection, self._sleep)
+                tcp_peer.admit(connection, self._sleep, self._inside)
                 self._last_shown = insertion
                 if not self._serve(connection, dialogue, is_fresh and insertion is not self._shown_again):
                     self._miss(reader, "nobody there who speaks to a card")
@@ -116,6 +123,10 @@ class VpcdDoor(SlotDoor):
             self._last_shown, self._shown_again = None, insertion
             self._sleep(_LOOK)
         return insertion.removed.is_set() or monotonic() - start > _WORTH_IT
+
+    def _new_socket(self) -> socket.socket:
+        with self._inside():
+            return socket.socket(socket.AF_INET, socket.SOCK_STREAM)
 
     def _serve(self, connection: socket.socket, dialogue: Dialogue, may_be_overlooked: bool) -> bool:
         """Answer vpcd until it goes. False if nothing was ever asked. Raises OSError, CardRemoved, CardMute.

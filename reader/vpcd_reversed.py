@@ -17,6 +17,7 @@ import socket
 from . import tcp_peer, vpcd_wire
 from .bench import Bench
 from .errors import CardMute, CardRemoved
+from .network_namespace import Inside
 from .private_socket import SocketError
 from .reader import Reader
 from .slot_door import LOG, LOOPBACK, Keeper, SlotDoor, bodies
@@ -33,11 +34,19 @@ _GONE = b"\x6f\x00"
 
 
 class ReversedDoor(SlotDoor, Keeper):
-    """A slot of a vpcd that connects to a port of ours. Raises SocketError."""
+    """A slot of a vpcd that connects to a port of ours. `inside` as in PcscPlace. Raises SocketError."""
 
-    def __init__(self, bench: Bench, port: int = vpcd_wire.PORT, reader: Reader | None = None) -> None:
+    def __init__(
+        self,
+        bench: Bench,
+        port: int = vpcd_wire.PORT,
+        reader: Reader | None = None,
+        inside: Inside = contextlib.nullcontext,
+    ) -> None:
+        self._inside = inside
         try:
-            self._listener = socket.create_server((LOOPBACK, port))
+            with inside():
+                self._listener = socket.create_server((LOOPBACK, port))
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise
@@ -74,7 +83,7 @@ class ReversedDoor(SlotDoor, Keeper):
         try:
             connection, _ = self._listener.accept()
             with connection:
-                tcp_peer.admit(connection, self._sleep)
+                tcp_peer.admit(connection, self._sleep, self._inside)
                 self._talk(connection)
         except tcp_peer.Stranger as stranger:
             self._refuse(stranger)

@@ -7,12 +7,14 @@ pcscd is configured for more.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from time import monotonic
 
 from . import vpcd_wire
 from .bench import Bench
 from .events import Change, Event
+from .network_namespace import Inside
 from .reader import Reader
 from .slot_door import SlotDoor
 from .vpcd import VpcdDoor
@@ -28,10 +30,14 @@ _TOO_MANY = f"Debian's vpcd has {SLOTS_OF_VPCD} slots, `cardtear pcsc --readers 
 
 @dataclass(frozen=True, slots=True)
 class PcscPlace:
-    """Where pcscd's vpcd is: the port of its first slot, and whether it connects to us instead of listening."""
+    """Where pcscd's vpcd is: the port of its first slot, and whether it connects to us instead of listening.
+
+    `inside` makes a block in which this thread's new sockets are in vpcd's network (NetworkNamespace.entered).
+    """
 
     port: int = vpcd_wire.PORT
     is_reversed: bool = False
+    inside: Inside = nullcontext
 
 
 class VpcdSlots:
@@ -90,8 +96,8 @@ class VpcdSlots:
         if not self._place.is_reversed:
             if reader is not None and first <= _LAST_PORT:
                 hint = {} if len(self._doors) < SLOTS_OF_VPCD else {"hint": _TOO_MANY}
-                self._doors.append(VpcdDoor(self._bench, first, reader, **hint))
+                self._doors.append(VpcdDoor(self._bench, first, reader, inside=self._place.inside, **hint))
             return
         for port in range(first, min(first + SLOTS_OF_VPCD, _LAST_PORT + 1)):
-            self._doors.append(ReversedDoor(self._bench, port, reader))
+            self._doors.append(ReversedDoor(self._bench, port, reader, self._place.inside))
             reader = None

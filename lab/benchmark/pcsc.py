@@ -42,14 +42,16 @@ def transmissions(run: Run) -> Iterator[Row]:
     if own_pcscd.why_not() is not None:
         return
     daemon = own_pcscd.OwnPcscd(run.bed.folder / "pcscd")
-    responder = (sys.executable, "-c", WITHOUT_HASTE, str(daemon.port + 1))
+    responder = (sys.executable, "-c", WITHOUT_HASTE, str(daemon.place.port + 1))
     with contextlib.ExitStack() as undo:
         undo.enter_context(daemon)
-        undo.enter_context(run.bed.simulator("pcsc", "--pcsc-port", str(daemon.port)))
+        with daemon.place.inside():
+            undo.enter_context(run.bed.simulator("pcsc", "--pcsc-port", str(daemon.place.port)))
         with Card(0) as card:
             card.transmit()  # selects nothing, wakes everything
             ours = [card.transmit() for _ in range(run.amount.windows)]
-        undo.enter_context(_running(responder))
+        with daemon.place.inside():
+            undo.enter_context(_running(responder))
         with Card(1) as card:
             theirs = [card.transmit() for _ in range(run.amount.pairs)]
     reference = {"without quick acknowledgement": sorted(theirs)[len(theirs) // 2] / 1000}

@@ -20,6 +20,7 @@ from .options import AnyCard, ForProgram, Json, Surroundings, grouped
 if TYPE_CHECKING:
     from ...p11.quirks import Quirks
     from ...reader.vpcd_slots import PcscPlace
+    from ..own_pcscd import OwnPcscd
     from ..records import Record
     from ..simulator import Simulator
 
@@ -27,6 +28,9 @@ app = typer.Typer()
 
 _PCSCD_PATIENCE = 5.0
 """Seconds for which `run` waits until pcscd has the card. It looks every 0.4 s."""
+
+_OWN_PCSCD_PATIENCE = 20.0
+"""The same for one that was started for the program: it is there, and on a busy machine it looks later."""
 
 _NO_PCSCD = "is it running, with vpcd, and no other simulator in it? `cardtear doctor` says what is missing"
 
@@ -62,12 +66,21 @@ def run(
     command: Annotated[
         list[str], typer.Argument(metavar="CMD", help="The program and its arguments.", show_default=False)
     ],
-    reader: Annotated[str, typer.Option(help="The reader to plug in.")] = "front",
+    reader: Annotated[
+        list[str] | None, typer.Option(help="A reader to plug in; several times.", show_default="front")
+    ] = None,
     card: AnyCard,
     surroundings: Surroundings,
     own_pcscd: Annotated[
         bool, typer.Option("--own-pcscd", help="As --pcsc, with a pcscd that is started for the program; for root.")
     ] = False,
+    pcsc_name: Annotated[
+        str | None,
+        typer.Option(
+            help="What that pcscd calls the readers, with numbers behind it.",
+            show_default="Virtual PCD; Yubico YubiKey CCID with --profile yubikey",
+        ),
+    ] = None,
     trace: Annotated[bool, typer.Option("--trace", help="Show calls, APDUs and events on standard error.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -76,18 +89,24 @@ def run(
     The program finds CARDTEAR_MODULE, CARDTEAR_SOCKET and CARDTEAR_CONTROL in its environment. When this one is killed,
     it is killed, too.
     """
-    from .. import process
+    from .. import pcscd, process
     from ..guard import guarded
     from ..records import follow
 
     process.hold_signals()
     with errors(as_json), contextlib.ExitStack() as undo:
-        place, variables = _started_pcscd(undo, as_json) if own_pcscd else (surroundings.place, {})
-        simulator = undo.enter_context(_simulator([reader], card, surroundings, place))
+        readers = reader or ["front"]
+        if pcsc_name is not None and not own_pcscd:
+            raise ValueError("--pcsc-name is for a pcscd that is started here; give --own-pcscd, too")
+        daemon = None
+        if own_pcscd:
+            name = pcsc_name or pcscd.usual_name(card.profile)
+            daemon = _started_pcscd(undo, as_json, name, len(readers))
+        place, variables = (daemon.place, daemon.environment) if daemon is not None else (surroundings.place, {})
+        simulator = undo.enter_context(_simulator(readers, card, surroundings, place))
         if trace:
             follow(simulator.bench.trace, _timeline(as_json, to_errors=True)[0])
-        if simulator.pcsc is not None and simulator.pcsc.wait_until_shown(_PCSCD_PATIENCE):
-            fail(as_json, "no-pcscd", f"no pcscd has taken the card: {_NO_PCSCD}", 1)
+        _wait_for_pcscd(simulator, daemon, as_json)
         try:
             with guarded(simulator.folder):
                 code = process.run_program(command, {**os.environ, **variables, **simulator.environment})
@@ -137,17 +156,27 @@ def restart(as_json: Json = False) -> None:
     do(as_json, "restart", lambda _: print("the simulator is there again"))
 
 
-def _started_pcscd(undo: contextlib.ExitStack, as_json: bool) -> tuple[PcscPlace, dict[str, str]]:
-    """Where a pcscd is that ends with `undo`, and by which variables programs find it."""
-    from ...reader.vpcd_slots import PcscPlace
-    from ..own_pcscd import OwnPcscd, PcscdError
+def _started_pcscd(undo: contextlib.ExitStack, as_json: bool, name: str, readers: int) -> OwnPcscd:
+    """A pcscd that ends with `undo`. Raises ValueError for a name that no reader can have."""
+    from ..kept_process import ProcessError
+    from ..own_pcscd import OwnPcscd
     from ..scratch import Scratch
 
     try:
-        daemon = undo.enter_context(OwnPcscd(undo.enter_context(Scratch()).path))
-    except PcscdError as error:
+        return undo.enter_context(OwnPcscd(undo.enter_context(Scratch()).path, name, readers))
+    except ProcessError as error:
         fail(as_json, "no-pcscd", str(error), 1)
-    return PcscPlace(daemon.port), daemon.environment
+
+
+def _wait_for_pcscd(simulator: Simulator, daemon: OwnPcscd | None, as_json: bool) -> None:
+    """Return when pcscd has the cards; end with an error if it does not take them."""
+    patience = _PCSCD_PATIENCE if daemon is None else _OWN_PCSCD_PATIENCE
+    if simulator.pcsc is None or not (missing := simulator.pcsc.wait_until_shown(patience)):
+        return
+    why = f"pcscd has not taken the card in {', '.join(missing)} within {patience:.0f} s"
+    if daemon is not None:
+        fail(as_json, "no-pcscd", f"{why}. {daemon.said}", 1)
+    fail(as_json, "no-pcscd", f"{why}: {_NO_PCSCD}", 1)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ...reader.vpcd_slots import PcscPlace
 from ..doctor import vpcd_listens
-from ..own_pcscd import OwnPcscd, PcscdError, why_not
+from ..kept_process import ProcessError
+from ..own_pcscd import OwnPcscd, why_not
 from ..pcscd import READER
 
 
@@ -28,6 +29,6 @@ def start(undo: contextlib.ExitStack, folder: Path, name: str | bool) -> tuple[P
     folder.mkdir()
     try:
         daemon = undo.enter_context(OwnPcscd(folder, name if isinstance(name, str) else READER))
-    except PcscdError as error:
+    except (ProcessError, ValueError) as error:
         raise OSError(str(error)) from None
-    return PcscPlace(daemon.port), daemon.environment
+    return daemon.place, daemon.environment

@@ -13,7 +13,6 @@ from cardtear.lab.simulator import Simulator
 from cardtear.lab.trigger import Trigger
 from cardtear.reader.trace import ApduEntry
 from cardtear.reader.vpcd import VpcdDoor
-from cardtear.reader.vpcd_slots import PcscPlace
 
 from ..programs import Ended, Run, Succeed, runner, well
 from . import pcsc
@@ -48,7 +47,7 @@ def context(pcscd: OwnPcscd) -> Iterator[pcsc.Context]:
 @pytest.fixture
 def door(simulator: Simulator, context: pcsc.Context, pcscd: OwnPcscd) -> Iterator[VpcdDoor]:
     """The standard card in a reader that pcscd sees."""
-    door = VpcdDoor(simulator.bench, pcscd.port, simulator.bench.reader("front"))
+    door = VpcdDoor(simulator.bench, pcscd.place.port, simulator.bench.reader("front"), inside=pcscd.place.inside)
     context.wait(READER, pcsc.PRESENT, DEADLINE)
     yield door
     door.close()
@@ -58,7 +57,7 @@ def door(simulator: Simulator, context: pcsc.Context, pcscd: OwnPcscd) -> Iterat
 @pytest.fixture
 def shown(pcscd: OwnPcscd, context: pcsc.Context) -> Iterator[Simulator]:
     """A simulator whose reader `front`, with the standard card, is in pcscd."""
-    with Simulator(pcsc=PcscPlace(pcscd.port)) as simulator:
+    with Simulator(pcsc=pcscd.place) as simulator:
         simulator.plug("front")
         simulator.insert("front")
         context.wait(READER, pcsc.PRESENT, DEADLINE)

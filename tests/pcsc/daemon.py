@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 from cardtear.lab.own_pcscd import OwnPcscd, why_not
 from cardtear.lab.pcscd import READER
+from cardtear.reader.vpcd_slots import SLOTS_OF_VPCD
 
 __all__ = ["OwnPcscd", "own_pcscd"]
 
 
 @contextlib.contextmanager
-def own_pcscd(folder: Path, name: str = READER) -> Iterator[OwnPcscd]:
+def own_pcscd(folder: Path, name: str = READER, readers: int = SLOTS_OF_VPCD) -> Iterator[OwnPcscd]:
     """One that is not started yet; programs and this process find it by their environment."""
     reason = why_not()
     if reason is not None:
         pytest.skip(reason)
-    with contextlib.closing(OwnPcscd(folder, name)) as daemon:
+    with contextlib.closing(OwnPcscd(folder, name, readers)) as daemon:
         yield daemon

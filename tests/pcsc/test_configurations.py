@@ -3,19 +3,17 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cardtear.card.profiles import CardRequest
-from cardtear.lab.own_pcscd import free_ports
-from cardtear.lab.pcscd import configuration, copies, find_driver
+from cardtear.lab.pcscd import configuration, find_driver
 from cardtear.lab.simulator import Simulator
 from cardtear.reader.private_socket import SocketError
-from cardtear.reader.vpcd_slots import PcscPlace
 
 from . import pcsc
 from .daemon import OwnPcscd, own_pcscd
@@ -31,17 +29,10 @@ def daemon(pcscd_folder: Path) -> Iterator[OwnPcscd]:
         yield daemon
 
 
-def test_eight_readers(daemon: OwnPcscd, tmp_path: Path) -> None:
+def test_eight_readers(tmp_path: Path) -> None:
     """By a copy of the driver; each card is in a reader of its own."""
-    original = find_driver()
-    assert original is not None
-    driver = shutil.copy(original, tmp_path / "libifdvpcd.so")
-    for copy in copies(driver, 8):
-        shutil.copy(original, copy)
-    port = free_ports(8)
-    daemon.configure(configuration(driver, port, 8))
-    daemon.start()
-    with Simulator(pcsc=PcscPlace(port)) as simulator:
+    with own_pcscd(tmp_path, readers=8) as daemon, Simulator(pcsc=daemon.place) as simulator:
+        daemon.start()
         for number in range(8):
             simulator.plug(f"reader {number}")
             simulator.insert(f"reader {number}", CardRequest(profile="unrecognised", name=f"card {number}"))
@@ -87,8 +78,8 @@ class TestReversed:
         """A simulator with the standard card, and a pcscd that was started after it and ends before it."""
         driver = find_driver()
         assert driver is not None
-        daemon.configure(configuration(driver, daemon.port, is_reversed=True))
-        with Simulator(pcsc=PcscPlace(daemon.port, is_reversed=True)) as simulator:
+        daemon.configure(configuration(driver, daemon.place.port, is_reversed=True))
+        with Simulator(pcsc=replace(daemon.place, is_reversed=True)) as simulator:
             simulator.plug("front")
             simulator.insert("front")
             daemon.start()
@@ -150,5 +141,5 @@ class TestReversed:
         assert succeed_in_time(lambda: context.connect(READER)).transmit(SELECT)[-2:] == b"\x90\x00"
 
     def test_a_port_that_is_taken(self, simulator: Simulator, daemon: OwnPcscd) -> None:
-        with pytest.raises(SocketError, match=str(daemon.port)):
-            Simulator(pcsc=PcscPlace(daemon.port, is_reversed=True))
+        with pytest.raises(SocketError, match=str(daemon.place.port)):
+            Simulator(pcsc=replace(daemon.place, is_reversed=True))

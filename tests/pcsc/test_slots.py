@@ -113,8 +113,9 @@ def test_a_crash_is_a_removal(shown: Simulator, context: pcsc.Context) -> None:
 @pytest.mark.needs("opensc-tool")
 def test_run(pcscd: OwnPcscd, succeed: Callable[..., str]) -> None:
     """The program starts when pcscd has the card."""
-    command = ("--pcsc", "--pcsc-port", str(pcscd.port), "--", "opensc-tool", "--atr")
-    assert succeed(CARDTEAR, "run", *command).splitlines()[-1].startswith("3b:")
+    command = ("--pcsc", "--pcsc-port", str(pcscd.place.port), "--", "opensc-tool", "--atr")
+    with pcscd.place.inside():
+        assert succeed(CARDTEAR, "run", *command).splitlines()[-1].startswith("3b:")
 
 
 def test_run_without_pcscd(run: Callable[..., Any]) -> None:

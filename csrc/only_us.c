@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MIT
+/*
+ * A library that is loaded into a pcscd which has no network or no folder of its own: it listens on the loopback
+ * interface only, and whoever connects has to be the user who runs it, or root.
+ *
+ * vpcd, the driver of virtual readers, listens on all interfaces and takes the first comer; pcscd's socket is open to
+ * everybody. Only what they call is replaced: bind, accept, accept4.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define EXPORTED __attribute__((visibility("default")))
+
+/* The system's own function of a name, as dlsym(3) says how. */
+#define REAL(name, function) (*(void **)(&(function)) = dlsym(RTLD_NEXT, name))
+
+static bool is_allowed(uid_t uid)
+{
+	return uid == 0 || uid == geteuid();
+}
+
+/* Whether a table of proc(5) has the socket at `near` that is connected to `far`, and it is one of an allowed user's. */
+static bool table_allows(const char *path, const char *near, const char *far)
+{
+	char line[512], local[64], remote[64];
+	unsigned long inode;
+	unsigned int uid;
+	bool found = false;
+	FILE *table = fopen(path, "re");
+
+	if (table == NULL)
+		return false;
+	while (!found && fgets(line, sizeof line, table) != NULL)
+		found = sscanf(line, " %*u: %63s %63s %*x %*s %*s %*x %u %*u %lu", local, remote, &uid, &inode) == 4 &&
+			strcmp(local, near) == 0 && strcmp(remote, far) == 0 && inode != 0 && is_allowed(uid);
+	fclose(table);
+	return found;
+}
+
+/* An address as the tables have it: of IPv4, or the same as one of IPv6 (RFC 4291, 2.5.5.2). */
+static void write_address(char *text, size_t size, const struct sockaddr_in *address, bool is_mapped)
+{
+	if (is_mapped)
+		snprintf(text, size, "%016X%08X%08X:%04X", 0, htonl(0xFFFF), address->sin_addr.s_addr, ntohs(address->sin_port));
+	else
+		snprintf(text, size, "%08X:%04X", address->sin_addr.s_addr, ntohs(address->sin_port));
+}
+
+/* Whether the other end of a connection of this machine is held by an allowed user. */
+static bool is_ours(int connection)
+{
+	struct sockaddr_storage address;
+	struct sockaddr_in here, there;
+	socklen_t size = sizeof address, here_size = sizeof here, there_size = sizeof there;
+	struct ucred peer;
+	socklen_t peer_size = sizeof peer;
+
+	if (getsockname(connection, (struct sockaddr *)&address, &size) != 0)
+		return false;
+	if (address.ss_family == AF_UNIX)
+		return getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &peer_size) == 0 && is_allowed(peer.uid);
+	if (address.ss_family != AF_INET || getsockname(connection, (struct sockaddr *)&here, &here_size) != 0 ||
+	    getpeername(connection, (struct sockaddr *)&there, &there_size) != 0)
+		return false;
+	for (int is_mapped = 0; is_mapped <= 1; is_mapped++) {
+		char near[64], far[64];
+
+		write_address(near, sizeof near, &there, is_mapped);
+		write_address(far, sizeof far, &here, is_mapped);
+		if (table_allows(is_mapped ? "/proc/self/net/tcp6" : "/proc/self/net/tcp", near, far))
+			return true;
+	}
+	return false;
+}
+
+static int admitted(int connection)
+{
+	if (connection < 0 || is_ours(connection))
+		return connection;
+	close(connection);
+	errno = ECONNABORTED;
+	return -1;
+}
+
+EXPORTED int bind(int socket, const struct sockaddr *address, socklen_t size)
+{
+	int (*real)(int, const struct sockaddr *, socklen_t);
+	struct sockaddr_in local;
+
+	REAL("bind", real);
+	if (address->sa_family != AF_INET || size < sizeof local)
+		return real(socket, address, size);
+	memcpy(&local, address, sizeof local);
+	if (local.sin_addr.s_addr == htonl(INADDR_ANY))
+		local.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	return real(socket, (const struct sockaddr *)&local, sizeof local);
+}
+
+EXPORTED int accept(int socket, struct sockaddr *restrict address, socklen_t *restrict size)
+{
+	int (*real)(int, struct sockaddr *, socklen_t *);
+
+	REAL("accept", real);
+	return admitted(real(socket, address, size));
+}
+
+EXPORTED int accept4(int socket, struct sockaddr *restrict address, socklen_t *restrict size, int flags)
+{
+	int (*real)(int, struct sockaddr *, socklen_t *, int);
+
+	REAL("accept4", real);
+	return admitted(real(socket, address, size, flags));
+}
