@@ -43,7 +43,7 @@ class CardShelf:
         self._dead: set[Path] = set()
         self._last: dict[str, Card | PutAway] = {}
         self._lock = threading.Lock()
-        self._unsubscribe = bench.subscribe(self._hear)
+        self._unsubscribe = bench.add_part(self._hear)
 
     def last(self, reader: str) -> Card | PutAway | None:
         """Return the card of ours that was in a reader last, None where none ever was."""

@@ -7,7 +7,6 @@ serve` has to be ready at once, `cardtear remove` even sooner.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
@@ -17,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from .. import __version__
+from . import log
 
 FILES = {
     "simulators": ("Simulator", ("serve", "run", "status", "trace", "crash", "restart")),
@@ -99,7 +99,7 @@ def _all(
 
 def main() -> None:
     """The entry point."""
-    logging.basicConfig(level=logging.WARNING, format="cardtear: %(message)s")
+    log.to_standard_error()
     app(prog_name="cardtear")
 
 

@@ -55,7 +55,7 @@ class Demonstration:
         """All of it. Raises Wrong, ApplicationFailed."""
         started = time.monotonic()
         with Simulator() as simulator:
-            stop = simulator.bench.trace.subscribe(self._show)
+            stop = simulator.bench.trace.add_part(self._show)
             simulator.plug(READER)
             application = Application(simulator.module_socket)
             try:

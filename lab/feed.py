@@ -29,7 +29,7 @@ class Feed(Closing):
         self._pending: queue.SimpleQueue[Entry] = queue.SimpleQueue()
         self._waker, self._woken = socket.socketpair()
         self._waker.setblocking(False)
-        self._unsubscribe = trace.subscribe(self._add)
+        self._unsubscribe = trace.add_part(self._add)
 
     def close(self) -> None:
         """Stop listening."""

@@ -22,7 +22,7 @@ class Gates:
         self._openings: dict[str, int] = {}
         self._waiting: dict[str, set[Waiting]] = {}
         self._is_over = False
-        self._unsubscribe = bench.subscribe(self._hear)
+        self._unsubscribe = bench.add_part(self._hear)
 
     def open(self, gate: str) -> None:
         """Let through everybody who waits at the gate now."""

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Any
@@ -23,13 +22,11 @@ def as_record(entry: Entry) -> Record:
     return {"kind": _KINDS[type(entry)], "number": entry.number, "time": entry.time, "call": entry.call, **_rest(entry)}
 
 
-def follow(trace: Trace, add: Callable[[Record], None]) -> Callable[[], None]:
-    """Hand on every record from now on, one at a time, until the returned function is called."""
-    one_at_a_time = threading.Lock()
+def follow(trace: Trace, add: Callable[[Record], object]) -> Callable[[], None]:
+    """Hand on every record from now on, one at a time, until the returned function is called. `add` is a watcher."""
 
     def show(entry: Entry) -> None:
-        with one_at_a_time:
-            add(as_record(entry))
+        add(as_record(entry))
 
     return trace.subscribe(show)
 

@@ -118,6 +118,7 @@ class RemoteSimulator:
     def trace(self, after: int = 0) -> list[Record]:
         """The entries of the trace with a number above `after`: calls, APDUs and events in their order."""
         with Control(self._path) as control:
+            control.limit(DEADLINE)
             return list(control.stream("trace", after=after, follow=False))
 
     def wait_for(self, kind: str, *, after: int = 0, deadline: float = DEADLINE, **fields: Any) -> Record:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import traceback
 
 from rich.console import Console
 
@@ -16,14 +17,20 @@ LINES = 300
 
 
 def time_line(simulator: RemoteSimulator) -> str:
-    """What has happened so far, or why that cannot be said."""
-    text = io.StringIO()
-    timeline = Timeline(Console(file=text, width=1000, highlight=False, color_system=None), most_apdus=10, folds=True)
+    """What has happened so far, or why that cannot be said. Raises nothing: a report must not end the run."""
     try:
-        for record in simulator.trace():
-            timeline.add(record)
+        return _time_line(simulator)
     except (ControlFailure, OSError) as error:
         return f"the simulator cannot be asked: {error}"
+    except Exception:
+        return f"the time line cannot be shown:\n{traceback.format_exc()}"
+
+
+def _time_line(simulator: RemoteSimulator) -> str:
+    text = io.StringIO()
+    timeline = Timeline(Console(file=text, width=1000, highlight=False, color_system=None), most_apdus=10, folds=True)
+    for record in simulator.trace():
+        timeline.add(record)
     timeline.flush()
     lines = text.getvalue().splitlines()
     left_out = len(lines) - LINES

@@ -21,8 +21,12 @@ EVENTS = {
     "insert": ("▼", "{card}'s card goes into {reader}", "bold white on rgb(0,110,60)"),
     "remove": ("▲", "{card}'s card is pulled out of {reader}", "bold white on rgb(175,25,40)"),
     "reset": ("●", "{card}'s card in {reader} is reset", "bold white on rgb(150,90,0)"),
+    "logout": ("●", "{card}'s card in {reader} is logged out", "bold white on rgb(150,90,0)"),
 }
 """Sign, words and style of each change of the bench."""
+
+_UNKNOWN = "●", "{change} in {reader}", "bold white on grey30"
+"""An event of a simulator that knows more of them."""
 
 _MEANINGS = {
     SW.OK: "ok",
@@ -96,7 +100,7 @@ class Timeline:
         if record["kind"] == "apdu":
             self._apdu(record)
         elif record["kind"] == "event":
-            sign, words, style = EVENTS[record["change"]]
+            sign, words, style = EVENTS.get(record["change"], _UNKNOWN)
             banner = f" {sign} {words.format(**record)} ".ljust(_EVENT_WIDTH)
             self._line(record, (banner, style))
         elif record["kind"] == "lost":

@@ -48,7 +48,7 @@ class Triggers:
         disarm = _nothing
         match trigger.on:
             case OnEvent():
-                disarm = self._bench.subscribe(partial(self._hear, number, trigger))
+                disarm = self._bench.add_part(partial(self._hear, number, trigger))
             case OnTime(seconds=seconds):
                 self._agenda.enter(partial(self._act, number, trigger, None), seconds)
             case OnCall() | OnApdu() | OnPlace():

@@ -59,7 +59,7 @@ class Application:
                 slot = self._attach(reader, listed=True)
                 # An application that comes from another simulator has seen its slots empty in between.
                 slot.event = bool(known_slots) and slot.token is not None
-            self._unsubscribe = bench.subscribe(self._hear)
+            self._unsubscribe = bench.add_part(self._hear)
 
     def close(self) -> None:
         """The application is over: its sessions are, and if nobody else is logged in, the card forgets the PIN."""

@@ -8,11 +8,13 @@ import select
 import socket
 from typing import TYPE_CHECKING
 
+from ..reader.events import CallerIsGone
+
 if TYPE_CHECKING:
     from .application import Application
 
 
-class CallerGone(Exception):
+class CallerGone(CallerIsGone):
     """The application closed the connection (or died) while a call of it was waiting."""
 
 

@@ -334,7 +334,7 @@ class Tokens:
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
         self._tokens: dict[Insertion, Token] = {}
-        self._unsubscribe = bench.subscribe(self._hear)
+        self._unsubscribe = bench.add_part(self._hear)
 
     def of(self, insertion: Insertion) -> Token:
         """The token of a stay. The caller holds the bench's lock."""

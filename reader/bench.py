@@ -8,14 +8,19 @@ agree with each other; it is never held while a card works or anybody waits.
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from .errors import NoSuchReader, ReaderExists
-from .events import CallMoment, Change, Event, Moment, When
+from .events import CallerIsGone, CallMoment, Change, Event, Moment, When
+from .observers import tell
 from .reader import Reader
 from .trace import Trace
+
+LOG = logging.getLogger(__name__)
 
 Listener = Callable[[Event], None]
 Watcher = Callable[[Moment], bytes | int | None]
@@ -33,7 +38,9 @@ class Bench:
         self.trace = Trace()
         self.watchers: tuple[Watcher, ...] = ()
         self._thread = threading.local()
+        self._parts: tuple[Listener, ...] = ()
         self._listeners: tuple[Listener, ...] = ()
+        self._untold: deque[Event] = deque()
         self._readers: dict[str, Reader] = {}
 
     def plug(self, name: str, is_contactless: bool = False) -> Reader:
@@ -76,20 +83,36 @@ class Bench:
         with self.lock:
             return [reader for reader in self._readers.values() if reader.plugged]
 
+    def add_part(self, part: Listener) -> Callable[[], None]:
+        """Call `part` inside every change, with the lock held, until the returned function is called.
+
+        For what makes up the world beside readers and cards: tokens, applications, doors, triggers. When a method that
+        makes a change returns, every part has run: there is no window in which a card is gone and somebody does not
+        know.
+        """
+        with self.lock:
+            self._parts += (part,)
+
+        def remove() -> None:
+            with self.lock:
+                self._parts = tuple(each for each in self._parts if each is not part)
+
+        return remove
+
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` at every change, with the lock held, until the returned function is called.
 
-        When a method that makes a change returns, every listener has run: there is no window in which a card is gone
-        and somebody does not know.
+        It is called when all parts know of the change, in the order of changes, also of those that a listener makes,
+        and has run when the method that made the change returns. One that raises is logged and dropped. It must be
+        quick, for the world stands still: who only looks subscribes to the trace.
         """
         with self.lock:
             self._listeners += (listener,)
+        return lambda: self._unsubscribe(listener)
 
-        def unsubscribe() -> None:
-            with self.lock:
-                self._listeners = tuple(each for each in self._listeners if each is not listener)
-
-        return unsubscribe
+    def _unsubscribe(self, listener: Listener) -> None:
+        with self.lock:
+            self._listeners = tuple(each for each in self._listeners if each is not listener)
 
     @contextlib.contextmanager
     def watching(self, watcher: Watcher) -> Iterator[None]:
@@ -113,10 +136,20 @@ class Bench:
     # Moments; callers ask `watchers` first, for without any there is nothing to do
 
     def notify(self, moment: Moment) -> bytes | int | None:
-        """Call every watcher. What the last of them says that says something takes effect."""
+        """Call every watcher. What the last of them says that says something takes effect.
+
+        One that raises is logged and dropped. Raises CallerIsGone, as a fault does that waits for a caller.
+        """
         answer = None
         for watcher in self.watchers:
-            given = watcher(moment)
+            try:
+                given = watcher(moment)
+            except CallerIsGone:
+                raise
+            except Exception:
+                LOG.exception("the watcher %r failed and is dropped", watcher)
+                self.unwatch(watcher)
+                continue
             answer = given if given is not None else answer
         return answer
 
@@ -138,7 +171,22 @@ class Bench:
         return call
 
     def announce(self, event: Event) -> None:
-        """Record a change and tell every listener. The caller holds the lock and has made the change."""
+        """Record a change, and tell every part and listener. The caller holds the lock and has made the change."""
         self.trace.event(event)
+        tell(self._parts, event)
+        self._untold.append(event)
+        if len(self._untold) == 1:  # else a listener has made this change, and the one that tells goes on with it
+            try:
+                while self._untold:
+                    self._tell_listeners(self._untold[0])
+                    self._untold.popleft()
+            finally:
+                self._untold.clear()
+
+    def _tell_listeners(self, event: Event) -> None:
         for listener in self._listeners:
-            listener(event)
+            try:
+                listener(event)
+            except Exception:
+                LOG.exception("the listener %r failed at %s and is dropped", listener, event.change)
+                self._unsubscribe(listener)

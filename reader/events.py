@@ -47,6 +47,10 @@ class When(StrEnum):
     AFTER = "after"
 
 
+class CallerIsGone(Exception):
+    """Who has made a call is gone while the call waits on its behalf."""
+
+
 class Waiting(Protocol):
     """How a call waits on behalf of its application, so that the application's end ends the wait."""
 
@@ -55,7 +59,7 @@ class Waiting(Protocol):
         ...
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Sleep until `wake` (True) or for `timeout` seconds (False). Raises when the application is gone."""
+        """Sleep until `wake` (True) or for `timeout` seconds (False). Raises CallerIsGone."""
         ...
 
     def wake(self) -> None:

@@ -53,7 +53,7 @@ class SlotDoor(ABC):
         self._dialogue: Dialogue | None = None
         self._turn = _new_turn()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._unsubscribe = bench.subscribe(self._hear)
+        self._unsubscribe = bench.add_part(self._hear)
         self._thread = threading.Thread(target=self._run, name=f"vpcd-{port}", daemon=True)
         self._thread.start()
         self._share(reader)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..card import tlv
 from ..card.tables import INS, Access, object_rules
+from .observers import Watcher, tell
 
 if TYPE_CHECKING:
     from .events import Event
@@ -106,13 +107,14 @@ class _Thread(threading.local):
 
 
 class Trace:
-    """A ring of entries. Thread-safe; subscribers are called in the recording thread and must not block."""
+    """A ring of entries. Thread-safe; who is told of them beside it, observers.py says."""
 
     def __init__(self) -> None:
         self._entries: deque[Entry] = deque(maxlen=LENGTH)
         self._numbers = itertools.count(1)
         self._thread = _Thread()
-        self._subscribers: tuple[Subscriber, ...] = ()
+        self._changing = threading.Lock()
+        self._parts: tuple[Subscriber, ...] = ()
         self._record: Subscriber = self._entries.append
 
     def entries(self, after: int = 0) -> list[Entry]:
@@ -120,17 +122,37 @@ class Trace:
         return sorted(entry for entry in self._entries.copy() if entry[0] > after)
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
-        """Call `subscriber` with every entry from now on, until the returned function is called."""
-        self._have_subscribers((*self._subscribers, subscriber))
+        """Call `subscriber`, a watcher, with every entry from now on, until the returned function is called.
+
+        It is called in a thread of its own, with one entry at a time, and has had all of them when the returned
+        function comes back. One that raises or is slow is logged and dropped (observers.py).
+        """
+        watcher = Watcher(subscriber, f"the subscriber {subscriber!r} of the trace", lambda: forget())
+        forget = self.add_part(watcher.tell)
 
         def unsubscribe() -> None:
-            self._have_subscribers(tuple(each for each in self._subscribers if each is not subscriber))
+            forget()
+            watcher.close()
 
         return unsubscribe
 
-    def _have_subscribers(self, subscribers: tuple[Subscriber, ...]) -> None:
-        self._subscribers = subscribers
-        self._record = self._record_and_tell if subscribers else self._entries.append
+    def add_part(self, part: Subscriber) -> Callable[[], None]:
+        """Call `part` with every entry in the thread that records it, until the returned function is called.
+
+        For what belongs to the record itself, as a scenario's history: it must neither wait nor raise.
+        """
+        with self._changing:
+            self._have_parts((*self._parts, part))
+
+        def remove() -> None:
+            with self._changing:
+                self._have_parts(tuple(each for each in self._parts if each is not part))
+
+        return remove
+
+    def _have_parts(self, parts: tuple[Subscriber, ...]) -> None:
+        self._parts = parts
+        self._record = self._record_and_tell if parts else self._entries.append
 
     def call(self, application: str, thread: int, name: str, arguments: tuple[object, ...]) -> int:
         """Record the arrival of a call and return its number, which this thread's entries carry until `answer`."""
@@ -164,8 +186,7 @@ class Trace:
 
     def _record_and_tell(self, entry: Entry) -> None:
         self._entries.append(entry)
-        for subscriber in self._subscribers:
-            subscriber(entry)
+        tell(self._parts, entry)
 
 
 @lru_cache(256)  # the same few objects are read over and over

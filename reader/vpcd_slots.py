@@ -56,7 +56,7 @@ class VpcdSlots:
         with bench.lock:
             for reader in bench.readers:
                 self._find_slot(Event(Change.PLUG, reader))
-            self._unsubscribe = bench.subscribe(self._find_slot)
+            self._unsubscribe = bench.add_part(self._find_slot)
 
     def close(self, wait: bool = True) -> None:
         """All cards leave pcscd; with `wait` when commands that they are at have ended, too."""

@@ -13,6 +13,8 @@ from typing import Any, NoReturn
 
 import typer
 
+from ..terminal import say
+
 _ASKED_WRONGLY = frozenset({"bad-request", "profile-error"})
 """What a running simulator calls that which is a ValueError here."""
 
@@ -55,10 +57,15 @@ def _refusals() -> tuple[type[Exception], ...]:
 
 
 def fail(as_json: bool, code: str, message: str, exit_code: int) -> NoReturn:
+    """Say what is wrong, and end; on standard error, too, where standard output is what fails."""
     if as_json:
-        print(json.dumps({"error": {"code": code, "message": message}}))
-    else:
-        print(f"cardtear: {message}", file=sys.stderr)
+        try:
+            say(json.dumps({"error": {"code": code, "message": message}}))
+            raise typer.Exit(exit_code)
+        except OSError:
+            pass
+    with contextlib.suppress(OSError):
+        say(f"cardtear: {message}", to_errors=True)
     raise typer.Exit(exit_code)
 
 

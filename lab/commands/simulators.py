@@ -103,9 +103,10 @@ def run(
             name = pcsc_name or pcscd.usual_name(card.profile)
             daemon = _started_pcscd(undo, as_json, name, len(readers))
         place, variables = (daemon.place, daemon.environment) if daemon is not None else (surroundings.place, {})
+        showing = undo.enter_context(contextlib.ExitStack())  # ends after the simulator
         simulator = undo.enter_context(_simulator(readers, card, surroundings, place))
         if trace:
-            follow(simulator.bench.trace, _timeline(as_json, to_errors=True)[0])
+            showing.callback(follow(simulator.bench.trace, _timeline(as_json, to_errors=True)[0]))
         _wait_for_pcscd(simulator, daemon, as_json)
         try:
             with guarded(simulator.folder):
@@ -223,14 +224,14 @@ def _say_ready(simulator: Simulator, reader: str, as_json: bool) -> None:
 
 def _timeline(
     as_json: bool, to_errors: bool, short: bool = False
-) -> tuple[Callable[[Record], None], Callable[[], None]]:
+) -> tuple[Callable[[Record], object], Callable[[], None]]:
     """Functions that show a record of the trace, and the end."""
-    if as_json:
-        stream = sys.stderr if to_errors else sys.stdout
-        return lambda record: print(json.dumps(record), file=stream, flush=True), lambda: None
-    from rich.console import Console
+    from .. import terminal
 
+    if as_json:
+        output = terminal.Output(to_errors)
+        return lambda record: output.write(f"{json.dumps(record)}\n"), lambda: None
     from ..timeline import Timeline
 
-    timeline = Timeline(Console(highlight=False, stderr=to_errors), most_apdus=3 if short else None, folds=short)
+    timeline = Timeline(terminal.console(to_errors), most_apdus=3 if short else None, folds=short)
     return timeline.add, timeline.flush

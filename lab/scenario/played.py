@@ -16,7 +16,7 @@ class Played(Simulator):
     def __init__(self, history: History, quirks: Quirks, pcsc: PcscPlace | None) -> None:
         super().__init__(quirks=quirks, pcsc=pcsc)
         self._history = history
-        self.bench.trace.subscribe(history.add)
+        self.bench.trace.add_part(history.add)
         self.bench.watch(history.watch)
 
     def signal(self, signal: str) -> None:

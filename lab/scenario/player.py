@@ -14,6 +14,7 @@ from typing import Any
 from ...card.profiles import ProfileError
 from ...card.store import ImageError
 from ...p11.quirks import Quirks
+from ...reader.observers import Watcher
 from ..records import as_record
 from . import in_pcsc
 from .fields import in_words
@@ -42,10 +43,12 @@ def play(
     """Play a scenario to its outcome; never raises for what happens in it, and never takes longer than its deadline.
 
     `quirks` are added to the scenario's own, `here` is the folder to which its paths are relative. `lines` are the
-    lines of its steps (by place, ("steps", 0)) in the file `origin`, for messages. `progress` hears of every step.
+    lines of its steps (by place, ("steps", 0)) in the file `origin`, for messages. `progress`, a watcher, hears of
+    every step.
     """
     started = monotonic()
-    performance = _Performance(scenario, origin, lines or {}, progress)
+    watcher = Watcher(progress, f"the progress {progress!r}") if progress is not None else None
+    performance = _Performance(scenario, origin, lines or {}, watcher.tell if watcher is not None else None)
     missing = [name for name in scenario.needs if not _is_there(name)]
     if missing:
         status, message = Status.SKIPPED, f"needs {', '.join(missing)}, which is not installed"
@@ -53,6 +56,8 @@ def play(
         status, message = Status.SKIPPED, f"needs PC/SC: {reason}"
     else:
         status, message = performance.run(here or Path.cwd(), [*scenario.quirks, *quirks])
+    if watcher is not None:
+        watcher.close()
     if scenario.finding:
         message = "\n".join(filter(None, (message, _OF_FINDINGS.get(status))))
     return Outcome(

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Collection
 
 from rich.console import Console, Group, RenderableType
@@ -11,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ...reader.trace import Trace
+from .. import terminal
 from ..records import follow
 from ..timeline import Timeline
 from .outcome import MEANING, Outcome, Verdict, tell
@@ -31,9 +31,8 @@ STYLES = {
 
 
 def console(stream_is_errors: bool = False) -> Console:
-    """As wide as need be when it is not a terminal."""
-    stream = sys.stderr if stream_is_errors else sys.stdout
-    return Console(width=None if stream.isatty() else 200, highlight=False, markup=False, stderr=stream_is_errors)
+    """As wide as need be when it is not a terminal. What goes to standard error is said beside the work."""
+    return terminal.console(stream_is_errors, is_aside=stream_is_errors, width=200)
 
 
 def table(report: Report, allowed: Collection[Verdict], all_points: bool = False) -> RenderableType:

@@ -143,7 +143,7 @@ def record(plan: Plan, deadline: float) -> tuple[Run, list[Point]]:
     recorder = Recorder()
     with _ONE_AT_A_TIME, bed(plan) as place, place.simulator.bench.watching(recorder):
         log = Log()
-        stop = place.simulator.bench.trace.subscribe(log)
+        stop = place.simulator.bench.trace.add_part(log)
         ended = place.run(plan.command, deadline)
         stop()
     return _run(ended, log), recorder.points
@@ -160,7 +160,7 @@ def play(plan: Plan, first: Run, point: Point, deadline: float, watch: Watch | N
         with bed(plan) as place:
             bench = place.simulator.bench
             unwatch = watch(bench.trace) if watch else None
-            stop = bench.trace.subscribe(log)
+            stop = bench.trace.add_part(log)
             *before, action = plan.triggers(point, place.other)
             for trigger in before:
                 place.simulator.arm(trigger)

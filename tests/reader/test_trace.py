@@ -176,7 +176,7 @@ def test_subscribers_get_each_entry_until_they_stop() -> None:
 def test_threads_record_without_loss() -> None:
     trace = Trace()
     got: list[Entry] = []
-    trace.subscribe(got.append)
+    stop = trace.subscribe(got.append)
 
     def work() -> None:
         for _ in range(500):
@@ -187,6 +187,7 @@ def test_threads_record_without_loss() -> None:
         thread.start()
     for thread in threads:
         thread.join(10)
+    stop()
     entries = trace.entries()
     assert [entry.number for entry in entries] == list(range(1, 4001))
     assert sorted(got) == entries
