@@ -10,6 +10,7 @@
 #define MAX_ATTRIBUTES 4096u
 #define MAX_NESTING 2
 #define MAX_NAME 64u
+#define MAX_PIN 4096u
 
 /* Whether the value of an attribute is a template in turn. */
 static bool is_template(CK_ULONG type)
@@ -88,8 +89,10 @@ CK_RV pack_arguments(Frame *frame, const char *signature, va_list arguments)
             const void *data = va_arg(arguments, const void *);
             CK_ULONG length = va_arg(arguments, CK_ULONG);
             bool missing = data == NULL && length != 0;
-            if (*letter == 'n' && (missing || length > FRAME_LIMIT))
-                return missing ? CKR_ARGUMENTS_BAD : CKR_PIN_LEN_RANGE;
+            if (*letter == 'n' && missing)
+                return CKR_ARGUMENTS_BAD;
+            if (*letter == 'n' && length > MAX_PIN)
+                length = MAX_PIN; /* longer than any PIN as it is */
             if (missing || length > FRAME_LIMIT)
                 put_u64(frame, NO_LENGTH); /* the other end knows what that is the end of */
             else

@@ -256,5 +256,5 @@ EXPORT CK_RV C_GetInterface(CK_UTF8CHAR *pInterfaceName, CK_VERSION *pVersion, C
             return CKR_OK;
         }
     }
-    return CKR_FUNCTION_FAILED;
+    return CKR_ARGUMENTS_BAD; /* nothing of that name, version and abilities */
 }

@@ -341,7 +341,7 @@ class CardObjects:
     def _free_slot(self, attributes: Attributes) -> int:
         """The slot that the CKA_ID asks for, if it is free: 01 to 04 are 9A, 9C, 9D, 9E, then come the retired ones.
 
-        Otherwise the first free one. Raises P11Error: DEVICE_MEMORY when all are taken, FUNCTION_NOT_SUPPORTED if the
+        Otherwise the first free one. Raises P11Error: DEVICE_MEMORY when all are taken, FUNCTION_FAILED if the
         card does not tell of keys without a certificate: one may be in any slot, and a new one would not be found.
         """
         wanted = [slot for slot, position in POSITION.items() if position == attributes.get(CKA.ID)]
@@ -349,7 +349,7 @@ class CardObjects:
         for slot in (*wanted, *_FREE_ORDER):
             if slot not in taken and slot in _OVERLAYS:
                 if self._card.metadata(slot) is None:
-                    raise P11Error(CKR.FUNCTION_NOT_SUPPORTED)
+                    raise P11Error(CKR.FUNCTION_FAILED)
                 return slot
         raise P11Error(CKR.DEVICE_MEMORY)
 

@@ -14,8 +14,8 @@ from ..reader.events import CallMoment, When
 from ..reader.trace import Hidden
 from .caller import Caller, CallerGone
 from .constants import CKR
-from .errors import P11Error
-from .sessions import WORKS_ON
+from .errors import Misbehaviour, P11Error
+from .return_values import returned
 from .wire import CODECS, REQUEST_HEADER, Codec, Mechanism, MessageParameter, NullPointer, WireError
 
 LOG = logging.getLogger(__name__)
@@ -60,8 +60,10 @@ class Dispatcher:
                 answer = handler(caller, *arguments)
                 results = () if answer is None else answer if type(answer) is tuple else (answer,)
                 value = 0
+        except Misbehaviour as error:
+            value = error.value
         except P11Error as error:
-            value, results = error.value, error.results
+            value, results = returned(name, error.value), error.results
         except CardRemoved:
             value = CKR.DEVICE_REMOVED
         except CallerGone:
@@ -73,6 +75,8 @@ class Dispatcher:
             value = CKR.GENERAL_ERROR
         if moment is not None:
             value, results = self._finish(moment, value, results)
+        if value and value != CKR.BUFFER_TOO_SMALL:
+            _end_operation(caller, name, arguments)
         bench.trace.answer(call, name, value)
         return codec.encode(value, results, arguments)
 
@@ -80,12 +84,10 @@ class Dispatcher:
         """CKR_ARGUMENTS_BAD, which ends the operation that the function works on, like any error."""
         trace, name = self._bench.trace, codec.name
         call = trace.call(caller.application.name, caller.thread, name, ())
-        live = caller.application.sessions.get(session)
-        if live is not None and name in WORKS_ON:
-            with live.lock:
-                live.end(WORKS_ON[name])
-        trace.answer(call, name, CKR.ARGUMENTS_BAD)
-        return codec.encode(CKR.ARGUMENTS_BAD, (), ())
+        _end_operation(caller, name, (session,))
+        value = returned(name, CKR.ARGUMENTS_BAD)
+        trace.answer(call, name, value)
+        return codec.encode(value, (), ())
 
     def _finish(self, moment: CallMoment, value: int, results: tuple[Any, ...]) -> tuple[int, tuple[Any, ...]]:
         """The moment AFTER: what goes out, and what watchers put in its place. Raises CallerGone."""
@@ -98,6 +100,13 @@ class Dispatcher:
         finally:
             bench.end_call()
         return (forced, ()) if isinstance(forced, int) else (value, results)
+
+
+def _end_operation(caller: Caller, name: str, arguments: tuple[Any, ...]) -> None:
+    """A function has failed: that ends what it works on (5.2)."""
+    live = caller.application.sessions.get(arguments[0]) if arguments else None
+    if live is not None:
+        live.end_by_failure(name)
 
 
 def _shown(arguments: tuple[Any, ...], secret: list[int]) -> tuple[Any, ...]:

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""How failure is said in PKCS #11: one exception that carries the CK_RV, and one table from status words to it."""
+"""How failure is said in PKCS #11: exceptions that carry the CK_RV."""
 
 from __future__ import annotations
 
-from ..card.status import SW
 from .constants import CKR
 
 
@@ -20,18 +19,5 @@ class P11Error(Exception):
         self.results = results
 
 
-STATUS_TO_CKR: dict[int, CKR] = {
-    SW.SECURITY_STATUS_NOT_SATISFIED: CKR.USER_NOT_LOGGED_IN,
-    SW.AUTHENTICATION_METHOD_BLOCKED: CKR.PIN_LOCKED,
-    SW.WRONG_LENGTH: CKR.DATA_LEN_RANGE,
-    SW.INCORRECT_DATA: CKR.DATA_INVALID,
-    SW.NOT_ENOUGH_MEMORY: CKR.DEVICE_MEMORY,
-    SW.NOT_FOUND: CKR.DEVICE_ERROR,
-}
-
-
-def from_status(status: int) -> P11Error:
-    """The error for a status word other than 9000 (ISO/IEC 7816-4, 5.6; SP 800-73-4 part 2, table 6)."""
-    if status & 0xFFF0 == 0x63C0:
-        return P11Error(CKR.PIN_LOCKED if status & 0xF == 0 else CKR.PIN_INCORRECT)
-    return P11Error(STATUS_TO_CKR.get(status, CKR.DEVICE_ERROR))
+class Misbehaviour(P11Error):
+    """A value that a function shall return whatever the standard says of it: a quirk's."""

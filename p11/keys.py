@@ -25,8 +25,9 @@ from . import curves, lattices
 from .attributes import Attributes, as_ulong, number, ulong
 from .constants import CKA, CKK, CKR
 from .curves import Curve, CurveKey, CurvePublicKey
-from .errors import P11Error, from_status
+from .errors import P11Error
 from .piv_client import PivClient
+from .status_words import To, error_for
 
 PublicKey = rsa.RSAPublicKey | CurvePublicKey | lattices.PublicKeys
 SoftKey = rsa.RSAPrivateKey | CurveKey | lattices.PrivateKeys
@@ -107,7 +108,7 @@ class SessionKey:
             try:
                 return self._rsa.answer(data)
             except CardError as error:
-                raise from_status(error.status) from None
+                raise error_for(To.USE, error.status) from None
         if isinstance(key, ec.EllipticCurvePrivateKey):
             digest, scheme = curves.hash_to_sign(data, curves.of_key(key.public_key()).size)
             return key.sign(digest, ec.ECDSA(scheme))

@@ -36,6 +36,7 @@ from .constants import CKR, CKU
 from .errors import P11Error
 from .piv_client import PivClient
 from .sessions import Right
+from .status_words import To
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", CryptographyDeprecationWarning)
@@ -138,7 +139,7 @@ def _derived(secret: bytes, salt: bytes) -> bytes:
 
 def _set_key(card: PivClient, key: bytes) -> None:
     fields = bytes([_algorithm(card, key)]) + tlv.encode(MANAGEMENT_KEY, key)
-    card.command(INS.SET_MANAGEMENT_KEY, 0xFF, 0xFF, fields)
+    card.command(To.MAKE, INS.SET_MANAGEMENT_KEY, 0xFF, 0xFF, fields)
 
 
 def _is_derived_from(traits: Traits, reference: int) -> bool:
@@ -222,9 +223,9 @@ def _algorithm(card: PivClient, key: bytes) -> Algorithm:
 
 def _step(card: PivClient, algorithm: Algorithm, fields: bytes) -> dict[int, bytes]:
     try:
-        answer = card.command(INS.GENERAL_AUTHENTICATE, algorithm, MANAGEMENT_KEY, tlv.encode(_TEMPLATE, fields))
+        answer = card.command(
+            To.PROVE, INS.GENERAL_AUTHENTICATE, algorithm, MANAGEMENT_KEY, tlv.encode(_TEMPLATE, fields)
+        )
         return dict(tlv.decode(tlv.read(answer)[1]))
     except tlv.TlvError:
         raise P11Error(CKR.DEVICE_ERROR) from None
-    except P11Error as error:
-        raise P11Error(CKR.PIN_INCORRECT) if error.value is CKR.USER_NOT_LOGGED_IN else error from None

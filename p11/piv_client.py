@@ -26,14 +26,15 @@ from ..card.tables import (
 from ..reader.errors import CardMute
 from ..reader.reader import Insertion
 from .constants import CKR
-from .errors import P11Error, from_status
+from .errors import P11Error
+from .status_words import To, error_for, is_refusal
 
 _POLICIES = {PinRule.NEVER: b"\1", PinRule.ONCE: b"\2", PinRule.ALWAYS: b"\3"}
 _SHORT = 255
 _CHAINING = 0x10
 _OK = b"\x90\x00"
-_EXECUTION_ERRORS = frozenset({0x64, 0x65, 0x66, 0x6F})
-"""SW1 of what went wrong in the card (ISO/IEC 7816-4, table 5), unlike the checking errors, by which it refuses."""
+_WITH_ANSWER = frozenset({SW.OK, 0x6282})
+"""Success, and the warning that the data ends before all that was asked for (ISO/IEC 7816-4, table 6)."""
 
 _MOST_RESETS = 3
 _OF_ANOTHER = frozenset({SW.INS_NOT_SUPPORTED, SW.CLA_NOT_SUPPORTED})
@@ -68,7 +69,10 @@ class PivClient:
         return card, card.revision
 
     def select(self) -> bool:
-        """Select the PIV application if that has not been done since the last reset. False: the card has none."""
+        """Select the PIV application if that has not been done since the last reset. False: the card has none.
+
+        Raises P11Error(DEVICE_ERROR) when the card could not tell.
+        """
         insertion = self.insertion
         if self._selected is insertion.activation:  # without waiting for a card that is at work
             return True
@@ -77,7 +81,9 @@ class PivClient:
                 return True
             response = self._transmit(bytes((0, INS.SELECT, 4, 0, len(PIV_AID))) + PIV_AID + b"\0")
             if not response.endswith(_OK) and response[-2] != 0x61:
-                return False
+                if response[-2] == 0x62 or is_refusal(int.from_bytes(response[-2:], "big")):
+                    return False
+                raise P11Error(CKR.DEVICE_ERROR)
             self._selected = insertion.activation
             return True
 
@@ -125,14 +131,14 @@ class PivClient:
                 parts.append(response[:-2])
             return b"".join(parts), response[-2] << 8 | response[-1]
 
-    def command(self, ins: int, p1: int, p2: int, data: bytes = b"") -> bytes:
-        """The answer to a command that has to succeed. Raises P11Error."""
+    def command(self, to: To, ins: int, p1: int, p2: int, data: bytes = b"") -> bytes:
+        """The answer to a command that has to succeed; `to` tells what a refusal of it means. Raises P11Error."""
         answer, status = self.exchange(ins, p1, p2, data)
         if status == _SUCCESS:
             return answer
         if status == SW.SECURITY_STATUS_NOT_SATISFIED:  # somebody else has made the card forget
             self.is_authenticated = False
-        raise from_status(status)
+        raise error_for(to, status)
 
     def read_object(self, tag: int, as_user: bool = False) -> bytes | None:
         """A data object without its wrapping, or None if the card has none (or does not let it be read now).
@@ -142,8 +148,8 @@ class PivClient:
         """
         answer, status = self._read(self._get_data, tag)
         if as_user and status == SW.SECURITY_STATUS_NOT_SATISFIED:
-            raise from_status(status)
-        if status != _SUCCESS:
+            raise P11Error(CKR.USER_NOT_LOGGED_IN)
+        if status not in _WITH_ANSWER:
             return None
         try:
             kind, value, _ = tlv.read(answer)
@@ -160,8 +166,8 @@ class PivClient:
         for _ in range(_MOST_RESETS):
             answer, status = ask(*what)
             if self._selected is self.insertion.activation:
-                if status >> 8 in _EXECUTION_ERRORS:
-                    raise from_status(status)
+                if status not in _WITH_ANSWER and not is_refusal(status):
+                    raise P11Error(CKR.DEVICE_ERROR)
                 return answer, status
         raise P11Error(CKR.DEVICE_ERROR)
 
@@ -184,24 +190,24 @@ class PivClient:
     def write_object(self, tag: int, value: bytes) -> None:
         """PUT DATA; an empty value deletes the object. Raises P11Error."""
         if tag in SELF_TAGGED:
-            self.command(INS.PUT_DATA, 0x3F, 0xFF, tlv.encode(tag, value))
+            self.command(To.WRITE, INS.PUT_DATA, 0x3F, 0xFF, tlv.encode(tag, value))
             return
         name = tag.to_bytes((tag.bit_length() + 7) // 8, "big")
-        self.command(INS.PUT_DATA, 0x3F, 0xFF, tlv.encode(0x5C, name) + tlv.encode(0x53, value))
+        self.command(To.WRITE, INS.PUT_DATA, 0x3F, 0xFF, tlv.encode(0x5C, name) + tlv.encode(0x53, value))
 
     def generate(self, slot: int, algorithm: Algorithm, rule: PinRule) -> None:
         """GENERATE ASYMMETRIC KEY PAIR with a PIN policy. Raises P11Error."""
         control = tlv.encode(0x80, bytes([algorithm])) + tlv.encode(0xAA, _POLICIES[rule])
-        self.command(INS.GENERATE_ASYMMETRIC_KEY_PAIR, 0, slot, tlv.encode(0xAC, control))
+        self.command(To.MAKE, INS.GENERATE_ASYMMETRIC_KEY_PAIR, 0, slot, tlv.encode(0xAC, control))
 
     def import_key(self, slot: int, algorithm: Algorithm, numbers: dict[int, bytes], rule: PinRule) -> None:
         """Yubico's IMPORT KEY with a PIN policy. Raises P11Error."""
         fields = [tlv.encode(tag, value) for tag, value in numbers.items()]
-        self.command(INS.IMPORT_KEY, algorithm, slot, b"".join(fields) + tlv.encode(0xAA, _POLICIES[rule]))
+        self.command(To.MAKE, INS.IMPORT_KEY, algorithm, slot, b"".join(fields) + tlv.encode(0xAA, _POLICIES[rule]))
 
     def delete_key(self, slot: int) -> None:
         """Yubico's MOVE KEY to nowhere. Raises P11Error."""
-        self.command(INS.MOVE_KEY, 0xFF, slot)
+        self.command(To.WRITE, INS.MOVE_KEY, 0xFF, slot)
 
     def metadata(self, reference: int) -> dict[int, bytes] | None:
         """What the card tells of a key slot: nothing for an empty one, None if it does not have that command."""
@@ -221,10 +227,9 @@ class PivClient:
         return int.from_bytes(answer, "big") if status == SW.OK else None
 
     def verify(self, pin: bytes) -> None:
-        """VERIFY. Raises P11Error(PIN_INCORRECT or PIN_LOCKED)."""
+        """VERIFY. Raises P11Error."""
         self.is_authenticated = False  # whatever was proved before this login
-        _, status = self.exchange(INS.VERIFY, 0, PIN, _padded(pin))
-        _check_pin(status)
+        self._give(To.VERIFY, INS.VERIFY, PIN, _padded(pin))
 
     def give_up_verification(self) -> None:
         """Back to a card on which no PIN is verified (SP 800-73-4 part 2, 3.2.1)."""
@@ -251,23 +256,26 @@ class PivClient:
 
     def change(self, reference: int, old: bytes, new: bytes) -> None:
         """CHANGE REFERENCE DATA for PIN or PUK. Raises P11Error."""
-        _, status = self.exchange(INS.CHANGE_REFERENCE_DATA, 0, reference, _padded(old) + _padded(new))
-        _check_pin(status, malformed=CKR.PIN_INVALID)
+        self._give(To.CHANGE, INS.CHANGE_REFERENCE_DATA, reference, _padded(old) + _padded(new))
 
     def check_puk(self, puk: bytes) -> None:
         """PIV has no command that only compares the PUK; changing it to itself does. Raises P11Error."""
-        _, status = self.exchange(INS.CHANGE_REFERENCE_DATA, 0, PUK, 2 * _padded(puk))
-        _check_pin(status)
+        self._give(To.CHANGE, INS.CHANGE_REFERENCE_DATA, PUK, 2 * _padded(puk))
 
     def reset_pin(self, puk: bytes, pin: bytes) -> None:
         """RESET RETRY COUNTER: a new PIN by the PUK. Raises P11Error."""
-        _, status = self.exchange(INS.RESET_RETRY_COUNTER, 0, PIN, _padded(puk) + _padded(pin))
-        _check_pin(status, malformed=CKR.PIN_INVALID)
+        self._give(To.CHANGE, INS.RESET_RETRY_COUNTER, PIN, _padded(puk) + _padded(pin))
+
+    def _give(self, to: To, ins: int, reference: int, data: bytes) -> None:
+        """A command with PIN or PUK in it. Raises P11Error."""
+        _, status = self.exchange(ins, 0, reference, data)
+        if status != _SUCCESS:
+            raise error_for(to, status)
 
     def use_key(self, slot: int, algorithm: Algorithm, data: bytes, tag: int = 0x81) -> bytes:
         """GENERAL AUTHENTICATE with a private key; tag 85 for key agreement. Raises P11Error."""
         template = tlv.encode(0x7C, b"\x82\x00", tlv.encode(tag, data))
-        answer = self.command(_GENERAL_AUTHENTICATE, algorithm, slot, template)
+        answer = self.command(To.USE, _GENERAL_AUTHENTICATE, algorithm, slot, template)
         try:
             kind, result, _ = tlv.read(tlv.read(answer)[1])
         except tlv.TlvError:
@@ -301,12 +309,3 @@ def _padded(value: bytes) -> bytes:
     if not 1 <= len(value) <= PIN_LENGTH:
         raise P11Error(CKR.PIN_INCORRECT)
     return value.ljust(PIN_LENGTH, b"\xff")
-
-
-def _check_pin(status: int, malformed: CKR = CKR.PIN_INCORRECT) -> None:
-    if status == SW.INCORRECT_DATA:
-        raise P11Error(malformed)
-    if status in (SW.SECURITY_STATUS_NOT_SATISFIED, SW.FUNCTION_NOT_SUPPORTED):  # over the contactless interface
-        raise P11Error(CKR.FUNCTION_FAILED)
-    if status != SW.OK:
-        raise from_status(status)

@@ -40,12 +40,22 @@ def pkcs1_decode(block: bytes) -> bytes:
     return block[separator + 1 :]
 
 
+def require_oaep(length: int, digest: str) -> None:
+    """Raise P11Error(KEY_SIZE_RANGE) for a modulus of `length` bytes that is too short for the hash (RFC 8017, 7.1)."""
+    if length < 2 * hashlib.new(digest).digest_size + 2:
+        raise P11Error(CKR.KEY_SIZE_RANGE)
+
+
+def require_pss(bits: int, digest: str, salt_length: int) -> None:
+    """Raise P11Error(KEY_SIZE_RANGE) for a modulus that is too short for hash and salt (RFC 8017, 9.1.1)."""
+    if (bits + 6) // 8 < hashlib.new(digest).digest_size + salt_length + 2:
+        raise P11Error(CKR.KEY_SIZE_RANGE)
+
+
 def oaep_encode(data: bytes, length: int, digest: str, mgf_digest: str, label: bytes) -> bytes:
-    """EME-OAEP (7.1.1): the library does not do it with every hash. Raises P11Error(DATA_LEN_RANGE, KEY_SIZE_RANGE)."""
+    """EME-OAEP (7.1.1): the library does not do it with every hash. Raises P11Error(DATA_LEN_RANGE)."""
     size = hashlib.new(digest).digest_size
     most = length - 2 * size - 2
-    if most < 0:
-        raise P11Error(CKR.KEY_SIZE_RANGE)
     if len(data) > most:
         raise P11Error(CKR.DATA_LEN_RANGE)
     whole = hashlib.new(digest, label).digest() + b"\0" * (most - len(data)) + b"\1" + data
@@ -57,8 +67,6 @@ def oaep_encode(data: bytes, length: int, digest: str, mgf_digest: str, label: b
 def oaep_decode(block: bytes, digest: str, mgf_digest: str, label: bytes) -> bytes:
     """EME-OAEP (7.1.2). Raises P11Error(ENCRYPTED_DATA_INVALID), whatever was wrong."""
     size = hashlib.new(digest).digest_size
-    if len(block) < 2 * size + 2:
-        raise P11Error(CKR.KEY_SIZE_RANGE)
     masked_seed, masked = block[1 : 1 + size], block[1 + size :]
     seed = _xor(masked_seed, _mgf1(masked, size, mgf_digest))
     data = _xor(masked, _mgf1(seed, len(masked), mgf_digest))
@@ -70,11 +78,9 @@ def oaep_decode(block: bytes, digest: str, mgf_digest: str, label: bytes) -> byt
 
 
 def pss_encode(hashed: bytes, bits: int, digest: str, mgf_digest: str, salt_length: int) -> bytes:
-    """EMSA-PSS (9.1.1) for a modulus of `bits` bits. Raises P11Error(KEY_SIZE_RANGE) when the key is too short."""
+    """EMSA-PSS (9.1.1) for a modulus of `bits` bits that is long enough (require_pss)."""
     length = (bits + 6) // 8
     size = len(hashed)
-    if length < size + salt_length + 2:
-        raise P11Error(CKR.KEY_SIZE_RANGE)
     salt = os.urandom(salt_length)
     check = hashlib.new(digest, bytes(8) + hashed + salt).digest()
     data = b"\0" * (length - salt_length - size - 2) + b"\1" + salt

@@ -28,6 +28,7 @@ class Kind(StrEnum):
     VERIFY = "verify"
     SIGN_RECOVER = "sign-recover"
     VERIFY_RECOVER = "verify-recover"
+    VERIFY_SIGNATURE = "verify-signature"
     MESSAGE_ENCRYPT = "message-encrypt"
     MESSAGE_DECRYPT = "message-decrypt"
 
@@ -41,13 +42,24 @@ WORKS_ON: dict[str, Kind] = {
             ("Digest", Kind.DIGEST),
             ("Sign", Kind.SIGN),
             ("Verify", Kind.VERIFY),
+            ("VerifySignature", Kind.VERIFY_SIGNATURE),
         )
         for part in ("", "Update", "Final")
     },
     "C_SignRecover": Kind.SIGN_RECOVER,
     "C_VerifyRecover": Kind.VERIFY_RECOVER,
 }
-"""Which operation each function works on; whatever it answers but OK and BUFFER_TOO_SMALL is the end of that (5.2)."""
+"""Which operation each function works on; whatever it answers but OK and BUFFER_TOO_SMALL is the end of that (5.2).
+
+The others do not end what they work on by failing: C_DigestKey, C_FindObjects, and the functions of two operations,
+where that one ends that has failed.
+"""
+
+WORKS_ON_MESSAGE: dict[str, Kind] = {
+    "C_EncryptMessageNext": Kind.MESSAGE_ENCRYPT,
+    "C_DecryptMessageNext": Kind.MESSAGE_DECRYPT,
+}
+"""The same for a message that comes in parts (5.9, 5.11): it ends, and others can follow."""
 
 
 class Right(NamedTuple):
@@ -128,3 +140,13 @@ class Session:
     def end(self, kind: Kind) -> None:
         """Forget an operation, if there is one."""
         self.operations.pop(kind, None)
+
+    def end_by_failure(self, function: str) -> None:
+        """End what a function works on that has failed."""
+        with self.lock:
+            if function in WORKS_ON:
+                self.end(WORKS_ON[function])
+            elif function in WORKS_ON_MESSAGE:
+                operation = self.operations.get(WORKS_ON_MESSAGE[function])
+                if operation is not None:
+                    operation.end_message()

@@ -51,6 +51,7 @@ class Token:
         self._pin = b""  # of whoever is logged in, for a management key that is derived from it
         self._objects: CardObjects | None = None
         self._tries: dict[int, tuple[int | None, int | None]] = {}
+        self._refused: set[int] = set()  # PIN and PUK, while the last one that was given was wrong
         self._features: list[P11Object] | None = None
         self._mechanisms: Mapping[int, MechanismRule] | None = None
 
@@ -120,7 +121,7 @@ class Token:
             left, most = self._tries.get(reference, (None, None))
             if left == 0:
                 flags |= locked if reference == PUK or flags & CKF.USER_PIN_INITIALIZED else 0
-            elif left is not None and left < (most or 3):
+            elif reference in self._refused or (left is not None and left < (most or 3)):
                 flags |= low | (final if left == 1 else 0)
         return flags
 
@@ -141,13 +142,15 @@ class Token:
         """Prove the PIN, or the PUK as the SO. Raises P11Error."""
         traits = self.traits()
         if role is CKU.SO:
-            _check_length(pin, _PUK_LENGTHS, CKR.PIN_INCORRECT)
-            self.piv.check_puk(pin)
+            with self._proving(PUK):
+                _check_length(pin, _PUK_LENGTHS, CKR.PIN_INCORRECT)
+                self.piv.check_puk(pin)
             return Right(CKU.SO, pin)
         if not traits.pin_initialised or traits.uninitialised:
             raise P11Error(CKR.USER_PIN_NOT_INITIALIZED)
-        _check_length(pin, self.pin_lengths(), CKR.PIN_INCORRECT)
-        self.piv.verify(pin)
+        with self._proving(PIN):
+            _check_length(pin, self.pin_lengths(), CKR.PIN_INCORRECT)
+            self.piv.verify(pin)
         self._pin = pin
         return Right(CKU.USER)
 
@@ -157,9 +160,9 @@ class Token:
         if right.role is not CKU.SO:
             if not traits.pin_initialised or traits.uninitialised:
                 raise P11Error(CKR.USER_PIN_NOT_INITIALIZED)
-            _check_length(old, self.pin_lengths(), CKR.PIN_INCORRECT)
-            _check_length(new, self.pin_lengths(), CKR.PIN_LEN_RANGE)
-            with self.piv.lock:
+            with self._proving(PIN), self.piv.lock:
+                _check_length(old, self.pin_lengths(), CKR.PIN_INCORRECT)
+                _check_length(new, self.pin_lengths(), CKR.PIN_LEN_RANGE)
                 try:
                     management.change_reference(self.piv, traits, PIN, old, new)
                 finally:
@@ -167,9 +170,9 @@ class Token:
                         self.piv.give_up_verification()
                 self._pin = new if self.users else b""
             return right
-        _check_length(old, _PUK_LENGTHS, CKR.PIN_INCORRECT)
-        _check_length(new, _PUK_LENGTHS, CKR.PIN_LEN_RANGE)
-        with self.piv.lock:
+        with self._proving(PUK), self.piv.lock:
+            _check_length(old, _PUK_LENGTHS, CKR.PIN_INCORRECT)
+            _check_length(new, _PUK_LENGTHS, CKR.PIN_LEN_RANGE)
             management.change_reference(self.piv, traits, PUK, old, new)
         return Right(CKU.SO, new)
 
@@ -190,13 +193,14 @@ class Token:
         traits = self.traits()
         self.require_writable()
         management.require_without_pin(self.piv, traits)
-        _check_length(puk, _PUK_LENGTHS, CKR.PIN_INCORRECT)
         with self.piv.lock:
-            if traits.uninitialised:
-                with contextlib.suppress(P11Error):  # its PUK may be another one already
-                    self.change_pin(Right(CKU.SO, _FACTORY_PUK), _FACTORY_PUK, puk)
             nobody_knows = "".join(str(digit % 10) for digit in os.urandom(traits.pin_max)).encode()
-            self.piv.reset_pin(puk, nobody_knows)
+            with self._proving(PUK):
+                _check_length(puk, _PUK_LENGTHS, CKR.PIN_INCORRECT)
+                if traits.uninitialised:
+                    with contextlib.suppress(P11Error):  # its PUK may be another one already
+                        self.change_pin(Right(CKU.SO, _FACTORY_PUK), _FACTORY_PUK, puk)
+                self.piv.reset_pin(puk, nobody_knows)
             try:
                 self.piv.verify(nobody_knows)
                 self._write_traits(replace(traits, pin_initialised=False))
@@ -207,6 +211,17 @@ class Token:
                 self._write_traits(replace(traits, pin_initialised=False, uninitialised=False))
             finally:
                 self.piv.give_up_verification()
+
+    @contextlib.contextmanager
+    def _proving(self, reference: int) -> Iterator[None]:
+        """Around the proof of PIN or PUK: remember a wrong one, also one of which the card has not heard."""
+        try:
+            yield
+        except P11Error as error:
+            if error.value is CKR.PIN_INCORRECT:
+                self._refused.add(reference)
+            raise
+        self._refused.discard(reference)
 
     # Who is logged in
 

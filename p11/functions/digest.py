@@ -41,7 +41,6 @@ def C_DigestKey(caller: Caller, session: int, handle: int) -> None:
     live.operation(Kind.DIGEST)
     key = application.object(live, handle, CKR.KEY_HANDLE_INVALID).key
     if not isinstance(key, bytes):
-        live.end(Kind.DIGEST)
         raise P11Error(CKR.KEY_INDIGESTIBLE)
     take_part(live, Kind.DIGEST, key)
 

@@ -32,6 +32,11 @@ class Messages(Operation):
         self.additional = b""
         self.data = bytearray()
 
+    def end_message(self) -> None:
+        """Be ready for the next one."""
+        self.context = None
+        self.data.clear()
+
     def next_iv(self, sealing: parameters.MessageSealing) -> bytes:
         """The IV of the next message: the fixed bits as they are, the rest as the generator makes it."""
         iv, generator = sealing.iv, sealing.generator

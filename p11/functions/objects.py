@@ -52,7 +52,12 @@ def C_DestroyObject(caller: Caller, session: int, handle: int) -> None:
         raise P11Error(CKR.ACTION_PROHIBITED)
     if item.place is not None:
         _require_read_write(live)
-        live.token.destroy(item, live.right)
+        try:
+            live.token.destroy(item, live.right)
+        except P11Error as error:
+            if error.value is CKR.USER_NOT_LOGGED_IN and not item.is_private:
+                raise P11Error(CKR.ACTION_PROHIBITED) from None  # he sees it, and may not
+            raise
     application.forget_object(handle)
 
 

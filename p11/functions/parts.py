@@ -2,7 +2,7 @@
 """How an operation begins, how data goes through it in one part or in many, and when it ends (5.2, 5.8 to 5.13).
 
 Asking for the length, and a buffer that is too small, leave the operation as it was; every other end, good or bad,
-ends it.
+ends it. (dispatch.py ends that of a function that has failed; what is ended here is one of two.)
 """
 
 from __future__ import annotations

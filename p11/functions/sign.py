@@ -53,11 +53,7 @@ def C_VerifyInit(caller: Caller, session: int, mechanism: Mechanism | None, hand
 def C_Verify(caller: Caller, session: int, data: bytes, signature: bytes) -> None:
     """In one part."""
     live = caller.application.session(session)
-    with live.lock:
-        if live.operation(Kind.VERIFY).parts:
-            raise P11Error(CKR.OPERATION_ACTIVE)
-        take_part(live, Kind.VERIFY, data)
-        check(live, signature)
+    _verify(live, Kind.VERIFY, data, signature)
 
 
 def C_VerifyUpdate(caller: Caller, session: int, data: bytes) -> None:
@@ -67,7 +63,7 @@ def C_VerifyUpdate(caller: Caller, session: int, data: bytes) -> None:
 
 def C_VerifyFinal(caller: Caller, session: int, signature: bytes) -> None:
     """Whether the signature is one of all parts."""
-    check(caller.application.session(session), signature)
+    check(caller.application.session(session), Kind.VERIFY, signature)
 
 
 def C_VerifySignatureInit(
@@ -76,35 +72,25 @@ def C_VerifySignatureInit(
     """Begin, with the signature first (PKCS #11 3.2, 5.15)."""
     live = caller.application.session(session)
     with live.lock:
-        begin_verifying(caller, live, mechanism, handle)
+        begin_verifying(caller, live, mechanism, handle, Kind.VERIFY_SIGNATURE)
         if mechanism is not None:
-            live.operations[Kind.VERIFY].held = signature
+            live.operations[Kind.VERIFY_SIGNATURE].held = signature
 
 
 def C_VerifySignature(caller: Caller, session: int, data: bytes) -> None:
     """In one part."""
     live = caller.application.session(session)
-    with live.lock:
-        signature = _signature_given(live)
-        if live.operation(Kind.VERIFY).parts:
-            raise P11Error(CKR.OPERATION_ACTIVE)
-        take_part(live, Kind.VERIFY, data)
-        check(live, signature)
+    _verify(live, Kind.VERIFY_SIGNATURE, data)
 
 
 def C_VerifySignatureUpdate(caller: Caller, session: int, data: bytes) -> None:
     """One part of many."""
-    live = caller.application.session(session)
-    with live.lock:
-        _signature_given(live)
-        take_part(live, Kind.VERIFY, data)
+    take_part(caller.application.session(session), Kind.VERIFY_SIGNATURE, data)
 
 
 def C_VerifySignatureFinal(caller: Caller, session: int) -> None:
     """Whether the signature is one of all parts."""
-    live = caller.application.session(session)
-    with live.lock:
-        check(live, _signature_given(live))
+    check(caller.application.session(session), Kind.VERIFY_SIGNATURE)
 
 
 def C_VerifyRecoverInit(caller: Caller, session: int, mechanism: Mechanism | None, handle: int) -> None:
@@ -125,15 +111,11 @@ def C_VerifyRecover(caller: Caller, session: int, signature: bytes, room: int | 
     live = caller.application.session(session)
     with live.lock:
         operation = live.operation(Kind.VERIFY_RECOVER)
-        try:
-            if operation.held is None and isinstance(operation, Recover):
-                if room is None:
-                    return operation.length
-                require_login(live, operation)
-                operation.held = operation.recovered(signature)
-        except P11Error:
-            live.end(Kind.VERIFY_RECOVER)
-            raise
+        if operation.held is None and isinstance(operation, Recover):
+            if room is None:
+                return operation.length
+            require_login(live, operation)
+            operation.held = operation.recovered(signature)
         data = operation.held or b""
         if room is None:
             return len(data)
@@ -143,10 +125,12 @@ def C_VerifyRecover(caller: Caller, session: int, signature: bytes, room: int | 
         return data
 
 
-def begin_verifying(caller: Caller, live: Session, mechanism: Mechanism | None, handle: int) -> None:
+def begin_verifying(
+    caller: Caller, live: Session, mechanism: Mechanism | None, handle: int, kind: Kind = Kind.VERIFY
+) -> None:
     """With a public or a secret key."""
     with live.lock:
-        if cancel_instead(live, Kind.VERIFY, mechanism) or mechanism is None:
+        if cancel_instead(live, kind, mechanism) or mechanism is None:
             return
         rule = rule_for(live, CKF.VERIFY, mechanism)
         item = key_for(caller, live, CKA.VERIFY, rule, handle)
@@ -158,17 +142,25 @@ def begin_verifying(caller: Caller, live: Session, mechanism: Mechanism | None, 
             operation = Verify(key, rule, mechanism)
         else:
             raise P11Error(CKR.KEY_HANDLE_INVALID)
-        begin(live, Kind.VERIFY, item, operation)
+        begin(live, kind, item, operation)
 
 
-def check(live: Session, signature: bytes) -> None:
-    """The end of a verification, good or bad."""
+def check(live: Session, kind: Kind, signature: bytes | None = None) -> None:
+    """End a verification, good or bad; the signature is what the operation holds where it is not given here."""
     with live.lock:
-        operation = live.operation(Kind.VERIFY)
-        live.end(Kind.VERIFY)
+        operation = live.operation(kind)
+        live.end(kind)
         require_login(live, operation)
         if isinstance(operation, Verify | Mac):
-            operation.check(signature)
+            operation.check(signature if signature is not None else operation.held or b"")
+
+
+def _verify(live: Session, kind: Kind, data: bytes, signature: bytes | None = None) -> None:
+    with live.lock:
+        if live.operation(kind).parts:
+            raise P11Error(CKR.OPERATION_ACTIVE)
+        take_part(live, kind, data)
+        check(live, kind, signature)
 
 
 def _begin_signing(
@@ -189,10 +181,3 @@ def _begin_signing(
         else:
             raise P11Error(CKR.KEY_HANDLE_INVALID)
         begin(live, kind, item, operation)
-
-
-def _signature_given(live: Session) -> bytes:
-    signature = live.operation(Kind.VERIFY).held
-    if signature is None:
-        raise P11Error(CKR.OPERATION_NOT_INITIALIZED)
-    return signature

@@ -98,7 +98,13 @@ def C_InitPIN(caller: Caller, session: int, pin: bytes | None) -> None:
     live = caller.application.session(session)
     if live.role is not CKU.SO:
         raise P11Error(CKR.USER_NOT_LOGGED_IN)
-    live.token.initialise_pin(live.right, given_or_pad(caller, live.token, pin))
+    pin = given_or_pad(caller, live.token, pin)
+    try:
+        live.token.initialise_pin(live.right, pin)
+    except P11Error as error:
+        if error.value in (CKR.PIN_INCORRECT, CKR.PIN_LOCKED):  # the PUK that the SO has given is good no longer
+            caller.application.log_out(live)
+        raise
 
 
 def C_SetPIN(caller: Caller, session: int, old: bytes | None, new: bytes | None) -> None:

@@ -50,7 +50,8 @@ def C_SetOperationState(caller: Caller, session: int, name: bytes, encryption_ke
         if key:
             if isinstance(operation, Digest):
                 raise P11Error(CKR.KEY_NOT_NEEDED)
-            application.object(live, key, CKR.KEY_HANDLE_INVALID)
+            if application.object(live, key, CKR.KEY_HANDLE_INVALID).key != operation.key:
+                raise P11Error(CKR.KEY_CHANGED)
         for active in tuple(live.operations):
             live.end(active)
         live.begin(Kind(kind), operation.copy())

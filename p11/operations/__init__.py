@@ -45,6 +45,9 @@ class Operation:
         """The rest of the result; called once. Raises P11Error, CardRemoved."""
         raise NotImplementedError
 
+    def end_message(self) -> None:
+        """Forget the message that is under way, in an operation that has several."""
+
 
 class Collector(Operation):
     """An operation that gives nothing before the end: `length` bytes then, of all that it has collected."""

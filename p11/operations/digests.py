@@ -86,6 +86,7 @@ class Mac(Operation):
     """C_Sign* and C_Verify* with a secret key: HMAC (RFC 2104), CMAC (SP 800-38B), CBC-MAC and GMAC, perhaps cut."""
 
     def __init__(self, key: bytes, rule: MechanismRule, mechanism: Mechanism) -> None:
+        self.key = key
         self._mac: Any
         if rule.scheme is Scheme.HMAC:
             self._mac = hmac.new(key, digestmod=str(rule.digest))

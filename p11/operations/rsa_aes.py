@@ -28,13 +28,14 @@ class RsaAesWrap(Collector):
         super().__init__((key.key_size + 7) // 8)
         self._public = key
         self._bytes, self._oaep = parameters.rsa_aes(mechanism)
+        rsa_padding.require_oaep(self.length, self._oaep.digest)
 
     def output_length(self, more: int, final: bool) -> int:
         """The modulus', and that of a key wrap with padding."""
         return self.length + -(-(self._size + more) // _BLOCK) * _BLOCK + _BLOCK if final else 0
 
     def finish(self) -> bytes:
-        """Both, one behind the other. Raises P11Error(KEY_SIZE_RANGE) for a modulus that is too short for the hash."""
+        """Both, one behind the other."""
         passing = os.urandom(self._bytes)
         block = rsa_padding.oaep_encode(passing, self.length, *self._oaep)
         return public_operation(self._public, block) + keywrap.aes_key_wrap_with_padding(passing, self.collected())
@@ -53,6 +54,7 @@ class RsaAesUnwrap(Collector):
         super().__init__((public.key_size + 7) // 8)
         self._key = key
         self._bytes, self._oaep = parameters.rsa_aes(mechanism)
+        rsa_padding.require_oaep(self.length, self._oaep.digest)
         self.needs_login = key.needs_login
         self.asks_each_time = key.always_authenticate
 

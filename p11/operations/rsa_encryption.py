@@ -24,7 +24,7 @@ class RsaEncrypt(Collector):
         super().__init__((key.key_size + 7) // 8)
         self._public = key
         self._scheme = rule.scheme
-        self._oaep = _oaep(rule, mechanism)
+        self._oaep = _oaep(rule, mechanism, self.length)
 
     def finish(self) -> bytes:
         """The ciphertext, of the length of the modulus."""
@@ -50,7 +50,7 @@ class RsaDecrypt(Collector):
         self._key = key
         self._scheme = rule.scheme
         self.exact = rule.scheme is Scheme.RSA_RAW
-        self._oaep = _oaep(rule, mechanism)
+        self._oaep = _oaep(rule, mechanism, self.length)
         self.needs_login = key.needs_login
         self.asks_each_time = key.always_authenticate
 
@@ -69,8 +69,10 @@ class RsaDecrypt(Collector):
         return block if self._scheme is Scheme.RSA_RAW else rsa_padding.pkcs1_decode(block)
 
 
-def _oaep(rule: MechanismRule, mechanism: Mechanism) -> parameters.Oaep | None:
+def _oaep(rule: MechanismRule, mechanism: Mechanism, length: int) -> parameters.Oaep | None:
     if rule.scheme is Scheme.RSA_OAEP:
-        return parameters.oaep(mechanism)
+        oaep = parameters.oaep(mechanism)
+        rsa_padding.require_oaep(length, oaep.digest)
+        return oaep
     parameters.none(mechanism)
     return None

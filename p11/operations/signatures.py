@@ -80,6 +80,7 @@ class Sign(_Message):
 
     def __init__(self, key: PrivateKey, rule: MechanismRule, mechanism: Mechanism) -> None:
         super().__init__(key.signature_length, rule, mechanism)
+        _require_room(self.pss, key.public)
         self._key = key
         self.needs_login = key.needs_login
         self.asks_each_time = key.always_authenticate
@@ -112,6 +113,7 @@ class _WithPublicKey(_Message):
 
     def __init__(self, key: PublicKey, rule: MechanismRule, mechanism: Mechanism) -> None:
         super().__init__(signature_length(key), rule, mechanism)
+        _require_room(self.pss, key)
         self.public = key
 
 
@@ -197,6 +199,12 @@ def _signature_block(message: _Message, data: bytes) -> bytes:
     if message.rule.digest is not None:
         data = rsa_padding.DIGEST_INFO[message.rule.digest] + data
     return rsa_padding.pkcs1_signature_block(data, message.length)
+
+
+def _require_room(pss: parameters.Pss | None, key: PublicKey) -> None:
+    """Raise P11Error(KEY_SIZE_RANGE) for an RSA key that is too short for its encoding."""
+    if pss is not None and isinstance(key, rsa.RSAPublicKey):
+        rsa_padding.require_pss(key.key_size, pss.digest, pss.salt_length)
 
 
 def _require_digest(pss: parameters.Pss, data: bytes) -> None:

@@ -8,7 +8,7 @@ import signal
 from typing import NoReturn
 
 from ..caller import Caller
-from ..errors import P11Error
+from ..errors import Misbehaviour
 from .values import Fate, Outcome
 
 
@@ -21,9 +21,9 @@ class Doomed(Exception):
 
 
 def meet(outcome: Outcome, caller: Caller) -> NoReturn:
-    """Carry an outcome out. Raises P11Error with its value, CallerGone when the application has died or given up."""
+    """Carry an outcome out. Raises Misbehaviour with its value, CallerGone when the application has died or given up."""
     if not isinstance(outcome, Fate):
-        raise P11Error(outcome)
+        raise Misbehaviour(outcome)
     if outcome is Fate.CRASH:
         kill(caller)
     wait_for_ever(caller)

@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: MIT
+"""No function returns what its list in the standard does not have, whatever the card answers and whatever happens."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cardtear.card.profiles import CardRequest
+from cardtear.card.tables import INS
+from cardtear.csrc import module_path
+from cardtear.lab.client import Failed, Module
+from cardtear.lab.simulator import Simulator
+from cardtear.lab.trigger import OnApdu, Trigger
+from cardtear.p11.calls import BY_NAME
+from cardtear.p11.constants import CKA, CKK, CKM, CKO, CKR, CKU
+from cardtear.p11.errors import P11Error
+from cardtear.p11.return_values import RETURN_VALUES, returned
+from cardtear.p11.status_words import STATUS_WORDS, To, error_for
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "host"))
+import probes  # type: ignore[import-not-found]
+
+P256 = bytes.fromhex("06082a8648ce3d030107")
+YES = b"\1"
+STATUSES = (
+    *(int(pattern.replace("63xx", "6300").replace("x", "f"), 16) for pattern in STATUS_WORDS),
+    *(0x6282, 0x6283, 0x63C0, 0x63C1, 0x63C2, 0x6381, 0x6400, 0x6581, 0x6600, 0x6881, 0x6882, 0x6883, 0x6900, 0x6981),
+    *(0x6987, 0x6A00, 0x6A82, 0x6A83, 0x6A87, 0x6A89, 0x6B00, 0x6C00, 0x6D00, 0x6E00, 0x6F00, 0x9303, 0x9804, 0x9840),
+)
+
+
+class Watched(Module):
+    """The module; every value of every function is held to its list."""
+
+    def call(self, name: str, *arguments: Any) -> int:
+        """As it is."""
+        value = super().call(name, *arguments)
+        assert value in RETURN_VALUES[name], f"{name} returned {CKR(value).name}"
+        return value
+
+
+APDU = OnApdu(reader="front")
+Act = Callable[[Watched, int, dict[str, int]], object]
+
+
+def _encrypted(m: Watched, session: int, keys: dict[str, int]) -> bytes:
+    mechanism, _kept = m.mechanism(CKM.RSA_PKCS)
+    m.check("C_EncryptInit", session, mechanism, keys["wrap"])
+    return m._output("C_Encrypt", session, b"data", 4, room=512)
+
+
+def _decrypt(m: Watched, session: int, keys: dict[str, int]) -> None:
+    m.decrypt(session, keys["decrypt"], _encrypted(m, session, keys))
+
+
+def _sign_in_parts(m: Watched, session: int, keys: dict[str, int]) -> None:
+    m.sign_init(session, keys["sign"], CKM.SHA256_RSA_PKCS)
+    m.check("C_SignUpdate", session, b"data", 4)
+    m._output("C_SignFinal", session, room=512)
+
+
+def _sign(m: Watched, session: int, keys: dict[str, int]) -> None:
+    m.sign_init(session, keys["sign"], CKM.SHA256_RSA_PKCS)
+    m.sign(session, b"data")
+
+
+def _sign_raw(m: Watched, session: int, keys: dict[str, int]) -> None:
+    m.sign_init(session, keys["sign"], CKM.RSA_X_509)
+    m.check("C_SignUpdate", session, b"\xff" * 256, 256)
+    m._output("C_SignFinal", session, room=512)
+
+
+def _sign_each_time(m: Watched, session: int, keys: dict[str, int]) -> None:
+    m.sign_init(session, keys["each time"], CKM.ECDSA)
+    m.login(session, user=CKU.CONTEXT_SPECIFIC)
+    m.sign(session, bytes(32))
+
+
+def _unwrap(m: Watched, session: int, keys: dict[str, int]) -> None:
+    mechanism, _kept = m.mechanism(CKM.RSA_PKCS)
+    template, _kept_too = m.template({CKA.CLASS: CKO.SECRET_KEY, CKA.KEY_TYPE: CKK.GENERIC_SECRET})
+    wrapped, handle = _encrypted(m, session, keys), m.ffi.new("CK_ULONG *")
+    m.check("C_UnwrapKey", session, mechanism, keys["decrypt"], wrapped, len(wrapped), template, 2, handle)
+
+
+def _derive(m: Watched, session: int, keys: dict[str, int]) -> None:
+    ffi = m.ffi
+    point = m.attribute(session, keys["agree"], CKA.EC_POINT)
+    buffer = ffi.new("unsigned char[]", point)
+    parameter = ffi.new("CK_ECDH1_DERIVE_PARAMS *", (1, 0, ffi.NULL, len(point), buffer))
+    mechanism = ffi.new("CK_MECHANISM *", (CKM.ECDH1_DERIVE, parameter, ffi.sizeof("CK_ECDH1_DERIVE_PARAMS")))
+    template, _kept = m.template({CKA.CLASS: CKO.SECRET_KEY, CKA.KEY_TYPE: CKK.GENERIC_SECRET})
+    m.check("C_DeriveKey", session, mechanism, keys["agree"], template, 2, ffi.new("CK_ULONG *"))
+
+
+def _objects(m: Watched, session: int, keys: dict[str, int]) -> None:
+    mine = {CKA.CLASS: CKO.DATA, CKA.TOKEN: YES, CKA.PRIVATE: YES, CKA.VALUE: b"value", CKA.LABEL: b"made here"}
+    handle = m.create(session, mine)
+    for act in (
+        lambda: m.change(session, handle, {CKA.VALUE: b"another"}),
+        lambda: m.copy(session, handle, {CKA.LABEL: b"made here"}),
+        lambda: m.attribute(session, handle, CKA.VALUE),
+        lambda: m.call("C_GetObjectSize", session, handle, m.ffi.new("CK_ULONG *")),
+        lambda: m.destroy(session, handle),
+    ):
+        _whatever(act)
+
+
+def _pair(m: Watched, session: int, keys: dict[str, int]) -> None:
+    both = {CKA.TOKEN: YES, CKA.LABEL: b"made here"}
+    m.generate_pair(session, CKM.EC_KEY_PAIR_GEN, {CKA.EC_PARAMS: P256, **both}, {CKA.PRIVATE: YES, **both})
+
+
+def _import(m: Watched, session: int, keys: dict[str, int]) -> None:
+    private = {CKA.CLASS: CKO.PRIVATE_KEY, CKA.KEY_TYPE: CKK.EC, CKA.EC_PARAMS: P256, CKA.VALUE: bytes(31) + b"\7"}
+    m.create(session, {**private, CKA.TOKEN: YES, CKA.PRIVATE: YES, CKA.LABEL: b"made here"})
+
+
+def _log_in_as_so(m: Watched, session: int, keys: dict[str, int]) -> None:
+    m.logout(session)
+    m.login(session, "12345678", CKU.SO)
+    m.init_pin(session)
+
+
+def _token(m: Watched, session: int, keys: dict[str, int]) -> None:
+    m.token_info(0)
+    m.mechanisms(0)
+    m.close_session(session)
+    m.open_session(0)
+
+
+ACTS: dict[str, Act] = {
+    "token": _token,
+    "log in": lambda m, session, keys: (m.logout(session), m.login(session)),
+    "set pin": lambda m, session, keys: m.set_pin(session, "123456", "123456"),
+    "so": _log_in_as_so,
+    "find": lambda m, session, keys: m.find(session),
+    "objects": _objects,
+    "pair": _pair,
+    "import": _import,
+    "sign": _sign,
+    "sign in parts": _sign_in_parts,
+    "sign a number": _sign_raw,
+    "sign each time": _sign_each_time,
+    "decrypt": _decrypt,
+    "unwrap": _unwrap,
+    "derive": _derive,
+}
+
+
+def _whatever(act: Callable[[], object]) -> int:
+    try:
+        act()
+    except Failed as failure:
+        return failure.value
+    return int(CKR.OK)
+
+
+@pytest.fixture(scope="module")
+def module() -> Iterator[tuple[Simulator, Watched]]:
+    """A standard card in a simulator, and the module in this process."""
+    with Simulator() as simulator:
+        simulator.plug("front")
+        simulator.insert("front", CardRequest())
+        watched = Watched(module_path())
+        watched.initialize(simulator.module_socket)
+        session = watched.open_session(0, read_write=True)
+        watched.login(session)
+        both = {CKA.TOKEN: YES, CKA.ID: b"\5"}
+        private = {CKA.PRIVATE: YES, CKA.DERIVE: YES, **both}
+        watched.generate_pair(session, CKM.EC_KEY_PAIR_GEN, {CKA.EC_PARAMS: P256, **both}, private)
+        yield simulator, watched
+        watched.finalize()
+
+
+def test_every_function_has_its_list() -> None:
+    """And says something in it, whatever it has come to."""
+    assert set(BY_NAME) <= set(RETURN_VALUES)
+    for name in BY_NAME:
+        for value in CKR:
+            assert returned(name, value) in RETURN_VALUES[name]
+            assert returned(name, value) is value or value not in RETURN_VALUES[name]
+
+
+@pytest.mark.parametrize(
+    ("function", "value", "said"),
+    [
+        ("C_GetAttributeValue", CKR.USER_NOT_LOGGED_IN, CKR.OBJECT_HANDLE_INVALID),
+        ("C_DigestKey", CKR.USER_NOT_LOGGED_IN, CKR.KEY_HANDLE_INVALID),
+        ("C_Encrypt", CKR.USER_NOT_LOGGED_IN, CKR.OPERATION_NOT_INITIALIZED),
+        ("C_SignFinal", CKR.DATA_INVALID, CKR.DATA_LEN_RANGE),
+        ("C_Decrypt", CKR.DATA_INVALID, CKR.ENCRYPTED_DATA_INVALID),
+        ("C_DecapsulateKey", CKR.KEY_HANDLE_INVALID, CKR.UNWRAPPING_KEY_HANDLE_INVALID),
+        ("C_GenerateKey", CKR.KEY_SIZE_RANGE, CKR.ATTRIBUTE_VALUE_INVALID),
+        ("C_DeriveKey", CKR.KEY_FUNCTION_NOT_PERMITTED, CKR.KEY_TYPE_INCONSISTENT),
+        ("C_WrapKey", CKR.KEY_FUNCTION_NOT_PERMITTED, CKR.WRAPPING_KEY_TYPE_INCONSISTENT),
+        ("C_Sign", CKR.TOKEN_NOT_RECOGNIZED, CKR.DEVICE_ERROR),
+        ("C_SetPIN", CKR.USER_PIN_NOT_INITIALIZED, CKR.PIN_INCORRECT),
+        ("C_InitToken", CKR.PIN_INVALID, CKR.PIN_INCORRECT),
+        ("C_Decrypt", CKR.FUNCTION_REJECTED, CKR.FUNCTION_FAILED),
+    ],
+)
+def test_what_is_said_instead(function: str, value: CKR, said: CKR) -> None:
+    """What comes nearest to it."""
+    assert returned(function, value) is said
+
+
+@pytest.mark.parametrize("name", [name for name, call in BY_NAME.items() if name != "C_Finalize"])
+def test_null_pointers_and_junk(module: tuple[Simulator, Watched], name: str) -> None:
+    """Whatever is wrong with the arguments."""
+    _, m = module
+    if not hasattr(m.functions, name):
+        return  # of a later interface
+    session, _keys = _begin(m)
+    for position in range(len(re.sub("[-0]", "", BY_NAME[name].signature))):
+        if BY_NAME[name].signature[position] not in "uy" and name != "C_GetSessionValidationFlags":
+            first = 0 if name.startswith("C_Get") and "Session" not in name else session
+            groups = probes._arguments(m, name, first)
+            groups[position][-1 if BY_NAME[name].signature[position] in "BLF" else 0] = m.ffi.NULL
+            m.call(name, *(each for group in groups for each in group))
+
+
+@pytest.mark.parametrize("status", STATUSES)
+@pytest.mark.parametrize("to", To)
+def test_every_status_word_has_a_meaning(to: To, status: int) -> None:
+    """One error, and a PIN is wrong or blocked only where one was given."""
+    error = error_for(to, status)
+    assert isinstance(error, P11Error)
+    if to not in (To.VERIFY, To.CHANGE, To.PROVE):
+        assert error.value not in (CKR.PIN_INCORRECT, CKR.PIN_LOCKED)
+
+
+@pytest.mark.parametrize(
+    ("status", "value"),
+    [
+        (0x6300, CKR.PIN_INCORRECT),
+        (0x63C2, CKR.PIN_INCORRECT),
+        (0x63C0, CKR.PIN_LOCKED),
+        (0x6983, CKR.PIN_LOCKED),
+        (0x6984, CKR.PIN_LOCKED),
+        (0x6700, CKR.PIN_INCORRECT),
+        (0x6A80, CKR.PIN_INCORRECT),
+        (0x6A88, CKR.USER_PIN_NOT_INITIALIZED),
+        (0x6985, CKR.FUNCTION_FAILED),
+        (0x6F00, CKR.DEVICE_ERROR),
+    ],
+)
+def test_verify(module: tuple[Simulator, Watched], status: int, value: CKR) -> None:
+    """What C_Login says to the answers that real cards give (ISO/IEC 7816-4, 5.6)."""
+    simulator, m = module
+    session, _keys = _begin(m)
+    m.logout(session)
+    with_data = simulator.arm(Trigger("answer", {"status": status}, OnApdu(ins=INS.VERIFY, reader="front"), times=None))
+    assert _whatever(lambda: m.login(session)) == value
+    simulator.disarm(with_data)
+    m.login(session)
+
+
+def _begin(m: Watched) -> tuple[int, dict[str, int]]:
+    """A read/write session with the user logged in, and the keys; nothing that an act has made is left."""
+    m.call("C_CloseAllSessions", 0)
+    session = m.open_session(0, read_write=True)
+    m.login(session)
+    for handle in m.find(session, {CKA.LABEL: b"made here"}):
+        m.destroy(session, handle)
+
+    def key(kind: CKO, identity: bytes) -> int:
+        return m.find(session, {CKA.CLASS: kind, CKA.ID: identity})[0]
+
+    private = {"sign": b"\1", "each time": b"\2", "decrypt": b"\3", "agree": b"\5"}
+    keys = {name: key(CKO.PRIVATE_KEY, identity) for name, identity in private.items()}
+    return session, {**keys, "wrap": key(CKO.PUBLIC_KEY, b"\3")}
+
+
+@pytest.mark.parametrize("name", ACTS)
+def test_whatever_the_card_answers(module: tuple[Simulator, Watched], name: str) -> None:
+    """Each status word at every APDU, and at some one of them; a card that answers all is well ends it as it does."""
+    simulator, m = module
+    fired = 0
+    for number, status in enumerate(STATUSES):
+        for nth, times in ((1, None), (1 + number % 7, 1)):
+            session, keys = _begin(m)
+            trigger = Trigger("answer", {"status": status}, APDU, nth=nth, times=times)
+            armed = simulator.arm(trigger)
+            _whatever(lambda: ACTS[name](m, session, keys))  # noqa: B023 - called at once
+            simulator.disarm(armed)
+            fired += trigger.fired
+    session, keys = _begin(m)
+    assert _whatever(lambda: ACTS[name](m, session, keys)) == CKR.OK
+    assert fired or name == "find"
+
+
+@pytest.mark.parametrize("name", ACTS)
+@pytest.mark.parametrize("verb", ["logout", "reset", "remove"])
+def test_whatever_happens(module: tuple[Simulator, Watched], name: str, verb: str) -> None:
+    """The card is taken away, or forgets the user: before the act, and at its first APDUs."""
+    simulator, m = module
+    for nth in (0, 1, 2, 5):
+        session, keys = _begin(m)
+        if nth:
+            armed = simulator.arm(Trigger(verb, {"reader": "front"}, APDU, nth=nth))
+        else:
+            getattr(simulator, verb)("front")
+        _whatever(lambda: ACTS[name](m, session, keys))  # noqa: B023 - called at once
+        if nth:
+            simulator.disarm(armed)
+        if not m.is_present(0):
+            simulator.insert("front")
+    session, keys = _begin(m)
+    assert _whatever(lambda: ACTS[name](m, session, keys)) == CKR.OK
