@@ -21,7 +21,7 @@ class Doomed(Exception):
 
 
 def meet(outcome: Outcome, caller: Caller) -> NoReturn:
-    """Carry an outcome out. Raises Misbehaviour with its value, CallerGone when the application has died or given up."""
+    """Carry an outcome out. Raises Misbehaviour with its value, CallerGone when the application has died or gone."""
     if not isinstance(outcome, Fate):
         raise Misbehaviour(outcome)
     if outcome is Fate.CRASH:

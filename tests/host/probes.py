@@ -163,6 +163,16 @@ def child_uses_module(m: Module, socket: str) -> int:
     return 0
 
 
+def child_changes_puk(m: Module, socket: str) -> int:
+    """In a forked child, another application: the SO takes another PUK. 0 when it has worked."""
+    m.initialize(socket)
+    session = m.open_session(0, True)
+    m.login(session, "87654321", 0)
+    m.set_pin(session, "87654321", "11111111")
+    m.finalize()
+    return 0
+
+
 def initialize_with(m: Module, reserved: Any) -> int:
     """C_Initialize with something in pReserved."""
     arguments = m.ffi.new("CK_C_INITIALIZE_ARGS *")

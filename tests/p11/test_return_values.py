@@ -5,15 +5,13 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cardtear.card.profiles import CardRequest
 from cardtear.card.tables import INS
-from cardtear.csrc import module_path
-from cardtear.lab.client import Failed, Module
+from cardtear.lab.client import Failed
 from cardtear.lab.simulator import Simulator
 from cardtear.lab.trigger import OnApdu, Trigger
 from cardtear.p11.calls import BY_NAME
@@ -34,61 +32,51 @@ STATUSES = (
 )
 
 
-class Watched(Module):
-    """The module; every value of every function is held to its list."""
-
-    def call(self, name: str, *arguments: Any) -> int:
-        """As it is."""
-        value = super().call(name, *arguments)
-        assert value in RETURN_VALUES[name], f"{name} returned {CKR(value).name}"
-        return value
-
-
 APDU = OnApdu(reader="front")
-Act = Callable[[Watched, int, dict[str, int]], object]
+Act = Callable[[Any, int, dict[str, int]], object]
 
 
-def _encrypted(m: Watched, session: int, keys: dict[str, int]) -> bytes:
+def _encrypted(m: Any, session: int, keys: dict[str, int]) -> bytes:
     mechanism, _kept = m.mechanism(CKM.RSA_PKCS)
     m.check("C_EncryptInit", session, mechanism, keys["wrap"])
     return m._output("C_Encrypt", session, b"data", 4, room=512)
 
 
-def _decrypt(m: Watched, session: int, keys: dict[str, int]) -> None:
+def _decrypt(m: Any, session: int, keys: dict[str, int]) -> None:
     m.decrypt(session, keys["decrypt"], _encrypted(m, session, keys))
 
 
-def _sign_in_parts(m: Watched, session: int, keys: dict[str, int]) -> None:
+def _sign_in_parts(m: Any, session: int, keys: dict[str, int]) -> None:
     m.sign_init(session, keys["sign"], CKM.SHA256_RSA_PKCS)
     m.check("C_SignUpdate", session, b"data", 4)
     m._output("C_SignFinal", session, room=512)
 
 
-def _sign(m: Watched, session: int, keys: dict[str, int]) -> None:
+def _sign(m: Any, session: int, keys: dict[str, int]) -> None:
     m.sign_init(session, keys["sign"], CKM.SHA256_RSA_PKCS)
     m.sign(session, b"data")
 
 
-def _sign_raw(m: Watched, session: int, keys: dict[str, int]) -> None:
+def _sign_raw(m: Any, session: int, keys: dict[str, int]) -> None:
     m.sign_init(session, keys["sign"], CKM.RSA_X_509)
     m.check("C_SignUpdate", session, b"\xff" * 256, 256)
     m._output("C_SignFinal", session, room=512)
 
 
-def _sign_each_time(m: Watched, session: int, keys: dict[str, int]) -> None:
+def _sign_each_time(m: Any, session: int, keys: dict[str, int]) -> None:
     m.sign_init(session, keys["each time"], CKM.ECDSA)
     m.login(session, user=CKU.CONTEXT_SPECIFIC)
     m.sign(session, bytes(32))
 
 
-def _unwrap(m: Watched, session: int, keys: dict[str, int]) -> None:
+def _unwrap(m: Any, session: int, keys: dict[str, int]) -> None:
     mechanism, _kept = m.mechanism(CKM.RSA_PKCS)
     template, _kept_too = m.template({CKA.CLASS: CKO.SECRET_KEY, CKA.KEY_TYPE: CKK.GENERIC_SECRET})
     wrapped, handle = _encrypted(m, session, keys), m.ffi.new("CK_ULONG *")
     m.check("C_UnwrapKey", session, mechanism, keys["decrypt"], wrapped, len(wrapped), template, 2, handle)
 
 
-def _derive(m: Watched, session: int, keys: dict[str, int]) -> None:
+def _derive(m: Any, session: int, keys: dict[str, int]) -> None:
     ffi = m.ffi
     point = m.attribute(session, keys["agree"], CKA.EC_POINT)
     buffer = ffi.new("unsigned char[]", point)
@@ -98,7 +86,7 @@ def _derive(m: Watched, session: int, keys: dict[str, int]) -> None:
     m.check("C_DeriveKey", session, mechanism, keys["agree"], template, 2, ffi.new("CK_ULONG *"))
 
 
-def _objects(m: Watched, session: int, keys: dict[str, int]) -> None:
+def _objects(m: Any, session: int, keys: dict[str, int]) -> None:
     mine = {CKA.CLASS: CKO.DATA, CKA.TOKEN: YES, CKA.PRIVATE: YES, CKA.VALUE: b"value", CKA.LABEL: b"made here"}
     handle = m.create(session, mine)
     for act in (
@@ -111,23 +99,23 @@ def _objects(m: Watched, session: int, keys: dict[str, int]) -> None:
         _whatever(act)
 
 
-def _pair(m: Watched, session: int, keys: dict[str, int]) -> None:
+def _pair(m: Any, session: int, keys: dict[str, int]) -> None:
     both = {CKA.TOKEN: YES, CKA.LABEL: b"made here"}
     m.generate_pair(session, CKM.EC_KEY_PAIR_GEN, {CKA.EC_PARAMS: P256, **both}, {CKA.PRIVATE: YES, **both})
 
 
-def _import(m: Watched, session: int, keys: dict[str, int]) -> None:
+def _import(m: Any, session: int, keys: dict[str, int]) -> None:
     private = {CKA.CLASS: CKO.PRIVATE_KEY, CKA.KEY_TYPE: CKK.EC, CKA.EC_PARAMS: P256, CKA.VALUE: bytes(31) + b"\7"}
     m.create(session, {**private, CKA.TOKEN: YES, CKA.PRIVATE: YES, CKA.LABEL: b"made here"})
 
 
-def _log_in_as_so(m: Watched, session: int, keys: dict[str, int]) -> None:
+def _log_in_as_so(m: Any, session: int, keys: dict[str, int]) -> None:
     m.logout(session)
     m.login(session, "12345678", CKU.SO)
     m.init_pin(session)
 
 
-def _token(m: Watched, session: int, keys: dict[str, int]) -> None:
+def _token(m: Any, session: int, keys: dict[str, int]) -> None:
     m.token_info(0)
     m.mechanisms(0)
     m.close_session(session)
@@ -159,23 +147,6 @@ def _whatever(act: Callable[[], object]) -> int:
     except Failed as failure:
         return failure.value
     return int(CKR.OK)
-
-
-@pytest.fixture(scope="module")
-def module() -> Iterator[tuple[Simulator, Watched]]:
-    """A standard card in a simulator, and the module in this process."""
-    with Simulator() as simulator:
-        simulator.plug("front")
-        simulator.insert("front", CardRequest())
-        watched = Watched(module_path())
-        watched.initialize(simulator.module_socket)
-        session = watched.open_session(0, read_write=True)
-        watched.login(session)
-        both = {CKA.TOKEN: YES, CKA.ID: b"\5"}
-        private = {CKA.PRIVATE: YES, CKA.DERIVE: YES, **both}
-        watched.generate_pair(session, CKM.EC_KEY_PAIR_GEN, {CKA.EC_PARAMS: P256, **both}, private)
-        yield simulator, watched
-        watched.finalize()
 
 
 def test_every_function_has_its_list() -> None:
@@ -211,7 +182,7 @@ def test_what_is_said_instead(function: str, value: CKR, said: CKR) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, call in BY_NAME.items() if name != "C_Finalize"])
-def test_null_pointers_and_junk(module: tuple[Simulator, Watched], name: str) -> None:
+def test_null_pointers_and_junk(module: tuple[Simulator, Any], name: str) -> None:
     """Whatever is wrong with the arguments."""
     _, m = module
     if not hasattr(m.functions, name):
@@ -250,7 +221,7 @@ def test_every_status_word_has_a_meaning(to: To, status: int) -> None:
         (0x6F00, CKR.DEVICE_ERROR),
     ],
 )
-def test_verify(module: tuple[Simulator, Watched], status: int, value: CKR) -> None:
+def test_verify(module: tuple[Simulator, Any], status: int, value: CKR) -> None:
     """What C_Login says to the answers that real cards give (ISO/IEC 7816-4, 5.6)."""
     simulator, m = module
     session, _keys = _begin(m)
@@ -261,7 +232,7 @@ def test_verify(module: tuple[Simulator, Watched], status: int, value: CKR) -> N
     m.login(session)
 
 
-def _begin(m: Watched) -> tuple[int, dict[str, int]]:
+def _begin(m: Any) -> tuple[int, dict[str, int]]:
     """A read/write session with the user logged in, and the keys; nothing that an act has made is left."""
     m.call("C_CloseAllSessions", 0)
     session = m.open_session(0, read_write=True)
@@ -278,29 +249,34 @@ def _begin(m: Watched) -> tuple[int, dict[str, int]]:
 
 
 @pytest.mark.parametrize("name", ACTS)
-def test_whatever_the_card_answers(module: tuple[Simulator, Watched], name: str) -> None:
-    """Each status word at every APDU, and at some one of them; a card that answers all is well ends it as it does."""
+def test_whatever_the_card_answers(module: tuple[Simulator, Any], name: str) -> None:
+    """Each status word, to every APDU or to one; afterwards all is as it was before."""
     simulator, m = module
     fired = 0
-    for number, status in enumerate(STATUSES):
-        for nth, times in ((1, None), (1 + number % 7, 1)):
-            session, keys = _begin(m)
-            trigger = Trigger("answer", {"status": status}, APDU, nth=nth, times=times)
-            armed = simulator.arm(trigger)
-            _whatever(lambda: ACTS[name](m, session, keys))  # noqa: B023 - called at once
-            simulator.disarm(armed)
-            fired += trigger.fired
     session, keys = _begin(m)
-    assert _whatever(lambda: ACTS[name](m, session, keys)) == CKR.OK
+    undisturbed = _whatever(lambda: ACTS[name](m, session, keys))
+    for number, status in enumerate(STATUSES):
+        session, keys = _begin(m)
+        nth, times = (1, None) if number % 2 == len(name) % 2 else (1 + number % 7, 1)
+        trigger = Trigger("answer", {"status": status}, APDU, nth=nth, times=times)
+        armed = simulator.arm(trigger)
+        _whatever(lambda: ACTS[name](m, session, keys))  # noqa: B023 - called at once
+        simulator.disarm(armed)
+        fired += trigger.fired
+    session, keys = _begin(m)
+    assert _whatever(lambda: ACTS[name](m, session, keys)) == undisturbed
+    assert undisturbed == (CKR.DATA_LEN_RANGE if name == "sign a number" else CKR.OK)
     assert fired or name == "find"
 
 
 @pytest.mark.parametrize("name", ACTS)
 @pytest.mark.parametrize("verb", ["logout", "reset", "remove"])
-def test_whatever_happens(module: tuple[Simulator, Watched], name: str, verb: str) -> None:
+def test_whatever_happens(module: tuple[Simulator, Any], name: str, verb: str) -> None:
     """The card is taken away, or forgets the user: before the act, and at its first APDUs."""
     simulator, m = module
-    for nth in (0, 1, 2, 5):
+    session, keys = _begin(m)
+    undisturbed = _whatever(lambda: ACTS[name](m, session, keys))
+    for nth in (0, 1, 3):
         session, keys = _begin(m)
         if nth:
             armed = simulator.arm(Trigger(verb, {"reader": "front"}, APDU, nth=nth))
@@ -312,4 +288,4 @@ def test_whatever_happens(module: tuple[Simulator, Watched], name: str, verb: st
         if not m.is_present(0):
             simulator.insert("front")
     session, keys = _begin(m)
-    assert _whatever(lambda: ACTS[name](m, session, keys)) == CKR.OK
+    assert _whatever(lambda: ACTS[name](m, session, keys)) == undisturbed

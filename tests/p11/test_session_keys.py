@@ -192,8 +192,9 @@ def test_operations_with_private_keys_end_with_the_login(host: Any, session: int
         "" if update in ("C_SignUpdate", "C_VerifyUpdate") else ", bytearray_of(m, 16), m.ffi.new('CK_ULONG *', 16)"
     )
     call = f"m.call('{update}', s, bytes(16), 16{buffers})"
-    expected = CKR.USER_NOT_LOGGED_IN if private == b"\1" else CKR.OK
-    assert host.eval(call, s=other) == expected
+    # What has ended with the login is not said to be the login's fault by functions whose lists do not have that.
+    gone = CKR.OPERATION_NOT_INITIALIZED if update in ("C_EncryptUpdate", "C_VerifyUpdate") else CKR.USER_NOT_LOGGED_IN
+    assert host.eval(call, s=other) == (gone if private == b"\1" else CKR.OK)
     if private == b"\1":
         assert host.eval(call, s=other) == CKR.OPERATION_NOT_INITIALIZED
 
@@ -205,7 +206,6 @@ def test_messages_end_with_the_login(host: Any, session: int) -> None:
     host.eval("message_begun(m, s, 'Encrypt', h)", s=other, h=key)
     assert host.eval("message_sent(m, s, 'Encrypt', b'text')", s=other) == CKR.OK
     host.eval("m.logout(s)", s=session)
-    assert host.eval("message_sent(m, s, 'Encrypt', b'text')", s=other) == CKR.USER_NOT_LOGGED_IN
     assert host.eval("message_sent(m, s, 'Encrypt', b'text')", s=other) == CKR.OPERATION_NOT_INITIALIZED
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from cardtear.lab.simulator import Simulator
-from cardtear.p11.constants import CKF, CKR
+from cardtear.p11.constants import CKF, CKR, CKS
 
 SO = 0
 
@@ -140,3 +140,32 @@ def test_wrong_pin_of_one_application_ends_the_login_of_another(
     assert host.eval("m.session_state(s)", s=session) == 2
     assert host.eval("rv(lambda: m.attribute(s, h, CKA.VALUE))", s=session, h=handle) != CKR.OK
     host.eval("(m.login(s), data(m, s, b'y'))", s=session)
+
+
+@pytest.mark.parametrize("user", [1, 0])
+@pytest.mark.parametrize("wrong", ["1", "123", "x" * 200, "x" * 100_000])
+def test_a_pin_that_the_card_cannot_take_is_an_incorrect_one(token: Callable[..., Any], user: int, wrong: str) -> None:
+    """It costs no try, and yet the flag says that one has been entered, until the right one is (CK_TOKEN_INFO)."""
+    host = token()
+    session = host.eval("m.open_session(0, True)")
+    low = CKF.USER_PIN_COUNT_LOW if user else CKF.SO_PIN_COUNT_LOW
+    assert not flags(host) & low
+    assert host.eval("rv(lambda: m.login(s, w, u))", s=session, w=wrong, u=user) == CKR.PIN_INCORRECT
+    assert flags(host) & low
+    host.eval("m.login(s, w, u)", s=session, w="123456" if user else "12345678", u=user)
+    assert not flags(host) & low
+    assert host.eval("rv(lambda: m.set_pin(s, w, '654321'))", s=session, w=wrong) == CKR.PIN_INCORRECT
+    assert flags(host) & low
+
+
+def test_the_so_whose_puk_is_another_one_by_now(token: Callable[..., Any], new_host: Callable[..., Any]) -> None:
+    """C_InitPIN has no value for a wrong PUK: the SO is not logged in any more."""
+    host = token()
+    session = host.eval("m.open_session(0, True)")
+    host.eval("m.login(s, '12345678', 0)", s=session)
+    host.eval("m.set_pin(s, '12345678', '87654321')", s=session)
+    host.eval("m.init_pin(s, '123456')", s=session)
+    with_old = "fork_and(m, 'child_changes_puk(m, sock)', sock=os.environ['CARDTEAR_SOCKET'])"
+    assert host.eval(with_old) == 0
+    assert host.eval("rv(lambda: m.init_pin(s, '123456'))", s=session) == CKR.USER_NOT_LOGGED_IN
+    assert host.eval("m.session_state(s)", s=session) == CKS.RW_PUBLIC_SESSION

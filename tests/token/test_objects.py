@@ -244,7 +244,7 @@ def test_rights_to_write(writer: tuple[Any, int]) -> None:
     host.eval("m.logout(s)", s=session)
     assert host.eval("rv(lambda: data(m, s, b'x'))", s=session) == CKR.USER_NOT_LOGGED_IN
     assert host.eval("rv(lambda: data(m, s, b'x', where=PRIVATE))", s=session) == CKR.USER_NOT_LOGGED_IN
-    assert host.eval("rv(lambda: m.destroy(s, h))", s=session, h=handle) == CKR.USER_NOT_LOGGED_IN
+    assert host.eval("rv(lambda: m.destroy(s, h))", s=session, h=handle) == CKR.ACTION_PROHIBITED
 
 
 def test_how_a_key_was_made_stays(writer: tuple[Any, int]) -> None:

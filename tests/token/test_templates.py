@@ -67,7 +67,7 @@ CREATE: list[Case] = [
     ("public key without point", EC_PUBLIC, CKR.TEMPLATE_INCOMPLETE),
     ("point off the curve", [*EC_PUBLIC, (CKA.EC_POINT, b"\4\x41\4" + bytes(64))], CKR.ATTRIBUTE_VALUE_INVALID),
     ("RSA key without numbers", RSA, CKR.TEMPLATE_INCOMPLETE),
-    ("RSA key of one byte", [*RSA, (CKA.MODULUS, b"\xff"), (CKA.PRIVATE_EXPONENT, b"\3")], CKR.KEY_SIZE_RANGE),
+    ("RSA key of one byte", [*RSA, (CKA.MODULUS, b"\xff"), (CKA.PRIVATE_EXPONENT, b"\3")], CKR.ATTRIBUTE_VALUE_INVALID),
     (
         "RSA numbers that make no key",
         [*RSA, (CKA.MODULUS, b"\xff" * 256), (CKA.PRIVATE_EXPONENT, b"\3"), (CKA.PUBLIC_EXPONENT, b"\1\0\1")],
