@@ -51,6 +51,9 @@ class SlotDoor(ABC):
         self._refused: str | None = None
         self._shown = threading.Condition(bench.lock)
         self._dialogue: Dialogue | None = None
+        """With the card that pcscd has in this slot now."""
+        self._held: Dialogue | None = None
+        """That which may keep its card between commands. Our thread's own."""
         self._turn = _new_turn()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._unsubscribe = bench.add_part(self._hear)
@@ -126,10 +129,50 @@ class SlotDoor(ABC):
         if self._wake in select.select(waiting, [], [], seconds)[0]:
             os.eventfd_read(self._wake)
 
-    def _miss(self, reader: Reader, why: str) -> None:
-        """A word about a vpcd that is not there: one, until it is."""
+    @property
+    def _patience(self) -> float | None:
+        """Seconds until `_let_go`, if nothing comes."""
+        return self._held.patience if self._held is not None else None
+
+    def _let_go(self) -> None:
+        """Let others use the card that was kept between the commands of a program."""
+        held, self._held = self._held, None
+        if held is not None:
+            held.let_go()
+
+    def _bodies(self, connection: socket.socket) -> Iterator[bytes]:
+        """Yield the messages that vpcd sends, until it goes or this door closes.
+
+        Raises OSError, also for a message that is begun and not ended.
+        """
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        decoder = vpcd_wire.Decoder()
+        waiting: list[int | socket.socket] = [connection, self._wake]
+        while not self._closing:
+            patience = UNFINISHED if decoder.is_unfinished else self._patience
+            ready = select.select(waiting, [], [], patience)[0]
+            if self._wake in ready:
+                os.eventfd_read(self._wake)
+                if self._held is not self._dialogue:
+                    self._let_go()
+            elif not ready and decoder.is_unfinished:
+                raise OSError(errno.EPROTO, "a message that does not end; is that vpcd?")
+            elif not ready:
+                self._let_go()
+            if connection not in ready:
+                continue
+            # vpcd sends a length and its body apart; without this the body comes 40 ms later, by Nagle's rule.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+            data = connection.recv(1 << 16)
+            if not data:
+                return
+            yield from decoder.feed(data)
+
+    def _miss(self, why: str) -> None:
+        """Log that vpcd is not there: once, until it is."""
         with self._bench.lock:
-            if self._is_missed or self._closing or self.reader is not reader or reader.insertion is None:
+            reader = self.reader
+            if self._is_missed or self._closing or reader is None or reader.insertion is None:
                 return
             self._is_missed = True
         LOG.warning("reader %s waits for vpcd, port %d (%s): %s", reader.name, self.port, why, self._hint)
@@ -181,32 +224,3 @@ def _new_turn() -> PcscTurn | None:
             raise
         return None
     return PcscTurn()
-
-
-class Keeper:
-    """Who keeps a card between the commands of a program."""
-
-    patience: float | None
-    """Seconds until `let_go`, if nothing comes."""
-
-    def let_go(self) -> None:
-        """Others may use the card."""
-
-
-def bodies(connection: socket.socket, keeper: Dialogue | Keeper) -> Iterator[bytes]:
-    """The messages that vpcd sends until it goes. Raises OSError, also for one that is begun and not ended."""
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    decoder = vpcd_wire.Decoder()
-    while True:
-        patience = UNFINISHED if decoder.is_unfinished else keeper.patience
-        if patience is not None and not select.select([connection], [], [], patience)[0]:
-            if decoder.is_unfinished:
-                raise OSError(errno.EPROTO, "a message that does not end; is that vpcd?")
-            keeper.let_go()
-            continue
-        # vpcd sends a length and its body apart; without this the body comes 40 ms later, by Nagle's rule.
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-        data = connection.recv(1 << 16)
-        if not data:
-            return
-        yield from decoder.feed(data)

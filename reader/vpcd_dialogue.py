@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from . import vpcd_wire
 from .card_lock import PATIENCE
+from .errors import CardMute
 from .reader import Insertion
 from .vpcd_wire import Control
 
@@ -32,31 +33,38 @@ NO_ATR = bytes(64)
 for a card that cannot be powered up."""
 
 
-_AT_ONCE = 0.3
-"""Seconds within which pcscd powers a card up that it sees for the first time; it looks again after 0.4 s."""
+_LOOKS, _AT_ONCE = 2, 0.3
+"""So many times, and seconds, pcscd looks at a card before it powers it up; else it looks every 0.4 s."""
 
 
 class Dialogue:
     """The card of one stay, as vpcd speaks to it. To be used by one thread, and closed by it.
 
-    `fresh`: the card comes straight from its insertion, so that the first power-on need not reset it. `turn`: where
-    those who come through other doors stand in pcscd's queue.
+    `is_powered_up`: pcscd has powered the card up before, in this stay. If not, the first power-on need not reset it,
+    and until then no command reaches it. `turn`: where those who come through other doors stand in pcscd's queue.
     """
 
-    def __init__(self, insertion: Insertion, fresh: bool, turn: PcscTurn | None = None) -> None:
+    def __init__(self, insertion: Insertion, is_powered_up: bool = False, turn: PcscTurn | None = None) -> None:
         self.insertion = insertion
         self.told_atr = b""
         """What pcscd takes for the card's ATR."""
+        self.is_powered_up = is_powered_up
         self._turn = turn
-        self._powered = fresh
+        self._powered = not is_powered_up
         self._first_look: float | None = None
+        self._looks = 0
         self._atrs: int | None = None
         self._kept = ExitStack()
         self._kept_since: float | None = None
 
     def answer(self, body: bytes) -> bytes | None:
-        """The answer's body to a message's, or None if there is none. Raises CardRemoved, CardMute."""
+        """Return the answer's body to a message's, or None if there is none. Raises CardRemoved, CardMute.
+
+        A card that has no power yet is mute for commands.
+        """
         match vpcd_wire.control(body):
+            case None if not self.is_powered_up:
+                raise CardMute(self.insertion.reader.name)
             case None if self._turn is not None and body == self._turn.secret:
                 return self._turn.known
             case None:
@@ -64,6 +72,7 @@ class Dialogue:
                 return self.insertion.transmit(body)
             case Control.ATR:
                 self._first_look = self._first_look or monotonic()
+                self._looks += 1
                 self._atrs = None if self._atrs is None else self._atrs + 1
                 self.told_atr = NO_ATR if self.insertion.card.is_dead else self.insertion.atr
                 return self.told_atr
@@ -71,14 +80,13 @@ class Dialogue:
                 # Felt at the next power-on: pcscd saves power after seconds of rest, and that alone must not
                 # end the logins of those who use the card through another door.
                 self._powered = False
-                self._first_look = None
             case Control.ON | Control.RESET as wanted:
                 # One of ours that only stands in pcscd's queue may have come when it had just taken the power away.
                 is_ours = self._turn is not None and self._turn.is_connecting
                 if wanted is Control.RESET or not (self._powered or is_ours):
                     with self.insertion.inner_lock:
                         self.insertion.reset(is_warm=wanted is Control.RESET)
-                self._powered = True
+                self._powered = self.is_powered_up = True
                 self._atrs = self._atrs or 0
         return None
 
@@ -87,13 +95,17 @@ class Dialogue:
         """Whether a program may have the card in use: soon after the last one has ended, pcscd takes the power away."""
         return self._powered and self._atrs is not None
 
-    @property
-    def is_overlooked(self) -> bool:
-        """Whether pcscd has looked, and has not powered the card up: it takes it for one that was there before.
+    def overlooks(self, control: Control | None) -> bool:
+        """Return whether pcscd, which sends this now, takes the card for one that was there before.
 
-        One that it has powered off it knows to have gone.
+        When its own thread has seen a card come, it powers the card up at once, and has looked twice by then: once to
+        see it, and once because each power-on begins with a look. A power-on after one look is a program's.
         """
-        return self._atrs is None and self._first_look is not None and monotonic() > self._first_look + _AT_ONCE
+        if self.is_powered_up:
+            return False
+        if control is Control.ATR:
+            return self._first_look is not None and monotonic() > self._first_look + _AT_ONCE
+        return control is not Control.ON or self._looks < _LOOKS
 
     @property
     def is_shown(self) -> bool:

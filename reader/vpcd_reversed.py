@@ -20,7 +20,7 @@ from .errors import CardMute, CardRemoved
 from .network_namespace import Inside
 from .private_socket import SocketError
 from .reader import Reader
-from .slot_door import LOG, LOOPBACK, Keeper, SlotDoor, bodies
+from .slot_door import LOG, LOOPBACK, SlotDoor
 from .vpcd_dialogue import NO_ATR, Dialogue
 from .vpcd_wire import Control
 
@@ -33,7 +33,7 @@ _GONE = b"\x6f\x00"
 """The answer to a command that no card answers: an error must not be a broken connection here."""
 
 
-class ReversedDoor(SlotDoor, Keeper):
+class ReversedDoor(SlotDoor):
     """A slot of a vpcd that connects to a port of ours. `inside` as in PcscPlace. Raises SocketError."""
 
     def __init__(
@@ -52,7 +52,6 @@ class ReversedDoor(SlotDoor, Keeper):
                 raise
             raise SocketError(f"port {port} is taken; is vpcd itself listening there? See docs/pcsc.md") from None
         self._connection: socket.socket | None = None
-        self._held: Dialogue | None = None
         self._owes_an_answer = False
         super().__init__(bench, port, reader, _HINT)
 
@@ -71,9 +70,7 @@ class ReversedDoor(SlotDoor, Keeper):
     def _show_cards(self) -> None:
         with self._listener:
             while not self._closing:
-                reader = self.reader
-                if reader is not None:
-                    self._miss(reader, "it has not connected")
+                self._miss("it has not connected")
                 self._sleep(None, self._listener)
                 if not self._closing and select.select([self._listener], [], [], 0)[0]:
                     self._accept()
@@ -98,10 +95,10 @@ class ReversedDoor(SlotDoor, Keeper):
                 return
             self._connection = connection
         try:
-            for body in bodies(connection, self):
+            for body in self._bodies(connection):
                 self._answer(connection, body)
         finally:
-            self.let_go()
+            self._let_go()
             if self._closing:
                 LOG.warning("vpcd was connected to port %d until now: see whether pcscd still runs", self.port)
             with self._bench.lock:
@@ -136,19 +133,8 @@ class ReversedDoor(SlotDoor, Keeper):
             if insertion is None:
                 dialogue = self._dialogue = None
             elif dialogue is None or dialogue.insertion is not insertion:
-                dialogue = self._dialogue = Dialogue(insertion, fresh=True, turn=self._turn)
+                dialogue = self._dialogue = Dialogue(insertion, turn=self._turn)
         if dialogue is not self._held:
-            self.let_go()
+            self._let_go()
             self._held = dialogue
         return dialogue
-
-    @property
-    def patience(self) -> float | None:  # type: ignore[override]
-        """Seconds until `let_go`, if nothing comes."""
-        return self._held.patience if self._held is not None else None
-
-    def let_go(self) -> None:
-        """Others may use the card."""
-        if self._held is not None:
-            self._held.let_go()
-            self._held = None

@@ -13,7 +13,9 @@ import pytest
 from cardtear.card.profiles import CardRequest
 from cardtear.lab.pcscd import configuration, find_driver
 from cardtear.lab.simulator import Simulator
+from cardtear.reader.events import Change
 from cardtear.reader.private_socket import SocketError
+from cardtear.reader.trace import ApduEntry
 
 from . import pcsc
 from .daemon import OwnPcscd, own_pcscd
@@ -70,6 +72,13 @@ def test_the_command_writes_it(tmp_path: Path) -> None:
     assert file.read_text() == printed
 
 
+def apdus_since_insertion(simulator: Simulator) -> list[bytes]:
+    """What has reached the card that is in a reader now."""
+    entries = simulator.bench.trace.entries()
+    last = max(place for place, each in enumerate(entries) if getattr(each, "change", None) == Change.INSERT)
+    return [each.command for each in entries[last:] if isinstance(each, ApduEntry)]
+
+
 class TestReversed:
     """vpcd connects to us."""
 
@@ -118,10 +127,21 @@ class TestReversed:
             assert each.transmit(SELECT)[-2:] == b"\x90\x00"
         assert daemon.is_running
 
-    def test_swap_and_mute(self, simulator: Simulator, context: pcsc.Context) -> None:
+    @pytest.mark.parametrize("swaps", [1, 3])
+    def test_swap(self, simulator: Simulator, context: pcsc.Context, swaps: int) -> None:
+        """No command reaches the new card over a connection to the old one, until its program has it powered up."""
         card = context.connect(READER)
-        simulator.swap("front", CardRequest(name="Bob"))
         assert card.transmit(SELECT)[-2:] == b"\x90\x00"
+        for number in range(swaps):
+            simulator.swap("front", CardRequest(name=f"Bob {number}"))
+        for _ in range(3):
+            assert card.transmit(SELECT) == GONE
+        assert apdus_since_insertion(simulator) == []
+        card.reconnect(pcsc.RESET)
+        assert card.transmit(SELECT)[-2:] == b"\x90\x00"
+
+    def test_mute(self, simulator: Simulator, context: pcsc.Context) -> None:
+        card = context.connect(READER)
         simulator.mute("front")
         assert card.transmit(SELECT) == GONE
         card.reconnect(pcsc.RESET)

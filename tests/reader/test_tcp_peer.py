@@ -18,13 +18,14 @@ from cardtear.reader import Reader, tcp_peer
 from cardtear.reader.network_namespace import NetworkNamespace
 from cardtear.reader.vpcd import VpcdDoor
 from cardtear.reader.vpcd_reversed import ReversedDoor
-from cardtear.reader.vpcd_wire import encode
+from cardtear.reader.vpcd_wire import Control, encode
 
 DEADLINE = 10.0
 STRANGER = 64321
 """A user who has nothing."""
 
-COMMAND = encode(bytes.fromhex("00200080"))
+COMMAND = encode(bytes([Control.ON])) + encode(bytes.fromhex("00200080"))
+"""Power, without which a card gets no command, and one."""
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can be another user")
 

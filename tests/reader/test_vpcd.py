@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -30,9 +30,23 @@ class Vpcd:
         self._connection: socket.socket | None = None
 
     def accept(self) -> None:
-        """Wait for a card."""
+        """Wait for a connection, as vpcd does when pcscd looks."""
         self._connection, _ = self._listener.accept()
         self._connection.settimeout(DEADLINE)
+
+    def see_empty(self) -> None:
+        """Look, and find the slot empty."""
+        self.accept()
+        self.send(bytes([Control.ATR]))
+        assert self.gone()
+
+    def power_up(self) -> bytes:
+        """Wait for a card, see it and power it up, as pcscd does; its ATR."""
+        self.accept()
+        assert self.atr()
+        assert self.atr()
+        self.send(bytes([Control.ON]))
+        return self.atr()
 
     def nobody_comes(self) -> bool:
         """Whether no card is connected by now."""
@@ -60,6 +74,11 @@ class Vpcd:
             for body in decoder.feed(data):
                 return body
         raise ConnectionError("the card has gone")
+
+    def leaves(self) -> bool:
+        """Look, and find that the card has gone."""
+        self.send(bytes([Control.ATR]))
+        return self.gone()
 
     def gone(self) -> bool:
         """Wait for the card's end: the beginning of an answer, then a reset, which vpcd takes for a failure."""
@@ -92,6 +111,12 @@ class Vpcd:
         self._listener.close()
 
 
+@pytest.fixture(autouse=True)
+def no_pcscd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind this vpcd there is no queue of programs to stand in."""
+    monkeypatch.setattr(slot_door, "_new_turn", lambda: None)
+
+
 @pytest.fixture
 def vpcd() -> Iterator[Vpcd]:
     vpcd = Vpcd()
@@ -121,11 +146,10 @@ def door(front: Reader, vpcd: Vpcd) -> Iterator[VpcdDoor]:
 def test_connected_while_a_card_is_in(front: Reader, echo: Any, vpcd: Vpcd) -> None:
     assert vpcd.nobody_comes()
     insertion = front.insert(echo)
-    vpcd.accept()
-    assert vpcd.atr() == insertion.atr
+    assert vpcd.power_up() == insertion.atr
     assert vpcd.ask(COMMAND) == COMMAND + b"\x90\x00"
     front.remove()
-    assert vpcd.gone()
+    assert vpcd.leaves()
     assert vpcd.nobody_comes()
 
 
@@ -151,22 +175,141 @@ def test_only_its_own_reader(bench: Bench, echo: Any, new_card: Any, front: Read
 
 @pytest.mark.usefixtures("door")
 def test_a_swap_is_another_connection(front: Reader, echo: Any, new_card: Any, vpcd: Vpcd) -> None:
+    """pcscd looks before anything else happens, and sees an empty slot."""
+    front.insert(echo)
+    vpcd.power_up()
+    other = new_card("other")
+    front.swap(other)
+    assert vpcd.leaves()
+    vpcd.power_up()
+    vpcd.ask(COMMAND)
+    assert other.active.commands == [COMMAND]
+
+
+@pytest.mark.usefixtures("door")
+@pytest.mark.parametrize("swaps", [1, 2, 5])
+@pytest.mark.parametrize(
+    "sent",
+    [COMMAND, bytes([Control.RESET]), bytes([Control.ON]), bytes([Control.OFF])],
+    ids=["APDU", "reset", "on", "off"],
+)
+def test_a_swap_that_a_program_notices_first(
+    front: Reader, echo: Any, new_card: Any, vpcd: Vpcd, sent: bytes, swaps: int
+) -> None:
+    """What it sends fails, and reaches neither card; pcscd sees the slot empty once before the card, all the same."""
+    front.insert(echo)
+    vpcd.power_up()
+    cards = [new_card(str(number)) for number in range(swaps)]
+    for card in cards:
+        front.swap(card)
+    vpcd.send(sent)
+    assert vpcd.gone()
+    vpcd.see_empty()
+    vpcd.power_up()
+    assert [card.active is not None and card.active.commands for card in cards] == [False] * (swaps - 1) + [[]]
+    assert echo.active is None
+    assert vpcd.ask(COMMAND) == COMMAND + b"\x90\x00"
+
+
+@pytest.mark.usefixtures("door")
+def test_the_answer_to_a_power_on_is_no_look(front: Reader, echo: Any, new_card: Any, vpcd: Vpcd) -> None:
+    """The ATR that a program waits for fails, and the slot is empty when pcscd looks."""
+    front.insert(echo)
+    vpcd.power_up()
+    vpcd.send(bytes([Control.RESET]))
+    wait_for_reset(echo)
+    front.swap(new_card("other"))
+    assert vpcd.leaves()
+    vpcd.see_empty()
+    assert vpcd.power_up()
+
+
+def wait_for_reset(card: Any) -> None:
+    """Wait until the card is activated for the second time."""
+    deadline = monotonic() + DEADLINE
+    while card.activations < 2:
+        assert monotonic() < deadline
+        sleep(0.001)
+
+
+@pytest.mark.usefixtures("door")
+@pytest.mark.parametrize(
+    "sent",
+    [COMMAND, bytes([Control.RESET]), bytes([Control.ON]), bytes([Control.OFF])],
+    ids=["APDU", "reset", "a program's power-on", "off"],
+)
+def test_a_card_that_pcscd_takes_for_another(front: Reader, echo: Any, vpcd: Vpcd, sent: bytes) -> None:
+    """One of a simulator that was killed just now: the new card gets nothing until pcscd has powered it up."""
     front.insert(echo)
     vpcd.accept()
     assert vpcd.atr()
-    other = new_card("other")
-    front.swap(other)
+    vpcd.send(sent)
     assert vpcd.gone()
+    assert (echo.activations, echo.active.commands) == (1, [])
+    vpcd.see_empty()
+    vpcd.power_up()
+    assert vpcd.ask(COMMAND) == COMMAND + b"\x90\x00"
+
+
+@pytest.mark.usefixtures("door")
+def test_a_card_that_pcscd_looks_at_again(
+    front: Reader, echo: Any, vpcd: Vpcd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without having powered it up in between, and not at once, as when it starts."""
+    front.insert(echo)
     vpcd.accept()
-    vpcd.ask(COMMAND)
-    assert other.active.commands == [COMMAND]
+    assert vpcd.atr()
+    assert vpcd.atr()
+    with monkeypatch.context() as later:
+        later.setattr(vpcd_dialogue, "_AT_ONCE", 0.0)
+        assert vpcd.leaves()
+    vpcd.see_empty()
+    assert vpcd.power_up()
+
+
+@pytest.mark.usefixtures("door")
+@pytest.mark.parametrize("comes_back", [False, True])
+def test_pulled_before_pcscd_has_looked(
+    front: Reader, echo: Any, vpcd: Vpcd, caplog: pytest.LogCaptureFixture, comes_back: bool
+) -> None:
+    """Nobody was told of the card: no word about vpcd, and the next one is shown at the first look."""
+    front.insert(echo)
+    vpcd.accept()
+    front.remove()
+    if comes_back:
+        front.insert(echo)
+        assert vpcd.atr()
+    else:
+        assert vpcd.leaves()
+        assert vpcd.nobody_comes()
+    assert "waits for vpcd" not in caplog.text
+
+
+@pytest.mark.usefixtures("door")
+@pytest.mark.parametrize("looks", [1, 2, 3, 4, 5])
+def test_pulled_while_it_is_shown(
+    front: Reader, echo: Any, new_card: Any, vpcd: Vpcd, caplog: pytest.LogCaptureFixture, looks: int
+) -> None:
+    """At each step of pcscd's: no word about vpcd, which is there."""
+    front.insert(echo)
+    vpcd.accept()
+    for control in (Control.ATR, Control.ATR, Control.ON, Control.ATR, Control.ATR)[:looks]:
+        vpcd.send(bytes([control]))
+        if control is Control.ATR:
+            assert vpcd.receive()
+    front.swap(new_card("other"))
+    assert vpcd.leaves()
+    if looks == 3:  # that was the answer to the power-on
+        vpcd.see_empty()
+    assert vpcd.power_up()
+    assert "waits for vpcd" not in caplog.text
 
 
 @pytest.mark.usefixtures("door")
 def test_removal_cuts_off_an_apdu_at_once(front: Reader, echo: Any, vpcd: Vpcd) -> None:
     """PC/SC programs learn of it while the card's own thread is still at work."""
     front.insert(echo)
-    vpcd.accept()
+    vpcd.power_up()
     echo.paused = True
     vpcd.send(COMMAND)
     assert echo.busy.wait(DEADLINE)
@@ -175,7 +318,8 @@ def test_removal_cuts_off_an_apdu_at_once(front: Reader, echo: Any, vpcd: Vpcd) 
     echo.paused = False
     echo.go_on.set()
     front.insert(echo)
-    vpcd.accept()
+    vpcd.see_empty()
+    vpcd.power_up()
     assert vpcd.ask(COMMAND) == COMMAND + b"\x90\x00"
 
 
@@ -185,8 +329,7 @@ def test_reset_and_power(bench: Bench, front: Reader, echo: Any, vpcd: Vpcd) -> 
     front.insert(echo)
     changes: list[Change] = []
     bench.subscribe(lambda event: changes.append(event.change))
-    vpcd.accept()
-    vpcd.control(Control.ON)
+    vpcd.power_up()
     vpcd.control(Control.ON)
     vpcd.control(Control.OFF)
     assert changes == []
@@ -204,8 +347,7 @@ def test_a_card_that_vpcd_lost_was_without_power(bench: Bench, front: Reader, ec
     front.insert(echo)
     changes: list[Change] = []
     bench.subscribe(lambda event: changes.append(event.change))
-    vpcd.accept()
-    vpcd.control(Control.ON)
+    vpcd.power_up()
     vpcd.drop()
     vpcd.accept()
     vpcd.control(Control.ON)
@@ -225,7 +367,7 @@ def test_another_programs_reset_changes_the_atr(front: Reader, echo: Any, vpcd: 
 def test_strange_messages_are_for_the_card(front: Reader, echo: Any, vpcd: Vpcd) -> None:
     """An empty body and unknown single bytes get the card's answer: vpcd waits for one."""
     front.insert(echo)
-    vpcd.accept()
+    vpcd.power_up()
     for body in (b"", b"\x03", b"\xff", b"\0\0", bytes(65533)):
         assert vpcd.ask(body) == body + b"\x90\x00"
 
@@ -233,7 +375,7 @@ def test_strange_messages_are_for_the_card(front: Reader, echo: Any, vpcd: Vpcd)
 @pytest.mark.usefixtures("door")
 def test_several_messages_at_once(front: Reader, echo: Any, vpcd: Vpcd) -> None:
     insertion = front.insert(echo)
-    vpcd.accept()
+    vpcd.power_up()
     assert vpcd._connection is not None
     vpcd._connection.sendall(encode(bytes([Control.ON])) + encode(bytes([Control.ATR])) + encode(COMMAND)[:3])
     assert vpcd.receive() == insertion.atr
@@ -245,7 +387,7 @@ def test_several_messages_at_once(front: Reader, echo: Any, vpcd: Vpcd) -> None:
 def test_a_slow_vpcd(front: Reader, echo: Any, vpcd: Vpcd) -> None:
     """Byte by byte, and with others of our own at the card in between."""
     insertion = front.insert(echo)
-    vpcd.accept()
+    vpcd.power_up()
     assert vpcd._connection is not None
     for byte in encode(COMMAND):
         vpcd._connection.sendall(bytes([byte]))
@@ -260,7 +402,7 @@ def test_vpcd_goes_and_comes_back(front: Reader, echo: Any, vpcd: Vpcd) -> None:
         vpcd.accept()
         assert vpcd.atr()
         vpcd.drop()
-    vpcd.accept()
+    vpcd.power_up()
     assert vpcd.ask(COMMAND) == COMMAND + b"\x90\x00"
 
 
@@ -331,7 +473,7 @@ def test_close_while_nobody_accepts(front: Reader, echo: Any) -> None:
 def test_close_in_the_middle_of_an_apdu(front: Reader, echo: Any, vpcd: Vpcd) -> None:
     front.insert(echo)
     with door_of(front, vpcd.port):
-        vpcd.accept()
+        vpcd.power_up()
         vpcd.send(COMMAND)
         assert vpcd.receive() == COMMAND + b"\x90\x00"
         echo.paused = True
@@ -347,8 +489,8 @@ def test_many_fast_cycles_end_consistent(front: Reader, echo: Any, vpcd: Vpcd) -
         front.remove()
         front.insert(echo)
     while True:
-        vpcd.accept()
         try:
+            vpcd.power_up()
             assert vpcd.ask(COMMAND) == COMMAND + b"\x90\x00"
         except ConnectionError:
             continue
@@ -376,7 +518,15 @@ def test_nonsense_does_no_harm(front: Reader, new_card: Any, vpcd: Vpcd, stream:
     assert vpcd._connection is not None
     vpcd._connection.sendall(stream)
     vpcd.drop()
-    vpcd.accept()
+    while True:
+        vpcd.accept()
+        try:
+            assert vpcd.atr()  # or pcscd sees the slot empty first
+            break
+        except ConnectionError:
+            continue
+    assert vpcd.atr()
+    vpcd.control(Control.ON)
     assert vpcd.ask(COMMAND) == COMMAND + b"\x90\x00"
 
 
@@ -393,7 +543,7 @@ def test_a_message_that_does_not_end(
     with pytest.raises(ConnectionResetError):
         vpcd._connection.recv(1)
     assert "does not end" in caplog.text
-    vpcd.accept()
+    vpcd.power_up()
     assert vpcd.ask(COMMAND) == COMMAND + b"\x90\x00"
 
 
@@ -417,7 +567,7 @@ def test_others_wait_for_a_program_that_speaks(
     monkeypatch.setattr(vpcd_dialogue, "SILENCE", DEADLINE)
     monkeypatch.setattr(vpcd_dialogue, "LONGEST", 0.2)
     insertion = front.insert(echo)
-    vpcd.accept()
+    vpcd.power_up()
     start = monotonic()
     vpcd.ask(COMMAND)
     assert insertion.transmit(COMMAND) == COMMAND + b"\x90\x00"
@@ -431,10 +581,10 @@ def test_a_program_that_speaks_loses_its_card(
     """A card that is kept for it can be pulled all the same, and the next one is everybody's."""
     monkeypatch.setattr(vpcd_dialogue, "SILENCE", DEADLINE)
     insertion = front.insert(echo)
-    vpcd.accept()
+    vpcd.power_up()
     vpcd.ask(COMMAND)
     front.remove()
-    assert vpcd.gone()
     with pytest.raises(CardRemoved):
         insertion.transmit(COMMAND)
+    assert vpcd.leaves()
     assert front.insert(new_card()).transmit(COMMAND) == COMMAND + b"\x90\x00"
