@@ -6,7 +6,7 @@ Works on an open transaction; files, locks and who may write are not known here,
 
 from __future__ import annotations
 
-import os
+import contextlib
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
@@ -37,7 +37,7 @@ SCHEMA = (
         key BLOB NOT NULL, digest BLOB NOT NULL
     ) STRICT""",
 )
-"""`tries` stands last in its row, for it is written in place; `seal` has a row where there is a passphrase."""
+"""`tries` is a record with a digest of its own; `seal` has a row where there is a passphrase."""
 
 
 class NotAnImage(Exception):
@@ -52,6 +52,13 @@ class Image(NamedTuple):
     seal: Seal
 
 
+def new(state: CardState, passphrase: bytes | None = None) -> bytes:
+    """Return the bytes of a new image."""
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+        create(db, state, passphrase)
+        return db.serialize()
+
+
 def create(db: sqlite3.Connection, state: CardState, passphrase: bytes | None = None) -> None:
     """Make the tables and write everything into them."""
     for statement in (f"PRAGMA application_id = {APPLICATION_ID}", f"PRAGMA user_version = {FORMAT}", *SCHEMA):
@@ -64,12 +71,17 @@ def create(db: sqlite3.Connection, state: CardState, passphrase: bytes | None = 
     db.executemany("INSERT INTO property VALUES (?, ?)", properties)
     nothing = CardState(state.name, state.profile, state.atr, state.serial)
     first = changes(nothing, state.references, state.keys, state.objects)
-    write(db, seal, first, fold(seal, sum(row_digest(seal, "property", row) for row in properties), first))
+    digest = fold(seal, sum(row_digest(seal, "property", row) for row in properties), first)
+    for change in statements(seal, first, digest):
+        db.execute(*change)
 
 
 # Rows: what of the state is in which table
 
 Row = tuple[Any, ...]
+
+Statement = tuple[str, Row]
+"""SQL and its parameters."""
 
 
 class Change(NamedTuple):
@@ -171,15 +183,22 @@ def _counted(row: Row) -> tuple[int, Any]:
     return row[0], row[-1]
 
 
-def write(db: sqlite3.Connection, seal: Seal, changes: Iterable[Change], digest: int) -> None:
-    """Make the changes in the file, with the digest of what it then holds."""
+def statements(seal: Seal, changes: Iterable[Change], digest: int) -> list[Statement]:
+    """Make the SQL of the changes, with the digest of what the file then holds."""
+    made: list[Statement] = []
     for table, number, _, after in changes:
         if after is None:
-            db.execute(f"DELETE FROM {table} WHERE rowid = ?", (number,))
+            made.append((f"DELETE FROM {table} WHERE rowid = ?", (number,)))
         else:
             row = _stored(seal, table, after)
-            db.execute(f"REPLACE INTO {table} VALUES ({', '.join('?' * len(row))})", row)
-    db.execute("REPLACE INTO digest VALUES (0, ?)", (seal.encrypt("digest", digest.to_bytes(_DIGEST_LENGTH, "big")),))
+            made.append((f"REPLACE INTO {table} VALUES ({', '.join('?' * len(row))})", row))
+    sealed = seal.encrypt("digest", digest.to_bytes(_DIGEST_LENGTH, "big"))
+    return [*made, ("REPLACE INTO digest VALUES (0, ?)", (sealed,))]
+
+
+def count(seal: Seal, number: int, left: int) -> Statement:
+    """Make the SQL that sets the tries of a reference. They are in no digest but their own, and change one page."""
+    return "UPDATE reference SET tries = ? WHERE number = ?", (tries.record(seal, number, left), number)
 
 
 # The digest: SQLite itself notices only damage to its own structures. It is a sum over the rows, so that a change costs
@@ -218,21 +237,25 @@ def version(db: sqlite3.Connection) -> int:
     return int(pragma(db, "user_version"))
 
 
-def load(db: sqlite3.Connection, passphrase: bytes | None = None) -> Image:
-    """What an image of this format holds. A passphrase that it does not need is not looked at.
+def load(db: sqlite3.Connection, key: bytes | Seal | None = None) -> Image:
+    """What an image of this format holds, by its passphrase or seal. A passphrase that it does not need is not used.
 
     Raises NoPassphrase, WrongPassphrase; ValueError, KeyError, sqlite3.Error for a damaged image.
     """
     if [sql for (sql,) in db.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")] != list(SCHEMA):
         raise ValueError("its tables are not those of a card")
-    sealed = db.execute("SELECT * FROM seal").fetchall()
-    seal: Seal = unwrap(Wrapped(*sealed[0]), passphrase) if sealed else OPEN
+    seal = _seal(db, key) if key is None or isinstance(key, bytes) else key
     rows = {table: [_read(seal, table, row) for row in db.execute(f"SELECT * FROM {table}")] for table in TABLES}
     digest = sum(row_digest(seal, table, row) for table in TABLES for row in rows[table]) % _MODULUS
     stored = [seal.decrypt("digest", value) for (value,) in db.execute("SELECT value FROM digest")]
     if stored != [digest.to_bytes(_DIGEST_LENGTH, "big")]:
         raise ValueError("its digest is of something else")
     return Image(_state(rows), digest, seal)
+
+
+def _seal(db: sqlite3.Connection, passphrase: bytes | None) -> Seal:
+    wrapped = db.execute("SELECT * FROM seal").fetchall()
+    return unwrap(Wrapped(*wrapped[0]), passphrase) if wrapped else OPEN
 
 
 def _state(rows: Mapping[str, list[Row]]) -> CardState:
@@ -253,25 +276,6 @@ def _state(rows: Mapping[str, list[Row]]) -> CardState:
         state.keys[slot] = StoredKey(algorithm, value, bool(imported), PIN_POLICIES[rule], Touch(touch))
     state.objects.update(rows["object"])
     return state
-
-
-class Layout(NamedTuple):
-    """Where the counters of tries are: the page that the table of references begins with."""
-
-    root: int
-    page_size: int
-
-    def counters(self, file: int) -> dict[int, int]:
-        """Their places in the open file, by the reference's number. Raises ValueError for a file that is cut off."""
-        if os.fstat(file).st_size % self.page_size:
-            raise ValueError("its end is missing")
-        return tries.places(file, self.root, self.page_size)
-
-
-def layout(db: sqlite3.Connection) -> Layout:
-    """The layout of an image, which stays as it is from its creation on."""
-    (root,) = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'reference'").fetchone()
-    return Layout(root, pragma(db, "page_size"))
 
 
 def pragma(db: sqlite3.Connection, name: str) -> Any:

@@ -26,14 +26,14 @@ class UnknownFormat(Exception):
     """An image of a format that this program does not know; the argument is its number."""
 
 
-def bring_up(db: sqlite3.Connection) -> None:
-    """Make an image of whatever format one of this, within the transaction that is open.
+def bring_up(db: sqlite3.Connection) -> bool:
+    """Make an image of whatever format one of this, within the transaction that is open; whether that changed it.
 
     Raises NotAnImage, UnknownFormat; ValueError, KeyError, sqlite3.Error for a damaged image.
     """
     version = image_format.version(db)
     if version == FORMAT:
-        return
+        return False
     if version not in _READERS:
         raise UnknownFormat(version)
     rows = {table: db.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall() for table in TABLES}
@@ -43,6 +43,7 @@ def bring_up(db: sqlite3.Connection) -> None:
     for table in (*TABLES, "digest"):
         db.execute(f"DROP TABLE {table}")
     image_format.create(db, state)
+    return True
 
 
 def _digest_of_1(rows: _Rows) -> bytes:

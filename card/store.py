@@ -2,26 +2,26 @@
 """The card image: one SQLite file that holds all that a card keeps without power.
 
 A change is in the file wholly or not at all, also when the process is killed, and only while the power that it was
-made under is still on. Between changes the file is complete and closed; what stays open is a lock on it, which costs
-next to nothing for a card that does nothing. A machine that loses its power is not provided for: nothing is flushed to
-the disk.
+made under is still on. How the file is held and written is in image_file.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import errno
 import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from time import monotonic
 
-from . import image_format, image_migration, tries
+from . import image_format, output_file
 from .card import CardTorn
-from .image_format import FORMAT, Image, NotAnImage
+from .image_file import PATIENCE, UNSOUND, Estranged, ImageFile, InUse, load
+from .image_format import FORMAT, NotAnImage, Statement
 from .image_migration import UnknownFormat
 from .seal import NoPassphrase, WrongPassphrase
 from .state import CardState, Reference, StoredKey
@@ -53,7 +53,8 @@ class Store:
     """An open card image. A second Store of the same file, here or in another process, gets ImageError.
 
     `owner` is whoever may change the card now: the activation that has the power. It may be set to None at any time
-    and without waiting; a change that is being written then is still made whole.
+    and without waiting; a change that is being written then is still made whole. In a forked process the card cannot be
+    changed.
     """
 
     def __init__(self, path: Path, passphrase: bytes | None = None) -> None:
@@ -61,17 +62,13 @@ class Store:
         self.owner: object = None
         self.revision = 0
         self._change = threading.Lock()
-        self._lock = _lock(path)
-        try:
-            with _connect(path) as db:
-                image = _load(db, passphrase)
-                self._layout = image_format.layout(db)
-            self._counters = self._layout.counters(self._lock.fileno())
-        except Exception as error:
-            self._lock.close()
-            raise _unusable(path, error) from None
-        self.state, self._digest, self._seal = image
+        self._trouble = ""
+        with _explained(path), contextlib.ExitStack() as undo:
+            self._file = undo.enter_context(contextlib.closing(ImageFile(path)))
+            self.state, self._digest, self._seal = self._file.open(passphrase)
+            undo.pop_all()
         self._used = self.state.used
+        _OPEN.add(self)
 
     def own(self, owner: object) -> None:
         """Hand the card over. Waits for a change of the owner before, so that none is made under the new one."""
@@ -101,15 +98,8 @@ class Store:
             if growth > 0 and self._used + growth > state.capacity:
                 raise CardError(SW.NOT_ENOUGH_MEMORY)
             digest = image_format.fold(self._seal, self._digest, changes)
-            try:
-                with _connect(self.path) as db:
-                    image_format.write(db, self._seal, changes, digest)
-            except sqlite3.Error:
-                LOG.exception("cannot write the card image %s", self.path)
-                raise CardError(SW.MEMORY_FAILURE) from None
+            self._write(image_format.statements(self._seal, changes, digest))
             self._used, self._digest = self._used + growth, digest
-            if references:
-                self._counters = self._layout.counters(self._lock.fileno())
             if keys or objects:
                 self.revision += 1
             image_format.update(state.references, references or {})
@@ -121,28 +111,54 @@ class Store:
         if len(references) != 1:
             return False
         ((number, new),) = references.items()
-        old, place = self.state.references.get(number), self._counters.get(number)
-        if old is None or place is None or (old.value, old.maximum) != (new.value, new.maximum):
+        old = self.state.references.get(number)
+        if old is None or (old.value, old.maximum) != (new.value, new.maximum):
             return False
-        try:
-            os.pwrite(self._lock.fileno(), tries.record(self._seal, number, new.tries), place)
-        except OSError:
-            LOG.exception("cannot write the card image %s", self.path)
-            raise CardError(SW.MEMORY_FAILURE) from None
+        self._write([image_format.count(self._seal, number, new.tries)])
         self.state.references[number] = new
         return True
+
+    def _write(self, statements: Sequence[Statement]) -> None:
+        try:
+            self._file.write(statements, self.state, self._seal)
+        except (Estranged, OSError, sqlite3.Error) as error:
+            self._tell(error)
+            raise CardError(SW.MEMORY_FAILURE) from None
+        self._trouble = ""
 
     def close(self) -> None:
         """Give the file free; nothing can be changed any more."""
         self.owner = None
         with self._change:
-            self._lock.close()
+            self._file.close()
+
+    def leave_to_parent(self) -> None:
+        """Change nothing any more, in a process that has just been forked."""
+        self._change = threading.Lock()  # another thread, which is not in this process, may have it
+        self._file.leave_to_parent()
+
+    def _tell(self, error: Exception) -> None:
+        """Log why the image cannot be written, once until something else happens."""
+        trouble = f"{self.path} {error}" if isinstance(error, Estranged) else f"cannot write {self.path}: {error}"
+        if trouble != self._trouble:
+            LOG.error("%s; the card stays as it is, and answers 6581 (memory failure) to what would change it", trouble)
+        self._trouble = trouble
+
+
+_OPEN: weakref.WeakSet[Store] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for store in list(_OPEN):
+        store.leave_to_parent()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def create_image(path: Path, state: CardState, passphrase: bytes | None = None) -> None:
     """Write a new image, whole or not at all. Raises ImageExists if there is a file, ImageError if none can be made."""
-    with _draft(path) as draft, _connect(draft) as db:
-        image_format.create(db, state, passphrase)
+    _write(path, image_format.new(state, passphrase))
 
 
 def copy_image(source: Path, path: Path) -> None:
@@ -150,55 +166,91 @@ def copy_image(source: Path, path: Path) -> None:
 
     An encrypted one stays so, and its passphrase is not needed.
     """
-    _open(source).close()
-    with _draft(path) as draft:
+    with _explained(source):
         try:
-            with _connect(source, "DEFERRED") as original, contextlib.closing(sqlite3.connect(draft)) as copy:
-                image_format.pragma(original, "user_version")  # a lock for reading; backup itself would wait for ever
-                original.backup(copy)
-            with _connect(draft) as db:
-                _load(db, None)
-        except NoPassphrase:
-            pass  # whole as far as can be seen from outside
-        except Exception as error:
-            raise _unusable(source, error) from None
+            content = _at_rest(source)
+        except InUse:
+            content = _in_use(source)
+    _write(path, content)
 
 
 def read_image(path: Path, passphrase: bytes | None = None) -> CardState:
-    """What a card holds that nobody is using. Raises ImageError."""
-    store = Store(path, passphrase)
-    store.close()
-    return store.state
+    """Read what a card holds that nobody is using. Raises ImageError."""
+    with _explained(path), contextlib.closing(_for_reading(path)) as file:
+        return file.open(passphrase).state
 
 
-@contextlib.contextmanager
-def _draft(path: Path) -> Iterator[Path]:
-    """A private file beside `path` that takes its place at the end, unless an exception comes out or it is taken."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    try:
-        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+def _at_rest(path: Path) -> bytes:
+    """Read an image that nobody is using."""
+    with contextlib.closing(_for_reading(path)) as file:
+        file.settle(None)
+        content = file.read()
+    with contextlib.suppress(NoPassphrase):  # whole as far as can be seen from outside
+        load(content, None)
+    return content
+
+
+def _in_use(path: Path) -> bytes:
+    """Read an image that somebody else writes, until what was read is whole."""
+    end = monotonic() + PATIENCE
+    while True:
+        content = path.read_bytes()
         try:
-            yield draft
-            os.link(draft, path)  # unlike a rename, never over another file
-        finally:
-            draft.unlink(missing_ok=True)
+            load(content, None)
+            return content
+        except NoPassphrase as error:
+            trouble: Exception = error
+            if content == path.read_bytes():
+                return content
+        except UNSOUND as error:
+            trouble = error
+        if monotonic() > end:
+            raise trouble
+
+
+def _for_reading(path: Path) -> ImageFile:
+    """Open an image that need not be written: it may be one that cannot be."""
+    try:
+        return ImageFile(path)
+    except OSError as error:
+        if error.errno not in _READ_ONLY:
+            raise
+        return ImageFile(path, is_writable=False)
+
+
+_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def _write(path: Path, content: bytes) -> None:
+    if path.exists():
+        raise ImageExists(path)
+    try:
+        output_file.write_new(path, content)
     except FileExistsError:
         raise ImageExists(path) from None
     except OSError as error:
         raise ImageError(f"cannot write {path}: {error.strerror}") from None
 
 
-def _load(db: sqlite3.Connection, passphrase: bytes | None) -> Image:
-    image_migration.bring_up(db)
-    return image_format.load(db, passphrase)
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Raise ImageError, with why the image cannot be used and what to do, for whatever its file raises."""
+    try:
+        yield
+    except Exception as error:
+        raise _unusable(path, error) from None
 
 
-def _unusable(path: Path, error: Exception) -> ImageError:
-    """Why an image cannot be opened, and what to do."""
+def _unusable(path: Path, error: Exception) -> Exception:
     new = "make a new one with: cardtear card new FILE"
     match error:
-        case ImageError():
-            return error
+        case InUse(args=(holder,)):
+            spare = f"stop it, or take a copy with: cardtear card copy {path} FILE"
+            return ImageError(f"{path} is open in another simulator{holder}; {spare}")
+        case FileNotFoundError():
+            return ImageError(f"there is no card image {path}; make one with: cardtear card new {path}")
+        case OSError():
+            return ImageError(f"cannot open the card image {path}: {error.strerror}")
         case NotAnImage():
             return ImageError(f"{path} is not a card image; {new}")
         case UnknownFormat(args=(version,)):
@@ -209,68 +261,17 @@ def _unusable(path: Path, error: Exception) -> ImageError:
             return ImageEncrypted(f"that is not the passphrase of {path}")
         case sqlite3.OperationalError(sqlite_errorcode=sqlite3.SQLITE_BUSY):
             return ImageError(f"{path} is being written by another program; try again")
+        case sqlite3.OperationalError(sqlite_errorcode=code) if code & 0xFF in _NOT_WRITTEN:
+            return ImageError(f"cannot write {path}: {error}")
         case sqlite3.DatabaseError(sqlite_errorcode=sqlite3.SQLITE_NOTADB):
             return ImageError(f"{path} is damaged or not a card image; restore it from a copy, or {new}")
         case sqlite3.Error() | ValueError() | KeyError():
             return ImageError(f"{path} is damaged: {_reason(error)}; restore it from a copy, or {new}")
-    raise error
+    return error
+
+
+_NOT_WRITTEN = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 
 
 def _reason(error: Exception) -> str:
     return f"there is no {error.args[0]}" if isinstance(error, KeyError) else str(error)
-
-
-def _open(path: Path) -> BinaryIO:
-    """Raises ImageError."""
-    try:
-        return path.open("r+b", buffering=0)
-    except FileNotFoundError:
-        raise ImageError(f"there is no card image {path}; make one with: cardtear card new {path}") from None
-    except OSError as error:
-        raise ImageError(f"cannot open the card image {path}: {error.strerror}") from None
-
-
-def _lock(path: Path) -> BinaryIO:
-    """Lock the file for as long as the returned one is open. Raises ImageError."""
-    file = _open(path)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = _holder(os.fstat(file.fileno()).st_ino)
-        file.close()
-        raise ImageError(
-            f"{path} is open in another simulator{holder}; stop it, or take a copy with: cardtear card copy {path} FILE"
-        ) from None
-    return file
-
-
-def _holder(inode: int) -> str:
-    """Who has a file locked, as Linux tells it: the words for a message, none if it does not."""
-    with contextlib.suppress(OSError, ValueError):
-        for line in Path("/proc/locks").read_text().splitlines():
-            match line.split():
-                case [_, "FLOCK", _, "WRITE", process, file, *_] if file.endswith(f":{inode}"):
-                    words = Path(f"/proc/{process}/cmdline").read_text().rstrip("\0").split("\0")
-                    command = " ".join(os.path.basename(word) for word in words[:3] if word.isprintable())
-                    return f" (process {process}: {command})"
-    return ""
-
-
-_PATIENCE = 2.0
-"""Seconds to wait for somebody who copies the image, or has it open in SQLite's own shell."""
-
-
-@contextlib.contextmanager
-def _connect(path: Path, begin: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
-    """A connection for one transaction, committed at the end unless an exception comes out.
-
-    The journal is there for a killed process; a power cut of the whole machine is not provided for.
-    """
-    db = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
-    try:
-        db.execute("PRAGMA synchronous = OFF")
-        db.execute(f"BEGIN {begin}")
-        yield db
-        db.execute("COMMIT")
-    finally:
-        db.close()  # rolls back what is not committed

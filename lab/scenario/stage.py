@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from ...card.store import copy_image
 from ...p11.quirks import Quirks
 from ...reader.errors import BenchError, CardRemoved
 from ...reader.vpcd_slots import PcscPlace
@@ -105,8 +105,7 @@ class Stage(Closing):
         if card.path is None:
             return card.request(name.capitalize())
         copy = self.folder / f"{name}.card"
-        shutil.copyfile(self._here / card.path, copy)
-        copy.chmod(0o600)
+        copy_image(self._here / card.path, copy)  # it may be in use
         return copy if card.passphrase_file is None else EncryptedImage(copy, self._here / card.passphrase_file)
 
     def _write(self, files: Mapping[str, str]) -> None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import resource
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -73,6 +75,22 @@ class Terminal:
         answer, status = self.command(0xCB, 0x3F, 0xFF, tlv.encode(0x5C, tag.to_bytes(3, "big")))
         assert status == 0x9000
         return dict(tlv.decode(tlv.read(answer)[1]))[0x70]
+
+
+@contextlib.contextmanager
+def _file_size(most: int) -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.fixture
+def file_size() -> Callable[[int], contextlib.AbstractContextManager[None]]:
+    """While `with file_size(bytes)` runs, this process writes no file beyond that: as if the disk were full."""
+    return _file_size
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
+import copy
 import random
 import shutil
 import sqlite3
@@ -23,9 +22,10 @@ from cardtear.card import image_format, image_migration, seal, store
 from cardtear.card.card import CardTorn
 from cardtear.card.image_format import NotAnImage
 from cardtear.card.image_migration import UnknownFormat
+from cardtear.card.piv_card import PivCard
 from cardtear.card.profiles import open_card
 from cardtear.card.seal import WrongPassphrase
-from cardtear.card.state import Reference
+from cardtear.card.state import CardState, Reference
 from cardtear.card.status import CardError
 from cardtear.card.store import ImageError, ImageExists, Store, create_image, read_image
 from cardtear.card.tables import PIN
@@ -37,6 +37,7 @@ WRONG = bytes.fromhex("0020008008313233343537FFFF")
 OPEN_AND_WAIT = """
 import sys
 from pathlib import Path
+from cardtear.card.piv_card import PivCard
 from cardtear.card.profiles import open_card
 card = open_card(Path(sys.argv[1]))
 print("open", flush=True)
@@ -274,23 +275,44 @@ def test_a_new_image_never_takes_the_place_of_a_file(tmp_path: Path, image: Call
         create_image(tmp_path / "no such folder" / "new.card", state)
 
 
-def test_a_file_that_cannot_be_written_counts_as_a_memory_failure(
-    image: Callable[..., Path], power: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+def test_a_full_disk_is_a_memory_failure(
+    image: Callable[..., Path],
+    power: Callable[..., Any],
+    file_size: Callable[[int], contextlib.AbstractContextManager[None]],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The card says so, does not tell whether the PIN was right, and works again afterwards."""
+    """The card says so, does not tell whether the PIN was right, and works again when there is room."""
     card = open_card(image())
     terminal = power(card)
-
-    def full(*arguments: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "pwrite", full)
-        assert terminal.send(WRONG) == (b"", 0x6581)
-        assert terminal.verify() == 0x6581
+    terminal.manage()
+    data = bytes.fromhex("5C045FFF8000 5382EA60") + b"\2" * 60_000
+    assert terminal.command(0xDB, 0x3F, 0xFF, bytes.fromhex("5C045FFF8001 530101"))[1] == 0x9000
+    before = copy.deepcopy(card.store.state)
+    size = card.store.path.stat().st_size
+    for most in (0, 512, 4096, 8192, size, size + 8192):
+        with file_size(most):
+            assert terminal.command(0xDB, 0x3F, 0xFF, data)[1] == 0x6581
+            if most < 4096:
+                assert [terminal.send(WRONG), terminal.verify()] == [(b"", 0x6581), 0x6581]
+        assert card.store.state == before
+        assert store_of_copy(card) == before
     assert terminal.send("00200080") == (b"", 0x63C3)
     assert terminal.send(WRONG) == (b"", 0x63C2)
+    assert terminal.command(0xDB, 0x3F, 0xFF, data)[1] == 0x9000
+    state = card.store.state
     card.close()
+    assert read_image(card.store.path) == state
+    assert [each.name for each in card.store.path.parent.iterdir()] == [card.store.path.name]
+    assert 1 <= len([record for record in caplog.records if "cannot write" in record.message]) <= 14
+
+
+def store_of_copy(card: PivCard) -> CardState:
+    """What somebody finds who copies the file as it is now, without anything beside it."""
+    path = Path(shutil.copy(card.store.path, card.store.path.with_name("taken")))
+    try:
+        return read_image(path)
+    finally:
+        path.unlink()
 
 
 def test_a_change_is_whole_or_not_at_all(image: Callable[..., Path]) -> None:
@@ -326,6 +348,7 @@ def test_an_idle_card_takes_little_memory(image: Callable[..., Path], tmp_path: 
     script = """
 import sys
 from pathlib import Path
+from cardtear.card.piv_card import PivCard
 from cardtear.card.profiles import open_card
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4

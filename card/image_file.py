@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: MIT
+"""The file of a card in use: locked, kept open, and written only while it is the file that was opened.
+
+Other programs can move the file, put another in its place or write into it, whatever is locked. So before each change
+the file's status is compared with what it was after the last one; when it differs, what the file holds is compared with
+the card in memory, and nothing is written unless both are the same.
+
+SQLite makes each change whole or not at all, also when the process is killed, by a journal beside the image. It finds
+that journal by its name only and would undo a change in whatever file has come to the image's name since. So a journal
+is given to SQLite only when the image is not sound without it. Nothing is flushed to the disk: a machine that loses its
+power is not provided for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from . import image_format, image_migration
+from .image_format import Image, NotAnImage, Statement
+from .image_migration import UnknownFormat
+from .seal import NoPassphrase, Seal, WrongPassphrase
+from .state import CardState
+
+PATIENCE = 2.0
+"""Seconds to wait for somebody who has the image open in SQLite's own shell."""
+
+UNSOUND = (sqlite3.Error, ValueError, KeyError)
+"""What reading a damaged image raises, or one that is half written."""
+
+
+class InUse(Exception):
+    """Somebody else has the image open; the argument says who, in words for a message."""
+
+
+class Estranged(Exception):
+    """The file does not belong to the card any more; the argument says why."""
+
+
+def load(content: bytes, key: bytes | Seal | None) -> tuple[Image, bool]:
+    """Read the bytes of an image, with its passphrase or seal; and whether it has the present format.
+
+    Raises NotAnImage, UnknownFormat, NoPassphrase, WrongPassphrase, and UNSOUND for a damaged one.
+    """
+    if not content:
+        raise NotAnImage
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+        db.deserialize(content)
+        is_current = not image_migration.bring_up(db)
+        if len(content) % image_format.pragma(db, "page_size"):
+            raise ValueError("its end is missing")
+        return image_format.load(db, key), is_current
+
+
+class ImageFile:
+    """The locked file of an image, from construction to `close`. Raises OSError, InUse. Not for several threads."""
+
+    def __init__(self, path: Path, is_writable: bool = True) -> None:
+        self._path = Path(os.path.realpath(path))
+        self._journal = Path(f"{self._path}-journal")
+        self._db: sqlite3.Connection | None = None
+        self._cursor: sqlite3.Cursor | None = None
+        self._seen = (0, 0)
+        self._file = self._path.open("r+b" if is_writable else "rb", buffering=0)
+        self._descriptor = self._file.fileno()
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = _holder(os.fstat(self._descriptor).st_ino)
+            self._file.close()
+            raise InUse(holder) from None
+
+    def read(self) -> bytes:
+        """Read the whole file."""
+        return os.pread(self._descriptor, os.fstat(self._descriptor).st_size, 0)
+
+    def settle(self, key: bytes | Seal | None) -> None:
+        """Undo the change in the middle of which a process was killed. Raises as `load` if the key does not fit."""
+        if self._is_journal_hot():
+            try:
+                load(self.read(), key)
+            except UNSOUND:
+                with contextlib.closing(self._connected()) as db, _transaction(db.cursor()):
+                    pass
+            else:
+                self._journal.unlink()  # of a change that had not begun or was complete, or of another file
+        self._remove_journal()
+
+    def open(self, passphrase: bytes | None) -> Image:
+        """Read the card, after undoing what a killed process left half done. An earlier format becomes the present one.
+
+        Raises as `load`, and OSError or sqlite3.Error if something of that cannot be written.
+        """
+        self.settle(passphrase)
+        image, is_current = load(self.read(), passphrase)
+        if not is_current:
+            with contextlib.closing(self._connected()) as db:
+                db.execute("PRAGMA journal_mode = PERSIST")
+                with _transaction(db.cursor()):
+                    image_migration.bring_up(db)
+            self._remove_journal()
+        return image
+
+    def write(self, statements: Sequence[Statement], state: CardState, seal: Seal) -> None:
+        """Make all the changes or none in the file, which has to hold this state. One alone changes one page.
+
+        Raises Estranged, OSError, sqlite3.Error.
+        """
+        cursor = self._cursor
+        if cursor is None or self._status() != self._seen:
+            cursor = self._connect(state, seal)
+        try:
+            if len(statements) == 1:
+                cursor.execute(*statements[0])
+            else:
+                self._write_together(cursor, statements)
+        except BaseException:
+            self._disconnect()
+            raise
+        self._seen = self._status()
+
+    def close(self) -> None:
+        """Give the file free."""
+        if not self._file.closed:
+            self._disconnect()
+            self._remove_journal()
+            self._file.close()
+
+    def leave_to_parent(self) -> None:
+        """Write nothing any more, and keep nothing locked, in a process that was forked from the file's own."""
+        if self._db is not None:
+            # SQLite must not end the connection either: it would undo what the parent is about to do.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._db))
+            self._db = self._cursor = None
+        self._file.close()
+
+    def _write_together(self, cursor: sqlite3.Cursor, statements: Sequence[Statement]) -> None:
+        """Make changes of several pages, of which a journal keeps what was there as long as they are not complete."""
+        cursor.execute("PRAGMA journal_mode = PERSIST")
+        with _transaction(cursor):
+            for statement in statements:
+                cursor.execute(*statement)
+        cursor.execute("PRAGMA journal_mode = OFF")
+        self._remove_journal()
+
+    def _status(self) -> tuple[int, int]:
+        """What changes when others write, move or delete the file; and at each change of our own."""
+        now = os.fstat(self._descriptor)
+        return now.st_size, now.st_ctime_ns
+
+    def _connect(self, state: CardState, seal: Seal) -> sqlite3.Cursor:
+        """Begin to write, if the file is at its place and holds this state. Raises as `write`."""
+        self._disconnect()
+        self._require_place()
+        try:
+            self.settle(seal)
+            found = load(self.read(), seal)[0].state
+        except (*UNSOUND, NotAnImage, UnknownFormat, NoPassphrase, WrongPassphrase):
+            found = None
+        if found != state:
+            raise Estranged("was changed by another program")
+        self._db = self._connected()
+        try:
+            self._require_place()  # SQLite has opened it by its name
+        except Estranged:
+            self._disconnect()
+            raise
+        self._cursor = self._db.cursor()
+        return self._cursor
+
+    def _disconnect(self) -> None:
+        """End SQLite's part, which undoes a change that is not complete."""
+        if self._db is not None:
+            if self._cursor is not None:
+                self._cursor.close()  # SQLite keeps the connection for as long as there are statements of it
+            self._db.close()
+            self._db = self._cursor = None
+
+    def _require_place(self) -> None:
+        if self._file.closed:
+            raise Estranged("is in use by the process that has opened it, of which this one is a copy")
+        try:
+            there = os.stat(self._path)
+        except OSError as error:
+            raise Estranged(f"is not there any more ({error.strerror})") from None
+        if not os.path.samestat(there, os.fstat(self._descriptor)):
+            raise Estranged("is another file now")
+
+    def _is_journal_hot(self) -> bool:
+        """Whether there is a journal of a change that has not come to its end (SQLite's file format, 3)."""
+        try:
+            with self._journal.open("rb") as journal:
+                return journal.read(1) not in (b"", b"\0")
+        except FileNotFoundError:
+            return False
+
+    def _remove_journal(self) -> None:
+        """Remove the journal of past changes. SQLite would do so by name, also when that is another file's."""
+        with contextlib.suppress(OSError, Estranged):
+            self._require_place()
+            if not self._is_journal_hot():
+                self._journal.unlink()
+
+    def _connected(self) -> sqlite3.Connection:
+        """Open a connection that keeps its lock; it makes no file where there is none.
+
+        A change of one page is one system call, and needs no journal to be whole when the process is killed.
+        """
+        address = f"file:{quote(str(self._path))}?mode=rw"
+        db = sqlite3.connect(address, uri=True, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
+        for setting in ("synchronous = OFF", "locking_mode = EXCLUSIVE", "journal_mode = OFF"):
+            db.execute(f"PRAGMA {setting}")
+        return db
+
+
+@contextlib.contextmanager
+def _transaction(cursor: sqlite3.Cursor) -> Iterator[None]:
+    """Commit at the end. After an exception the connection has to be closed."""
+    cursor.execute("BEGIN IMMEDIATE")
+    yield
+    cursor.execute("COMMIT")
+
+
+def _holder(inode: int) -> str:
+    """Say who has a file locked, as Linux tells it: words for a message, none if it does not."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/locks").read_text().splitlines():
+            match line.split():
+                case [_, "FLOCK", _, "WRITE", process, file, *_] if file.endswith(f":{inode}"):
+                    words = Path(f"/proc/{process}/cmdline").read_text().rstrip("\0").split("\0")
+                    command = " ".join(os.path.basename(word) for word in words[:3] if word.isprintable())
+                    return f" (process {process}: {command})"
+    return ""

@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: MIT
+"""What others do to the image file of a card that is in use: no other file is written, and nothing is lost unsaid."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from cardtear.card.piv_card import PivCard
+from cardtear.card.profiles import open_card
+from cardtear.card.status import SW
+from cardtear.card.store import ImageError, Store, create_image, read_image
+from cardtear.card.tables import PIN
+
+DEADLINE = 30
+WRONG = bytes.fromhex("0020008008313233343537FFFF")
+RECORD = bytes.fromhex("5C045FFF8000 538203E8") + b"\2" * 1000
+
+REPLACED = [
+    "mv b.card a.card",
+    "cp b.card a.card",
+    "cp --remove-destination b.card a.card",
+    "cat b.card > a.card",
+    "dd if=b.card of=a.card conv=notrunc status=none",
+    "rm a.card",
+    "rm a.card; cp b.card a.card",
+    "rm a.card; mkdir a.card",
+    ": > a.card",
+    "truncate -s 4096 a.card",
+    "printf x >> a.card",
+    "printf x | dd of=a.card bs=1 seek=8200 conv=notrunc status=none",
+    "mv a.card c.card",
+    "mv a.card c.card; mv b.card a.card",
+    "ln -f b.card a.card",
+    "ln -sf b.card a.card",
+    "cp a.card c.card; mv c.card a.card",
+    "rm -r ../cards",
+    "mv ../cards ../moved; mkdir ../cards; cp ../moved/b.card a.card; rm ../moved/a.card",
+    "sqlite3 a.card 'DELETE FROM object'",
+]
+"""After these the file is not the card's any more."""
+
+UNTOUCHED = [
+    "touch a.card",
+    "chmod 400 a.card",
+    "chmod 000 a.card",
+    "ln a.card c.card",
+    "cp a.card c.card",
+    "mv a.card c.card; mv c.card a.card",
+    "cp a.card c.card; cat c.card > a.card",
+    "cp a.card c.card; : > a.card; cat c.card > a.card",
+    "rm b.card",
+    "mv b.card c.card",
+]
+"""After these it is, and holds what it held."""
+
+
+class Pair(NamedTuple):
+    """A card in use, and the bytes of another one's image beside it."""
+
+    card: PivCard
+    other: bytes
+    folder: Path
+
+    def does(self, command: str) -> None:
+        subprocess.run(["sh", "-ec", command], cwd=self.folder, check=True, timeout=DEADLINE)
+
+    def files(self) -> dict[Path, bytes]:
+        """Everything that lies there."""
+        return {path: path.read_bytes() for path in self.folder.parent.glob("*/*") if path.is_file()}
+
+
+@pytest.fixture
+def pair(image: Callable[..., Path], tmp_path: Path) -> Pair:
+    folder = tmp_path / "cards"
+    folder.mkdir()
+    mine, other = (Path(shutil.move(image("piv", name=name), folder / f"{name}.card")) for name in ("a", "b"))
+    create_image(bigger := folder / "bigger", read_image(other))
+    bigger.replace(other)
+    return Pair(open_card(mine), other.read_bytes(), folder)
+
+
+def changes(terminal: Any) -> list[int]:
+    """The status words of a change of one row, and of one of several."""
+    return [terminal.send(WRONG)[1], terminal.command(0xDB, 0x3F, 0xFF, RECORD)[1]]
+
+
+@pytest.mark.parametrize("is_fresh", [True, False])
+@pytest.mark.parametrize("command", REPLACED)
+def test_the_file_is_another(pair: Pair, power: Callable[..., Any], command: str, is_fresh: bool) -> None:
+    """The card says that its memory fails, stays what it was, and whatever lies there now is not touched."""
+    if command.startswith("sqlite3") and shutil.which("sqlite3") is None:
+        command = f"{sys.executable} -c \"import sqlite3; sqlite3.connect('a.card').execute('DELETE FROM object')\""
+    terminal = power(pair.card)
+    terminal.manage()
+    if not is_fresh:
+        assert changes(terminal) == [0x63C2, 0x9000]
+    before = copy.deepcopy(pair.card.store.state)
+    if "sqlite3" in command and not is_fresh:
+        with pytest.raises(subprocess.CalledProcessError):  # SQLite's own lock is held
+            pair.does(command)
+        return
+    pair.does(command)
+    content = pair.files()
+    for _ in range(2):
+        assert changes(terminal) == [SW.MEMORY_FAILURE] * 2
+    assert terminal.send("00200080")[1] == 0x63C0 + before.references[PIN].tries
+    assert pair.card.store.state == before
+    pair.card.close()
+    assert pair.files() == content
+    with contextlib.suppress(ImageError):
+        assert read_image(pair.folder / "a.card").name in ("a", "b")
+
+
+@pytest.mark.parametrize("command", UNTOUCHED)
+def test_the_file_is_still_the_same(pair: Pair, power: Callable[..., Any], command: str) -> None:
+    terminal = power(pair.card)
+    terminal.manage()
+    assert changes(terminal) == [0x63C2, 0x9000]
+    pair.does(command)
+    assert changes(terminal) == [0x63C1, 0x9000]
+    pair.card.close()
+    os.chmod(pair.folder / "a.card", 0o600)
+    assert read_image(pair.folder / "a.card") == pair.card.store.state
+
+
+@pytest.mark.parametrize(
+    ("away", "back"),
+    [
+        ("mv a.card c.card", "mv c.card a.card"),
+        ("cp a.card c.card; cp b.card a.card", "cp c.card a.card"),
+        ("mv a.card c.card; mv b.card a.card", "mv a.card b.card; mv c.card a.card"),
+        ("mv ../cards ../moved; mkdir ../cards", "mv ../moved/a.card ../cards"),
+    ],
+)
+def test_put_back_it_goes_on(pair: Pair, power: Callable[..., Any], away: str, back: str) -> None:
+    terminal = power(pair.card)
+    terminal.manage()
+    pair.does(away)
+    assert changes(terminal) == [SW.MEMORY_FAILURE] * 2
+    pair.does(back)
+    assert changes(terminal) == [0x63C2, 0x9000]
+    pair.card.close()
+    assert read_image(pair.folder / "a.card") == pair.card.store.state
+
+
+def test_what_has_happened_is_said_once(
+    pair: Pair, power: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    terminal = power(pair.card)
+    pair.does("mv b.card a.card")
+    for _ in range(3):
+        assert terminal.send(WRONG)[1] == SW.MEMORY_FAILURE
+    (record,) = caplog.records
+    assert "a.card is another file now" in record.message
+    assert "6581" in record.message
+    assert record.exc_info is None
+
+
+# Killed in the middle of a change
+
+
+def torn(path: Path) -> None:
+    """Leave the image as a process does that is killed after a part of a change was written: with a hot journal."""
+    work = path.with_name("work")
+    shutil.copy(path, work)
+    with contextlib.closing(sqlite3.connect(work, isolation_level=None)) as db:
+        db.execute("PRAGMA cache_size = 1")
+        db.execute("BEGIN IMMEDIATE")
+        for tag in range(40):
+            db.execute("REPLACE INTO object VALUES (?, ?)", (tag, bytes(5000)))
+        db.execute("DELETE FROM key")
+        shutil.copy(work, path)
+        shutil.copy(f"{work}-journal", f"{path}-journal")
+    work.unlink()
+
+
+def test_a_change_that_was_not_complete_is_undone(image: Callable[..., Path]) -> None:
+    path = image()
+    before = read_image(path)
+    torn(path)
+    with pytest.raises(ImageError):
+        read_image(Path(shutil.copy(path, path.with_name("alone"))))
+    opened = Store(path)
+    assert opened.state == before
+    opened.close()
+    assert sorted(each.name for each in path.parent.iterdir()) == sorted([path.name, "alone"])
+
+
+@pytest.mark.parametrize("passphrase", [None, b"secret"])
+def test_it_is_not_undone_in_another_file(image: Callable[..., Path], tmp_path: Path, passphrase: bytes | None) -> None:
+    """Which has come to the name of the one that was left half done."""
+    path = image()
+    torn(path)
+    create_image(other := tmp_path / "other.card", read_image(image("blank")), passphrase)
+    content = other.read_bytes()
+    other.replace(path)
+    state = read_image(path, passphrase)
+    assert path.read_bytes() == content
+    assert state.profile == "blank"
+    assert not Path(f"{path}-journal").exists()
+
+
+WRITER = """
+import os, sys
+from pathlib import Path
+from cardtear.card.profiles import open_card
+from cardtear.card.status import CardError
+store = open_card(Path(sys.argv[1])).store
+store.own(owner := object())
+while True:
+    for size in range(1, 3000, 700):
+        try:
+            store.commit(owner, objects={0x5FFF8000: bytes(size), 0x5FFF8001: bytes(3000 - size)})
+        except CardError:
+            pass
+        os.write(1, b".")
+"""
+
+
+@pytest.mark.parametrize("command", ["mv b.card a.card", "rm a.card; mv b.card a.card"])
+def test_replaced_while_it_is_written_and_killed(pair: Pair, command: str) -> None:
+    """The card that took its place is whole, whatever was under way."""
+    pair.card.close()
+    script = [sys.executable, "-c", WRITER, str(pair.folder / "a.card")]
+    for _ in range(3):
+        shutil.copy(pair.folder / "b.card", pair.folder / "kept")
+        with subprocess.Popen(script, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as writer:
+            assert writer.stdout is not None
+            writer.stdout.read(50)
+            pair.does(command)
+            writer.stdout.read(20)
+            writer.send_signal(signal.SIGKILL)
+        assert (pair.folder / "a.card").read_bytes() == pair.other
+        assert read_image(pair.folder / "a.card").name == "b"
+        pair.does("mv kept b.card; cp b.card c.card; mv c.card a.card")
+
+
+# Forked
+
+
+def test_a_forked_process_does_not_change_the_card(pair: Pair, power: Callable[..., Any]) -> None:
+    """It holds no lock either, and the parent's card goes on."""
+    terminal = power(pair.card)
+    terminal.manage()
+    assert changes(terminal) == [0x63C2, 0x9000]
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(read)
+        try:
+            statuses = changes(terminal)
+            pair.card.close()
+            os.write(write, repr(statuses).encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as said:
+        assert said.read() == repr([0x6581, 0x6581]).encode()
+    os.waitpid(child, 0)
+    assert changes(terminal) == [0x63C1, 0x9000]
+    with pytest.raises(ImageError, match="in another simulator"):
+        Store(pair.card.store.path)
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(write, b"!")
+            threading.Event().wait(DEADLINE)
+        finally:
+            os._exit(0)
+    assert os.read(read, 1) == b"!"
+    pair.card.close()
+    read_image(pair.card.store.path)  # the child, which lives, has not kept it locked
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    os.close(read)
+    os.close(write)
