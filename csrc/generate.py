@@ -51,7 +51,6 @@ BY_HAND = {
     "C_Finalize": ("void *",),
     "C_GetInfo": ("CK_INFO *",),
     "C_GetFunctionList": ("CK_FUNCTION_LIST **",),
-    "C_GetSlotList": ("CK_BBOOL", "CK_ULONG *", "CK_ULONG *"),
     "C_GetInterfaceList": ("CK_INTERFACE *", "CK_ULONG *"),
     "C_GetInterface": ("CK_UTF8CHAR *", "CK_VERSION *", "CK_INTERFACE **", "CK_FLAGS"),
 }

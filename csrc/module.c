@@ -13,32 +13,6 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-/* A slot that the application sees for the first time is asked for its description, which has to outlive the
- * simulator. */
-static void meet_slots(void)
-{
-    CK_SLOT_ID ids[256];
-    CK_ULONG count = sizeof ids / sizeof *ids;
-    if (invoke(CALL_C_GetSlotList, SIGNATURE_C_GetSlotList, CK_FALSE, ids, &count) != CKR_OK)
-        return;
-    for (CK_ULONG i = 0; i < count; i++) {
-        CK_SLOT_INFO info;
-        if (!slots_know(ids[i]))
-            invoke(CALL_C_GetSlotInfo, SIGNATURE_C_GetSlotInfo, ids[i], &info);
-    }
-}
-
-/* What a call does beside its results: the slots it showed are remembered. */
-static void learn(uint16_t number, CK_RV rv, va_list arguments)
-{
-    if (rv != CKR_OK)
-        return;
-    if (number == CALL_C_GetSlotInfo) {
-        CK_SLOT_ID id = va_arg(arguments, CK_SLOT_ID);
-        slots_remember(id, va_arg(arguments, CK_SLOT_INFO *));
-    }
-}
-
 static CK_RV offline_slot_list(va_list arguments)
 {
     bool present = (va_arg(arguments, int) & 0xFF) != 0;
@@ -52,6 +26,8 @@ static CK_RV offline_slot_list(va_list arguments)
 /* The answers while no simulator is reachable: the known slots are there, with nothing in them. */
 static CK_RV offline(uint16_t number, va_list arguments)
 {
+    if (!slots_settle())
+        return CKR_HOST_MEMORY;
     switch (number) {
     case CALL_C_Finalize:
         return CKR_OK;
@@ -78,8 +54,8 @@ static bool offline_wait(va_list arguments, CK_RV *rv)
 {
     CK_FLAGS flags = va_arg(arguments, CK_FLAGS);
     CK_SLOT_ID *id = va_arg(arguments, CK_SLOT_ID *);
-    if (slots_take_event(id)) {
-        *rv = CKR_OK;
+    if (!slots_settle() || slots_take_event(id)) {
+        *rv = slots_settle() ? CKR_OK : CKR_HOST_MEMORY;
         return true;
     }
     if ((flags & CKF_DONT_BLOCK) != 0) {
@@ -111,17 +87,18 @@ CK_RV invoke(uint16_t number, const char *signature, ...)
         bool done = true;
         va_start(arguments, signature);
         switch (outcome) {
-        case ANSWERED: {
+        case ANSWERED:
             (void)get_u32(&frame);
             rv = get_u64(&frame);
-            va_list again;
-            va_copy(again, arguments);
             if (frame.broken || !unpack_results(&frame, rv, signature, arguments))
                 rv = CKR_DEVICE_ERROR;
-            learn(number, rv, again);
-            va_end(again);
             break;
-        }
+        case NO_ROOM: /* C_Finalize closes all connections, and that is as good */
+            rv = number == CALL_C_Finalize ? CKR_OK : CKR_FUNCTION_FAILED;
+            break;
+        case NO_MEMORY:
+            rv = CKR_HOST_MEMORY;
+            break;
         case FINALIZED:
             rv = CKR_CRYPTOKI_NOT_INITIALIZED;
             break;
@@ -172,8 +149,11 @@ static CK_RV C_Initialize(CK_VOID_PTR pInitArgs)
         }
     }
     CK_RV rv = transport_open(path);
-    if (rv == CKR_OK)
-        transport_announce();
+    if (rv != CKR_OK)
+        return rv;
+    rv = transport_announce();
+    if (rv != CKR_OK)
+        transport_close(false);
     return rv;
 }
 
@@ -203,18 +183,6 @@ static CK_RV get_info(CK_VERSION version, CK_INFO *pInfo)
     fill(pInfo->manufacturerID, sizeof pInfo->manufacturerID, "cardtear");
     fill(pInfo->libraryDescription, sizeof pInfo->libraryDescription, "cardtear virtual smart card");
     return CKR_OK;
-}
-
-static CK_RV C_GetSlotList(CK_BBOOL tokenPresent, CK_ULONG *pSlotList, CK_ULONG *pulCount)
-{
-    CK_RV rv = invoke(CALL_C_GetSlotList, SIGNATURE_C_GetSlotList, (int)tokenPresent, pSlotList, pulCount);
-    if (rv == CKR_OK && pSlotList != NULL)
-        for (CK_ULONG i = 0; i < *pulCount; i++)
-            if (!slots_know(pSlotList[i])) {
-                meet_slots();
-                break;
-            }
-    return rv;
 }
 
 #include "stubs.h"

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WIRE_VERSION 4u
+#define WIRE_VERSION 5u
 #define FRAME_LIMIT (64u << 20) /* bytes in one frame, either way */
 #define NO_BUFFER (UINT64_MAX - 1) /* on the wire: there is not even a pointer to the length */
 #define NO_LENGTH UINT64_MAX     /* on the wire: a NULL pointer, or CK_UNAVAILABLE_INFORMATION */
@@ -51,26 +51,34 @@ typedef enum Outcome {
     ANSWERED,    /* the reply is in the frame */
     UNREACHABLE, /* nothing was sent */
     LOST,        /* the simulator went away while it had the call */
+    NO_ROOM,     /* nothing was sent: no descriptor or no memory for a connection, here or at the simulator */
+    NO_MEMORY,   /* the reply came, and there was no memory for it */
     FINALIZED    /* C_Finalize ended the wait */
 } Outcome;
 
 CK_RV transport_open(const char *path);
 bool transport_is_open(void);
 void transport_close(bool finalized);
-void transport_announce(void);
+CK_RV transport_announce(void);
 Outcome transport_call(uint16_t number, Frame *frame);
 unsigned transport_generation(void);
 
-/* slots.c: what is remembered of slots, so that they stay when the simulator goes. */
+/* slots.c: what the simulator has left of our slots, so that they stay when it goes. */
+void slots_lock(void);
+void slots_unlock(void);
 void slots_forget(void);
-void slots_forget_in_child(void);
-bool slots_know(CK_SLOT_ID id);
-void slots_remember(CK_SLOT_ID id, const CK_SLOT_INFO *info);
+void slots_follow(int record);
 void slots_lose_cards(void);
+bool slots_settle(void);
+bool slots_know(CK_SLOT_ID id);
 bool slots_take_event(CK_SLOT_ID *id);
 bool slots_info(CK_SLOT_ID id, CK_SLOT_INFO *info);
 CK_ULONG slots_list(CK_SLOT_ID *ids, CK_ULONG room);
 void slots_put(Frame *hello);
+
+/* notice.c: the line on standard error of a program that finds no simulator. */
+void notice_no_simulator(const char *path, int error);
+void notice_not_needed(void);
 
 /* module.c: one call, from the stub's arguments to its return value. */
 CK_RV invoke(uint16_t number, const char *signature, ...);

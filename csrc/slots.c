@@ -1,123 +1,202 @@
 /* SPDX-License-Identifier: MIT */
-/* The slots that the application has been shown. When the simulator goes, they stay listed, empty; when another comes,
- * it is told of them and keeps their numbers. */
+/* The slots of the application when the simulator has gone: they stay listed, empty; when another comes, it is told of
+ * them and keeps their numbers.
+ *
+ * The simulator keeps a record of them in a file without a name, of which the module gets a descriptor with the welcome
+ * (p11/slot_record.py). It outlives the simulator, so that what happened to a slot since the last call is known, too.
+ */
 #include "shim.h"
 
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-#define MAX_SLOTS 1024
+#define IS_LISTED 1u /* C_GetSlotList has shown it */
+#define HAS_EVENT 2u /* C_WaitForSlotEvent has not said yet that something happened to it */
+#define IS_DROPPED 4u /* C_GetSlotList does not show it any more (only with quirks) */
+
+typedef struct Record {
+    uint64_t id;
+    uint32_t state;
+    uint32_t zero;
+    CK_SLOT_INFO info;
+} Record;
+
+_Static_assert(sizeof(Record) == 128, "as in p11/slot_record.py");
 
 static struct {
     pthread_mutex_t lock;
-    CK_ULONG count;
-    struct {
-        CK_SLOT_ID id;
-        bool event; /* its card went with the simulator, and C_WaitForSlotEvent has not said so yet */
-        CK_SLOT_INFO info;
-    } slots[MAX_SLOTS];
-} known = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    int file; /* the simulator's record, or -1 */
+    bool due; /* that simulator has gone, and its record has not been read yet */
+    size_t count;
+    Record *slots; /* of the last simulator that has gone */
+} known = {.lock = PTHREAD_MUTEX_INITIALIZER, .file = -1};
 
-static CK_ULONG find(CK_SLOT_ID id)
+void slots_lock(void)
 {
-    CK_ULONG i = 0;
-    while (i < known.count && known.slots[i].id != id)
-        i++;
-    return i;
+    pthread_mutex_lock(&known.lock);
+}
+
+void slots_unlock(void)
+{
+    pthread_mutex_unlock(&known.lock);
+}
+
+static void close_file(void)
+{
+    if (known.file >= 0)
+        close(known.file);
+    known.file = -1;
 }
 
 void slots_forget(void)
 {
-    pthread_mutex_lock(&known.lock);
+    slots_lock();
+    close_file();
+    free(known.slots);
+    known.slots = NULL;
     known.count = 0;
-    pthread_mutex_unlock(&known.lock);
+    known.due = false;
+    slots_unlock();
 }
 
-/* In a forked child: whoever held the lock is not there. */
-void slots_forget_in_child(void)
+/* A simulator has taken over the slots, with their events; from now on its record counts. -1: it keeps none. */
+void slots_follow(int record)
 {
-    pthread_mutex_init(&known.lock, NULL);
-    known.count = 0;
+    slots_lock();
+    close_file();
+    known.file = record;
+    known.due = false;
+    for (size_t i = 0; i < known.count; i++)
+        known.slots[i].state &= ~HAS_EVENT;
+    slots_unlock();
+}
+
+/* Reads the record into memory of its size. False: there is not enough of that now. */
+static bool read_record(void)
+{
+    struct stat status;
+    if (known.file < 0 || fstat(known.file, &status) != 0 || !S_ISREG(status.st_mode) || status.st_size > FRAME_LIMIT)
+        return true;
+    size_t wanted = (size_t)status.st_size / sizeof(Record), count = 0;
+    Record *slots = malloc((wanted + 1) * sizeof *slots);
+    if (slots == NULL)
+        return false;
+    for (size_t i = 0; i < wanted; i++)
+        if (pread(known.file, &slots[count], sizeof *slots, (off_t)(i * sizeof *slots)) == sizeof *slots &&
+            (slots[count].state & IS_DROPPED) == 0)
+            count++;
+    free(known.slots);
+    known.slots = slots;
+    known.count = count;
+    return true;
+}
+
+/* Under the lock. What was in a slot when the simulator went has gone with it, and that is an event. */
+static bool settle(void)
+{
+    if (known.due && read_record()) {
+        known.due = false;
+        close_file();
+        for (size_t i = 0; i < known.count; i++) {
+            if ((known.slots[i].info.flags & CKF_TOKEN_PRESENT) != 0)
+                known.slots[i].state |= HAS_EVENT;
+            known.slots[i].info.flags &= ~CKF_TOKEN_PRESENT;
+        }
+    }
+    return !known.due;
+}
+
+/* The simulator has gone. One that is only stopped may write on, so its record is read now, if that is possible. */
+void slots_lose_cards(void)
+{
+    slots_lock();
+    known.due = true;
+    (void)settle();
+    slots_unlock();
+}
+
+/* Before anything else is asked here. False: there is no memory for what has to be known. */
+bool slots_settle(void)
+{
+    slots_lock();
+    bool settled = settle();
+    slots_unlock();
+    return settled;
+}
+
+static Record *find(CK_SLOT_ID id)
+{
+    for (size_t i = 0; i < known.count; i++)
+        if (known.slots[i].id == id)
+            return &known.slots[i];
+    return NULL;
 }
 
 bool slots_know(CK_SLOT_ID id)
 {
-    pthread_mutex_lock(&known.lock);
-    bool found = find(id) < known.count;
-    pthread_mutex_unlock(&known.lock);
+    slots_lock();
+    bool found = find(id) != NULL;
+    slots_unlock();
     return found;
-}
-
-void slots_remember(CK_SLOT_ID id, const CK_SLOT_INFO *info)
-{
-    pthread_mutex_lock(&known.lock);
-    CK_ULONG i = find(id);
-    if (i < MAX_SLOTS) {
-        if (i == known.count) {
-            known.count++;
-            known.slots[i].event = false;
-        }
-        known.slots[i].id = id;
-        known.slots[i].info = *info;
-    }
-    pthread_mutex_unlock(&known.lock);
-}
-
-void slots_lose_cards(void)
-{
-    pthread_mutex_lock(&known.lock);
-    for (CK_ULONG i = 0; i < known.count; i++) {
-        known.slots[i].event |= (known.slots[i].info.flags & CKF_TOKEN_PRESENT) != 0;
-        known.slots[i].info.flags &= ~CKF_TOKEN_PRESENT;
-    }
-    pthread_mutex_unlock(&known.lock);
 }
 
 bool slots_take_event(CK_SLOT_ID *id)
 {
     bool found = false;
-    pthread_mutex_lock(&known.lock);
-    for (CK_ULONG i = 0; i < known.count && !found; i++) {
-        found = known.slots[i].event;
+    slots_lock();
+    for (size_t i = 0; i < known.count && !found; i++) {
+        found = (known.slots[i].state & HAS_EVENT) != 0;
         if (found) {
-            known.slots[i].event = false;
+            known.slots[i].state &= ~HAS_EVENT;
             *id = known.slots[i].id;
         }
     }
-    pthread_mutex_unlock(&known.lock);
+    slots_unlock();
     return found;
 }
 
 bool slots_info(CK_SLOT_ID id, CK_SLOT_INFO *info)
 {
-    pthread_mutex_lock(&known.lock);
-    CK_ULONG i = find(id);
-    bool found = i < known.count;
-    if (found)
-        *info = known.slots[i].info;
-    pthread_mutex_unlock(&known.lock);
-    return found;
+    slots_lock();
+    Record *slot = find(id);
+    if (slot != NULL)
+        *info = slot->info;
+    slots_unlock();
+    return slot != NULL;
 }
 
-/* The known slots' numbers, as many as there is room for; the answer counts all of them. */
+/* The slots' numbers, as many as there is room for; the answer counts all of them. New ones are shown from the next
+ * call without a buffer on, as by the simulator. */
 CK_ULONG slots_list(CK_SLOT_ID *ids, CK_ULONG room)
 {
-    pthread_mutex_lock(&known.lock);
-    CK_ULONG count = known.count;
-    for (CK_ULONG i = 0; ids != NULL && i < count && i < room; i++)
-        ids[i] = known.slots[i].id;
-    pthread_mutex_unlock(&known.lock);
+    CK_ULONG count = 0;
+    slots_lock();
+    for (size_t i = 0; i < known.count; i++) {
+        if (ids == NULL)
+            known.slots[i].state |= IS_LISTED;
+        if ((known.slots[i].state & IS_LISTED) == 0)
+            continue;
+        if (ids != NULL && count < room)
+            ids[count] = known.slots[i].id;
+        count++;
+    }
+    slots_unlock();
     return count;
 }
 
-/* For the hello: number and description (64 bytes, blank-padded) of each. */
+/* For the hello: number, state and description (64 bytes, blank-padded) of each. */
 void slots_put(Frame *hello)
 {
-    pthread_mutex_lock(&known.lock);
+    slots_lock();
+    hello->broken |= !settle();
     put_u32(hello, (uint32_t)known.count);
-    for (CK_ULONG i = 0; i < known.count; i++) {
+    for (size_t i = 0; i < known.count; i++) {
         put_u64(hello, known.slots[i].id);
+        put_u32(hello, known.slots[i].state);
         put_bytes(hello, known.slots[i].info.slotDescription, sizeof known.slots[i].info.slotDescription);
     }
-    pthread_mutex_unlock(&known.lock);
+    slots_unlock();
 }

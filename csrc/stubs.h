@@ -4,6 +4,11 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST **);
 CK_RV C_GetInterfaceList(CK_INTERFACE *, CK_ULONG *);
 CK_RV C_GetInterface(CK_UTF8CHAR *, CK_VERSION *, CK_INTERFACE **, CK_FLAGS);
 
+static CK_RV C_GetSlotList(CK_BBOOL a0, CK_ULONG *a1, CK_ULONG *a2)
+{
+    return invoke(CALL_C_GetSlotList, SIGNATURE_C_GetSlotList, a0, a1, a2);
+}
+
 static CK_RV C_GetSlotInfo(CK_ULONG a0, CK_SLOT_INFO *a1)
 {
     return invoke(CALL_C_GetSlotInfo, SIGNATURE_C_GetSlotInfo, a0, a1);

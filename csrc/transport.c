@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* Connections to the simulator: one for each call that is under way, kept in a pool.
  *
- * The lock guards the pool only and is never held over I/O, so a call that blocks keeps nobody waiting. Every
- * C_Initialize and C_Finalize begins a new generation; a call of an older one ends as soon as its connection is shut.
+ * The lock guards the pool only and is never held while anything is waited for, so a call that blocks keeps nobody
+ * waiting. Every descriptor that is opened here is in the pool before the lock is released: a child of fork closes what
+ * is there. Every C_Initialize and C_Finalize begins a new generation; a call of an older one ends as soon as its
+ * connection is shut.
  *
  * A call may take hours (C_WaitForSlotEvent, a PIN pad). When one has been quiet for a while, the simulator is asked for
  * a welcome on a new connection. One that does not even greet is stopped or hangs: it is given up as if it had died,
  * and should it come back, it finds another application without sessions. Until it greets, calls lose patience sooner.
+ *
+ * A want of descriptors or memory, here or there, says nothing of the simulator: the call fails and all else stays.
  */
 #define _GNU_SOURCE
 #include "shim.h"
@@ -20,33 +24,49 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
-#define POOL 1024
 #ifndef PATIENCE_MS
 #define PATIENCE_MS 10000 /* without an answer, until the simulator is asked whether it lives; and for its answer */
 #define IMPATIENCE_MS 1000 /* for the greeting of one that has not greeted the last time */
 #endif
 
+/* What a welcome says beside the version (p11/wire.py). */
+#define LEAVES_CALLS 1u
+#define IS_UNKNOWN 2u
+#define IS_BUSY 4u
+
+/* And what the hello says. */
+#define CONTINUES 1u   /* the simulator knows this application already */
+#define COMES_LATER 2u /* there was a time since C_Initialize without a simulator */
+
+#define MOST_ATTEMPTS 4 /* to greet a simulator while others come and go */
+
 typedef struct Connection {
     int fd;
+    int record; /* of the slots, as it came with a welcome, until it has its place; else -1 */
     bool busy;
-    bool given_up; /* shut because the simulator hangs; whoever uses it closes it */
+    bool given_up; /* shut, for its simulator is gone or hangs; whoever uses it closes it */
 } Connection;
 
 static struct {
     pthread_mutex_t lock;
     bool open;
-    bool had_simulator;
+    bool had_simulator; /* one that knows this application by its name */
+    bool was_alone; /* there was a time since C_Initialize without one */
     bool hangs; /* it could be reached, but has not greeted */
     bool leaves_calls; /* the simulator's wish: C_Finalize does not end calls that are under way */
     unsigned generation;
+    unsigned meetings; /* how often a simulator has welcomed us */
     struct sockaddr_un address;
     uint8_t application[16];
-    size_t count;
-    Connection connections[POOL];
+    char program[17];
+    size_t count, room;
+    Connection *connections;
 } pool = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static _Thread_local uint32_t thread_id;
@@ -68,45 +88,105 @@ static void begin_generation(bool open)
     __atomic_add_fetch(&pool.generation, 1, __ATOMIC_ACQ_REL);
 }
 
+static void before_fork(void)
+{
+    lock_pool();
+    slots_lock();
+}
+
+static void forked_parent(void)
+{
+    slots_unlock();
+    unlock_pool();
+}
+
+static void close_both(Connection connection)
+{
+    close(connection.fd);
+    if (connection.record >= 0)
+        close(connection.record);
+}
+
 /* After fork: the parent's connections are closed unused, and the child has not called C_Initialize. */
 static void forked_child(void)
 {
     for (size_t i = 0; i < pool.count; i++)
-        close(pool.connections[i].fd);
+        close_both(pool.connections[i]);
     pool.count = 0;
+    pool.had_simulator = false;
     begin_generation(false);
     thread_id = 0;
-    slots_forget_in_child();
-    pthread_mutex_init(&pool.lock, NULL);
+    slots_unlock();
+    slots_forget();
+    unlock_pool();
 }
 
 __attribute__((constructor)) static void watch_forks(void)
 {
-    pthread_atfork(lock_pool, unlock_pool, forked_child);
+    pthread_atfork(before_fork, forked_parent, forked_child);
 }
 
 __attribute__((destructor)) static void leave(void)
 {
     transport_close(false);
+    lock_pool();
+    if (pool.count == 0) {
+        free(pool.connections);
+        pool.connections = NULL;
+        pool.room = 0;
+    }
+    unlock_pool();
 }
 
-/* Where the simulator listens: what C_Initialize was given, else CARDTEAR_SOCKET, else the user's own folder. */
+/* Whether a want of descriptors or memory is the reason why something failed. */
+static bool is_want(int error)
+{
+    return error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS;
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
+}
+
+/* Where the simulator listens, in `address`: what C_Initialize was given, else CARDTEAR_SOCKET, else the user's own
+ * folder. The environment of a program with more rights than its caller is the caller's, and is not asked; the user is
+ * the one as whom the program runs, and peer_is_ours sees to it that the simulator is his. False: too long a path. */
+static bool find_simulator(const char *path, struct sockaddr_un *address)
+{
+    const size_t room = sizeof address->sun_path;
+    memset(address, 0, sizeof *address);
+    address->sun_family = AF_UNIX;
+    if (path == NULL)
+        path = secure_getenv("CARDTEAR_SOCKET");
+    if (path != NULL && *path != '\0')
+        return (size_t)snprintf(address->sun_path, room, "%s", path) < room;
+    const char *runtime = secure_getenv("XDG_RUNTIME_DIR");
+    if (runtime != NULL && *runtime == '/')
+        return (size_t)snprintf(address->sun_path, room, "%s/cardtear/p11.sock", runtime) < room;
+    snprintf(address->sun_path, room, "/tmp/cardtear-%lu/p11.sock", (unsigned long)geteuid());
+    return true;
+}
+
+/* The program's name as the kernel has it, for the trace. */
+static void read_program_name(char name[17])
+{
+    int comm = open("/proc/self/comm", O_RDONLY | O_CLOEXEC);
+    ssize_t got = comm < 0 ? 0 : read(comm, name, 16);
+    name[got > 0 ? got : 0] = '\0';
+    name[strcspn(name, "\n")] = '\0';
+    if (comm >= 0)
+        close(comm);
+}
+
 CK_RV transport_open(const char *path)
 {
-    char standard[sizeof pool.address.sun_path + 32];
-    if (path == NULL)
-        path = getenv("CARDTEAR_SOCKET");
-    if (path == NULL || *path == '\0') {
-        const char *runtime = getenv("XDG_RUNTIME_DIR");
-        if (runtime != NULL && *runtime == '/')
-            snprintf(standard, sizeof standard, "%s/cardtear/p11.sock", runtime);
-        else
-            snprintf(standard, sizeof standard, "/tmp/cardtear-%lu/p11.sock", (unsigned long)getuid());
-        path = standard;
-    }
-    if (strlen(path) >= sizeof pool.address.sun_path)
-        return CKR_ARGUMENTS_BAD;
+    struct sockaddr_un address;
     uint8_t application[16];
+    if (!find_simulator(path, &address))
+        return CKR_ARGUMENTS_BAD;
     if (getrandom(application, sizeof application, 0) != (ssize_t)sizeof application)
         return CKR_FUNCTION_FAILED;
     lock_pool();
@@ -114,12 +194,12 @@ CK_RV transport_open(const char *path)
     if (!already) {
         begin_generation(true);
         pool.had_simulator = false;
+        pool.was_alone = false;
         pool.hangs = false;
         pool.leaves_calls = false;
-        memset(&pool.address, 0, sizeof pool.address);
-        pool.address.sun_family = AF_UNIX;
-        memcpy(pool.address.sun_path, path, strlen(path) + 1);
+        pool.address = address;
         memcpy(pool.application, application, sizeof application);
+        read_program_name(pool.program);
         slots_forget();
     }
     unlock_pool();
@@ -136,38 +216,423 @@ unsigned transport_generation(void)
     return __atomic_load_n(&pool.generation, __ATOMIC_ACQUIRE);
 }
 
+/* Closes the connections that nobody uses, and with `shut` ends the calls on the others. Under the lock. */
+static void drop_connections(bool shut, bool given_up)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < pool.count; i++) {
+        Connection each = pool.connections[i];
+        if (!each.busy) {
+            close_both(each);
+            continue;
+        }
+        if (shut)
+            shutdown(each.fd, SHUT_RDWR);
+        each.given_up |= given_up;
+        pool.connections[kept++] = each;
+    }
+    pool.count = kept;
+}
+
 /* Ends the generation: calls that are under way on other threads come back at once, unless the simulator wants to end
  * them itself when the application calls C_Finalize. */
 void transport_close(bool finalized)
 {
     lock_pool();
-    bool leaves_calls = finalized && pool.leaves_calls;
     begin_generation(false);
-    size_t kept = 0;
-    for (size_t i = 0; i < pool.count; i++) {
-        if (pool.connections[i].busy) {
-            if (!leaves_calls)
-                shutdown(pool.connections[i].fd, SHUT_RDWR);
-            pool.connections[kept++] = pool.connections[i];
-        } else {
-            close(pool.connections[i].fd);
-        }
-    }
-    pool.count = kept;
+    drop_connections(!(finalized && pool.leaves_calls), false);
+    pool.had_simulator = false;
+    slots_forget();
     unlock_pool();
 }
 
-/* Whether to go on after a send or recv that has failed: it was interrupted, or it was quiet and `patient` says so. */
-static bool goes_on(bool (*patient)(void))
+/* Parts with a simulator that is gone or hangs: its cards have left, every call under way on it ends, and the
+ * application gets another name, so that what it had there is out of reach for good. Under the lock. */
+static void give_up_simulator(void)
 {
-    return errno == EINTR || ((errno == EAGAIN || errno == EWOULDBLOCK) && patient != NULL && patient());
+    drop_connections(true, true);
+    uint64_t name[2];
+    memcpy(name, pool.application, sizeof name);
+    if (getrandom(name, sizeof name, 0) != (ssize_t)sizeof name)
+        name[0]++;
+    memcpy(pool.application, name, sizeof name);
+    if (pool.had_simulator)
+        slots_lose_cards();
+    pool.had_simulator = false;
+    pool.was_alone = true;
 }
 
-static bool send_all(int fd, const uint8_t *data, size_t size, bool (*patient)(void))
+static void set_patience(int fd, int64_t milliseconds)
 {
+    struct timeval patience = {milliseconds / 1000, milliseconds % 1000 * 1000};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+}
+
+/* A socket that is not connected yet, in the pool as one that is in use; -1 with errno. */
+static int new_connection(void)
+{
+    int fd = -1;
+    lock_pool();
+    if (pool.count == pool.room) {
+        size_t room = pool.room == 0 ? 16 : 2 * pool.room;
+        Connection *larger = realloc(pool.connections, room * sizeof *larger);
+        if (larger != NULL) {
+            pool.connections = larger;
+            pool.room = room;
+        }
+    }
+    if (pool.count == pool.room)
+        errno = ENOMEM;
+    else
+        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0)
+        pool.connections[pool.count++] = (Connection){.fd = fd, .record = -1, .busy = true};
+    unlock_pool();
+    return fd;
+}
+
+/* Under the lock; NULL if the descriptor is no connection. */
+static Connection *find_connection(int fd)
+{
+    for (size_t i = 0; i < pool.count; i++)
+        if (pool.connections[i].fd == fd)
+            return &pool.connections[i];
+    return NULL;
+}
+
+/* Under the lock. */
+static void close_connection(Connection *connection)
+{
+    close_both(*connection);
+    *connection = pool.connections[--pool.count];
+}
+
+static void close_fd(int fd)
+{
+    lock_pool();
+    Connection *connection = find_connection(fd);
+    if (connection != NULL)
+        close_connection(connection);
+    unlock_pool();
+}
+
+/* Greeting. */
+
+typedef enum Meeting {
+    MET,
+    NOBODY,  /* there is no simulator, or none of ours */
+    QUIET,   /* one that does not answer */
+    UNKNOWN, /* another one than before: it does not know this application */
+    WANTING  /* no descriptors or no memory, here or there */
+} Meeting;
+
+/* Waits until `fd` can be read or written, for as long as `end` says. */
+static bool is_ready(int fd, short events, int64_t end)
+{
+    struct pollfd wanted = {.fd = fd, .events = events};
+    for (;;) {
+        int64_t left = end - now_ms();
+        int ready = poll(&wanted, 1, left > 0 ? (int)left : 0);
+        if (ready > 0)
+            return true;
+        if ((ready < 0 && errno != EINTR) || left <= 0)
+            return false;
+    }
+}
+
+/* A signal may come at any time while there is no room in the queue of the other end. */
+static bool reach(int fd, const struct sockaddr_un *address, int64_t end)
+{
+    for (;;) {
+        int64_t left = end - now_ms();
+        set_patience(fd, left > 1 ? left : 1);
+        if (connect(fd, (const struct sockaddr *)address, sizeof *address) == 0)
+            return true;
+        if (errno != EINTR)
+            return false;
+        if (left <= 0) {
+            errno = EAGAIN;
+            return false;
+        }
+    }
+}
+
+/* In a folder of somebody else there could be a link to another socket of ours. */
+static bool is_in_our_folder(const struct sockaddr_un *address)
+{
+    char folder[sizeof address->sun_path] = ".";
+    const char *slash = strrchr(address->sun_path, '/');
+    struct stat status;
+    if (slash != NULL)
+        snprintf(folder, sizeof folder, "%.*s", (int)(slash - address->sun_path) + 1, address->sun_path);
+    if (slash != NULL && slash != address->sun_path)
+        folder[slash - address->sun_path] = '\0';
+    return lstat(folder, &status) != 0 || status.st_uid == geteuid() || status.st_uid == 0;
+}
+
+static bool peer_is_ours(int fd)
+{
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && (peer.uid == geteuid() || peer.uid == 0);
+}
+
+/* One that is busy says so, and closes, before it has read anything: what is not sent then does not matter. */
+static void send_hello(int fd, const Frame *hello, int64_t end)
+{
+    size_t sent = 0;
+    while (sent < hello->used && is_ready(fd, POLLOUT, end)) {
+        ssize_t some = send(fd, hello->data + sent, hello->used - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (some >= 0)
+            sent += (size_t)some;
+        else if (errno != EINTR && errno != EAGAIN)
+            return;
+    }
+}
+
+/* Reads a piece of the welcome; the record of the slots, which comes with it, is kept beside the connection. `was_cut`:
+ * there was no descriptor left for it. Under the lock. */
+static ssize_t receive_piece(int fd, void *data, size_t size, bool *was_cut)
+{
+    union {
+        struct cmsghdr header;
+        char room[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct iovec into = {data, size};
+    struct msghdr message = {
+        .msg_iov = &into, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    ssize_t got = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (got < 0)
+        return got;
+    *was_cut |= (message.msg_flags & MSG_CTRUNC) != 0;
+    struct cmsghdr *part = CMSG_FIRSTHDR(&message);
+    if (part != NULL && part->cmsg_level == SOL_SOCKET && part->cmsg_type == SCM_RIGHTS &&
+        part->cmsg_len == CMSG_LEN(sizeof(int))) {
+        Connection *connection = find_connection(fd);
+        if (connection->record >= 0)
+            close(connection->record);
+        memcpy(&connection->record, CMSG_DATA(part), sizeof connection->record);
+    }
+    return got;
+}
+
+/* A meeting, and errno where there was none: EPERM for a simulator of somebody else, EPROTO for what is none. */
+static Meeting receive_welcome(int fd, uint32_t *flags, int64_t end)
+{
+    uint32_t welcome[3];
+    size_t have = 0;
+    bool was_cut = false;
+    while (have < sizeof welcome) {
+        if (!is_ready(fd, POLLIN, end))
+            return QUIET;
+        lock_pool();
+        ssize_t got = receive_piece(fd, (uint8_t *)welcome + have, sizeof welcome - have, &was_cut);
+        unlock_pool();
+        if (got < 0 && (errno == EINTR || errno == EAGAIN))
+            continue;
+        if (got <= 0) {
+            if (got < 0 && is_want(errno))
+                return WANTING;
+            errno = EPROTO;
+            return NOBODY;
+        }
+        have += (size_t)got;
+    }
+    if (welcome[0] != sizeof welcome - sizeof *welcome || welcome[1] != WIRE_VERSION) {
+        errno = EPROTO;
+        return NOBODY;
+    }
+    *flags = welcome[2];
+    return was_cut || (*flags & IS_BUSY) != 0 ? WANTING : (*flags & IS_UNKNOWN) != 0 ? UNKNOWN : MET;
+}
+
+/* The first frame on a connection says who we are, and which slots we have shown to the application. */
+static void put_hello(Frame *hello, const uint8_t *application, const char *program, uint32_t flags)
+{
+    put_u32(hello, 0);
+    put_u32(hello, WIRE_VERSION);
+    put_u32(hello, sizeof(CK_ULONG));
+    put_bytes(hello, application, 16);
+    put_u32(hello, (uint32_t)getpid());
+    put_u32(hello, flags);
+    put_string(hello, program, strlen(program));
+    slots_put(hello);
+    uint32_t length = (uint32_t)(hello->used - sizeof length);
+    memcpy(hello->data, &length, sizeof length);
+}
+
+static Meeting greet(int fd, const struct sockaddr_un *address, const Frame *hello, uint32_t *flags, int64_t end)
+{
+    if (hello->broken)
+        return WANTING;
+    bool ours = is_in_our_folder(address);
+    if (ours && !reach(fd, address, end))
+        return is_want(errno) ? WANTING : errno == EAGAIN ? QUIET : NOBODY;
+    if (!ours || !peer_is_ours(fd)) {
+        errno = EPERM;
+        return NOBODY;
+    }
+    send_hello(fd, hello, end);
+    return receive_welcome(fd, flags, end);
+}
+
+/* What has come of a greeting, for the whole pool. Under the lock. */
+static void take_note(int fd, Meeting meeting, uint32_t flags, bool continues)
+{
+    if (meeting == MET) {
+        Connection *connection = find_connection(fd);
+        pool.leaves_calls = (flags & LEAVES_CALLS) != 0;
+        pool.meetings++;
+        pool.had_simulator = true;
+        if (!continues)
+            slots_follow(connection->record);
+        else if (connection->record >= 0) /* the one that is there already */
+            close(connection->record);
+        connection->record = -1;
+    } else if (meeting != WANTING) {
+        give_up_simulator();
+    }
+}
+
+/* Connects a socket of the pool to the simulator of now. Where there is none, whatever was there is given up, too,
+ * unless another thread knows better: then it is UNKNOWN, and to be tried again. */
+static Meeting meet(int fd)
+{
+    Frame hello;
+    frame_start(&hello);
+    lock_pool();
+    struct sockaddr_un address = pool.address;
+    uint8_t application[sizeof pool.application];
+    memcpy(application, pool.application, sizeof application);
+    bool continues = pool.had_simulator;
+    unsigned meetings = pool.meetings;
+    int64_t end = now_ms() + (pool.hangs ? IMPATIENCE_MS : PATIENCE_MS);
+    put_hello(&hello, application, pool.program, (continues ? CONTINUES : 0) | (pool.was_alone ? COMES_LATER : 0));
+    unlock_pool();
+    uint32_t flags = 0;
+    Meeting meeting = greet(fd, &address, &hello, &flags, end);
+    int error = errno;
+    frame_drop(&hello);
+    set_patience(fd, PATIENCE_MS);
+    lock_pool();
+    bool same = pool.open && memcmp(pool.application, application, sizeof application) == 0;
+    bool outdated = !same || (meeting != MET && meeting != WANTING && pool.meetings != meetings);
+    pool.hangs = meeting == QUIET && !outdated;
+    if (!outdated)
+        take_note(fd, meeting, flags, continues);
+    unlock_pool();
+    errno = error;
+    return outdated ? UNKNOWN : meeting;
+}
+
+/* A call has been quiet: whether its simulator lives all the same. Who cannot ask goes on waiting. */
+static bool simulator_lives(void)
+{
+    int fd = new_connection();
+    if (fd < 0)
+        return true;
+    Meeting meeting = meet(fd);
+    close_fd(fd);
+    return meeting != NOBODY && meeting != QUIET;
+}
+
+/* Calls. */
+
+/* Takes a connection out of the pool, or makes one; -1 with what came of that. Whether one out of the pool is still
+ * alive is seen when something is sent on it. */
+static int take(unsigned *generation, bool *fresh, Meeting *meeting)
+{
+    int fd = -1;
+    *meeting = UNKNOWN;
+    for (int attempt = 0; attempt < MOST_ATTEMPTS && *meeting == UNKNOWN; attempt++) {
+        lock_pool();
+        *generation = pool.generation;
+        bool open = pool.open;
+        for (size_t i = 0; open && i < pool.count && fd < 0; i++) {
+            if (pool.connections[i].busy)
+                continue;
+            pool.connections[i].busy = true;
+            fd = pool.connections[i].fd;
+        }
+        unlock_pool();
+        *fresh = fd < 0;
+        if (fd >= 0 || !open)
+            return fd;
+        fd = new_connection();
+        *meeting = fd >= 0 ? meet(fd) : WANTING;
+        if (*meeting == MET)
+            return fd;
+        int error = errno;
+        if (fd >= 0)
+            close_fd(fd);
+        fd = -1;
+        errno = error;
+    }
+    return fd;
+}
+
+/* Gives a connection back; one that failed, or that belongs to an older generation, is closed. */
+static void give_back(int fd, unsigned generation, bool sound)
+{
+    lock_pool();
+    Connection *connection = find_connection(fd);
+    bool current = connection != NULL && pool.open && pool.generation == generation && !connection->given_up;
+    if (sound && current) {
+        connection->busy = false;
+    } else if (connection != NULL) { /* a signal handler may have forked, and this be the child */
+        close_connection(connection);
+        if (current)
+            give_up_simulator();
+    }
+    unlock_pool();
+}
+
+/* Makes the application known to the simulator, if there is one: from now on it collects slot events. */
+CK_RV transport_announce(void)
+{
+    unsigned generation;
+    bool fresh;
+    Meeting meeting;
+    int fd = take(&generation, &fresh, &meeting);
+    if (fd >= 0) {
+        notice_not_needed();
+        give_back(fd, generation, true);
+    } else if (meeting == WANTING) {
+        return CKR_FUNCTION_FAILED;
+    } else if (meeting != UNKNOWN) {
+        int error = meeting == QUIET ? ETIMEDOUT : errno;
+        lock_pool();
+        struct sockaddr_un address = pool.address;
+        unlock_pool();
+        notice_no_simulator(address.sun_path, error);
+    }
+    return CKR_OK;
+}
+
+/* Whether to go on after a send or recv that has failed: it was interrupted, or it was quiet and the simulator lives.
+ * Signals that come all the time do not keep it from being asked. */
+static bool goes_on(int64_t *interrupted)
+{
+    if (errno == EINTR) {
+        int64_t now = now_ms();
+        if (*interrupted == 0)
+            *interrupted = now;
+        if (now - *interrupted < PATIENCE_MS)
+            return true;
+    } else if (errno != EAGAIN) {
+        return false;
+    }
+    *interrupted = 0;
+    return simulator_lives();
+}
+
+static bool send_all(int fd, const uint8_t *data, size_t size)
+{
+    int64_t interrupted = 0;
     while (size != 0) {
         ssize_t sent = send(fd, data, size, MSG_NOSIGNAL);
-        if (sent < 0 && goes_on(patient))
+        if (sent < 0 && goes_on(&interrupted))
             continue;
         if (sent <= 0)
             return false;
@@ -177,218 +642,42 @@ static bool send_all(int fd, const uint8_t *data, size_t size, bool (*patient)(v
     return true;
 }
 
-/* Reads one frame and steps over its length: for most calls one recv. */
-static bool receive_frame(int fd, Frame *frame, bool (*patient)(void))
+static size_t receive(int fd, void *data, size_t size)
+{
+    int64_t interrupted = 0;
+    for (;;) {
+        ssize_t got = recv(fd, data, size, 0);
+        if (got >= 0)
+            return (size_t)got;
+        if (!goes_on(&interrupted))
+            return 0;
+    }
+}
+
+/* Reads one frame and steps over its length: for most calls one recv. Memory grows with the bytes that come; when there
+ * is no more, the frame is read to its end all the same, for the connection is needed further on. */
+static Outcome receive_frame(int fd, Frame *frame)
 {
     frame_drop(frame);
-    size_t wanted = sizeof(uint32_t);
-    while (frame->used < wanted) {
-        ssize_t got = recv(fd, frame->data + frame->used, frame->room - frame->used, 0);
-        if (got < 0 && goes_on(patient))
-            continue;
-        if (got <= 0)
-            return false;
-        frame->used += (size_t)got;
+    size_t wanted = sizeof(uint32_t), lost = 0;
+    while (frame->used + lost < wanted) {
+        if (frame->used == frame->room && !frame->broken)
+            frame_reserve(frame, wanted < 2 * frame->room ? wanted : 2 * frame->room);
+        uint8_t rest[4096];
+        size_t missing = wanted - frame->used - lost;
+        size_t got = frame->broken ? receive(fd, rest, missing < sizeof rest ? missing : sizeof rest)
+                                   : receive(fd, frame->data + frame->used, frame->room - frame->used);
+        if (got == 0)
+            return LOST;
+        *(frame->broken ? &lost : &frame->used) += got;
         if (wanted == sizeof(uint32_t) && frame->used >= wanted) {
-            wanted += get_u32(frame);
-            if (!frame_reserve(frame, wanted))
-                return false;
+            uint32_t length = get_u32(frame);
+            if (length == 0 || length > FRAME_LIMIT - wanted)
+                return LOST;
+            wanted += length;
         }
     }
-    return frame->used == wanted;
-}
-
-static bool peer_is_ours(int fd)
-{
-    struct ucred peer;
-    socklen_t size = sizeof peer;
-    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && (peer.uid == getuid() || peer.uid == 0);
-}
-
-/* The first frame on a connection: who we are, and which slots we have shown to the application. */
-static bool greet(int fd, const uint8_t *application, bool *leaves_calls)
-{
-    char name[17] = "";
-    int comm = open("/proc/self/comm", O_RDONLY | O_CLOEXEC);
-    if (comm >= 0) {
-        ssize_t got = read(comm, name, sizeof name - 1);
-        name[got > 0 ? got : 0] = '\0';
-        name[strcspn(name, "\n")] = '\0';
-        close(comm);
-    }
-    Frame frame;
-    frame_start(&frame);
-    put_u32(&frame, 0);
-    put_u32(&frame, WIRE_VERSION);
-    put_u32(&frame, sizeof(CK_ULONG));
-    put_bytes(&frame, application, 16);
-    put_u32(&frame, (uint32_t)getpid());
-    put_string(&frame, name, strlen(name));
-    slots_put(&frame);
-    uint32_t length = (uint32_t)(frame.used - sizeof length);
-    memcpy(frame.data, &length, sizeof length);
-    bool welcome = !frame.broken && send_all(fd, frame.data, frame.used, NULL) && receive_frame(fd, &frame, NULL) &&
-                   get_u32(&frame) == WIRE_VERSION;
-    *leaves_calls = get_u32(&frame) != 0;
-    welcome = welcome && !frame.broken;
-    frame_drop(&frame);
-    return welcome;
-}
-
-static void set_patience(int fd, int milliseconds)
-{
-    struct timeval patience = {milliseconds / 1000, milliseconds % 1000 * 1000};
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-}
-
-/* A socket that loses patience, also while it connects. */
-static int patient_socket(void)
-{
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0)
-        set_patience(fd, PATIENCE_MS);
-    return fd;
-}
-
-/* Its cards are gone; said once for each simulator. Under the lock. */
-static void lose_simulator(void)
-{
-    if (pool.had_simulator)
-        slots_lose_cards();
-    pool.had_simulator = false;
-}
-
-/* Parts with a simulator that hangs: every call under way on it ends, and the application gets another name, so that
- * what it had there is out of reach for good. Under the lock. */
-static void give_up_simulator(void)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < pool.count; i++) {
-        if (pool.connections[i].busy) {
-            pool.connections[i].given_up = true;
-            shutdown(pool.connections[i].fd, SHUT_RDWR);
-            pool.connections[kept++] = pool.connections[i];
-        } else {
-            close(pool.connections[i].fd);
-        }
-    }
-    pool.count = kept;
-    uint64_t name[2];
-    memcpy(name, pool.application, sizeof name);
-    if (getrandom(name, sizeof name, 0) != (ssize_t)sizeof name)
-        name[0]++;
-    memcpy(pool.application, name, sizeof name);
-    lose_simulator();
-}
-
-/* Connects a socket to the simulator of now. False when there is none: whatever was there is given up, too. */
-static bool meet_or_part(int fd)
-{
-    lock_pool();
-    struct sockaddr_un address = pool.address;
-    uint8_t application[sizeof pool.application];
-    memcpy(application, pool.application, sizeof application);
-    bool hangs = pool.hangs;
-    unlock_pool();
-    if (hangs)
-        set_patience(fd, IMPATIENCE_MS);
-    bool leaves_calls = false;
-    bool reached = connect(fd, (struct sockaddr *)&address, sizeof address) == 0 || errno == EAGAIN;
-    bool met = reached && peer_is_ours(fd) && greet(fd, application, &leaves_calls);
-    if (hangs)
-        set_patience(fd, PATIENCE_MS);
-    lock_pool();
-    pool.hangs = reached && !met;
-    /* Another thread may have given it up meanwhile, or C_Finalize may have been called. */
-    bool same = pool.open && memcmp(pool.application, application, sizeof application) == 0;
-    if (same && !met)
-        give_up_simulator();
-    if (same && met)
-        pool.leaves_calls = leaves_calls;
-    unlock_pool();
-    return same && met;
-}
-
-/* A call has been quiet: whether its simulator lives all the same. Who cannot ask goes on waiting. */
-static bool simulator_lives(void)
-{
-    int fd = patient_socket();
-    bool lives = fd < 0 || meet_or_part(fd);
-    if (fd >= 0)
-        close(fd);
-    return lives;
-}
-
-/* Takes a connection out of the pool, or makes one; -1 when there is no simulator. Whether one out of the pool is still
- * alive is seen when something is sent on it. */
-static int take(unsigned *generation, bool *fresh)
-{
-    lock_pool();
-    *generation = pool.generation;
-    *fresh = false;
-    for (size_t i = 0; pool.open && i < pool.count; i++) {
-        if (pool.connections[i].busy)
-            continue;
-        pool.connections[i].busy = true;
-        int fd = pool.connections[i].fd;
-        unlock_pool();
-        return fd;
-    }
-    bool open = pool.open;
-    unlock_pool();
-
-    int fd = open ? patient_socket() : -1;
-    if (fd < 0)
-        return -1;
-    if (!meet_or_part(fd)) {
-        close(fd);
-        return -1;
-    }
-    lock_pool();
-    bool usable = pool.open && pool.generation == *generation && pool.count < POOL;
-    if (usable) {
-        pool.connections[pool.count++] = (Connection){.fd = fd, .busy = true};
-        pool.had_simulator = true;
-    }
-    unlock_pool();
-    if (!usable) {
-        close(fd);
-        return -1;
-    }
-    *fresh = true;
-    return fd;
-}
-
-/* Gives a connection back; one that failed, or that belongs to an older generation, is closed. */
-static void give_back(int fd, unsigned generation, bool sound)
-{
-    lock_pool();
-    for (size_t i = 0; i < pool.count; i++) {
-        if (pool.connections[i].fd != fd)
-            continue;
-        if (sound && pool.open && pool.generation == generation && !pool.connections[i].given_up) {
-            pool.connections[i].busy = false;
-        } else {
-            bool lost = !sound && pool.generation == generation && !pool.connections[i].given_up;
-            pool.connections[i] = pool.connections[--pool.count];
-            close(fd);
-            if (lost)
-                lose_simulator();
-        }
-        break;
-    }
-    unlock_pool();
-}
-
-/* Makes the application known to the simulator, if there is one: from now on it collects slot events. */
-void transport_announce(void)
-{
-    unsigned generation;
-    bool fresh;
-    int fd = take(&generation, &fresh);
-    if (fd >= 0)
-        give_back(fd, generation, true);
+    return frame->broken ? NO_MEMORY : frame->used == wanted ? ANSWERED : LOST;
 }
 
 /* One round trip: `frame` holds the arguments behind room for the header, and afterwards the reply from its CK_RV on.
@@ -404,20 +693,23 @@ Outcome transport_call(uint16_t number, Frame *frame)
     unsigned first = transport_generation(), generation;
     for (;;) {
         bool fresh;
-        int fd = take(&generation, &fresh);
+        Meeting meeting;
+        int fd = take(&generation, &fresh, &meeting);
         if (fd < 0 || generation != first) {
             if (fd >= 0)
                 give_back(fd, generation, true);
-            return transport_is_open() && generation == first ? UNREACHABLE : FINALIZED;
+            if (!transport_is_open() || generation != first)
+                return FINALIZED;
+            return meeting == WANTING ? NO_ROOM : UNREACHABLE;
         }
-        bool sent = send_all(fd, frame->data, frame->used, simulator_lives);
-        bool sound = sent && receive_frame(fd, frame, simulator_lives);
-        give_back(fd, generation, sound);
-        if (sound)
-            return ANSWERED;
+        bool sent = send_all(fd, frame->data, frame->used);
+        Outcome outcome = sent ? receive_frame(fd, frame) : fresh ? UNREACHABLE : LOST;
+        give_back(fd, generation, outcome == ANSWERED || outcome == NO_MEMORY);
+        if (outcome == ANSWERED)
+            return outcome;
         if (transport_generation() != generation)
             return FINALIZED;
         if (sent || fresh)
-            return sent ? LOST : UNREACHABLE;
+            return outcome;
     }
 }

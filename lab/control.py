@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -60,7 +61,8 @@ class Control(Closing):
     def do(self, verb: str, **arguments: Any) -> Any:
         """Any verb with its arguments; the result as JSON has it."""
         try:
-            self._socket.sendall(json.dumps({"do": verb, **arguments}).encode() + b"\n")
+            with contextlib.suppress(BrokenPipeError):  # it may have said why before it closed the connection
+                self._socket.sendall(json.dumps({"do": verb, **arguments}).encode() + b"\n")
             self._await_answer()
             line = self._lines.readline()
         except OSError as error:

@@ -53,7 +53,10 @@ class ControlServer:
         self._lock = threading.Lock()
         self._listener = listen(path)
         self._acceptor = threading.Thread(
-            target=serve_each, args=(self._listener, path, self._serve, "control"), name="control-accept", daemon=True
+            target=serve_each,
+            args=(self._listener, path, self._serve, "control", _line(_BUSY)),
+            name="control-accept",
+            daemon=True,
         )
         self._acceptor.start()
 
@@ -75,7 +78,7 @@ class ControlServer:
             with connection.makefile("rb") as lines:
                 while line := lines.readline(LINE_LIMIT + 1):
                     for answer in self._answer(line, connection):
-                        connection.sendall(json.dumps(answer, separators=(",", ":")).encode() + b"\n")
+                        connection.sendall(_line(answer))
                     if len(line) > LINE_LIMIT:
                         return
         except OSError:
@@ -197,6 +200,17 @@ _STREAMS: dict[str, Callable[[Entry], bool]] = {
     "events": lambda entry: isinstance(entry, EventEntry),
 }
 """The verbs that are answered by many lines, and the entries each shows."""
+
+
+_BUSY = {
+    "id": None,
+    "ok": False,
+    "error": {"code": "busy", "message": "the simulator has too many connections open; close some, and ask again"},
+}
+
+
+def _line(answer: dict[str, Any]) -> bytes:
+    return json.dumps(answer, separators=(",", ":")).encode() + b"\n"
 
 
 def _success(number: object, result: Any) -> dict[str, Any]:

@@ -20,8 +20,10 @@ from .errors import P11Error
 from .objects import P11Object
 from .operations.digests import Digest, Mac
 from .sessions import NOBODY, Kind, Right, Session
+from .slot_record import SlotRecord
 from .slots import Slot
 from .token import Token, Tokens
+from .wire import KnownSlot
 
 Saved = Digest | Mac
 """An operation whose state can be saved."""
@@ -31,11 +33,22 @@ _Condition = Callable[[Token, P11Object, "Session | None"], bool]
 
 
 class Application:
-    """The state of one application. `known_slots` are slots that it has been shown by a simulator before this one."""
+    """The state of one application. `known_slots` are those that it has from a simulator before this one.
+
+    One that `comes_later` has been without a simulator since C_Initialize: readers that are new to it, and cards, are
+    events. Raises OSError when there is no descriptor for its SlotRecord.
+    """
 
     def __init__(
-        self, bench: Bench, tokens: Tokens, name: str, pid: int, known_slots: Sequence[tuple[int, str]] = ()
+        self,
+        bench: Bench,
+        tokens: Tokens,
+        name: str,
+        pid: int,
+        known_slots: Sequence[KnownSlot] = (),
+        comes_later: bool = False,
     ) -> None:
+        self.record = SlotRecord()
         self.bench = bench
         self.name = f"{name}[{pid}]"
         self.pid = pid
@@ -50,15 +63,17 @@ class Application:
         self._objects: dict[int, tuple[Token, P11Object, Session | None]] = {}
         self._handle_of: dict[P11Object, int] = {}
         self._states: dict[bytes, tuple[Token, Kind, Saved]] = {}
-        self.slots: dict[int, Slot] = {
-            number: self.new_slot(number, slot_name, True) for number, slot_name in known_slots
-        }
-        self._by_name: dict[str, Slot] = {slot.name: slot for slot in self.slots.values()}
+        self.slots: dict[int, Slot] = {}
+        self._by_name: dict[str, Slot] = {}
+        self._told: set[Slot] = set()
         with bench.lock:
+            for known in known_slots:
+                self._add(known.number, known.name, known.listed).event = known.event
             for reader in bench.readers:
-                slot = self._attach(reader, listed=True)
-                # An application that comes from another simulator has seen its slots empty in between.
-                slot.event = bool(known_slots) and slot.token is not None
+                is_new = reader.name not in self._by_name
+                slot = self._attach(reader, listed=not comes_later)
+                slot.event |= comes_later and (is_new or slot.token is not None)
+            self.record_slots()
             self._unsubscribe = bench.add_part(self._hear)
 
     def close(self) -> None:
@@ -69,6 +84,7 @@ class Application:
             tokens = {session.token for session in self.sessions.values()} | set(self.rights)
             left_alone = [token for token in tokens if self.drop_sessions(token)]
             self._wake_waiters()
+            self.record.close()
         for token in left_alone:
             token.give_up()
 
@@ -81,9 +97,10 @@ class Application:
     def list_slots(self, refresh: bool) -> list[Slot]:
         """What C_GetSlotList shows; new slots when `refresh` says so. The caller holds the bench's lock."""
         slots = self.slots.values()
-        if refresh:
+        if refresh and not all(slot.listed for slot in slots):
             for slot in slots:
                 slot.listed = True
+            self.record_slots()
         return [slot for slot in slots if slot.listed]
 
     def slot(self, number: int) -> Slot:
@@ -105,8 +122,24 @@ class Application:
         for slot in self.slots.values():
             if slot.event:
                 slot.event = False
+                self._told.add(slot)
                 return slot.number
         return None
+
+    def record_slots(self) -> None:
+        """Bring the record of all slots up to date. The caller holds the bench's lock."""
+        for slot in self._by_name.values():
+            self._record(slot)
+
+    def settle_events(self) -> None:
+        """The events that were taken have been sent: only now they are gone from the record, too."""
+        if self._told:
+            with self.bench.lock:
+                while self._told:
+                    self._record(self._told.pop())
+
+    def _record(self, slot: Slot) -> None:
+        self.record.write(slot, self.slots.get(slot.number) is slot)
 
     # Sessions and login
 
@@ -270,9 +303,11 @@ class Application:
 
     def _hear(self, event: Event) -> None:
         """A change of the bench, at the instant it happens."""
-        slot = self._by_name.get(event.reader.name)
-        if slot is None:
-            slot = self._attach(event.reader, listed=False)
+        slot = self._by_name.get(event.reader.name) or self._attach(event.reader, listed=False)
+        self._follow_bench(slot, event)
+        self._record(slot)
+
+    def _follow_bench(self, slot: Slot, event: Event) -> None:
         if event.change in (Change.RESET, Change.LOGOUT):
             if slot.token is not None:
                 self._logged_out_by_others(slot.token)
@@ -307,10 +342,15 @@ class Application:
         slot = self._by_name.get(reader.name)
         if slot is None:
             number = max((each.number for each in self._by_name.values()), default=-1) + 1
-            slot = self.slots[number] = self._by_name[reader.name] = self.new_slot(number, reader.name, listed)
+            slot = self._add(number, reader.name, listed)
         slot.reader = reader
         if reader.insertion is not None:
             slot.token = self._tokens.of(reader.insertion)
+        return slot
+
+    def _add(self, number: int, name: str, listed: bool) -> Slot:
+        slot = self.slots[number] = self._by_name[name] = self.new_slot(number, name, listed)
+        slot.place = len(self._by_name) - 1
         return slot
 
     def _end_role(self, token: Token) -> bool:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -21,6 +22,9 @@ from .wire import CODECS, REQUEST_HEADER, Codec, Mechanism, MessageParameter, Nu
 LOG = logging.getLogger(__name__)
 
 Handler = Callable[..., Any]
+
+_WANTS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+"""What passes: the simulator has no descriptors or no memory now. The application may try again."""
 
 
 class Dispatcher:
@@ -70,9 +74,10 @@ class Dispatcher:
             bench.trace.answer(call, name, CKR.FUNCTION_CANCELED)
             bench.end_call()
             raise
-        except Exception:
+        except Exception as error:
             LOG.exception("%s failed for %s", name, application)
-            value = CKR.GENERAL_ERROR
+            is_want = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _WANTS)
+            value = CKR.FUNCTION_FAILED if is_want else CKR.GENERAL_ERROR
         if moment is not None:
             value, results = self._finish(moment, value, results)
         if value and value != CKR.BUFFER_TOO_SMALL:

@@ -17,7 +17,7 @@ from .application import Application
 from .caller import Caller, CallerGone
 from .dispatch import Dispatcher, Handler
 from .token import Tokens
-from .wire import FRAME_LIMIT, WireError, decode_hello, encode_welcome
+from .wire import FRAME_LIMIT, Hello, HelloFlag, WelcomeFlag, WireError, decode_hello, encode_welcome
 
 LOG = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Server:
     ) -> None:
         self.path = path
         self._new_application = new_application
-        self._welcome = encode_welcome(leaves_calls)
+        self._welcome = encode_welcome(WelcomeFlag.LEAVES_CALLS if leaves_calls else 0)
         self._bench = bench
         self._tokens = Tokens(bench)
         self._dispatch = Dispatcher(bench, handlers)
@@ -59,7 +59,10 @@ class Server:
         self._closing = False
         self._listener = listen(path)
         self._acceptor = threading.Thread(
-            target=serve_each, args=(self._listener, path, self._serve, "p11-call"), name="p11-accept", daemon=True
+            target=serve_each,
+            args=(self._listener, path, self._serve, "p11-call", encode_welcome(WelcomeFlag.IS_BUSY)),
+            name="p11-accept",
+            daemon=True,
         )
         self._acceptor.start()
 
@@ -111,16 +114,32 @@ class Server:
             if self._closing:
                 return None
             known = self._applications.get(hello.application)
+            if known is None and HelloFlag.CONTINUES in hello.flags:
+                connection.sendall(encode_welcome(WelcomeFlag.IS_UNKNOWN))
+                return None
             if known is None:
-                application = self._new_application(self._bench, self._tokens, hello.name, hello.pid, hello.slots)
-                known = self._applications[hello.application] = (application, set())
+                try:
+                    known = self._begin(hello)
+                except OSError as error:
+                    LOG.warning("refused an application on %s: %s", self.path, error.strerror)
+                    connection.sendall(encode_welcome(WelcomeFlag.IS_BUSY))
+                    return None
             application, connections = known
+            if application.finalized:
+                return None
             connections.add(connection)
-        connection.sendall(self._welcome)
+            socket.send_fds(connection, [self._welcome], [application.record.fileno()])
         return Caller(application, connection)
+
+    def _begin(self, hello: Hello) -> tuple[Application, set[socket.socket]]:
+        comes_later = HelloFlag.COMES_LATER in hello.flags
+        application = self._new_application(self._bench, self._tokens, hello.name, hello.pid, hello.slots, comes_later)
+        known = self._applications[hello.application] = (application, set())
+        return known
 
     def _answer_calls(self, connection: socket.socket, caller: Caller) -> None:
         dispatch, receive, send = self._dispatch, connection.recv, connection.sendall
+        settle_events = caller.application.settle_events
         while data := receive(_CHUNK):
             if len(data) < 4 or len(data) != 4 + _HEADER.unpack_from(data)[0]:
                 frame = read_frame(connection, data)
@@ -130,6 +149,7 @@ class Server:
             if len(data) < 12:
                 raise WireError(f"a frame of {len(data)} bytes")
             send(dispatch(caller, data))
+            settle_events()
 
     def _leave(self, connection: socket.socket) -> None:
         """Forget a connection; with the last one the application is over, however it ended."""

@@ -13,7 +13,10 @@ class Slot:
     """A reader by name. It stays when the reader is unplugged, empty. Changes under the bench's lock only.
 
     `event` is the flag that C_WaitForSlotEvent takes; `listed` tells whether C_GetSlotList shows the slot already.
+    `place` is the slot's own in the SlotRecord.
     """
+
+    place = 0
 
     def __init__(self, number: int, name: str, listed: bool, flags: int = CKF.REMOVABLE_DEVICE | CKF.HW_SLOT) -> None:
         self.number = number
@@ -26,6 +29,11 @@ class Slot:
         self._occupied = abi.slot_info(name, flags | CKF.TOKEN_PRESENT)
 
     @property
+    def true_info(self) -> bytes:
+        """CK_SLOT_INFO as it is, whatever a module with quirks says."""
+        return self._empty if self.token is None else self._occupied
+
+    @property
     def info(self) -> bytes:
         """CK_SLOT_INFO as of now."""
-        return self._empty if self.token is None else self._occupied
+        return self.true_info

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from enum import IntFlag, unique
 from typing import Any, NamedTuple
 
 from .calls import CALLS, Call
 from .constants import CKA, CKF
 
-VERSION = 4
+VERSION = 5
 ULONG_SIZE = 8
 FRAME_LIMIT = 64 << 20
 NO_LENGTH = 2**64 - 1
@@ -27,8 +28,8 @@ REPLY_HEADER = struct.Struct("=IIQ")
 _BARE_REPLY = REPLY_HEADER.size - 4
 _U32 = struct.Struct("=I")
 _U64 = struct.Struct("=Q")
-_HELLO = struct.Struct("=III16sI")
-_SLOT = struct.Struct("=Q64s")
+_HELLO = struct.Struct("=III16sII")
+_SLOT = struct.Struct("=QI64s")
 
 
 class WireError(Exception):
@@ -69,15 +70,52 @@ class MessageParameter(NamedTuple):
 
 
 MAX_POINTERS = 128
+MAX_ATTRIBUTES = 4096
+"""Of a template or a query, as in csrc/marshal.c."""
+
+MOST_RANDOM = FRAME_LIMIT // 2
+"""Bytes that one call may ask to be filled."""
+
+
+class KnownSlot(NamedTuple):
+    """A slot that an application has from a simulator before this one; `event`: it has not been told of it yet."""
+
+    number: int
+    name: str
+    listed: bool = True
+    event: bool = False
+
+
+@unique
+class HelloFlag(IntFlag):
+    """What a hello says of the application."""
+
+    CONTINUES = 1
+    """It has been greeted by this simulator; another one does not know its name."""
+    COMES_LATER = 2
+    """There was a time since C_Initialize without a simulator."""
+
+
+@unique
+class WelcomeFlag(IntFlag):
+    """What the answer to a hello says; with IS_UNKNOWN and IS_BUSY the connection ends."""
+
+    LEAVES_CALLS = 1
+    """Calls that are under way go on when C_Finalize has returned."""
+    IS_UNKNOWN = 2
+    """There is no such application: it has been with another simulator."""
+    IS_BUSY = 4
+    """There are no descriptors or threads left; those who are there already are served."""
 
 
 class Hello(NamedTuple):
-    """The first frame on a connection. `slots` are those that the application has been shown already, by name."""
+    """The first frame on a connection."""
 
     application: bytes
     pid: int
     name: str
-    slots: tuple[tuple[int, str], ...]
+    slots: tuple[KnownSlot, ...] = ()
+    flags: HelloFlag = HelloFlag(0)
 
 
 class Room(int):
@@ -148,6 +186,13 @@ def _room(data: bytes, at: int) -> tuple[int | None, int]:
     return (None if room == NO_LENGTH else room), at + 8
 
 
+def _length(data: bytes, at: int) -> tuple[int, int]:
+    length, at = _ulong(data, at)
+    if length > MOST_RANDOM:
+        raise WireError(f"a buffer of {length} bytes to be filled")
+    return length, at
+
+
 def _name(data: bytes, at: int) -> tuple[str, int]:
     value, at = _string(data, at)
     return value.decode("ascii", "replace"), at
@@ -193,7 +238,7 @@ def _is_template(kind: int) -> bool:
 def _template(data: bytes, at: int, depth: int = 0) -> tuple[Template, int]:
     (count,) = _U32.unpack_from(data, at)
     at += 4
-    if count > len(data) or depth > 3:
+    if count > MAX_ATTRIBUTES or depth > 3:
         raise WireError(f"a template of {count} attributes, {depth} deep")
     template: Template = []
     for _ in range(count):
@@ -210,12 +255,16 @@ def _template(data: bytes, at: int, depth: int = 0) -> tuple[Template, int]:
 def _query(data: bytes, at: int) -> tuple[list[tuple[int, int | None]], int]:
     (count,) = _U32.unpack_from(data, at)
     at += 4
+    if count > MAX_ATTRIBUTES:
+        raise WireError(f"a query for {count} attributes")
     query = []
     for _ in range(count):
         kind, at = _ulong(data, at)
         room, at = _room(data, at)
         if room is not None and _is_template(kind):
             (inner,) = _U32.unpack_from(data, at)
+            if inner > MAX_ATTRIBUTES:
+                raise WireError(f"a query for a template of {inner} attributes")
             rooms = struct.unpack_from(f"={inner}Q", data, at + 4)
             at += 4 + 8 * inner
             room = Room(room)
@@ -238,7 +287,7 @@ _DECODERS: dict[str, _Decoder] = {
     "B": _buffer,
     "L": _room,
     "F": _room,
-    "r": _ulong,
+    "r": _length,
 }
 
 
@@ -359,7 +408,7 @@ CODECS: dict[int, Codec] = {call.number: Codec(call) for call in CALLS}
 def decode_hello(frame: bytes) -> Hello:
     """The hello in a whole frame, length included. Raises WireError, also for another version of the module."""
     try:
-        _, version, ulong_size, application, pid = _HELLO.unpack_from(frame)
+        _, version, ulong_size, application, pid, flags = _HELLO.unpack_from(frame)
         if version != VERSION or ulong_size != ULONG_SIZE:
             raise WireError(f"a module of wire version {version} with {8 * ulong_size}-bit CK_ULONG; this is {VERSION}")
         name, at = _string(frame, _HELLO.size)
@@ -367,16 +416,17 @@ def decode_hello(frame: bytes) -> Hello:
         at += 4
         slots = []
         for _ in range(count):
-            number, description = _SLOT.unpack_from(frame, at)
-            slots.append((number, description.decode("utf-8", "replace").rstrip()))
+            number, state, description = _SLOT.unpack_from(frame, at)
+            text = description.decode("utf-8", "replace").rstrip()
+            slots.append(KnownSlot(number, text, bool(state & 1), bool(state & 2)))
             at += _SLOT.size
     except struct.error as error:
         raise WireError(f"hello: {error}") from None
     if at != len(frame):
         raise WireError(f"hello: {len(frame) - at} bytes too many")
-    return Hello(application, pid, name.decode("utf-8", "replace"), tuple(slots))
+    return Hello(application, pid, name.decode("utf-8", "replace"), tuple(slots), HelloFlag(flags))
 
 
-def encode_welcome(leaves_calls: bool = False) -> bytes:
-    """The answer to a hello; with `leaves_calls` calls that are under way go on when C_Finalize has returned."""
-    return struct.pack("=III", 8, VERSION, leaves_calls)
+def encode_welcome(flags: int = 0) -> bytes:
+    """The answer to a hello, of WelcomeFlags; a descriptor of the application's SlotRecord goes with it."""
+    return struct.pack("=III", 8, VERSION, flags)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -79,33 +80,63 @@ def listen(path: Path) -> socket.socket:
     return listener
 
 
-def serve_each(listener: socket.socket, path: Path, serve: Callable[[socket.socket], None], name: str) -> None:
+def serve_each(
+    listener: socket.socket, path: Path, serve: Callable[[socket.socket], None], name: str, refusal: bytes
+) -> None:
     """Call `serve` for each connection of this user or root, in a thread of that name, until the listener is shut down.
 
-    When there are too many connections for this process, others wait until some have gone.
+    When there are too many for this process, more are sent the `refusal` and closed, for which a descriptor is kept in
+    reserve: who waits for an answer that does not come takes the simulator for one that hangs.
     """
     told = False
+    reserve = _open_reserve()
     while True:
         try:
             connection, _ = listener.accept()
         except OSError as error:
             if error.errno in (errno.EINVAL, errno.EBADF):  # it was shut down
-                return
+                break
             if not told:
                 LOG.warning("cannot accept a connection on %s: %s", path, error.strerror)
             told = True
-            time.sleep(_RESPITE)
+            if reserve is not None and error.errno in (errno.EMFILE, errno.ENFILE):
+                os.close(reserve)
+                reserve = None
+            else:
+                time.sleep(_RESPITE)
             continue
-        told = False
         if not peer_is_ours(connection):
             LOG.warning("refused a connection of another user on %s", path)
             connection.close()
-            continue
-        try:
-            threading.Thread(target=serve, args=(connection,), name=name, daemon=True).start()
-        except RuntimeError as error:
-            LOG.warning("refused a connection on %s: %s", path, error)
-            connection.close()
+        else:
+            reserve = _open_reserve() if reserve is None else reserve
+            told = told and reserve is None
+            if reserve is None or not _begin(serve, connection, path, name):
+                _refuse(connection, refusal)
+        reserve = _open_reserve() if reserve is None else reserve
+    if reserve is not None:
+        os.close(reserve)
+
+
+def _begin(serve: Callable[[socket.socket], None], connection: socket.socket, path: Path, name: str) -> bool:
+    try:
+        threading.Thread(target=serve, args=(connection,), name=name, daemon=True).start()
+    except RuntimeError as error:
+        LOG.warning("refused a connection on %s: %s", path, error)
+        return False
+    return True
+
+
+def _refuse(connection: socket.socket, refusal: bytes) -> None:
+    with connection, contextlib.suppress(OSError):
+        connection.send(refusal, socket.MSG_DONTWAIT)
+
+
+def _open_reserve() -> int | None:
+    try:
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
 
 
 def peer_is_ours(connection: socket.socket) -> bool:

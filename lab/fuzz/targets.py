@@ -109,7 +109,7 @@ TARGETS = {
     ),
     "chain": Target(_chain, (bytes.fromhex("07 10DB3FFF021122 06 00DB3FFF0111 05 00C0000001"),)),
     "call": Target(_call, (bytes(34), b"\0\3" + bytes(100))),
-    "hello": Target(_hello, (wire._HELLO.pack(40, wire.VERSION, wire.ULONG_SIZE, bytes(16), 1) + bytes(12),)),
+    "hello": Target(_hello, (wire._HELLO.pack(44, wire.VERSION, wire.ULONG_SIZE, bytes(16), 1, 0) + bytes(12),)),
     "record": Target(_record, (records.encode_attributes({0: bytes(8), 3: b"label", 0x40000211: [(1, b"\1")]}),)),
     "vpcd": Target(_vpcd, (b"\0\1\4\0\5\0\xa4\4\0\0",)),
     "request": Target(

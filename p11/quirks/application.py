@@ -25,6 +25,7 @@ from ..errors import P11Error
 from ..sessions import NOBODY, Right, Session
 from ..slots import Slot
 from ..token import Token, Tokens
+from ..wire import KnownSlot
 from .fates import Doomed
 from .slot_lists import POLICIES
 from .table import Quirks
@@ -93,7 +94,8 @@ class QuirkyApplication(Application):
         tokens: Tokens,
         name: str,
         pid: int,
-        known_slots: Sequence[tuple[int, str]] = (),
+        known_slots: Sequence[KnownSlot] = (),
+        comes_later: bool = False,
     ) -> None:
         self.quirks = quirks
         self.family = family
@@ -106,7 +108,7 @@ class QuirkyApplication(Application):
         self._waits_for_login = False
         self._missed: set[QuirkySlot] = set()
         self._chance = random.Random(0)
-        super().__init__(bench, tokens, name, pid, known_slots)
+        super().__init__(bench, tokens, name, pid, known_slots, comes_later)
         family.by_pid[pid] = self
         if quirks.handle_reuse:
             self._handles = self._small_handles()
@@ -121,6 +123,7 @@ class QuirkyApplication(Application):
         """As the policy has it."""
         if refresh:
             POLICIES[self.quirks.slotlist_policy](self.slots, list(self._by_name.values()))
+            self.record_slots()
         return [slot for slot in self.slots.values() if slot.listed]
 
     def slot_of(self, is_slot: bool, number: int) -> QuirkySlot | None:
@@ -135,6 +138,7 @@ class QuirkyApplication(Application):
             if slot.event:
                 slot.is_repeated = self.quirks.event_dup and not slot.is_repeated
                 slot.event = slot.is_stuck or slot.is_repeated
+                self._told.add(slot)
                 return slot.number
         return None
 
@@ -224,6 +228,7 @@ class QuirkyApplication(Application):
             if slot.held_event:
                 slot.held_event, slot.event = False, True
                 self._wake_waiters()
+        self.record_slots()
 
     def _is_lost(self, slot: QuirkySlot, event: Event) -> bool:
         """Whether no event comes of a change."""

@@ -245,6 +245,7 @@ def _events(quirks: Quirks, name: str, handler: Handler) -> Handler:
                 if eats:
                     for each in application.slots.values() if slot is None else (slot,):
                         each.event = False
+                    application.record_slots()
                 if releases:
                     application.release_events()
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 def hello(application: bytes = b"a" * 16, version: int = VERSION, ulong: int = 8, name: bytes = b"test") -> bytes:
     """The first frame of a module."""
-    body = struct.pack("=II16sI", version, ulong, application, 1) + struct.pack("=Q", len(name)) + name
+    body = struct.pack("=II16sII", version, ulong, application, 1, 0) + struct.pack("=Q", len(name)) + name
     body += struct.pack("=I", 0)
     return struct.pack("=I", len(body)) + body
 

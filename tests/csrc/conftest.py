@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,17 +23,24 @@ class FakeSimulator:
     """Keeps the calls that arrive, and answers each by its name: CKR_OK where nothing else is said.
 
     An answer is a function of the arguments. It gives the CK_RV and the results, or the bytes of a reply, or None: the
-    connection is closed.
+    connection is closed. With a `backlog` so many connections wait until `accept`, and nobody is answered before.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, backlog: int | None = None) -> None:
         self.path = path
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self.answers: dict[str, Callable[..., tuple[Any, ...] | bytes | None]] = {}
         self.connections: list[socket.socket] = []
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
-        self._listener.listen()
+        if backlog is None:
+            self._listener.listen()
+            self.accept()
+        else:
+            self._listener.listen(backlog)
+
+    def accept(self) -> None:
+        """From now on."""
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
@@ -106,3 +114,20 @@ def module(fake: FakeSimulator) -> Iterator[Module]:
     module.initialize(fake.path)
     yield module
     module.finalize()
+
+
+@pytest.fixture(scope="session")
+def new_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """program.c with the module linked in. Needs cc."""
+    program = tmp_path_factory.mktemp("program") / "program"
+    sources = [str(each) for each in module_path().parent.glob("*.c")]
+    build = ("cc", "-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", f"-I{module_path().parent}")
+    build += ("-Wl,--wrap=malloc,--wrap=realloc",)
+    subprocess.run((*build, "-o", str(program), str(Path(__file__).parent / "program.c"), *sources), check=True)
+    return program
+
+
+@pytest.fixture(scope="session")
+def fake_class() -> type[FakeSimulator]:
+    """For tests that start it in their own way."""
+    return FakeSimulator

@@ -67,6 +67,20 @@ def events(m: Module) -> list[int]:
             return found
 
 
+def many_waiters(m: Module, count: int) -> list[int]:
+    """Threads that all wait for an event, until they have come back: their return values."""
+    found: list[int] = []
+    m.waiters_are_there = False  # type: ignore[attr-defined]
+    work = lambda: found.append(rv(m.wait_for_slot_event))  # noqa: E731
+    threads = [threading.Thread(target=work, name="waiter") for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    m.waiters_are_there = True  # type: ignore[attr-defined]
+    for thread in threads:
+        thread.join()
+    return found
+
+
 def slot_list_raw(m: Module, present: int, room: int) -> tuple[int, int, list[int]]:
     """C_GetSlotList with a buffer of `room`: return value, count, and the numbers."""
     numbers, count = m.ffi.new("CK_ULONG[]", max(room, 1)), m.ffi.new("CK_ULONG *", room)

@@ -12,7 +12,7 @@ from cardtear.lab.sweep.clients import CLIENTS
 PARTS = {
     "pkcs11-tool": "3/20",
     "p11tool": "5/25",
-    "certutil": "7/35",
+    "certutil": "6/35",
     "ssh-keygen": "9/25",
     "openssl": "9/25",
     "java": "70/80",

@@ -75,7 +75,7 @@ def test_a_point_that_is_not_reached(sweep: Sweep, host: str, tmp_path: Any) -> 
     swept = sweep([*CALLS, "-j", "1"], host, "short", str(tmp_path / "runs"))
     assert swept.code == 1, swept.output
     (point,) = swept.of("unreached")
-    assert point["name"] == "host#1:1/C_GetSlotList#3@before"
+    assert point["name"] == "host#1:1/C_GetSlotList#2@before"
     assert point["earlier"] == "unreached"
 
 
@@ -93,7 +93,7 @@ def test_points_of_one_run_only(sweep: Sweep, host: str, tmp_path: Any) -> None:
     (tmp_path / "runs").write_text("x")
     swept = sweep(CALLS, host, "short", str(tmp_path / "runs"))
     assert swept.code == 0, swept.output
-    assert swept.report["odd"] == ["host#1:1/C_GetSlotList#3@before"]
+    assert swept.report["odd"] == ["host#1:1/C_GetSlotList#2@before"]
     assert "came in one of two runs only" in swept.output
 
 

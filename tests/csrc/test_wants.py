@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: MIT
+"""No descriptors, no memory, signals and forks: a call fails and says so, nothing is lost, and the next one is fine."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import resource
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import pytest
+from cardtear.lab.simulator import Simulator
+from cardtear.p11.calls import CALLS
+from cardtear.p11.constants import CKR
+
+pytestmark = pytest.mark.needs("cc")
+
+DEADLINE = 60.0
+WANTS = (CKR.HOST_MEMORY, CKR.FUNCTION_FAILED)
+LIMIT = "__import__('resource').setrlimit(7, (n, __import__('resource').getrlimit(7)[1]))"
+"""Sets the limit of open files in a host process."""
+
+assert resource.RLIMIT_NOFILE == 7
+
+
+def is_whole(host: Any, session: int) -> bool:
+    """Whether the session is there, the user logged in, and a key signs."""
+    return len(host.eval("sign(m, s, key(m, s, b'\\1'))", s=session)) == 256
+
+
+def wait_until(condition: Any) -> None:
+    end = monotonic() + DEADLINE
+    while not condition():
+        assert monotonic() < end
+        sleep(0.005)
+
+
+def waiters(simulator: Simulator) -> int:
+    return sum(len(each.waiters) for each in simulator._server.applications)
+
+
+def occupy(simulator: Simulator, host: Any) -> Any:
+    """A call that keeps the only free connection, so that every other call needs a new one."""
+    before = waiters(simulator)
+    waiting = host.start("rv(m.wait_for_slot_event)")
+    wait_until(lambda: waiters(simulator) > before)
+    return waiting
+
+
+def test_no_descriptors_left(simulator: Simulator, host: Any, user_session: int) -> None:
+    """Every function says so; afterwards all is as it was."""
+    waiting = occupy(simulator, host)
+    host.eval(LIMIT, n=3)
+    for call in CALLS:
+        if call.name not in ("C_Finalize", "C_WaitForSlotEvent") and (call.version, call.minor) == (2, 40):
+            value = host.eval("call_with_junk(m, n, h)", n=call.name, h=user_session)
+            assert value in (*WANTS, CKR.ARGUMENTS_BAD, CKR.ATTRIBUTE_VALUE_INVALID), call.name
+    assert host.eval("m.call('C_WaitForSlotEvent', 1, m.ffi.new('CK_ULONG *'), m.ffi.NULL)") in WANTS
+    assert host.eval("rv(m.session_state, s)", s=user_session) in WANTS
+    host.eval(LIMIT, n=256)
+    assert is_whole(host, user_session)
+    assert not waiting.done()
+
+
+def test_no_descriptors_for_finalize(simulator: Simulator, host: Any, user_session: int) -> None:
+    """It needs none: the connections are closed."""
+    waiting = occupy(simulator, host)
+    host.eval(LIMIT, n=3)
+    host.eval("m.finalize()")
+    assert waiting.result(DEADLINE) == CKR.CRYPTOKI_NOT_INITIALIZED
+    wait_until(lambda: simulator.status()["applications"] == [])
+    assert host.eval("rv(m.initialize)") in WANTS
+    host.eval(LIMIT, n=256)
+    host.eval("m.initialize()")
+    assert is_whole(host, host.eval("user_session(m)"))
+
+
+@pytest.mark.parametrize("free", [0, 1])
+def test_no_descriptors_at_first(simulator: Simulator, new_host: Any, free: int) -> None:
+    """None for the connection, or none for what comes with the welcome."""
+    host = new_host(simulator, initialize=False)
+    least = "(lambda f: (os.close(f), f)[1])(os.open('/dev/null', 0))"
+    host.eval(LIMIT, n=host.eval(least) + free)
+    assert host.eval("rv(m.initialize)") in WANTS
+    assert host.eval("rv(m.slots)") == CKR.CRYPTOKI_NOT_INITIALIZED
+    host.eval(LIMIT, n=256)
+    host.eval("m.initialize()")
+    assert host.eval("m.slots()") == [0]
+
+
+@pytest.fixture(scope="session")
+def failing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library in which socket() and connect() fail as a process asks for."""
+    library = tmp_path_factory.mktemp("failing") / "failing.so"
+    source = Path(__file__).parent / "failing.c"
+    subprocess.run(("cc", "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"), check=True)
+    return library
+
+
+def test_whatever_the_kernel_lacks(simulator: Simulator, new_host: Any, failing: Path) -> None:
+    """In socket() and in connect(): nothing is taken for a simulator that has gone."""
+    host = new_host(simulator, LD_PRELOAD=str(failing))
+    session = host.eval("user_session(m)")
+    for function in ("socket", "connect"):
+        for error in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS):
+            waiting = occupy(simulator, host)
+            fail = f"__import__('ctypes').CDLL(None).fail_{function}(n)"
+            host.eval(fail, n=error)
+            assert host.eval("rv(m.session_state, s)", s=session) in WANTS
+            assert host.eval("rv(m.slots)") in WANTS
+            host.eval(fail, n=0)
+            assert is_whole(host, session)
+            assert not waiting.done()
+
+
+def test_no_memory(simulator: Simulator, new_program: Path) -> None:
+    """For a request, a reply, a connection: the reply is read all the same, for the connection goes on."""
+    result = subprocess.run(
+        [str(new_program), "memory"],
+        env={**os.environ, **simulator.environment},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert (result.stdout, result.stderr) == ("refused, and nothing lost\n", "")
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """As many as root lets us."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.parametrize("limit", [4096, 200])
+def test_more_calls_at_once_than_there_ever_were(
+    simulator: Simulator, new_host: Any, many_files: None, limit: int
+) -> None:
+    """1100 threads that wait: with descriptors for all of them, and for some; the card and its sessions stay."""
+    host = new_host(simulator)
+    session = host.eval("user_session(m)")
+    host.eval(LIMIT, n=limit)
+    waiting = host.start("many_waiters(m, n)", n=1100)
+    alive = "sum(each.name == 'waiter' for each in threading.enumerate()) if m.waiters_are_there else -1"
+    wait_until(lambda: host.eval(alive) == waiters(simulator))
+    if limit > 1100:
+        assert is_whole(host, session)
+    host.eval(LIMIT, n=4096)
+    assert is_whole(host, session)
+    host.eval("m.finalize()")
+    values = waiting.result(DEADLINE)
+    assert len(values) == 1100
+    ended = values.count(CKR.CRYPTOKI_NOT_INITIALIZED)
+    assert (ended == 1100) if limit > 1100 else (150 < ended < limit), ended
+    assert set(values) <= {CKR.CRYPTOKI_NOT_INITIALIZED, *WANTS}
+
+
+def test_a_simulator_without_descriptors(tmp_path: Path, new_host: Any) -> None:
+    """It says that it has none, at once; who is there already stays, and it does not spin."""
+    folder = tmp_path / "run"
+    command = (sys.executable, "-m", "cardtear.lab.cli", "serve", "--folder", str(folder))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as served:
+        try:
+            assert served.stdout is not None
+            assert "ready" in served.stdout.readline()
+            environment = {"CARDTEAR_SOCKET": str(folder / "p11.sock")}
+            host = new_host(None, **environment)
+            session = host.eval("user_session(m)")
+            used = len(os.listdir(f"/proc/{served.pid}/fd"))
+            resource.prlimit(served.pid, resource.RLIMIT_NOFILE, (used + 6, used + 6))
+            waiting = host.start("many_waiters(m, 20)")
+            late = new_host(None, initialize=False, **environment)
+            wait_until(lambda: late.eval("rv(m.initialize)") in WANTS or late.eval("m.finalize()"))
+            before, since = cpu_seconds(served.pid), monotonic()
+            while monotonic() < since + 0.5:
+                value = host.eval("rv(m.session_state, s)", s=session)
+                assert value in (CKR.OK, *WANTS)
+            assert cpu_seconds(served.pid) - before < 0.45
+            assert not waiting.done()
+            host.eval("m.finalize()")
+            assert set(waiting.result(DEADLINE)) <= {CKR.CRYPTOKI_NOT_INITIALIZED, *WANTS}
+            wait_until(lambda: late.eval("rv(m.initialize)") == CKR.OK)
+            assert late.eval("m.token_info(0)[0]") == "Alice"
+        finally:
+            served.kill()
+
+
+def cpu_seconds(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_signals_while_it_connects(fake_class: Any, new_program: Path, tmp_path: Path) -> None:
+    """One each millisecond, while the simulator is too busy to take the connection in."""
+    path = tmp_path / "p11.sock"
+    fake = fake_class(path, backlog=0)
+    fake.answers["C_GetSlotList"] = lambda _present, room: (CKR.OK, (1 if room is None else [7],))
+    with contextlib.ExitStack() as crowd:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                connection = crowd.enter_context(socket.socket(socket.AF_UNIX))
+                connection.setblocking(False)
+                connection.connect(str(path))
+        environment = {"CARDTEAR_SOCKET": str(path)}
+        with subprocess.Popen(
+            [str(new_program), "signals"], env=environment, stdout=subprocess.PIPE, text=True
+        ) as program:
+            status = Path(f"/proc/{program.pid}/status")
+            wait_until(lambda: int(status.read_text().partition("voluntary_ctxt_switches:")[2].split()[0]) > 50)
+            crowd.close()
+            fake.accept()
+            output, _ = program.communicate(timeout=DEADLINE)
+            assert output.startswith("1 slots")
+    fake.close()
+
+
+def test_forks_while_others_connect(simulator: Simulator, new_program: Path) -> None:
+    """A child has none of the descriptors, whatever the other threads were doing."""
+    environment = {**os.environ, **simulator.environment}
+    command = [str(new_program), "fork-always"]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=DEADLINE, check=False)
+    assert (result.stdout, result.stderr) == ("0 more files in a child\n", "")
