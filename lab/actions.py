@@ -30,6 +30,7 @@ VERBS = (
     "unplug",
     "reset",
     "logout",
+    "close-sessions",
     "mute",
     "kill",
     "block-pin",

@@ -31,6 +31,7 @@ FILES = {
             "unplug",
             "reset",
             "logout",
+            "close-sessions",
             "touch",
             "mute",
             "kill",

@@ -181,6 +181,7 @@ _PLAIN = (
     "detach-pcsc",
     "reset",
     "logout",
+    "close-sessions",
     "touch",
     "mute",
     "kill",

@@ -191,6 +191,10 @@ class RemoteReader:
         """Take the PIN's verification back, as another program could."""
         self.simulator.do("logout", reader=self.name)
 
+    def close_sessions(self) -> None:
+        """End every session on the card, which stays; logins end with them."""
+        self.simulator.do("close-sessions", reader=self.name)
+
     def mute(self) -> None:
         """The card does not answer any more until it is reset or taken out."""
         self.simulator.do("mute", reader=self.name)

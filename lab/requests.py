@@ -203,6 +203,7 @@ VERBS: dict[str, dict[str, Parameter]] = {
     "detach-pcsc": _READER,
     "reset": _READER,
     "logout": _READER,
+    "close-sessions": _READER,
     "touch": _READER,
     "mute": _READER,
     "kill": _READER,

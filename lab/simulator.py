@@ -175,6 +175,10 @@ class Simulator(Closing):
         """Take the PIN's verification back, as another program could: logins are lost, sessions stay."""
         self.bench.reader(reader).log_out()
 
+    def close_sessions(self, reader: str) -> None:
+        """End every session on the card, which stays, as a module's idle time-out does; logins end with them."""
+        self._server.close_sessions(self.bench.reader(reader))
+
     def block_pin(self, reader: str, left: int = 0, puk: bool = False) -> None:
         """Leave so many tries to the PIN (or PUK), as if somebody had typed wrong ones. Logins are lost."""
         place = self.bench.reader(reader)

@@ -22,6 +22,7 @@ EVENTS = {
     "remove": ("▲", "{card}'s card is pulled out of {reader}", "bold white on rgb(175,25,40)"),
     "reset": ("●", "{card}'s card in {reader} is reset", "bold white on rgb(150,90,0)"),
     "logout": ("●", "{card}'s card in {reader} is logged out", "bold white on rgb(150,90,0)"),
+    "close-sessions": ("●", "the sessions on {card}'s card in {reader} end", "bold white on rgb(150,90,0)"),
 }
 """Sign, words and style of each change of the bench."""
 

@@ -69,9 +69,9 @@ class OnApdu:
 
 @dataclass(frozen=True)
 class OnEvent:
-    """A change of the bench: plug, unplug, insert, remove or reset; of one reader or of any."""
+    """A change of the bench (reader/events.py), of one reader or of any."""
 
-    event: Literal["plug", "unplug", "insert", "remove", "reset"]
+    event: Literal["plug", "unplug", "insert", "remove", "reset", "logout", "close-sessions"]
     reader: str | None = None
 
     def __post_init__(self) -> None:

@@ -94,14 +94,14 @@ class Application:
         """A slot for a reader."""
         return Slot(number, name, listed)
 
-    def list_slots(self, refresh: bool) -> list[Slot]:
+    def list_slots(self, refresh: bool, token_present: bool) -> list[Slot]:
         """What C_GetSlotList shows; new slots when `refresh` says so. The caller holds the bench's lock."""
         slots = self.slots.values()
         if refresh and not all(slot.listed for slot in slots):
             for slot in slots:
                 slot.listed = True
             self.record_slots()
-        return [slot for slot in slots if slot.listed]
+        return [slot for slot in slots if slot.listed and (slot.token is not None or not token_present)]
 
     def slot(self, number: int) -> Slot:
         """Raises P11Error(SLOT_ID_INVALID)."""
@@ -311,6 +311,10 @@ class Application:
         if event.change in (Change.RESET, Change.LOGOUT):
             if slot.token is not None:
                 self._logged_out_by_others(slot.token)
+            return
+        if event.change is Change.CLOSE_SESSIONS:
+            if slot.token is not None:
+                self.drop_sessions(slot.token)
             return
         if event.change is Change.INSERT and event.insertion is not None:
             self._inserted(slot, event.insertion)

@@ -147,3 +147,21 @@ def _call(number: int, line: str) -> Call:
 
 CALLS: tuple[Call, ...] = tuple(_call(number, line) for number, line in enumerate(_TABLE.split("\n")[1:-1], start=1))
 BY_NAME: dict[str, Call] = {call.name: call for call in CALLS}
+
+OF_SLOTS = frozenset(
+    {
+        "C_GetSlotInfo",
+        "C_GetTokenInfo",
+        "C_GetMechanismList",
+        "C_GetMechanismInfo",
+        "C_InitToken",
+        "C_OpenSession",
+        "C_CloseAllSessions",
+    }
+)
+"""Functions whose first parameter is a slot."""
+
+OF_SESSIONS = (
+    frozenset(call.name for call in CALLS if call.signature.startswith("u")) - OF_SLOTS - {"C_WaitForSlotEvent"}
+)
+"""Functions whose first parameter is a session."""

@@ -14,9 +14,11 @@ from ..reader.errors import CardRemoved
 from ..reader.events import CallMoment, When
 from ..reader.trace import Hidden
 from .caller import Caller, CallerGone
+from .calls import OF_SESSIONS
 from .constants import CKR
 from .errors import Misbehaviour, P11Error
 from .return_values import returned
+from .sessions import Session
 from .wire import CODECS, REQUEST_HEADER, Codec, Mechanism, MessageParameter, NullPointer, WireError
 
 LOG = logging.getLogger(__name__)
@@ -25,6 +27,10 @@ Handler = Callable[..., Any]
 
 _WANTS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 """What passes: the simulator has no descriptors or no memory now. The application may try again."""
+
+
+_WORK_IN_SESSIONS = OF_SESSIONS - {"C_CloseSession"}
+"""Functions that say CKR_SESSION_CLOSED when the session ends while they work and the card stays (5.1.2)."""
 
 
 class Dispatcher:
@@ -53,13 +59,16 @@ class Dispatcher:
         call = bench.trace.call(application, caller.thread, name, shown)
         value: int = CKR.FUNCTION_NOT_SUPPORTED
         results: tuple[Any, ...] = ()
-        moment = None
+        moment = live = None
+        sessions = caller.application.sessions
         try:
             if bench.watchers:
                 moment = CallMoment(When.BEFORE, application, caller.thread, name, arguments, 0, call, caller)
                 forced = bench.begin_call(moment)
                 if isinstance(forced, int):
                     value, handler = forced, None
+            if name in _WORK_IN_SESSIONS:
+                live = sessions.get(arguments[0])
             if handler is not None:
                 answer = handler(caller, *arguments)
                 results = () if answer is None else answer if type(answer) is tuple else (answer,)
@@ -78,6 +87,8 @@ class Dispatcher:
             LOG.exception("%s failed for %s", name, application)
             is_want = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _WANTS)
             value = CKR.FUNCTION_FAILED if is_want else CKR.GENERAL_ERROR
+        if live is not None and live.handle not in sessions and _ended_by_itself(caller, live):
+            value, results = CKR.SESSION_CLOSED, ()
         if moment is not None:
             value, results = self._finish(moment, value, results)
         if value and value != CKR.BUFFER_TOO_SMALL:
@@ -112,6 +123,11 @@ def _end_operation(caller: Caller, name: str, arguments: tuple[Any, ...]) -> Non
     live = caller.application.sessions.get(arguments[0]) if arguments else None
     if live is not None:
         live.end_by_failure(name)
+
+
+def _ended_by_itself(caller: Caller, session: Session) -> bool:
+    """Whether a session is over without the card's removal and without C_Finalize."""
+    return session.token.is_present and not caller.application.finalized
 
 
 def _shown(arguments: tuple[Any, ...], secret: list[int]) -> tuple[Any, ...]:

@@ -13,6 +13,7 @@ from time import monotonic
 
 from ..reader.bench import Bench
 from ..reader.private_socket import listen, serve_each
+from ..reader.reader import Reader
 from .application import Application
 from .caller import Caller, CallerGone
 from .dispatch import Dispatcher, Handler
@@ -71,6 +72,19 @@ class Server:
         """The applications that have the module initialised now."""
         with self._lock:
             return [application for application, _ in self._applications.values()]
+
+    def close_sessions(self, reader: Reader) -> None:
+        """End all applications' sessions on the card in a reader, which stays (as C_CloseAllSessions, 5.6.3).
+
+        With the last session a login ends, and the card forgets the PIN. Raises ReaderEmpty.
+        """
+        with self._bench.lock:
+            insertion = reader.insertion
+            token = self._tokens.of(insertion) if insertion is not None else None
+            had_users = token is not None and bool(token.users)
+            reader.close_sessions()
+        if token is not None and had_users:
+            token.give_up()
 
     def close(self) -> None:
         """Stop listening and drop every connection; applications see their cards go. Closing twice does no harm."""

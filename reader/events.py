@@ -24,13 +24,15 @@ class Change(StrEnum):
     REMOVE = "remove"
     RESET = "reset"
     LOGOUT = "logout"
+    CLOSE_SESSIONS = "close-sessions"
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """One change, as the bench's listeners get it: synchronously, with the bench's lock held.
 
-    `insertion` is the stay that began, ended, was reset or had its PIN taken back; None for plug and unplug.
+    `insertion` is the stay that began, ended, was reset, had its PIN taken back or lost its sessions; None for plug
+    and unplug.
     """
 
     change: Change

@@ -243,6 +243,11 @@ class Reader:
         """Take the PIN's verification back, as another program could. Raises ReaderEmpty."""
         self._occupied().log_out()
 
+    def close_sessions(self) -> None:
+        """Tell every application that its sessions on the card are over; the card stays. Raises ReaderEmpty."""
+        with self.bench.lock:
+            self.bench.announce(Event(Change.CLOSE_SESSIONS, self, self._occupied()))
+
     def _occupied(self) -> Insertion:
         insertion = self.insertion
         if insertion is None:

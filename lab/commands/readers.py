@@ -52,6 +52,10 @@ VERBS = {
         "Take the PIN's verification back, as another program could: logins are lost, sessions stay.",
         "nobody is logged in to the card in {reader}",
     ),
+    "close-sessions": (
+        "End all sessions on the card, which stays, as a module's idle time-out does; logins end with them.",
+        "no session is left on the card in {reader}",
+    ),
     "touch": (
         "Touch the card: a key that asks for a finger, now or later, gets it.",
         "the card in {reader} is touched",

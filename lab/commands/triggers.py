@@ -23,6 +23,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "unplug": _READER,
     "reset": _READER,
     "logout": _READER,
+    "close-sessions": _READER,
     "mute": _READER,
     "kill": _READER,
     "touch": _READER,
@@ -86,7 +87,11 @@ def arm(
     apdu: Annotated[bool, typer.Option("--apdu", help="Any APDU.", rich_help_panel=_AT)] = False,
     event: Annotated[
         str | None,
-        typer.Option(help="insert, remove, plug, unplug, reset or logout.", rich_help_panel=_AT, show_default=False),
+        typer.Option(
+            help="insert, remove, plug, unplug, reset, logout or close-sessions.",
+            rich_help_panel=_AT,
+            show_default=False,
+        ),
     ] = None,
     signal: Annotated[
         str | None, typer.Option(help="The word of a `cardtear signal`.", rich_help_panel=_AT, show_default=False)

@@ -177,6 +177,10 @@ class _Rehearsal:
         self._occupied(step)
         self._just_done = (f"reset {step.reader}",)
 
+    def _close_sessions(self, step: v.CloseSessions) -> None:
+        self._occupied(step)
+        self._just_done = (f"close-sessions {step.reader}",)
+
     def _pin_pad(self, step: v.PinPad) -> None:
         self._plugged(step.reader)
 

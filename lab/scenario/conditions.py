@@ -19,7 +19,7 @@ from .fields import Count, Duration, ExitCodes, HexByte, Model, Name, Pattern, R
 START = "start"
 """The mark at the beginning of every scenario."""
 
-Change = Literal["plug", "unplug", "insert", "remove", "reset", "logout"]
+Change = Literal["plug", "unplug", "insert", "remove", "reset", "logout", "close-sessions"]
 
 
 def check_call_pattern(pattern: str) -> str:

@@ -25,6 +25,7 @@ _CHANGES: dict[type, tuple[str, ...]] = {
     v.Swap: ("remove", "insert"),
     v.Reset: ("reset",),
     v.Logout: ("logout",),
+    v.CloseSessions: ("close-sessions",),
     v.BlockPin: ("logout",),
     v.AttachPcsc: ("insert", "remove", "reset"),
     v.DetachPcsc: ("remove",),

@@ -39,7 +39,7 @@ class Moment(Model):
 
     call: str | None = None
     ins: HexByte | None = None
-    event: Literal["plug", "unplug", "insert", "remove", "reset", "logout"] | None = None
+    event: Literal["plug", "unplug", "insert", "remove", "reset", "logout", "close-sessions"] | None = None
     signal: Name | None = None
     time: Duration | None = None
     when: Literal["before", "during", "after"] | None = None

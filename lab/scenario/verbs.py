@@ -52,6 +52,15 @@ class Logout(OnReader):
     logout: Name
 
 
+class CloseSessions(Step):
+    close_sessions: Name
+
+    @property
+    def reader(self) -> str:
+        """The reader."""
+        return self.close_sessions
+
+
 class Touch(OnReader):
     touch: Name
 
@@ -282,6 +291,7 @@ VERBS: dict[str, type[Model]] = {
     "swap": Swap,
     "reset": Reset,
     "logout": Logout,
+    "close-sessions": CloseSessions,
     "touch": Touch,
     "pin-pad": PinPad,
     "block-pin": BlockPin,

@@ -30,6 +30,7 @@ _PLAIN = {
     "mute": "the card does not answer any more",
     "unplug": "the reader is pulled out with the card in it",
     "logout": "somebody else takes the PIN's verification back",
+    "close-sessions": "the module ends its sessions, and the card stays",
     "garble": "a byte of the answer is another one",
 }
 """Actions without a value, and what they are for people."""

@@ -66,9 +66,13 @@ def C_Login(caller: Caller, session: int, user: int, pin: bytes | None) -> None:
     with token.insertion.lock:
         application.require_login_possible(live, role)  # another thread may have been faster
         right = _proved(token, role, pin)
-        with application.bench.lock:
-            application.require_login_possible(live, role)
-            application.log_in(live, right)
+        try:
+            with application.bench.lock:
+                application.require_login_possible(live, role)
+                application.log_in(live, right)
+        except P11Error:
+            token.give_up()  # the session has ended meanwhile: nobody would take the PIN back
+            raise
 
 
 def C_LoginUser(caller: Caller, session: int, user: int, pin: bytes | None, name: bytes | None) -> None:

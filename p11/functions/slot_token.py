@@ -14,8 +14,8 @@ def C_GetSlotList(caller: Caller, token_present: int, room: int | None) -> list[
     """New slots appear when the length is asked for, so that the answer to the second call fits."""
     application = caller.application
     with application.bench.lock:
-        slots = application.list_slots(refresh=room is None)
-        numbers = [slot.number for slot in slots if slot.token or not token_present]
+        slots = application.list_slots(room is None, bool(token_present))
+        numbers = [slot.number for slot in slots]
     if room is None:
         return len(numbers)
     if room < len(numbers):

@@ -27,7 +27,8 @@ from ..slots import Slot
 from ..token import Token, Tokens
 from ..wire import KnownSlot
 from .fates import Doomed
-from .slot_lists import POLICIES
+from .idle import IdleClock
+from .slot_lists import POLICIES, PRESENT
 from .table import Quirks
 from .values import Fate
 
@@ -58,6 +59,8 @@ class QuirkySlot(Slot):
         self.inserted_at = 0.0
         self.failures_left = 0
         self.was_emptied = False
+        self.is_seen = False
+        self.has_token = self.had_token = False
         self.event_before_removal = False
         self.held_event = False
         self.is_stuck = False
@@ -109,6 +112,9 @@ class QuirkyApplication(Application):
         self._missed: set[QuirkySlot] = set()
         self._chance = random.Random(0)
         super().__init__(bench, tokens, name, pid, known_slots, comes_later)
+        for slot in self.slots.values():
+            slot.has_token = slot.token is not None
+        self.idle_clock = IdleClock(self, quirks.idle_timeout) if quirks.idle_timeout else None
         family.by_pid[pid] = self
         if quirks.handle_reuse:
             self._handles = self._small_handles()
@@ -119,12 +125,19 @@ class QuirkyApplication(Application):
         """A slot with its quirks."""
         return QuirkySlot(self.quirks, number, name, listed)
 
-    def list_slots(self, refresh: bool) -> list[Slot]:
-        """As the policy has it."""
+    def list_slots(self, refresh: bool, token_present: bool) -> list[Slot]:
+        """As the policies have it."""
         if refresh:
             POLICIES[self.quirks.slotlist_policy](self.slots, list(self._by_name.values()))
             self.record_slots()
-        return [slot for slot in self.slots.values() if slot.listed]
+            for slot in self.slots.values():
+                slot.had_token, slot.has_token = slot.has_token, slot.token is not None
+        is_present = PRESENT[self.quirks.slotlist_present]
+        slots = [slot for slot in self.slots.values() if slot.listed and (not token_present or is_present(slot))]
+        if not refresh:
+            for slot in slots:
+                slot.is_seen = True
+        return list(slots)
 
     def slot_of(self, is_slot: bool, number: int) -> QuirkySlot | None:
         """The slot that a call is about, by its number or by that of a session."""

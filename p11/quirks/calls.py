@@ -13,7 +13,7 @@ from typing import Any
 
 from ...reader.errors import CardRemoved
 from ..caller import Caller
-from ..calls import BY_NAME
+from ..calls import BY_NAME, OF_SESSIONS, OF_SLOTS
 from ..constants import CKF, CKR, CKU
 from ..dispatch import Handler
 from ..errors import P11Error
@@ -24,20 +24,7 @@ from .values import Outcome, is_among, lookup
 
 Layer = Callable[[Quirks, str, Handler], Handler]
 
-_OF_SLOTS = frozenset(
-    {
-        "C_GetSlotInfo",
-        "C_GetTokenInfo",
-        "C_GetMechanismList",
-        "C_GetMechanismInfo",
-        "C_InitToken",
-        "C_OpenSession",
-        "C_CloseAllSessions",
-    }
-)
-"""Functions whose first parameter is a slot; that of all others, if it is a number, is a session."""
-
-_OF_TOKENS = _OF_SLOTS - {"C_GetSlotInfo", "C_CloseAllSessions"}
+_OF_TOKENS = OF_SLOTS - {"C_GetSlotInfo", "C_CloseAllSessions"}
 
 _TICK = 0.05
 """Seconds between two events that come by the clock."""
@@ -268,6 +255,27 @@ def _reinserted(quirks: Quirks, name: str, handler: Handler) -> Handler:
     return call
 
 
+def _idle(quirks: Quirks, name: str, handler: Handler) -> Handler:
+    """Sessions that are not used for long end; none does in the middle of a call."""
+    if not quirks.idle_timeout or not (name in OF_SESSIONS or name == "C_OpenSession"):
+        return handler
+
+    def call(caller: Caller, number: int, *arguments: Any) -> Any:
+        clock = _application(caller).idle_clock
+        assert clock is not None
+        if name == "C_OpenSession":
+            handle = handler(caller, number, *arguments)
+            clock.end_use(handle)
+            return handle
+        clock.begin_use(number)
+        try:
+            return handler(caller, number, *arguments)
+        finally:
+            clock.end_use(number)
+
+    return call
+
+
 def _time(quirks: Quirks, name: str, handler: Handler) -> Handler:
     """Calls that take long, or for ever."""
     seconds: float | None = lookup(quirks.latency, name)
@@ -311,6 +319,7 @@ _LAYERS: tuple[Layer, ...] = (
     _events,
     _reinserted,
     _time,
+    _idle,
     _outermost,
 )
 
@@ -319,5 +328,5 @@ def _subject(name: str) -> Callable[[QuirkyApplication, tuple[Any, ...]], Any]:
     """What finds the slot that a call of a function is about; None for those that are about all of them."""
     if not BY_NAME[name].signature.startswith("u") or name == "C_WaitForSlotEvent":
         return lambda _application, _arguments: None
-    is_slot = name in _OF_SLOTS
+    is_slot = name in OF_SLOTS
     return lambda application, arguments: application.slot_of(is_slot, arguments[0])

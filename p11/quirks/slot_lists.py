@@ -66,3 +66,12 @@ def _replace(slots: dict[int, Any], numbered: Iterable[tuple[int, Any]]) -> None
 POLICIES: dict[str, Callable[[dict[int, Any], Sequence[Any]], None]] = {
     each.__name__: each for each in (keep, shrink, renumber, restless, late, fixed)
 }
+
+
+PRESENT: dict[str, Callable[[Any], bool]] = {
+    "right": lambda slot: slot.token is not None,
+    "seen": lambda slot: slot.token is not None or slot.is_seen,
+    "blind": lambda _slot: False,
+    "late": lambda slot: slot.had_token,
+}
+"""Which slots C_GetSlotList(TRUE) shows (the quirk slotlist_present)."""

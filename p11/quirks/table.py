@@ -109,6 +109,15 @@ class Quirks:
         "B01 B21 B24",
     )
 
+    idle_timeout: float = _row(
+        0.0,
+        SECONDS,
+        "a session that no call has used for so long is closed, with its login if it was the last one, and the card "
+        "stays; 0 for never (`cardtear close-sessions` does it at once)",
+        "YubiHSM 2: a session ends after 30 seconds without use, of which its module learns at the next command",
+        "https://developers.yubico.com/YubiHSM2/Concepts/Session.html",
+    )
+
     # Slots
 
     slotlist_policy: str = _row(
@@ -119,6 +128,14 @@ class Quirks:
         "OpenSC 0.20 drops slots, 0.15 renumbers the empty one; p11-kit's proxy fixes the list at C_Initialize",
         _OPENSC + "issues/1945",
         "B03 B04 B05 B31",
+    )
+    slotlist_present: str = _row(
+        "right",
+        choice("right", "seen", "blind", "late"),
+        "C_GetSlotList(TRUE) contradicts C_GetSlotInfo: it also has the empty slots that it has shown before (seen), "
+        "has no slot with a token (blind), or tells what was so at the C_GetSlotList before (late)",
+        "OpenSC 0.21: slots that have been seen are in it, with a token or without; blind: OpenSC with some Rutokens",
+        _OPENSC + "pull/2248",
     )
     slotinfo_rv: Outcome | None = _row(
         None,

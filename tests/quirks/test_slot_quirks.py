@@ -236,3 +236,26 @@ def test_calls_that_eat_events(new_bed: NewBed) -> None:
     bed.host.eval("m.slot_info(0)")
     bed.host.eval("m.slots()")
     assert bed.host.eval("events(m)") == []
+
+
+@pytest.mark.parametrize(
+    ("value", "present", "after_removal", "after_both"),
+    [
+        ("right", [0], [], []),
+        ("seen", [0], [0], [0]),
+        ("blind", [], [], []),
+        ("late", [0], [0], []),
+    ],
+)
+def test_slots_with_a_token_that_have_none_or_lack_one(
+    new_bed: NewBed, value: str, present: list[int], after_removal: list[int], after_both: list[int]
+) -> None:
+    """C_GetSlotList(TRUE) contradicts C_GetSlotInfo, which is right; length and list agree with each other."""
+    bed = new_bed(f"slotlist_present={value}")
+    assert bed.host.eval("m.slots(True)") == present
+    assert bed.host.eval("m.slots()") == [0]
+    assert bed.host.eval("flags_of(m, 0)") & CKF.TOKEN_PRESENT
+    bed.simulator.remove("front")
+    assert bed.host.eval("m.slots(True)") == after_removal
+    assert not bed.host.eval("flags_of(m, 0)") & CKF.TOKEN_PRESENT
+    assert bed.host.eval("m.slots(True)") == after_both

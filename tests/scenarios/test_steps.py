@@ -46,6 +46,44 @@ STORIES = {
         - call: all = C_GetSlotList(CK_FALSE)
         - expect: all == [front, back] and TRUE == true and FALSE != CK_TRUE
         """,
+    "sessions that end": r"""
+        triggers:
+          heard: {on: {event: close-sessions}, do: {swap: {front: bob}}, nth: 2}
+        cards: {alice: {}, bob: {}}
+        steps:
+        - call: session = C_OpenSession(front)
+        - call: C_Login(session, CKU_USER, "123456")
+        - close-sessions: front
+        - expect: {event: close-sessions, reader: front}
+        - expect: {session: session, state: gone}
+        - call: C_GetSessionInfo(session) -> CKR_SESSION_HANDLE_INVALID
+        - call: pending = events()
+        - expect: pending == []
+        - call: session = C_OpenSession(front)
+        - expect: {session: session, state: CKS_RO_PUBLIC_SESSION}
+        - call: C_Login(session, CKU_USER, "123456")
+        - call: '[key] = find(session, {CKA_CLASS: CKO_PRIVATE_KEY, CKA_ID: b"\x01"})'
+        - later: 10ms
+          do: {close-sessions: front}
+        - wait: {event: close-sessions}
+        - wait: {event: insert, reader: front}
+        - call: token = C_GetTokenInfo(front)
+        - expect: token.label == "Bob"
+        """,
+    "a session that nobody uses": r"""
+        quirks: [idle_timeout=0.2]
+        steps:
+        - call: session = C_OpenSession(front)
+        - call: C_Login(session, CKU_USER, "123456")
+        - expect: {session: session, state: CKS_RO_USER_FUNCTIONS}
+        - wait: {apdu: 20}
+        - expect: {session: session, state: gone}
+        - call: C_GetSessionInfo(session) -> CKR_SESSION_HANDLE_INVALID
+        - call: session = C_OpenSession(front)
+        - expect: {session: session, state: CKS_RO_PUBLIC_SESSION}
+        - call: info = C_GetSlotInfo(front)
+        - expect: info.flags & CKF_TOKEN_PRESENT == CKF_TOKEN_PRESENT
+        """,
     "questions": r"""
         steps:
         - run: [sh, -c, 'while read line; do echo "you say $line"; done; echo bye']

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: MIT
+"""Sessions that end because nobody uses them, while the card stays (the quirk idle_timeout)."""
+
+from __future__ import annotations
+
+import math
+import threading
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from ..sessions import Session
+from ..token import Token
+
+if TYPE_CHECKING:
+    from ..application import Application
+
+
+class IdleClock:
+    """Closes the sessions of one application that no call has used for so many seconds."""
+
+    def __init__(self, application: Application, seconds: float) -> None:
+        self._application = application
+        self._seconds = seconds
+        self._used: dict[Session, float] = {}  # when last; infinity while a call does
+        self._timer: threading.Timer | None = None
+
+    def begin_use(self, handle: int) -> None:
+        """A call begins in the session; one that does not exist is no error."""
+        self._note(handle, math.inf)
+
+    def end_use(self, handle: int) -> None:
+        """It is over; from now on the session is idle."""
+        self._note(handle, monotonic())
+
+    def _note(self, handle: int, when: float) -> None:
+        with self._application.bench.lock:
+            session = self._application.sessions.get(handle)
+            if session is not None:
+                self._used[session] = when
+                if self._timer is None and when < math.inf:
+                    self._wait(self._seconds)
+
+    def _wait(self, seconds: float) -> None:
+        self._timer = threading.Timer(seconds, self._look)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _look(self) -> None:
+        """Close those whose time is over, and look again when that of the next one is."""
+        application, left_alone = self._application, set[Token]()
+        with application.bench.lock:
+            self._timer = None
+            open_ones = set(application.sessions.values())
+            self._used = {session: when for session, when in self._used.items() if session in open_ones}
+            now = monotonic()
+            for session, when in list(self._used.items()):
+                if when + self._seconds <= now:
+                    del self._used[session]
+                    if application.close_session(session):
+                        left_alone.add(session.token)
+            waiting = [when for when in self._used.values() if when < math.inf]
+            if waiting and not application.finalized:
+                self._wait(max(min(waiting) + self._seconds - now, 0.001))
+        for token in left_alone:
+            token.give_up()
