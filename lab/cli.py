@@ -17,7 +17,6 @@ from typer.core import TyperGroup
 
 from .. import __version__
 from . import log
-from .library_warnings import silence_library_warnings
 
 FILES = {
     "simulators": ("Simulator", ("serve", "run", "status", "trace", "crash", "restart")),
@@ -101,7 +100,6 @@ def _all(
 
 def main() -> None:
     """The entry point."""
-    silence_library_warnings()
     log.to_standard_error()
     app(prog_name="cardtear")
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..csrc import module_path
-from ..reader import tcp_peer, vpcd_wire
-from . import places
+from ..reader import pcscd_call, tcp_peer, vpcd_wire
+from . import own_pcscd, pcscd, places
 from .control import Control, ControlFailure
 
 
@@ -96,18 +96,37 @@ def _simulator() -> Finding:
 
 
 def vpcd_listens() -> bool:
-    """Whether a pcscd with vpcd is running, as this user or root; nothing is said to it."""
-    return tcp_peer.listener(vpcd_wire.PORT) in (os.getuid(), 0)
+    """Whether a pcscd with vpcd is running that may have our cards; nothing is said to it."""
+    owner = tcp_peer.listener(vpcd_wire.PORT)
+    return owner is not None and tcp_peer.is_allowed(owner)
 
 
 def _vpcd() -> Finding:
-    what, purpose, port = "pcscd with vpcd", "cardtear serve --pcsc", vpcd_wire.PORT
+    """The machine's pcscd, or one of our own: either will do."""
+    reason = own_pcscd.why_not()
+    own = "one of your own: cardtear run --own-pcscd" if reason is None else f"none of your own: {reason}"
+    works, machines = _machines_pcscd()
+    return Finding(
+        "pcscd with vpcd",
+        "cardtear serve --pcsc, run --own-pcscd",
+        works or reason is None,
+        f"{machines}; {own}",
+        package=None if reason is None or pcscd.find_driver() is not None else "pcscd vsmartcard-vpcd",
+    )
+
+
+def _machines_pcscd() -> tuple[bool, str]:
+    """Whether the machine's pcscd can be used, and what is to be said of it."""
+    port = vpcd_wire.PORT
+    refused = pcscd_call.refusal()
     owner = tcp_peer.listener(port)
+    if refused is not None:
+        return False, refused
     if owner is None:
-        return Finding(what, purpose, False, f"nobody listens on port {port}: start pcscd, once both are installed")
-    if owner not in (os.getuid(), 0):
-        return Finding(what, purpose, False, f"user {owner} listens on port {port}, and is refused: that is no pcscd")
-    return Finding(what, purpose, True, f"listens on port {port}, on all interfaces (docs/pcsc.md)")
+        return False, f"the machine's has no vpcd, or does not run: nobody listens on port {port}"
+    if not tcp_peer.is_allowed(owner):
+        return False, f"user {owner} listens on port {port}, and gets no card: that is no pcscd"
+    return True, f"the machine's listens on port {port}, on all interfaces (docs/pcsc.md)"
 
 
 def _client(client: Client) -> Finding:

@@ -25,6 +25,7 @@ from typing import Self
 
 from ..csrc import only_us_path
 from ..reader.network_namespace import NetworkNamespace
+from ..reader.pcscd_call import refusal
 from ..reader.vpcd_slots import SLOTS_OF_VPCD, PcscPlace
 from ..reader.vpcd_wire import PORT
 from .kept_process import KeptProcess, ProcessError
@@ -97,6 +98,13 @@ class OwnPcscd(KeptProcess):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def start(self) -> None:
+        """Start it if it does not run, and return when it answers. Raises ProcessError, also if it refuses us."""
+        super().start()
+        if (refused := refusal()) is not None:
+            self.stop()
+            raise ProcessError(f"{refused}. {self.said}")
 
     def close(self) -> None:
         """Stop it, and let the next one be."""
@@ -178,7 +186,14 @@ class OwnPcscd(KeptProcess):
     def _spawn_it(self) -> subprocess.Popen[bytes]:
         command = (*_WITH_US, *self._hidden, *self._command)
         with (self._folder / "log").open("ab") as log, self.place.inside():
-            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._variables)
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._variables,
+                process_group=0,  # Ctrl-C is for the program
+            )
 
     @property
     def _variables(self) -> dict[str, str]:

@@ -17,6 +17,7 @@ from smartcard import scard
 from .errors import BenchError
 from .pcsc_card import PcscCard
 from .pcsc_channel import Channel, PcscError, call
+from .pcscd_call import refusal
 from .reader import Reader
 
 LOG = logging.getLogger(__name__)
@@ -80,7 +81,7 @@ class PcscDoor:
                 self._watch()
             except PcscError as error:
                 if not complained:
-                    LOG.warning("no PC/SC for the reader %s, waiting for it: %s", self._reader.name, error)
+                    LOG.warning("no PC/SC for the reader %s, waiting for it: %s", self._reader.name, refusal() or error)
                 complained = True
             context, self._context = self._context, None
             if context is not None:

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from . import tcp_peer, vpcd_wire
+from . import pcscd_call, tcp_peer, vpcd_wire
 from .bench import Bench
 from .card_lock import OtherQueue
 from .events import Change, Event
@@ -49,6 +49,7 @@ class SlotDoor(ABC):
         self._closing = False
         self._is_missed = False
         self._refused: str | None = None
+        self._has_asked = False
         self._shown = threading.Condition(bench.lock)
         self._dialogue: Dialogue | None = None
         """With the card that pcscd has in this slot now."""
@@ -197,6 +198,10 @@ class SlotDoor(ABC):
             name = self.reader.name if self.reader is not None else ""
         if was_missed:
             LOG.warning("reader %s is in pcscd now, port %d", name, self.port)
+        if not self._has_asked:
+            self._has_asked = True
+            if (refusal := pcscd_call.refusal()) is not None:
+                LOG.warning("reader %s is in pcscd, port %d, but %s", name, self.port, refusal)
 
 
 class _Programs:

@@ -12,6 +12,7 @@ import contextlib
 import errno
 import itertools
 import os
+import pwd
 import socket
 import struct
 from collections.abc import Callable, Iterator
@@ -28,6 +29,10 @@ _MAPPED = bytes(10) + b"\xff\xff"
 
 _PAUSES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 """Seconds between two looks at an end that nobody has accepted yet; the last one again and again."""
+
+_SERVICE = "pcscd"
+_LAST_SYSTEM_UID = 999
+"""Accounts above it are people's (login.defs(5), SYS_UID_MAX)."""
 
 _UNKNOWN = 0.2
 """Seconds after which an end that is in no table is a stranger's: a table may miss one while it changes."""
@@ -55,11 +60,11 @@ class _Entry(NamedTuple):
 
 
 def admit(connection: socket.socket, sleep: Callable[..., None], inside: Inside = contextlib.nullcontext) -> None:
-    """Return when the other end is held by this user or root; wait until somebody has accepted it.
+    """Return when the other end is held by one who is allowed; wait until somebody has accepted it.
 
     `sleep(seconds, *sockets)` waits for so long, or until one of them can be read. `inside`
-    makes a block in which this thread is in the connection's network. Raises Stranger when another user
-    holds the other end, and OSError when the connection has ended.
+    makes a block in which this thread is in the connection's network. Raises Stranger when another
+    user holds the other end, and OSError when the connection has ended.
     """
     here, there = connection.getsockname(), connection.getpeername()
     if here == there:  # a connection to a free port that got this very port as its own
@@ -76,13 +81,25 @@ def admit(connection: socket.socket, sleep: Callable[..., None], inside: Inside 
                 raise Stranger("a user who cannot be known (is it in another network namespace?)")
             sleep(pause)
         elif entry.inode:
-            if entry.uid not in (os.getuid(), 0):
+            if not is_allowed(entry.uid):
                 raise Stranger(f"user {entry.uid}")
             return
         elif entry.state in (_State.ESTABLISHED, _State.SYN_RECV):
             sleep(pause, connection)
         else:
             raise OSError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+
+
+def is_allowed(uid: int) -> bool:
+    """Return whether a user may have this user's card: that user, root, and whom the machine's PC/SC service runs as.
+
+    That is root, or from pcsc-lite 2.5 on a system's account of this name.
+    """
+    try:
+        service = pwd.getpwnam(_SERVICE).pw_uid
+    except KeyError:
+        service = 0
+    return uid in (os.getuid(), 0) or (uid == service and uid <= _LAST_SYSTEM_UID)
 
 
 def listener(port: int) -> int | None:

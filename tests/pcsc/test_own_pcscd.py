@@ -145,6 +145,18 @@ def test_programs_keep_their_network(tmp_path: Path) -> None:
     assert told[1] != here
 
 
+def test_a_signal_for_all_is_not_for_it(tmp_path: Path) -> None:
+    """As the terminal's Ctrl-C: the program may still need it."""
+    script = 'trap "opensc-tool --atr" INT; kill -INT 0; sleep 0.1; exit 5'
+    command = (CARDTEAR, "run", "--own-pcscd", "--", "sh", "-c", script)
+    ended = subprocess.run(
+        command, capture_output=True, text=True, timeout=DEADLINE, check=False, process_group=0, cwd=tmp_path
+    )
+    assert ended.returncode == 5, ended.stderr
+    assert "3b:" in ended.stdout
+    assert "ended by itself" not in ended.stderr
+
+
 def _process(ours: OwnPcscd) -> int:
     assert ours._process is not None
     return ours._process.pid
@@ -269,3 +281,11 @@ class TestPolkit:
         program.write_text(f"#!/bin/sh\necho '{says}'\n")
         program.chmod(0o700)
         assert pcscd.options(str(program)) == wanted
+
+    def test_one_that_refuses_us(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An error that says so, and no pcscd that stays."""
+        monkeypatch.setattr(own_pcscd, "refusal", lambda: "pcscd refuses the programs of user 0")
+        with daemon.own_pcscd(tmp_path) as ours:
+            with pytest.raises(ProcessError, match="refuses the programs of user 0"):
+                ours.start()
+            assert not ours.is_running
