@@ -11,23 +11,30 @@ from collections import Counter, deque
 from ...card.status import SW
 from ...card.tables import INS
 from ...p11.constants import CKR
+from ...reader.events import Change
 from ...reader.trace import ApduEntry, CallEntry, Entry, EventEntry, ReturnEntry
 from ..records import Record, as_record, name_of
+from .outcome import Repeat
 
 BEFORE, AFTER = 60, 400
 """Entries of the time line that are kept: before the action, and from it on."""
 
 _LOGINS = frozenset({"C_Login", "C_LoginUser"})
+_ENDS_LOGINS = frozenset({Change.REMOVE, Change.RESET, Change.LOGOUT})
 _HEADER = 5  # a VERIFY that is longer carries a PIN; shorter ones ask or give it up
 # One that finds no PIV application selected, as after a reset, is a try of no PIN.
 
 
 class Log:
-    """A subscriber of a trace. `mark` is called when the action begins."""
+    """A subscriber of a trace. `mark` is called when the action begins; `card` is the name of the program's own card."""
 
-    def __init__(self, before: int = BEFORE, after: int = AFTER) -> None:
+    def __init__(self, card: str, before: int = BEFORE, after: int = AFTER) -> None:
         self.logins = 0
         self.verifies = 0
+        self.repeats: list[Repeat] = []
+        """What was accepted after each end of the logins."""
+        self.strange = 0
+        """PINs that another card got."""
         self.calls = 0
         self.apdus = 0
         self.last = ""
@@ -35,6 +42,7 @@ class Log:
         self.failures: Counter[str] = Counter()
         """Return values other than CKR_OK since the action, as `C_Sign CKR_DEVICE_REMOVED`, in the order they came."""
         self.marked = False
+        self._card = card
         self._open: dict[int, str] = {}
         self._earlier: deque[Entry] = deque(maxlen=before)
         self._later: list[Entry] = []
@@ -55,12 +63,22 @@ class Log:
                     self.last = f"{entry.name} {name_of(CKR, entry.value)}"
                     if self.marked and entry.value != CKR.OK:
                         self.failures[self.last] += 1
+                    if entry.name in _LOGINS and entry.value == CKR.OK:
+                        self._accept(logins=1)
                 case ApduEntry():
                     self.apdus += 1
-                    is_pin = entry.command[1:2] == bytes([INS.VERIFY]) and entry.command_length > _HEADER
-                    self.verifies += is_pin and entry.status != SW.INS_NOT_SUPPORTED
+                    if (
+                        entry.command[1:2] == bytes([INS.VERIFY])
+                        and entry.command_length > _HEADER
+                        and entry.status != SW.INS_NOT_SUPPORTED
+                    ):
+                        self.verifies += 1
+                        self.strange += entry.card != self._card
+                        if entry.status == SW.OK:
+                            self._accept(verifies=1)
                 case EventEntry():
-                    pass
+                    if entry.change in _ENDS_LOGINS:
+                        self.repeats.append(Repeat())
 
     def mark(self) -> None:
         """The action begins."""
@@ -79,6 +97,12 @@ class Log:
             entries, left_out = [*self._earlier, *self._later], self._left_out
         records = [as_record(each) for each in sorted(entries)]
         return records + [{"kind": "lost", "count": left_out, "time": 0.0}] * bool(left_out)
+
+    def _accept(self, logins: int = 0, verifies: int = 0) -> None:
+        """Count what was accepted, if logins have ended before it."""
+        if self.repeats:
+            last = self.repeats[-1]
+            self.repeats[-1] = Repeat(last.logins + logins, last.verifies + verifies)
 
     def _keep(self, entry: Entry) -> None:
         if not self.marked:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum, unique
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..records import Record
 from .command import Ended
@@ -32,12 +32,19 @@ MEANING = {
     Verdict.SUCCESS: "exit as without the action",
     Verdict.CLEAN: "another exit code, in time, and all works again afterwards",
     Verdict.UNREACHED: "the run did not come to this point: nothing was tested",
-    Verdict.RETRIED: "it entered the PIN more often than without the action",
+    Verdict.RETRIED: "it entered the PIN at another card, or more often than the action had made it forget it",
     Verdict.STUCK: "with the card back, the command does not work again",
     Verdict.HANG: "it had not ended at the deadline",
     Verdict.CRASH: "it died of a signal",
     Verdict.BROKEN: "the sweep itself could not play it",
 }
+
+
+class Repeat(NamedTuple):
+    """Logins and PINs that were accepted after one end of the logins, until the next."""
+
+    logins: int = 0
+    verifies: int = 0
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,19 @@ class Run:
     verifies: int = 0
     calls: int = 0
     apdus: int = 0
+    repeats: tuple[Repeat, ...] = ()
+    strange: int = 0
+    """PINs that another card got."""
+
+    def more_than(self, first: Run) -> Repeat:
+        """Return the C_Logins and PINs beyond those of the first run.
+
+        Each end of the logins (removal, reset, logout) allows what the first run did once more, if it is accepted: it
+        is needed then. What is tried in vain is not.
+        """
+        logins = first.logins + sum(min(each.logins, first.logins) for each in self.repeats)
+        verifies = first.verifies + sum(min(each.verifies, first.verifies) for each in self.repeats)
+        return Repeat(max(self.logins - logins, 0), max(self.verifies - verifies, 0))
 
 
 @dataclass(frozen=True)
@@ -68,9 +88,9 @@ class Outcome:
     run: Run | None = None
     again: Ended | None = None
     logins: int = 0
-    """C_Login beyond the first run's."""
+    """C_Login beyond those that were needed (Run.more_than)."""
     verifies: int = 0
-    """PINs sent to the card beyond the first run's."""
+    """PINs sent to the card beyond those that were needed."""
     earlier: Verdict | None = None
     """What was said of it before it was played a second time."""
     overhead: float = 0.0
@@ -86,10 +106,14 @@ class Outcome:
                 **value,
                 "verdict": Verdict(value["verdict"]),
                 "earlier": None if value["earlier"] is None else Verdict(value["earlier"]),
-                "run": None if run is None else Run(**{**run, "ended": _ended(run["ended"])}),
+                "run": None if run is None else _run(run),
                 "again": None if again is None else _ended(again),
             }
         )
+
+
+def _run(value: dict[str, Any]) -> Run:
+    return Run(**{**value, "ended": _ended(value["ended"]), "repeats": tuple(Repeat(*each) for each in value["repeats"])})
 
 
 def _ended(value: dict[str, Any]) -> Ended:
@@ -98,7 +122,6 @@ def _ended(value: dict[str, Any]) -> Ended:
 
 def judge(first: Run, run: Run, again: Ended | None, reached: bool) -> Verdict:
     """What is to be said of a run with the action, next to the first run without it."""
-    logins, verifies = run.logins - first.logins, run.verifies - first.verifies
     if not reached:
         return Verdict.UNREACHED
     if run.ended.hung:
@@ -107,7 +130,7 @@ def judge(first: Run, run: Run, again: Ended | None, reached: bool) -> Verdict:
         return Verdict.CRASH
     if again is not None and (again.hung or again.code != first.ended.code):
         return Verdict.STUCK
-    if logins > 0 or verifies > 0:
+    if run.strange > 0 or max(run.more_than(first)) > 0:
         return Verdict.RETRIED
     return Verdict.SUCCESS if run.ended.code == first.ended.code else Verdict.CLEAN
 
@@ -126,7 +149,9 @@ def tell(outcome: Outcome) -> str:
     elif run.last:
         parts.append(f"last {run.last}")
     if outcome.logins > 0 or outcome.verifies > 0:
-        parts.append(f"{max(outcome.logins, 0)} C_Login, {max(outcome.verifies, 0)} PINs more than without")
+        parts.append(f"{outcome.logins} C_Login, {outcome.verifies} PINs more than needed")
+    if run.strange > 0:
+        parts.append(f"{run.strange} PINs at another card")
     if outcome.again is not None and outcome.verdict is Verdict.STUCK:
         parts.append(f"with the card back: {outcome.again.words}")
     if outcome.earlier is not None and outcome.earlier is not outcome.verdict:

@@ -142,7 +142,7 @@ def record(plan: Plan, deadline: float) -> tuple[Run, list[Point]]:
     """Run the command without any action: how it ended, and where a point could be. Raises OSError."""
     recorder = Recorder()
     with _ONE_AT_A_TIME, bed(plan) as place, place.simulator.bench.watching(recorder):
-        log = Log()
+        log = Log(place.own.name)
         stop = place.simulator.bench.trace.add_part(log)
         ended = place.run(plan.command, deadline)
         stop()
@@ -156,8 +156,8 @@ def play(plan: Plan, first: Run, point: Point, deadline: float, watch: Watch | N
     """
     with _ONE_AT_A_TIME:
         started = time.monotonic()
-        log = Log(*_WHOLE) if watch else Log()
         with bed(plan) as place:
+            log = Log(place.own.name, *_WHOLE) if watch else Log(place.own.name)
             bench = place.simulator.bench
             unwatch = watch(bench.trace) if watch else None
             stop = bench.trace.add_part(log)
@@ -176,6 +176,7 @@ def play(plan: Plan, first: Run, point: Point, deadline: float, watch: Watch | N
                 place.bring_back()
                 again = place.run(("sh", "-c", plan.recover) if plan.recover else plan.command, deadline)
         verdict = judge(first, done, again, marking.fired > 0)
+        more = done.more_than(first)
         spent = ended.seconds + (again.seconds if again is not None else 0.0)
         return Outcome(
             point.number,
@@ -184,8 +185,8 @@ def play(plan: Plan, first: Run, point: Point, deadline: float, watch: Watch | N
             verdict,
             done,
             again,
-            done.logins - first.logins,
-            done.verifies - first.verifies,
+            more.logins,
+            more.verifies,
             overhead=time.monotonic() - started - spent,
             records=log.records() if watch or verdict not in FINE else [],
         )
@@ -216,6 +217,8 @@ def _run(ended: Ended, log: Log) -> Run:
         log.verifies,
         log.calls,
         log.apdus,
+        tuple(log.repeats),
+        log.strange,
     )
 
 

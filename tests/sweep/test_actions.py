@@ -56,7 +56,7 @@ def test_delay(play: Callable[..., Any]) -> None:
     ],
 )
 def test_card_comes_back(play: Callable[..., Any], host: str, action: str, then: list[str], changes: list[str]) -> None:
-    """While the program still runs, which has waited for it, gives the PIN once more, and succeeds."""
+    """While the program still runs, which has waited for it, gives the PIN once more, as it must, and succeeds."""
     seen: list[Entry] = []
     outcome = play(
         action, f"{SIGN}@before", *then, watch=lambda trace: trace.subscribe(seen.append), command=(host, "patient")
@@ -64,7 +64,31 @@ def test_card_comes_back(play: Callable[..., Any], host: str, action: str, then:
     assert [each["change"] for each in outcome.records if each["kind"] == "event"][-len(changes) :] == changes
     assert [each.change for each in seen if isinstance(each, EventEntry)] == changes
     assert outcome.run.ended.code == 0
-    assert (outcome.verdict, outcome.logins, outcome.verifies) == (Verdict.RETRIED, 1, 1)
+    assert (outcome.verdict, outcome.logins, outcome.verifies) == (Verdict.SUCCESS, 0, 0)
+
+
+def test_a_pin_at_another_card(play: Callable[..., Any], host: str) -> None:
+    """Whoever finds another card in the reader must not give it the PIN of the first."""
+    outcome = play("swap", f"{SIGN}@before", command=(host, "patient"))
+    assert outcome.verdict is Verdict.RETRIED
+    assert (outcome.run.strange, outcome.logins) == (1, 0)
+    assert "1 PINs at another card" in tell(outcome)
+
+
+@pytest.mark.parametrize("place", ["C_OpenSession#1", "C_Login#1", "C_SignInit#1", "C_Sign#1"])
+@pytest.mark.parametrize(("action", "then"), [("remove", ["insert:5ms"]), ("unplug", ["plug:5ms", "insert:10ms"])])
+def test_a_right_recovery_is_a_success(
+    play: Callable[..., Any], host: str, action: str, then: list[str], place: str
+) -> None:
+    """Wherever the card was pulled, a login after it is needed."""
+    outcome = play(action, f"host#1:1/{place}@before", *then, command=(host, "patient"))
+    assert (outcome.verdict, outcome.run.ended.code) == (Verdict.SUCCESS, 0), outcome
+
+
+def test_a_login_that_was_not_needed(play: Callable[..., Any], host: str) -> None:
+    """The session is alive: what failed was something else."""
+    outcome = play("rv:CKR_HOST_MEMORY", f"{SIGN}@before", command=(host, "retry"))
+    assert (outcome.verdict, outcome.logins) == (Verdict.RETRIED, 1)
 
 
 def test_an_answer_that_was_read_wrongly_is_read_again(play: Callable[..., Any]) -> None:
