@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..p11.constants import CKR
 from ..reader.events import ApduMoment, CallMoment, Moment, Waiting
 from .gates import Gates
+from .suggestion import meant
 from .trigger import OnApdu, OnCall, OnPlace
 
 if TYPE_CHECKING:
@@ -135,7 +136,8 @@ def check(trigger: Trigger) -> None:
         return
     fault = FAULTS.get(verb)
     if fault is None:
-        raise ValueError(f"a trigger can do: {', '.join((*VERBS, *FAULTS))}; not {verb!r}")
+        known = (*VERBS, *FAULTS)
+        raise ValueError(f"a trigger cannot do {verb!r}{meant(verb, known) or ';'} it can do: {', '.join(known)}")
     if isinstance(on, OnCall) or (isinstance(on, OnPlace) and on.place.apdu is None):
         possible, what = fault.calls, "a call"
     elif isinstance(on, OnApdu | OnPlace):
@@ -143,7 +145,8 @@ def check(trigger: Trigger) -> None:
     else:
         raise ValueError(f"{verb!r} is a fault of a call or an APDU; its moment is neither")
     if not possible:
-        raise ValueError(f"{verb!r} is no fault of {what}")
+        other = "an APDU, by its 'ins'" if fault.apdus else "a call, by its name"
+        raise ValueError(f"{verb!r} is no fault of {what}; choose the moment of {other}")
     if on.when not in possible:
         raise ValueError(f"{verb!r} at {what} is possible {' or '.join(possible)}, not {on.when!r}")
     _check_arguments(verb, trigger.arguments)

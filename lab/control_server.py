@@ -16,6 +16,7 @@ from ..card.store import ImageError
 from ..reader.errors import BenchError
 from ..reader.private_socket import listen, serve_each
 from ..reader.trace import Entry, EventEntry
+from . import possible_trigger
 from .feed import Feed
 from .records import as_record
 from .requests import CardSource, Request, RequestError, decode, parse, trigger
@@ -47,6 +48,9 @@ class ControlServer:
             "attach-pcsc": self._attach_pcsc,
             **{verb: getattr(simulator, verb.replace("-", "_")) for verb in _PLAIN},
             "arm": self._arm,
+            "disarm": self._disarm,
+            "signal": self._signal,
+            "release": self._release,
             "shutdown": lambda: None,
         }
         self._connections: set[socket.socket] = set()
@@ -173,8 +177,19 @@ class ControlServer:
     def _attach_pcsc(self, reader: str, name: str = "", exclusive: bool = False) -> dict[str, str | None]:
         return {"card": self._simulator.attach_pcsc(reader, name, exclusive)}
 
-    def _arm(self, on: dict[str, Any], then: Request) -> dict[str, int]:
-        return {"trigger": self._simulator.arm(trigger(on, then))}
+    def _arm(self, on: dict[str, Any], then: Request) -> dict[str, Any]:
+        armed = trigger(on, then)
+        note = possible_trigger.doubt(armed)
+        return {"trigger": self._simulator.arm(armed), **({} if note is None else {"note": note})}
+
+    def _disarm(self, trigger: int) -> dict[str, bool]:
+        return {"armed": self._simulator.disarm(trigger)}
+
+    def _signal(self, signal: str) -> dict[str, int]:
+        return {"heard": self._simulator.signal(signal)}
+
+    def _release(self, gate: str = "") -> dict[str, int]:
+        return {"released": self._simulator.release(gate)}
 
 
 _PLAIN = (
@@ -187,12 +202,9 @@ _PLAIN = (
     "kill",
     "block-pin",
     "pin-pad",
-    "signal",
-    "release",
     "crash",
     "restart",
     "later",
-    "disarm",
 )
 """The verbs that are the simulator's own, with nothing to tell."""
 

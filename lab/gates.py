@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from ..reader.events import Waiting
@@ -21,14 +22,17 @@ class Gates:
         self._changed = threading.Condition()
         self._openings: dict[str, int] = {}
         self._waiting: dict[str, set[Waiting]] = {}
+        self._cards: Counter[str] = Counter()
+        """How many wait at each gate on a card's behalf."""
         self._is_over = False
         self._unsubscribe = bench.add_part(self._hear)
 
-    def open(self, gate: str) -> None:
-        """Let through everybody who waits at the gate now."""
+    def open(self, gate: str) -> int:
+        """Let through everybody who waits at the gate now, and return how many that are."""
         with self._changed:
             self._openings[gate] = self._openings.get(gate, 0) + 1
             self._wake()
+            return self._cards[gate] + len(self._waiting.get(gate, ()))
 
     def close(self) -> None:
         """Nobody waits any more, and nobody will."""
@@ -41,7 +45,9 @@ class Gates:
         """Wait at the gate on a card's behalf: until it is opened, or the card is gone."""
         with self._changed:
             before = self._openings.get(gate, 0)
+            self._cards[gate] += 1
             self._changed.wait_for(lambda: self._has_opened(gate, before) or insertion.removed.is_set())
+            self._cards[gate] -= 1
 
     def wait_for(self, gate: str, caller: Waiting) -> None:
         """Wait at the gate on a caller's behalf: until it is opened. Raises what `caller.wait` raises."""

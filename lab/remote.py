@@ -83,13 +83,13 @@ class RemoteSimulator:
         """The end of that; the card leaves the reader."""
         self.do("detach-pcsc", reader=reader)
 
-    def signal(self, signal: str) -> None:
-        """Say a word for which a trigger waits."""
-        self.do("signal", signal=signal)
+    def signal(self, signal: str) -> int:
+        """Fire the triggers that wait for a word, and return how many wait for it."""
+        return int(self.do("signal", signal=signal)["heard"])
 
-    def release(self, gate: str = "") -> None:
-        """Let go on what hangs at a gate."""
-        self.do("release", gate=gate)
+    def release(self, gate: str = "") -> int:
+        """Let go on what hangs at a gate, and return how much that is."""
+        return int(self.do("release", gate=gate)["released"])
 
     def crash(self) -> None:
         """Be gone for every application, as a simulator that died."""
@@ -106,9 +106,9 @@ class RemoteSimulator:
 
         return int(self.do("arm", **as_request(trigger))["trigger"])
 
-    def disarm(self, trigger: int) -> None:
-        """The trigger of this number will not fire any more."""
-        self.do("disarm", trigger=trigger)
+    def disarm(self, trigger: int) -> bool:
+        """Take the trigger of this number back, and return whether it was not over yet."""
+        return bool(self.do("disarm", trigger=trigger)["armed"])
 
     def status(self) -> dict[str, Any]:
         """Readers, applications, and what is armed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+import string
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,9 @@ from ..card.profiles import CardRequest, request
 from .actions import return_value
 from .suggestion import meant
 from .trigger import Trigger
+
+
+_DIGITS = {2: "two", 4: "four"}
 
 
 class EncryptedImage(NamedTuple):
@@ -64,7 +68,7 @@ def decode(asked: object) -> Request:
     verb = asked["do"]
     parameters = VERBS.get(verb)
     if parameters is None:
-        raise RequestError(f"there is no verb {verb!r}; there are: {', '.join(VERBS)}")
+        raise RequestError(f"there is no verb {verb!r}{meant(verb, VERBS) or ';'} there are: {', '.join(VERBS)}")
     given = {name: value for name, value in asked.items() if name != "do"}
     for name in given:
         if name not in parameters:
@@ -73,7 +77,15 @@ def decode(asked: object) -> Request:
     for name, parameter in parameters.items():
         if parameter.needed and name not in given:
             raise RequestError(f"{verb!r} needs {name!r}")
-    return Request(verb, {name: parameters[name].read(value) for name, value in given.items()})
+    return Request(verb, {name: _named(name, parameters[name].read, value) for name, value in given.items()})
+
+
+def _named(name: str, read: Callable[[Any], Any], value: object) -> Any:
+    """Read a value; an error says whose it is."""
+    try:
+        return read(value)
+    except RequestError as error:
+        raise RequestError(f"{name!r}: {error}") from None
 
 
 def _finite(digits: str) -> float:
@@ -104,11 +116,19 @@ def _flag(value: object) -> bool:
 
 def _instruction(value: object) -> int:
     """Two hexadecimal digits, or a number."""
+    return _hexadecimal(value, 2)
+
+
+def _status(value: object) -> int:
+    """Four hexadecimal digits, or a number."""
+    return _hexadecimal(value, 4)
+
+
+def _hexadecimal(value: object, digits: int) -> int:
     if isinstance(value, str):
-        try:
-            return int(value, 16)
-        except ValueError:
-            raise RequestError(f"an instruction byte is two hexadecimal digits, not {value!r}") from None
+        if len(value) != digits or not set(value) <= set(string.hexdigits):
+            raise RequestError(f"{_DIGITS[digits]} hexadecimal digits are wanted, not {value!r}")
+        return int(value, 16)
     return _number(value)
 
 
@@ -177,7 +197,7 @@ def _moment(value: object) -> dict[str, Any]:
         if name not in _MOMENT:
             question = meant(name, _MOMENT)
             raise RequestError(f"'on' does not take {name!r}{question or ';'} it takes {known}")
-    return {name: _MOMENT[name](each) for name, each in value.items()}
+    return {name: _named(name, _MOMENT[name], each) for name, each in value.items()}
 
 
 _READER = {"reader": Parameter(_text)}
@@ -218,7 +238,7 @@ VERBS: dict[str, dict[str, Parameter]] = {
     "crash": {},
     "restart": {},
     "later": {"seconds": Parameter(_seconds), "then": Parameter(decode)},
-    "answer": {"status": Parameter(_instruction), "data": Parameter(_bytes, needed=False)},
+    "answer": {"status": Parameter(_status), "data": Parameter(_bytes, needed=False)},
     "garble": {"count": Parameter(_number, needed=False), "seed": Parameter(_number, needed=False)},
     "cut": {"length": Parameter(_number, needed=False)},
     "return": {"value": Parameter(_return_value)},

@@ -24,7 +24,7 @@ from ..reader.errors import BenchError, CardMute, CardRemoved, ReaderEmpty
 from ..reader.pin_pad import Entry
 from ..reader.reader import Reader
 from ..reader.vpcd_slots import PcscPlace, VpcdSlots
-from . import places
+from . import places, possible_trigger
 from .agenda import Agenda
 from .armed import as_armed
 from .card_shelf import CardShelf
@@ -198,9 +198,9 @@ class Simulator(Closing):
         """The card does not answer any more, in any reader, for as long as this simulator knows it."""
         self.bench.reader(reader).mute(for_life=True)
 
-    def release(self, gate: str = "") -> None:
-        """Let go on what hangs at a gate (the fault `hang`)."""
-        self._gates.open(gate)
+    def release(self, gate: str = "") -> int:
+        """Let go on what hangs at a gate (the fault `hang`), and return how much that is."""
+        return self._gates.open(gate)
 
     def crash(self) -> None:
         """Be gone for every application, as a simulator that died: connections break, in the middle of calls too."""
@@ -214,9 +214,9 @@ class Simulator(Closing):
         self._server = self._new_server()
         self.pcsc = self._new_pcsc()
 
-    def signal(self, signal: str) -> None:
-        """Say a word for which a trigger waits."""
-        self._triggers.say(signal)
+    def signal(self, signal: str) -> int:
+        """Fire the triggers that wait for a word, and return how many wait for it."""
+        return self._triggers.say(signal)
 
     def later(self, seconds: float, then: Request) -> None:
         """Carry out another verb in so many seconds."""
@@ -241,13 +241,21 @@ class Simulator(Closing):
         return self._triggers.armed
 
     def arm(self, trigger: Trigger) -> int:
-        """Do what the trigger says when its moment comes; a number for `disarm`. Raises ImageError, ProfileError."""
+        """Do what the trigger says when its moment comes; a number for `disarm`.
+
+        Raises ImageError, ProfileError, BenchError for a reader that never was, ValueError for a moment that cannot come.
+        """
+        self.check(trigger)
         self._prepare_for(trigger.verb, trigger.arguments)
         return self._triggers.arm(trigger)
 
-    def disarm(self, trigger: int) -> None:
-        """The trigger of this number will not fire any more. One that is not armed is no error."""
-        self._triggers.disarm(trigger)
+    def check(self, trigger: Trigger) -> None:
+        """Refuse a trigger that can never fire or act. Raises BenchError, ValueError."""
+        possible_trigger.check(trigger, self.triggers.values(), lambda: self.bench.known, self.quirks is not None)
+
+    def disarm(self, trigger: int) -> bool:
+        """Take the trigger of this number back, and return whether it was not over yet. Raises ValueError for none."""
+        return self._triggers.disarm(trigger)
 
     def _prepare_for(self, verb: str, arguments: Mapping[str, Any]) -> None:
         """The moment itself is no time to make keys, or to find that an image is missing."""

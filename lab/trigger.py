@@ -18,6 +18,7 @@ from ..card.tables import INS
 from ..p11.calls import BY_NAME
 from ..reader.events import ApduMoment, CallMoment, Change, Event, Moment, When
 from .locator import Locator, Place
+from .suggestion import meant
 
 _CHAINED = 0x10
 
@@ -37,7 +38,7 @@ class OnCall:
 
     def __post_init__(self) -> None:
         if not any(fnmatchcase(name, self.call) for name in BY_NAME):
-            raise ValueError(f"there is no call {self.call!r}")
+            raise ValueError(f"there is no call {self.call!r}{meant(self.call, BY_NAME)}")
         _check_choice("when", self.when, list(When))
         _check_count("thread", self.thread)
 

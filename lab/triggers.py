@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -14,7 +13,7 @@ from ..reader.events import Event, Moment
 from .actions import FAULTS
 from .agenda import Agenda
 from .gates import Gates
-from .trigger import OnApdu, OnCall, OnEvent, OnPlace, OnTime, Trigger
+from .trigger import OnApdu, OnCall, OnEvent, OnPlace, OnSignal, OnTime, Trigger
 
 
 class Triggers:
@@ -31,7 +30,7 @@ class Triggers:
         self._bench, self._agenda, self._gates = bench, agenda, gates
         self._carry_out, self._acted = carry_out, acted
         self._armed: dict[int, tuple[Trigger, Callable[[], None]]] = {}
-        self._numbers = itertools.count(1)
+        self._last = 0
         self._lock = threading.Lock()
 
     @property
@@ -43,7 +42,7 @@ class Triggers:
     def arm(self, trigger: Trigger) -> int:
         """Act when its moment comes; a number for `disarm`."""
         with self._lock:
-            number = next(self._numbers)
+            number = self._last = self._last + 1
             self._armed[number] = trigger, _nothing
         disarm = _nothing
         match trigger.on:
@@ -62,16 +61,24 @@ class Triggers:
         disarm()  # it has fired already
         return number
 
-    def disarm(self, number: int) -> None:
-        """It will not fire any more. One that is not armed is no error."""
+    def disarm(self, number: int) -> bool:
+        """Take a trigger back, and return whether it was not over yet. Raises ValueError for one that never was."""
         with self._lock:
-            _, disarm = self._armed.pop(number, (None, _nothing))
+            if not 1 <= number <= self._last:
+                raise ValueError(f"there is no trigger {number}; {self._words()}")
+            trigger, disarm = self._armed.pop(number, (None, _nothing))
         disarm()
+        return trigger is not None
 
-    def say(self, signal: str) -> None:
-        """A word for which some may wait."""
-        for number, trigger in self.armed.items():
+    def say(self, signal: str) -> int:
+        """Fire those that wait for a word, and return how many wait for it."""
+        waiting = [each for each in self.armed.items() if each[1].on == OnSignal(signal)]
+        for number, trigger in waiting:
             self._act(number, trigger, signal)
+        return len(waiting)
+
+    def _words(self) -> str:
+        return f"armed are: {', '.join(map(str, sorted(self._armed)))}" if self._armed else "none is armed"
 
     def _hear(self, number: int, trigger: Trigger, event: Event) -> None:
         """Listeners hold the bench's lock and hear of changes in turn; what follows from one comes after it."""

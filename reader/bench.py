@@ -78,6 +78,12 @@ class Bench:
             return reader
 
     @property
+    def known(self) -> list[str]:
+        """The names of all readers that are or ever were plugged in."""
+        with self.lock:
+            return list(self._readers)
+
+    @property
     def readers(self) -> list[Reader]:
         """The readers that are plugged in now."""
         with self.lock:

@@ -69,13 +69,18 @@ def fail(as_json: bool, code: str, message: str, exit_code: int) -> NoReturn:
     raise typer.Exit(exit_code)
 
 
-def do(as_json: bool, verb: str, show: Callable[[Any], None], **arguments: Any) -> None:
-    """A verb of the running simulator, and what to say of it."""
+def ask(as_json: bool, verb: str, **arguments: Any) -> Any:
+    """Have the running simulator carry out a verb, and return its result."""
     from ..control import Control
 
+    with errors(as_json), Control() as control:
+        return control.do(verb, **arguments)
+
+
+def do(as_json: bool, verb: str, show: Callable[[Any], None], **arguments: Any) -> None:
+    """Have the running simulator carry out a verb, and show its result."""
+    result = ask(as_json, verb, **arguments)
     with errors(as_json):
-        with Control() as control:
-            result = control.do(verb, **arguments)
         if as_json:
             print(json.dumps(result))
         else:

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
 from ..passphrase import handed_over
-from .answers import do, errors
+from .answers import ask, do, errors, fail
 from .options import AnyCard, Json, grouped
 
 app = typer.Typer()
@@ -141,6 +143,8 @@ def arm(
 ) -> None:
     """Let something happen at a certain call, APDU, event, word or time. Prints a number for `cardtear disarm`."""
     with errors(as_json), handed_over(card.passphrase_file) as file:
+        if not apdu and all(each is None for each in (call, ins, event, signal, seconds)):
+            raise ValueError("say when: --call, --ins, --apdu, --event, --signal or --seconds (cardtear arm --help)")
         whens = [each for each, given in (("before", before), ("during", during), ("after", after)) if given]
         if len(whens) > 1:
             raise ValueError(f"--{whens[0]} and --{whens[1]} are two moments; arm two triggers")
@@ -167,7 +171,13 @@ def arm(
         if later is not None:
             then = {"do": "later", "seconds": later, "then": then}
         what = " ".join((verb, *(words or [])[: 1 if verb == "pin-pad" else None]))  # a PIN is not repeated
-        do(as_json, "arm", lambda result: print(f"armed as {result['trigger']}: {what}"), on=on, then=then)
+
+        def show(result: dict[str, Any]) -> None:
+            print(f"armed as {result['trigger']}: {what}")
+            if "note" in result:
+                print(f"cardtear: {result['note']}", file=sys.stderr)
+
+        do(as_json, "arm", show, on=on, then=then)
 
 
 @app.command()
@@ -175,14 +185,21 @@ def disarm(
     trigger: Annotated[int, typer.Argument(help="Its number, as arm and status say it.", show_default=False)],
     as_json: Json = False,
 ) -> None:
-    """Take a trigger back. One that is over already is no error."""
-    do(as_json, "disarm", lambda _: print(f"disarmed: {trigger}"), trigger=trigger)
+    """Cancel a trigger. One that is over already is no error."""
+
+    def show(result: dict[str, bool]) -> None:
+        print(f"disarmed: {trigger}" if result["armed"] else f"{trigger} was over already")
+
+    do(as_json, "disarm", show, trigger=trigger)
 
 
 @app.command()
 def signal(word: Annotated[str, typer.Argument(help="Any word.", show_default=False)], as_json: Json = False) -> None:
-    """Say a word for which a trigger waits (arm --signal)."""
-    do(as_json, "signal", lambda _: print(f"said: {word}"), signal=word)
+    """Fire the triggers that wait for a word (arm --signal). Exit 1: none does."""
+    result = ask(as_json, "signal", signal=word)
+    if not result["heard"]:
+        fail(as_json, "nobody-waits", f"no trigger waits for {word!r}; `cardtear status` shows what is armed", 1)
+    print(json.dumps(result) if as_json else f"said: {word}")
 
 
 @app.command()
@@ -190,8 +207,11 @@ def release(
     gate: Annotated[str, typer.Argument(help="The gate's name, as `arm hang` had it.", show_default=False)] = "",
     as_json: Json = False,
 ) -> None:
-    """Let go on what hangs at a gate."""
-    do(as_json, "release", lambda _: print("released" + f": {gate}" * bool(gate)), gate=gate)
+    """Let go on what `arm hang` has stopped at a gate. Exit 1: nothing is."""
+    result = ask(as_json, "release", gate=gate)
+    if not result["released"]:
+        fail(as_json, "nothing-hangs", f"nothing hangs at gate {gate!r}", 1)
+    print(json.dumps(result) if as_json else "released" + f": {gate}" * bool(gate))
 
 
 def _action(verb: str, words: list[str]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, NamedTuple, Self
 
 from .values import CALLS, COUNT, FLAG, OUTCOME, SECONDS, SHARE, Calls, Kind, Outcome, by_call, choice, show, subset
@@ -326,10 +327,9 @@ class Quirks:
                 continue
             row = ROWS.get(name)
             if row is None:
-                raise ValueError(
-                    f"there is no quirk {name!r}; there are the profiles {', '.join(PROFILES)} "
-                    f"and the quirks {', '.join(ROWS)}"
-                )
+                near = get_close_matches(name, [*PROFILES, *ROWS], 1)
+                question = f"; did you mean {near[0]!r}?" if near else f"; the profiles are {', '.join(PROFILES)}"
+                raise ValueError(f"there is no quirk {name!r}{question} (`cardtear quirks` lists them)")
             if not equals and row.kind is not FLAG:
                 raise ValueError(f"the quirk {name!r} wants a value: {name}={row.kind.words}")
             try:
