@@ -19,7 +19,7 @@ from .. import __version__
 from . import log
 
 FILES = {
-    "simulators": ("Simulator", ("serve", "run", "status", "trace", "crash", "restart")),
+    "simulators": ("Simulator", ("serve", "run", "status", "trace", "stop", "crash", "restart")),
     "readers": (
         "Cards and readers of a running simulator",
         (
@@ -62,6 +62,14 @@ class Commands(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         """Their names, in the order of the help."""
         return [name for _, names in FILES.values() for name in names]
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that the first word names; one that does not exist gets a suggestion."""
+        if not ctx.resilient_parsing and self.get_command(ctx, args[0]) is None:
+            from .suggestion import meant  # difflib takes a millisecond
+
+            ctx.fail(f"there is no command {args[0]!r}{meant(args[0], self.list_commands(ctx))}")
+        return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of that name, or None."""

@@ -15,7 +15,6 @@ from .actions import return_value
 from .suggestion import meant
 from .trigger import Trigger
 
-
 _DIGITS = {2: "two", 4: "four"}
 
 

@@ -243,7 +243,7 @@ class Simulator(Closing):
     def arm(self, trigger: Trigger) -> int:
         """Do what the trigger says when its moment comes; a number for `disarm`.
 
-        Raises ImageError, ProfileError, BenchError for a reader that never was, ValueError for a moment that cannot come.
+        Raises ImageError, ProfileError, BenchError (a reader that never was), ValueError (a moment that never comes).
         """
         self.check(trigger)
         self._prepare_for(trigger.verb, trigger.arguments)

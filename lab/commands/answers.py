@@ -77,6 +77,17 @@ def ask(as_json: bool, verb: str, **arguments: Any) -> Any:
         return control.do(verb, **arguments)
 
 
+def the_reader(as_json: bool, name: str | None) -> str:
+    """Return the reader of that name, without one the only one there is; exit 2 where there is none or several."""
+    if name is not None:
+        return name
+    readers = [each["name"] for each in ask(as_json, "status")["readers"]]
+    if len(readers) != 1:
+        there = f"there are: {', '.join(readers)}; name one" if readers else "none is plugged in"
+        fail(as_json, "bad-request", f"which reader? {there}", 2)
+    return str(readers[0])
+
+
 def do(as_json: bool, verb: str, show: Callable[[Any], None], **arguments: Any) -> None:
     """Have the running simulator carry out a verb, and show its result."""
     result = ask(as_json, verb, **arguments)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 from typer.core import TyperCommand
 
+from ..secret_input import first_line
+
 if TYPE_CHECKING:
     from ...card.profiles import CardRequest
     from ...reader.vpcd_slots import PcscPlace
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, errors too.")]
 ReaderName = Annotated[str, typer.Argument(help="The reader's name.", show_default=False)]
+AnyReader = Annotated[str | None, typer.Argument(help="The reader's name.", show_default="the only one there is")]
 Image = Annotated[Path | None, typer.Option(help="A card image instead, used where it lies.", show_default=False)]
 PassphraseFile = Annotated[
     Path | None,
@@ -28,6 +31,15 @@ PassphraseFile = Annotated[
         envvar="CARDTEAR_PASSPHRASE_FILE",
         show_default=False,
         show_envvar=True,
+    ),
+]
+PinFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="A file with the PIN in its first line (/dev/fd/3: a descriptor); - asks for it, or reads standard input.",
+        show_default=False,
+        dir_okay=False,
+        allow_dash=True,
     ),
 ]
 QuirkNames = Annotated[
@@ -97,10 +109,21 @@ class NewCard:
     serial: Annotated[
         str | None, typer.Option(help="Its serial number, up to 16 hexadecimal digits.", show_default="by name")
     ] = None
-    pin: Annotated[str | None, typer.Option(help="Its PIN, 6 to 8 digits.", show_default="123456")] = None
+    pin: Annotated[
+        str | None,
+        typer.Option(
+            help="Its PIN: 6 to 8 digits, unless --set pin_min, pin_max or pin_format says otherwise. Others see it in "
+            "the list of processes.",
+            show_default="123456",
+        ),
+    ] = None
     puk: Annotated[
         str | None,
         typer.Option(help="Its PUK, 6 to 8 characters; in PKCS #11 it is the SO PIN.", show_default="12345678"),
+    ] = None
+    pin_file: PinFile = None
+    puk_file: Annotated[
+        Path | None, typer.Option(help="The same for its PUK.", show_default=False, dir_okay=False, allow_dash=True)
     ] = None
     settings: Annotated[
         list[str] | None,
@@ -117,12 +140,24 @@ class NewCard:
         """The options as they were given, without those that say what is usual."""
         given = {each.name: getattr(self, each.name) for each in fields(NewCard) if each.name != "settings"}
         usual = {"profile": "piv"}
-        words = [word for name, value in given.items() if value != usual.get(name) for word in (f"--{name}", value)]
+        words = [
+            word
+            for name, value in given.items()
+            if value != usual.get(name)
+            for word in (f"--{name.replace('_', '-')}", str(value))
+        ]
         return (*words, *(word for each in self.settings or () for word in ("--set", each)))
 
     def parameters(self, name: str = "Alice") -> dict[str, object]:
-        """As the control channel has them, with a name where none is given. Raises ValueError."""
-        options = {each.name: getattr(self, each.name) for each in fields(NewCard) if each.name != "settings"}
+        """As the control channel has them, with a name where none is given. Raises ValueError, OSError."""
+        options = {each.name: getattr(self, each.name) for each in fields(NewCard)}
+        del options["settings"]
+        for secret in ("pin", "puk"):
+            path = options.pop(f"{secret}_file")
+            if path is not None:
+                if options[secret] is not None:
+                    raise ValueError(f"--{secret} and --{secret}-file are two of them; give one")
+                options[secret] = first_line(path, secret.upper())
         parameters: dict[str, object] = {"name": name} | {
             key: value for key, value in options.items() if value is not None
         }

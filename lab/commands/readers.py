@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from ..passphrase import handed_over
-from .answers import do, errors
-from .options import AnyCard, Json, ReaderName, grouped
+from ..secret_input import first_line
+from .answers import do, errors, the_reader
+from .options import AnyCard, AnyReader, Json, PinFile, ReaderName, grouped
 
 app = typer.Typer()
 
@@ -22,9 +23,10 @@ Atr = Annotated[
 
 @app.command()
 @grouped
-def insert(*, reader: ReaderName, card: AnyCard, atr: Atr = None, as_json: Json = False) -> None:
+def insert(*, reader: AnyReader = None, card: AnyCard, atr: Atr = None, as_json: Json = False) -> None:
     """Put a card into a reader: the one that was last in it, unless one is named; the standard one where none was."""
     more: dict[str, Any] = {} if atr is None else {"atr": atr}
+    reader = the_reader(as_json, reader)
     with errors(as_json), handed_over(card.passphrase_file) as file:
         if not card.is_usual:  # else the simulator chooses, which knows what was in the reader
             more["card"] = card.named(file)
@@ -33,9 +35,10 @@ def insert(*, reader: ReaderName, card: AnyCard, atr: Atr = None, as_json: Json 
 
 @app.command()
 @grouped
-def swap(*, reader: ReaderName, card: AnyCard, atr: Atr = None, as_json: Json = False) -> None:
-    """Exchange the card in a reader for another, at one instant."""
+def swap(*, reader: AnyReader = None, card: AnyCard, atr: Atr = None, as_json: Json = False) -> None:
+    """Remove the card and insert another in one step."""
     more: dict[str, Any] = {} if atr is None else {"atr": atr}
+    reader = the_reader(as_json, reader)
     with errors(as_json), handed_over(card.passphrase_file) as file:
         more["card"] = card.named(file, "Bob")
         do(as_json, "swap", lambda result: print(f"{result['card']} is in {reader} now"), reader=reader, **more)
@@ -61,12 +64,12 @@ VERBS = {
         "the card in {reader} is touched",
     ),
     "mute": (
-        "Let the card answer nothing any more, until it is reset or taken out.",
+        "Make the card stop answering until it is reset or removed.",
         "the card in {reader} is mute",
     ),
     "detach-pcsc": ("The end of attach-pcsc; the card leaves the reader.", "{reader} has cards of its own again"),
     "kill": (
-        "Let the card answer nothing any more, in any reader, for as long as this simulator knows it.",
+        "Make the card stop answering for good, in any reader of this simulator.",
         "the card in {reader} is dead",
     ),
 }
@@ -74,7 +77,8 @@ VERBS = {
 
 
 def _command(verb: str, done: str) -> Callable[..., None]:
-    def command(reader: ReaderName, as_json: Json = False) -> None:
+    def command(reader: AnyReader = None, as_json: Json = False) -> None:
+        reader = the_reader(as_json, reader)
         do(as_json, verb, lambda result: print(done.format(reader=reader, **(result or {}))), reader=reader)
 
     return command
@@ -114,12 +118,13 @@ def attach_pcsc(
 
 @app.command("block-pin")
 def block_pin(
-    reader: ReaderName,
+    reader: AnyReader = None,
     left: Annotated[int, typer.Option(help="Tries that are left: 1 is the final try.")] = 0,
     puk: Annotated[bool, typer.Option("--puk", help="The PUK's (SO PIN's), not the PIN's.")] = False,
     as_json: Json = False,
 ) -> None:
     """Use up the tries of the PIN, as if somebody had typed wrong ones. Logins are lost."""
+    reader = the_reader(as_json, reader)
     done = f"the {'PUK' if puk else 'PIN'} of the card in {reader} has {left} {'try' if left == 1 else 'tries'} left"
     do(as_json, "block-pin", lambda _: print(done), reader=reader, left=left, puk=puk)
 
@@ -127,10 +132,21 @@ def block_pin(
 @app.command("pin-pad")
 def pin_pad(
     reader: ReaderName,
-    pin: Annotated[str | None, typer.Argument(help="The PIN; without one, the red key.", show_default=False)] = None,
+    pin: Annotated[
+        str | None,
+        typer.Argument(
+            help="The PIN; without one, the red key. Others see it in the list of processes.", show_default=False
+        ),
+    ] = None,
+    pin_file: PinFile = None,
     as_json: Json = False,
 ) -> None:
     """Type at a reader's PIN pad; what is typed waits there until a program asks for it."""
+    with errors(as_json):
+        if pin_file is not None:
+            if pin is not None:
+                raise ValueError("PIN and --pin-file are two of them; give one")
+            pin = first_line(pin_file, "PIN")
     arguments = {"reader": reader} if pin is None else {"reader": reader, "pin": pin}
     done = f"the red key of {reader} is pressed" if pin is None else f"a PIN is typed at {reader}"
     do(as_json, "pin-pad", lambda _: print(done), **arguments)

@@ -39,7 +39,9 @@ _NO_PCSCD = "is it running, with vpcd, and no other simulator in it? `cardtear d
 @grouped
 def serve(
     *,
-    folder: Annotated[Path | None, typer.Option(help="Where the sockets lie.", show_default="your own")] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Folder of the sockets.", show_default="$XDG_RUNTIME_DIR/cardtear")
+    ] = None,
     reader: Annotated[
         list[str] | None, typer.Option(help="A reader to plug in; several times.", show_default="front")
     ] = None,
@@ -47,7 +49,7 @@ def serve(
     surroundings: Surroundings,
     as_json: Json = False,
 ) -> None:
-    """Run a simulator until Ctrl-C. The card goes into the first reader that has none from PC/SC."""
+    """Run a simulator until Ctrl-C. The card starts in the first reader without --from-pcsc."""
     from .. import places, process
 
     process.hold_signals()
@@ -131,8 +133,8 @@ def status(as_json: Json = False) -> None:
 
 @app.command()
 def trace(
-    follow: Annotated[bool, typer.Option(help="Go on until Ctrl-C, or show what is kept and end.")] = True,
-    short: Annotated[bool, typer.Option("--short", help="Count APDUs and calls that look alike.")] = False,
+    follow: Annotated[bool, typer.Option(help="Go on until Ctrl-C, or print what is recorded and exit.")] = True,
+    short: Annotated[bool, typer.Option("--short", help="Collapse repeated APDUs and calls.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show calls, APDUs and events in the order in which they happen; PINs and keys never appear."""
@@ -146,14 +148,20 @@ def trace(
 
 
 @app.command()
+def stop(as_json: Json = False) -> None:
+    """End the running simulator; its applications see their cards go."""
+    do(as_json, "shutdown", lambda _: print("the simulator ends"))
+
+
+@app.command()
 def crash(as_json: Json = False) -> None:
-    """Be gone for every application, as a simulator that died; readers and cards stay as they are."""
+    """Simulate a simulator that died: it is gone for every application; readers and cards stay as they are."""
     do(as_json, "crash", lambda _: print("the simulator is gone for applications; cardtear restart brings it back"))
 
 
 @app.command()
 def restart(as_json: Json = False) -> None:
-    """Be there again after a crash."""
+    """Bring the simulator back after `crash`."""
     do(as_json, "restart", lambda _: print("the simulator is there again"))
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from ..passphrase import handed_over
+from ..secret_input import first_line
 from .answers import ask, do, errors, fail
 from .options import AnyCard, Json, grouped
 
@@ -59,7 +60,8 @@ _AMONG = "Which of these moments"
 
 
 @app.command(
-    epilog="Actions: "
+    epilog="Examples: cardtear arm remove front --call C_Sign --during; cardtear arm answer 6F00 --ins 87; "
+    "cardtear arm hang here --call C_Login --application firefox*. Actions: "
     + "; ".join(" ".join((verb, *(f"{word.upper()}" for word in words))) for verb, words in WORDS.items())
 )
 @grouped
@@ -71,7 +73,9 @@ def arm(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[WORD]...", help="The reader's name, or what else the action takes.", show_default=False
+            metavar="[WORD]...",
+            help="The reader's name, or what else the action takes, as listed below.",
+            show_default=False,
         ),
     ] = None,
     call: Annotated[
@@ -103,7 +107,7 @@ def arm(
     ] = None,
     before: Annotated[
         bool,
-        typer.Option("--before", help="Before it is carried out; so it is without any of these.", rich_help_panel=_AT),
+        typer.Option("--before", help="Before it is carried out (default).", rich_help_panel=_AT),
     ] = False,
     during: Annotated[
         bool,
@@ -124,13 +128,13 @@ def arm(
         str | None, typer.Option(help="Only of this reader.", rich_help_panel=_AMONG, show_default=False)
     ] = None,
     slot: Annotated[
-        str | None, typer.Option(help="Only of this key slot, as 9C.", rich_help_panel=_AMONG, show_default=False)
+        str | None, typer.Option(help="Only of this PIV key slot, as 9C.", rich_help_panel=_AMONG, show_default=False)
     ] = None,
     link: Annotated[
         int | None,
         typer.Option(help="Only the n-th link of a chained command.", rich_help_panel=_AMONG, show_default=False),
     ] = None,
-    nth: Annotated[int, typer.Option(help="From the n-th of them on, counted from now.", rich_help_panel=_AMONG)] = 1,
+    nth: Annotated[int, typer.Option(help="Skip the first N-1 of them.", rich_help_panel=_AMONG)] = 1,
     times: Annotated[str, typer.Option(metavar="N|always", help="How many times.", rich_help_panel=_AMONG)] = "1",
     probability: Annotated[float, typer.Option(help="At each of them with this chance.", rich_help_panel=_AMONG)] = 1.0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same choice.", rich_help_panel=_AMONG)] = 0,
@@ -141,7 +145,7 @@ def arm(
     card: AnyCard,
     as_json: Json = False,
 ) -> None:
-    """Let something happen at a certain call, APDU, event, word or time. Prints a number for `cardtear disarm`."""
+    """Do ACTION at a call, APDU, event, signal or time. Prints a number for `cardtear disarm`."""
     with errors(as_json), handed_over(card.passphrase_file) as file:
         if not apdu and all(each is None for each in (call, ins, event, signal, seconds)):
             raise ValueError("say when: --call, --ins, --apdu, --event, --signal or --seconds (cardtear arm --help)")
@@ -166,6 +170,8 @@ def arm(
             on.setdefault("ins", None)
         on |= {"nth": nth, "times": _times(times), "probability": probability, "seed": seed}
         then = _action(verb, words or [])
+        if verb == "pin-pad" and card.pin_file is not None:
+            then["pin"] = first_line(card.pin_file, "PIN")
         if verb == "swap" or (verb == "insert" and not card.is_usual):
             then["card"] = card.named(file, "Bob" if verb == "swap" else "Alice")
         if later is not None:

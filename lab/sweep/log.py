@@ -26,7 +26,7 @@ _HEADER = 5  # a VERIFY that is longer carries a PIN; shorter ones ask or give i
 
 
 class Log:
-    """A subscriber of a trace. `mark` is called when the action begins; `card` is the name of the program's own card."""
+    """A part of a trace. `mark` is called when the action begins; `card` is the name of the program's own card."""
 
     def __init__(self, card: str, before: int = BEFORE, after: int = AFTER) -> None:
         self.logins = 0

@@ -113,7 +113,9 @@ class Outcome:
 
 
 def _run(value: dict[str, Any]) -> Run:
-    return Run(**{**value, "ended": _ended(value["ended"]), "repeats": tuple(Repeat(*each) for each in value["repeats"])})
+    return Run(
+        **{**value, "ended": _ended(value["ended"]), "repeats": tuple(Repeat(*each) for each in value["repeats"])}
+    )
 
 
 def _ended(value: dict[str, Any]) -> Ended:

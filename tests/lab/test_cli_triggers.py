@@ -108,9 +108,9 @@ def test_what_is_armed_happens(cardtear: Cardtear, host: Any, user_session: int)
         host.eval("m.session_state(s)", s=user_session)
     assert caught.value.value == CKR.DEVICE_ERROR  # type: ignore[attr-defined]
     cardtear("arm", "unplug", "front", "--signal", "go")
-    assert cardtear("signal", "stop").stdout == "said: stop\n"
+    assert cardtear("signal", "stop").exit_code == 1
     assert host.eval("m.is_present(0)")
-    assert json.loads(cardtear("signal", "go", "--json").stdout) is None
+    assert json.loads(cardtear("signal", "go", "--json").stdout) == {"heard": 1}
     assert not host.eval("m.is_present(0)")
 
 
@@ -121,7 +121,7 @@ def test_a_call_hangs_until_it_is_released(
     hanging = host.start("m.session_state(s)", s=ro_session)
     while not json.loads(cardtear("status", "--json").stdout)["triggers"][0]["fired"]:
         assert not hanging.done()
-    assert cardtear("release", "another").stdout == "released: another\n"
+    assert cardtear("release", "another").exit_code == 1
     assert not hanging.done()
     assert cardtear("release", "gate").exit_code == 0
     assert hanging.result(10) == 0
@@ -147,7 +147,7 @@ def test_verbs_for_what_ails_a_card(cardtear: Cardtear, host: Any, user_session:
     ("words", "told"),
     [
         (("explode", "front", *CALL), "there is no action 'explode'"),
-        (("remove", "front"), "'call', 'ins'"),
+        (("remove", "front"), "--call, --ins"),
         (("remove", *CALL), "'remove' needs 'reader'"),
         (("remove", "front", "back", *CALL), "what is 'back'?"),
         (("remove", "front", *CALL, "--before", "--after"), "two moments"),
@@ -155,7 +155,7 @@ def test_verbs_for_what_ails_a_card(cardtear: Cardtear, host: Any, user_session:
         (("remove", "front", *CALL, "--times", "never"), "'always', not 'never'"),
         (("remove", "front", *CALL, "--nth", "0"), "'nth' counts from 1"),
         (("remove", "front", *CALL, "--event", "remove"), "does not go with"),
-        (("remove", "front", "--ins", "8X"), "two hexadecimal digits, not '8X'"),
+        (("remove", "front", "--ins", "8X"), "two hexadecimal digits are wanted, not '8X'"),
         (("cut", "short", *APDU), "LENGTH of 'cut' is a number, not 'short'"),
         (("return", "CKR_ODD", *CALL), "there is no return value 'CKR_ODD'"),
         (("answer", "9000", *CALL), "'answer' is no fault of a call"),

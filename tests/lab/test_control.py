@@ -191,6 +191,8 @@ def test_an_armed_swap_looks_at_its_card_at_once(simulator: Simulator, control: 
 
 
 def test_an_armed_verb_that_comes_too_late_harms_nobody(simulator: Simulator, control: Control) -> None:
+    control.do("plug", reader="back")
+    control.do("unplug", reader="back")
     control.do("arm", on={"ins": "A4"}, then={"do": "unplug", "reader": "back"})
     assert _send_select(simulator)[-2:] == b"\x90\x00"
 
