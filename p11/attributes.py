@@ -96,7 +96,7 @@ _TABLES: dict[str, str] = {
     "data": """
         APPLICATION bytes    m =e
         OBJECT_ID   bytes    m =e
-        VALUE       bytes    m =e
+        VALUE       bytes    m D =e
     """,
     "certificate": """
         CERTIFICATE_TYPE     ulong   c
@@ -236,7 +236,7 @@ _PARTS: dict[tuple[int, int | None], tuple[str, ...]] = {
     **{(CKO.PRIVATE_KEY, curve): ("storage", "key", "private", "ec private") for curve in _CURVES},
     **{
         (CKO.SECRET_KEY, kind): ("storage", "key", "secret")
-        for kind in (CKK.GENERIC_SECRET, CKK.AES, CKK.DES3, CKK.DES2, CKK.DES, CKK.CHACHA20, *HMAC_KEYS)
+        for kind in (CKK.GENERIC_SECRET, CKK.AES, CKK.DES3, CKK.DES2, CKK.DES, CKK.CHACHA20, CKK.HKDF, *HMAC_KEYS)
     },
 }
 """The kinds of object that applications make: by class, and for keys by key type."""

@@ -101,6 +101,7 @@ _DES, _DES_SIZES = (CKK.DES,), (8, 8)
 _DES3, _DES3_SIZES = (CKK.DES3, CKK.DES2), (16, 24)
 _CHACHA20, _CHACHA20_SIZES = (CKK.CHACHA20,), (32, 32)
 _ANY_SECRET = (CKK.GENERIC_SECRET, CKK.AES, CKK.DES3, CKK.DES2, CKK.DES, CKK.CHACHA20)
+_HKDF = (CKK.HKDF, CKK.GENERIC_SECRET)
 _ANY_SIZES, _ANY_BITS = (1, 4096), (8, 8 * 4096)
 
 _ROWS = [
@@ -127,6 +128,7 @@ _ROWS = [
     MechanismRule(CKM.DES_KEY_GEN, Scheme.GENERATE, CKF.GENERATE, None, _DES, _DES_SIZES),
     MechanismRule(CKM.CHACHA20_KEY_GEN, Scheme.GENERATE, CKF.GENERATE, None, _CHACHA20, _CHACHA20_SIZES),
     MechanismRule(CKM.GENERIC_SECRET_KEY_GEN, Scheme.GENERATE, CKF.GENERATE, None, (CKK.GENERIC_SECRET,), _ANY_BITS),
+    MechanismRule(CKM.HKDF_KEY_GEN, Scheme.GENERATE, CKF.GENERATE, None, (CKK.HKDF,), _ANY_SIZES),
     MechanismRule(CKM.AES_ECB, Scheme.ECB, _CIPHER, None, _AES, _AES_SIZES),
     MechanismRule(CKM.AES_CBC, Scheme.CBC, _CIPHER, None, _AES, _AES_SIZES),
     MechanismRule(CKM.AES_CBC_PAD, Scheme.CBC_PAD, _CIPHER, None, _AES, _AES_SIZES),
@@ -172,7 +174,8 @@ _ROWS = [
     MechanismRule(CKM.DES3_CBC_ENCRYPT_DATA, Scheme.ENCRYPT_DATA, CKF.DERIVE, None, _DES3, _DES3_SIZES),
     MechanismRule(CKM.DES_ECB_ENCRYPT_DATA, Scheme.ENCRYPT_DATA, CKF.DERIVE, None, _DES, _DES_SIZES),
     MechanismRule(CKM.DES_CBC_ENCRYPT_DATA, Scheme.ENCRYPT_DATA, CKF.DERIVE, None, _DES, _DES_SIZES),
-    MechanismRule(CKM.HKDF_DERIVE, Scheme.HKDF, CKF.DERIVE, None, _ANY_SECRET, _ANY_SIZES),
+    MechanismRule(CKM.HKDF_DERIVE, Scheme.HKDF, CKF.DERIVE, None, _HKDF, _ANY_SIZES),
+    MechanismRule(CKM.HKDF_DATA, Scheme.HKDF, CKF.DERIVE, None, _HKDF, _ANY_SIZES),
 ]
 
 # The digests, and the mechanisms that are made with each: digest, HMAC, HMAC of a given length, key derivation, RSA

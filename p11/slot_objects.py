@@ -113,6 +113,9 @@ _KEY: Attributes = {
     CKA.LOCAL: FALSE,
     CKA.KEY_GEN_MECHANISM: UNAVAILABLE_INFORMATION,
 }
+ON_CARD: Attributes = {CKA.SENSITIVE: TRUE, CKA.EXTRACTABLE: FALSE, CKA.COPYABLE: FALSE}
+"""What is true of a private key on a card, whatever has been written of it."""
+_ORIGIN, _IMPORTED = 0x03, b"\2"
 _DEFAULTS: dict[Part, Attributes] = {
     Part.CERTIFICATE: {
         **built_in(CKO.CERTIFICATE, ""),
@@ -136,10 +139,8 @@ _DEFAULTS: dict[Part, Attributes] = {
         **built_in(CKO.PRIVATE_KEY, ""),
         **_CHANGEABLE,
         **_KEY,
-        CKA.COPYABLE: FALSE,
+        **ON_CARD,
         CKA.SIGN_RECOVER: FALSE,
-        CKA.SENSITIVE: TRUE,
-        CKA.EXTRACTABLE: FALSE,
         CKA.ALWAYS_SENSITIVE: TRUE,
         CKA.NEVER_EXTRACTABLE: TRUE,
         CKA.WRAP_WITH_TRUSTED: FALSE,
@@ -189,7 +190,9 @@ def read_slot(card: PivClient, slot: int, overlay: Overlay) -> Iterator[P11Objec
         known |= {each: boolean(each in usage) for each in _PRIVATE_USAGES}
         known[CKA.ALWAYS_AUTHENTICATE] = boolean(rule is PinRule.ALWAYS)
         known[CKA.PRIVATE] = boolean(rule is not PinRule.NEVER)
-        overlaid = {**(overlay.private or {}), CKA.PRIVATE: known[CKA.PRIVATE]} if overlay.private else None
+        if (metadata or {}).get(_ORIGIN) == _IMPORTED:
+            known |= {CKA.ALWAYS_SENSITIVE: FALSE, CKA.NEVER_EXTRACTABLE: FALSE}
+        overlaid = {**overlay.private, **ON_CARD, CKA.PRIVATE: known[CKA.PRIVATE]} if overlay.private else None
         key = CardKey(card, slot, public, rule)
         yield _in_slot(slot, Part.PRIVATE, f"{names.key} key", identity, distinction, known, overlaid, key)
 

@@ -40,6 +40,7 @@ _USAGES: dict[int, tuple[CKA, ...]] = {
     CKK.EC_MONTGOMERY: (CKA.DERIVE,),
     CKK.ML_DSA: (CKA.SIGN, CKA.VERIFY),
     CKK.ML_KEM: (CKA.ENCAPSULATE, CKA.DECAPSULATE),
+    CKK.HKDF: (CKA.DERIVE,),
     **dict.fromkeys(HMAC_KEYS, (CKA.SIGN, CKA.VERIFY)),
 }
 """What a key may be used for if its template does not say: what its kind can do. Secret keys can do everything but be
@@ -90,6 +91,8 @@ def compose(
     attributes[CKA.CLASS] = ulong(kind_of_object)
     if kind_of_key is not None:
         attributes[CKA.KEY_TYPE] = ulong(kind_of_key)
+    if kind_of_object == CKO.PRIVATE_KEY and attributes.get(CKA.TOKEN) == TRUE:
+        attributes.setdefault(CKA.COPYABLE, FALSE)
     for rule in table.values():
         if rule.default is not None:
             attributes.setdefault(rule.type, rule.default)
@@ -171,8 +174,12 @@ def _complete_key(on: On, attributes: Attributes, object_class: int, key_type: i
     if object_class == CKO.PUBLIC_KEY:
         return
     attributes.setdefault(CKA.SENSITIVE, boolean(object_class == CKO.PRIVATE_KEY))
+    if attributes.get(CKA.ALWAYS_AUTHENTICATE) == TRUE and attributes[CKA.PRIVATE] != TRUE:
+        raise P11Error(CKR.TEMPLATE_INCONSISTENT)  # 4.9
+    on_card = object_class == CKO.PRIVATE_KEY and attributes[CKA.TOKEN] == TRUE
     open_secret = object_class == CKO.SECRET_KEY and attributes[CKA.SENSITIVE] == FALSE
-    attributes.setdefault(CKA.EXTRACTABLE, boolean(open_secret))  # what shall stay secret is wrapped only if it says so
+    # What shall stay secret is wrapped only if it says so; what has come wrapped may go so, too (5.18.4).
+    attributes.setdefault(CKA.EXTRACTABLE, boolean(open_secret or (on is On.UNWRAP and not on_card)))
     generated = on is On.GENERATE
     attributes[CKA.ALWAYS_SENSITIVE] = boolean(generated and attributes[CKA.SENSITIVE] == TRUE)
     attributes[CKA.NEVER_EXTRACTABLE] = boolean(generated and attributes[CKA.EXTRACTABLE] == FALSE)

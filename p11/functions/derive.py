@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from ..attributes import FALSE, TRUE, Attributes, On, as_ulong, boolean
 from ..caller import Caller
-from ..constants import CKA, CKF, CKK, CKO, CKR
+from ..constants import CKA, CKF, CKK, CKM, CKO, CKR
 from ..errors import P11Error
 from ..keys import PublicKey
 from ..mechanisms import MechanismRule, Scheme
@@ -23,10 +23,12 @@ def C_DeriveKey(caller: Caller, session: int, mechanism: Mechanism, base: int, t
     """Key agreement with a key on the card or in the session, and secrets out of secrets."""
     live = caller.application.session(session)
     rule = rule_for(live, CKF.DERIVE, mechanism)
-    item = key_for(caller, live, CKA.DERIVE, rule, base)
+    item = _base(caller, live, rule, base)
     demanded = item.attributes.get(CKA.DERIVE_TEMPLATE) or []
     given = folded(template)
     require({**dict(demanded), **given}, demanded)
+    if rule.type == CKM.HKDF_DATA:
+        return _data(caller, live, rule, mechanism, item, given)
     key_type = None if CKA.KEY_TYPE in given else CKK.GENERIC_SECRET
     attributes = composed(live, On.DERIVE, [*demanded, *template], CKO.SECRET_KEY, key_type)
     check_place(live, attributes)
@@ -47,6 +49,29 @@ def C_DeriveKey(caller: Caller, session: int, mechanism: Mechanism, base: int, t
     attributes[CKA.VALUE] = with_parity(value, attributes)
     _inherit(attributes, {**dict(demanded), **given}, [item, *others], rule.scheme in _READABLE)
     return add(caller, live, attributes)
+
+
+def _base(caller: Caller, live: Session, rule: MechanismRule, handle: int) -> P11Object:
+    """The base key; for HKDF also a data object, which is the secret itself (6.62.3)."""
+    if rule.scheme is Scheme.HKDF:
+        item = caller.application.object(live, handle, CKR.KEY_HANDLE_INVALID)
+        if item.object_class == CKO.DATA:
+            return item
+    return key_for(caller, live, CKA.DERIVE, rule, handle)
+
+
+def _data(
+    caller: Caller, live: Session, rule: MechanismRule, mechanism: Mechanism, item: P11Object, given: Attributes
+) -> int:
+    """HKDF_DATA: what is derived as the value of a data object; CKA_VALUE_LEN tells how much (6.62.4)."""
+    told = given.pop(CKA.VALUE_LEN, None)
+    wanted = None if told is None else as_ulong(told)
+    attributes = composed(live, On.DERIVE, list(given.items()), CKO.DATA, None)
+    check_place(live, attributes)
+    value = _derived(rule, mechanism, item, _other_keys(caller, live, rule.scheme, mechanism), wanted)
+    if wanted is not None and not 1 <= wanted <= len(value):
+        raise P11Error(CKR.KEY_SIZE_RANGE)
+    return add(caller, live, {**attributes, CKA.VALUE: value[:wanted]})
 
 
 def _agreed(live: Session, item: P11Object, mechanism: Mechanism, wanted: int | None) -> bytes:
@@ -75,12 +100,14 @@ def _other_keys(caller: Caller, live: Session, scheme: Scheme, mechanism: Mechan
 def _derived(
     rule: MechanismRule, mechanism: Mechanism, item: P11Object, others: list[P11Object], wanted: int | None
 ) -> bytes:
-    base = item.key
+    base = item.key if item.object_class != CKO.DATA else item.attributes[CKA.VALUE]
     other = others[0].key if others else b""
     if not isinstance(base, bytes) or not isinstance(other, bytes):
         raise P11Error(CKR.KEY_HANDLE_INVALID)
     if rule.scheme is Scheme.HKDF:
-        return derivation.hkdf(mechanism, base, other, wanted or 32)
+        if item.object_class == CKO.DATA:
+            derivation.require_data(mechanism, base)
+        return derivation.hkdf(mechanism, base, other, wanted)
     if rule.scheme is Scheme.EXTRACT:
         return derivation.extracted(base, parameters.ulong(mechanism), wanted or len(base))
     return derivation.combined(rule, mechanism, base, other)

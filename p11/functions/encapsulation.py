@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ..attributes import On
+from ..attributes import TRUE, On
 from ..caller import Caller
 from ..constants import CKA, CKF, CKO, CKR
 from ..errors import P11Error
@@ -55,5 +55,7 @@ def C_DecapsulateKey(
 
 def _made(caller: Caller, live: Session, template: Template, secret: bytes) -> int:
     attributes = composed(live, On.DERIVE, template, CKO.SECRET_KEY, None)
+    if CKA.EXTRACTABLE not in dict(template):
+        attributes[CKA.EXTRACTABLE] = TRUE
     check_place(live, attributes)
     return add(caller, live, complete_secret(attributes, secret))

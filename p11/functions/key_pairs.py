@@ -49,7 +49,6 @@ def C_GenerateKeyPair(
     if on_card:
         if exponent != _CARD_EXPONENT:
             raise P11Error(CKR.ATTRIBUTE_VALUE_INVALID)
-        _pin_down(private_half)
         for half in halves:
             if not half[CKA.ID]:
                 del half[CKA.ID]  # the card's objects have one made from the key
@@ -77,14 +76,3 @@ def C_GenerateKeyPair(
 
 def _identified(half: Attributes, key: keys.SoftKey) -> Attributes:
     return {CKA.ID: half[CKA.ID] or keys.identity(key.public_key())}
-
-
-def _pin_down(private: Attributes) -> None:
-    """Whatever the template asks for: a card never gives a private key out."""
-    private |= {
-        CKA.SENSITIVE: TRUE,
-        CKA.EXTRACTABLE: boolean(False),
-        CKA.ALWAYS_SENSITIVE: TRUE,
-        CKA.NEVER_EXTRACTABLE: TRUE,
-        CKA.COPYABLE: boolean(False),
-    }

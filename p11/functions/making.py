@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
-from ..attributes import TRUE, Attributes
+from ..attributes import TRUE, Attributes, ulong
 from ..caller import Caller
-from ..constants import CKA, CKR, CKU
+from ..constants import CKA, CKO, CKR, CKU
 from ..errors import P11Error
 from ..objects import finished
 from ..sessions import Session
+from ..slot_objects import ON_CARD
+
+_PRIVATE_KEY = ulong(CKO.PRIVATE_KEY)
 
 
 def add(caller: Caller, live: Session, attributes: Attributes) -> int:
@@ -25,10 +28,16 @@ def add(caller: Caller, live: Session, attributes: Attributes) -> int:
 
 
 def check_place(live: Session, attributes: Attributes) -> None:
-    """Whether this session may make such an object: on the token only read/write, private ones only as the user."""
+    """Whether this session may make such an object: on the token only read/write, private ones only as the user.
+
+    And whether the token can: a template that asks for a private key that can be had from the card is
+    CKR_TEMPLATE_INCONSISTENT, for it violates a requirement of the token (4.1.1).
+    """
     if attributes[CKA.TOKEN] == TRUE:
         if not live.read_write:
             raise P11Error(CKR.SESSION_READ_ONLY)
         live.token.require_writable()
+        if attributes[CKA.CLASS] == _PRIVATE_KEY and any(attributes[kind] != ON_CARD[kind] for kind in ON_CARD):
+            raise P11Error(CKR.TEMPLATE_INCONSISTENT)
     if attributes[CKA.PRIVATE] == TRUE and live.role is not CKU.USER:
         raise P11Error(CKR.USER_NOT_LOGGED_IN)

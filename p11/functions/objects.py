@@ -36,6 +36,8 @@ def C_CopyObject(caller: Caller, session: int, handle: int, template: Template) 
         raise P11Error(CKR.ACTION_PROHIBITED)
     attributes = changed(On.COPY, item.attributes, template, live.role is CKU.SO)
     attributes.pop(CKA.UNIQUE_ID, None)
+    if attributes[CKA.TOKEN] == TRUE and item.object_class == CKO.PRIVATE_KEY and CKA.COPYABLE not in dict(template):
+        attributes[CKA.COPYABLE] = FALSE  # on the card it will be for ever
     check_place(live, attributes)
     copy = P11Object(attributes, item.key)
     if attributes[CKA.TOKEN] == TRUE:

@@ -101,21 +101,27 @@ def extracted(base: bytes, first_bit: int, wanted: int) -> bytes:
     return rotated.to_bytes(len(base), "big")[:wanted]
 
 
-def hkdf(mechanism: Mechanism, base: bytes, salt_key: bytes, wanted: int) -> bytes:
-    """HKDF (RFC 5869): extract, expand, or both."""
-    if len(mechanism.parameter) != _HKDF.size or len(mechanism.pointers) != 2:
+def require_data(mechanism: Mechanism, base: bytes) -> None:
+    """What a data object has to be that takes a key's place (6.62.3). Raises P11Error(MECHANISM_PARAM_INVALID ...)."""
+    extract, _, digest, salt_type, *_ = _hkdf_fields(mechanism)
+    if not extract or salt_type == CKF.HKDF_SALT_NULL:
         raise parameters.invalid()
-    extract, expand, kind, salt_type, *_ = _HKDF.unpack(mechanism.parameter)
+    if len(base) != parameters.HASHES[DIGESTS[digest]].digest_size:
+        raise P11Error(CKR.KEY_SIZE_RANGE)
+
+
+def hkdf(mechanism: Mechanism, base: bytes, salt_key: bytes, wanted: int | None) -> bytes:
+    """HKDF (RFC 5869): extract, expand, or both; as much as the hash gives where nothing is `wanted`."""
+    extract, expand, kind, salt_type, *_ = _hkdf_fields(mechanism)
     salt, info = mechanism.pointers
-    digest_name = DIGESTS.get(kind)
-    if digest_name is None or not (extract or expand):
-        raise parameters.invalid()
+    digest_name = DIGESTS[kind]
     digest = parameters.HASHES[digest_name]
+    wanted = digest.digest_size if wanted is None else wanted
     if salt_type == CKF.HKDF_SALT_KEY:
         salt = salt_key
     elif salt_type == CKF.HKDF_SALT_NULL:
         salt = b""
-    elif salt_type != CKF.HKDF_SALT_DATA:
+    elif salt_type != CKF.HKDF_SALT_DATA and extract:
         raise parameters.invalid()
     try:
         if not expand:
@@ -129,10 +135,18 @@ def hkdf(mechanism: Mechanism, base: bytes, salt_key: bytes, wanted: int) -> byt
 
 def hkdf_salt_handle(mechanism: Mechanism) -> int | None:
     """The handle of the key that is the salt, if it is one."""
-    if len(mechanism.parameter) != _HKDF.size:
+    extract, _, _, salt_type, _, _, handle, *_ = _hkdf_fields(mechanism)
+    return handle if extract and salt_type == CKF.HKDF_SALT_KEY else None
+
+
+def _hkdf_fields(mechanism: Mechanism) -> tuple[int, ...]:
+    """CK_HKDF_PARAMS, whose two flags say what is to be done. Raises P11Error(MECHANISM_PARAM_INVALID)."""
+    if len(mechanism.parameter) != _HKDF.size or len(mechanism.pointers) != 2:
         raise parameters.invalid()
     fields = _HKDF.unpack(mechanism.parameter)
-    return fields[6] if fields[3] == CKF.HKDF_SALT_KEY else None
+    if fields[2] not in DIGESTS or not (fields[0] or fields[1]):
+        raise parameters.invalid()
+    return fields
 
 
 def _encrypted(rule: MechanismRule, mechanism: Mechanism, key: bytes) -> bytes:
