@@ -7,11 +7,14 @@ enciphered witness, the host returns it in clear with a challenge of its own, wh
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import os
 import warnings
+from collections.abc import Iterator
 
+from cryptography.hazmat.primitives import keywrap
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.utils import CryptographyDeprecationWarning
 
@@ -35,6 +38,7 @@ DEFAULT_MANAGEMENT_KEY = bytes.fromhex("0102030405060708010203040506070801020304
 
 SALT_LENGTH = 16
 _ITERATIONS = 10_000
+_ENTRY, _SALT, _WRAPPED = 0xA0, 0x80, 0x81
 
 
 def authenticate(key: StoredKey, status: SecurityStatus, fields: dict[int, bytes]) -> bytes:
@@ -84,6 +88,29 @@ def derived_key(secret: str, salt: bytes) -> bytes:
     The derivation is that of Yubico's tools.
     """
     return hashlib.pbkdf2_hmac("sha1", secret.encode(), salt, _ITERATIONS, MANAGEMENT_KEY_LENGTHS[Algorithm.AES192])
+
+
+def kept_for(secret: str, key: bytes) -> bytes:
+    """A management key for whoever has a PUK, as an entry of SO_KEY_OBJECT: a salt, and the key wrapped (RFC 3394)."""
+    salt = os.urandom(SALT_LENGTH)
+    wrapped = keywrap.aes_key_wrap(derived_key(secret, salt), key)
+    return tlv.encode(_ENTRY, tlv.encode(_SALT, salt), tlv.encode(_WRAPPED, wrapped))
+
+
+def taken_with(secret: str, entries: bytes) -> Iterator[bytes]:
+    """The management keys in the entries of an SO_KEY_OBJECT that this PUK opens; what is no entry is passed over."""
+    for tag, entry in _decoded(entries):
+        fields = dict(_decoded(entry)) if tag == _ENTRY else {}
+        if _SALT in fields and _WRAPPED in fields:
+            with contextlib.suppress(keywrap.InvalidUnwrap, ValueError):
+                yield keywrap.aes_key_unwrap(derived_key(secret, fields[_SALT]), fields[_WRAPPED])
+
+
+def _decoded(value: bytes) -> list[tuple[int, bytes]]:
+    try:
+        return list(tlv.decode(value))
+    except tlv.TlvError:
+        return []
 
 
 def _accept(status: SecurityStatus, expected: bytes | None, answer: bytes) -> None:

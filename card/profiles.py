@@ -22,7 +22,7 @@ from .ca import TestCA
 from .certificate_profiles import certify
 from .contents import fields as data
 from .makes import Make, make_of
-from .management import DEFAULT_MANAGEMENT_KEY, SALT_LENGTH, derived_key
+from .management import DEFAULT_MANAGEMENT_KEY, SALT_LENGTH, derived_key, kept_for
 from .person import YEARS, Person
 from .piv_card import ForeignCard, PivCard
 from .security import PIN_LENGTH
@@ -44,6 +44,7 @@ from .tables import (
     RETIRED_SLOTS,
     SALT_OBJECT,
     SLOTS,
+    SO_KEY_OBJECT,
     TRAITS_OBJECT,
     Algorithm,
     PinRule,
@@ -320,6 +321,8 @@ def _provide_management_key(wanted: CardRequest, state: CardState) -> None:
         case "so":
             key = derived_key(wanted.puk, salt)
             state.objects[SALT_OBJECT] = data((0x80, salt))
+    if wanted.management == "pin":
+        state.objects[SO_KEY_OBJECT] = kept_for(wanted.puk, key)
     state.keys[MANAGEMENT_KEY] = StoredKey(algorithm, key)
 
 

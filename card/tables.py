@@ -267,6 +267,8 @@ LABEL_OBJECT = PUBLIC_OBJECTS[0]
 """Holds the card's name, for software that shows one (UTF-8 in tag 80)."""
 SALT_OBJECT = PUBLIC_OBJECTS[2]
 """Holds the salt (tag 80) of a management key that is derived from the PUK."""
+SO_KEY_OBJECT = PUBLIC_OBJECTS[4]
+"""Holds the management key for whoever has the PUK, where it is kept for the user, too: see management.kept_for()."""
 KEY_OBJECT = PRIVATE_OBJECTS[-1]
 """Holds the management key for whoever has the PIN if the Printed Information is what it is called: 88 { 89 KEY }."""
 ADMIN_DATA = YUBICO_OBJECTS[0]

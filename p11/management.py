@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.utils import CryptographyDeprecationWarning
 
 from ..card import tlv
-from ..card.management import DEFAULT_MANAGEMENT_KEY, SALT_LENGTH, derived_key
+from ..card.management import DEFAULT_MANAGEMENT_KEY, SALT_LENGTH, derived_key, kept_for, taken_with
 from ..card.tables import (
     ADMIN_DATA,
     BLOCK_LENGTHS,
@@ -29,6 +29,7 @@ from ..card.tables import (
     PRINTED_INFORMATION,
     PUK,
     SALT_OBJECT,
+    SO_KEY_OBJECT,
     Algorithm,
 )
 from ..card.traits import Traits
@@ -43,8 +44,8 @@ with warnings.catch_warnings():
     from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 
 _PROTECTED_DATA, _PROTECTED_KEY = 0x88, 0x89
-_WRITERS = {"pin": CKU.USER, "derived": CKU.USER, "so": CKU.SO}
-"""Who has to be logged in for the module to know the key."""
+_WRITERS = {"pin": (CKU.USER, CKU.SO), "derived": (CKU.USER,), "so": (CKU.SO,)}
+"""Who has to be logged in, one of them, for the module to know the key; else anybody may write."""
 
 _SALT, _NEXT_SALT = 0x80, 0x81
 _ADMIN, _ADMIN_FLAGS, _ADMIN_SALT = 0x80, 0x81, 0x82
@@ -62,7 +63,7 @@ def require(card: PivClient, traits: Traits, right: Right) -> None:
     not logged in, whatever came of it.
     """
     with card.lock:
-        if right.role is not _WRITERS.get(traits.management, right.role):
+        if right.role not in _WRITERS.get(traits.management, (right.role,)):
             raise P11Error(CKR.USER_NOT_LOGGED_IN)
         if card.is_authenticated:
             return
@@ -86,6 +87,9 @@ def change_reference(card: PivClient, traits: Traits, reference: int, old: bytes
     The salt of the new key is written first, the new key next, then the PIN or PUK: if the card is pulled in between,
     the same change can be made again.
     """
+    if reference == PUK and traits.management == "pin":
+        _change_puk(card, old, new)
+        return
     salts = _salts(card, reference) if _is_derived_from(traits, reference) else []
     if not salts:
         card.change(reference, old, new)
@@ -107,12 +111,55 @@ def change_reference(card: PivClient, traits: Traits, reference: int, old: bytes
     _keep_salts(card, reference, fresh)
 
 
+def keep_for_so(card: PivClient, traits: Traits, right: Right, puk: bytes) -> None:
+    """Keep the management key, which `right` gives, for whoever has the PUK. Raises P11Error, CardRemoved."""
+    if traits.management == "pin":
+        _write_entries(card, _authenticate_with(card, _candidates(card, traits, right)), puk)
+
+
+def _change_puk(card: PivClient, old: bytes, new: bytes) -> None:
+    """Another PUK, where the management key is kept for whoever has it, first for either, then for the new one.
+
+    Torn in between, it is there for the one that the card has. Raises P11Error, CardRemoved.
+    """
+    keys = list(_kept_for_so(card, old))
+    try:
+        key = _authenticate_with(card, iter(keys)) if keys else None
+    except P11Error:  # somebody has given the card another management key
+        key = None
+    if key is None:
+        card.change(PUK, old, new)
+        return
+    _write_entries(card, key, old, new)
+    try:
+        card.change(PUK, old, new)
+    except P11Error:  # the card does not take it
+        _write_entries(card, key, old)
+        raise
+    _write_entries(card, key, new)
+
+
+def _write_entries(card: PivClient, key: bytes, *puks: bytes) -> None:
+    entries = (kept_for(puk.decode("utf-8", "replace"), key) for puk in puks)
+    card.write_object(SO_KEY_OBJECT, b"".join(entries))
+
+
+def _kept_for_so(card: PivClient, puk: bytes) -> Iterator[bytes]:
+    return taken_with(puk.decode("utf-8", "replace"), card.read_object(SO_KEY_OBJECT) or b"")
+
+
 def _candidates(card: PivClient, traits: Traits, right: Right) -> Iterator[bytes]:
     """The keys that it can be, likely ones first. Raises P11Error(USER_NOT_LOGGED_IN) if only the user can know it."""
     if traits.management == "none":
         return
     if traits.management == "so":
         yield from (_derived(right.secret, salt) for salt in _salts(card, PUK))
+        return
+    if right.role is CKU.SO and traits.management == "pin":
+        kept = list(_kept_for_so(card, right.secret))
+        if not kept:  # a card from before, or somebody else has changed the PUK
+            raise P11Error(CKR.USER_NOT_LOGGED_IN)
+        yield from kept
         return
     if traits.management == "pin":  # then nothing else is read
         yield from _protected_keys(card)

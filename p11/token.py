@@ -206,6 +206,7 @@ class Token:
                 self._write_traits(replace(traits, pin_initialised=False))
                 right = Right(CKU.SO, puk) if traits.management == "so" else Right(CKU.USER)
                 management.require(self.piv, traits, right)
+                management.keep_for_so(self.piv, traits, right, puk)
                 self._card_objects().erase()
                 self.piv.write_object(LABEL_OBJECT, tlv.encode(0x80, label.encode()))
                 self._write_traits(replace(traits, pin_initialised=False, uninitialised=False))

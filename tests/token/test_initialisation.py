@@ -84,7 +84,7 @@ def test_so_changes_his_pin(token: Callable[..., Any]) -> None:
 @pytest.mark.parametrize(
     ("management", "public", "user", "so"),
     [
-        ("pin", CKR.USER_NOT_LOGGED_IN, CKR.OK, CKR.USER_NOT_LOGGED_IN),
+        ("pin", CKR.USER_NOT_LOGGED_IN, CKR.OK, CKR.OK),
         ("derived", CKR.USER_NOT_LOGGED_IN, CKR.OK, CKR.USER_NOT_LOGGED_IN),
         ("so", CKR.USER_NOT_LOGGED_IN, CKR.USER_NOT_LOGGED_IN, CKR.OK),
         ("default", CKR.OK, CKR.OK, CKR.OK),
@@ -101,6 +101,57 @@ def test_who_may_write(token: Callable[..., Any], management: str, public: int, 
     assert host.eval(write, s=session) == user
     host.eval("(m.logout(s), m.login(s, '12345678', 0))", s=session)
     assert host.eval(write, s=session) == so
+
+
+SO_MAY = """[rv(each) for each in (
+    lambda: data(m, s, b'public'),
+    lambda: m.change(s, m.find(s, {CKA.LABEL: b'public'})[0], {CKA.VALUE: b'another'}),
+    lambda: m.destroy(s, m.find(s, {CKA.LABEL: b'public'})[0]),
+    lambda: ec_pair(m, s, b'pair', PRIVATE=b'\\0'),
+    lambda: [m.destroy(s, each) for each in m.find(s, {CKA.LABEL: b'pair'})],
+    lambda: data(m, s, b'session', where=SESSION),
+    lambda: data(m, s, b'private', where=PRIVATE),
+    lambda: data(m, s, b'private', where={CKA.PRIVATE: b'\\1'}),
+)]"""
+
+
+def test_the_so_has_public_objects(token: Callable[..., Any]) -> None:
+    """As the table of session states and objects has it (5.6, table 6); also with another PUK, and on a new token."""
+    host = token()
+    session = host.eval("m.open_session(0, True)")
+    expected = [CKR.OK] * 6 + [CKR.USER_NOT_LOGGED_IN] * 2
+    host.eval("m.login(s, '12345678', 0)", s=session)
+    assert host.eval(SO_MAY, s=session) == expected
+    host.eval("m.set_pin(s, '12345678', '87654321')", s=session)
+    assert host.eval(SO_MAY, s=session) == expected
+    host.eval("m.finalize()")
+    host.eval("m.initialize()")
+    session = host.eval("(s := m.open_session(0, True), m.login(s, '87654321', 0))[0]")
+    assert host.eval(SO_MAY, s=session) == expected
+    host.eval("m.call('C_CloseAllSessions', 0)")
+    host.eval("m.init_token(0, '87654321', 'new')")
+    session = host.eval("(s := m.open_session(0, True), m.login(s, '87654321', 0))[0]")
+    assert host.eval(SO_MAY, s=session) == expected
+    host.eval("(m.init_pin(s, '123456'), m.logout(s), m.login(s))", s=session)
+    assert host.eval("rv(lambda: data(m, s, b'public'))", s=session) == CKR.OK
+
+
+def test_the_so_after_others_have_been_at_the_card(bare_simulator: Simulator, token: Callable[..., Any]) -> None:
+    """The key is kept for the PUK that was: he may not write then, and the user may; a new token heals it."""
+    host = token()
+    card = bare_simulator.bench.reader("front").insertion
+    assert card is not None
+    card.transmit(bytes.fromhex("00A4040009A00000030800001000"))
+    change = bytes.fromhex("0024008110") + b"12345678" + b"11111111"
+    assert card.transmit(change) == b"\x90\x00"
+    session = host.eval("(s := m.open_session(0, True), m.login(s, '11111111', 0))[0]")
+    assert host.eval("rv(lambda: data(m, s, b'x'))", s=session) == CKR.USER_NOT_LOGGED_IN
+    host.eval("(m.logout(s), m.login(s))", s=session)
+    assert host.eval("rv(lambda: data(m, s, b'x'))", s=session) == CKR.OK
+    host.eval("m.call('C_CloseAllSessions', 0)")
+    host.eval("m.init_token(0, '11111111', 'new')")
+    session = host.eval("(s := m.open_session(0, True), m.login(s, '11111111', 0))[0]")
+    assert host.eval("rv(lambda: data(m, s, b'x'))", s=session) == CKR.OK
 
 
 def test_counters_of_both_pins(token: Callable[..., Any]) -> None:
