@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from . import tlv
+from .certificate_reader import Certificate
 from .state import StoredKey
 from .status import SW, CardError
 from .tables import EDWARDS_ALGORITHMS, KEY_PAIR_ALGORITHMS, RSA_BITS, Algorithm
@@ -245,6 +246,21 @@ def assemble(algorithm: Algorithm, numbers: dict[int, bytes]) -> bytes:
 def load(stored: StoredKey) -> PrivateKey:
     """A stored key, ready for use."""
     return wrap(serialization.load_der_private_key(stored.value, None, unsafe_skip_rsa_key_validation=True))
+
+
+def belongs(certificate: Certificate, stored: StoredKey) -> bool:
+    """Whether a certificate is that of a key pair."""
+    return bool(_public(stored) == certificate.public_key)
+
+
+def same_pair(one: StoredKey, other: StoredKey) -> bool:
+    """Whether two stored keys are of one pair, whatever their policies are."""
+    return bool(_public(one) == _public(other))
+
+
+def _public(stored: StoredKey) -> Any:
+    private: Any = serialization.load_der_private_key(stored.value, None, unsafe_skip_rsa_key_validation=True)
+    return private.public_key()
 
 
 def wrap(key: object) -> PrivateKey:

@@ -1,29 +1,25 @@
 # SPDX-License-Identifier: MIT
-"""What is on a card as a file for people and other programs, and what comes from such files onto a card.
+"""What is on a card as a file for people and other programs, and the card that such a file makes again.
 
 An export is JSON. With keys it is all that makes up the card, and makes it again; without, it has nothing that a card
-does not tell everybody. A PEM or PKCS #12 file fills one key slot.
+does not tell everybody. PEM has the certificates, with keys also these.
 """
 
 from __future__ import annotations
 
 import json
-import re
-from pathlib import Path
+import ssl
 from typing import Annotated, Any, Literal
 
-from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.serialization import pkcs12
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
-from ..card import keys, tlv
+from ..card import certificates, keys
 from ..card.makes import make_of
 from ..card.profiles import PROFILES
 from ..card.security import PIN_FORMATS, PIN_LENGTH, PinRules
 from ..card.state import CardState, Reference, StoredKey
-from ..card.status import CardError
-from ..card.store import Store
 from ..card.tables import (
     ATTESTATION,
     MANAGEMENT_KEY,
@@ -35,9 +31,8 @@ from ..card.tables import (
     Touch,
     object_rules,
 )
-
-Pair = tuple[Any, x509.Certificate | None]
-"""A private key of cryptography and a certificate; None for what there is not."""
+from ..p11 import image_objects
+from .certificate_text import printable
 
 
 def _number(value: object) -> object:
@@ -83,10 +78,13 @@ class _Key(_Part):
             if len(self.value or b"") != MANAGEMENT_KEY_LENGTHS.get(algorithm):
                 raise ValueError(f"no management key of {self.algorithm}")
             return StoredKey(algorithm, self.value or b"", self.imported, self.pin, touch)
-        private = serialization.load_pem_private_key((self.private_key or "").encode(), None)
+        try:
+            private: Any = serialization.load_pem_private_key((self.private_key or "").encode(), None)
+        except (TypeError, UnsupportedAlgorithm) as error:
+            raise ValueError(f"the key for slot {self.slot:02X}: {error}") from None
         if self.slot not in (*SLOTS, ATTESTATION) or keys.algorithm_of(private) is not algorithm:
             raise ValueError(f"no key of {self.algorithm} for slot {self.slot:02X}")
-        return StoredKey(algorithm, _der(private), self.imported, self.pin, touch)
+        return StoredKey(algorithm, keys.pack(private), self.imported, self.pin, touch)
 
 
 class _PinRules(_Part):
@@ -133,7 +131,7 @@ def as_json(state: CardState, with_keys: bool) -> str:
 def from_json(content: bytes, name: str) -> CardState:
     """The card of an export with keys; `name` is the file's. Raises ValueError with the field that is wrong."""
     if not content.lstrip().startswith(b"{"):
-        raise ValueError(f"{name} is no export of a card; a key or a certificate goes into a slot: --slot 9A")
+        raise ValueError(f"{name} is no export of a card; a key goes into a slot of a card that is there: --slot 9A")
     try:
         export = _Export.model_validate_json(content)
         if any(each.value is None for each in export.references) or None in export.objects.values():
@@ -167,61 +165,19 @@ def from_json(content: bytes, name: str) -> CardState:
 
 
 def as_pem(state: CardState, with_keys: bool) -> str:
-    """The certificates of the key slots, each after its name, and the private keys before them."""
+    """The certificates of the key slots, each after its name, and the private keys before them; then all others."""
     parts = []
     for number, slot in SLOTS.items():
-        stored, certificate = state.keys.get(number), _certificate(state.objects.get(slot.certificate))
-        if certificate is not None or (with_keys and stored is not None):
+        stored, certificate = state.keys.get(number), certificates.decode(state.objects.get(slot.certificate))
+        if certificate or (with_keys and stored is not None):
             parts.append(f"# {number:02X} {slot.name}\n")
         if with_keys and stored is not None:
             parts.append(_pem(stored))
-        if certificate is not None:
-            parts.append(certificate.public_bytes(serialization.Encoding.PEM).decode())
+        if certificate:
+            parts.append(ssl.DER_cert_to_PEM_cert(certificate))
+    for label, further in image_objects.certificates(state.objects):
+        parts.append(f"# {printable(label)}\n{ssl.DER_cert_to_PEM_cert(further.der)}")
     return "".join(parts)
-
-
-def read_pair(content: bytes, password: bytes | None, name: str) -> Pair:
-    """The key and the certificate in a PEM or PKCS #12 file. Raises ValueError."""
-    try:
-        if b"-----BEGIN " not in content:
-            key, certificate, _ = pkcs12.load_key_and_certificates(content, password)
-        else:
-            count = len(re.findall(b"-----BEGIN [A-Z ]*PRIVATE KEY-----", content))
-            if count > 1:
-                raise ValueError(f"there are {count} keys in it, and one slot")
-            key = serialization.load_pem_private_key(content, password) if count else None
-            certificate = x509.load_pem_x509_certificates(content)[0] if b"-----BEGIN CERT" in content else None
-    except (ValueError, TypeError) as error:  # TypeError: a password for a file that has none, or none
-        hint = "" if password else "; the password of a file that has one goes into --password-file"
-        raise ValueError(f"{name} cannot be taken: {error}{hint}") from None
-    if key is None and certificate is None:
-        raise ValueError(f"{name} has neither a private key nor a certificate")
-    return key, certificate
-
-
-def put(path: Path, passphrase: bytes | None, slot: str, pair: Pair) -> None:
-    """Write a key and its certificate into a key slot, at once. What is there is replaced; a certificate alone has to
-    fit the key that is there. Raises ValueError, ImageError.
-    """
-    number = next((each for each in SLOTS if f"{each:02X}" == slot.upper()), None)
-    if number is None:
-        raise ValueError(f"there is no key slot {slot}; there are: {', '.join(f'{each:02X}' for each in SLOTS)}")
-    key, certificate = pair
-    store = Store(path, passphrase)
-    try:
-        held = store.state.keys.get(number)
-        new = None if key is None else StoredKey(keys.algorithm_of(key), _der(key), True, SLOTS[number].pin_rule)
-        if new is not None and new.algorithm not in make_of(store.state.profile).algorithms:
-            raise ValueError(f"a card of profile {store.state.profile} has no keys of {Algorithm(new.algorithm).name}")
-        _require_match(certificate, new or held, slot)
-        store.own(owner := object())
-        tag = SLOTS[number].certificate
-        objects = {} if certificate is None else {tag: _certificate_object(certificate)}
-        store.commit(owner, keys={} if new is None else {number: new}, objects=objects)
-    except CardError as error:
-        raise ValueError(f"the card does not take it: {error}") from None
-    finally:
-        store.close()
 
 
 def _exported_key(slot: int, key: StoredKey, with_keys: bool) -> _Key:
@@ -237,38 +193,8 @@ def _is_public(tag: int) -> bool:
     return rules is not None and rules.read is Access.ALWAYS
 
 
-def _require_match(certificate: x509.Certificate | None, stored: StoredKey | None, slot: str) -> None:
-    if certificate is None or stored is None:
-        return
-    private: Any = serialization.load_der_private_key(stored.value, None, unsafe_skip_rsa_key_validation=True)
-    if private.public_key() != certificate.public_key():
-        raise ValueError(f"the certificate is not that of the key for slot {slot.upper()}")
-
-
-def _certificate(value: bytes | None) -> x509.Certificate | None:
-    """The certificate in a data object, if it is one that can be read."""
-    try:
-        return x509.load_der_x509_certificate(dict(tlv.decode(value or b""))[0x70])
-    except (ValueError, KeyError):
-        return None
-
-
-def _certificate_object(certificate: x509.Certificate) -> bytes:
-    """Not compressed (SP 800-73-4 part 1, table 10)."""
-    der = certificate.public_bytes(serialization.Encoding.DER)
-    return tlv.encode(0x70, der) + tlv.encode(0x71, b"\0") + tlv.encode(0xFE, b"")
-
-
 def _pem(stored: StoredKey) -> str:
     private = serialization.load_der_private_key(stored.value, None, unsafe_skip_rsa_key_validation=True)
     return private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     ).decode()
-
-
-def _der(key: Any) -> bytes:
-    keys.wrap(key)
-    der: bytes = key.private_bytes(
-        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return der

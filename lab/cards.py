@@ -7,11 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-from cryptography.x509.oid import NameOID
-
 from ..card import certificates, tlv
+from ..card.certificate_reader import read
+from ..card.keys import belongs
 from ..card.profiles import open_card
+from ..card.state import CardState
 from ..card.tables import (
     ATTESTATION,
     ATTESTATION_CERTIFICATE,
@@ -25,6 +25,8 @@ from ..card.tables import (
     Slot,
 )
 from ..card.traits import Traits
+from ..p11 import image_objects
+from . import certificate_text
 
 _SLOTS = SLOTS | {ATTESTATION: Slot("Attestation", PinRule.NEVER, ATTESTATION_CERTIFICATE)}
 
@@ -34,7 +36,7 @@ def describe(path: Path, passphrase: bytes | None = None) -> dict[str, Any]:
     card = open_card(path, passphrase)
     try:
         state = card.store.state
-        guid = dict(tlv.decode(state.objects.get(CHUID, b""))).get(0x34, b"")
+        guid = _guid(state.objects.get(CHUID, b""))
         return {
             "name": card.name,
             "profile": card.profile,
@@ -46,26 +48,39 @@ def describe(path: Path, passphrase: bytes | None = None) -> dict[str, Any]:
             "used": state.used,
             "traits": json.loads(Traits.decode(state.objects.get(TRAITS_OBJECT)).encode()),
             "keys": [
-                {
-                    "slot": f"{number:02X}",
-                    "purpose": slot.name,
-                    "algorithm": Algorithm(state.keys[number].algorithm).name,
-                    "pin": state.keys[number].pin_rule.value,
-                    "certificate": _subject(state.objects.get(slot.certificate)),
-                }
+                _slot(number, slot, state)
                 for number, slot in _SLOTS.items()
-                if number in state.keys
+                if number in state.keys or state.objects.get(slot.certificate)
+            ],
+            "certificates": [
+                {"label": certificate_text.printable(label), **certificate_text.describe(certificate)}
+                for label, certificate in image_objects.certificates(state.objects)
             ],
         }
     finally:
         card.close()
 
 
-def _subject(value: bytes | None) -> str | None:
-    if value is None:
-        return None
+def _guid(chuid: bytes) -> bytes:
+    """The card's number in the CHUID; empty for one that cannot be read."""
     try:
-        subject = x509.load_der_x509_certificate(certificates.decode(value)).subject
-        return subject.rfc4514_string({NameOID.SERIAL_NUMBER: "serialNumber"})
-    except ValueError:
-        return "a certificate that cannot be read"
+        return dict(tlv.decode(chuid)).get(0x34, b"")
+    except tlv.TlvError:
+        return b""
+
+
+def _slot(number: int, slot: Slot, state: CardState) -> dict[str, Any]:
+    """A key slot; `certificate` is the subject, `of_another_key` true for one that is not the key's."""
+    key, value = state.keys.get(number), state.objects.get(slot.certificate)
+    certificate = read(certificates.decode(value))
+    told = None if certificate is None else certificate_text.describe(certificate)
+    subject = "a certificate that cannot be read" if value else None
+    return {
+        "slot": f"{number:02X}",
+        "purpose": slot.name,
+        "algorithm": None if key is None else Algorithm(key.algorithm).name,
+        "pin": None if key is None else key.pin_rule.value,
+        "certificate": subject if told is None else told["subject"],
+        "details": told,
+        "of_another_key": certificate is not None and key is not None and not belongs(certificate, key),
+    }

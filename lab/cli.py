@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 
 from .. import __version__
 from . import log
+from .library_warnings import silence_library_warnings
 
 FILES = {
     "simulators": ("Simulator", ("serve", "run", "status", "trace", "stop", "crash", "restart")),
@@ -108,6 +109,7 @@ def _all(
 
 def main() -> None:
     """The entry point."""
+    silence_library_warnings()
     log.to_standard_error()
     app(prog_name="cardtear")
 

@@ -26,6 +26,7 @@ from ..card.tables import INS
 from ..p11.constants import CKM, CKS, CKU
 from ..reader.trace import CallEntry, Entry
 from .demo_application import DEADLINE, MESSAGE, Application, ApplicationFailed
+from .library_warnings import silence_library_warnings
 from .records import as_record, name_of
 from .simulator import Simulator
 from .timeline import Timeline
@@ -182,6 +183,7 @@ def _shown(found: object) -> str:
 
 def main() -> int:
     """Play it; with --svg FILE also export the scenes with a removal as a picture."""
+    silence_library_warnings()
     options = argparse.ArgumentParser(prog="demo", description="A card is pulled out of a running application.")
     options.add_argument("--svg", type=Path, metavar="FILE", help="export the scenes with a removal as a picture")
     svg: Path | None = options.parse_args().svg

@@ -12,6 +12,7 @@ from ..card.profiles import CardRequest
 from ..csrc import module_path
 from . import places
 from .firefox import Firefox
+from .library_warnings import silence_library_warnings
 from .mozilla import LOGGED_IN, NOT_LOGGED_IN, NOT_PRESENT, MozillaError
 from .simulator import Simulator
 from .tls_server import TlsServer
@@ -80,6 +81,7 @@ class Demonstration:
 
 def main() -> int:
     """Play it."""
+    silence_library_warnings()
     console = Console(highlight=False)
     if Firefox.missing_parts():
         console.print(

@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 
 from ..p11.quirks import Quirks
 from ..reader.vpcd_slots import PcscPlace
+from .library_warnings import silence_library_warnings
 from .own_pcscd import OwnPcscd, why_not
 from .scratch import Scratch
 from .simulator import Simulator
@@ -111,6 +112,7 @@ def lines(parent: int) -> Iterator[bytes]:
 
 def main() -> None:
     """The entry point; the argument is the process with which all ends."""
+    silence_library_warnings()
     with Scratch() as scratch, contextlib.closing(Host(scratch.path)) as host:
         tempfile.tempdir = str(scratch.path)
         for line in lines(int(sys.argv[1])):

@@ -71,10 +71,39 @@ def card(about: dict[str, Any]) -> None:
     if about["traits"]:
         _print("  ".join(f"{name}: {value}" for name, value in about["traits"].items()))
     keys = _table("key", "purpose", "algorithm", "PIN", "certificate")
+    none = Text("none", "dim")
     for each in about["keys"]:
-        certificate = each["certificate"] or Text("none", "dim")
-        keys.add_row(each["slot"], each["purpose"], each["algorithm"], each["pin"], certificate)
+        key = (each["algorithm"] or none, each["pin"] or "")
+        certificate = none if each["certificate"] is None else Text(each["certificate"] or "(no subject)")
+        if each["of_another_key"]:
+            certificate.append("  is that of another key", "bold red")
+        keys.add_row(each["slot"], each["purpose"], *key, certificate)
     _print(keys if about["keys"] else "no keys")
+    for each in about["keys"]:
+        if each["details"] is not None:
+            _certificate(each["slot"], each["details"])
+    for each in about["certificates"]:
+        _certificate(f"certificate {each['label']}".strip(), each)
+
+
+def _certificate(where: str, told: dict[str, Any]) -> None:
+    """What a certificate tells, under the place where it lies."""
+    unreadable = "cannot be read"
+    dates = [told[name] or unreadable for name in ("not_before", "not_after")]
+    lines = {
+        "subject": told["subject"] or "(empty)",
+        "issuer": told["issuer"] or "(empty)",
+        "serial": told["serial"] or unreadable,
+        "valid": unreadable if dates == [unreadable] * 2 else f"{dates[0]} to {dates[1]}",
+        "alternative names": ", ".join(told["alternative_names"]),
+        "extended key usage": ", ".join(told["extended_key_usage"]),
+        "authority": "it is a CA's" if told["authority"] else "",
+    }
+    _print("")
+    _print(where)
+    for name, value in lines.items():
+        if value:
+            _print(f"  {name:19}{value}")
 
 
 def profiles(abouts: dict[str, str]) -> None:

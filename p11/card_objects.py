@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from ..card import certificate_reader, certificates
-from ..card.tables import PRIVATE_OBJECTS, PRIVATE_RECORDS, PUBLIC_OBJECTS, PUBLIC_RECORDS, SLOTS, Algorithm
+from ..card.tables import SLOTS, Algorithm
 from ..card.traits import Traits
 from ..reader.errors import CardRemoved
 from . import keys
@@ -24,12 +24,18 @@ from .errors import P11Error
 from .keys import CardKey, PublicKey
 from .objects import P11Object, certified_key, profile_object
 from .piv_client import PivClient
-from .records import Index, Overlay, RecordError, decode_object, encode_attributes
+from .records import (
+    INDEX_TAGS,
+    OVERLAY_TAGS,
+    RECORD_TAGS,
+    Index,
+    Overlay,
+    RecordError,
+    decode_object,
+    encode_attributes,
+)
 from .slot_objects import POSITION, InSlot, Part, kept, pin_rule, read_slot
 
-_INDEX = {False: PUBLIC_OBJECTS[3], True: PRIVATE_OBJECTS[0]}
-_RECORDS = {False: PUBLIC_RECORDS, True: PRIVATE_RECORDS}
-_OVERLAYS = dict(zip(SLOTS, PUBLIC_OBJECTS[16:], strict=False))
 _FREE_ORDER = (0x9A, 0x9D, 0x9C, 0x9E, *(slot for slot in SLOTS if slot not in (0x9A, 0x9C, 0x9D, 0x9E)))
 
 _CERTIFICATE = ulong(CKO.CERTIFICATE)
@@ -110,7 +116,7 @@ class CardObjects:
             self._require(item)
             place, attributes = item.place, change(item.attributes)
             if isinstance(place, InRecord):
-                self._card.write_object(_RECORDS[place.private][place.number], encode_attributes(attributes))
+                self._card.write_object(RECORD_TAGS[place.private][place.number], encode_attributes(attributes))
             elif isinstance(place, InSlot):
                 self._write_overlay(place.slot, _with_part(self._overlay(place.slot), place.part, kept(attributes)))
             else:
@@ -143,9 +149,9 @@ class CardObjects:
                     self._card.write_object(SLOTS[slot].certificate, b"")
             for private, index in indexes.items():
                 for number in index.records:
-                    self._card.write_object(_RECORDS[private][number], b"")
+                    self._card.write_object(RECORD_TAGS[private][number], b"")
                 for slot in index.overlays:
-                    self._card.write_object(_OVERLAYS[slot], b"")
+                    self._card.write_object(OVERLAY_TAGS[slot], b"")
             for item in list(self._known.values()):
                 self._forget(item)
             self._revision = None
@@ -170,7 +176,7 @@ class CardObjects:
                 yield profile_object(profile)
 
     def _read_records(self, private: bool) -> Iterator[P11Object]:
-        read, tags = self._card.read_object, _RECORDS[private]
+        read, tags = self._card.read_object, RECORD_TAGS[private]
         for number in sorted(self._read_index(private).records):
             try:
                 attributes = decode_object(read(tags[number], as_user=private))
@@ -187,12 +193,12 @@ class CardObjects:
     def _overlay(self, slot: int) -> Overlay:
         if slot not in self._read_index(private=False).overlays:
             return Overlay()
-        return Overlay.decode(self._card.read_object(_OVERLAYS[slot]))
+        return Overlay.decode(self._card.read_object(OVERLAY_TAGS[slot]))
 
     def _read_index(self, private: bool) -> Index:
         index = self._index.get(private)
         if index is None:
-            index = self._index[private] = Index.decode(self._card.read_object(_INDEX[private], as_user=private))
+            index = self._index[private] = Index.decode(self._card.read_object(INDEX_TAGS[private], as_user=private))
         return index
 
     # The objects that are known
@@ -247,9 +253,9 @@ class CardObjects:
     def _create_record(self, item: P11Object) -> P11Object:
         private = item.is_private
         index = self._read_index(private)
-        number = next(number for number in range(len(_RECORDS[private])) if number not in index.records)
+        number = next(number for number in range(len(RECORD_TAGS[private])) if number not in index.records)
         attributes = {**item.attributes, CKA.UNIQUE_ID: os.urandom(16).hex().encode()}
-        tag = _RECORDS[private][number]
+        tag = RECORD_TAGS[private][number]
         self._card.write_object(tag, encode_attributes(attributes))
         try:
             self._write_index(private, index.with_record(number))
@@ -313,7 +319,7 @@ class CardObjects:
 
     def _destroy_record(self, place: InRecord, item: P11Object) -> None:
         self._write_index(place.private, self._read_index(place.private).without_record(place.number))
-        self._card.write_object(_RECORDS[place.private][place.number], b"")
+        self._card.write_object(RECORD_TAGS[place.private][place.number], b"")
         self._forget(item)
         self._written()
 
@@ -347,7 +353,7 @@ class CardObjects:
         wanted = [slot for slot, position in POSITION.items() if position == attributes.get(CKA.ID)]
         taken = {item.place.slot for item in self._known.values() if isinstance(item.place, InSlot)}
         for slot in (*wanted, *_FREE_ORDER):
-            if slot not in taken and slot in _OVERLAYS:
+            if slot not in taken and slot in OVERLAY_TAGS:
                 if self._card.metadata(slot) is None:
                     raise P11Error(CKR.FUNCTION_FAILED)
                 return slot
@@ -366,13 +372,13 @@ class CardObjects:
             raise
 
     def _write_overlay(self, slot: int, overlay: Overlay) -> None:
-        self._card.write_object(_OVERLAYS[slot], overlay.encode())
+        self._card.write_object(OVERLAY_TAGS[slot], overlay.encode())
         index = self._read_index(private=False)
         if slot not in index.overlays:
             self._write_index(False, index.with_overlay(slot))
 
     def _write_index(self, private: bool, index: Index) -> None:
-        self._card.write_object(_INDEX[private], index.encode())
+        self._card.write_object(INDEX_TAGS[private], index.encode())
         self._index[private] = index
 
 

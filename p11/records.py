@@ -12,9 +12,17 @@ import struct
 from dataclasses import dataclass, replace
 
 from ..card import tlv
+from ..card.tables import PRIVATE_OBJECTS, PRIVATE_RECORDS, PUBLIC_OBJECTS, PUBLIC_RECORDS, SLOTS
 from .attributes import Attributes
 from .constants import CKA, CKF
 from .wire import ULONG_SIZE
+
+INDEX_TAGS = {False: PUBLIC_OBJECTS[3], True: PRIVATE_OBJECTS[0]}
+RECORD_TAGS = {False: PUBLIC_RECORDS, True: PRIVATE_RECORDS}
+"""The data objects of the index and of the records, public (False) and private ones."""
+
+OVERLAY_TAGS = dict(zip(SLOTS, PUBLIC_OBJECTS[16:], strict=False))
+"""The data object of each key slot's overlay."""
 
 _HEAD = struct.Struct(">II")
 _HEAD_SIZE = _HEAD.size

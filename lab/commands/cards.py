@@ -124,9 +124,7 @@ def card_export(
     with_keys: Annotated[
         bool, typer.Option("--with-keys", help="With private keys, PIN and PUK: all that makes up the card.")
     ] = False,
-    pem: Annotated[
-        bool, typer.Option("--pem", help="Certificates (and private keys) of the key slots as PEM, not JSON.")
-    ] = False,
+    pem: Annotated[bool, typer.Option("--pem", help="Certificates (and private keys) as PEM, not JSON.")] = False,
     passphrase_file: PassphraseFile = None,
     as_json: Json = False,
 ) -> None:
@@ -156,31 +154,67 @@ def card_import(
     source: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", help="An export, or a key and a certificate as PEM or PKCS #12.", show_default=False
+            metavar="FILE",
+            help="An export of a card, or keys and certificates: PEM, DER, PKCS #12, PKCS #7, OpenSSH.",
+            show_default=False,
         ),
     ],
     slot: Annotated[
         str | None,
-        typer.Option(help="The key slot for a key or a certificate, as 9A; without one, FILE is an export."),
+        typer.Option(
+            help="The key slot for a key, as 9A, and its certificate; certificates of CAs go beside the slots.",
+            show_default="none: an export, or certificates",
+        ),
     ] = None,
     password_file: Annotated[
-        Path | None, typer.Option(help="A file whose first line is the password of FILE; - for standard input.")
+        Path | None,
+        typer.Option(help="A file whose first line is the password of FILE; - for standard input.", show_default=False),
     ] = None,
     passphrase_file: PassphraseFile = None,
     as_json: Json = False,
 ) -> None:
-    """Make a card of an export (--with-keys), or put a key and its certificate into a slot of a card that is there."""
+    """Make a card of an export (--with-keys), or put keys and certificates onto a card that is there."""
     from ...card.store import create_image
-    from .. import card_files, passphrase
+    from .. import card_contents, card_files, key_files, passphrase
 
     with errors(as_json):
         content, key = source.read_bytes(), passphrase.read(passphrase_file)
-        if slot is None:
+        if slot is None and (content.lstrip().startswith(b"{") or not path.exists()):
             create_image(path, card_files.from_json(content, str(source)), key)
-            done = f"{path} is the card of {source}"
+            done = [f"{path} is the card of {source}"]
         else:
-            pair = card_files.read_pair(content, passphrase.read(password_file), str(source))
-            card_files.put(path, key, slot, pair)
-            what = [name for name, part in zip(("key", "certificate"), pair, strict=True) if part is not None]
-            done = f"{' and '.join(what)} of {source} in slot {slot.upper()} of {path}"
-    print(json.dumps({"image": str(path)}) if as_json else done)
+            contents = key_files.read(content, passphrase.read(password_file), str(source))
+            if slot is None:
+                done = card_contents.put_certificates(path, key, contents, str(source))
+            else:
+                done = card_contents.put_in_slot(path, key, slot, contents, str(source))
+    _say(path, done, as_json)
+
+
+@card_app.command("put")
+def card_put(
+    path: ImagePath,
+    tag: Annotated[str, typer.Argument(help="The tag of the data object, as 5FC102.", show_default=False)],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="What it shall hold, with or without the tag 53 around it; nothing deletes it.",
+            show_default=False,
+        ),
+    ],
+    passphrase_file: PassphraseFile = None,
+    as_json: Json = False,
+) -> None:
+    """Write a data object of a card that is there, as it is."""
+    from .. import card_contents, passphrase
+
+    with errors(as_json):
+        content = source.read_bytes()
+        done = card_contents.put_object(path, passphrase.read(passphrase_file), tag, content, str(source))
+    _say(path, done, as_json)
+
+
+def _say(path: Path, done: list[str], as_json: bool) -> None:
+    """What has been done to a card, a line for each part."""
+    print(json.dumps({"image": str(path), "done": done}) if as_json else "\n".join(done))

@@ -4,14 +4,11 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import json
 import os
-import shutil
 import stat
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,55 +17,19 @@ from cardtear.card.ca import TestCA
 from cardtear.card.profiles import PROFILES, CardRequest, create, open_card, ready_image
 from cardtear.card.store import ImageError, create_image, read_image
 from cardtear.card.tables import PIN, SLOTS
-from cardtear.lab import card_files
+from cardtear.lab import card_contents, card_files, key_files
 from cardtear.lab.control import Control, ControlFailure
 from cardtear.lab.requests import EncryptedImage
 from cardtear.lab.simulator import Simulator
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 
-DEADLINE = 60
-PASSPHRASE = "correct horse"
+from .conftest import PASSPHRASE, Cli, certified, pem
+
 SELECT = bytes.fromhex("00A4040005A000000308")
 WRONG = bytes.fromhex("0020008008313233343537FFFF")
-
-Cli = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    """Runs the command line in a folder of its own."""
-    (tmp_path / "passphrase").write_text(PASSPHRASE + "\n")
-    environment = {**os.environ, "XDG_DATA_HOME": str(tmp_path / "data"), "XDG_RUNTIME_DIR": str(tmp_path)}
-    environment.pop("CARDTEAR_PASSPHRASE_FILE", None)
-
-    def run(*words: object, said: str | None = None, **more: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "cardtear.lab.cli", *map(str, words)]
-        return subprocess.run(
-            command,
-            cwd=tmp_path,
-            env={**environment, **more},
-            input=said,
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE,
-            check=False,
-        )
-
-    return run
-
-
-@pytest.fixture(scope="session")
-def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("ready")
-    return ready_image(CardRequest("piv-ec", management="default"), folder, TestCA.load_or_create(folder / "ca"))
-
-
-@pytest.fixture
-def image(tmp_path: Path, ready: Path) -> Path:
-    return Path(shutil.copy(ready, tmp_path / "a.card"))
 
 
 def refused(result: subprocess.CompletedProcess[str], *words: str, code: int) -> None:
@@ -184,26 +145,12 @@ def test_certificates_as_pem(cli: Cli, image: Path) -> None:
     text = card_files.as_pem(read_image(image), with_keys=True)
     assert text.count("PRIVATE KEY") == 8
     first = text.split("# 9C")[0].encode()
-    key, certificate = card_files.read_pair(first, None, "first")
-    assert certificate is not None
-    assert key.public_key() == certificate.public_key() == found[0].public_key()
+    contents = key_files.read(first, None, "first")
+    assert contents.keys[0].public_key() == found[0].public_key()
+    assert contents.certificates == [found[0].public_bytes(serialization.Encoding.DER)]
 
 
 # Keys and certificates into slots
-
-
-def certified(key: Any) -> x509.Certificate:
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "me")])
-    now = datetime.datetime.now(datetime.UTC)
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    builder = builder.serial_number(1).not_valid_before(now).not_valid_after(now + datetime.timedelta(1))
-    return builder.sign(key, None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256())
-
-
-def pem(key: Any, certificate: x509.Certificate | None = None, password: bytes | None = None) -> bytes:
-    encryption: Any = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
-    text = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
-    return text + (certificate.public_bytes(serialization.Encoding.PEM) if certificate else b"")
 
 
 KEYS = {
@@ -224,13 +171,13 @@ def test_a_key_and_its_certificate_into_a_slot(image: Path, kind: str, form: str
         encryption = serialization.BestAvailableEncryption(b"secret")
         content = pkcs12.serialize_key_and_certificates(b"me", key, certificate, None, encryption)
         with pytest.raises(ValueError, match="me cannot be taken"):
-            card_files.read_pair(content, b"wrong", "me")
+            key_files.read(content, b"wrong", "me")
     if password is not None:
         with pytest.raises(ValueError, match="--password-file"):
-            card_files.read_pair(content, None, "me")
+            key_files.read(content, None, "me")
     with pytest.raises(ValueError, match="--slot"):
         card_files.from_json(content, "me")
-    card_files.put(image, None, "9e", card_files.read_pair(content, password, "me"))
+    card_contents.put_in_slot(image, None, "9e", key_files.read(content, password, "me"), "me")
     state = read_image(image)
     assert state.keys[0x9E].imported
     stored: Any = serialization.load_der_private_key(state.keys[0x9E].value, None)
