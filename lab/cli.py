@@ -32,6 +32,7 @@ FILES = {
             "reset",
             "logout",
             "close-sessions",
+            "apdu",
             "touch",
             "mute",
             "kill",

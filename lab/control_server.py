@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..card.profiles import ProfileError
 from ..card.store import ImageError
-from ..reader.errors import BenchError
+from ..reader.errors import BenchError, CardMute, CardRemoved
 from ..reader.private_socket import listen, serve_each
 from ..reader.trace import Entry, EventEntry
 from . import possible_trigger
@@ -45,6 +45,7 @@ class ControlServer:
             "insert": self._insert,
             "remove": self._remove,
             "swap": self._swap,
+            "apdu": self._apdu,
             "attach-pcsc": self._attach_pcsc,
             **{verb: getattr(simulator, verb.replace("-", "_")) for verb in _PLAIN},
             "arm": self._arm,
@@ -109,7 +110,7 @@ class ControlServer:
             finally:
                 if request.verb == "shutdown":  # answered, for connections are dropped then; or nobody wants to hear it
                     self.stopped.set()
-        except (BenchError, ImageError, ProfileError, RequestError) as error:
+        except (BenchError, CardMute, CardRemoved, ImageError, ProfileError, RequestError) as error:
             yield _failure(number, error.code, error)
         except ValueError as error:
             yield _failure(number, RequestError.code, error)
@@ -173,6 +174,9 @@ class ControlServer:
         new = self._simulator.swap(reader, card, atr)
         self._simulator.put_away()
         return {"card": new.name}
+
+    def _apdu(self, reader: str, command: bytes) -> dict[str, str]:
+        return {"response": self._simulator.apdu(reader, command).hex().upper()}
 
     def _attach_pcsc(self, reader: str, name: str = "", exclusive: bool = False) -> dict[str, str | None]:
         return {"card": self._simulator.attach_pcsc(reader, name, exclusive)}

@@ -195,6 +195,11 @@ class RemoteReader:
         """End every session on the card, which stays; logins end with them."""
         self.simulator.do("close-sessions", reader=self.name)
 
+    def apdu(self, command: bytes) -> bytes:
+        """Send a command APDU as another program would; returns the response, status word included."""
+        answer = self.simulator.do("apdu", reader=self.name, command=command.hex())
+        return bytes.fromhex(answer["response"])
+
     def mute(self) -> None:
         """The card does not answer any more until it is reset or taken out."""
         self.simulator.do("mute", reader=self.name)

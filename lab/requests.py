@@ -220,6 +220,7 @@ VERBS: dict[str, dict[str, Parameter]] = {
         "exclusive": Parameter(_flag, needed=False),
     },
     "detach-pcsc": _READER,
+    "apdu": {"reader": Parameter(_text), "command": Parameter(_bytes)},
     "reset": _READER,
     "logout": _READER,
     "close-sessions": _READER,

@@ -179,6 +179,18 @@ class Simulator(Closing):
         """End every session on the card, which stays, as a module's idle time-out does; logins end with them."""
         self._server.close_sessions(self.bench.reader(reader))
 
+    def apdu(self, reader: str, command: bytes) -> bytes:
+        """Send a command APDU as another program would; returns the response, status word included.
+
+        Raises BenchError, CardRemoved when the card goes before it has answered, CardMute when it does not answer.
+        """
+        insertion = self.bench.reader(reader).insertion
+        if insertion is None:
+            raise ReaderEmpty(reader)
+        if not command:
+            raise ValueError("an APDU has at least one byte")
+        return insertion.transmit(command)
+
     def block_pin(self, reader: str, left: int = 0, puk: bool = False) -> None:
         """Leave so many tries to the PIN (or PUK), as if somebody had typed wrong ones. Logins are lost."""
         place = self.bench.reader(reader)

@@ -53,12 +53,16 @@ class CardElsewhere(BenchError):
 class CardRemoved(Exception):
     """The card left while it was being spoken to (or before); whoever spoke has lost it for good."""
 
+    code = "card-removed"
+
     def __init__(self, reader: str) -> None:
         super().__init__(f"the card was removed from reader {reader!r}")
 
 
 class CardMute(Exception):
     """The card does not answer any more: it wants a reset, or cannot be woken at all. It is still in the reader."""
+
+    code = "card-mute"
 
     def __init__(self, reader: str) -> None:
         super().__init__(f"the card in reader {reader!r} does not answer")

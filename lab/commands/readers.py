@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -114,6 +115,20 @@ def attach_pcsc(
         print(f"{reader} waits for a card in PC/SC's reader {name!r}" if card is None else f"{card} is in {reader}")
 
     do(as_json, "attach-pcsc", show, **arguments)
+
+
+@app.command()
+def apdu(
+    reader: ReaderName,
+    command: Annotated[
+        str,
+        typer.Argument(help="The APDU in hexadecimal; - for a line of standard input.", show_default=False),
+    ],
+    as_json: Json = False,
+) -> None:
+    """Send an APDU to the card, as another program would, and print what it answers, status word included."""
+    text = sys.stdin.readline() if command == "-" else command
+    do(as_json, "apdu", lambda result: print(result["response"]), reader=reader, command=text.strip())
 
 
 @app.command("block-pin")

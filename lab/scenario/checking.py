@@ -287,6 +287,12 @@ class _Rehearsal:
         self._uncertain |= set(step.handles)
         self._programs[name] = step.background
 
+    def _apdu(self, step: s.Apdu) -> None:
+        self._occupied(step)
+        self._filled(step.command)
+        if step.data is not None:
+            self._saved |= set(step.data.groupindex)
+
     def _filled(self, text: str) -> None:
         for name in _PLACE.findall(text):
             if name not in PLACES and name not in self._saved:

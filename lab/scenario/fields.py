@@ -69,6 +69,11 @@ def in_words(seconds: float) -> str:
     return f"{seconds * 1000:.0f}ms" if seconds < 1 else f"{seconds:g}s"
 
 
+def status_in_words(status: int | None) -> str:
+    """A status word as scenarios write it; None stands for no answer."""
+    return NO_ANSWER if status is None else f"{status:04X}"
+
+
 def _hexadecimal(most: int, what: str) -> Any:
     def read(value: Any) -> int:
         # YAML has a number where all digits are decimal ones; they mean what they look like.
@@ -94,6 +99,29 @@ def _return_values(value: Any) -> frozenset[int] | None:
         return None
     words = value.split("|") if isinstance(value, str) else value if isinstance(value, list) else [value]
     return frozenset(_return_value(word.strip() if isinstance(word, str) else word) for word in words)
+
+
+_status = _hexadecimal(0xFFFF, "a status word")
+NO_ANSWER = "none"
+"""In place of a status word: the card goes, or is mute."""
+
+
+def _status_words(value: Any) -> frozenset[int | None] | None:
+    """Status words, None among them for no answer at all; None for any."""
+    if isinstance(value, frozenset):
+        return value
+    if value == "any":
+        return None
+    words = value if isinstance(value, list) else [value]
+    return frozenset(None if word in (NO_ANSWER, None) else _status(word) for word in words)
+
+
+def _command(value: Any) -> str:
+    """An APDU in hexadecimal, with blanks or without; what ${...} stands for is looked at when it is sent."""
+    text = _digits(value)
+    if not isinstance(text, str) or not re.fullmatch(r"\s*((\$\{[^}]*\}|[0-9A-Fa-f]{2})\s*)+", text):
+        raise ValueError(f"an APDU is written in hexadecimal digits, as 00A40400, not {value!r}")
+    return text
 
 
 def _exit_codes(value: Any) -> frozenset[int] | None:
@@ -161,7 +189,9 @@ Duration = Annotated[
     _schema(anyOf=[{"type": "string", "pattern": r"^\d+(\.\d+)?\s*(ms|s|m)$"}, {"type": "number"}]),
 ]
 HexByte = Annotated[int, BeforeValidator(_hexadecimal(0xFF, "a byte")), _schema(**_HEX)]
-StatusWord = Annotated[int, BeforeValidator(_hexadecimal(0xFFFF, "a status word")), _schema(**_HEX)]
+StatusWord = Annotated[int, BeforeValidator(_status), _schema(**_HEX)]
+StatusWords = Annotated[frozenset[int | None] | None, BeforeValidator(_status_words), _schema(**_WORDS)]
+Command = Annotated[str, BeforeValidator(_command), _schema(type=["string", "integer"])]
 ReturnValue = Annotated[int, BeforeValidator(_return_value), _schema(type=["string", "integer"])]
 ReturnValues = Annotated[frozenset[int] | None, BeforeValidator(_return_values), _schema(**_WORDS)]
 ExitCodes = Annotated[frozenset[int] | None, BeforeValidator(_exit_codes), _schema(**_WORDS)]

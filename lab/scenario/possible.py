@@ -45,6 +45,8 @@ class Possible:
         """Every reader that is plugged in at some time."""
         self.runs_programs = False
         """Whether anything runs that may do whatever it likes."""
+        self.sends_apdus = False
+        """Whether a step sends one."""
         self.has_pcsc = False
         """Whether the cards of a reader come from PC/SC at some time."""
         self.events: set[tuple[str, str]] = set()
@@ -74,6 +76,8 @@ class Possible:
             case s.Run():
                 self.runs_programs = True
                 self.programs.add(step.known_as)
+            case s.Apdu():
+                self.sends_apdus = True
             case s.Send():
                 self.spoken_to |= set(step.send)
             case s.Ask():
@@ -112,6 +116,8 @@ def never_fires(trigger: TriggerModel, possible: Possible) -> str | None:
         return None if on.signal in possible.words else f"nobody says {on.signal!r}, and no program runs that could"
     if on.time is not None:
         return None
+    if on.call is None and on.application is None and possible.sends_apdus:
+        return None
     pattern, application = on.call or "*", on.application or "*"
     count = possible.count_calls(pattern, application)
     if count == 0:
@@ -133,7 +139,7 @@ def never_happens(condition: c.Recorded, possible: Possible) -> str | None:
             return f"nobody says {condition.signal!r}, and no program runs that could"
         case c.CallHappens() if not possible.count_calls(condition.call, condition.application):
             return f"no step calls {condition.call!r}, and no program runs that could"
-        case c.ApduHappens() if not possible.calls:
+        case c.ApduHappens() if not possible.calls and not possible.sends_apdus:
             return "no step makes a call, and no program runs that could"
     return None
 

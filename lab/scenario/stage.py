@@ -12,13 +12,14 @@ import os
 import subprocess
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 from ...card.store import copy_image
 from ...p11.quirks import Quirks
-from ...reader.errors import BenchError, CardRemoved
+from ...reader.errors import BenchError, CardMute, CardRemoved
 from ...reader.vpcd_slots import PcscPlace
 from ..closing import Closing
 from ..guard import kill_who_knows
@@ -30,7 +31,7 @@ from . import verbs as v
 from .calling import Calling
 from .clients import Clients, Pending
 from .conditions import START
-from .fields import in_words
+from .fields import in_words, status_in_words
 from .history import History, Point
 from .model import Scenario
 from .places import filled, places
@@ -133,6 +134,8 @@ class Stage(Closing):
                 self.calling.call(step)
             case s.Run():
                 self._run(step)
+            case s.Apdu():
+                self._apdu(step)
             case s.Send():
                 self._send(step)
             case s.Ask():
@@ -169,25 +172,46 @@ class Stage(Closing):
         pcsc = self.simulator.pcsc
         return pcsc is None or not pcsc.wait_until_shown(max(0.0, seconds))
 
-    def _by_hand(self, verb: str, arguments: dict[str, Any]) -> None:
-        """A verb of the simulator, in a thread of its own: a card that hangs may hold it up."""
-        trouble: list[Exception | None] = []
+    def _by_hand(self, verb: str, arguments: dict[str, Any], within: float | None = None) -> Any:
+        """A verb of the simulator, in a thread of its own: a card that hangs may hold it up. Returns its result."""
+        done: Future[Any] = Future()
 
         def act() -> None:
             try:
-                getattr(self.simulator, verb.replace("-", "_"))(**arguments)
-                trouble.append(None)
+                done.set_result(getattr(self.simulator, verb.replace("-", "_"))(**arguments))
             except Exception as error:
-                trouble.append(error)
+                done.set_exception(error)
             self.history.changed()
 
         threading.Thread(target=act, name=verb, daemon=True).start()
-        if not self.history.wait(lambda: bool(trouble), self.until(None)):
+        if not self.history.wait(done.done, self.until(within)):
             raise StepFailed(f"{verb} does not come to an end: the card is at work, and does not let go")
-        if isinstance(trouble[0], BenchError | CardRemoved):
-            raise StepFailed(f"{verb} is not possible: {trouble[0]}")
-        if trouble[0] is not None:
-            raise trouble[0]
+        try:
+            return done.result()
+        except (BenchError, CardRemoved, CardMute) as error:
+            raise StepFailed(f"{verb} is not possible: {error}") from error
+
+    def _apdu(self, step: s.Apdu) -> None:
+        """Send an APDU, and hold the answer against what is expected."""
+        status: int | None = None
+        data = ""
+        try:
+            command = bytes.fromhex(self.fill(step.command))
+            response = self._by_hand("apdu", {"reader": step.reader, "command": command}, step.within)
+            status, data = int.from_bytes(response[-2:], "big"), response[:-2].hex().upper()
+        except ValueError as error:
+            raise StepFailed(f"that is no APDU: {error}") from None
+        except StepFailed as failure:
+            if not isinstance(failure.__cause__, CardRemoved | CardMute):
+                raise
+        if step.status is not None and status not in step.status:
+            awaited = " | ".join(sorted(map(status_in_words, step.status)))
+            raise StepFailed(f"awaited {awaited}, but came {status_in_words(status)}")
+        if step.data is not None:
+            match = step.data.search(data)
+            if match is None:
+                raise StepFailed(f"awaited data that fit /{step.data.pattern}/, but came {len(data) // 2} other bytes")
+            self.saved |= match.groupdict()
 
     def _arm_one(self, name: str, model: TriggerModel) -> None:
         made = model.trigger(self.cards)

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from .conditions import Condition, Happening, one_of
 from .expressions import CallText, read_call
-from .fields import Duration, ExitCodes, Model, Name, Pattern, SignalNumber
+from .fields import Command, Duration, ExitCodes, Model, Name, Pattern, SignalNumber, StatusWords
 from .triggers import TriggerModel
 from .verbs import VERBS, AttachPcsc, DetachPcsc, Signal, Step, word
 
@@ -94,6 +94,28 @@ class Run(Step):
     def known_as(self) -> str:
         """Its name in the scenario: the given one, or the program's."""
         return self.name or PurePath(self.words[0]).name
+
+
+class Apdu(Step):
+    """Send an APDU to the card, as another program would: `apdu: {front: 00A40400}`, `status: 9000`.
+
+    Its data, in hexadecimal, are held against a pattern, whose named groups are saved.
+    """
+
+    apdu: Annotated[dict[Name, Command], Field(min_length=1, max_length=1)]
+    status: StatusWords = frozenset({0x9000})
+    data: Pattern | None = None
+    within: Duration | None = None
+
+    @property
+    def reader(self) -> str:
+        """The reader."""
+        return next(iter(self.apdu))
+
+    @property
+    def command(self) -> str:
+        """What is sent."""
+        return self.apdu[self.reader]
 
 
 class Send(Step):
@@ -180,6 +202,7 @@ class Repeat(Step):
 _OTHERS: dict[str, type[Model]] = {
     "call": Call,
     "run": Run,
+    "apdu": Apdu,
     "send": Send,
     "ask": Ask,
     "stop": Stop,

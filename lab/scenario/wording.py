@@ -13,6 +13,8 @@ from .model import Scenario
 from .verdicts import said
 
 _LONGEST = 100
+_HEADER = 8
+"""Digits of CLA, INS, P1 and P2."""
 _PIN = re.compile(r"(C_Login|C_SetPIN|C_InitPIN|C_InitToken)\(.*\)", re.DOTALL)
 
 
@@ -41,6 +43,8 @@ def in_one_line(step: Any) -> str:
             rest = step.reader
         case s.Run():
             rest = " ".join(step.words)
+        case s.Apdu():
+            rest = f"{step.reader}: {step.command[:_HEADER]}"  # what follows may be a PIN
         case s.Send():
             rest = next(iter(step.send))
         case s.Ask():

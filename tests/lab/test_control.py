@@ -15,10 +15,13 @@ from cardtear.card.card import Card
 from cardtear.card.profiles import CardRequest, create
 from cardtear.lab import control as control_module
 from cardtear.lab import places
+from cardtear.lab.cli import app
 from cardtear.lab.control import Control, ControlFailure
 from cardtear.lab.control_server import LINE_LIMIT
+from cardtear.lab.remote import RemoteSimulator
 from cardtear.lab.simulator import Simulator
 from cardtear.reader.events import Change
+from typer.testing import CliRunner
 
 DEADLINE = 20.0
 
@@ -168,6 +171,33 @@ def test_the_kept_trace_is_whole_in_order_and_ends(simulator: Simulator, control
     assert list(control.stream("trace", after=entries[2]["number"], follow=False)) == []
     assert list(control.stream("trace", follow=False)) == entries, "what is kept is all that can be meant"
     assert [each["kind"] for each in control.stream("events", follow=False)] == ["event", "event"]
+
+
+def test_an_apdu_of_a_script(simulator: Simulator, control: Control) -> None:
+    """By hand, from another process, and on the command line, where a PIN comes from standard input."""
+    select = "00A404000BA000000308000010000100"
+    assert control.do("apdu", reader="front", command=select)["response"].endswith("9000")
+    remote = RemoteSimulator(simulator.environment)
+    assert remote.reader("front").apdu(bytes.fromhex("00200080")) == b"\x63\xc3"
+    remote.close()
+    runner, env = CliRunner(), {"CARDTEAR_CONTROL": str(simulator.control_socket)}
+    done = runner.invoke(app, ["apdu", "front", "-"], input="0020008008313233343536FFFF\n", env=env)
+    assert (done.exit_code, done.stdout) == (0, "9000\n")
+    assert runner.invoke(app, ["apdu", "front", "00XX"], env=env).exit_code == 2
+    with pytest.raises(ControlFailure, match="at least one byte"):
+        control.do("apdu", reader="front", command="")
+    control.do("arm", on={"ins": "CB"}, then={"do": "remove", "reader": "front"})
+    with pytest.raises(ControlFailure, match="was removed") as caught:
+        control.do("apdu", reader="front", command="00CB3FFF055C035FC10200")
+    assert caught.value.code == "card-removed"
+    with pytest.raises(ControlFailure) as caught:
+        control.do("apdu", reader="front", command=select)
+    assert caught.value.code == "reader-empty"
+    control.do("insert", reader="front")
+    control.do("mute", reader="front")
+    with pytest.raises(ControlFailure) as caught:
+        control.do("apdu", reader="front", command=select)
+    assert caught.value.code == "card-mute"
 
 
 def test_an_armed_removal_happens_at_the_nth_apdu(simulator: Simulator, control: Control) -> None:

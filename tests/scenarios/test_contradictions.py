@@ -24,6 +24,8 @@ CONTRADICTIONS = [
     ("- remove: front\n- reset: front", 2, "reader 'front' is empty here"),
     ("- insert: {back: pcsc}", 1, "no step attaches a reader of PC/SC"),
     ("- unplug: back\n- attach-pcsc: {back: any}", 2, "reader 'back' is not plugged in here"),
+    ("- apdu: {back: 00A40400}", 1, "reader 'back' is empty here"),
+    ("- apdu: {front: '00${x}'}", 1, "${x} is neither a saved name nor one of"),
     ("- logout: back", 1, "reader 'back' is empty here"),
     ("- block-pin: back", 1, "reader 'back' is empty here"),
     ("- mute: back", 1, "reader 'back' is empty here"),

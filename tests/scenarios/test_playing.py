@@ -205,6 +205,35 @@ def test_a_client_that_cannot_load_its_module(play: Play) -> None:
     assert "the client 'other' cannot load the module" in outcome.message
 
 
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ("apdu: {front: 00A40400}\n  status: 6A82", "awaited 6A82, but came 9000"),
+        ("apdu: {front: 00A40400}\n  status: [6A82, none]", "awaited 6A82 | none, but came 9000"),
+        ("apdu: {front: 00A40400}\n  data: ^nothing", "awaited data that fit /^nothing/, but came"),
+        ("apdu: {front: 0020008008343434343434FFFF}", "awaited 9000, but came 6"),
+    ],
+)
+def test_an_apdu_that_is_answered_otherwise(play: Play, step: str, message: str) -> None:
+    """Only its header is in the report: there may be a PIN in it."""
+    outcome = play(f"steps:\n- {step}\n")
+    assert outcome.status is Status.FAILED
+    assert message in outcome.message
+    assert "3434" not in str(outcome)
+
+
+def test_an_apdu_while_the_card_hangs_has_its_deadline(play: Play) -> None:
+    outcome = play(
+        """
+        triggers: {stop: {on: {ins: A4}, do: {hang: gate}}}
+        steps:
+        - apdu: {front: 00A40400}
+          within: 200ms
+        """
+    )
+    assert "apdu does not come to an end" in outcome.message
+
+
 def test_a_client_is_killed_in_its_call(passes: Play) -> None:
     passes(
         """

@@ -46,6 +46,28 @@ STORIES = {
         - call: all = C_GetSlotList(CK_FALSE)
         - expect: all == [front, back] and TRUE == true and FALSE != CK_TRUE
         """,
+    "commands of another program": r"""
+        triggers: {pull: {on: {ins: CB}, do: {remove: front}}}
+        steps:
+        - apdu: {front: 00 A4 04 00 0B A000000308000010000100}
+          data: ^61(?P<length>..)
+        - expect: {apdu: A4, status: 9000, reader: front}
+        - apdu: {front: 00200080}
+          status: 63C3
+        - apdu: {front: 0020008008313233343536FFFF}
+        - apdu: {front: "00${length}0080"}
+          status: [6700, 6D00, 6A86, 6A80]
+        - apdu: {front: 0020FF80}
+          status: any
+        - apdu: {front: 00CB3FFF055C035FC10200}
+          status: none
+        - expect: {trigger: pull}
+        - insert: front
+        - mute: front
+        - apdu: {front: 00A40400}
+          status: none
+          within: 1s
+        """,
     "sessions that end": r"""
         triggers:
           heard: {on: {event: close-sessions}, do: {swap: {front: bob}}, nth: 2}
