@@ -26,6 +26,10 @@ class OtherQueue(Protocol):
         """It is theirs."""
         ...
 
+    def tell_of_reset(self) -> None:
+        """Let them know that the card was reset, and wait for that, but not for long."""
+        ...
+
 
 class OtherSide(Protocol):
     """A door to programs that wait for each other in a queue of their own."""
@@ -37,6 +41,10 @@ class OtherSide(Protocol):
 
     def begin(self) -> OtherQueue | None:
         """Wait in their queue. None: there is no waiting, or no card any more."""
+        ...
+
+    def tell_of_reset(self) -> None:
+        """Let them know that the card was reset, when it is our turn in their queue. Does not wait."""
         ...
 
 
@@ -56,6 +64,9 @@ class TransactionLock(ABC):
     @abstractmethod
     def release(self) -> None:
         """Let others have it."""
+
+    def tell_of_reset(self) -> None:  # noqa: B027 - most have no other side
+        """Let the other side's programs know that the card was reset. To be called by who has the lock."""
 
     def __enter__(self) -> bool:
         return self.acquire()
@@ -165,6 +176,13 @@ class CardLock(TransactionLock):
             queue.end()
         if is_ours:
             self._ours.release()
+
+    def tell_of_reset(self) -> None:
+        """Tell them now if we stand in their queue, else later: the card may be in the hands of one of them."""
+        if self._queue is not None:
+            self._queue.tell_of_reset()
+        elif self._side.is_in_use:
+            self._side.tell_of_reset()
 
 
 class _Inside(TransactionLock):

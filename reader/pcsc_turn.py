@@ -31,8 +31,13 @@ _ANY_PROTOCOL = scard.SCARD_PROTOCOL_T0 | scard.SCARD_PROTOCOL_T1
 LOG = logging.getLogger(__name__)
 
 
+_TOLD = 2.0
+"""Seconds for which a reset waits until pcscd's programs are told of it."""
+
+
 class _Order(Enum):
     BEGIN = auto()
+    RESET = auto()
     END = auto()
     CLOSE = auto()
 
@@ -44,11 +49,18 @@ class Transaction:
         self.atr = atr
         self.begun: Future[bool] = Future()
         """Whether it has begun; False: it is not to be had, or no longer wanted."""
+        self.told = threading.Event()
+        """Set when the others have been told of a reset, or cannot be."""
         self._turn = turn
 
     def end(self) -> None:
         """Let other programs have the card again, as it is. Does not wait."""
         self._turn.end(self)
+
+    def tell_of_reset(self) -> None:
+        """Let the other programs know that the card was reset; it waits for `_TOLD` seconds at most."""
+        self._turn.reset(self)
+        self.told.wait(_TOLD)
 
     def cut(self) -> None:
         """Nobody waits for it any more."""
@@ -66,6 +78,8 @@ class PcscTurn:
         """What is answered to it by who knows it."""
         self.is_connecting = False
         """Whether a power-on may be our own doing."""
+        self.is_resetting = False
+        """Whether a reset is our own doing: of a card that was reset already, so that other programs hear of it."""
         self._reader: str | None = None
         self._context: Any = None
         self._card: Any = None
@@ -81,6 +95,23 @@ class PcscTurn:
 
         `atr` is that of the card which pcscd has. When `gone` is set, `cut` ends the wait.
         """
+        transaction = self._ask(_Order.BEGIN, atr, gone)
+        if transaction is None:
+            return None
+        try:
+            return transaction if transaction.begun.result() else None
+        finally:
+            self._discard(transaction)
+
+    def tell_of_reset(self, atr: bytes, gone: threading.Event) -> None:
+        """Let pcscd's programs know of a reset of the card, after the end of others' transactions. Does not wait."""
+        self._ask(_Order.RESET, atr, gone)
+
+    def reset(self, transaction: Transaction) -> None:
+        """Let them know of it in a transaction that has begun. Sets `told`."""
+        self._jobs.put((_Order.RESET, transaction))
+
+    def _ask(self, order: _Order, atr: bytes, gone: threading.Event) -> Transaction | None:
         transaction = Transaction(self, atr)
         with self._mutex:
             if self._is_closed:
@@ -91,12 +122,12 @@ class PcscTurn:
                 self._thread.start()
         if gone.is_set():
             transaction.cut()
-        self._jobs.put((_Order.BEGIN, transaction))
-        try:
-            return transaction if transaction.begun.result() else None
-        finally:
-            with self._mutex:
-                self._wanted.discard(transaction)
+        self._jobs.put((order, transaction))
+        return transaction
+
+    def _discard(self, transaction: Transaction) -> None:
+        with self._mutex:
+            self._wanted.discard(transaction)
 
     def end(self, transaction: Transaction) -> None:
         """The end of one; one that is over is no error. Does not wait."""
@@ -122,6 +153,8 @@ class PcscTurn:
             order, transaction = self._jobs.get()
             if order is _Order.BEGIN and transaction is not None:
                 self._begin(transaction)
+            elif order is _Order.RESET and transaction is not None:
+                self._reset(transaction)
             elif order is _Order.CLOSE or transaction is self._current:
                 self._let_go()
             if order is _Order.CLOSE:
@@ -143,6 +176,24 @@ class PcscTurn:
             self._current = transaction
         else:
             self._let_go()
+
+    def _reset(self, transaction: Transaction) -> None:
+        """Have pcscd reset the card, so that it tells its other programs (SCARD_W_RESET_CARD)."""
+        is_in_one = self._current is not None
+        if not is_in_one:
+            self._begin(transaction)
+        if self._current is not None:
+            self.is_resetting = True
+            try:
+                call("SCardReconnect", self._card, scard.SCARD_SHARE_SHARED, _ANY_PROTOCOL, scard.SCARD_RESET_CARD)
+            except PcscError as error:  # the card may have gone meanwhile
+                LOG.debug("pcscd does not tell of a reset: %s", error)
+            finally:
+                self.is_resetting = False
+        if not is_in_one:
+            self._let_go()
+        self._discard(transaction)
+        transaction.told.set()
 
     def _wait(self, transaction: Transaction) -> bool:
         """Whether a transaction of ours has begun."""

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ..card.card import Activation, Card, CardTorn
-from .card_lock import CardLock, OtherSide, OwnLock
+from .card_lock import CardLock, OtherSide, OwnLock, TransactionLock
 from .errors import CardElsewhere, CardMute, CardRemoved, NoSuchReader, ReaderEmpty, ReaderOccupied
 from .events import ApduMoment, Change, Event, When
 from .pin_pad import PinPad
@@ -26,25 +25,11 @@ if TYPE_CHECKING:
 _GIVE_UP_PIN = b"\x00\x20\xff\x80"
 
 
-class Lock(Protocol):
-    """A reentrant lock, as threading.RLock is one."""
-
-    def acquire(self) -> bool: ...
-
-    def release(self) -> None: ...
-
-    def __enter__(self) -> bool: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-
 @runtime_checkable
 class SharedCard(Protocol):
     """A card that others can reach behind the bench's back, and which so has a lock that keeps them away, too."""
 
-    def lock_for(self, insertion: Insertion) -> Lock:
+    def lock_for(self, insertion: Insertion) -> TransactionLock:
         """The transaction lock of a stay that begins."""
         ...
 
@@ -68,7 +53,8 @@ class Insertion:
         self._atr = atr
         self.activation: Activation = card.activate(self.sensor, reader.is_contactless)
 
-    def _new_locks(self) -> tuple[Lock, Lock]:
+    def _new_locks(self) -> tuple[TransactionLock, TransactionLock]:
+        lock: TransactionLock
         if isinstance(self.card, SharedCard):
             lock = self.card.lock_for(self)
         elif self.reader.new_other_side is not None:
@@ -125,20 +111,25 @@ class Insertion:
         if self.is_mute:
             raise CardMute(self.reader.name)
 
-    def reset(self, is_warm: bool = True) -> bytes:
+    def reset(self, is_warm: bool = True, is_known: bool = False) -> bytes:
         """Reset the card: all volatile state is lost, the stay goes on. Returns the ATR. Raises CardRemoved.
 
-        A reset that is not warm has taken the power away for a moment.
+        A reset that is not warm has taken the power away for a moment. One that is `is_known` was the wish of the other
+        side's programs (card_lock.py), which else are told.
         """
         bench = self.reader.bench
         self.sensor.cancel()
-        with self.lock, bench.lock:
-            if self.removed.is_set():
-                raise CardRemoved(self.reader.name)
-            self.activation = self.card.activate(self.sensor, self.reader.is_contactless, is_warm)
-            self.is_mute = self.card.is_dead
-            bench.announce(Event(Change.RESET, self.reader, self))
-            return self.atr
+        with self.lock:
+            with bench.lock:
+                if self.removed.is_set():
+                    raise CardRemoved(self.reader.name)
+                self.activation = self.card.activate(self.sensor, self.reader.is_contactless, is_warm)
+                self.is_mute = self.card.is_dead
+                bench.announce(Event(Change.RESET, self.reader, self))
+                atr = self.atr
+            if not is_known:
+                self.lock.tell_of_reset()
+            return atr
 
     def was_reset(self, activation: Activation) -> None:
         """The card tells that somebody outside the bench has reset it. The caller holds the bench's lock."""

@@ -219,6 +219,11 @@ class _Programs:
         dialogue = self._door.dialogue_with(self._insertion)
         return None if dialogue is None else self._turn.begin(dialogue.told_atr, self._insertion.removed)
 
+    def tell_of_reset(self) -> None:
+        dialogue = self._door.dialogue_with(self._insertion)
+        if dialogue is not None:
+            self._turn.tell_of_reset(dialogue.told_atr, self._insertion.removed)
+
 
 def _new_turn() -> PcscTurn | None:
     """Without pyscard there is none."""

@@ -81,11 +81,9 @@ class Dialogue:
                 # end the logins of those who use the card through another door.
                 self._powered = False
             case Control.ON | Control.RESET as wanted:
-                # One of ours that only stands in pcscd's queue may have come when it had just taken the power away.
-                is_ours = self._turn is not None and self._turn.is_connecting
-                if wanted is Control.RESET or not (self._powered or is_ours):
+                if not self._is_ours(wanted) and (wanted is Control.RESET or not self._powered):
                     with self.insertion.inner_lock:
-                        self.insertion.reset(is_warm=wanted is Control.RESET)
+                        self.insertion.reset(is_warm=wanted is Control.RESET, is_known=True)
                 self._powered = self.is_powered_up = True
                 self._atrs = self._atrs or 0
         return None
@@ -122,6 +120,16 @@ class Dialogue:
         if self._kept_since is None:
             return None
         return max(0.0, min(SILENCE, self._kept_since + LONGEST - monotonic()))
+
+    def _is_ours(self, wanted: Control) -> bool:
+        """Return whether the card is not to feel it: we ourselves, as one of pcscd's programs, are the reason.
+
+        A reset is told to the others in this way when it has happened; and pcscd may just have taken the power away
+        when we come to stand in its queue.
+        """
+        if self._turn is None:
+            return False
+        return self._turn.is_resetting if wanted is Control.RESET else self._turn.is_connecting
 
     def _keep(self) -> None:
         if self._kept_since is None:

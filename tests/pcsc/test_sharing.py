@@ -60,10 +60,14 @@ def test_a_reset_takes_the_login_of_the_application(card: pcsc.Card, host: Any, 
     assert len(host.eval("sign(m, s, k)", s=user, k=key)) == 256
 
 
+@pytest.mark.needs("smartcard")
 def test_a_reset_takes_the_login_of_the_program(card: pcsc.Card, shown: Simulator) -> None:
-    """Which pcscd knows nothing of: only the card can tell."""
+    """It is told by pcscd, as of another program's reset."""
     assert card.transmit(VERIFY) == b"\x90\x00"
     shown.reset("front")
+    with pytest.raises(pcsc.PcscError, match="80100068"):
+        card.transmit(SELECT)
+    card.reconnect(pcsc.LEAVE)
     assert card.transmit(SELECT)[-2:] == b"\x90\x00"
     assert card.transmit(PIN_STATUS) == b"\x63\xc3"
 
