@@ -369,7 +369,7 @@ def test_its_reader_goes_and_comes_back(near: Near, pcscd: OwnPcscd, context: pc
     try:
         for name, change in (("Other", Change.REMOVE), (None, Change.INSERT)):
             pcscd.stop()
-            pcscd.configure(configuration(driver, pcscd.port, **({} if name is None else {"name": name})))
+            pcscd.configure(configuration(driver, pcscd.place.port, **({} if name is None else {"name": name})))
             pcscd.start()
             context.reopen()
             context.wait(f"{name} 00 00" if name else READER, pcsc.PRESENT, DEADLINE)
@@ -412,7 +412,7 @@ def test_scripts_have_the_last_word(near: Near, simulator: Simulator) -> None:
 
 def test_faults_for_other_programs_of_pcsc(near: Near, pcscd: OwnPcscd, context: pcsc.Context) -> None:
     """The card goes through our reader back into PC/SC, as another one: pulled there, it is still in the first."""
-    door = VpcdDoor(near.simulator.bench, pcscd.port + 1, near.reader)
+    door = VpcdDoor(near.simulator.bench, pcscd.place.port + 1, near.reader, inside=pcscd.place.inside)
     atr = context.wait(SECOND_READER, pcsc.PRESENT, DEADLINE)
     assert atr == context.wait(READER, pcsc.PRESENT, DEADLINE)
     program = context.connect(SECOND_READER)

@@ -32,7 +32,7 @@ class YubiKey:
         self._reader = simulator.plug("front")
         self._card = simulator.insert("front", CardRequest(profile="yubikey", **parameters))
         self._context = pcsc.Context()
-        self._door = VpcdDoor(simulator.bench, pcscd.port, self._reader)
+        self._door = VpcdDoor(simulator.bench, pcscd.place.port, self._reader, inside=pcscd.place.inside)
         self._context.wait(READER, pcsc.PRESENT, DEADLINE)
 
     def close(self) -> None:
