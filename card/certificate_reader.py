@@ -22,6 +22,9 @@ _INTEGER, _SEQUENCE = 2, 16
 _VERSION, _EXTENSIONS = 0, 3  # of class context
 _BASIC_CONSTRAINTS = "2.5.29.19"
 _BOOLEAN = 1
+_MOST_ELEMENTS = 1000
+"""More are in no certificate; each costs a copy of what follows it."""
+
 _TIMES: dict[int, Any] = {23: core.UTCTime, 24: core.GeneralizedTime}
 
 
@@ -94,9 +97,9 @@ def read(der: bytes) -> Certificate | None:
 
 
 def elements(data: bytes) -> list[Element]:
-    """Split a string into its BER elements, as far as they are whole."""
-    found = []
-    while data:
+    """Split a string into its BER elements, as far as they are whole; no more than a thousand."""
+    found: list[Element] = []
+    while data and len(found) < _MOST_ELEMENTS:
         try:
             class_, _, tag, header, content, trailer = parser.parse(data)
         except ValueError:
@@ -122,11 +125,11 @@ def _date(element: Element) -> datetime.datetime | None:
     kind = _TIMES.get(element.tag) if element.class_ == _UNIVERSAL else None
     try:
         value = kind.load(element.whole).native if kind is not None else None
-    except ValueError:
+        if not isinstance(value, datetime.datetime):  # the year 0 is of a class of its own
+            return None
+        return value.replace(tzinfo=value.tzinfo or datetime.UTC).astimezone(datetime.UTC)
+    except (ValueError, OverflowError):
         return None
-    if not isinstance(value, datetime.datetime):  # the year 0 is of a class of its own
-        return None
-    return value if value.tzinfo is not None else value.replace(tzinfo=datetime.UTC)
 
 
 def _extensions(content: bytes) -> list[tuple[str, bytes]]:

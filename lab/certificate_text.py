@@ -114,7 +114,7 @@ def _number(value: int) -> str:
 
 
 def _moment(value: datetime.datetime | None) -> str | None:
-    return None if value is None else value.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return None if value is None else f"{value.replace(tzinfo=None).isoformat(timespec='seconds')}Z"
 
 
 def _attribute(attribute: Element) -> str:

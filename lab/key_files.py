@@ -58,9 +58,9 @@ def read(content: bytes, password: Password, name: str) -> Contents:
         _read(_as_bytes(content), password, found)
         if not found.keys and not found.certificates:
             raise ValueError(", ".join(found.others) or "it has neither a private key nor a certificate")
-    except (ValueError, UnsupportedAlgorithm, InvalidVersion) as error:
+    except (ValueError, UnsupportedAlgorithm) as error:
         hint = "; the password of a file that has one goes into --password-file"
-        words = " ".join(str(error).split()) or "it is damaged"
+        words = " ".join(re.split("Details:|error parsing|ParseError", str(error))[0].split()) or "it is damaged"
         raise ValueError(f"{name} cannot be taken: {words}{hint if isinstance(error, _Locked) else ''}") from None
     return found
 
@@ -79,8 +79,8 @@ def _read(content: bytes, password: Password, found: Contents) -> None:
     for beginning, reason in _REASONS.items():
         if content.lstrip().startswith(beginning):
             raise ValueError(reason)
-    if re.fullmatch(rb"[A-Za-z0-9+/\s]+={0,2}\s*", content):  # base64 without the lines around it
-        content = base64.b64decode(b"".join(content.split()))
+    if re.fullmatch(rb"[A-Za-z0-9+/]+={0,2}", bare := b"".join(content.split())):  # base64 without the lines around it
+        content = base64.b64decode(bare)
     outer = [each for each in elements(content) if each.is_universal(_SEQUENCE)]
     if not outer:
         raise ValueError("it is empty" if not content.strip() else "it is neither PEM nor DER, or it is cut off")
@@ -104,9 +104,11 @@ _REASONS = {
 
 # PEM
 
+_BLOCK = rb"-----BEGIN ([A-Z0-9# ]+)-----(?:(?!-----BEGIN ).)*?-----END \1-----"
+
 
 def _read_pem(content: bytes, password: Password, found: Contents) -> None:
-    blocks = list(re.finditer(rb"-----BEGIN ([A-Z0-9# ]+)-----.*?-----END \1-----", content, re.DOTALL))
+    blocks = list(re.finditer(_BLOCK, content, re.DOTALL))
     if len(blocks) != content.count(b"-----BEGIN "):
         raise ValueError("a block of it has a BEGIN line and no END line: it is cut off")
     for each in blocks:
@@ -215,16 +217,23 @@ def _read_der(outer: Element, password: Password, found: Contents) -> None:
         found.add_certificate(outer.whole)
 
 
+_STRICT = "a certificate in it is broken; PEM is read more leniently: openssl pkcs12 -in FILE -nodes -out NEW.pem"
+
+
 def _add_pkcs12(der: bytes, password: Password, found: Contents) -> None:
-    """Key and certificates of a PKCS #12. Raises ValueError, UnsupportedAlgorithm, InvalidVersion."""
+    """Key and certificates of a PKCS #12. Raises ValueError, UnsupportedAlgorithm."""
     problem = ValueError()
     for each in (None, b"", *([] if password is None else [password])):  # none is one thing, an empty one another
         try:
             bundle = pkcs12.load_pkcs12(der, each)
             break
+        except InvalidVersion:
+            raise ValueError(_STRICT) from None
         except ValueError as error:
             problem = error
     else:
+        if "parsing asn1" in str(problem):
+            raise ValueError(_STRICT)
         is_locked = re.search("password", str(problem), re.IGNORECASE)
         raise _Locked(str(problem)) if is_locked else problem
     if bundle.key is not None:

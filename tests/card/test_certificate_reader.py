@@ -45,6 +45,20 @@ def test_what_is_broken_costs_no_other_field(kind: str) -> None:
         assert read.not_before == datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
 
+def test_dates_of_other_zones_and_ages() -> None:
+    """In UTC, as a certificate should have them; past the first or last year there is none."""
+    dates = {b"260101020000+0530": (23, 2025), b"09000101000000Z": (24, 900), b"20260101000000": (24, 2026)}
+    dates |= {b"00010101000000+0100": (24, None), b"99991231235959-0100": (24, None)}
+    for text, (kind, year) in dates.items():
+        read = certificate_reader.read(certificate(not_before=tlv.encode(kind, text)))
+        assert read is not None
+        assert (read.not_before.year if read.not_before else None) == year
+
+
+def test_a_flood_of_elements_takes_no_time() -> None:
+    assert len(certificate_reader.elements(bytes(2_000_000))) == 1000
+
+
 def test_serial_numbers_are_what_stands_there() -> None:
     read = {kind: certificate_reader.read(der) for kind, der in KINDS.items()}
     numbers = {kind: each.serial_number for kind, each in read.items() if each is not None}

@@ -11,12 +11,15 @@ import pytest
 from cardtear.card import certificates
 from cardtear.card.profiles import CardRequest
 from cardtear.card.tables import SLOTS
+from cardtear.lab.card_contents import put_certificates
+from cardtear.lab.key_files import Contents
 from cardtear.lab.simulator import Simulator
 
-from ..broken_certificates import KINDS, mutated
+from ..broken_certificates import KINDS, certificate, extension, mutated, name
 from ..token.test_broken_certificates import with_objects
 
 Succeed = Callable[..., str]
+BASIC_CONSTRAINTS = bytes.fromhex("551D13")
 RETIRED = [slot.certificate for number, slot in SLOTS.items() if number < 0x9A]
 
 
@@ -42,6 +45,22 @@ def test_everybody_can_list_them(broken: Simulator, succeed: Succeed, module: st
     listed = succeed("certutil", "-L", "-d", "sql:.", "-h", "all")
     assert "Alice:Certificate for PIV Authentication" in listed
     assert "Alice:Certificate for Card Authentication" in listed
+
+
+@pytest.mark.needs("p11tool", "certutil", "modutil")
+def test_everybody_finds_the_certificates_of_cas(
+    simulator: Simulator, succeed: Succeed, module: str, tmp_path: Path
+) -> None:
+    """Those that `card import` puts beside the key slots."""
+    image = with_objects(tmp_path, {}, CardRequest("piv-ec"))
+    authority = certificate(subject=name(b"my CA"), extensions=extension(BASIC_CONSTRAINTS, b"\x30\3\1\1\xff"))
+    put_certificates(image, None, Contents(certificates=[authority]), "ca.pem")
+    simulator.swap("front", image)
+    listed = succeed("p11tool", "--provider", module, "--list-all-certs")
+    assert "object=my%20CA" in listed
+    succeed("certutil", "-N", "-d", "sql:.", "--empty-password")
+    succeed("modutil", "-force", "-dbdir", "sql:.", "-add", "cardtear", "-libfile", module)
+    assert "Alice:my CA" in succeed("certutil", "-L", "-d", "sql:.", "-h", "all")
 
 
 @pytest.mark.needs("pkcs11-tool", "openssl")

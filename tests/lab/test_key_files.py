@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import datetime
 import shutil
+import ssl
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -224,6 +225,16 @@ def test_keys_that_no_card_has_are_read() -> None:
     key = dsa.generate_private_key(1024)
     assert len(key_files.read(key_bytes(key, DER, PKCS8), None, "file").keys) == 1
     assert len(key_files.read(key_bytes(key, PEM, TRADITIONAL), None, "file").keys) == 1
+
+
+def test_a_broken_certificate_in_pkcs12() -> None:
+    """There the library parses it, strictly: the message says how to get it out."""
+    for kind in ("version 7", "month 13"):
+        pem = ssl.DER_cert_to_PEM_cert(KINDS[kind]).encode()
+        said = reading(openssl("pkcs12", "-export", "-nokeys", "-passout", "pass:secret", said=pem), SECRET)
+        assert said == "file cannot be taken: a certificate in it is broken; " + (
+            "PEM is read more leniently: openssl pkcs12 -in FILE -nodes -out NEW.pem"
+        )
 
 
 def test_broken_certificates_are_taken_as_they_are() -> None:
