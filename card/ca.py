@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,6 +13,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from . import output_file
 
 _YEARS = 20
 _KEY_FILE, _CERTIFICATE_FILE = "ca.key", "ca.pem"
@@ -49,12 +49,16 @@ class TestCA:
     @classmethod
     def load_or_create(cls, folder: Path) -> TestCA:
         """The CA kept in `folder` (mode 0700), made at the first use; safe when two processes come first."""
-        if not (folder / _CERTIFICATE_FILE).exists():
-            cls.create()._save(folder)
-        key = serialization.load_pem_private_key((folder / _KEY_FILE).read_bytes(), None)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        key_file, certificate_file = folder / _KEY_FILE, folder / _CERTIFICATE_FILE
+        if not certificate_file.exists() and not key_file.exists():
+            _write_first(key_file, _pem(ec.generate_private_key(ec.SECP256R1())))
+        key = serialization.load_pem_private_key(key_file.read_bytes(), None)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise ValueError(f"{folder / _KEY_FILE} is not the key of a test CA; delete the folder {folder}")
-        ca = cls(key, x509.load_pem_x509_certificate((folder / _CERTIFICATE_FILE).read_bytes()))
+            raise ValueError(f"{key_file} is not the key of a test CA; delete the folder {folder}")
+        if not certificate_file.exists():
+            _write_first(certificate_file, cls(key, _self_signed(key)).certificate_pem())
+        ca = cls(key, x509.load_pem_x509_certificate(certificate_file.read_bytes()))
         if ca.certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length == 0:
             ca._renew(folder)
         return ca
@@ -108,27 +112,15 @@ class TestCA:
         Where it cannot be written the earlier one stays: good for all but attestations.
         """
         renewed = TestCA(self._key, _self_signed(self._key))
-        with contextlib.suppress(OSError), tempfile.TemporaryDirectory(dir=folder) as draft_folder:
-            draft = Path(draft_folder) / _CERTIFICATE_FILE
-            draft.write_bytes(renewed.certificate_pem())
-            draft.replace(folder / _CERTIFICATE_FILE)
+        with contextlib.suppress(OSError):
+            output_file.write(folder / _CERTIFICATE_FILE, renewed.certificate_pem())
             self.certificate = renewed.certificate
 
-    def _save(self, folder: Path) -> None:
-        """Both files appear together, and the first one wins."""
-        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as draft_folder:
-            draft = Path(draft_folder) / "ca"
-            draft.mkdir(mode=0o700)
-            key_file = draft / _KEY_FILE
-            key_file.touch(mode=0o600)
-            key_file.write_bytes(_pem(self._key))
-            (draft / _CERTIFICATE_FILE).write_bytes(self.certificate_pem())
-            try:
-                os.rename(draft, folder)
-            except OSError:
-                if not (folder / _CERTIFICATE_FILE).exists():
-                    raise
+
+def _write_first(path: Path, content: bytes) -> None:
+    """Write a file unless somebody else has just done so."""
+    with contextlib.suppress(FileExistsError):
+        output_file.write_new(path, content)
 
 
 def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:

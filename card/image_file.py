@@ -122,6 +122,9 @@ class ImageFile:
                 self._write_together(cursor, statements)
         except BaseException:
             self._disconnect()
+            with contextlib.suppress(OSError, sqlite3.Error, Estranged):  # else at the next change, or the next opening
+                self._require_place()
+                self.settle(seal)
             raise
         self._seen = self._status()
 

@@ -35,6 +35,8 @@ _CANNOT_REPLACE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY
 _NO_UNNAMED_FILES = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL})
 """What open() answers to O_TMPFILE where file system or kernel do not have it."""
 
+_DRAFT = re.compile(r"\.cardtear-[0-9a-f]{16}")
+
 
 def write(path: Path, content: str | bytes) -> None:
     """Write `content` to `path`. Raises OSError with the path."""
@@ -204,7 +206,25 @@ def _draft(folder: int, name: str, mode: int) -> tuple[int, bool]:
         except OSError as error:
             if error.errno not in _NO_UNNAMED_FILES:
                 raise
-    return os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode, dir_fd=folder), True
+    _remove_left_drafts(folder)
+    while True:
+        file = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode, dir_fd=folder)
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file).st_nlink:
+            return file, True
+        os.close(file)  # taken for one that was left, before it was locked
+
+
+def _remove_left_drafts(folder: int) -> None:
+    """Remove the drafts of processes that were killed, which hold no lock on them any more."""
+    for name in filter(_DRAFT.fullmatch, os.listdir(folder)):
+        with contextlib.suppress(OSError):
+            file = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(name, dir_fd=folder)
+            finally:
+                os.close(file)
 
 
 def _keep_attributes(present: int, draft: int) -> None:

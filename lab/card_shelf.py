@@ -7,13 +7,12 @@ Which of them was last in a reader is known, too, so that it can be put back as 
 from __future__ import annotations
 
 import contextlib
-import shutil
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ..card import profiles
+from ..card import output_file, profiles
 from ..card.card import Card
 from ..card.piv_card import PivCard
 from ..reader.bench import Bench
@@ -63,8 +62,9 @@ class CardShelf:
         Raises ImageError, ProfileError; of a passphrase's file OSError and ValueError.
         """
         prepared = self._prepared(source)
+        words = self._passphrase(prepared)  # waiting for whoever writes it keeps no other reader waiting
         with self._lock:
-            yield self._card(prepared)
+            yield self._card(prepared, words)
 
     def put_away(self, readers: Iterable[Reader]) -> None:
         """Close the images that were given by path and are in none of the readers, so that others can open them."""
@@ -104,25 +104,26 @@ class CardShelf:
         copy = self._folder / image.name
         with self._lock:
             if not copy.exists():
-                shutil.copyfile(image, copy)
-                copy.chmod(0o600)
+                output_file.write_new(copy, image.read_bytes())
         return copy
 
-    def _card(self, prepared: Path | EncryptedImage | Card | PutAway) -> Card:
+    def _passphrase(self, source: Path | EncryptedImage | Card | PutAway) -> bytes | None:
+        """Find the passphrase of an image that is to be opened. Raises ValueError, OSError."""
+        if isinstance(source, PutAway):
+            return source.passphrase
+        if not isinstance(source, EncryptedImage) or source.image in self._open:
+            return None
+        if source.image in self._passphrases and not passphrase.can_be_read_again(source.passphrase_file):
+            return self._passphrases[source.image]
+        return passphrase.read(source.passphrase_file)
+
+    def _card(self, prepared: Path | EncryptedImage | Card | PutAway, words: bytes | None) -> Card:
         if not isinstance(prepared, Path | EncryptedImage | PutAway):
             return prepared
         image = prepared if isinstance(prepared, Path) else prepared.image
         card = self._open.get(image)
         if card is None:
-            words = _passphrase(prepared)
             card = self._open[image] = profiles.open_card(image, words)
             self._passphrases[image] = words
             card.is_dead = image in self._dead
         return card
-
-
-def _passphrase(source: Path | EncryptedImage | PutAway) -> bytes | None:
-    """Raises ValueError, OSError."""
-    if isinstance(source, PutAway):
-        return source.passphrase
-    return passphrase.read(source.passphrase_file) if isinstance(source, EncryptedImage) else None

@@ -283,7 +283,8 @@ class Simulator(Closing):
     def _carry_out(self, verb: str, arguments: Mapping[str, Any]) -> None:
         try:
             getattr(self, verb.replace("-", "_"))(**arguments)
-        except (BenchError, CardRemoved, CardMute, ImageError) as error:  # what it should act on may be gone by then
+        except (BenchError, CardRemoved, CardMute, ImageError, OSError, ValueError) as error:
+            # What it should act on, or the file of a passphrase, may be gone by then.
             LOG.warning("an armed %s came to nothing: %s", verb, error)
 
     @property
