@@ -7,6 +7,7 @@ serve` has to be ready at once, `cardtear remove` even sooner.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
@@ -16,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from .. import __version__
-from . import log
+from . import log, terminal
 from .library_warnings import silence_library_warnings
 
 FILES = {
@@ -112,7 +113,15 @@ def main() -> None:
     """The entry point."""
     silence_library_warnings()
     log.to_standard_error()
-    app(prog_name="cardtear")
+    if not {"-h", "--help"} & set(sys.argv):  # which has styles, and nothing from outside
+        terminal.protect()
+    try:
+        app(prog_name="cardtear")
+    except OSError as error:
+        if error.filename != terminal.STANDARD_OUTPUT:
+            raise
+        terminal.say(f"cardtear: {error.filename}: {error.strerror}", to_errors=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from .control import ControlFailure
 from .remote import RemoteSimulator
+from .terminal import lines, shown
 from .timeline import Timeline
 
 LINES = 300
@@ -21,9 +22,9 @@ def time_line(simulator: RemoteSimulator) -> str:
     try:
         return _time_line(simulator)
     except (ControlFailure, OSError) as error:
-        return f"the simulator cannot be asked: {error}"
+        return f"the simulator cannot be asked: {shown(str(error))}"
     except Exception:
-        return f"the time line cannot be shown:\n{traceback.format_exc()}"
+        return f"the time line cannot be shown:\n{lines(traceback.format_exc())}"
 
 
 def _time_line(simulator: RemoteSimulator) -> str:
@@ -32,6 +33,6 @@ def _time_line(simulator: RemoteSimulator) -> str:
     for record in simulator.trace():
         timeline.add(record)
     timeline.flush()
-    lines = text.getvalue().splitlines()
-    left_out = len(lines) - LINES
-    return "\n".join([f"({left_out} lines before)"] * (left_out > 0) + lines[-LINES:])
+    printed = text.getvalue().splitlines()
+    left_out = len(printed) - LINES
+    return "\n".join([f"({left_out} lines before)"] * (left_out > 0) + printed[-LINES:])

@@ -10,26 +10,26 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import sys
-from typing import IO, TYPE_CHECKING, cast
+from collections.abc import Iterable
+from typing import IO, TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
+
+STANDARD_OUTPUT = "standard output"
+"""What an OSError has for a file name when that cannot be written."""
 
 _NAMES = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 
-_INVISIBLE = re.compile(
-    "[\x00-\x1f\x7f-\x9f"  # C0, DEL and C1 (ECMA-48)
-    "\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # directions, joiners, separators
-    "\U000e0000-\U000e007f"  # tags
-    "\ud800-\udfff]"  # no characters: bytes that are no UTF-8, as Python has them
-)
-
 
 def shown(text: str) -> str:
-    """Return text in one line in which nothing is left that a terminal would carry out: `\\x1b` for an escape."""
-    return _INVISIBLE.sub(_visible, text)
+    """Return text in one line in which nothing is left that a terminal would carry out: `\\x1b` for an escape.
+
+    What is no printable character has its number, as in repr(); bytes that are no UTF-8 have theirs.
+    """
+    return text if text.isprintable() else "".join(each if each.isprintable() else _visible(each) for each in text)
 
 
 def lines(text: str) -> str:
@@ -37,30 +37,72 @@ def lines(text: str) -> str:
     return "\n".join(map(shown, text.replace("\r\n", "\n").split("\n")))
 
 
-def _visible(found: re.Match[str]) -> str:
-    character = found[0]
+def _visible(character: str) -> str:
     number = ord(character)
-    if character in _NAMES:
-        return _NAMES[character]
-    if 0xDC80 <= number <= 0xDCFF:
+    if 0xDC80 <= number <= 0xDCFF:  # a byte, as Python decodes file names
         return f"\\x{number - 0xDC00:02x}"
-    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+    digits = f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+    return _NAMES.get(character, digits)
 
 
-def say(text: str, to_errors: bool = False) -> None:
-    """Print a line, or what has several, as it is: what is from outside has been through `shown`. Raises OSError."""
+def say(text: str, to_errors: bool = False, several: bool = False) -> None:
+    """Print a line, as `shown` has it, or with `several` lines as they are. Raises OSError."""
     stream = sys.stderr if to_errors else sys.stdout
     stream.flush()  # what has been printed comes first
-    Output(to_errors).write(f"{text}\n")
+    Output(to_errors).write(f"{lines(text) if several else shown(text)}\n")
+
+
+def say_exactly(text: str) -> None:
+    """Print text for another program, as it is; to a terminal, as `lines` has it. Raises OSError."""
+    sys.stdout.flush()
+    output = Output()
+    output.write(lines(text) if output.isatty() else text)
+
+
+def styled(text: str, style: str = "") -> Text:
+    """Return text from outside for a rich console."""
+    from rich.text import Text
+
+    return Text(shown(text), style)
 
 
 def console(to_errors: bool = False, is_aside: bool = False, width: int | None = None) -> Console:
-    """Return a rich console that prints to standard output or error; `width` is for what is no terminal."""
+    """Return a rich console that prints to standard output or error; `width` is for what is no terminal.
+
+    Text that reaches it with control characters is shown, too; who makes it has `styled`.
+    """
     from rich.console import Console
+    from rich.segment import Segment
+
+    class Visible(Console):
+        def render(self, *arguments: Any, **options: Any) -> Iterable[Segment]:
+            for each in super().render(*arguments, **options):
+                yield each if each.control else Segment(lines(each.text), each.style)
 
     output = Output(to_errors, is_aside)
     plain = None if output.isatty() else width
-    return Console(file=cast(IO[str], output), width=plain, highlight=False, markup=False, emoji=False)
+    return Visible(file=cast(IO[str], output), width=plain, highlight=False, markup=False, emoji=False)
+
+
+class _Shown(io.TextIOWrapper):
+    """A standard stream in which control characters are shown, whoever prints: click, a warning, a traceback."""
+
+    def write(self, text: str) -> int:
+        super().write(lines(text))
+        return len(text)
+
+    def isatty(self) -> bool:
+        """Return False: styles would be control characters, too."""
+        return False
+
+
+def protect() -> None:
+    """Let everything that is printed from now on be shown as text; `console` is for what has styles."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is not None:
+            shown_stream = _Shown(stream.buffer, "utf-8", "backslashreplace", line_buffering=True)
+            setattr(sys, name, shown_stream)
 
 
 class Output(io.TextIOBase):
@@ -71,7 +113,7 @@ class Output(io.TextIOBase):
 
     def __init__(self, to_errors: bool = False, is_aside: bool = False) -> None:
         self._is_aside = is_aside
-        self.name = "standard error" if to_errors else "standard output"
+        self.name = "standard error" if to_errors else STANDARD_OUTPUT
         stream = sys.stderr if to_errors else sys.stdout
         try:
             self._number = os.dup(stream.fileno())

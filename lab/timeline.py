@@ -14,6 +14,7 @@ from ..card.status import SW
 from ..card.tables import INS
 from ..p11.constants import CKR
 from .records import Record
+from .terminal import shown
 
 EVENTS = {
     "plug": ("▲", "reader {reader} plugged in", "bold white on grey30"),
@@ -173,7 +174,8 @@ class Timeline:
         if self._start is None:
             self._start = record["time"]
         clock = f"{_duration(record['time'] - self._start):>{_CLOCK_WIDTH}}  "
-        self._console.print(Text.assemble((clock, "dim"), *parts), soft_wrap=True, end=end)
+        texts = [(shown(text), style) for text, style in parts]
+        self._console.print(Text.assemble((clock, "dim"), *texts), soft_wrap=True, end=end)
 
 
 def _duration(seconds: float) -> str:

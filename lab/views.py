@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from .doctor import Finding
+from .terminal import console, shown, styled
 
 _WIDE = 1000
 
@@ -20,9 +18,9 @@ def status(result: dict[str, Any]) -> None:
     """Readers with their cards, applications, and what is armed."""
     readers = _table("reader", "card", "profile", "PC/SC", "ATR")
     for each in result["readers"]:
-        card = Text(each["card"], "bold green") if each["card"] else Text("empty", "dim")
-        name = Text(each["name"], "bold").append(" (contactless)" if each["contactless"] else "", "dim")
-        readers.add_row(name, card, each["profile"] or "", _pcsc(each), Text(each["atr"] or "", "dim"))
+        card = styled(each["card"], "bold green") if each["card"] else styled("empty", "dim")
+        name = styled(each["name"], "bold").append(" (contactless)" if each["contactless"] else "", "dim")
+        readers.add_row(name, card, each["profile"] or "", _pcsc(each), styled(each["atr"] or "", "dim"))
     applications = _table("application", "sessions", "logged in")
     for each in result["applications"]:
         applications.add_row(each["name"], str(each["sessions"]), "yes" if each["logged_in"] else "no")
@@ -71,10 +69,10 @@ def card(about: dict[str, Any]) -> None:
     if about["traits"]:
         _print("  ".join(f"{name}: {value}" for name, value in about["traits"].items()))
     keys = _table("key", "purpose", "algorithm", "PIN", "certificate")
-    none = Text("none", "dim")
+    none = styled("none", "dim")
     for each in about["keys"]:
         key = (each["algorithm"] or none, each["pin"] or "")
-        certificate = none if each["certificate"] is None else Text(each["certificate"] or "(no subject)")
+        certificate = none if each["certificate"] is None else styled(each["certificate"] or "(no subject)")
         if each["of_another_key"]:
             certificate.append("  is that of another key", "bold red")
         keys.add_row(each["slot"], each["purpose"], *key, certificate)
@@ -110,7 +108,7 @@ def profiles(abouts: dict[str, str]) -> None:
     """The ready-made cards."""
     table = _table("profile", "")
     for name, about in abouts.items():
-        table.add_row(Text(name, "bold"), about)
+        table.add_row(styled(name, "bold"), about)
     _print(table)
 
 
@@ -118,7 +116,7 @@ def scenarios(found: list[tuple[str, str, list[str], str]]) -> None:
     """Scenarios with what they are about and need, and the command that shows the bug."""
     table = _table("scenario", "", "needs", "shows the bug")
     for name, about, needs, command in found:
-        table.add_row(Text(name, "bold"), " ".join(about.split()), Text(", ".join(needs), "dim"), command)
+        table.add_row(styled(name, "bold"), " ".join(about.split()), styled(", ".join(needs), "dim"), command)
     _print(table)
 
 
@@ -126,29 +124,38 @@ def findings(found: list[Finding]) -> None:
     """What works, what does not, and what to install."""
     table = _table("", "what", "for", "")
     for each in found:
-        mark = Text("ok", "bold green") if each.works else Text("missing", "bold red" if each.needed else "yellow")
-        table.add_row(mark, each.what, each.purpose, Text(each.detail, "dim"))
+        mark = styled("ok", "bold green") if each.works else styled("missing", "bold red" if each.needed else "yellow")
+        table.add_row(mark, each.what, each.purpose, styled(each.detail, "dim"))
     _print(table)
     packages = sorted({each.package for each in found if not each.works and each.package is not None})
     if packages:
-        _print(f"\nto install what is missing: apt-get install {' '.join(packages)}")
+        _print("")
+        _print(f"to install what is missing: apt-get install {' '.join(packages)}")
 
 
 def print_table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     """Any table; the first column names what the others are about."""
     table = _table(*columns)
     for first, *others in rows:
-        table.add_row(Text(first, "bold"), *others)
+        table.add_row(styled(first, "bold"), *others)
     _print(table)
 
 
+class _Table(Table):
+    """A table whose cells are text from outside."""
+
+    def add_row(self, *cells: Any, **options: Any) -> None:
+        """Add a row of strings and of texts that `styled` has made."""
+        super().add_row(*(shown(each) if isinstance(each, str) else each for each in cells), **options)
+
+
 def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
+    table = _Table(box=None, pad_edge=False, header_style="dim")
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
 
 
 def _print(what: Table | str) -> None:
-    width = None if sys.stdout.isatty() else _WIDE
-    Console(width=width, highlight=False, markup=False).print(what, soft_wrap=isinstance(what, str))
+    is_text = isinstance(what, str)
+    console(width=_WIDE).print(shown(what) if isinstance(what, str) else what, soft_wrap=is_text)

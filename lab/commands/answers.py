@@ -34,7 +34,7 @@ def errors(as_json: bool, refused: int = 1) -> Iterator[None]:
         has_file = isinstance(error, OSError) and error.filename is not None
         message = f"{error.filename}: {error.strerror}" if has_file else str(error)  # type: ignore[attr-defined]
         asked_wrongly = isinstance(error, ValueError) or code in _ASKED_WRONGLY
-        fail(as_json, code, message, 2 if asked_wrongly else refused)
+        fail(as_json, code, message, 2 if asked_wrongly else refused, several=getattr(error, "has_lines", False))
 
 
 def writable(paths: Iterable[Path | None]) -> None:
@@ -56,7 +56,7 @@ def _refusals() -> tuple[type[Exception], ...]:
     return BenchError, ImageError, SocketError, ControlFailure, ValueError, OSError
 
 
-def fail(as_json: bool, code: str, message: str, exit_code: int) -> NoReturn:
+def fail(as_json: bool, code: str, message: str, exit_code: int, several: bool = False) -> NoReturn:
     """Say what is wrong, and end; on standard error, too, where standard output is what fails."""
     if as_json:
         try:
@@ -65,7 +65,7 @@ def fail(as_json: bool, code: str, message: str, exit_code: int) -> NoReturn:
         except OSError:
             pass
     with contextlib.suppress(OSError):
-        say(f"cardtear: {message}", to_errors=True)
+        say(f"cardtear: {message}", to_errors=True, several=several)
     raise typer.Exit(exit_code)
 
 
@@ -93,6 +93,6 @@ def do(as_json: bool, verb: str, show: Callable[[Any], None], **arguments: Any) 
     result = ask(as_json, verb, **arguments)
     with errors(as_json):
         if as_json:
-            print(json.dumps(result))
+            say(json.dumps(result))
         else:
             show(result)

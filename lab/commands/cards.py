@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from ..terminal import say, say_exactly
 from .answers import errors
 from .options import Json, NewCard, PassphraseFile, grouped
 
@@ -36,7 +37,7 @@ def card_new(
         wanted = card.request()
         create(wanted, path, places.test_ca(), passphrase.read(passphrase_file))
     about = f"{path} is a {wanted.profile} card of {wanted.name}"
-    print(json.dumps({"image": str(path), "card": wanted.name}) if as_json else about)
+    say(json.dumps({"image": str(path), "card": wanted.name}) if as_json else about)
 
 
 @card_app.command("show")
@@ -48,7 +49,7 @@ def card_show(path: ImagePath, passphrase_file: PassphraseFile = None, as_json: 
     with errors(as_json):
         about = describe(path, passphrase.read(passphrase_file))
     if as_json:
-        print(json.dumps(about))
+        say(json.dumps(about))
     else:
         from .. import views
 
@@ -61,7 +62,7 @@ def card_profiles(as_json: Json = False) -> None:
     from ...card.profiles import PROFILES
 
     if as_json:
-        print(json.dumps({name: {"about": each.about, **each.parameters} for name, each in PROFILES.items()}))
+        say(json.dumps({name: {"about": each.about, **each.parameters} for name, each in PROFILES.items()}))
     else:
         from .. import views
 
@@ -82,9 +83,9 @@ def card_ca(
         if out is not None:
             output_file.write(out, pem)
     if as_json:
-        print(json.dumps({"certificate": pem}))
+        say(json.dumps({"certificate": pem}))
     elif out is None:
-        print(pem, end="")
+        say_exactly(pem)
 
 
 @card_app.command("copy")
@@ -111,7 +112,7 @@ def card_copy(
             create_image(copy, state, passphrase.read(new_passphrase_file))
         else:
             copy_image(path, copy)
-    print(json.dumps({"image": str(copy)}) if as_json else f"{copy} is a copy of {path}")
+    say(json.dumps({"image": str(copy)}) if as_json else f"{copy} is a copy of {path}")
 
 
 @card_app.command("export")
@@ -141,11 +142,11 @@ def card_export(
         if out is not None:
             output_file.write_new(out, text)
     if out is None:
-        print(text, end="")
+        say_exactly(text)
     elif as_json:
-        print(json.dumps({"file": str(out), "keys": with_keys}))
+        say(json.dumps({"file": str(out), "keys": with_keys}))
     else:
-        print(f"{out} has what is on {path}" + ("" if with_keys else "; no private keys, no PIN (see --with-keys)"))
+        say(f"{out} has what is on {path}" + ("" if with_keys else "; no private keys, no PIN (see --with-keys)"))
 
 
 @card_app.command("import")
@@ -217,4 +218,5 @@ def card_put(
 
 def _say(path: Path, done: list[str], as_json: bool) -> None:
     """What has been done to a card, a line for each part."""
-    print(json.dumps({"image": str(path), "done": done}) if as_json else "\n".join(done))
+    for line in [json.dumps({"image": str(path), "done": done})] if as_json else done:
+        say(line)

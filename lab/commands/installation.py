@@ -7,6 +7,7 @@ import json
 
 import typer
 
+from ..terminal import say, say_exactly
 from .options import Json
 
 app = typer.Typer()
@@ -18,7 +19,7 @@ def module(as_json: Json = False) -> None:
     from ...csrc import module_path
 
     path = str(module_path())
-    print(json.dumps({"module": path}) if as_json else path)
+    say_exactly(f"{json.dumps({'module': path}) if as_json else path}\n")
 
 
 @app.command()
@@ -28,7 +29,7 @@ def doctor(as_json: Json = False) -> None:
 
     found = examine()
     if as_json:
-        print(json.dumps([each._asdict() for each in found]))
+        say(json.dumps([each._asdict() for each in found]))
     else:
         from .. import views
 

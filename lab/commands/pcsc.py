@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ..terminal import say, say_exactly
 from .answers import fail
 from .options import Json
 
@@ -52,10 +52,10 @@ def pcsc(
         except OSError as error:
             fail(as_json, "cannot-write", f"cannot write {error.filename}: {error.strerror}", 1)
     if as_json:
-        print(json.dumps({"driver": driver, "copies": copies, "configuration": text}))
+        say(json.dumps({"driver": driver, "copies": copies, "configuration": text}))
     elif write is None:
-        print(text, end="")
+        say_exactly(text)
         for copy in copies:
-            print(f"cardtear: it needs a copy: cp {driver} {copy}", file=sys.stderr)
+            say(f"cardtear: it needs a copy: cp {driver} {copy}", to_errors=True)
     else:
-        print(f"{write} is written; restart pcscd")
+        say(f"{write} is written; restart pcscd")

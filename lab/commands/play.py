@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .. import terminal
+from ..terminal import say, say_exactly
 from .answers import errors, fail, writable
 from .options import Json
 
@@ -63,7 +65,7 @@ def play(
     if schema:
         from ..scenario.schema import text
 
-        print(text(), end="")
+        say_exactly(text())
         return
     if not files:
         fail(as_json, "bad-request", "which scenarios? `cardtear scenarios` lists those that come with it", 2)
@@ -88,7 +90,7 @@ def scenarios(as_json: Json = False) -> None:
     names = [f"findings/{each.name}" for each in found]
     rows += [(name, each.about, each.needs, f"cardtear play {name}") for name, each in zip(names, found, strict=True)]
     if as_json:
-        print(json.dumps([dict(zip(("name", "about", "needs", "reproduce"), row, strict=True)) for row in rows]))
+        say(json.dumps([dict(zip(("name", "about", "needs", "reproduce"), row, strict=True)) for row in rows]))
         return
     from .. import views
 
@@ -158,9 +160,7 @@ class _Progress:
         self._console: Console | None = None
         self._steps = 0
         if not as_json:
-            from rich.console import Console
-
-            self._console = Console(highlight=False, markup=False)
+            self._console = terminal.console()
 
     def begins(self, path: Path) -> None:
         self._steps = 0
@@ -173,21 +173,18 @@ class _Progress:
     def _update(self, text: str) -> None:
         """The line of what is going on, on a terminal only."""
         if self._console is not None and self._console.is_terminal:
-            width = self._console.width - 1
-            sys.stdout.write(f"\r\x1b[K{text[:width]}")
-            sys.stdout.flush()
+            self._console.file.write(f"\r\x1b[K{terminal.shown(text)[: self._console.width - 1]}")
 
     def ends(self, outcome: Outcome) -> None:
         if self._console is None:
             return
         self._update("")
         sign, style = _SIGNS[outcome.status]
-        from rich.text import Text
-
-        head = Text.assemble((f"{sign} {outcome.title}", f"bold {style}"), f"  {outcome.seconds:.1f} s")
+        head = terminal.styled(f"{sign} {outcome.title}", f"bold {style}").append(f"  {outcome.seconds:.1f} s", "none")
         self._console.print(head, soft_wrap=True)
         if outcome.message:
-            self._console.print(Text(outcome.message, style), soft_wrap=True)
+            for line in outcome.message.split("\n"):
+                self._console.print(terminal.styled(line, style), soft_wrap=True)
         if outcome.status in ("failed", "error"):
             self._time_line(outcome)
 
@@ -202,7 +199,7 @@ class _Progress:
 
     def total(self, outcomes: list[Outcome], broken: bool) -> None:
         if self._console is None:
-            print(json.dumps([each.as_json() for each in outcomes]))
+            say(json.dumps([each.as_json() for each in outcomes]))
             return
         counts: dict[str, Any] = {}
         for each in outcomes:

@@ -7,6 +7,7 @@ import json
 
 import typer
 
+from ..terminal import say
 from .options import Json
 
 app = typer.Typer()
@@ -18,11 +19,11 @@ def quirks(as_json: Json = False) -> None:
     from ...p11.quirks import PROFILES, ROWS, describe
 
     if as_json:
-        print(json.dumps(describe()))
+        say(json.dumps(describe()))
         return
     from .. import views
 
     views.print_table(("profile", "what it is like"), [(name, each.about) for name, each in PROFILES.items()])
-    print()
+    say("")
     rows = [(name, row.kind.words, row.about) for name, row in ROWS.items()]
     views.print_table(("quirk", "values", "what it does"), rows)

@@ -11,6 +11,7 @@ import typer
 
 from ..passphrase import handed_over
 from ..secret_input import first_line
+from ..terminal import say
 from .answers import do, errors, the_reader
 from .options import AnyCard, AnyReader, Json, PinFile, ReaderName, grouped
 
@@ -31,7 +32,7 @@ def insert(*, reader: AnyReader = None, card: AnyCard, atr: Atr = None, as_json:
     with errors(as_json), handed_over(card.passphrase_file) as file:
         if not card.is_usual:  # else the simulator chooses, which knows what was in the reader
             more["card"] = card.named(file)
-        do(as_json, "insert", lambda result: print(f"{result['card']} is in {reader}"), reader=reader, **more)
+        do(as_json, "insert", lambda result: say(f"{result['card']} is in {reader}"), reader=reader, **more)
 
 
 @app.command()
@@ -42,7 +43,7 @@ def swap(*, reader: AnyReader = None, card: AnyCard, atr: Atr = None, as_json: J
     reader = the_reader(as_json, reader)
     with errors(as_json), handed_over(card.passphrase_file) as file:
         more["card"] = card.named(file, "Bob")
-        do(as_json, "swap", lambda result: print(f"{result['card']} is in {reader} now"), reader=reader, **more)
+        do(as_json, "swap", lambda result: say(f"{result['card']} is in {reader} now"), reader=reader, **more)
 
 
 VERBS = {
@@ -80,7 +81,7 @@ VERBS = {
 def _command(verb: str, done: str) -> Callable[..., None]:
     def command(reader: AnyReader = None, as_json: Json = False) -> None:
         reader = the_reader(as_json, reader)
-        do(as_json, verb, lambda result: print(done.format(reader=reader, **(result or {}))), reader=reader)
+        do(as_json, verb, lambda result: say(done.format(reader=reader, **(result or {}))), reader=reader)
 
     return command
 
@@ -97,7 +98,7 @@ def plug(
 ) -> None:
     """Plug a reader in."""
     more = {"contactless": True} if contactless else {}
-    do(as_json, "plug", lambda _: print(f"{reader} is plugged in"), reader=reader, **more)
+    do(as_json, "plug", lambda _: say(f"{reader} is plugged in"), reader=reader, **more)
 
 
 @app.command("attach-pcsc")
@@ -112,7 +113,7 @@ def attach_pcsc(
 
     def show(result: dict[str, Any]) -> None:
         card = result["card"]
-        print(f"{reader} waits for a card in PC/SC's reader {name!r}" if card is None else f"{card} is in {reader}")
+        say(f"{reader} waits for a card in PC/SC's reader {name!r}" if card is None else f"{card} is in {reader}")
 
     do(as_json, "attach-pcsc", show, **arguments)
 
@@ -141,7 +142,7 @@ def block_pin(
     """Use up the tries of the PIN, as if somebody had typed wrong ones. Logins are lost."""
     reader = the_reader(as_json, reader)
     done = f"the {'PUK' if puk else 'PIN'} of the card in {reader} has {left} {'try' if left == 1 else 'tries'} left"
-    do(as_json, "block-pin", lambda _: print(done), reader=reader, left=left, puk=puk)
+    do(as_json, "block-pin", lambda _: say(done), reader=reader, left=left, puk=puk)
 
 
 @app.command("pin-pad")
@@ -164,4 +165,4 @@ def pin_pad(
             pin = first_line(pin_file, "PIN")
     arguments = {"reader": reader} if pin is None else {"reader": reader, "pin": pin}
     done = f"the red key of {reader} is pressed" if pin is None else f"a PIN is typed at {reader}"
-    do(as_json, "pin-pad", lambda _: print(done), **arguments)
+    do(as_json, "pin-pad", lambda _: say(done), **arguments)

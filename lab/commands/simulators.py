@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..terminal import say
 from .answers import do, errors, fail
 from .options import AnyCard, ForProgram, Json, Surroundings, grouped
 
@@ -150,19 +151,19 @@ def trace(
 @app.command()
 def stop(as_json: Json = False) -> None:
     """End the running simulator; its applications see their cards go."""
-    do(as_json, "shutdown", lambda _: print("the simulator ends"))
+    do(as_json, "shutdown", lambda _: say("the simulator ends"))
 
 
 @app.command()
 def crash(as_json: Json = False) -> None:
     """Simulate a simulator that died: it is gone for every application; readers and cards stay as they are."""
-    do(as_json, "crash", lambda _: print("the simulator is gone for applications; cardtear restart brings it back"))
+    do(as_json, "crash", lambda _: say("the simulator is gone for applications; cardtear restart brings it back"))
 
 
 @app.command()
 def restart(as_json: Json = False) -> None:
     """Bring the simulator back after `crash`."""
-    do(as_json, "restart", lambda _: print("the simulator is there again"))
+    do(as_json, "restart", lambda _: say("the simulator is there again"))
 
 
 def _started_pcscd(undo: contextlib.ExitStack, as_json: bool, name: str, readers: int) -> OwnPcscd:
@@ -174,7 +175,7 @@ def _started_pcscd(undo: contextlib.ExitStack, as_json: bool, name: str, readers
     try:
         return undo.enter_context(OwnPcscd(undo.enter_context(Scratch()).path, name, readers))
     except ProcessError as error:
-        fail(as_json, "no-pcscd", str(error), 1)
+        fail(as_json, "no-pcscd", str(error), 1, several=True)
 
 
 def _wait_for_pcscd(simulator: Simulator, daemon: OwnPcscd | None, as_json: bool) -> None:
@@ -184,7 +185,7 @@ def _wait_for_pcscd(simulator: Simulator, daemon: OwnPcscd | None, as_json: bool
         return
     why = f"pcscd has not taken the card in {', '.join(missing)} within {patience:.0f} s"
     if daemon is not None:
-        fail(as_json, "no-pcscd", f"{why}. {daemon.said}", 1)
+        fail(as_json, "no-pcscd", f"{why}. {daemon.said}", 1, several=True)
     fail(as_json, "no-pcscd", f"{why}: {_NO_PCSCD}", 1)
 
 

@@ -141,7 +141,7 @@ def sweep(
         try:
             code = session.only(only, deadline) if only else session.all(shard, resume, deadline, all_points)
         except NotSweepable as error:
-            fail(False, "not-sweepable", str(error), 2)
+            fail(False, "not-sweepable", str(error), 2, several=True)
         except KeyboardInterrupt:
             code = 130
     raise typer.Exit(code)

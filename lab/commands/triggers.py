@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -12,6 +11,7 @@ import typer
 
 from ..passphrase import handed_over
 from ..secret_input import first_line
+from ..terminal import say
 from .answers import ask, do, errors, fail
 from .options import AnyCard, Json, grouped
 
@@ -179,9 +179,9 @@ def arm(
         what = " ".join((verb, *(words or [])[: 1 if verb == "pin-pad" else None]))  # a PIN is not repeated
 
         def show(result: dict[str, Any]) -> None:
-            print(f"armed as {result['trigger']}: {what}")
+            say(f"armed as {result['trigger']}: {what}")
             if "note" in result:
-                print(f"cardtear: {result['note']}", file=sys.stderr)
+                say(f"cardtear: {result['note']}", to_errors=True)
 
         do(as_json, "arm", show, on=on, then=then)
 
@@ -194,7 +194,7 @@ def disarm(
     """Cancel a trigger. One that is over already is no error."""
 
     def show(result: dict[str, bool]) -> None:
-        print(f"disarmed: {trigger}" if result["armed"] else f"{trigger} was over already")
+        say(f"disarmed: {trigger}" if result["armed"] else f"{trigger} was over already")
 
     do(as_json, "disarm", show, trigger=trigger)
 
@@ -205,7 +205,7 @@ def signal(word: Annotated[str, typer.Argument(help="Any word.", show_default=Fa
     result = ask(as_json, "signal", signal=word)
     if not result["heard"]:
         fail(as_json, "nobody-waits", f"no trigger waits for {word!r}; `cardtear status` shows what is armed", 1)
-    print(json.dumps(result) if as_json else f"said: {word}")
+    say(json.dumps(result) if as_json else f"said: {word}")
 
 
 @app.command()
@@ -217,7 +217,7 @@ def release(
     result = ask(as_json, "release", gate=gate)
     if not result["released"]:
         fail(as_json, "nothing-hangs", f"nothing hangs at gate {gate!r}", 1)
-    print(json.dumps(result) if as_json else "released" + f": {gate}" * bool(gate))
+    say(json.dumps(result) if as_json else "released" + f": {gate}" * bool(gate))
 
 
 def _action(verb: str, words: list[str]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import yaml
 from pydantic import ValidationError
 
 from ..suggestion import meant
+from ..terminal import shown
 from .checking import Contradiction
 from .model import Scenario
 
@@ -31,6 +32,8 @@ class ScenarioError(ValueError):
     """A scenario that cannot be read or contradicts itself; `FILE:LINE: FIELD: ...` for each error."""
 
     code = "scenario-error"
+    has_lines = False
+    """Whether the message has a line for each of several errors; text from outside is shown in them."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -71,7 +74,9 @@ def loads(text: str, origin: str = "<text>", name: str = "scenario") -> Scenario
     try:
         return Scenario.model_validate(content, context=fields)
     except ValidationError as error:
-        raise ScenarioError("\n".join(_lines(error, content, marks, origin, fields))) from None
+        refusal = ScenarioError("\n".join(map(shown, _lines(error, content, marks, origin, fields))))
+        refusal.has_lines = True
+        raise refusal from None
 
 
 def positions(text: str, origin: str = "<text>") -> dict[Place, int]:

@@ -16,6 +16,7 @@ from ...card.store import ImageError
 from ...p11.quirks import Quirks
 from ...reader.observers import Watcher
 from ..records import as_record
+from ..terminal import shown
 from . import in_pcsc
 from .fields import in_words
 from .loading import Place, loads, positions, read
@@ -103,7 +104,7 @@ class _Performance:
                 finally:
                     self.entries = stage.history.entries()
         except (ImageError, ProfileError, OSError, ValueError) as error:
-            return Status.ERROR, f"{self._origin or self._scenario.name}: cannot be played: {error}"
+            return Status.ERROR, f"{shown(self._origin or self._scenario.name)}: cannot be played: {error}"
 
     def _open(self, text: str) -> str:
         """The text without the PINs and PUKs of the scenario's cards."""
@@ -127,7 +128,7 @@ class _Performance:
             if self._progress is not None:
                 self._progress(result)
             if status is not Status.PASSED:
-                where = f"{self._origin}:{self._lines[place]}" if place in self._lines else self._scenario.name
+                where = f"{shown(self._origin)}:{self._lines[place]}" if place in self._lines else self._scenario.name
                 return status, f"{where}: step {number}, {result.text}: {result.message}"
         return Status.PASSED, ""
 

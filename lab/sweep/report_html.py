@@ -5,10 +5,10 @@ fails. Its looks are in report.html.
 
 from __future__ import annotations
 
+import html
 import io
 import shlex
 from collections.abc import Collection, Iterable
-from html import escape
 from itertools import groupby
 from pathlib import Path
 from string import Template
@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ..records import Record
+from ..terminal import lines
 from ..timeline import Timeline
 from .asked import again
 from .outcome import MEANING, Outcome, Verdict, tell
@@ -36,6 +37,11 @@ _SIGNS = {
 
 _CLASSES = {"on": "event", "red": "bad", "green": "ok", "yellow": "warn", "cyan": "call", "dim": "dim", "grey62": "dim"}
 """Words in the time line's styles, and what they are on the page; the first that fits."""
+
+
+def escape(text: str) -> str:
+    """Return text from outside as HTML, control characters shown."""
+    return html.escape(lines(text))
 
 
 def page(report: Report, allowed: Collection[Verdict]) -> str:
@@ -160,12 +166,12 @@ class _Lines(Console):
 
 
 def _timeline(records: Iterable[Record]) -> str:
-    lines = _Lines()
-    timeline = Timeline(lines)
+    printed = _Lines()
+    timeline = Timeline(printed)
     for record in records:
         timeline.add(record)
     timeline.flush()
-    return "".join(lines.parts)
+    return "".join(printed.parts)
 
 
 def _marked(text: Text) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Collection
 
 from rich.console import Console
 
+from ..terminal import styled
 from .outcome import Verdict
 from .report import Report
 from .report_text import table
@@ -20,7 +21,7 @@ def picture(report: Report, allowed: Collection[Verdict]) -> str:
     """What is printed at the end, with the command above it."""
     console = Console(record=True, width=_WIDTH, highlight=False, markup=False, file=io.StringIO())
     sides = " ".join(f"--{side}" for side in report.settings["when"])
-    console.print(f"$ cardtear sweep {sides} -- {shlex.join(report.command)}", style="bold")
+    console.print(styled(f"$ cardtear sweep {sides} -- {shlex.join(report.command)}", "bold"))
     console.print()
     console.print(table(report, allowed))
     return console.export_svg(title="cardtear sweep")

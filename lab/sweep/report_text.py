@@ -12,6 +12,7 @@ from rich.text import Text
 from ...reader.trace import Trace
 from .. import terminal
 from ..records import follow
+from ..terminal import shown, styled
 from ..timeline import Timeline
 from .outcome import MEANING, Outcome, Verdict, tell
 from .report import Report
@@ -44,7 +45,7 @@ def table(report: Report, allowed: Collection[Verdict], all_points: bool = False
         for name, justify in (("point", "right"), ("", "left"), ("where", "left"), ("what came of it", "left")):
             rows.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
         for each in shown:
-            rows.add_row(str(each.number), badge(each.verdict), where(each), Text(tell(each), "dim"))
+            rows.add_row(str(each.number), badge(each.verdict), where(each), styled(tell(each), "dim"))
         parts += [rows, Text()]
     return Group(*parts, *_summary(report, allowed))
 
@@ -52,7 +53,7 @@ def table(report: Report, allowed: Collection[Verdict], all_points: bool = False
 def line(outcome: Outcome) -> Text:
     """One point in one line."""
     return Text.assemble(
-        f"{outcome.number:>5}  ", badge(outcome.verdict), "  ", where(outcome), "  ", (tell(outcome), "dim")
+        f"{outcome.number:>5}  ", badge(outcome.verdict), "  ", where(outcome), "  ", (shown(tell(outcome)), "dim")
     )
 
 
@@ -64,7 +65,8 @@ def badge(verdict: Verdict) -> Text:
 
 def where(outcome: Outcome) -> Text:
     """A point's name, with what the APDU is."""
-    return Text.assemble((outcome.name, "cyan"), (f"  {outcome.about}" if outcome.about else "", "dim"))
+    about = f"  {outcome.about}" if outcome.about else ""
+    return Text.assemble((shown(outcome.name), "cyan"), (shown(about), "dim"))
 
 
 def _summary(report: Report, allowed: Collection[Verdict]) -> list[Text]:
@@ -73,8 +75,9 @@ def _summary(report: Report, allowed: Collection[Verdict]) -> list[Text]:
         note = " (allowed)" if verdict in allowed else ""
         lines.append(Text.assemble(f"{count:>5}  ", badge(verdict), (f"  {MEANING[verdict]}{note}", "dim")))
     if report.odd:
-        text = f"{len(report.odd):>5}  came in one of two runs only and are not played: {', '.join(report.odd[:3])}"
-        lines.append(Text(text + (" ..." if len(report.odd) > 3 else ""), "yellow"))
+        names = ", ".join(report.odd[:3]) + (" ..." if len(report.odd) > 3 else "")
+        text = f"{len(report.odd):>5}  came in one of two runs only and are not played: {names}"
+        lines.append(styled(text, "yellow"))
     if report.left:
         lines.append(Text(f"{len(report.left):>5}  not played yet; go on with --resume", "yellow"))
     return lines
@@ -98,8 +101,12 @@ def watching(out: Console) -> Watch:
 
 def story(outcome: Outcome) -> RenderableType:
     """What came of a point that has been watched, and what the command printed."""
-    output = outcome.run.ended.output.rstrip() if outcome.run is not None else ""
-    parts: list[RenderableType] = [Text("it printed:", "dim"), Text(output)]
+    output = outcome.run.ended.output if outcome.run is not None else ""
+    parts: list[RenderableType] = [Text("it printed:", "dim"), _printed(output)]
     if outcome.again is not None:
-        parts += [Text(f"with the card back: {outcome.again.words}", "dim"), Text(outcome.again.output.rstrip())]
+        parts += [Text(f"with the card back: {outcome.again.words}", "dim"), _printed(outcome.again.output)]
     return Group(*parts, line(outcome))
+
+
+def _printed(output: str) -> Text:
+    return Text("\n").join(map(styled, output.rstrip().split("\n")))

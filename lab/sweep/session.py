@@ -11,6 +11,7 @@ from pathlib import Path
 from rich import progress
 
 from ...card import output_file
+from ..terminal import styled
 from . import asked, report_html, report_junit, report_svg, report_text, runner
 from .asked import Asked
 from .outcome import Outcome, Verdict
@@ -60,7 +61,7 @@ class Session:
             out.print(report_text.story(outcome))
 
         for point in points:
-            out.print(f"{point.name}: {self.plan.action.words}")
+            out.print(styled(f"{point.name}: {self.plan.action.words}"))
             runner.sweep(runner.here, self.plan, report.first, [point], report.deadline, tell, watch)
         self._write(report)
         return 1 if report.failing(self.allowed) else 0
