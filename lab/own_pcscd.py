@@ -148,7 +148,14 @@ class OwnPcscd(KeptProcess):
         hidden = ("unshare", "--mount", "sh", "-c", _HIDE, "sh", str(self._run))
         if subprocess.run([*hidden, "true"], capture_output=True, check=False).returncode == 0:
             return hidden
-        fcntl.flock(self._undo.enter_context((_RUN / "cardtear.lock").open("w")), fcntl.LOCK_EX)
+        lock = self._undo.enter_context((_RUN / "cardtear.lock").open("w"))
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            LOG.warning(
+                "only one pcscd can be here, for none can have a %s of its own; waiting for another's end", _RUN
+            )
+            fcntl.flock(lock, fcntl.LOCK_EX)
         return ()
 
     def _own_network(self, readers: int) -> PcscPlace:

@@ -12,10 +12,12 @@ import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from time import sleep
 from types import TracebackType
 from typing import Any, Self
 
 from ..card.ca import TestCA
+from ..reader import tcp_peer
 
 HOST = "localhost"
 Watcher = Callable[[str, bool], None]
@@ -92,6 +94,14 @@ class _Server(http.server.ThreadingHTTPServer):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.connections: set[ssl.SSLSocket] = set()
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Serve this user and root only: a loopback port is open to everybody on the machine."""
+        try:
+            tcp_peer.admit(request, lambda seconds, *_: sleep(seconds))
+        except (tcp_peer.Stranger, OSError):
+            return False
+        return True
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Browsers open connections that they give up again; a failed handshake is the client's business."""

@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 from ...reader.vpcd_slots import PcscPlace
 from ..doctor import vpcd_listens
 from ..kept_process import ProcessError
 from ..own_pcscd import OwnPcscd, why_not
-from ..pcscd import READER
+from ..pcscd import usual_name
+from .model import Scenario
 
 
 def missing() -> str | None:
@@ -19,16 +23,26 @@ def missing() -> str | None:
     return None if reason is None or vpcd_listens() else f"{reason}, and no pcscd with vpcd is running"
 
 
-def start(undo: contextlib.ExitStack, folder: Path, name: str | bool) -> tuple[PcscPlace, dict[str, str]]:
-    """Where it is, until `undo`, and the variables by which programs find it. Raises OSError.
+class InPcsc(NamedTuple):
+    """Where pcscd is, by which variables programs find it, and what a pcscd of our own has said."""
 
-    `name` is what is in its readers' names.
+    place: PcscPlace | None = None
+    environment: Mapping[str, str] = MappingProxyType({})
+    said: Callable[[], str] = str
+
+
+def start(undo: contextlib.ExitStack, folder: Path, scenario: Scenario) -> InPcsc:
+    """Return the pcscd of a scenario, one of our own until `undo`. Raises OSError; ValueError for a name of readers.
+
+    It has as many readers as the scenario has in the beginning, named as it wants or as the makers of its cards do.
     """
     if why_not() is not None:
-        return PcscPlace(), {}
+        return InPcsc(PcscPlace())
+    profiles = {(card.model_extra or {}).get("profile") for card in scenario.cards.values()}
+    name = scenario.pcsc if isinstance(scenario.pcsc, str) else usual_name("yubikey" if "yubikey" in profiles else "")
     folder.mkdir()
     try:
-        daemon = undo.enter_context(OwnPcscd(folder, name if isinstance(name, str) else READER))
-    except (ProcessError, ValueError) as error:
+        daemon = undo.enter_context(OwnPcscd(folder, name, len(scenario.readers)))
+    except ProcessError as error:
         raise OSError(str(error)) from None
-    return daemon.place, daemon.environment
+    return InPcsc(daemon.place, daemon.environment, lambda: f". {daemon.said}")

@@ -20,7 +20,6 @@ from typing import Any
 from ...card.store import copy_image
 from ...p11.quirks import Quirks
 from ...reader.errors import BenchError, CardMute, CardRemoved
-from ...reader.vpcd_slots import PcscPlace
 from ..closing import Closing
 from ..guard import kill_who_knows
 from ..requests import CardSource, EncryptedImage
@@ -41,7 +40,7 @@ from .programs import Program, exit_in_words
 from .triggers import TriggerModel, arguments_of
 from .verdicts import StepFailed, Verdicts
 
-_PCSCD_PATIENCE = 10.0
+_PCSCD_PATIENCE = 20.0
 """Seconds that pcscd has for the cards of the beginning. It looks every 0.4 s."""
 
 
@@ -68,10 +67,10 @@ class Stage(Closing):
             self._temporary = scratch.path / "tmp"
             for folder in (self.folder, self._temporary):
                 folder.mkdir(mode=0o700)
-            self._pcsc: tuple[PcscPlace | None, dict[str, str]] = None, {}
+            self._pcsc = in_pcsc.InPcsc()
             if scenario.pcsc:
-                self._pcsc = in_pcsc.start(self._undo, scratch.path / "pcscd", scenario.pcsc)
-            self.simulator = self._undo.enter_context(Played(self.history, quirks, self._pcsc[0]))
+                self._pcsc = in_pcsc.start(self._undo, scratch.path / "pcscd", scenario)
+            self.simulator = self._undo.enter_context(Played(self.history, quirks, self._pcsc.place))
             self._undo.callback(kill_who_knows, self.simulator.folder)
             self.clients = Clients(self.folder, self.history.changed)
             self._undo.callback(self.clients.close)
@@ -94,7 +93,8 @@ class Stage(Closing):
                 self.simulator.insert(reader, self.cards[card])
         for ready in self.cards.values():
             self.simulator.prepare(ready)
-        self._wait_for_pcscd(_PCSCD_PATIENCE)
+        if not self._wait_for_pcscd(_PCSCD_PATIENCE):
+            raise OSError(f"pcscd has not taken the cards within {_PCSCD_PATIENCE:.0f} s{self._pcsc.said()}")
         self._names: dict[str, Any] = places(self.simulator.environment, self.folder, self._here)
         self._write(self.scenario.files)
         for name, trigger in self.scenario.triggers.items():
@@ -165,7 +165,7 @@ class Stage(Closing):
             case _:
                 self._by_hand(*arguments_of(step, self.cards))
         if isinstance(step, v.Insert | v.Swap) and not self._wait_for_pcscd(self.until(None) - monotonic()):
-            raise StepFailed("pcscd does not take the card")
+            raise StepFailed(f"pcscd does not take the card{self._pcsc.said()}")
 
     def _wait_for_pcscd(self, seconds: float) -> bool:
         """Until it has all cards, or so long; at once without one."""
@@ -234,7 +234,13 @@ class Stage(Closing):
     def environment(self) -> dict[str, str]:
         """The variables of every program and client."""
         own = {name: self.fill(text) for name, text in self.scenario.environment.items()}
-        return {**os.environ, "TMPDIR": str(self._temporary), **self._pcsc[1], **self.simulator.environment, **own}
+        return {
+            **os.environ,
+            "TMPDIR": str(self._temporary),
+            **self._pcsc.environment,
+            **self.simulator.environment,
+            **own,
+        }
 
     def _run(self, step: s.Run) -> None:
         self._write(step.files)

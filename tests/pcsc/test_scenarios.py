@@ -6,7 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cardtear.lab.scenario import Status, in_pcsc, play_file
+from cardtear.lab import own_pcscd
+from cardtear.lab.scenario import Status, in_pcsc, play_file, stage
 
 SCENARIO = """\
 cards: {alice: {}, bob: {protocol: t0}}
@@ -88,3 +89,28 @@ def test_without_pcscd(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     outcome = play_file(file)
     assert outcome.status is Status.SKIPPED
     assert outcome.message == "needs PC/SC: only root can start a pcscd, and no pcscd with vpcd is running"
+
+
+@pytest.mark.needs("opensc-tool")
+def test_as_many_readers_as_it_has(tmp_path: Path) -> None:
+    """With the name that the programs of the cards' maker look for."""
+    if in_pcsc.why_not() is not None:
+        pytest.skip(str(in_pcsc.why_not()))
+    path = tmp_path / "three.yaml"
+    path.write_text(
+        "cards: {key: {profile: yubikey}}\nreaders: {a: null, b: null, c: key}\npcsc: true\n"
+        "steps:\n- run: opensc-tool --list-readers\n  output: Yes +Yubico YubiKey CCID 2 00 00\n"
+    )
+    outcome = play_file(path)
+    assert outcome.passed, outcome.message
+
+
+def test_a_pcscd_that_does_not_take_the_card(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says what pcscd said."""
+    if in_pcsc.why_not() is not None:
+        pytest.skip(str(in_pcsc.why_not()))
+    monkeypatch.setattr(stage, "_PCSCD_PATIENCE", 0.3)
+    monkeypatch.setattr(own_pcscd, "configuration", lambda *_, **__: "")
+    outcome = play_file(file)
+    assert outcome.status is Status.ERROR
+    assert "pcscd has not taken the cards within 0 s. It has said nothing." in outcome.message
