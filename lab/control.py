@@ -67,12 +67,16 @@ class Control(Closing):
             line = self._lines.readline()
         except OSError as error:
             raise ControlFailure("no-simulator", f"the simulator on {self.path} went away: {error}") from None
-        if not line:
+        if not line.endswith(b"\n"):
             raise ControlFailure("no-simulator", f"the simulator on {self.path} went away")
-        answer = json.loads(line)
-        if not answer["ok"]:
-            raise ControlFailure(answer["error"]["code"], answer["error"]["message"])
-        return answer["result"]
+        answer = self._decode(line)
+        try:
+            if answer["ok"]:
+                return answer["result"]
+            code, message = str(answer["error"]["code"]), str(answer["error"]["message"])
+        except (KeyError, TypeError):
+            raise self._misunderstood() from None
+        raise ControlFailure(code, message)
 
     def limit(self, timeout: float) -> None:
         """The seconds that a stream may be silent, from now on; then it raises TimeoutError."""
@@ -107,7 +111,21 @@ class Control(Closing):
 
     def _entries(self) -> Iterator[dict[str, Any]]:
         for line in self._lines:
-            message = json.loads(line)
+            if not line.endswith(b"\n"):  # it went away in the middle
+                return
+            message = self._decode(line)
             if "entry" not in message:
                 return
             yield message["entry"]
+
+    def _decode(self, line: bytes) -> dict[str, Any]:
+        try:
+            message = json.loads(line)
+        except (ValueError, RecursionError):
+            message = None
+        if not isinstance(message, dict):
+            raise self._misunderstood()
+        return message
+
+    def _misunderstood(self) -> ControlFailure:
+        return ControlFailure("bad-answer", f"what listens on {self.path} does not answer as a simulator does")

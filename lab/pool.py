@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import subprocess
 import sys
 import threading
 from pathlib import Path
 from typing import Any
 
+from ..reader.waiting import readable
 from .closing import Closing
 from .remote import RemoteSimulator
 
@@ -89,14 +89,15 @@ class Pool(Closing):
         except OSError:
             self._end()
             raise PoolError("the simulators' process has ended") from None
-        if not select.select([host.stdout], [], [], DEADLINE)[0]:
+        if not readable(DEADLINE, host.stdout):
             self._end()
             raise PoolError(f"the simulators' process said nothing in {DEADLINE:.0f} s")
         line = host.stdout.readline()  # lines come whole
-        if not line:
+        try:
+            answer: dict[str, Any] = json.loads(line)
+        except ValueError:  # it ended before the line did
             self._end()
-            raise PoolError("the simulators' process has ended")
-        answer: dict[str, Any] = json.loads(line)
+            raise PoolError("the simulators' process has ended") from None
         if "error" in answer:
             raise PoolError(answer["error"])
         return answer

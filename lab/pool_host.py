@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 
 from ..p11.quirks import Quirks
 from ..reader.vpcd_slots import PcscPlace
+from ..reader.waiting import readable
 from .library_warnings import silence_library_warnings
 from .own_pcscd import OwnPcscd, why_not
 from .scratch import Scratch
@@ -39,9 +40,10 @@ class Host:
         self._adopted: list[int] = []
         self._pcscd: OwnPcscd | None = None
 
-    def carry_out(self, request: dict[str, Any]) -> dict[str, Any]:
-        """One request, by its verb; the answer has `error` when it cannot be."""
+    def carry_out(self, line: bytes) -> dict[str, Any]:
+        """Carry out the request of a line, by its verb; the answer has `error` when it cannot be."""
         try:
+            request = json.loads(line)
             return self._VERBS[request["do"]](self, **request["arguments"])
         except Exception as error:
             return {"error": f"{type(error).__name__}: {error}"}
@@ -55,7 +57,7 @@ class Host:
         for program in self._adopted:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(program, signal.SIGKILL)
-                select.select([program], [], [], _GRACE)  # its files go next
+                readable(_GRACE, program)  # its files go next
 
     def _start(self, quirks: list[str], pcsc: str | None) -> dict[str, Any]:
         # The sockets of one that has ended are the next one's: a module that is still loaded in the tests' process, and
@@ -104,10 +106,13 @@ def lines(parent: int) -> Iterator[bytes]:
         poll.register(os.pidfd_open(parent), select.POLLIN)
     except ProcessLookupError:
         return
-    pending = b""
+    pending = bytearray()
     while [fd for fd, _ in poll.poll()] == [0] and (some := os.read(0, 65536)):
-        *whole, pending = (pending + some).split(b"\n")
-        yield from whole
+        pending += some
+        if b"\n" in some:
+            *whole, rest = bytes(pending).split(b"\n")
+            pending[:] = rest
+            yield from whole
 
 
 def main() -> None:
@@ -116,7 +121,7 @@ def main() -> None:
     with Scratch() as scratch, contextlib.closing(Host(scratch.path)) as host:
         tempfile.tempdir = str(scratch.path)
         for line in lines(int(sys.argv[1])):
-            sys.stdout.write(json.dumps(host.carry_out(json.loads(line))) + "\n")
+            sys.stdout.write(json.dumps(host.carry_out(line)) + "\n")
             sys.stdout.flush()
 
 

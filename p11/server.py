@@ -96,9 +96,13 @@ class Server:
         self._acceptor.join()
         self.path.unlink(missing_ok=True)
         with self._lock:
-            connections = [each for _, members in self._applications.values() for each in members]
-        for connection in connections:
-            _shut(connection)
+            applications = list(self._applications.values())
+            self._applications.clear()
+        for _, connections in applications:
+            for connection in connections:
+                _shut(connection)
+        for application, _ in applications:
+            application.close()  # what happens from now on does not get into its record
         self._tokens.close()
 
     def _serve(self, connection: socket.socket) -> None:

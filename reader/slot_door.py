@@ -6,7 +6,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import select
 import socket
 import threading
 from abc import ABC, abstractmethod
@@ -19,6 +18,7 @@ from .card_lock import OtherQueue
 from .events import Change, Event
 from .reader import Insertion, Reader
 from .vpcd_dialogue import Dialogue
+from .waiting import readable
 
 if TYPE_CHECKING:
     from .pcsc_turn import PcscTurn
@@ -127,7 +127,7 @@ class SlotDoor(ABC):
     def _sleep(self, seconds: float | None, *others: socket.socket) -> None:
         """Until the bench changes, somebody else has something to say, or for so long."""
         waiting: list[int | socket.socket] = [self._wake, *others]
-        if self._wake in select.select(waiting, [], [], seconds)[0]:
+        if self._wake in readable(seconds, *waiting):
             os.eventfd_read(self._wake)
 
     @property
@@ -151,7 +151,7 @@ class SlotDoor(ABC):
         waiting: list[int | socket.socket] = [connection, self._wake]
         while not self._closing:
             patience = UNFINISHED if decoder.is_unfinished else self._patience
-            ready = select.select(waiting, [], [], patience)[0]
+            ready = readable(patience, *waiting)
             if self._wake in ready:
                 os.eventfd_read(self._wake)
                 if self._held is not self._dialogue:
@@ -160,7 +160,7 @@ class SlotDoor(ABC):
                 raise OSError(errno.EPROTO, "a message that does not end; is that vpcd?")
             elif not ready:
                 self._let_go()
-            if connection not in ready:
+            if connection.fileno() not in ready:
                 continue
             # vpcd sends a length and its body apart; without this the body comes 40 ms later, by Nagle's rule.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import select
 import socket
 
 from . import tcp_peer, vpcd_wire
@@ -23,6 +22,7 @@ from .reader import Reader
 from .slot_door import LOG, LOOPBACK, SlotDoor
 from .vpcd_dialogue import NO_ATR, Dialogue
 from .vpcd_wire import Control
+from .waiting import readable
 
 _HINT = "start pcscd now, and stop it before this simulator (docs/pcsc.md)"
 
@@ -72,7 +72,7 @@ class ReversedDoor(SlotDoor):
             while not self._closing:
                 self._miss("it has not connected")
                 self._sleep(None, self._listener)
-                if not self._closing and select.select([self._listener], [], [], 0)[0]:
+                if not self._closing and readable(0, self._listener):
                     self._accept()
 
     def _accept(self) -> None:

@@ -35,12 +35,19 @@ class Process:
 
     def serve(self) -> None:
         """Until the player says that it is over."""
-        while (asked := self._connection.recv()) is not None:
-            thread, *task = asked
+        while (asked := self._asked()) is not None:
+            thread, number, function, arguments = asked
             if thread not in self._threads:
                 self._threads[thread] = queue.SimpleQueue()
                 threading.Thread(target=self._work, args=(self._threads[thread],), name=thread, daemon=True).start()
-            self._threads[thread].put((task[0], task[1], task[2]))
+            self._threads[thread].put((number, function, arguments))
+
+    def _asked(self) -> tuple[str, int, str, list[Any]] | None:
+        try:
+            thread, number, function, arguments = self._connection.recv()
+            return str(thread), number, str(function), list(arguments)
+        except Exception:  # the end, or nothing that a player says
+            return None
 
     def _work(self, tasks: queue.SimpleQueue[_Task]) -> None:
         while True:

@@ -85,10 +85,10 @@ class ClientProcess:
         while True:
             try:
                 number, answer = self._connection.recv()
-            except (EOFError, OSError):
+                with self._lock:
+                    self._pending.pop(number).answer = answer
+            except Exception:  # whatever a pickle raises that is none: the client has ended, or is none of ours
                 break
-            with self._lock:
-                self._pending.pop(number).answer = answer
             self._changed()
         with self._lock:
             self.is_gone = True
@@ -142,12 +142,13 @@ class Clients:
         return address
 
     def _accept(self, listener: socket.socket) -> None:
-        with contextlib.suppress(OSError, EOFError):
+        with contextlib.suppress(OSError):
             while True:
                 connection = Connection(listener.accept()[0].detach())
-                name = connection.recv()
-                self.by_name[name] = ClientProcess(connection, None, self._changed)
-                self._changed()
+                with contextlib.suppress(Exception):  # a child that ended before it had said its name
+                    name = connection.recv()
+                    self.by_name[name] = ClientProcess(connection, None, self._changed)
+                    self._changed()
 
     def close(self) -> None:
         """Kill what is left, with its children."""
