@@ -31,6 +31,8 @@ class FakeSimulator:
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self.answers: dict[str, Callable[..., tuple[Any, ...] | bytes | None]] = {}
         self.connections: list[socket.socket] = []
+        self.record: int | None = None
+        """A descriptor that goes with each welcome, as that of a SlotRecord."""
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
         if backlog is None:
@@ -70,7 +72,7 @@ class FakeSimulator:
     def _serve(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):
             decode_hello(_frame(connection))
-            connection.sendall(encode_welcome())
+            socket.send_fds(connection, [encode_welcome()], [] if self.record is None else [self.record])
             while frame := _frame(connection):
                 reply = self._answer(frame)
                 if reply is None:

@@ -92,7 +92,7 @@ static int open_files(void)
     return count;
 }
 
-static volatile bool over;
+static _Atomic bool over;
 
 static void *greet(void *unused)
 {

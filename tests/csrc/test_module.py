@@ -97,6 +97,25 @@ def test_sanitizers(simulator: Simulator, sanitized: Any) -> None:
         mover.join()
 
 
+def test_sanitizers_while_the_simulator_comes_and_goes(simulator: Simulator, sanitized: Any) -> None:
+    """The same threads while the simulator dies and is started again all the time."""
+    stop = threading.Event()
+
+    def die_and_come_back() -> None:
+        while not stop.wait(0.02):
+            simulator.crash()
+            stop.wait(0.003)
+            simulator.restart()
+
+    mover = threading.Thread(target=die_and_come_back)
+    mover.start()
+    try:
+        sanitized({**simulator.environment, "CARDTEAR_QUIET": "1"})
+    finally:
+        stop.set()
+        mover.join()
+
+
 def numbers(*values: int) -> bytes:
     """64 bits each."""
     return struct.pack(f"={len(values)}Q", *values)

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: MIT
+"""Bytes that no vpcd sends, to the thread that is the card: it answers what makes sense, and is there again."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from cardtear.reader import Bench, Reader, slot_door, vpcd
+from cardtear.reader.vpcd import VpcdDoor
+from cardtear.reader.vpcd_wire import Control, Decoder, encode
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+DEADLINE = 20.0
+
+MESSAGES = st.lists(
+    st.one_of(
+        st.binary(max_size=12),
+        st.sampled_from([encode(bytes([each])) for each in Control]),
+        st.binary(max_size=20).map(encode),
+        st.sampled_from([b"\0\0", b"\xff\xff", b"\0\1", b"\0\0\0\0"]),
+    ),
+    max_size=6,
+)
+
+
+@pytest.fixture(autouse=True)
+def no_pcscd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind this vpcd there is no queue of programs to stand in; and it may be asked again at once."""
+    monkeypatch.setattr(slot_door, "_new_turn", lambda: None)
+    monkeypatch.setattr(vpcd, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(vpcd, "_LONGEST_PAUSE", 0.001)
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """Where vpcd would be."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(DEADLINE)
+        yield listener
+
+
+@pytest.fixture
+def door(bench: Bench, front: Reader, listener: socket.socket, new_card: Any) -> Iterator[VpcdDoor]:
+    door = VpcdDoor(bench, listener.getsockname()[1], front)
+    front.insert(new_card())
+    yield door
+    door.close()
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(MESSAGES, st.integers(1, 9))
+def test_whatever_vpcd_sends(door: VpcdDoor, listener: socket.socket, messages: list[bytes], size: int) -> None:
+    """In pieces, and then the connection ends: the card connects again, and tells its ATR."""
+    connection, _ = listener.accept()
+    sent = b"".join(messages)
+    with connection, contextlib.suppress(OSError):
+        connection.settimeout(DEADLINE)
+        for at in range(0, len(sent), size):
+            connection.sendall(sent[at : at + size])
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(1 << 16):
+            pass
+    connection, _ = listener.accept()
+    with connection:
+        connection.settimeout(DEADLINE)
+        connection.sendall(encode(bytes([Control.ATR])))
+        decoder = Decoder()
+        answers: list[bytes] = []
+        while not answers:
+            data = connection.recv(1 << 16)
+            assert data
+            answers += decoder.feed(data)
+        assert answers[0][:1] == b"\x3b"
