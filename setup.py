@@ -11,7 +11,10 @@ from setuptools.command.build_ext import build_ext
 
 MODULE = Extension(
     "cardtear.csrc.libcardtear-pkcs11",
-    sources=[f"csrc/{name}.c" for name in ("marshal", "module", "notice", "parameters", "slots", "transport", "wire")],
+    sources=[
+        f"csrc/{name}.c"
+        for name in ("greeting", "marshal", "module", "notice", "parameters", "slots", "transport", "wire")
+    ],
     depends=[f"csrc/{name}.h" for name in ("cryptoki", "functions", "shim", "stubs")],
     extra_compile_args=["-std=gnu11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden", "-pthread"],
     extra_link_args=["-pthread", "-Wl,-z,defs"],

@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
+#include <sys/un.h>
 
 #define WIRE_VERSION 5u
 #define FRAME_LIMIT (64u << 20) /* bytes in one frame, either way */
@@ -62,6 +64,30 @@ void transport_close(bool finalized);
 CK_RV transport_announce(void);
 Outcome transport_call(uint16_t number, Frame *frame);
 unsigned transport_generation(void);
+ssize_t transport_receive(int fd, void *data, size_t size, bool *was_cut);
+
+/* greeting.c: how a simulator is found, and what is said first: the flags of a hello and of a welcome. */
+#define CONTINUES 1u   /* the simulator knows this application already */
+#define COMES_LATER 2u /* there was a time since C_Initialize without a simulator */
+
+#define LEAVES_CALLS 1u /* C_Finalize is to leave the calls that are under way to the simulator */
+#define IS_UNKNOWN 2u   /* it does not know the application */
+#define IS_BUSY 4u      /* it has no descriptors or threads left */
+
+typedef enum Meeting {
+    MET,
+    NOBODY,  /* there is no simulator, or none of ours */
+    QUIET,   /* one that does not answer */
+    UNKNOWN, /* another one than before: it does not know this application */
+    WANTING  /* no descriptors or no memory, here or there */
+} Meeting;
+
+int64_t greeting_now(void);
+bool greeting_find(const char *path, struct sockaddr_un *address);
+void greeting_read_name(char name[17]);
+void greeting_set_patience(int fd, int64_t milliseconds);
+void greeting_put_hello(Frame *hello, const uint8_t *application, const char *program, uint32_t flags);
+Meeting greeting_meet(int fd, const struct sockaddr_un *address, const Frame *hello, uint32_t *flags, int64_t end);
 
 /* slots.c: what the simulator has left of our slots, so that they stay when it goes. */
 void slots_lock(void);

@@ -16,33 +16,19 @@
 #include "shim.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #ifndef PATIENCE_MS
 #define PATIENCE_MS 10000 /* without an answer, until the simulator is asked whether it lives; and for its answer */
 #define IMPATIENCE_MS 1000 /* for the greeting of one that has not greeted the last time */
 #endif
-
-/* What a welcome says beside the version (p11/wire.py). */
-#define LEAVES_CALLS 1u
-#define IS_UNKNOWN 2u
-#define IS_BUSY 4u
-
-/* And what the hello says. */
-#define CONTINUES 1u   /* the simulator knows this application already */
-#define COMES_LATER 2u /* there was a time since C_Initialize without a simulator */
 
 #define MOST_ATTEMPTS 4 /* to greet a simulator while others come and go */
 
@@ -138,54 +124,11 @@ __attribute__((destructor)) static void leave(void)
     unlock_pool();
 }
 
-/* Whether a want of descriptors or memory is the reason why something failed. */
-static bool is_want(int error)
-{
-    return error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS;
-}
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
-}
-
-/* Where the simulator listens, in `address`: what C_Initialize was given, else CARDTEAR_SOCKET, else the user's own
- * folder. The environment of a program with more rights than its caller is the caller's, and is not asked; the user is
- * the one as whom the program runs, and peer_is_ours sees to it that the simulator is his. False: too long a path. */
-static bool find_simulator(const char *path, struct sockaddr_un *address)
-{
-    const size_t room = sizeof address->sun_path;
-    memset(address, 0, sizeof *address);
-    address->sun_family = AF_UNIX;
-    if (path == NULL)
-        path = secure_getenv("CARDTEAR_SOCKET");
-    if (path != NULL && *path != '\0')
-        return (size_t)snprintf(address->sun_path, room, "%s", path) < room;
-    const char *runtime = secure_getenv("XDG_RUNTIME_DIR");
-    if (runtime != NULL && *runtime == '/')
-        return (size_t)snprintf(address->sun_path, room, "%s/cardtear/p11.sock", runtime) < room;
-    snprintf(address->sun_path, room, "/tmp/cardtear-%lu/p11.sock", (unsigned long)geteuid());
-    return true;
-}
-
-/* The program's name as the kernel has it, for the trace. */
-static void read_program_name(char name[17])
-{
-    int comm = open("/proc/self/comm", O_RDONLY | O_CLOEXEC);
-    ssize_t got = comm < 0 ? 0 : read(comm, name, 16);
-    name[got > 0 ? got : 0] = '\0';
-    name[strcspn(name, "\n")] = '\0';
-    if (comm >= 0)
-        close(comm);
-}
-
 CK_RV transport_open(const char *path)
 {
     struct sockaddr_un address;
     uint8_t application[16];
-    if (!find_simulator(path, &address))
+    if (!greeting_find(path, &address))
         return CKR_ARGUMENTS_BAD;
     if (getrandom(application, sizeof application, 0) != (ssize_t)sizeof application)
         return CKR_FUNCTION_FAILED;
@@ -199,7 +142,7 @@ CK_RV transport_open(const char *path)
         pool.leaves_calls = false;
         pool.address = address;
         memcpy(pool.application, application, sizeof application);
-        read_program_name(pool.program);
+        greeting_read_name(pool.program);
         slots_forget();
     }
     unlock_pool();
@@ -262,13 +205,6 @@ static void give_up_simulator(void)
     pool.was_alone = true;
 }
 
-static void set_patience(int fd, int64_t milliseconds)
-{
-    struct timeval patience = {milliseconds / 1000, milliseconds % 1000 * 1000};
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-}
-
 /* A socket that is not connected yet, in the pool as one that is in use; -1 with errno. */
 static int new_connection(void)
 {
@@ -317,83 +253,9 @@ static void close_fd(int fd)
     unlock_pool();
 }
 
-/* Greeting. */
-
-typedef enum Meeting {
-    MET,
-    NOBODY,  /* there is no simulator, or none of ours */
-    QUIET,   /* one that does not answer */
-    UNKNOWN, /* another one than before: it does not know this application */
-    WANTING  /* no descriptors or no memory, here or there */
-} Meeting;
-
-/* Waits until `fd` can be read or written, for as long as `end` says. */
-static bool is_ready(int fd, short events, int64_t end)
-{
-    struct pollfd wanted = {.fd = fd, .events = events};
-    for (;;) {
-        int64_t left = end - now_ms();
-        int ready = poll(&wanted, 1, left > 0 ? (int)left : 0);
-        if (ready > 0)
-            return true;
-        if ((ready < 0 && errno != EINTR) || left <= 0)
-            return false;
-    }
-}
-
-/* A signal may come at any time while there is no room in the queue of the other end. */
-static bool reach(int fd, const struct sockaddr_un *address, int64_t end)
-{
-    for (;;) {
-        int64_t left = end - now_ms();
-        set_patience(fd, left > 1 ? left : 1);
-        if (connect(fd, (const struct sockaddr *)address, sizeof *address) == 0)
-            return true;
-        if (errno != EINTR)
-            return false;
-        if (left <= 0) {
-            errno = EAGAIN;
-            return false;
-        }
-    }
-}
-
-/* In a folder of somebody else there could be a link to another socket of ours. */
-static bool is_in_our_folder(const struct sockaddr_un *address)
-{
-    char folder[sizeof address->sun_path] = ".";
-    const char *slash = strrchr(address->sun_path, '/');
-    struct stat status;
-    if (slash != NULL)
-        snprintf(folder, sizeof folder, "%.*s", (int)(slash - address->sun_path) + 1, address->sun_path);
-    if (slash != NULL && slash != address->sun_path)
-        folder[slash - address->sun_path] = '\0';
-    return lstat(folder, &status) != 0 || status.st_uid == geteuid() || status.st_uid == 0;
-}
-
-static bool peer_is_ours(int fd)
-{
-    struct ucred peer;
-    socklen_t size = sizeof peer;
-    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && (peer.uid == geteuid() || peer.uid == 0);
-}
-
-/* One that is busy says so, and closes, before it has read anything: what is not sent then does not matter. */
-static void send_hello(int fd, const Frame *hello, int64_t end)
-{
-    size_t sent = 0;
-    while (sent < hello->used && is_ready(fd, POLLOUT, end)) {
-        ssize_t some = send(fd, hello->data + sent, hello->used - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (some >= 0)
-            sent += (size_t)some;
-        else if (errno != EINTR && errno != EAGAIN)
-            return;
-    }
-}
-
 /* Reads a piece of the welcome; the record of the slots, which comes with it, is kept beside the connection. `was_cut`:
- * there was no descriptor left for it. Under the lock. */
-static ssize_t receive_piece(int fd, void *data, size_t size, bool *was_cut)
+ * there was no descriptor left for it. Nothing is waited for. */
+ssize_t transport_receive(int fd, void *data, size_t size, bool *was_cut)
 {
     union {
         struct cmsghdr header;
@@ -402,79 +264,19 @@ static ssize_t receive_piece(int fd, void *data, size_t size, bool *was_cut)
     struct iovec into = {data, size};
     struct msghdr message = {
         .msg_iov = &into, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    lock_pool();
     ssize_t got = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    if (got < 0)
-        return got;
-    *was_cut |= (message.msg_flags & MSG_CTRUNC) != 0;
-    struct cmsghdr *part = CMSG_FIRSTHDR(&message);
+    Connection *connection = find_connection(fd);
+    struct cmsghdr *part = got >= 0 && connection != NULL ? CMSG_FIRSTHDR(&message) : NULL;
+    *was_cut |= got >= 0 && (message.msg_flags & MSG_CTRUNC) != 0;
     if (part != NULL && part->cmsg_level == SOL_SOCKET && part->cmsg_type == SCM_RIGHTS &&
         part->cmsg_len == CMSG_LEN(sizeof(int))) {
-        Connection *connection = find_connection(fd);
         if (connection->record >= 0)
             close(connection->record);
         memcpy(&connection->record, CMSG_DATA(part), sizeof connection->record);
     }
+    unlock_pool();
     return got;
-}
-
-/* A meeting, and errno where there was none: EPERM for a simulator of somebody else, EPROTO for what is none. */
-static Meeting receive_welcome(int fd, uint32_t *flags, int64_t end)
-{
-    uint32_t welcome[3];
-    size_t have = 0;
-    bool was_cut = false;
-    while (have < sizeof welcome) {
-        if (!is_ready(fd, POLLIN, end))
-            return QUIET;
-        lock_pool();
-        ssize_t got = receive_piece(fd, (uint8_t *)welcome + have, sizeof welcome - have, &was_cut);
-        unlock_pool();
-        if (got < 0 && (errno == EINTR || errno == EAGAIN))
-            continue;
-        if (got <= 0) {
-            if (got < 0 && is_want(errno))
-                return WANTING;
-            errno = EPROTO;
-            return NOBODY;
-        }
-        have += (size_t)got;
-    }
-    if (welcome[0] != sizeof welcome - sizeof *welcome || welcome[1] != WIRE_VERSION) {
-        errno = EPROTO;
-        return NOBODY;
-    }
-    *flags = welcome[2];
-    return was_cut || (*flags & IS_BUSY) != 0 ? WANTING : (*flags & IS_UNKNOWN) != 0 ? UNKNOWN : MET;
-}
-
-/* The first frame on a connection says who we are, and which slots we have shown to the application. */
-static void put_hello(Frame *hello, const uint8_t *application, const char *program, uint32_t flags)
-{
-    put_u32(hello, 0);
-    put_u32(hello, WIRE_VERSION);
-    put_u32(hello, sizeof(CK_ULONG));
-    put_bytes(hello, application, 16);
-    put_u32(hello, (uint32_t)getpid());
-    put_u32(hello, flags);
-    put_string(hello, program, strlen(program));
-    slots_put(hello);
-    uint32_t length = (uint32_t)(hello->used - sizeof length);
-    memcpy(hello->data, &length, sizeof length);
-}
-
-static Meeting greet(int fd, const struct sockaddr_un *address, const Frame *hello, uint32_t *flags, int64_t end)
-{
-    if (hello->broken)
-        return WANTING;
-    bool ours = is_in_our_folder(address);
-    if (ours && !reach(fd, address, end))
-        return is_want(errno) ? WANTING : errno == EAGAIN ? QUIET : NOBODY;
-    if (!ours || !peer_is_ours(fd)) {
-        errno = EPERM;
-        return NOBODY;
-    }
-    send_hello(fd, hello, end);
-    return receive_welcome(fd, flags, end);
 }
 
 /* What has come of a greeting, for the whole pool. Under the lock. */
@@ -507,14 +309,14 @@ static Meeting meet(int fd)
     memcpy(application, pool.application, sizeof application);
     bool continues = pool.had_simulator;
     unsigned meetings = pool.meetings;
-    int64_t end = now_ms() + (pool.hangs ? IMPATIENCE_MS : PATIENCE_MS);
-    put_hello(&hello, application, pool.program, (continues ? CONTINUES : 0) | (pool.was_alone ? COMES_LATER : 0));
+    int64_t end = greeting_now() + (pool.hangs ? IMPATIENCE_MS : PATIENCE_MS);
+    greeting_put_hello(&hello, application, pool.program, (continues ? CONTINUES : 0) | (pool.was_alone ? COMES_LATER : 0));
     unlock_pool();
     uint32_t flags = 0;
-    Meeting meeting = greet(fd, &address, &hello, &flags, end);
+    Meeting meeting = greeting_meet(fd, &address, &hello, &flags, end);
     int error = errno;
     frame_drop(&hello);
-    set_patience(fd, PATIENCE_MS);
+    greeting_set_patience(fd, PATIENCE_MS);
     lock_pool();
     bool same = pool.open && memcmp(pool.application, application, sizeof application) == 0;
     bool outdated = !same || (meeting != MET && meeting != WANTING && pool.meetings != meetings);
@@ -615,7 +417,7 @@ CK_RV transport_announce(void)
 static bool goes_on(int64_t *interrupted)
 {
     if (errno == EINTR) {
-        int64_t now = now_ms();
+        int64_t now = greeting_now();
         if (*interrupted == 0)
             *interrupted = now;
         if (now - *interrupted < PATIENCE_MS)

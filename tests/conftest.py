@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from cardtear.card.profiles import CardRequest
-from cardtear.csrc import module_path
+from cardtear.csrc import module_path, module_sources
 from cardtear.lab.simulator import Simulator
 from hypothesis import settings
 
@@ -132,7 +132,7 @@ def new_host() -> Iterator[Callable[..., Any]]:
 def impatient(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The module as it is, but with one second of patience for a simulator that does not answer. Needs cc."""
     library = tmp_path_factory.mktemp("impatient") / "libcardtear-pkcs11.so"
-    sources = [str(each) for each in module_path().parent.glob("*.c")]
+    sources = list(map(str, module_sources()))
     patience = ("-DPATIENCE_MS=1000", "-DIMPATIENCE_MS=500")
     build = ("cc", "-std=gnu11", "-O2", "-shared", "-fPIC", "-fvisibility=hidden", "-pthread", *patience)
     subprocess.run((*build, "-o", str(library), *sources), check=True, timeout=60)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cardtear.csrc import module_path
+from cardtear.csrc import module_path, module_sources
 from cardtear.lab.client import Module
 from cardtear.p11.constants import CKR
 from cardtear.p11.wire import CODECS, REQUEST_HEADER, NullPointer, decode_hello, encode_welcome
@@ -122,7 +122,7 @@ def module(fake: FakeSimulator) -> Iterator[Module]:
 def new_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """program.c with the module linked in. Needs cc."""
     program = tmp_path_factory.mktemp("program") / "program"
-    sources = [str(each) for each in module_path().parent.glob("*.c")]
+    sources = list(map(str, module_sources()))
     build = ("cc", "-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", f"-I{module_path().parent}")
     build += ("-Wl,--wrap=malloc,--wrap=realloc",)
     subprocess.run((*build, "-o", str(program), str(Path(__file__).parent / "program.c"), *sources), check=True)

@@ -22,7 +22,7 @@ from cardtear.p11.calls import CALLS
 from cardtear.p11.constants import CKR
 from cardtear.p11.wire import NO_LENGTH, REPLY_HEADER, encode_welcome
 
-SOURCES = sorted(Path(csrc.__file__).parent.glob("*.c"))
+SOURCES = csrc.module_sources()
 HOST = Path(__file__).parent / "host.c"
 FLAGS = ("-std=gnu11", "-g", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-fno-omit-frame-pointer")
 
