@@ -222,7 +222,7 @@ def test_hotplug(simulator: Simulator, module: str, tmp_path: Path) -> None:
     try:
         press("\n", "C_GetTokenInfo", 1)
         simulator.remove("front")
-        press("\n", "C_GetSlotInfo", 3)
+        press("\n", "C_GetSlotInfo", 2)
         press("x\n\n", "C_WaitForSlotEvent", 1)
         press("\n", "C_WaitForSlotEvent", 2)
         simulator.insert("front")
