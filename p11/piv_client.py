@@ -37,6 +37,8 @@ _WITH_ANSWER = frozenset({SW.OK, 0x6282})
 """Success, and the warning that the data ends before all that was asked for (ISO/IEC 7816-4, table 6)."""
 
 _MOST_RESETS = 3
+_MOST_PARTS = 4096
+"""Of an answer, of 256 bytes each: 1 MB, more than any data object has."""
 _OF_ANOTHER = frozenset({SW.INS_NOT_SUPPORTED, SW.CLA_NOT_SUPPORTED})
 """What is answered when another application is selected."""
 _SUCCESS, _GENERAL_AUTHENTICATE, _GET_METADATA = SW.OK, INS.GENERAL_AUTHENTICATE, INS.GET_METADATA
@@ -128,6 +130,8 @@ class PivClient:
             parts = [response[:-2]]
             while response[-2] == 0x61:
                 response = transmit(bytes((0, INS.GET_RESPONSE, 0, 0, response[-1])))
+                if len(parts) == _MOST_PARTS or (len(response) == 2 and response[-2] == 0x61):
+                    raise P11Error(CKR.DEVICE_ERROR)  # an answer without end, or of nothing
                 parts.append(response[:-2])
             return b"".join(parts), response[-2] << 8 | response[-1]
 
