@@ -205,7 +205,7 @@ _TABLES: dict[str, str] = {
     """,
     "lattice private": """
         PARAMETER_SET ulong c G U
-        SEED          bytes c G U s
+        SEED          bytes G U s
         VALUE         bytes G U s
     """,
     "profile": "PROFILE_ID ulong -",

@@ -72,6 +72,8 @@ def public_from(attributes: Attributes, key_type: int) -> PublicKeys:
 def private_from(attributes: Attributes, key_type: int) -> PrivateKeys:
     """From the seed. Raises as public_from(), and P11Error(TEMPLATE_INCOMPLETE) without one."""
     kind = _row(attributes, key_type)[2]
+    if not attributes.get(CKA.SEED) and attributes.get(CKA.VALUE):
+        raise P11Error(CKR.TEMPLATE_INCONSISTENT)  # the library makes keys of seeds only
     if not attributes.get(CKA.SEED):
         raise P11Error(CKR.TEMPLATE_INCOMPLETE)
     made: PrivateKeys = kind.from_seed_bytes(attributes[CKA.SEED])

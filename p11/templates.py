@@ -19,6 +19,8 @@ _STANDARD = frozenset(CKA)
 _CLASS, _NONE = CKA.CLASS, frozenset[int]()
 _WITH_SECRETS = frozenset({ulong(CKO.PRIVATE_KEY), ulong(CKO.SECRET_KEY)})
 _KEYS = (CKO.PUBLIC_KEY, CKO.PRIVATE_KEY, CKO.SECRET_KEY)
+_STORED = (CKO.DATA, CKO.CERTIFICATE, *_KEYS)
+"""The classes of objects that applications make; those of others are built in (4.1.1)."""
 
 # Attributes of NSS's own store, which it sends along to every token; they say nothing that is not said elsewhere.
 _IGNORED = frozenset({0xD5A0DB00})
@@ -79,7 +81,7 @@ def compose(
         if kind not in _STANDARD:
             raise P11Error(CKR.ATTRIBUTE_TYPE_INVALID)
     kind_of_object = _decided(given, CKA.CLASS, object_class)
-    if kind_of_object not in CKO.__members__.values():
+    if kind_of_object not in _STORED:
         raise P11Error(CKR.ATTRIBUTE_VALUE_INVALID)
     kind_of_key = _decided(given, CKA.KEY_TYPE, key_type) if kind_of_object in _KEYS else None
     table = rules(kind_of_object, kind_of_key)

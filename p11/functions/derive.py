@@ -32,7 +32,7 @@ def C_DeriveKey(caller: Caller, session: int, mechanism: Mechanism, base: int, t
     key_type = None if CKA.KEY_TYPE in given else CKK.GENERIC_SECRET
     attributes = composed(live, On.DERIVE, [*demanded, *template], CKO.SECRET_KEY, key_type)
     check_place(live, attributes)
-    wanted = secret_length(attributes, 0) or None
+    wanted = secret_length(attributes, None if key_type is None and rule.scheme in _OF_TYPE_AND_LENGTH else 0) or None
     others: list[P11Object] = []
     if rule.scheme is Scheme.ECDH:
         value = _agreed(live, item, mechanism, wanted)
@@ -128,6 +128,17 @@ def _inherit(attributes: Attributes, given: Attributes, sources: list[P11Object]
     attributes[CKA.ALWAYS_SENSITIVE] = boolean(always and attributes[CKA.SENSITIVE] == TRUE)
     attributes[CKA.NEVER_EXTRACTABLE] = boolean(never and attributes[CKA.EXTRACTABLE] == FALSE)
 
+
+_OF_TYPE_AND_LENGTH = (
+    Scheme.HASH_KEY,
+    Scheme.ENCRYPT_DATA,
+    Scheme.CONCATENATE_KEY,
+    Scheme.CONCATENATE_DATA,
+    Scheme.PREPEND_DATA,
+    Scheme.XOR_DATA,
+    Scheme.EXTRACT,
+)
+"""Derivations that want a length for a key type that has several (6.31, 6.43)."""
 
 _READABLE = (Scheme.CONCATENATE_KEY, Scheme.CONCATENATE_DATA, Scheme.PREPEND_DATA, Scheme.XOR_DATA, Scheme.EXTRACT)
 """Derivations that leave the base key as it is, or nearly so (6.43)."""

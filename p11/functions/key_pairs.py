@@ -48,7 +48,7 @@ def C_GenerateKeyPair(
         check_place(live, half)
     if on_card:
         if exponent != _CARD_EXPONENT:
-            raise P11Error(CKR.ATTRIBUTE_VALUE_INVALID)
+            raise P11Error(CKR.TEMPLATE_INCONSISTENT)  # 6.1.4
         for half in halves:
             if not half[CKA.ID]:
                 del half[CKA.ID]  # the card's objects have one made from the key
@@ -58,7 +58,7 @@ def C_GenerateKeyPair(
         session_half = P11Object({**pair[0].attributes, CKA.TOKEN: boolean(False)}, pair[0].key)
         return application.add_session_object(live, session_half), application.handle(live, pair[1])
     if exponent not in _EXPONENTS:
-        raise P11Error(CKR.ATTRIBUTE_VALUE_INVALID)
+        raise P11Error(CKR.TEMPLATE_INCONSISTENT)
     key = keys.generate(kind, exponent)
     made_public = P11Object(
         {**keys.public_attributes(key.public_key()), **public_half, **_identified(public_half, key)}, key.public_key()

@@ -33,7 +33,7 @@ def module() -> Iterator[tuple[Simulator, Watched]]:
     """A standard card in a simulator, and the module in this process."""
     with Simulator() as simulator:
         simulator.plug("front")
-        simulator.insert("front", CardRequest())
+        simulator.insert("front", CardRequest(legacy=True))
         watched = Watched(module_path())
         watched.initialize(simulator.module_socket)
         session = watched.open_session(0, read_write=True)
