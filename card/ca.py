@@ -5,13 +5,18 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.types import (
+    CertificateIssuerPrivateKeyTypes,
+    CertificatePublicKeyTypes,
+)
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from . import output_file
@@ -36,9 +41,20 @@ class TestCA:
 
     __test__ = False  # not a test, whatever pytest makes of the name
 
-    def __init__(self, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
+    def __init__(self, key: CertificateIssuerPrivateKeyTypes, certificate: x509.Certificate) -> None:
         self._key = key
         self.certificate = certificate
+
+    @classmethod
+    def from_files(cls, certificate_file: Path, key_file: Path) -> TestCA:
+        """The CA of a certificate and its key, PEM or DER. Raises OSError, and ValueError for what is neither."""
+        certificate = _read(certificate_file, x509.load_pem_x509_certificate, x509.load_der_x509_certificate)
+        key = _read(key_file, serialization.load_pem_private_key, serialization.load_der_private_key, None)
+        if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey):
+            raise ValueError(f"{key_file}: a CA signs with RSA, EC or Ed25519 here, not {type(key).__name__}")
+        if key.public_key() != certificate.public_key():
+            raise ValueError(f"{key_file} is not the key of the certificate in {certificate_file}")
+        return cls(key, certificate)
 
     @classmethod
     def create(cls) -> TestCA:
@@ -70,40 +86,60 @@ class TestCA:
     def issue(
         self,
         public_key: CertificatePublicKeyTypes,
-        kind: x509.ObjectIdentifier,
-        name: str,
+        subject: x509.Name,
         extensions: Iterable[tuple[x509.ExtensionType, bool]],
-        until: datetime.date,
+        until: datetime.datetime,
+        since: datetime.datetime | None = None,
     ) -> x509.Certificate:
-        """A certificate, good to the day before `until`, of whom a name of that kind names (x509.oid.NameOID).
+        """A certificate, good until then, from yesterday on unless it is said since when.
 
-        The extensions come with whether they are critical.
+        The extensions come with whether they are critical. Raises ValueError for times that do not fit.
         """
-        subject = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "cardtear"), x509.NameAttribute(kind, name)]
-        builder = _builder(x509.Name(subject), self.certificate.subject, public_key, self._key, until)
+        builder = self._builder(subject, public_key, until, since)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         for extension, is_critical in extensions:
             builder = builder.add_extension(extension, is_critical)
-        return builder.sign(self._key, hashes.SHA256())
+        return self._sign(builder)
 
     def issue_attestation_ca(self, public_key: CertificatePublicKeyTypes) -> x509.Certificate:
         """A certificate for a card's key that attests other keys of the card."""
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "cardtear PIV attestation")])
-        builder = _builder(subject, self.certificate.subject, public_key, self._key)
+        builder = self._builder(subject, public_key)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         builder = builder.add_extension(key_usage("key_cert_sign"), critical=True)
-        return builder.sign(self._key, hashes.SHA256())
+        return self._sign(builder)
+
+    def _builder(
+        self,
+        subject: x509.Name,
+        public_key: CertificatePublicKeyTypes,
+        until: datetime.datetime | None = None,
+        since: datetime.datetime | None = None,
+    ) -> x509.CertificateBuilder:
+        """What all certificates below this CA have in common."""
+        identifiers = [
+            each.value for each in self.certificate.extensions if isinstance(each.value, x509.SubjectKeyIdentifier)
+        ]
+        if identifiers:
+            authority = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifiers[0])
+        else:
+            authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        return _certificate_builder(subject, self.certificate.subject, public_key, authority, until, since)
+
+    def _sign(self, builder: x509.CertificateBuilder) -> x509.Certificate:
+        is_edwards = isinstance(self._key, ed25519.Ed25519PrivateKey)
+        return builder.sign(self._key, None if is_edwards else hashes.SHA256())
 
     def issue_server(self, host: str) -> tuple[bytes, bytes]:
         """A key and a certificate (both PEM) for a TLS server on `host`."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
-        builder = _builder(subject, self.certificate.subject, key.public_key(), self._key)
+        builder = self._builder(subject, key.public_key())
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         builder = builder.add_extension(key_usage("digital_signature"), critical=True)
         builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
-        certificate = builder.sign(self._key, hashes.SHA256())
+        certificate = self._sign(builder)
         return _pem(key), certificate.public_bytes(serialization.Encoding.PEM)
 
     def _renew(self, folder: Path) -> None:
@@ -123,13 +159,13 @@ def _write_first(path: Path, content: bytes) -> None:
         output_file.write_new(path, content)
 
 
-def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def _pem(key: CertificateIssuerPrivateKeyTypes) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
 
 
-def _self_signed(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
+def _self_signed(key: CertificateIssuerPrivateKeyTypes) -> x509.Certificate:
     """The CA's own certificate; there may be one CA below it, on a card that attests its keys."""
     name = x509.Name(
         [
@@ -137,35 +173,43 @@ def _self_signed(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
             x509.NameAttribute(NameOID.COMMON_NAME, "cardtear test CA"),
         ]
     )
-    builder = _builder(name, name, key.public_key(), key)
+    authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
+    builder = _certificate_builder(name, name, key.public_key(), authority)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
     builder = builder.add_extension(key_usage("key_cert_sign", "crl_sign"), critical=True)
     return builder.sign(key, hashes.SHA256())
 
 
-def _builder(
+def _certificate_builder(
     subject: x509.Name,
     issuer: x509.Name,
     public_key: CertificatePublicKeyTypes,
-    issuer_key: ec.EllipticCurvePrivateKey,
-    until: datetime.date | None = None,
+    authority: x509.AuthorityKeyIdentifier,
+    until: datetime.datetime | None = None,
+    since: datetime.datetime | None = None,
 ) -> x509.CertificateBuilder:
-    """What all certificates have in common. They are good for twenty years unless it is said until when."""
+    """What all certificates have in common. They are good from yesterday for twenty years unless it is said."""
     now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
-    end = now + datetime.timedelta(days=365 * _YEARS)
-    if until is not None:
-        end = datetime.datetime.combine(until, datetime.time(), datetime.UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(end)
+        .not_valid_before(since or now - datetime.timedelta(days=1))
+        .not_valid_after(until or now + datetime.timedelta(days=365 * _YEARS))
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
+        .add_extension(authority, critical=False)
     )
+
+
+def _read(path: Path, pem: Callable[..., Any], der: Callable[..., Any], *more: Any) -> Any:
+    """What a file holds, PEM or DER. Raises OSError, ValueError."""
+    content = path.read_bytes()
+    try:
+        return (pem if b"-----BEGIN" in content else der)(content, *more)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def key_usage(*names: str) -> x509.KeyUsage:

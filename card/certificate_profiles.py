@@ -6,6 +6,7 @@ Only the one for PIV authentication is for TLS clients, so that a browser has no
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 from .ca import TestCA, key_usage
+from .certificate_options import CertificateOptions
 from .cms import octets
 from .person import Person
 from .tables import CARD_AUTHENTICATION, EC_ALGORITHMS
@@ -27,15 +29,12 @@ _COMMON_POLICY = "2.16.840.1.101.3.2.1.3"
 _INVESTIGATED = b"\x01\x01\x00"
 """BOOLEAN: the holder's background investigation is not pending."""
 
-_ONLINE_STATUS = "http://ocsp.cardtear.invalid/"
-"""FIPS 201 wants an address to ask; a name that cannot exist keeps software from asking anybody."""
-
 
 class Profile(NamedTuple):
     """`usages` are names of key usage bits; `policy` is the last number of one of the Common Policy's.
 
-    One that `names_card` has its FASC-N and UUID for alternative names, and an address for its status; one that
-    `names_holder` has name and e-mail address. A key `only` for its extended usages is refused for any other.
+    One that `names_card` has its FASC-N and UUID for alternative names; one that `names_holder` has name and e-mail
+    address. A key `only` for its extended usages is refused for any other.
     """
 
     usages: tuple[str, ...]
@@ -60,36 +59,75 @@ _RSA_KEY_MANAGEMENT, _EC_KEY_MANAGEMENT = (
     Profile((usage,), _MAIL, 7) for usage in ("key_encipherment", "key_agreement")
 )
 _CONTENT_SIGNER = Profile(_SIGNATURE, (_CONTENT_SIGNING,), 39, only=True)
+_AS_THE_PROFILE = CertificateOptions()
 
 
-def certify(ca: TestCA, person: Person, slot: int, algorithm: int, key: CertificatePublicKeyTypes) -> x509.Certificate:
-    """The certificate of a key in a slot; any other than those of PIV authentication and the like manages keys."""
+def certify(
+    ca: TestCA,
+    person: Person,
+    slot: int,
+    algorithm: int,
+    key: CertificatePublicKeyTypes,
+    options: CertificateOptions = _AS_THE_PROFILE,
+) -> x509.Certificate:
+    """The certificate of a key in a slot; any other than those of PIV authentication and the like manages keys.
+
+    Raises ValueError, OSError for options that cannot be met.
+    """
     key_management = _EC_KEY_MANAGEMENT if algorithm in EC_ALGORITHMS else _RSA_KEY_MANAGEMENT
-    return _issue(ca, person, _PROFILES.get(slot, key_management), key)
+    return _issue(options.issuer() or ca, person, _PROFILES.get(slot, key_management), key, options)
 
 
-def certify_issuer(ca: TestCA, person: Person, key: CertificatePublicKeyTypes) -> x509.Certificate:
+def certify_issuer(
+    ca: TestCA, person: Person, key: CertificatePublicKeyTypes, options: CertificateOptions = _AS_THE_PROFILE
+) -> x509.Certificate:
     """That of somebody who signs what is on the person's card; it is good as long as the card."""
     issuer = replace(person, name="PIV content signing", address="issuer@example.com")
-    return _issue(ca, issuer, _CONTENT_SIGNER, key)
+    status = CertificateOptions(ocsp=options.ocsp, crl=options.crl, ca_issuers=options.ca_issuers)
+    return _issue(ca, issuer, _CONTENT_SIGNER, key, status)
 
 
-def _issue(ca: TestCA, person: Person, profile: Profile, key: CertificatePublicKeyTypes) -> x509.Certificate:
-    name = (NameOID.COMMON_NAME, person.name) if profile.names_holder else (NameOID.SERIAL_NUMBER, person.uri[9:])
-    return ca.issue(key, *name, _extensions(person, profile), person.expires)
+def _issue(
+    ca: TestCA, person: Person, profile: Profile, key: CertificatePublicKeyTypes, options: CertificateOptions
+) -> x509.Certificate:
+    kind, name = NameOID.COMMON_NAME, person.name
+    if not profile.names_holder:
+        kind, name = NameOID.SERIAL_NUMBER, person.uri[9:]
+    usual = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "cardtear"), x509.NameAttribute(kind, name)])
+    end = datetime.datetime.combine(person.expires, datetime.time(), datetime.UTC)
+    subject = usual if options.name is None else options.name
+    start = options.start
+    if start is None and options.end is not None:  # also one that was over long ago
+        start = min(options.end, datetime.datetime.now(datetime.UTC)) - datetime.timedelta(days=1)
+    return ca.issue(key, subject, _extensions(person, profile, options), options.end or end, start)
 
 
-def _extensions(person: Person, profile: Profile) -> Iterator[tuple[x509.ExtensionType, bool]]:
+def _extensions(
+    person: Person, profile: Profile, options: CertificateOptions
+) -> Iterator[tuple[x509.ExtensionType, bool]]:
     """Each with whether it is critical."""
     policy = x509.ObjectIdentifier(f"{_COMMON_POLICY}.{profile.policy}")
+    extended = profile.extended if options.usages is None else options.usages
     yield key_usage(*profile.usages), True
-    yield x509.ExtendedKeyUsage(profile.extended), profile.only
+    if extended:
+        yield x509.ExtendedKeyUsage(extended), profile.only and options.usages is None
     yield x509.CertificatePolicies([x509.PolicyInformation(policy, None)]), False
-    yield x509.SubjectAlternativeName(_alternative_names(person, profile)), False
+    names = [*_alternative_names(person, profile), *options.alternative_names()]
+    yield x509.SubjectAlternativeName(names), options.name is not None and not list(options.name)
+    if options.crl:
+        point = x509.DistributionPoint([x509.UniformResourceIdentifier(options.crl)], None, None, None)
+        yield x509.CRLDistributionPoints([point]), False
+    access = [
+        x509.AccessDescription(method, x509.UniformResourceIdentifier(address))
+        for method, address in (
+            (AuthorityInformationAccessOID.OCSP, options.ocsp),
+            (AuthorityInformationAccessOID.CA_ISSUERS, options.ca_issuers),
+        )
+        if address
+    ]
+    if access:
+        yield x509.AuthorityInformationAccess(access), False
     if profile.names_card:
-        address = x509.UniformResourceIdentifier(_ONLINE_STATUS)
-        status = x509.AccessDescription(AuthorityInformationAccessOID.OCSP, address)
-        yield x509.AuthorityInformationAccess([status]), False
         yield x509.UnrecognizedExtension(_INTERIM, _INVESTIGATED), False
 
 

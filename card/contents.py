@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from . import biometrics, certificates, cms, tlv
 from .ca import TestCA
+from .certificate_options import CertificateOptions
 from .certificate_profiles import certify_issuer
 from .cms import Signer
 from .person import Person
@@ -59,15 +60,13 @@ def blank(person: Person, pin_usage: bytes, retired: int = 0) -> dict[int, bytes
     }
 
 
-def few(person: Person, ca: TestCA, pin_usage: bytes, retired: int) -> dict[int, bytes]:
+def few(person: Person, signer: Signer, pin_usage: bytes, retired: int) -> dict[int, bytes]:
     """The same, signed by the issuer."""
-    signer = _issuer(person, ca)
     return _secured(blank(person, pin_usage, retired) | {CHUID: _chuid(person, signer)}, signer)
 
 
-def full(person: Person, ca: TestCA, pin_usage: bytes, retired: int) -> dict[int, bytes]:
+def full(person: Person, signer: Signer, pin_usage: bytes, retired: int) -> dict[int, bytes]:
     """All of the standard's but certificates: signed by the issuer, of realistic sizes."""
-    signer = _issuer(person, ca)
     chance = random.Random(person.guid)
     holder = biometrics.Holder(person.fasc_n, person.guid, person.issued, person.expires)
     objects = blank(person, pin_usage, retired) | {
@@ -98,10 +97,10 @@ def fields(*fields: tuple[int, bytes]) -> bytes:
     return b"".join(tlv.encode(tag, value) for tag, value in fields)
 
 
-def _issuer(person: Person, ca: TestCA) -> Signer:
+def issuer(person: Person, ca: TestCA, options: CertificateOptions) -> Signer:
     """Somebody who signs what is on this card, and nothing else."""
     key = ec.generate_private_key(ec.SECP256R1())
-    return Signer(key, certify_issuer(ca, person, key.public_key()))
+    return Signer(key, certify_issuer(ca, person, key.public_key(), options))
 
 
 def _chuid(person: Person, signer: Signer | None = None) -> bytes:

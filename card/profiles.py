@@ -13,12 +13,17 @@ import os
 import random
 import re
 import uuid
+from collections.abc import Iterator
 from dataclasses import astuple, dataclass, field, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.hashes import SHA256
+
 from . import atr, contents, keys
 from .ca import TestCA
+from .certificate_options import CertificateOptions
 from .certificate_profiles import certify
 from .contents import fields as data
 from .makes import Make, make_of
@@ -50,9 +55,9 @@ from .tables import (
     PinRule,
     Touch,
 )
-from .traits import RULES, Traits
+from .traits import CERTIFICATE_RULES, RULES, Traits, rule_of
 
-_CONTENTS = 13
+_CONTENTS = 14
 """Changes when ready-made images get other contents, so that those kept from before are not used."""
 
 
@@ -60,13 +65,14 @@ _CONTENTS = 13
 class Profile:
     """The algorithms of the key pairs by slot, and the parameters that are not as they always are.
 
-    A profile without PIV is a card that nobody recognises.
+    A profile without PIV is a card that nobody recognises. One that `conforms` keeps to PIV's rules for PINs.
     """
 
     about: str
     keys: dict[int, Algorithm] = field(default_factory=dict)
     parameters: dict[str, Any] = field(default_factory=dict)
     piv: bool = True
+    conforms: bool = False
 
 
 _ALL_KEYS = {
@@ -79,15 +85,27 @@ _ALL_KEYS = {
 _PIV_KEYS = {0x9A: Algorithm.RSA2048, 0x9C: Algorithm.P256, 0x9D: Algorithm.RSA2048, 0x9E: Algorithm.P256}
 
 PROFILES: dict[str, Profile] = {
-    "piv": Profile("RSA-2048 and P-256 keys in the four slots of PIV, with certificates", _PIV_KEYS),
+    "piv": Profile(
+        "RSA-2048 and P-256 keys in the four slots of PIV, with certificates; no fingerprints and no face",
+        _PIV_KEYS,
+        conforms=True,
+    ),
     "piv-ec": Profile(
         "P-256 and P-384 keys in the four slots of PIV, with certificates",
         {0x9A: Algorithm.P256, 0x9C: Algorithm.P384, 0x9D: Algorithm.P256, 0x9E: Algorithm.P256},
+        conforms=True,
     ),
     "piv-full": Profile(
         "everything that a PIV card can hold: biometric data, signed objects, twenty retired keys",
         _ALL_KEYS,
-        {"objects": "full"},
+        {
+            "objects": "full",
+            # Names that cannot exist: FIPS 201 wants these addresses, and nobody shall be asked.
+            "ocsp": "http://ocsp.cardtear.invalid/",
+            "crl": "http://crl.cardtear.invalid/ca.crl",
+            "ca_issuers": "http://aia.cardtear.invalid/ca.p7c",
+        },
+        conforms=True,
     ),
     "yubikey": Profile("as a new YubiKey 5, and it attests", {}, {"management": "default", "pin_format": "any"}),
     "blank": Profile("PIN and PUK, but neither keys nor certificates"),
@@ -100,12 +118,16 @@ PROFILES: dict[str, Profile] = {
     "pin-pad": Profile("as piv, a token whose PIN is entered at the reader", _PIV_KEYS, {"pin_pad": True}),
     "no-generation": Profile("as piv, a token that generates no keys", _PIV_KEYS, {"key_generation": False}),
     "private": Profile("as piv, a token that shows nothing before login", _PIV_KEYS, {"public_objects": False}),
+    "relaxed": Profile("as piv, but its PINs may be shorter, and have more tries, than PIV allows", _PIV_KEYS),
     "unrecognised": Profile("another ATR, no PIV: a card that no driver knows", piv=False),
 }
 
 
 _DEVICE_NUMBERS = (10_000_000, 40_000_000)
 """Serial numbers as YubiKeys have them: eight decimal digits."""
+
+
+_SHORTEST_PIV_PIN, _MOST_PIV_TRIES = 6, 10
 
 
 class ProfileError(ValueError):
@@ -121,7 +143,8 @@ class CardRequest(Traits):
     `email` is made from the name if left out, `serial` (1 to 16 hexadecimal digits) at random. `capacity` is bytes of
     keys and data objects, `touch` what its keys ask for. `pin_left` and `puk_left` are tries that are left from birth
     (0: locked), None for all. `protocol` is what its ATR offers, `objects` how many of PIV's data objects are there,
-    `compressed` is of certificates, `years` are those for which the card and its certificates are good.
+    `compressed` is of certificates, `years` are those for which the card and its certificates are good. `certificates`
+    are the parameters of CertificateOptions that were given, by name, with a slot (9A.upn) or for all.
     """
 
     profile: str = "piv"
@@ -143,6 +166,7 @@ class CardRequest(Traits):
     compressed: bool = False
     management_algorithm: str | None = None
     years: int = YEARS
+    certificates: tuple[tuple[str, Any], ...] = ()
 
     def __init__(self, profile: str = "piv", **parameters: Any) -> None:
         if profile not in PROFILES:
@@ -150,13 +174,31 @@ class CardRequest(Traits):
         given = {"profile": profile, **PROFILES[profile].parameters, **parameters}
         for name, value in given.items():
             _check(name, value)
+        frozen = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+        certificates = sorted((name, value) for name, value in frozen.items() if name not in RULES)
         for each in fields(self):
-            value = given.get(each.name, each.default)
-            object.__setattr__(self, each.name, tuple(value) if isinstance(value, list) else value)
+            object.__setattr__(self, each.name, frozen.get(each.name, each.default))
+        object.__setattr__(self, "certificates", tuple(certificates))
         self._check_together()
+
+    def certificate(self, slot: int | None = None) -> CertificateOptions:
+        """What is asked of the certificate in a key slot, or of all. Raises ProfileError."""
+        try:
+            return CertificateOptions.of(dict(self.certificates), slot)
+        except ValueError as error:
+            raise ProfileError(str(error)) from None
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Everything by name, as `request` takes it."""
+        values = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "certificates"}
+        return values | dict(self.certificates)
 
     def _check_together(self) -> None:
         """What the rules of single parameters do not say. Raises ProfileError."""
+        for slot in (None, *PROFILES[self.profile].keys):
+            self.certificate(slot)
+        self._check_slots()
         if not (0 < len(self.name.encode("utf-8", "replace")) <= 32 and self.name.isprintable()):
             raise ProfileError(f"not a name for a card: {self.name!r} (1 to 32 bytes, printable)")
         if self.name != self.name.strip():
@@ -186,6 +228,17 @@ class CardRequest(Traits):
         for left, tries in ((self.pin_left, self.pin_tries), (self.puk_left, self.puk_tries)):
             if left is not None and left > tries:
                 raise ProfileError(f"there cannot be {left} tries left of {tries}")
+        if PROFILES[self.profile].conforms and (self.pin_min < _SHORTEST_PIV_PIN or self.pin_tries > _MOST_PIV_TRIES):
+            raise ProfileError(
+                f"a card of profile {self.profile!r} calls itself PIV, whose PINs have at least {_SHORTEST_PIV_PIN} "
+                f"digits and at most {_MOST_PIV_TRIES} tries (SP 800-73-5 part 1, 3.3.2); profile 'relaxed' need not"
+            )
+
+    def _check_slots(self) -> None:
+        """Refuse what is asked of the certificate of a slot in which there will be none. Raises ProfileError."""
+        slots = {int(name[:2], 16) for name, _ in self.certificates if name[2:3] == "."}
+        for slot in sorted(slots - PROFILES[self.profile].keys.keys()):
+            raise ProfileError(f"a card of profile {self.profile!r} has no certificate in slot {slot:02X}")
 
     @property
     def management_key_algorithm(self) -> Algorithm:
@@ -223,9 +276,12 @@ def request(parameters: dict[str, Any]) -> CardRequest:
 
 
 def _check(name: str, value: object) -> None:
-    rule = RULES.get(name)
+    rule = rule_of(name)
     if rule is None:
-        raise ProfileError(f"a card has no parameter {name!r}; there are: {', '.join(sorted(RULES))}")
+        known = sorted((*RULES, *CERTIFICATE_RULES))
+        near = get_close_matches(name, known, 1)
+        question = f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(known)}"
+        raise ProfileError(f"a card has no parameter {name!r}{question}")
     if not rule.fits(value):
         if isinstance(value, int) and not isinstance(value, bool) and rule.fits(str(value)):
             raise ProfileError(f"the parameter {name!r} of a card is {rule.words}, not a number: put it in quotes")
@@ -257,6 +313,7 @@ def create(wanted: CardRequest, path: Path, ca: TestCA, passphrase: bytes | None
         pin_rules=wanted.pin_rules,
     )
     person = Person(wanted.name, wanted.address, guid, wanted.years)
+    ca = _own_ca(wanted.certificate()) or ca
     state.objects |= _piv_objects(wanted, person, ca)
     _provide_management_key(wanted, state)
     traits = wanted.encode()
@@ -269,13 +326,26 @@ def create(wanted: CardRequest, path: Path, ca: TestCA, passphrase: bytes | None
 def ready_image(wanted: CardRequest, folder: Path, ca: TestCA) -> Path:
     """The image of a card in `folder`, made at the first request. Not to be changed: work on a copy."""
     this_year = datetime.date.today().year  # cards expire
-    described = repr((_CONTENTS, this_year, astuple(wanted), ca.certificate.serial_number))
+    described = repr((_CONTENTS, this_year, astuple(wanted), *_issuers(wanted, ca)))
     path = folder / f"{wanted.profile}-{hashlib.sha256(described.encode()).hexdigest()[:20]}.card"
     if not path.exists():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with contextlib.suppress(ImageExists):  # somebody else asked for the same and was faster
             create(wanted, path, ca)
     return path
+
+
+def _issuers(wanted: CardRequest, ca: TestCA) -> Iterator[bytes]:
+    """Yield who signs its certificates, by fingerprint: a file of a CA of one's own may hold another one tomorrow."""
+    for slot in (None, *PROFILES[wanted.profile].keys):
+        yield (_own_ca(wanted.certificate(slot)) or ca).certificate.fingerprint(SHA256())
+
+
+def _own_ca(options: CertificateOptions) -> TestCA | None:
+    try:
+        return options.issuer()
+    except ValueError as error:
+        raise ProfileError(str(error)) from None
 
 
 def open_card(path: Path, passphrase: bytes | None = None) -> PivCard:
@@ -333,9 +403,10 @@ def _piv_objects(wanted: CardRequest, person: Person, ca: TestCA) -> dict[int, b
         return {DISCOVERY: contents.discovery(usage)}
     profile = PROFILES[wanted.profile]
     retired = len(RETIRED_SLOTS & profile.keys.keys())
-    if wanted.objects == "full":
-        return contents.full(person, ca, usage, retired)
-    return contents.few(person, ca, usage, retired) if profile.keys else contents.blank(person, usage)
+    if wanted.objects != "full" and not profile.keys:
+        return contents.blank(person, usage)
+    signer = contents.issuer(person, ca, wanted.certificate())
+    return (contents.full if wanted.objects == "full" else contents.few)(person, signer, usage, retired)
 
 
 # The PIN usage policy (SP 800-73-5 part 1, 3.3.2): which PINs meet the access rules, which of two is to be asked for.
@@ -352,7 +423,10 @@ def _provide_keys(wanted: CardRequest, state: CardState, person: Person, ca: Tes
     for slot, algorithm in PROFILES[wanted.profile].keys.items():
         private = keys.generate(algorithm)
         state.keys[slot] = StoredKey(algorithm, keys.pack(private), pin_rule=SLOTS[slot].pin_rule, touch=touch)
-        certificate = certify(ca, person, slot, algorithm, private.public_key())
+        try:
+            certificate = certify(ca, person, slot, algorithm, private.public_key(), wanted.certificate(slot))
+        except ValueError as error:
+            raise ProfileError(f"no certificate for slot {slot:02X}: {error}") from None
         state.objects[SLOTS[slot].certificate] = contents.certificate(certificate, wanted.compressed)
     if wanted.make.attests:
         attesting = keys.generate(Algorithm.P256)

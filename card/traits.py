@@ -113,6 +113,10 @@ def _names(value: Any) -> bool:
     )
 
 
+def _words(value: Any) -> bool:
+    return value is None or (isinstance(value, list | tuple) and all(isinstance(each, str) for each in value))
+
+
 def _seconds(value: Any) -> bool:
     return type(value) in (int, float) and 0 < value <= _LONGEST
 
@@ -136,6 +140,21 @@ _TRIES = _whole(1, 15)
 _TRIES_LEFT = Rule(
     "a whole number from 0 to 15", lambda value: value is None or (type(value) is int and 0 <= value <= 15)
 )
+
+CERTIFICATE_RULES = {
+    "subject": _TEXT_OR_NONE,
+    "upn": _TEXT_OR_NONE,
+    "kerberos_principal": _TEXT_OR_NONE,
+    "extended_key_usage": Rule("a list of names or OIDs of extended key usages", _words),
+    "ocsp": _TEXT_OR_NONE,
+    "crl": _TEXT_OR_NONE,
+    "ca_issuers": _TEXT_OR_NONE,
+    "valid_from": _TEXT_OR_NONE,
+    "valid_until": _TEXT_OR_NONE,
+    "ca_certificate": _TEXT_OR_NONE,
+    "ca_key": _TEXT_OR_NONE,
+}
+"""Parameters of the certificates on a card (certificate_options.py); each also with a key slot before it: 9A.upn."""
 
 RULES: dict[str, Rule] = {
     "profile": _TEXT,
@@ -181,7 +200,14 @@ RULES: dict[str, Rule] = {
     "pin_format": _one_of(*PIN_FORMATS),
     "mechanisms": Rule("a list of names of mechanisms (CKM_...)", _names),
 }
-"""The parameters of a card to be made, those of its traits among them."""
+"""The parameters of a card to be made, those of its traits among them, but not those of its certificates."""
+
+
+def rule_of(name: str) -> Rule | None:
+    """Return what a parameter can be, None for a name that is none."""
+    bare = re.sub("^[0-9A-Fa-f]{2}[.]", "", name)
+    return RULES.get(name) or CERTIFICATE_RULES.get(bare)
+
 
 _DEFAULTS: dict[str, Any] = {each.name: each.default for each in dataclasses.fields(Traits)}
 
@@ -192,7 +218,7 @@ def from_text(text: str) -> tuple[str, object]:
     What is no such parameter comes back as it is; whoever takes it says what is wrong with it.
     """
     name, _, value = text.partition("=")
-    rule = RULES.get(name)
+    rule = rule_of(name)
     if rule is None:
         return name, value
     for read in (_json, str, lambda words: words.split(",")):

@@ -68,7 +68,7 @@ def as_card(card: CardSource | object) -> str | dict[str, Any]:
         return {name: str(path.resolve()) for name, path in card._asdict().items()}
     if not isinstance(card, CardRequest):
         raise ValueError(f"a card is a path or a CardRequest here, not {card!r}")
-    return {each.name: getattr(card, each.name) for each in fields(card)}
+    return card.parameters
 
 
 _SECRET = frozenset({"pin", "card", "data"})

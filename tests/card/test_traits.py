@@ -8,10 +8,11 @@ import json
 from typing import Any
 
 import pytest
+from cardtear.card import certificate_options
 from cardtear.card.profiles import CardRequest
 from cardtear.card.security import PIN_FORMATS
 from cardtear.card.tables import OBJECT_LIMIT
-from cardtear.card.traits import MANAGEMENT_POLICIES, RULES, Traits, from_text
+from cardtear.card.traits import CERTIFICATE_RULES, MANAGEMENT_POLICIES, RULES, Traits, from_text
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -83,8 +84,11 @@ def test_nesting_has_an_end() -> None:
 
 
 def test_every_parameter_has_a_rule() -> None:
-    assert RULES.keys() == {each.name for each in dataclasses.fields(CardRequest)}
+    assert RULES.keys() | {"certificates"} == {each.name for each in dataclasses.fields(CardRequest)}
+    assert CERTIFICATE_RULES.keys() == set(certificate_options.NAMES)
     for each in dataclasses.fields(CardRequest):
+        if each.name == "certificates":
+            continue
         assert RULES[each.name].fits(each.default), each.name
 
 

@@ -243,7 +243,7 @@ def test_wrong_parameters_of_a_card(served: Served, tmp_path: Path) -> None:
     one_clear_line(cardtear("insert", "front", "--pin", "12", **served.environment), "PIN", "6 to 8 digits", code=2)
     one_clear_line(cardtear("insert", "front", **served.environment), "front", "remove or swap it")
     one_clear_line(cardtear("remove", "back", **served.environment), "back", "front")
-    one_clear_line(cardtear("arm", "remove", "front", **served.environment), "'call', 'ins'", code=2)
+    one_clear_line(cardtear("arm", "remove", "front", **served.environment), "--call, --ins", code=2)
     assert not Path(image).exists()
 
 

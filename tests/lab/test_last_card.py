@@ -52,7 +52,7 @@ def control(simulator: Simulator) -> Iterator[Control]:
 
 
 def _plain(tmp_path: Path) -> Any:
-    return {"name": "Zoe", "profile": "piv-ec", "pin": "4711", "pin_min": 4}
+    return {"name": "Zoe", "profile": "relaxed", "pin": "4711", "pin_min": 4}
 
 
 def _image(tmp_path: Path, passphrase: bytes | None = None) -> Any:
