@@ -40,6 +40,7 @@ VERBS = (
     "release",
     "crash",
     "restart",
+    "pcscd",
     "later",
 )
 """Methods of Simulator that a trigger can call."""

@@ -21,7 +21,7 @@ from . import log, terminal
 from .library_warnings import silence_library_warnings
 
 FILES = {
-    "simulators": ("Simulator", ("serve", "run", "status", "trace", "stop", "crash", "restart")),
+    "simulators": ("Simulator", ("serve", "run", "status", "trace", "stop", "crash", "restart", "pcscd")),
     "readers": (
         "Cards and readers of a running simulator",
         (

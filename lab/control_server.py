@@ -208,6 +208,7 @@ _PLAIN = (
     "pin-pad",
     "crash",
     "restart",
+    "pcscd",
     "later",
 )
 """The verbs that are the simulator's own, with nothing to tell."""

@@ -175,9 +175,9 @@ class OwnPcscd(KeptProcess):
                 error.strerror,
                 port,
             )
-            return PcscPlace(port)
+            return PcscPlace(port, daemon=self)
         self._undo.callback(network.close)
-        return PcscPlace(PORT, inside=network.entered)
+        return PcscPlace(PORT, inside=network.entered, daemon=self)
 
     def _driver(self, driver: str, readers: int) -> str:
         """Where vpcd is; for more readers than it has slots a copy of ours, with further copies beside it."""

@@ -77,6 +77,7 @@ class Host:
             daemon = OwnPcscd(folder, name)
             daemon.__enter__()
             self._pcscd = daemon
+        self._pcscd.start()  # one test may have stopped it
         return self._pcscd.place, self._pcscd.environment
 
     def _end(self, number: int) -> dict[str, Any]:

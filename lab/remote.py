@@ -99,6 +99,10 @@ class RemoteSimulator:
         """Be there again after `crash`."""
         self.do("restart")
 
+    def pcscd(self, action: str) -> None:
+        """Stop the pcscd that is its own, or start it again: `stop`, `start`; returns when that is done."""
+        self.do("pcscd", action=action)
+
     def arm(self, trigger: Trigger) -> int:
         """Do what the trigger says when its moment comes; a number for `disarm`. The trigger itself stays here: how
         often it has fired, `status` says."""

@@ -29,6 +29,10 @@ CardSource = Path | EncryptedImage | CardRequest
 """A card: the image at a path, used where it lies, or a ready-made one, of which the simulator uses a copy."""
 
 
+PCSCD_ACTIONS = ("stop", "start")
+"""What can be done with a pcscd of our own."""
+
+
 class RequestError(ValueError):
     """A request that cannot be understood; nothing was done. `code` is for programs."""
 
@@ -85,6 +89,12 @@ def _named(name: str, read: Callable[[Any], Any], value: object) -> Any:
         return read(value)
     except RequestError as error:
         raise RequestError(f"{name!r}: {error}") from None
+
+
+def _pcscd_action(value: object) -> str:
+    if value not in PCSCD_ACTIONS:
+        raise RequestError(f"'action' is one of {', '.join(PCSCD_ACTIONS)}, not {value!r}")
+    return str(value)
 
 
 def _finite(digits: str) -> float:
@@ -237,6 +247,7 @@ VERBS: dict[str, dict[str, Parameter]] = {
     "release": {"gate": Parameter(_text, needed=False)},
     "crash": {},
     "restart": {},
+    "pcscd": {"action": Parameter(_pcscd_action)},
     "later": {"seconds": Parameter(_seconds), "then": Parameter(decode)},
     "answer": {"status": Parameter(_status), "data": Parameter(_bytes, needed=False)},
     "garble": {"count": Parameter(_number, needed=False), "seed": Parameter(_number, needed=False)},

@@ -20,10 +20,10 @@ from ..p11.application import Application
 from ..p11.functions import HANDLERS
 from ..p11.server import Server
 from ..reader.bench import Bench
-from ..reader.errors import BenchError, CardMute, CardRemoved, ReaderEmpty
+from ..reader.errors import BenchError, CardMute, CardRemoved, PcscdFailed, PcscdNotOurs, ReaderEmpty
 from ..reader.pin_pad import Entry
 from ..reader.reader import Reader
-from ..reader.vpcd_slots import PcscPlace, VpcdSlots
+from ..reader.vpcd_slots import Daemon, PcscPlace, VpcdSlots
 from . import places, possible_trigger
 from .agenda import Agenda
 from .armed import as_armed
@@ -32,6 +32,7 @@ from .closing import Closing
 from .control_server import ControlServer
 from .from_pcsc import FromPcsc
 from .gates import Gates
+from .kept_process import ProcessError
 from .requests import CardSource, Request
 from .scratch import Scratch
 from .status import of_reader
@@ -226,6 +227,28 @@ class Simulator(Closing):
         self._server = self._new_server()
         self.pcsc = self._new_pcsc()
 
+    def pcscd(self, action: str) -> None:
+        """Stop the pcscd that is this simulator's own, or start it again: `stop`, `start`.
+
+        Returns when it is gone, or answers. What is so already is no error. Raises BenchError.
+        """
+        daemon = self._own_pcscd()
+        try:
+            {"stop": daemon.stop, "start": daemon.start}[action]()
+        except ProcessError as error:
+            raise PcscdFailed(str(error)) from None
+
+    @property
+    def is_pcscd_stopped(self) -> bool:
+        """Whether there is a pcscd of its own that does not run."""
+        place = self._pcsc_place
+        return place is not None and place.daemon is not None and not place.daemon.is_running
+
+    def _own_pcscd(self) -> Daemon:
+        if self._pcsc_place is None or self._pcsc_place.daemon is None:
+            raise PcscdNotOurs
+        return self._pcsc_place.daemon
+
     def signal(self, signal: str) -> int:
         """Fire the triggers that wait for a word, and return how many wait for it."""
         return self._triggers.say(signal)
@@ -273,6 +296,8 @@ class Simulator(Closing):
         """The moment itself is no time to make keys, or to find that an image is missing."""
         if verb == "later":
             self._prepare_for(*arguments["then"])
+        elif verb == "pcscd":
+            self._own_pcscd()
         elif verb in ("insert", "swap") and (card := arguments.get("card")) is not None:
             with self._shelf.taken(card):
                 pass

@@ -50,6 +50,22 @@ class CardElsewhere(BenchError):
         super().__init__(f"the card {card!r} is in reader {reader!r}; remove it there first")
 
 
+class PcscdNotOurs(BenchError):
+    code = "pcscd-not-ours"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this simulator has no pcscd of its own to stop and start; it has one in `cardtear run --own-pcscd`, in a "
+            "scenario with `pcsc`, and in pytest with --cardtear-pcsc, for root"
+        )
+
+
+class PcscdFailed(BenchError):
+    """It does not stop or start; the message says why."""
+
+    code = "pcscd-failed"
+
+
 class CardRemoved(Exception):
     """The card left while it was being spoken to (or before); whoever spoke has lost it for good."""
 

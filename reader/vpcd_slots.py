@@ -10,6 +10,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import dataclass
 from time import monotonic
+from typing import Protocol
 
 from . import vpcd_wire
 from .bench import Bench
@@ -28,16 +29,35 @@ _LAST_PORT = 0xFFFF
 _TOO_MANY = f"Debian's vpcd has {SLOTS_OF_VPCD} slots, `cardtear pcsc --readers N` tells how to have more"
 
 
+class Daemon(Protocol):
+    """A pcscd of our own."""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has been started, and has not ended."""
+        ...
+
+    def start(self) -> None:
+        """Start it if it does not run; returns when it answers."""
+        ...
+
+    def stop(self) -> None:
+        """End it; returns when it is gone."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class PcscPlace:
     """Where pcscd's vpcd is: the port of its first slot, and whether it connects to us instead of listening.
 
-    `inside` makes a block in which this thread's new sockets are in vpcd's network (NetworkNamespace.entered).
+    `inside` makes a block in which this thread's new sockets are in vpcd's network (NetworkNamespace.entered). `daemon`
+    is that pcscd, if it is ours to stop and start.
     """
 
     port: int = vpcd_wire.PORT
     is_reversed: bool = False
     inside: Inside = nullcontext
+    daemon: Daemon | None = None
 
 
 class VpcdSlots:

@@ -9,6 +9,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -164,6 +165,20 @@ def crash(as_json: Json = False) -> None:
 def restart(as_json: Json = False) -> None:
     """Bring the simulator back after `crash`."""
     do(as_json, "restart", lambda _: say("the simulator is there again"))
+
+
+class PcscdAction(StrEnum):
+    """What can be done with it."""
+
+    STOP = "stop"
+    START = "start"
+
+
+@app.command()
+def pcscd(action: PcscdAction, as_json: Json = False) -> None:
+    """Stop the pcscd of `run --own-pcscd`, or start it again: every program's connections to it are lost."""
+    done = {"stop": "pcscd is stopped; cardtear pcscd start brings it back", "start": "pcscd is there again"}
+    do(as_json, "pcscd", lambda _: print(done[action]), action=action.value)
 
 
 def _started_pcscd(undo: contextlib.ExitStack, as_json: bool, name: str, readers: int) -> OwnPcscd:

@@ -35,6 +35,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "release": ("gate",),
     "crash": (),
     "restart": (),
+    "pcscd": ("action",),
     "answer": ("status", "data"),
     "garble": ("count", "seed"),
     "cut": ("length",),

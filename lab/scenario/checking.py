@@ -173,6 +173,10 @@ class _Rehearsal:
         if not self._possible.has_pcsc:
             raise self._refuse("no step attaches a reader of PC/SC; attach-pcsc does")
 
+    def _pcscd(self, _step: v.Pcscd) -> None:
+        if not self._scenario.pcsc:
+            raise self._refuse("this scenario has no pcscd; `pcsc: true` gives it one")
+
     def _reset(self, step: v.Reset) -> None:
         self._occupied(step)
         self._just_done = (f"reset {step.reader}",)
@@ -228,6 +232,8 @@ class _Rehearsal:
         """What may happen at any time from now on: names have to be right, the reader's state is uncertain."""
         if isinstance(action, v.Later):
             self._action(action.do)
+        if isinstance(action, v.Pcscd):
+            self._pcscd(action)
         if isinstance(action, v.Insert | v.Swap):
             if is_of_pcsc(action, self._scenario.cards):
                 self._require_pcsc()

@@ -164,13 +164,13 @@ class Stage(Closing):
                 self._by_hand("detach-pcsc", {"reader": step.reader})
             case _:
                 self._by_hand(*arguments_of(step, self.cards))
-        if isinstance(step, v.Insert | v.Swap) and not self._wait_for_pcscd(self.until(None) - monotonic()):
+        if isinstance(step, v.Insert | v.Swap | v.Pcscd) and not self._wait_for_pcscd(self.until(None) - monotonic()):
             raise StepFailed(f"pcscd does not take the card{self._pcsc.said()}")
 
     def _wait_for_pcscd(self, seconds: float) -> bool:
-        """Until it has all cards, or so long; at once without one."""
+        """Until it has all cards, or so long; at once without one, and when it is stopped."""
         pcsc = self.simulator.pcsc
-        return pcsc is None or not pcsc.wait_until_shown(max(0.0, seconds))
+        return pcsc is None or self.simulator.is_pcscd_stopped or not pcsc.wait_until_shown(max(0.0, seconds))
 
     def _by_hand(self, verb: str, arguments: dict[str, Any], within: float | None = None) -> Any:
         """A verb of the simulator, in a thread of its own: a card that hangs may hold it up. Returns its result."""

@@ -22,6 +22,7 @@ from .verbs import (
     Hang,
     Insert,
     Later,
+    Pcscd,
     PinPad,
     Plug,
     Release,
@@ -123,6 +124,8 @@ def arguments_of(action: Step, cards: Cards) -> tuple[str, dict[str, Any]]:
             return verb, {"gate": action.hang}
         case Release():
             return verb, {"gate": action.release}
+        case Pcscd():
+            return verb, {"action": action.pcscd}
     reader = getattr(action, "reader", None)
     return verb, {} if reader is None else {"reader": reader}
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
@@ -224,6 +224,12 @@ class Restart(Step):
     restart: None
 
 
+class Pcscd(Step):
+    """`pcscd: stop` ends the scenario's pcscd, `pcscd: start` starts it again."""
+
+    pcscd: Literal["stop", "start"]
+
+
 class Later(Step):
     """Do something in so long; `later: 500ms`, `do: {insert: {front: alice}}`."""
 
@@ -300,6 +306,7 @@ VERBS: dict[str, type[Model]] = {
     "release": Release,
     "crash": Crash,
     "restart": Restart,
+    "pcscd": Pcscd,
     "later": Later,
 }
 FAULTS: dict[str, type[Model]] = {

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from cardtear.lab import actions
+from cardtear.lab.own_pcscd import why_not
 from cardtear.lab.scenario import loads
 from cardtear.lab.scenario.conditions import CONDITIONS
 from cardtear.lab.scenario.steps import STEPS
@@ -403,22 +404,59 @@ WITH_PYSCARD = {
         """,
 }
 
+WITH_PCSCD = {
+    "pcscd is stopped and started": r"""
+        cards: {alice: {}}
+        readers: {front: alice}
+        pcsc: true
+        triggers:
+          back: {on: {signal: now}, do: {pcscd: start}}
+        steps:
+        - run: opensc-tool --atr
+        - pcscd: stop
+        - run: opensc-tool --atr
+          exits: 1
+        - remove: front
+        - insert: {front: alice}
+        - pcscd: start
+        - run: opensc-tool --atr
+        - pcscd: stop
+        - signal: now
+        - pcscd: start
+        - run: opensc-tool --atr
+        """,
+}
+
 
 @pytest.mark.parametrize(
-    "name", [*STORIES, *(pytest.param(name, marks=pytest.mark.needs("smartcard")) for name in WITH_PYSCARD)]
+    "name",
+    [
+        *STORIES,
+        *(pytest.param(name, marks=pytest.mark.needs("smartcard")) for name in WITH_PYSCARD),
+        *(
+            pytest.param(
+                name,
+                marks=[
+                    pytest.mark.needs("opensc-tool"),
+                    pytest.mark.skipif(bool(why_not()), reason="no pcscd can be started"),
+                ],
+            )
+            for name in WITH_PCSCD
+        ),
+    ],
 )
 def test_story(passes: Play, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
     from pathlib import Path
 
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=":")
-    passes((STORIES | WITH_PYSCARD)[name])
+    passes((STORIES | WITH_PYSCARD | WITH_PCSCD)[name])
 
 
 def test_the_stories_have_everything() -> None:
     """No step, condition or fault is left out above, nor in the scenarios that come with cardtear."""
     used: set[str] = set()
-    for text in (STORIES | WITH_PYSCARD).values():
+    for text in (STORIES | WITH_PYSCARD | WITH_PCSCD).values():
         _gather(loads(textwrap.dedent(text)).model_dump(by_alias=True), used)
     assert (set(STEPS) | set(CONDITIONS) | set(FAULTS)) - used == set()
 
