@@ -50,4 +50,4 @@ class PatientHandler(logging.Handler):
 
 def to_standard_error() -> None:
     """Log warnings and errors of this process there."""
-    logging.basicConfig(level=logging.WARNING, handlers=[PatientHandler()])
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[PatientHandler()])

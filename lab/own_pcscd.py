@@ -31,6 +31,7 @@ from ..reader.vpcd_wire import PORT
 from .kept_process import KeptProcess, ProcessError
 from .pcscd import READER, configuration, copies, find_daemon, find_driver, options
 from .scratch import Scratch
+from .terminal import lines
 
 LOG = logging.getLogger(__name__)
 
@@ -128,8 +129,7 @@ class OwnPcscd(KeptProcess):
             said = (self._folder / "log").read_text(errors="replace")
         except FileNotFoundError:
             return ""
-        lines = said.splitlines()[-_LINES:]
-        return "\n".join("".join(each if each.isprintable() else "?" for each in line) for line in lines)
+        return lines("\n".join(said.splitlines()[-_LINES:]))
 
     def configure(self, text: str) -> None:
         """The reader.conf of the next start."""

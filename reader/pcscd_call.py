@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
@@ -28,32 +29,36 @@ def call_pcscd() -> socket.socket | None:
 
     While it is open, a pcscd that ends without programs stays.
     """
-    connection = socket.socket(socket.AF_UNIX)
-    try:
-        connection.setblocking(False)
-        connection.connect(_place())
-    except OSError:
-        connection.close()
-        return None
-    return connection
+    with contextlib.ExitStack() as undo:
+        try:
+            connection = undo.enter_context(socket.socket(socket.AF_UNIX))
+            connection.setblocking(False)
+            connection.connect(_place())
+        except OSError:
+            return None
+        undo.pop_all()
+        return connection
 
 
 def refusal() -> str | None:
     """Return what to do about a pcscd that hangs up on this user's programs; None if it answers, or is not there."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(_PATIENCE)
-        try:
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(_PATIENCE)
             connection.connect(_place())
-        except OSError:
-            return None
-        try:
-            connection.sendall(_GREETING)
-            is_refused = not connection.recv(1)
-        except TimeoutError:
-            return None
-        except OSError:
-            is_refused = True
+            is_refused = _hangs_up(connection)
+    except OSError:
+        return None
     return REFUSAL.format(uid=os.getuid()) if is_refused else None
+
+
+def _hangs_up(connection: socket.socket) -> bool:
+    """Begin as clients do, and return whether that is not answered. Raises TimeoutError."""
+    try:
+        connection.sendall(_GREETING)
+        return not connection.recv(1)
+    except ConnectionError:
+        return True
 
 
 def _place() -> str:

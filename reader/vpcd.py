@@ -104,7 +104,12 @@ class VpcdDoor(SlotDoor):
 
     def _connect(self) -> bool:
         """Hold one connection until it ends. Return False to wait before the next attempt."""
-        with self._new_socket() as connection:
+        try:
+            connection = self._new_socket()
+        except OSError as error:  # no more descriptors
+            self._miss(error.strerror or str(error))
+            return False
+        with connection:
             with self._bench.lock:
                 if self._closing:
                     return True

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -588,3 +590,22 @@ def test_a_program_that_speaks_loses_its_card(
         insertion.transmit(COMMAND)
     assert vpcd.leaves()
     assert front.insert(new_card()).transmit(COMMAND) == COMMAND + b"\x90\x00"
+
+
+@pytest.mark.usefixtures("door")
+def test_no_descriptors(front: Reader, echo: Any, vpcd: Vpcd, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    """It is said, and tried again until there are some."""
+    tried = threading.Semaphore(0)
+
+    def none_left(*_: Any) -> socket.socket:
+        tried.release()
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as full:
+        full.setattr(VpcdDoor, "_new_socket", none_left)
+        front.insert(echo)
+        for _ in range(3):
+            assert tried.acquire(timeout=DEADLINE)
+    vpcd.accept()
+    assert vpcd.atr()
+    assert caplog.text.count("Too many open files") == 1
