@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from enum import StrEnum, unique
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..reader.card_lock import OwnLock
 from .constants import CKR, CKS, CKU
 from .errors import P11Error
 
@@ -100,7 +100,7 @@ class Session:
         self.token = token
         self.read_write = read_write
         self.flags = flags
-        self.lock = threading.RLock()
+        self.lock = OwnLock(token.insertion.reader.bench.call_under_way)
         self.operations: dict[Kind, Operation] = {}
         self.found: list[int] | None = None  # what C_FindObjects has still to give
 

@@ -78,7 +78,7 @@ class TransactionLock(ABC):
 
 
 class OwnLock(TransactionLock):
-    """Of a card that only our own doors reach. Reentrant, as threading.RLock."""
+    """Of a card that only our own doors reach, or of a session. Reentrant, as threading.RLock."""
 
     def __init__(self, waits: Callable[[], object]) -> None:
         super().__init__(waits)

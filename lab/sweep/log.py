@@ -20,7 +20,7 @@ BEFORE, AFTER = 60, 400
 """Entries of the time line that are kept: before the action, and from it on."""
 
 _LOGINS = frozenset({"C_Login", "C_LoginUser"})
-_ENDS_LOGINS = frozenset({Change.REMOVE, Change.RESET, Change.LOGOUT})
+_ENDS_LOGINS = frozenset({Change.REMOVE, Change.RESET, Change.LOGOUT, Change.CLOSE_SESSIONS})
 _HEADER = 5  # a VERIFY that is longer carries a PIN; shorter ones ask or give it up
 # One that finds no PIV application selected, as after a reset, is a try of no PIN.
 

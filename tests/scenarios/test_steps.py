@@ -316,6 +316,26 @@ STORIES = {
         - wait: {background: second}
         - expect: {nothing: {call: C_Login, when: under-way, application: second}, for: 20ms}
         """,
+    "a call that waits for its session": r"""
+        steps:
+        - call: session = C_OpenSession(front)
+        - call: C_Login(session, CKU_USER, "123456")
+        - call: '[key] = find(session, {CKA_CLASS: CKO_PRIVATE_KEY, CKA_ID: b"\x01"})'
+        - call: C_SignInit(session, CKM_SHA256_RSA_PKCS, key)
+        - arm: {stop: {on: {ins: 87}, do: {hang: gate}}}
+        - call: C_Sign(session, "data")
+          thread: first
+          background: first
+        - wait: {trigger: stop}
+        - call: C_SignUpdate(session, "data") -> CKR_OPERATION_NOT_INITIALIZED
+          thread: second
+          background: second
+        - wait: {call: C_SignUpdate, when: under-way}
+        - expect: {nothing: {background: second}, for: 20ms}
+        - release: gate
+        - wait: {background: first}
+        - wait: {background: second}
+        """,
     "the client's own functions": r"""
         clients: {child: {}}
         steps:

@@ -21,6 +21,7 @@ SIGN = "host#1:1/C_Sign#1"
     [
         ("reset", f"{SIGN}@before", "CKR_USER_NOT_LOGGED_IN"),
         ("logout", f"{SIGN}@before", "CKR_USER_NOT_LOGGED_IN"),
+        ("close-sessions", f"{SIGN}@before", "CKR_SESSION_HANDLE_INVALID"),
         ("swap", f"{SIGN}@before", "CKR_SESSION_HANDLE_INVALID"),
         ("unplug", "host#1:1/C_Login#1@before", "C_Login CKR_"),
         ("mute", f"{SIGN}/apdu#2@before", "C_Sign CKR_DEVICE_"),
