@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import (
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.types import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from . import output_file
+from .certificate_reader import NO_KEY
 
 _YEARS = 20
 _KEY_FILE, _CERTIFICATE_FILE = "ca.key", "ca.pem"
@@ -69,13 +69,19 @@ class TestCA:
         key_file, certificate_file = folder / _KEY_FILE, folder / _CERTIFICATE_FILE
         if not certificate_file.exists() and not key_file.exists():
             _write_first(key_file, _pem(ec.generate_private_key(ec.SECP256R1())))
-        key = serialization.load_pem_private_key(key_file.read_bytes(), None)
-        if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise ValueError(f"{key_file} is not the key of a test CA; delete the folder {folder}")
-        if not certificate_file.exists():
-            _write_first(certificate_file, cls(key, _self_signed(key)).certificate_pem())
-        ca = cls(key, x509.load_pem_x509_certificate(certificate_file.read_bytes()))
-        if ca.certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length == 0:
+        try:
+            key = serialization.load_pem_private_key(key_file.read_bytes(), None)
+            if not isinstance(key, ec.EllipticCurvePrivateKey):
+                raise ValueError("another kind of key")
+            if not certificate_file.exists():
+                _write_first(certificate_file, cls(key, _self_signed(key)).certificate_pem())
+            ca = cls(key, x509.load_pem_x509_certificate(certificate_file.read_bytes()))
+            constraints = ca.certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
+            if ca.certificate.public_key() != key.public_key():
+                raise ValueError("the certificate of another key")
+        except (*NO_KEY, x509.InvalidVersion, x509.ExtensionNotFound):
+            raise ValueError(f"the files in {folder} are not those of a test CA; delete it, for a new one") from None
+        if constraints.path_length == 0:
             ca._renew(folder)
         return ca
 
@@ -208,7 +214,7 @@ def _read(path: Path, pem: Callable[..., Any], der: Callable[..., Any], *more: A
     content = path.read_bytes()
     try:
         return (pem if b"-----BEGIN" in content else der)(content, *more)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except (*NO_KEY, x509.InvalidVersion) as error:
         raise ValueError(f"{path}: {error}") from None
 
 

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from asn1crypto import core, parser
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 _UNIVERSAL, _CONTEXT = 0, 2
@@ -26,6 +26,10 @@ _MOST_ELEMENTS = 1000
 """More are in no certificate; each costs a copy of what follows it."""
 
 _TIMES: dict[int, Any] = {23: core.UTCTime, 24: core.GeneralizedTime}
+
+
+NO_KEY = (ValueError, TypeError, UnsupportedAlgorithm, InternalError)
+"""What cryptography raises for a key that it cannot read; the last one for an Edwards key of another length."""
 
 
 class Element(NamedTuple):
@@ -162,5 +166,5 @@ def dotted(element: Element) -> str:
 def _public_key(info: bytes) -> Any:
     try:
         return load_der_public_key(info)
-    except (ValueError, UnsupportedAlgorithm):
+    except NO_KEY:
         return None

@@ -11,11 +11,11 @@ import json
 import ssl
 from typing import Annotated, Any, Literal
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
 from ..card import certificates, keys
+from ..card.certificate_reader import NO_KEY
 from ..card.makes import make_of
 from ..card.profiles import PROFILES
 from ..card.security import PIN_FORMATS, PIN_LENGTH, PinRules
@@ -32,7 +32,7 @@ from ..card.tables import (
     object_rules,
 )
 from ..p11 import image_objects
-from .certificate_text import printable
+from .terminal import shown
 
 
 def _number(value: object) -> object:
@@ -80,7 +80,7 @@ class _Key(_Part):
             return StoredKey(algorithm, self.value or b"", self.imported, self.pin, touch)
         try:
             private: Any = serialization.load_pem_private_key((self.private_key or "").encode(), None)
-        except (TypeError, UnsupportedAlgorithm) as error:
+        except NO_KEY as error:
             raise ValueError(f"the key for slot {self.slot:02X}: {error}") from None
         if self.slot not in (*SLOTS, ATTESTATION) or keys.algorithm_of(private) is not algorithm:
             raise ValueError(f"no key of {self.algorithm} for slot {self.slot:02X}")
@@ -176,7 +176,7 @@ def as_pem(state: CardState, with_keys: bool) -> str:
         if certificate:
             parts.append(ssl.DER_cert_to_PEM_cert(certificate))
     for label, further in image_objects.certificates(state.objects):
-        parts.append(f"# {printable(label)}\n{ssl.DER_cert_to_PEM_cert(further.der)}")
+        parts.append(f"# {shown(label)}\n{ssl.DER_cert_to_PEM_cert(further.der)}")
     return "".join(parts)
 
 

@@ -27,6 +27,7 @@ from ..card.tables import (
 from ..card.traits import Traits
 from ..p11 import image_objects
 from . import certificate_text
+from .terminal import shown
 
 _SLOTS = SLOTS | {ATTESTATION: Slot("Attestation", PinRule.NEVER, ATTESTATION_CERTIFICATE)}
 
@@ -53,7 +54,7 @@ def describe(path: Path, passphrase: bytes | None = None) -> dict[str, Any]:
                 if number in state.keys or state.objects.get(slot.certificate)
             ],
             "certificates": [
-                {"label": certificate_text.printable(label), **certificate_text.describe(certificate)}
+                {"label": shown(label), **certificate_text.describe(certificate)}
                 for label, certificate in image_objects.certificates(state.objects)
             ],
         }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Say in words what a certificate tells: names, alternative names, extended key usages, dates, serial number.
 
-All of it comes from outside: what is not printable is shown as its bytes, what cannot be read as hexadecimal.
+All of it comes from outside: nothing that a terminal would carry out is left in it; what is no text is hexadecimal.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..card.certificate_reader import Certificate, Element, dotted, elements
+from .terminal import shown
 
 _ATTRIBUTES = {
     "2.5.4.3": "CN",
@@ -63,8 +64,7 @@ _STRINGS = {
 """The coding of each universal type of string."""
 
 _ALTERNATIVE_NAMES, _EXTENDED_KEY_USAGE = "2.5.29.17", "2.5.29.37"
-_SPECIAL = frozenset(',+"<>;')
-"""Characters with a meaning in a name; a backslash is escaped where the bytes of others are shown."""
+_SPECIAL = frozenset('\\,+"<>;')
 
 
 def describe(certificate: Certificate) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def common_name(certificate: Certificate) -> str:
     """What to call the owner of a certificate: the common name, the whole name, or the serial number."""
     attributes = [elements(each.content) for rdn in _sequence(certificate.subject) for each in elements(rdn.content)]
     names = [_text(each[1]) for each in attributes if len(each) > 1 and dotted(each[0]) == _COMMON_NAME]
-    named = names[-1] if names else None
+    named = shown(names[-1] or "") if names else ""
     return named or name(certificate.subject) or f"serial {certificate.serial_number}"
 
 
@@ -121,36 +121,33 @@ def _attribute(attribute: Element) -> str:
     kind, value = (*elements(attribute.content), _EMPTY, _EMPTY)[:2]
     identifier = dotted(kind)
     text = _text(value)
-    shown = f"#{_hex(value.whole)}" if text is None else _escaped(text)  # RFC 4514, 2.4
-    return f"{_ATTRIBUTES.get(identifier, identifier)}={shown}"
+    value_text = f"#{_hex(value.whole)}" if text is None else _escaped(text)
+    return f"{_ATTRIBUTES.get(identifier, identifier)}={value_text}"
 
 
 _EMPTY = Element(0, 0, b"", b"")
 
 
 def _text(element: Element) -> str | None:
-    """What a string of any type says, printable; None for what is no string."""
+    """What a string of any type says; None for what is no string."""
     if element.class_ != 0 or element.tag not in _STRINGS:
         return None
     try:
-        return printable(element.content.decode(_STRINGS[element.tag]))
+        return element.content.decode(_STRINGS[element.tag])
     except UnicodeDecodeError:
         return None
 
 
 def _escaped(text: str) -> str:
-    start = "\\" if text[:1] in ("#", " ") and text else ""
-    return start + "".join(f"\\{each}" if each in _SPECIAL else each for each in text)
-
-
-def printable(text: str) -> str:
-    """As it is, the bytes of characters that are not to be seen in hexadecimal."""
-    return "".join(
-        (each if each != "\\" else "\\\\")
-        if each.isprintable()
-        else "".join(f"\\{byte:02X}" for byte in each.encode(errors="replace"))
-        for each in text
+    """As in a Name (RFC 4514, 2.4): what no terminal shall see as the bytes of it."""
+    start = "\\" if text.startswith(("#", " ")) else ""
+    return start + "".join(
+        f"\\{each}" if each in _SPECIAL else each if shown(each) == each else _pairs(each) for each in text
     )
+
+
+def _pairs(character: str) -> str:
+    return "".join(f"\\{byte:02X}" for byte in character.encode(errors="replace"))
 
 
 def _alternative(element: Element) -> str:
@@ -160,7 +157,7 @@ def _alternative(element: Element) -> str:
             return _other_name(element)
         case 1 | 2 | 6 as tag:
             kind = {1: "email", 2: "DNS", 6: "URI"}[tag]
-            return f"{kind}:{printable(element.content.decode('latin-1'))}"
+            return f"{kind}:{shown(element.content.decode('latin-1'))}"
         case 4:
             return f"directory:{name(element.content)}"
         case 7 if len(element.content) in (4, 16):
@@ -176,7 +173,7 @@ def _other_name(element: Element) -> str:
     words = [text for each in leaves if (text := _text(each)) is not None]
     if identifier == _KERBEROS and len(words) > 1:  # the realm comes first (RFC 4556, 3.2.2)
         words = [f"{'/'.join(words[1:])}@{words[0]}"]
-    text = " ".join(words) if words else _hex(b"".join(each.content for each in leaves))
+    text = shown(" ".join(words)) if words else _hex(b"".join(each.content for each in leaves))
     return f"{_OTHER_NAMES.get(identifier, identifier)}:{text}"
 
 

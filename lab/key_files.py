@@ -15,13 +15,13 @@ from importlib.util import find_spec
 from typing import Any
 
 from asn1crypto import pem
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509 import InvalidVersion
 
 from ..card import certificate_reader
-from ..card.certificate_reader import Element, elements
+from ..card.certificate_reader import NO_KEY, Element, elements
 
 
 @dataclass
@@ -58,9 +58,10 @@ def read(content: bytes, password: Password, name: str) -> Contents:
         _read(_as_bytes(content), password, found)
         if not found.keys and not found.certificates:
             raise ValueError(", ".join(found.others) or "it has neither a private key nor a certificate")
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except NO_KEY as error:
         hint = "; the password of a file that has one goes into --password-file"
-        words = " ".join(re.split("Details:|error parsing|ParseError", str(error))[0].split()) or "it is damaged"
+        told = "a key in it is damaged" if isinstance(error, InternalError) else str(error)
+        words = " ".join(re.split("Details:|error parsing|ParseError", told)[0].split()) or "it is damaged"
         raise ValueError(f"{name} cannot be taken: {words}{hint if isinstance(error, _Locked) else ''}") from None
     return found
 

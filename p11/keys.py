@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -19,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from ..card import keys as arithmetic
 from ..card import tlv
+from ..card.certificate_reader import NO_KEY
 from ..card.status import CardError
 from ..card.tables import RSA_BITS, Algorithm, PinRule
 from . import curves, lattices
@@ -245,7 +245,7 @@ def public_from_info(value: bytes) -> PublicKey:
     """A SubjectPublicKeyInfo. Raises ValueError for one of another kind."""
     try:
         key = load_der_public_key(value)
-    except UnsupportedAlgorithm as error:
+    except NO_KEY as error:
         raise ValueError(str(error)) from None
     if not isinstance(key, PublicKey):
         raise ValueError(f"a public key of type {type(key).__name__}")

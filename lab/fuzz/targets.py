@@ -8,12 +8,12 @@ import json
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ...card import apdu, commands, extensions, tlv
+from ...card import apdu, certificate_reader, certificates, commands, extensions, tlv
 from ...card.chaining import Chaining
 from ...card.status import CardError
 from ...p11 import records, wire
 from ...reader import vpcd_wire
-from .. import requests
+from .. import certificate_text, key_files, requests
 
 _PARSERS = {**commands.PARSERS, **extensions.PARSERS}
 
@@ -94,6 +94,26 @@ def _request(data: bytes) -> None:
         requests.decode(requests.parse(data))
 
 
+def _certificate(data: bytes) -> None:
+    """What is read of a certificate can be told, in JSON."""
+    read = certificate_reader.read(certificates.decode(data))
+    if read is not None:
+        assert read.public_key is None or read.public_key_info
+        json.dumps(certificate_text.describe(read))
+
+
+def _key_file(data: bytes) -> None:
+    with contextlib.suppress(ValueError):
+        found = key_files.read(data, None, "file")
+        assert found.keys or found.certificates
+
+
+_NAME = tlv.encode(0x30, tlv.encode(0x31, tlv.encode(0x30, bytes.fromhex("0603550403 0C0141"))))
+_DATES = tlv.encode(0x30, 2 * tlv.encode(0x17, b"260101000000Z"))
+_FIELDS = bytes.fromhex("A003020102 020105 3000"), _NAME, _DATES, _NAME, tlv.encode(0x30)
+_SKELETON = tlv.encode(0x30, tlv.encode(0x30, *_FIELDS), tlv.encode(0x30), tlv.encode(0x03, b"\0"))
+"""A certificate with little in it."""
+
 TARGETS = {
     "apdu": Target(_apdu, (bytes.fromhex("00CB3FFF055C035FC10500"), bytes.fromhex("00CB3FFF0000055C035FC1050000"))),
     "tlv": Target(_tlv, (bytes.fromhex("7C0482008101AA"), bytes.fromhex("5C045FFF8000538201001122"))),
@@ -112,6 +132,15 @@ TARGETS = {
     "hello": Target(_hello, (wire._HELLO.pack(44, wire.VERSION, wire.ULONG_SIZE, bytes(16), 1, 0) + bytes(12),)),
     "record": Target(_record, (records.encode_attributes({0: bytes(8), 3: b"label", 0x40000211: [(1, b"\1")]}),)),
     "vpcd": Target(_vpcd, (b"\0\1\4\0\5\0\xa4\4\0\0",)),
+    "certificate": Target(_certificate, (_SKELETON, tlv.encode(0x70, _SKELETON) + b"\x71\1\0")),
+    "key-file": Target(
+        _key_file,
+        (
+            _SKELETON,
+            b"-----BEGIN CERTIFICATE-----\nMAAwADAA\n-----END CERTIFICATE-----\n",
+            bytes.fromhex("3013020100300506032B6570040704050102030405"),
+        ),
+    ),
     "request": Target(
         _request,
         (

@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -14,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
+from ...card.certificate_reader import NO_KEY
 from .. import keys
 from ..attributes import Attributes, On, as_ulong, ulong
 from ..caller import Caller
@@ -106,7 +106,7 @@ def _payload(item: P11Object) -> bytes:
 def _private_numbers(value: bytes, key_type: int) -> Attributes:
     try:
         key = load_der_private_key(value, None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it is encrypted once more
+    except NO_KEY:
         raise P11Error(CKR.WRAPPED_KEY_INVALID) from None
     if not isinstance(key, SoftKey):
         raise P11Error(CKR.WRAPPED_KEY_INVALID)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ssl
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -94,6 +95,7 @@ def test_another_key_can_attest(manager: Any) -> None:
     assert manager.command(0xF7, 0, 0xF9)[1] == 0x6A88
 
 
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")
 def test_a_broken_certificate_attests_or_does_not(manager: Any) -> None:
     """Whatever lies beside the attesting key: an attestation or 6985, and the card works on."""
     generate(manager, 0x9A, Algorithm.P256)
@@ -132,3 +134,14 @@ def test_an_earlier_ca_is_renewed(ca: TestCA, tmp_path: Path) -> None:
 def test_slots_that_are_none(manager: Any) -> None:
     for slot in set(range(256)) - SLOTS.keys():
         assert manager.command(0xF9, slot, 0) == (b"", 0x6A86)
+
+
+def test_files_of_a_test_ca_that_are_none(ca: TestCA, tmp_path: Path) -> None:
+    """Told in one line, with the folder and what to do."""
+    folder = tmp_path / "ca"
+    TestCA.load_or_create(folder)
+    broken = (ssl.DER_cert_to_PEM_cert(KINDS[kind]).encode() for kind in ("version 7", "month 13", "good"))
+    for content in (*broken, ca.certificate_pem(), b"", b"noise"):
+        (folder / "ca.pem").write_bytes(content)
+        with pytest.raises(ValueError, match=f"the files in {folder} are not those of a test CA; delete it"):
+            TestCA.load_or_create(folder)

@@ -199,6 +199,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "PuTTY": (b"PuTTY-User-Key-File-3: ssh-ed25519\n", "puttygen"),
     "Java": (b"\xfe\xed\xfe\xed\0\0\0\2", "keytool"),
     "an export of a card": (b'{"cardtear": 1}', "without --slot"),
+    "an Edwards key of three bytes": (bytes.fromhex("3013020100300506032B6570040704050102030405"), "is damaged"),
     "an image": (b"SQLite format 3\0", "card image"),
     "PGP": (
         b"-----BEGIN PGP PUBLIC KEY BLOCK-----\nmQ==\n-----END PGP PUBLIC KEY BLOCK-----\n",

@@ -14,7 +14,11 @@ from cardtear.p11.constants import CKA, CKK, CKM, CKR
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.keywrap import aes_key_unwrap, aes_key_unwrap_with_padding
+from cryptography.hazmat.primitives.keywrap import (
+    aes_key_unwrap,
+    aes_key_unwrap_with_padding,
+    aes_key_wrap_with_padding,
+)
 
 KEY, DES3_KEY = bytes(range(16)), bytes(range(24))
 IV, NONCE = bytes(range(16, 32)), bytes(12)
@@ -161,6 +165,20 @@ def test_wrapping_and_unwrapping(host: Any, session: int) -> None:
         (card, CKR.KEY_UNEXTRACTABLE),
     ):
         assert host.eval(out, s=session, k=int(CKM.AES_KEY_WRAP_PAD), p=b"", w=wrapping, h=handle) == expected
+
+
+def test_what_is_no_private_key_is_not_unwrapped(host: Any, session: int) -> None:
+    """Whatever the library thinks of it: an Edwards key of three bytes is an internal error to it."""
+    wrapping = host.eval("secret(m, s, k, v)", s=session, k=int(CKK.AES), v=KEY)
+    template = "{CKA.CLASS: CKO.PRIVATE_KEY, CKA.KEY_TYPE: CKK.EC_EDWARDS}"
+    short = bytes.fromhex("3013020100300506032B6570040704050102030405")
+    unknown = bytes.fromhex("300E020100300506032B657F04020400")
+    encrypted = bytes.fromhex("3013300B06092A864886F70D01050D0404 00000000")
+    for data in (short, unknown, encrypted, b"\x30\0", bytes(40), KEY):
+        wrapped = aes_key_wrap_with_padding(KEY, data)
+        back = f"unwrapped(m, s, k, b'', w, d, {template})"
+        refused = host.eval(back, s=session, k=int(CKM.AES_KEY_WRAP_PAD), w=wrapping, d=wrapped)
+        assert refused == -CKR.WRAPPED_KEY_INVALID, data.hex()
 
 
 def card_wrapped(host: Any, session: int, value: bytes) -> bytes:
