@@ -152,10 +152,11 @@ C_SeedRandom ARGUMENTS_BAD FUNCTION_CANCELED OPERATION_ACTIVE RANDOM_NO_RNG RAND
 C_GenerateRandom ARGUMENTS_BAD FUNCTION_CANCELED OPERATION_ACTIVE RANDOM_NO_RNG SEED_RANDOM_REQUIRED USER_NOT_LOGGED_IN
 C_GetFunctionStatus FUNCTION_NOT_PARALLEL OPERATION_ACTIVE
 C_CancelFunction FUNCTION_NOT_PARALLEL OPERATION_ACTIVE
-C_AsyncComplete
+C_AsyncComplete ARGUMENTS_BAD
 C_AsyncGetID ARGUMENTS_BAD STATE_UNSAVEABLE
 C_AsyncJoin ARGUMENTS_BAD BUFFER_TOO_SMALL SAVED_STATE_INVALID
 """  # noqa: E501 - a table. To the list of C_EncapsulateKey belongs what 5.2 says of functions that give out data.
+# C_AsyncComplete may return what the function may that it completes; here there is none.
 
 
 def _values(names: str) -> frozenset[CKR]:

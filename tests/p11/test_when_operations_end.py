@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from cardtear.lab.simulator import Simulator
 from cardtear.lab.trigger import Trigger
-from cardtear.p11.constants import CKA, CKK, CKM, CKO, CKR
+from cardtear.p11.constants import CKA, CKF, CKK, CKM, CKO, CKR
 
 YES = b"\1"
 SIZE = object()
@@ -222,3 +222,125 @@ def test_of_two_operations_that_one_ends_that_has_failed(module: tuple[Simulator
     length[0] = 64
     assert m.call("C_DigestFinal", session, ffi.new("unsigned char[64]"), length) == CKR.OK
     m.close_session(session)
+
+
+def _verify_signature(m: Any, keys: dict[str, int], signature: bytes = bytes(32)) -> int:
+    session, (mechanism, _kept) = m.open_session(0), m.mechanism(CKM.SHA256_HMAC)
+    begun = m.call("C_VerifySignatureInit", session, mechanism, keys["hmac"], signature, len(signature))
+    assert begun == CKR.OK
+    return int(session)
+
+
+@pytest.mark.parametrize(
+    ("steps", "value", "active"),
+    [
+        ([], CKR.OK, True),
+        ([("", BLOCK)], CKR.SIGNATURE_INVALID, False),
+        ([("Update", BLOCK)], CKR.OK, True),
+        ([("Update", BLOCK), ("", BLOCK)], CKR.OPERATION_NOT_INITIALIZED, False),  # its list has no OPERATION_ACTIVE
+        ([("Update", BLOCK), ("Final", None)], CKR.SIGNATURE_INVALID, False),
+        ([("Update", None)], CKR.ARGUMENTS_BAD, False),
+        ([("", None)], CKR.ARGUMENTS_BAD, False),
+    ],
+)
+def test_verify_signature(
+    module: tuple[Simulator, Any], session_keys: Any, steps: list[tuple[str, Any]], value: int, active: bool
+) -> None:
+    """The functions that are given the signature first (3.2, 5.15); they are an operation of their own."""
+    _, m = module
+    session = _verify_signature(m, session_keys[1])
+    last = int(CKR.OK)
+    for part, data in steps:
+        given = () if part == "Final" else (m.ffi.NULL if data is None else data, 16)
+        last = m.call(f"C_VerifySignature{part}", session, *given)
+    assert last == value
+    mechanism, _kept = m.mechanism(CKM.SHA256_HMAC)
+    again = m.call("C_VerifySignatureInit", session, mechanism, session_keys[1]["hmac"], bytes(32), 32)
+    assert again == (CKR.OPERATION_ACTIVE if active else CKR.OK)
+    assert m.call("C_VerifySignatureInit", session, m.ffi.NULL, 0, m.ffi.NULL, 0) == CKR.OK  # cancelled
+    assert m.call("C_VerifySignatureFinal", session) == CKR.OPERATION_NOT_INITIALIZED
+    m.close_session(session)
+
+
+def test_verify_does_not_end_verify_signature(module: tuple[Simulator, Any], session_keys: Any) -> None:
+    """Nor the other way round: who has begun one has not begun the other."""
+    _, m = module
+    session = _verify_signature(m, session_keys[1])
+    assert m.call("C_Verify", session, BLOCK, 16, bytes(32), 32) == CKR.OPERATION_NOT_INITIALIZED
+    assert m.call("C_VerifySignatureUpdate", session, BLOCK, 16) == CKR.OK
+    assert m.call("C_SessionCancel", session, CKF.VERIFY) == CKR.OK
+    assert m.call("C_VerifySignatureUpdate", session, BLOCK, 16) == CKR.OPERATION_NOT_INITIALIZED
+    m.close_session(session)
+
+
+class Messages:
+    """Messages of AES-GCM in a session, one way; `next` is a part, with `last` the last one."""
+
+    def __init__(self, m: Any, key: int, way: str) -> None:
+        self.m, self.key, self.way, self.session = m, key, way, m.open_session(0)
+        self._iv, self._tag = m.ffi.new("unsigned char[12]"), m.ffi.new("unsigned char[16]")
+        self._parameter = m.ffi.new("CK_GCM_MESSAGE_PARAMS *", (self._iv, 12, 0, 0, self._tag, 128))
+
+    def init(self) -> int:
+        mechanism, _kept = self.m.mechanism(CKM.AES_GCM)
+        return int(self.m.call(f"C_Message{self.way}Init", self.session, mechanism, self.key))
+
+    def begin(self) -> int:
+        return self._call("MessageBegin", self.m.ffi.NULL, 0)
+
+    def next(self, last: bool = False, room: int | None = 64, data: Any = BLOCK) -> int:
+        return self._call("MessageNext", data, 16, *self._out(room), CKF.END_OF_MESSAGE if last else 0)
+
+    def whole(self, room: int | None = 64) -> int:
+        return self._call("Message", self.m.ffi.NULL, 0, BLOCK, 16, *self._out(room))
+
+    def final(self) -> int:
+        return int(self.m.call(f"C_Message{self.way}Final", self.session))
+
+    def _out(self, room: int | None) -> tuple[Any, Any]:
+        ffi = self.m.ffi
+        buffer = ffi.NULL if room is None else ffi.new("unsigned char[64]")
+        return buffer, ffi.new("CK_ULONG *", room or 0)
+
+    def _call(self, function: str, *arguments: Any) -> int:
+        size = self.m.ffi.sizeof("CK_GCM_MESSAGE_PARAMS")
+        return int(self.m.call(f"C_{self.way}{function}", self.session, self._parameter, size, *arguments))
+
+
+# Steps, what the last one answers, and whether a message is under way then; the process is until C_Message...Final.
+MESSAGES: list[tuple[str, Callable[[Messages], int], dict[str, int], bool]] = [
+    ("nothing", lambda o: CKR.OK, {}, False),
+    ("begun", lambda o: o.begin(), {}, True),
+    ("begun twice", lambda o: o.begin() or o.begin(), {"": CKR.OPERATION_ACTIVE}, True),
+    ("whole within", lambda o: o.begin() or o.whole(), {"": CKR.OPERATION_ACTIVE}, True),
+    ("whole", lambda o: o.whole(), {"Decrypt": CKR.AEAD_DECRYPT_FAILED}, False),
+    ("whole, length", lambda o: o.whole(None), {}, False),
+    ("part", lambda o: o.begin() or o.next(), {}, True),
+    ("last part", lambda o: o.begin() or o.next(True), {"Decrypt": CKR.AEAD_DECRYPT_FAILED}, False),
+    ("last part, length", lambda o: o.begin() or o.next(True, None), {}, True),
+    ("last part, too small", lambda o: o.begin() or o.next(True, 1), {"": CKR.BUFFER_TOO_SMALL}, True),
+    ("part, no data", lambda o: o.begin() or o.next(data=o.m.ffi.NULL), {"": CKR.ARGUMENTS_BAD}, False),
+    ("part without a begin", lambda o: o.next(), {"": CKR.OPERATION_NOT_INITIALIZED}, False),
+]
+
+
+@pytest.mark.parametrize("way", ["Encrypt", "Decrypt"])
+@pytest.mark.parametrize(("steps", "values", "active"), [row[1:] for row in MESSAGES], ids=[row[0] for row in MESSAGES])
+def test_messages(
+    module: tuple[Simulator, Any],
+    session_keys: Any,
+    way: str,
+    steps: Callable[[Messages], int],
+    values: dict[str, int],
+    active: bool,
+) -> None:
+    """What ends a message, and that nothing but Final, or a NULL mechanism, ends the process (5.9, 5.11)."""
+    messages = Messages(module[1], session_keys[1]["aes"], way)
+    assert messages.init() == CKR.OK
+    assert steps(messages) == values.get(way, values.get("", CKR.OK))
+    assert messages.next() == (CKR.OK if active else CKR.OPERATION_NOT_INITIALIZED)
+    assert messages.init() == CKR.OPERATION_ACTIVE
+    assert messages.final() == CKR.OK
+    assert messages.final() == CKR.OPERATION_NOT_INITIALIZED
+    assert messages.begin() == CKR.OPERATION_NOT_INITIALIZED
+    messages.m.close_session(messages.session)
