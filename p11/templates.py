@@ -176,8 +176,6 @@ def _complete_key(on: On, attributes: Attributes, object_class: int, key_type: i
     if object_class == CKO.PUBLIC_KEY:
         return
     attributes.setdefault(CKA.SENSITIVE, boolean(object_class == CKO.PRIVATE_KEY))
-    if attributes.get(CKA.ALWAYS_AUTHENTICATE) == TRUE and attributes[CKA.PRIVATE] != TRUE:
-        raise P11Error(CKR.TEMPLATE_INCONSISTENT)  # 4.9
     on_card = object_class == CKO.PRIVATE_KEY and attributes[CKA.TOKEN] == TRUE
     open_secret = object_class == CKO.SECRET_KEY and attributes[CKA.SENSITIVE] == FALSE
     # What shall stay secret is wrapped only if it says so; what has come wrapped may go so, too (5.18.4).

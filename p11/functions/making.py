@@ -39,5 +39,7 @@ def check_place(live: Session, attributes: Attributes) -> None:
         live.token.require_writable()
         if attributes[CKA.CLASS] == _PRIVATE_KEY and any(attributes[kind] != ON_CARD[kind] for kind in ON_CARD):
             raise P11Error(CKR.TEMPLATE_INCONSISTENT)
+    if attributes.get(CKA.ALWAYS_AUTHENTICATE) == TRUE and attributes[CKA.PRIVATE] != TRUE:
+        raise P11Error(CKR.TEMPLATE_INCONSISTENT)  # 4.9
     if attributes[CKA.PRIVATE] == TRUE and live.role is not CKU.USER:
         raise P11Error(CKR.USER_NOT_LOGGED_IN)

@@ -124,3 +124,7 @@ def test_asks_each_time_only_if_private(module: tuple[Simulator, Any], session: 
         for token in (YES, NO):
             with pytest.raises(Failed, match="INCONSISTENT"):
                 way(m, session, {CKA.PRIVATE: NO, CKA.ALWAYS_AUTHENTICATE: YES, CKA.TOKEN: token})
+    private = _imported(m, session, {CKA.ALWAYS_AUTHENTICATE: YES, CKA.TOKEN: NO})
+    for token in (YES, NO):
+        with pytest.raises(Failed, match="INCONSISTENT"):
+            m.copy(session, private, {CKA.PRIVATE: NO, CKA.TOKEN: token})
