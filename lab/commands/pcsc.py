@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ..terminal import say, say_exactly
-from .answers import fail
+from .answers import errors, fail
 from .options import Json
 
 app = typer.Typer()
@@ -42,7 +42,8 @@ def pcsc(
     driver = pcscd.find_driver()
     if driver is None:
         fail(as_json, "no-vpcd", "vpcd is not installed (Debian: vsmartcard-vpcd)", 1)
-    text = pcscd.configuration(driver, port, readers, is_reversed, name)
+    with errors(as_json):
+        text = pcscd.configuration(driver, port, readers, is_reversed, name)
     copies = pcscd.copies(driver, readers)
     if write is not None:
         try:

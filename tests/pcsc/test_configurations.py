@@ -79,6 +79,18 @@ def apdus_since_insertion(simulator: Simulator) -> list[bytes]:
     return [each.command for each in entries[last:] if isinstance(each, ApduEntry)]
 
 
+@pytest.mark.parametrize("name", ['a"b', "", "two\nlines", "x" * 117])
+def test_a_name_that_no_reader_can_have(tmp_path: Path, name: str) -> None:
+    """A clear refusal, and no file with which pcscd does not start."""
+    cardtear = str(Path(sys.executable).with_name("cardtear"))
+    file = tmp_path / "vpcd"
+    command = (cardtear, "pcsc", "--name", name, "--write", str(file))
+    refused = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("cardtear: a reader in PC/SC cannot be called")
+    assert not file.exists()
+
+
 class TestReversed:
     """vpcd connects to us."""
 

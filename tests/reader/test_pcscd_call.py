@@ -121,6 +121,19 @@ def test_the_doctor_says_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert found["works"] is ("one of your own: " in found["detail"])
 
 
+@pytest.mark.needs("smartcard")
+def test_a_card_from_pcsc_says_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pcscd(tmp_path, monkeypatch, hang_up):
+        command = (CARDTEAR, "serve", "--from-pcsc", "any", "--folder", str(tmp_path / "sockets"))
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as server:
+            assert server.stderr is not None
+            try:
+                assert "no PC/SC for the reader front" in (line := server.stderr.readline())
+                assert "refuses the programs of user" in line
+            finally:
+                server.terminate()
+
+
 @pytest.mark.parametrize(("uid", "wanted"), [(0, True), (os.getuid(), True), (989, True), (988, False), (1000, False)])
 def test_the_account_of_the_service(monkeypatch: pytest.MonkeyPatch, uid: int, wanted: bool) -> None:
     """pcscd may run as one of the system's; no person is that, whatever he is called."""
