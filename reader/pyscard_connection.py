@@ -37,7 +37,8 @@ class PyscardConnection(CardConnection):
 
     As with pcscd, `connect` raises NoCardException without a card. All else is CardConnectionException, with the code
     of PC/SC in `hresult`: SCARD_W_REMOVED_CARD once the card has left, SCARD_W_RESET_CARD after somebody else's reset
-    until `reconnect`, SCARD_E_NOT_TRANSACTED for a mute card.
+    until `reconnect`, SCARD_E_NOT_TRANSACTED for a mute card; and of a reader that was unplugged SCARD_E_UNKNOWN_READER
+    from `connect`, SCARD_E_READER_UNAVAILABLE from what is under way and SCARD_E_INVALID_VALUE afterwards.
     """
 
     def __init__(self, reader: Reader) -> None:
@@ -50,6 +51,8 @@ class PyscardConnection(CardConnection):
     def connect(self, protocol: int | None = None, mode: int | None = None, disposition: int | None = None) -> None:
         """Begin with the card that is in the reader; `disposition` is what `disconnect` does to it."""
         super().connect(protocol, mode, disposition)
+        if not self._reader.plugged:
+            raise _error("Unable to connect", scard.SCARD_E_UNKNOWN_READER)
         insertion = self._reader.insertion
         if insertion is None:
             raise NoCardException("Unable to connect", hresult=scard.SCARD_E_NO_SMARTCARD)
@@ -62,6 +65,8 @@ class PyscardConnection(CardConnection):
         """Go on with the same card, which is reset unless `disposition` says SCARD_LEAVE_CARD."""
         super().reconnect(protocol, mode, disposition)
         insertion = self._connected()
+        if self._is_reader_gone(insertion):
+            raise _error("Unable to reconnect", scard.SCARD_E_INVALID_VALUE)
         self._disposition = scard.SCARD_RESET_CARD if disposition is None else disposition
         try:
             if self._disposition in _RESETS:
@@ -86,6 +91,8 @@ class PyscardConnection(CardConnection):
     def getATR(self) -> list[int]:
         """The answer to reset."""
         insertion = self._connected()
+        if self._is_reader_gone(insertion):
+            raise _error("Failed to get status", scard.SCARD_E_READER_UNAVAILABLE)
         if insertion.removed.is_set():
             raise _error("Failed to get status", scard.SCARD_W_REMOVED_CARD)
         return list(insertion.atr)
@@ -93,18 +100,26 @@ class PyscardConnection(CardConnection):
     def doTransmit(self, command: list[int], protocol: int | None = None) -> tuple[list[int], int, int]:
         """One command APDU to data, SW1 and SW2."""
         insertion = self._connected()
+        if self._is_reader_gone(insertion):
+            raise _error("Failed to transmit", scard.SCARD_E_INVALID_VALUE)
         with insertion.lock:
             if not insertion.removed.is_set() and insertion.activation is not self._activation:
                 raise _error("Failed to transmit", scard.SCARD_W_RESET_CARD)
             try:
                 response = insertion.transmit(bytes(command))
             except CardRemoved:
-                raise _error("Failed to transmit", scard.SCARD_W_REMOVED_CARD) from None
+                is_gone = self._is_reader_gone(insertion)
+                code = scard.SCARD_E_READER_UNAVAILABLE if is_gone else scard.SCARD_W_REMOVED_CARD
+                raise _error("Failed to transmit", code) from None
             except CardMute:
                 raise _error("Failed to transmit", scard.SCARD_E_NOT_TRANSACTED) from None
         if len(response) < 2:  # a fault's doing
             raise CardConnectionException("Card returned no valid response", hresult=scard.SCARD_S_SUCCESS)
         return list(response[:-2]), response[-2], response[-1]
+
+    def _is_reader_gone(self, insertion: Insertion) -> bool:
+        """Return whether the reader was unplugged since; one that is plugged in again is another one."""
+        return insertion.is_reader_gone or not self._reader.plugged
 
     def _connected(self) -> Insertion:
         if self._insertion is None:

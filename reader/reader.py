@@ -48,6 +48,8 @@ class Insertion:
         self.lock, self.inner_lock = self._new_locks()
         self.removed = threading.Event()
         self.is_over = False
+        self.is_reader_gone = False
+        """Whether the stay has ended because the reader was unplugged."""
         self.is_mute = card.is_dead
         self.sensor = TouchSensor()
         self._atr = atr
@@ -196,7 +198,7 @@ class Reader:
         The caller holds the bench's lock.
         """
         self.insertion = None
-        insertion.is_over = True
+        insertion.is_over, insertion.is_reader_gone = True, not self.plugged
         insertion.removed.set()
         insertion.card.deactivate()
         insertion.sensor.cancel()

@@ -16,7 +16,7 @@ from cardtear.reader.trace import ApduEntry, EventEntry
 
 from . import pcsc
 from .daemon import OwnPcscd
-from .pcsc import DEADLINE, READER, SELECT, succeed_in_time
+from .pcsc import DEADLINE, READER, SELECT, succeed_in_time, wait_for
 
 REMOVED = 0x80100069
 NEVER_POWERED = (0x80100016, REMOVED)
@@ -125,3 +125,19 @@ def test_another_simulator_comes_at_once(pcscd: OwnPcscd, context: pcsc.Context,
             assert code in NEVER_POWERED
         assert [each for each in simulator.bench.trace.entries() if isinstance(each, ApduEntry)] == []
         assert succeed_in_time(lambda: context.connect(READER).transmit(SELECT))[-2:] == b"\x90\x00"
+
+
+def test_changes_at_any_speed_end_well(
+    shown: Simulator, context: pcsc.Context, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At whatever step of pcscd's they come: the last card is shown, with no word about vpcd, which is there."""
+    caplog.clear()
+    for number, pause in enumerate((0.0, 0.03, 0.1, 0.25, 0.4, 0.15)):
+        swap(shown, f"Bob {number % 2}", pause if number % 2 else None)
+        sleep(pause)
+        shown.remove("front")
+        sleep(pause / 2)
+        shown.insert("front", atr=bytes.fromhex("3B8001") + bytes([number]))
+    wait_for(lambda: context.wait(READER, pcsc.PRESENT, DEADLINE) == bytes.fromhex("3B8001") + bytes([number]))
+    succeed_in_time(lambda: context.connect(READER).transmit(SELECT))
+    assert "waits for vpcd" not in caplog.text

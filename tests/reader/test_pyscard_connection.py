@@ -194,3 +194,41 @@ def test_two_connections_share_the_card(reader: Any, connection: Any) -> None:
     second.connect(disposition=load("scard").SCARD_LEAVE_CARD)
     assert connection.transmit(VERIFY) == VERIFIED
     assert second.transmit(PIN_STATUS) == VERIFIED
+
+
+@pytest.mark.parametrize("comes_back", [False, True])
+def test_the_reader_is_unplugged(simulator: Simulator, reader: Any, connection: Any, comes_back: bool) -> None:
+    """It is gone as a USB key is; plugged in again it is another one, for which old connections are no good."""
+    scard = load("scard")
+    CardConnectionException = load("Exceptions").CardConnectionException
+    simulator.unplug("front")
+    new = reader.createConnection()
+    if comes_back:
+        simulator.plug("front")
+        simulator.insert("front")
+        new.connect()
+        assert new.transmit(SELECT)[1:] == (0x90, 0)
+    else:
+        with pytest.raises(CardConnectionException) as caught:
+            new.connect()
+        assert code_of(caught) == scard.SCARD_E_UNKNOWN_READER
+    expected = {
+        connection.getATR: scard.SCARD_E_READER_UNAVAILABLE,
+        lambda: connection.transmit(PIN_STATUS): scard.SCARD_E_INVALID_VALUE,
+        connection.reconnect: scard.SCARD_E_INVALID_VALUE,
+    }
+    for call, code in expected.items():
+        with pytest.raises(CardConnectionException) as caught:
+            call()
+        assert code_of(caught) == code
+    connection.disconnect()
+
+
+def test_the_reader_is_unplugged_in_the_middle_of_a_command(simulator: Simulator, connection: Any) -> None:
+    CardConnectionException = load("Exceptions").CardConnectionException
+    with (
+        simulator.bench.watching(lambda _moment: simulator.unplug("front")),
+        pytest.raises(CardConnectionException) as caught,
+    ):
+        connection.transmit(PIN_STATUS)
+    assert code_of(caught) == load("scard").SCARD_E_READER_UNAVAILABLE
