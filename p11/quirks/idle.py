@@ -8,6 +8,7 @@ import threading
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from ...reader.events import Change, Event
 from ..sessions import Session
 from ..token import Token
 
@@ -46,8 +47,11 @@ class IdleClock:
         self._timer.start()
 
     def _look(self) -> None:
-        """Close those whose time is over, and look again when that of the next one is."""
-        application, left_alone = self._application, set[Token]()
+        """Close those whose time is over, and look again when that of the next one is.
+
+        The trace has an event of it, which nobody else hears: other applications' sessions go on.
+        """
+        application, left_alone, closed = self._application, set[Token](), set[Token]()
         with application.bench.lock:
             self._timer = None
             open_ones = set(application.sessions.values())
@@ -56,8 +60,11 @@ class IdleClock:
             for session, when in list(self._used.items()):
                 if when + self._seconds <= now:
                     del self._used[session]
+                    closed.add(session.token)
                     if application.close_session(session):
                         left_alone.add(session.token)
+            for insertion in (token.insertion for token in closed):
+                application.bench.trace.event(Event(Change.CLOSE_SESSIONS, insertion.reader, insertion))
             waiting = [when for when in self._used.values() if when < math.inf]
             if waiting and not application.finalized:
                 self._wait(max(min(waiting) + self._seconds - now, 0.001))
