@@ -167,7 +167,10 @@ void greeting_put_hello(Frame *hello, const uint8_t *application, const char *pr
     put_u32(hello, (uint32_t)getpid());
     put_u32(hello, flags);
     put_string(hello, program, strlen(program));
-    slots_put(hello);
+    if ((flags & CONTINUES) != 0)
+        put_u32(hello, 0); /* it has them */
+    else
+        slots_put(hello);
     uint32_t length = (uint32_t)(hello->used - sizeof length);
     memcpy(hello->data, &length, sizeof length);
 }

@@ -25,7 +25,7 @@ LOG = logging.getLogger(__name__)
 GREETING_SECONDS = 10.0
 """Within which a connection says who it is; a module does so at once."""
 
-GREETING_LIMIT = 1 << 20
+GREETING_LIMIT = 4 << 20
 """Bytes in a greeting: it names the slots that the application knows, 76 bytes each."""
 
 _HEADER = struct.Struct("=I")

@@ -119,7 +119,7 @@ def test_R43_another_simulator_at_once_with_other_readers(served: Served, applic
     application.eval("m.close_session(m.open_session(n))", n=new)
 
 
-@pytest.mark.parametrize("after", range(0, 30, 6))
+@pytest.mark.parametrize("after", [0, 3, 25])
 def test_R43_killed_while_events_come(served: Served, application: Any, after: int) -> None:
     """At any moment between two changes and two calls: whoever waits comes back, and the slot is empty."""
     served.do(("insert", "a"))
