@@ -48,6 +48,7 @@ static struct {
     bool leaves_calls; /* the simulator's wish: C_Finalize does not end calls that are under way */
     unsigned generation;
     unsigned meetings; /* how often a simulator has welcomed us */
+    unsigned answers;  /* how often one has answered a call */
     struct sockaddr_un address;
     uint8_t application[16];
     char program[17];
@@ -308,7 +309,7 @@ static Meeting meet(int fd)
     uint8_t application[sizeof pool.application];
     memcpy(application, pool.application, sizeof application);
     bool continues = pool.had_simulator;
-    unsigned meetings = pool.meetings;
+    unsigned meetings = pool.meetings, answers = pool.answers;
     int64_t end = greeting_now() + (pool.hangs ? IMPATIENCE_MS : PATIENCE_MS);
     greeting_put_hello(&hello, application, pool.program, (continues ? CONTINUES : 0) | (pool.was_alone ? COMES_LATER : 0));
     unlock_pool();
@@ -319,6 +320,8 @@ static Meeting meet(int fd)
     greeting_set_patience(fd, PATIENCE_MS);
     lock_pool();
     bool same = pool.open && memcmp(pool.application, application, sizeof application) == 0;
+    if (meeting == QUIET && pool.answers != answers) /* neither stopped nor hanging */
+        meeting = WANTING;
     bool outdated = !same || (meeting != MET && meeting != WANTING && pool.meetings != meetings);
     pool.hangs = meeting == QUIET && !outdated;
     if (!outdated)
@@ -382,6 +385,7 @@ static void give_back(int fd, unsigned generation, bool sound)
     bool current = connection != NULL && pool.open && pool.generation == generation && !connection->given_up;
     if (sound && current) {
         connection->busy = false;
+        pool.answers++;
     } else if (connection != NULL) { /* a signal handler may have forked, and this be the child */
         close_connection(connection);
         if (current)

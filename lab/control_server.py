@@ -8,6 +8,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,7 @@ class ControlServer:
         self._listener = listen(path)
         self._acceptor = threading.Thread(
             target=serve_each,
-            args=(self._listener, path, self._serve, "control", _line(_BUSY)),
+            args=(self._listener, path, lambda connection: partial(self._serve, connection), "control", _line(_BUSY)),
             name="control-accept",
             daemon=True,
         )

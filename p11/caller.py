@@ -19,18 +19,21 @@ class CallerGone(CallerIsGone):
 
 
 class Caller:
-    """One connection of an application. `thread` is the application's thread that makes the call under way."""
+    """One connection of an application. `thread` is the application's thread that makes the call under way.
 
-    def __init__(self, application: Application, connection: socket.socket) -> None:
+    `waker` is an eventfd of whoever serves the connection, so that a wait needs no descriptor that may not be there.
+    """
+
+    def __init__(self, application: Application, connection: socket.socket, waker: int) -> None:
         self.application = application
         self.thread = 0
         self._connection = connection
-        self._waker = -1
+        self._waker = waker
+        self._remembers = False
 
     def prepare_to_wait(self) -> None:
         """From now on `wake` is remembered: look at the state after this and before `wait`, and nothing is missed."""
-        if self._waker < 0:
-            self._waker = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._remembers = True
 
     def wait(self, timeout: float | None = None) -> bool:
         """Sleep until `wake` is called (True) or `timeout` seconds are over (False). Raises CallerGone.
@@ -52,11 +55,9 @@ class Caller:
 
     def wake(self) -> None:
         """End the wait that is under way, or the next one. From any thread."""
-        if self._waker >= 0:
+        if self._remembers:
             os.eventfd_write(self._waker, 1)
 
     def close(self) -> None:
-        """Free what waiting needed."""
-        if self._waker >= 0:
-            os.close(self._waker)
-            self._waker = -1
+        """Nobody is to be woken any more."""
+        self._remembers = False

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import struct
 import threading
 from collections.abc import Callable, Mapping
+from io import FileIO
 from pathlib import Path
 from time import monotonic
 
@@ -61,7 +63,7 @@ class Server:
         self._listener = listen(path)
         self._acceptor = threading.Thread(
             target=serve_each,
-            args=(self._listener, path, self._serve, "p11-call", encode_welcome(WelcomeFlag.IS_BUSY)),
+            args=(self._listener, path, self._prepare, "p11-call", encode_welcome(WelcomeFlag.IS_BUSY)),
             name="p11-accept",
             daemon=True,
         )
@@ -105,10 +107,15 @@ class Server:
             application.close()  # what happens from now on does not get into its record
         self._tokens.close()
 
-    def _serve(self, connection: socket.socket) -> None:
-        with connection:
+    def _prepare(self, connection: socket.socket) -> Callable[[], None]:
+        """Make what serving a connection needs, and return how it is done. Raises OSError without descriptors."""
+        waker = os.fdopen(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK), "r+b", buffering=0)
+        return lambda: self._serve(connection, waker)
+
+    def _serve(self, connection: socket.socket, waker: FileIO) -> None:
+        with connection, waker:
             try:
-                caller = self._greet(connection)
+                caller = self._greet(connection, waker.fileno())
                 if caller is None:
                     return
                 try:
@@ -122,7 +129,7 @@ class Server:
             finally:
                 self._leave(connection)
 
-    def _greet(self, connection: socket.socket) -> Caller | None:
+    def _greet(self, connection: socket.socket, waker: int) -> Caller | None:
         frame = read_frame(connection, limit=GREETING_LIMIT, end=monotonic() + GREETING_SECONDS)
         if frame is None:
             return None
@@ -147,7 +154,7 @@ class Server:
                 return None
             connections.add(connection)
             socket.send_fds(connection, [self._welcome], [application.record.fileno()])
-        return Caller(application, connection)
+        return Caller(application, connection, waker)
 
     def _begin(self, hello: Hello) -> tuple[Application, set[socket.socket]]:
         comes_later = HelloFlag.COMES_LATER in hello.flags

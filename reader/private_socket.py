@@ -81,12 +81,18 @@ def listen(path: Path) -> socket.socket:
 
 
 def serve_each(
-    listener: socket.socket, path: Path, serve: Callable[[socket.socket], None], name: str, refusal: bytes
+    listener: socket.socket,
+    path: Path,
+    prepare: Callable[[socket.socket], Callable[[], None]],
+    name: str,
+    refusal: bytes,
 ) -> None:
-    """Call `serve` for each connection of this user or root, in a thread of that name, until the listener is shut down.
+    """Serve each connection of this user or root, in a thread of that name, until the listener is shut down.
 
-    When there are too many for this process, more are sent the `refusal` and closed, for which a descriptor is kept in
-    reserve: who waits for an answer that does not come takes the simulator for one that hangs.
+    `prepare` is called here, makes what serving needs, and returns what the thread does. When there are too many
+    connections for this process, more are sent the `refusal` and closed, for which a descriptor is kept in reserve: who
+    waits for an answer that does not come takes the simulator for one that hangs. So a thread needs no descriptor at
+    first, which could be this one.
     """
     told = False
     reserve = _open_reserve()
@@ -111,17 +117,19 @@ def serve_each(
         else:
             reserve = _open_reserve() if reserve is None else reserve
             told = told and reserve is None
-            if reserve is None or not _begin(serve, connection, path, name):
+            if reserve is None or not _begin(prepare, connection, path, name):
                 _refuse(connection, refusal)
         reserve = _open_reserve() if reserve is None else reserve
     if reserve is not None:
         os.close(reserve)
 
 
-def _begin(serve: Callable[[socket.socket], None], connection: socket.socket, path: Path, name: str) -> bool:
+def _begin(
+    prepare: Callable[[socket.socket], Callable[[], None]], connection: socket.socket, path: Path, name: str
+) -> bool:
     try:
-        threading.Thread(target=serve, args=(connection,), name=name, daemon=True).start()
-    except RuntimeError as error:
+        threading.Thread(target=prepare(connection), name=name, daemon=True).start()
+    except (RuntimeError, OSError) as error:
         LOG.warning("refused a connection on %s: %s", path, error)
         return False
     return True
