@@ -70,14 +70,22 @@ def put_certificates(path: Path, passphrase: bytes | None, contents: Contents, n
     if contents.keys:
         raise ValueError(f"there is a private key in {name}: say into which slot it goes with --slot 9A or another")
     with _changing(path, passphrase) as (state, changes):
-        for der in contents.certificates:
-            certificate = _read(der)
+        own: dict[int, Certificate] = {}
+        others = []
+        for certificate in map(_read, contents.certificates):
             slot = next((n for n in SLOTS if n in state.keys and keys.belongs(certificate, state.keys[n])), None)
             if slot is None:
-                _add(certificate, state, changes, path)
+                others.append(certificate)
+            elif slot in own:  # the one that is good for longer goes beside the key, as in put_in_slot
+                earlier, own[slot] = sorted((own[slot], certificate), key=_end)
+                others.append(earlier)
             else:
-                changes.objects[SLOTS[slot].certificate] = _object(certificate)
-                changes.said.append(f"certificate of {name} beside its key in slot {slot:02X} of {path}")
+                own[slot] = certificate
+        for slot, certificate in own.items():
+            changes.objects[SLOTS[slot].certificate] = _object(certificate)
+            changes.said.append(f"certificate of {name} beside its key in slot {slot:02X} of {path}")
+        for certificate in others:
+            _add(certificate, state, changes, path)
     return changes.said
 
 

@@ -103,8 +103,17 @@ def test_certificates_find_their_keys(image: Path) -> None:
     key: Any = serialization.load_der_private_key(read_image(image).keys[0x9C].value, None)
     certificate, other = certified(key), certified(ec.generate_private_key(ec.SECP256R1()))
     said = card_contents.put_certificates(image, None, contents(other, certificate), "both")
-    assert said[1] == f"certificate of both beside its key in slot 9C of {image}"
+    assert said[0] == f"certificate of both beside its key in slot 9C of {image}"
     assert slot_certificate(image, 0x9C) == certificate.public_bytes(serialization.Encoding.DER)
+    renewed = certified(key)
+    longest = max((certificate, renewed), key=lambda each: each.not_valid_after_utc)
+    card_contents.put_certificates(image, None, contents(certificate, renewed), "both")
+    objects = read_image(image).objects
+    found = {slot_certificate(image, 0x9C), *(each.der for _, each in image_objects.certificates(objects))}
+    assert {each.public_bytes(serialization.Encoding.DER) for each in (certificate, renewed, other)} <= found
+    assert (
+        x509.load_der_x509_certificate(slot_certificate(image, 0x9C)).not_valid_after_utc == longest.not_valid_after_utc
+    )
     with pytest.raises(ValueError, match="--slot"):
         card_contents.put_certificates(image, None, contents(other, key=key), "both")
     with pytest.raises(ValueError, match="2 certificates in it"):
