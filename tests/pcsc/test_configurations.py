@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from cardtear.lab.simulator import Simulator
 from cardtear.reader.events import Change
 from cardtear.reader.private_socket import SocketError
 from cardtear.reader.trace import ApduEntry
+from hypothesis import given
+from hypothesis import strategies as st
 
 from . import pcsc
 from .daemon import OwnPcscd, own_pcscd
@@ -77,6 +80,20 @@ def apdus_since_insertion(simulator: Simulator) -> list[bytes]:
     entries = simulator.bench.trace.entries()
     last = max(place for place, each in enumerate(entries) if getattr(each, "change", None) == Change.INSERT)
     return [each.command for each in entries[last:] if isinstance(each, ApduEntry)]
+
+
+@given(st.text(max_size=130), st.integers(1, 16))
+def test_any_name_is_refused_or_read_as_it_is(name: str, readers: int) -> None:
+    """As pcscd reads it: a string up to the next quotation mark or end of line, and nothing else in the file."""
+    try:
+        text = configuration("/driver.so", readers=readers, name=name)
+    except ValueError:
+        return
+    entry = r'FRIENDLYNAME "([^"\n]*)"\nDEVICENAME   /dev/null:[0-9]+\nLIBPATH      /driver.so\nCHANNELID    [0-9]+\n'
+    names = re.findall(entry, re.sub("libifdvpcd-[0-9]+", "driver", text))
+    assert re.sub(entry, "", re.sub("libifdvpcd-[0-9]+", "driver", text)).strip() == ""
+    assert names[0] == name
+    assert all(len(f"{each} 00 00".encode()) < 128 for each in names)
 
 
 @pytest.mark.parametrize("name", ['a"b', "", "two\nlines", "x" * 117])
