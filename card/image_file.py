@@ -31,6 +31,16 @@ from .state import CardState
 PATIENCE = 2.0
 """Seconds to wait for somebody who has the image open in SQLite's own shell."""
 
+_SETTINGS = (
+    "synchronous = OFF",
+    "locking_mode = EXCLUSIVE",
+    "journal_mode = OFF",
+    "cache_size = 6",
+    "cache_spill = OFF",
+    "shrink_memory",
+)
+"""The cache is small, and what was taken before that is given back: each of thousands of cards has its own."""
+
 UNSOUND = (sqlite3.Error, ValueError, KeyError)
 """What reading a damaged image raises, or one that is half written."""
 
@@ -217,7 +227,7 @@ class ImageFile:
         """
         address = f"file:{quote(str(self._path))}?mode=rw"
         db = sqlite3.connect(address, uri=True, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
-        for setting in ("synchronous = OFF", "locking_mode = EXCLUSIVE", "journal_mode = OFF"):
+        for setting in _SETTINGS:
             db.execute(f"PRAGMA {setting}")
         return db
 

@@ -91,7 +91,7 @@ def test_opened_by_two_processes(image: Callable[..., Path]) -> None:
 
 def test_copied_while_it_is_written(image: Callable[..., Path], tmp_path: Path) -> None:
     """Each copy is whole and of one moment: the counter in it is one that the card has had, and no later one."""
-    card = open_card(image(pin_tries=15))
+    card = open_card(image(pin_tries=10))
     activation = card.activate()
     activation.transmit(SELECT)
     right = bytes.fromhex("0020008008313233343536FFFF")
@@ -121,7 +121,7 @@ def test_copied_while_it_is_written(image: Callable[..., Path], tmp_path: Path) 
     finally:
         stop.set()
         user.join(30)
-    assert seen <= {13, 14, 15}
+    assert seen <= {8, 9, 10}
     assert tried > 100
     card.close()
 
@@ -341,23 +341,28 @@ def test_opening_takes_milliseconds(image: Callable[..., Path]) -> None:
 
 
 def test_an_idle_card_takes_little_memory(image: Callable[..., Path], tmp_path: Path) -> None:
-    """At most 100 kB for each of 300 cards that are open at the same time."""
+    """At most 100 kB and two descriptors for each of 300 open cards that have been written."""
     source = image()
     for number in range(301):
         shutil.copy(source, tmp_path / f"{number}.card")
     script = """
-import sys
+import os, sys
 from pathlib import Path
 from cardtear.card.piv_card import PivCard
 from cardtear.card.profiles import open_card
+def used(path):
+    card = open_card(path)
+    activation = card.activate()
+    activation.transmit(bytes.fromhex("00A4040005A000000308"))
+    assert activation.transmit(bytes.fromhex("0020008008313233343536FFFF")) == bytes.fromhex("9000")
+    return card
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4
 paths = [Path(sys.argv[1]) / f"{number}.card" for number in range(301)]
-cards = [open_card(paths.pop())]
+cards = [used(paths.pop())]
 before = resident()
-cards += [open_card(path) for path in paths]
-for card in cards:
-    card.activate()
+cards += [used(path) for path in paths]
+assert len(os.listdir("/proc/self/fd")) < 2 * 301 + 20
 print((resident() - before) / 300)
 """
     result = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, check=True, timeout=60)
