@@ -52,6 +52,8 @@ class Scheme(StrEnum):
     HASH_KEY = "hash-key"
     ENCRYPT_DATA = "encrypt-data"
     HKDF = "hkdf"
+    KBKDF = "kbkdf"
+    PBKDF2 = "pbkdf2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ _DES3, _DES3_SIZES = (CKK.DES3, CKK.DES2), (16, 24)
 _CHACHA20, _CHACHA20_SIZES = (CKK.CHACHA20,), (32, 32)
 _ANY_SECRET = (CKK.GENERIC_SECRET, CKK.AES, CKK.DES3, CKK.DES2, CKK.DES, CKK.CHACHA20)
 _HKDF = (CKK.HKDF, CKK.GENERIC_SECRET)
+_PRF_KEYS = (CKK.GENERIC_SECRET, CKK.AES, *_DES3, *(kind for kind in CKK if kind.name.endswith("_HMAC")))
 _ANY_SIZES, _ANY_BITS = (1, 4096), (8, 8 * 4096)
 
 _ROWS = [
@@ -176,6 +179,10 @@ _ROWS = [
     MechanismRule(CKM.DES_CBC_ENCRYPT_DATA, Scheme.ENCRYPT_DATA, CKF.DERIVE, None, _DES, _DES_SIZES),
     MechanismRule(CKM.HKDF_DERIVE, Scheme.HKDF, CKF.DERIVE, None, _HKDF, _ANY_SIZES),
     MechanismRule(CKM.HKDF_DATA, Scheme.HKDF, CKF.DERIVE, None, _HKDF, _ANY_SIZES),
+    MechanismRule(CKM.SP800_108_COUNTER_KDF, Scheme.KBKDF, CKF.DERIVE, None, _PRF_KEYS, _ANY_SIZES),
+    MechanismRule(CKM.SP800_108_FEEDBACK_KDF, Scheme.KBKDF, CKF.DERIVE, None, _PRF_KEYS, _ANY_SIZES),
+    MechanismRule(CKM.SP800_108_DOUBLE_PIPELINE_KDF, Scheme.KBKDF, CKF.DERIVE, None, _PRF_KEYS, _ANY_SIZES),
+    MechanismRule(CKM.PKCS5_PBKD2, Scheme.PBKDF2, CKF.GENERATE),
 ]
 
 # The digests, and the mechanisms that are made with each: digest, HMAC, HMAC of a given length, key derivation, RSA

@@ -10,7 +10,7 @@ from ..errors import P11Error
 from ..keys import PublicKey
 from ..mechanisms import MechanismRule, Scheme
 from ..objects import P11Object
-from ..operations import derivation, parameters
+from ..operations import derivation, kbkdf, parameters
 from ..sessions import Session
 from ..templates import folded, require
 from ..wire import Mechanism, Template
@@ -108,6 +108,10 @@ def _derived(
         if item.object_class == CKO.DATA:
             derivation.require_data(mechanism, base)
         return derivation.hkdf(mechanism, base, other, wanted)
+    if rule.scheme is Scheme.KBKDF:
+        if item.key_type not in kbkdf.key_types(mechanism):
+            raise P11Error(CKR.KEY_TYPE_INCONSISTENT)
+        return kbkdf.derived(mechanism, base, wanted)
     if rule.scheme is Scheme.EXTRACT:
         return derivation.extracted(base, parameters.ulong(mechanism), wanted or len(base))
     return derivation.combined(rule, mechanism, base, other)

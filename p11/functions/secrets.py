@@ -9,10 +9,11 @@ from ..attributes import Attributes, On, as_ulong, ulong
 from ..caller import Caller
 from ..constants import CKA, CKF, CKK, CKO, CKR, CKU
 from ..errors import P11Error
+from ..mechanisms import Scheme
 from ..objects import FIXED_LENGTHS
 from ..operations import parameters
 from ..sessions import Session
-from ..templates import compose
+from ..templates import compose, folded
 from ..wire import Mechanism, Template
 from .making import add
 from .parts import rule_for
@@ -23,12 +24,18 @@ AES_LENGTHS = (16, 24, 32)
 
 
 def C_GenerateKey(caller: Caller, session: int, mechanism: Mechanism, template: Template) -> int:
-    """A secret key, by the operating system's random numbers."""
+    """A secret key, by the operating system's random numbers or of a password."""
     live = caller.application.session(session)
     rule = rule_for(live, CKF.GENERATE, mechanism)
-    parameters.none(mechanism)
-    attributes = composed(live, On.GENERATE, template, CKO.SECRET_KEY, rule.key_type)
-    value = os.urandom(secret_length(attributes, None))
+    if rule.scheme is Scheme.PBKDF2:
+        password = parameters.password(mechanism)
+        key_type = None if CKA.KEY_TYPE in folded(template) else CKK.GENERIC_SECRET
+        attributes = composed(live, On.GENERATE, template, CKO.SECRET_KEY, key_type)
+        value = password.stretched(secret_length(attributes, None))
+    else:
+        parameters.none(mechanism)
+        attributes = composed(live, On.GENERATE, template, CKO.SECRET_KEY, rule.key_type)
+        value = os.urandom(secret_length(attributes, None))
     attributes[CKA.VALUE] = with_parity(value, attributes)
     attributes[CKA.KEY_GEN_MECHANISM] = ulong(mechanism.type)
     return add(caller, live, attributes)

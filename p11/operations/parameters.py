@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives import hashes
 
-from ..constants import CKG, CKH, CKR, CKZ
+from ..constants import CKG, CKH, CKP, CKR, CKZ
 from ..errors import P11Error
 from ..mechanisms import DIGESTS
 from ..wire import Mechanism, MessageParameter
@@ -26,6 +27,7 @@ _CTR = struct.Struct("@L16s")
 _CHACHA20 = struct.Struct("@4L")
 _POLY1305 = struct.Struct("@4L")
 _GCM_MESSAGE = struct.Struct("@6L")
+_PBKD2 = struct.Struct("@9L")
 
 HASHES: dict[str, hashes.HashAlgorithm] = {
     "md5": hashes.MD5(),
@@ -60,6 +62,20 @@ _LONGEST_SALT = 512
 _LONGEST_CONTEXT = 255
 
 
+_FUNCTIONS: dict[int, str] = {
+    CKP.PKCS5_PBKD2_HMAC_SHA1: "sha1",
+    CKP.PKCS5_PBKD2_HMAC_SHA224: "sha224",
+    CKP.PKCS5_PBKD2_HMAC_SHA256: "sha256",
+    CKP.PKCS5_PBKD2_HMAC_SHA384: "sha384",
+    CKP.PKCS5_PBKD2_HMAC_SHA512: "sha512",
+    CKP.PKCS5_PBKD2_HMAC_SHA512_224: "sha512_224",
+    CKP.PKCS5_PBKD2_HMAC_SHA512_256: "sha512_256",
+}
+"""Of PBKDF2; that of GOST is missing."""
+
+_MOST_ITERATIONS = 2**31 - 1
+
+
 def invalid() -> P11Error:
     """The one error of this file."""
     return P11Error(CKR.MECHANISM_PARAM_INVALID)
@@ -79,6 +95,19 @@ class Oaep(NamedTuple):
     digest: str
     mgf_digest: str
     label: bytes
+
+
+class Password(NamedTuple):
+    """CK_PKCS5_PBKD2_PARAMS2: the pseudo-random function as hashlib names its digest."""
+
+    digest: str
+    password: bytes
+    salt: bytes
+    iterations: int
+
+    def stretched(self, length: int) -> bytes:
+        """Return so many bytes (PBKDF2; RFC 8018, 5.2)."""
+        return hashlib.pbkdf2_hmac(self.digest, self.password, self.salt, self.iterations, length)
 
 
 class Sealing(NamedTuple):
@@ -273,3 +302,14 @@ def _pointed(pointers: tuple[bytes, ...], count: int) -> tuple[bytes, ...]:
     if len(pointers) != count:
         raise invalid()
     return pointers
+
+
+def password(mechanism: Mechanism) -> Password:
+    """CK_PKCS5_PBKD2_PARAMS2 (PKCS #11 3.1, 2.38.3): the salt is given, and the function takes no data."""
+    if len(mechanism.parameter) != _PBKD2.size or len(mechanism.pointers) != 3:
+        raise invalid()
+    source, _, _, iterations, function, *_ = _PBKD2.unpack(mechanism.parameter)
+    salt, data, given = mechanism.pointers
+    if source != CKZ.SALT_SPECIFIED or function not in _FUNCTIONS or data or not 1 <= iterations <= _MOST_ITERATIONS:
+        raise invalid()
+    return Password(_FUNCTIONS[function], given or b"", salt or b"", iterations)
