@@ -475,6 +475,8 @@
 #define CKM_HASH_ML_DSA 0x1FUL
 #define CKM_DH_PKCS_KEY_PAIR_GEN 0x20UL
 #define CKM_DH_PKCS_DERIVE 0x21UL
+#define CKM_X9_42_DH_KEY_PAIR_GEN 0x30UL
+#define CKM_X9_42_DH_DERIVE 0x31UL
 #define CKM_SLH_DSA_KEY_PAIR_GEN 0x2DUL
 #define CKM_SLH_DSA 0x2EUL
 #define CKM_HASH_SLH_DSA 0x34UL
@@ -910,6 +912,14 @@ typedef struct CK_ECDH1_DERIVE_PARAMS {
     CK_ULONG ulPublicDataLen;
     CK_BYTE *pPublicData;
 } CK_ECDH1_DERIVE_PARAMS;
+
+typedef struct CK_X9_42_DH1_DERIVE_PARAMS {
+    CK_ULONG kdf;
+    CK_ULONG ulOtherInfoLen;
+    CK_BYTE *pOtherInfo;
+    CK_ULONG ulPublicDataLen;
+    CK_BYTE *pPublicData;
+} CK_X9_42_DH1_DERIVE_PARAMS;
 
 typedef struct CK_SIGN_ADDITIONAL_CONTEXT {
     CK_ULONG hedgeVariant;

@@ -48,6 +48,10 @@ static const Layout ECDH1 = {sizeof(CK_ECDH1_DERIVE_PARAMS),
                              2,
                              {POINTER(CK_ECDH1_DERIVE_PARAMS, pSharedData, ulSharedDataLen),
                               POINTER(CK_ECDH1_DERIVE_PARAMS, pPublicData, ulPublicDataLen)}};
+static const Layout X9_42_DH1 = {sizeof(CK_X9_42_DH1_DERIVE_PARAMS),
+                                 2,
+                                 {POINTER(CK_X9_42_DH1_DERIVE_PARAMS, pOtherInfo, ulOtherInfoLen),
+                                  POINTER(CK_X9_42_DH1_DERIVE_PARAMS, pPublicData, ulPublicDataLen)}};
 static const Layout ECDH_AES = {
     sizeof(CK_ECDH_AES_KEY_WRAP_PARAMS), 1, {POINTER(CK_ECDH_AES_KEY_WRAP_PARAMS, pSharedData, ulSharedDataLen)}};
 static const Layout EDDSA = {
@@ -133,6 +137,7 @@ static const struct MechanismLayout {
     {CKM_RSA_AES_KEY_WRAP, &RSA_AES},
     {CKM_ECDH1_DERIVE, &ECDH1},
     {CKM_ECDH1_COFACTOR_DERIVE, &ECDH1},
+    {CKM_X9_42_DH_DERIVE, &X9_42_DH1},
     {CKM_ECDH_AES_KEY_WRAP, &ECDH_AES},
     {CKM_ECDH_X_AES_KEY_WRAP, &ECDH_AES},
     {CKM_ECDH_COF_AES_KEY_WRAP, &ECDH_AES},

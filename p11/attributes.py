@@ -208,6 +208,36 @@ _TABLES: dict[str, str] = {
         SEED          bytes G U s
         VALUE         bytes G U s
     """,
+    "dsa public": """
+        PRIME    number c g
+        SUBPRIME number c g
+        BASE     number c g
+        VALUE    number c G
+    """,
+    "dsa private": """
+        PRIME    number c G U
+        SUBPRIME number c G U
+        BASE     number c G U
+        VALUE    number c G U s
+    """,
+    "dh public": """
+        PRIME number c g
+        BASE  number c g
+        VALUE number c G
+    """,
+    "dh private": """
+        PRIME      number c G U
+        BASE       number c G U
+        VALUE      number c G U s
+        VALUE_BITS ulong  C U
+    """,
+    "x9.42 private": """
+        PRIME      number c G U
+        SUBPRIME   number c G U
+        BASE       number c G U
+        VALUE      number c G U s
+        VALUE_BITS ulong  C U
+    """,
     "profile": "PROFILE_ID ulong -",
     "feature": """
         HW_FEATURE_TYPE ulong   -
@@ -232,6 +262,11 @@ _PARTS: dict[tuple[int, int | None], tuple[str, ...]] = {
     (CKO.PRIVATE_KEY, CKK.RSA): ("storage", "key", "private", "rsa private"),
     **{(CKO.PUBLIC_KEY, kind): ("storage", "key", "public", "lattice public") for kind in _LATTICES},
     **{(CKO.PRIVATE_KEY, kind): ("storage", "key", "private", "lattice private") for kind in _LATTICES},
+    **{(CKO.PUBLIC_KEY, kind): ("storage", "key", "public", "dsa public") for kind in (CKK.DSA, CKK.X9_42_DH)},
+    (CKO.PRIVATE_KEY, CKK.DSA): ("storage", "key", "private", "dsa private"),
+    (CKO.PUBLIC_KEY, CKK.DH): ("storage", "key", "public", "dh public"),
+    (CKO.PRIVATE_KEY, CKK.DH): ("storage", "key", "private", "dh private"),
+    (CKO.PRIVATE_KEY, CKK.X9_42_DH): ("storage", "key", "private", "x9.42 private"),
     **{(CKO.PUBLIC_KEY, curve): ("storage", "key", "public", "ec public") for curve in _CURVES},
     **{(CKO.PRIVATE_KEY, curve): ("storage", "key", "private", "ec private") for curve in _CURVES},
     **{

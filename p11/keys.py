@@ -21,7 +21,7 @@ from ..card import tlv
 from ..card.certificate_reader import NO_KEY
 from ..card.status import CardError
 from ..card.tables import RSA_BITS, Algorithm, PinRule
-from . import curves, lattices
+from . import curves, finite_fields, lattices
 from .attributes import Attributes, as_ulong, number, ulong
 from .constants import CKA, CKK, CKR
 from .curves import Curve, CurveKey, CurvePublicKey
@@ -29,8 +29,8 @@ from .errors import P11Error
 from .piv_client import PivClient
 from .status_words import To, error_for
 
-PublicKey = rsa.RSAPublicKey | CurvePublicKey | lattices.PublicKeys
-SoftKey = rsa.RSAPrivateKey | CurveKey | lattices.PrivateKeys
+PublicKey = rsa.RSAPublicKey | CurvePublicKey | lattices.PublicKeys | finite_fields.PublicKeys
+SoftKey = rsa.RSAPrivateKey | CurveKey | lattices.PrivateKeys | finite_fields.PrivateKeys
 
 Kind = int | Curve | Callable[[], SoftKey]
 """Of a key pair that is to be: the bits of a modulus, a curve, or what makes a key that no card has."""
@@ -112,6 +112,9 @@ class SessionKey:
         if isinstance(key, ec.EllipticCurvePrivateKey):
             digest, scheme = curves.hash_to_sign(data, curves.of_key(key.public_key()).size)
             return key.sign(digest, ec.ECDSA(scheme))
+        if isinstance(key, finite_fields.SigningKey):
+            digest, scheme = curves.hash_to_sign(data, self.signature_length // 2)
+            return key.sign(digest, scheme)
         if isinstance(key, curves.EdwardsKey):
             return key.sign(data)
         raise P11Error(CKR.KEY_TYPE_INCONSISTENT)
@@ -120,6 +123,8 @@ class SessionKey:
         """The same operation as a card's."""
         key: Any = self.private
         try:
+            if isinstance(key, finite_fields.AgreementKey):
+                return key.exchange(point)
             peer = (curves.of_key(key.public_key()).public(point),)
             secret: bytes = key.exchange(*((ec.ECDH(), *peer) if isinstance(key, curves.WeierstrassKey) else peer))
         except ValueError:
@@ -133,6 +138,8 @@ def signature_length(key: PublicKey) -> int:
         return (key.key_size + 7) // 8
     if isinstance(key, CurvePublicKey):
         return 2 * curves.of_key(key).size
+    if isinstance(key, finite_fields.PublicKeys):
+        return finite_fields.signature_length(key)
     return lattices.output_length(key)
 
 
@@ -152,6 +159,8 @@ def kind_of(template: Attributes, key_type: int) -> Kind:
             return as_ulong(template[CKA.MODULUS_BITS])
         if key_type in lattices.KEY_TYPES:
             return lattices.maker(template, key_type)
+        if key_type in finite_fields.KEY_TYPES:
+            return finite_fields.maker(template, key_type)
         return curves.named(template[CKA.EC_PARAMS], key_type)
     except ValueError:
         raise P11Error(CKR.ATTRIBUTE_VALUE_INVALID) from None
@@ -181,6 +190,8 @@ def generate(kind: Kind, exponent: int = 65537) -> SoftKey:
 
 def public_attributes(public: PublicKey) -> Attributes:
     """What is told of a public key by its kind (RSA: PKCS #11 3.1, 6.1.2; curves: 6.3.3 to 6.3.7)."""
+    if isinstance(public, finite_fields.PublicKeys):
+        return finite_fields.public_attributes(public)
     common: Attributes = {CKA.PUBLIC_KEY_INFO: public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)}
     if isinstance(public, rsa.RSAPublicKey):
         numbers = public.public_numbers()
@@ -220,6 +231,8 @@ def private_attributes(key: SoftKey) -> Attributes:
     if isinstance(key, lattices.PrivateKeys):
         public.pop(CKA.VALUE)
         return {**public, **lattices.private_attributes(key)}
+    if isinstance(key, finite_fields.PrivateKeys):
+        return {**public, **finite_fields.private_attributes(key)}
     if isinstance(key, ec.EllipticCurvePrivateKey):
         return {**public, CKA.VALUE: number(key.private_numbers().private_value)}
     return {**public, CKA.VALUE: key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())}
@@ -235,6 +248,8 @@ def public_from(attributes: Attributes, key_type: int) -> PublicKey:
             return rsa.RSAPublicNumbers(exponent, modulus).public_key()
         if key_type in lattices.KEY_TYPES:
             return lattices.public_from(attributes, key_type)
+        if key_type in finite_fields.KEY_TYPES:
+            return finite_fields.public_from(attributes, key_type)
         curve = curves.named(attributes[CKA.EC_PARAMS], key_type)
         return curve.public(curves.bare_point(attributes[CKA.EC_POINT]))
     except (ValueError, TypeError):
@@ -259,6 +274,8 @@ def private_from(attributes: Attributes, key_type: int) -> SoftKey:
             return _rsa_from(attributes)
         if key_type in lattices.KEY_TYPES:
             return lattices.private_from(attributes, key_type)
+        if key_type in finite_fields.KEY_TYPES:
+            return finite_fields.private_from(attributes, key_type)
         curve = curves.named(attributes[CKA.EC_PARAMS], key_type)
         key = curve.private(attributes[CKA.VALUE])
         if key_type != CKK.EC:
@@ -280,6 +297,8 @@ def card_numbers(key: SoftKey) -> dict[int, bytes]:
         return {tag: value.to_bytes(half, "big") for tag, value in enumerate(values, start=1)}
     if isinstance(key, ec.EllipticCurvePrivateKey):
         return {0x06: key.private_numbers().private_value.to_bytes((key.key_size + 7) // 8, "big")}
+    if isinstance(key, finite_fields.PrivateKeys):
+        raise P11Error(CKR.TEMPLATE_INCONSISTENT)  # no card has any
     raw = key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
     return {0x07 if isinstance(key, curves.EdwardsKey) else 0x08: raw}
 

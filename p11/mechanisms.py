@@ -53,6 +53,8 @@ class Scheme(StrEnum):
     ENCRYPT_DATA = "encrypt-data"
     HKDF = "hkdf"
     KBKDF = "kbkdf"
+    DSA = "dsa"
+    DH = "dh"
     PBKDF2 = "pbkdf2"
 
 
@@ -103,6 +105,7 @@ _DES, _DES_SIZES = (CKK.DES,), (8, 8)
 _DES3, _DES3_SIZES = (CKK.DES3, CKK.DES2), (16, 24)
 _CHACHA20, _CHACHA20_SIZES = (CKK.CHACHA20,), (32, 32)
 _ANY_SECRET = (CKK.GENERIC_SECRET, CKK.AES, CKK.DES3, CKK.DES2, CKK.DES, CKK.CHACHA20)
+_DSA, _DSA_BITS, _DH_BITS = (CKK.DSA,), (1024, 4096), (512, 8192)
 _HKDF = (CKK.HKDF, CKK.GENERIC_SECRET)
 _PRF_KEYS = (CKK.GENERIC_SECRET, CKK.AES, *_DES3, *(kind for kind in CKK if kind.name.endswith("_HMAC")))
 _ANY_SIZES, _ANY_BITS = (1, 4096), (8, 8 * 4096)
@@ -183,6 +186,23 @@ _ROWS = [
     MechanismRule(CKM.SP800_108_FEEDBACK_KDF, Scheme.KBKDF, CKF.DERIVE, None, _PRF_KEYS, _ANY_SIZES),
     MechanismRule(CKM.SP800_108_DOUBLE_PIPELINE_KDF, Scheme.KBKDF, CKF.DERIVE, None, _PRF_KEYS, _ANY_SIZES),
     MechanismRule(CKM.PKCS5_PBKD2, Scheme.PBKDF2, CKF.GENERATE),
+    MechanismRule(CKM.DSA_KEY_PAIR_GEN, Scheme.GENERATE_PAIR, CKF.GENERATE_KEY_PAIR, None, _DSA, _DSA_BITS),
+    MechanismRule(CKM.DSA, Scheme.DSA, _MAC, None, _DSA, _DSA_BITS),
+    MechanismRule(CKM.DSA_SHA1, Scheme.DSA, _MAC, "sha1", _DSA, _DSA_BITS),
+    MechanismRule(CKM.DSA_SHA224, Scheme.DSA, _MAC, "sha224", _DSA, _DSA_BITS),
+    MechanismRule(CKM.DSA_SHA256, Scheme.DSA, _MAC, "sha256", _DSA, _DSA_BITS),
+    MechanismRule(CKM.DSA_SHA384, Scheme.DSA, _MAC, "sha384", _DSA, _DSA_BITS),
+    MechanismRule(CKM.DSA_SHA512, Scheme.DSA, _MAC, "sha512", _DSA, _DSA_BITS),
+    MechanismRule(CKM.DSA_SHA3_224, Scheme.DSA, _MAC, "sha3_224", _DSA, _DSA_BITS),
+    MechanismRule(CKM.DSA_SHA3_256, Scheme.DSA, _MAC, "sha3_256", _DSA, _DSA_BITS),
+    MechanismRule(CKM.DSA_SHA3_384, Scheme.DSA, _MAC, "sha3_384", _DSA, _DSA_BITS),
+    MechanismRule(CKM.DSA_SHA3_512, Scheme.DSA, _MAC, "sha3_512", _DSA, _DSA_BITS),
+    MechanismRule(CKM.DH_PKCS_KEY_PAIR_GEN, Scheme.GENERATE_PAIR, CKF.GENERATE_KEY_PAIR, None, (CKK.DH,), _DH_BITS),
+    MechanismRule(CKM.DH_PKCS_DERIVE, Scheme.DH, CKF.DERIVE, None, (CKK.DH,), _DH_BITS),
+    MechanismRule(
+        CKM.X9_42_DH_KEY_PAIR_GEN, Scheme.GENERATE_PAIR, CKF.GENERATE_KEY_PAIR, None, (CKK.X9_42_DH,), _DH_BITS
+    ),
+    MechanismRule(CKM.X9_42_DH_DERIVE, Scheme.DH, CKF.DERIVE, None, (CKK.X9_42_DH,), _DH_BITS),
 ]
 
 # The digests, and the mechanisms that are made with each: digest, HMAC, HMAC of a given length, key derivation, RSA

@@ -10,6 +10,9 @@ from ..card.traits import Traits
 from .constants import CKF, CKK
 from .mechanisms import MECHANISMS, MechanismRule
 
+_OLD = frozenset({CKK.DES, CKK.DSA, CKK.DH, CKK.X9_42_DH})
+"""Keys that only old test suites make."""
+
 
 def offered(traits: Traits) -> Mapping[int, MechanismRule]:
     """The rows of the mechanism table, with the flags that are true for this token."""
@@ -17,7 +20,7 @@ def offered(traits: Traits) -> Mapping[int, MechanismRule]:
     for number, rule in MECHANISMS.items():
         if traits.mechanisms is not None and f"CKM_{rule.type.name}" not in traits.mechanisms:
             continue
-        if CKK.DES in rule.key_types[:1] and not traits.legacy:
+        if not traits.legacy and not _OLD.isdisjoint(rule.key_types[:1]):
             continue
         if rule.flags & CKF.GENERATE_KEY_PAIR and not traits.key_generation:
             continue

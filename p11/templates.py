@@ -43,6 +43,9 @@ _USAGES: dict[int, tuple[CKA, ...]] = {
     CKK.ML_DSA: (CKA.SIGN, CKA.VERIFY),
     CKK.ML_KEM: (CKA.ENCAPSULATE, CKA.DECAPSULATE),
     CKK.HKDF: (CKA.DERIVE,),
+    CKK.DSA: (CKA.SIGN, CKA.VERIFY),
+    CKK.DH: (CKA.DERIVE,),
+    CKK.X9_42_DH: (CKA.DERIVE,),
     **dict.fromkeys(HMAC_KEYS, (CKA.SIGN, CKA.VERIFY)),
 }
 """What a key may be used for if its template does not say: what its kind can do. Secret keys can do everything but be

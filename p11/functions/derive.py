@@ -34,15 +34,15 @@ def C_DeriveKey(caller: Caller, session: int, mechanism: Mechanism, base: int, t
     check_place(live, attributes)
     wanted = secret_length(attributes, None if key_type is None and rule.scheme in _OF_TYPE_AND_LENGTH else 0) or None
     others: list[P11Object] = []
-    if rule.scheme is Scheme.ECDH:
-        value = _agreed(live, item, mechanism, wanted)
+    if rule.scheme in _AGREEMENTS:
+        value = _agreed(live, rule, item, mechanism, wanted)
     else:
         others = _other_keys(caller, live, rule.scheme, mechanism)
         value = _derived(rule, mechanism, item, others, wanted)
     if wanted is not None and len(value) < wanted:
         data_is_short = rule.scheme is Scheme.ENCRYPT_DATA
         raise P11Error(CKR.MECHANISM_PARAM_INVALID if data_is_short else CKR.KEY_SIZE_RANGE)
-    if wanted is not None and rule.scheme is not Scheme.ECDH:
+    if wanted is not None and rule.scheme not in _AGREEMENTS:
         value = value[:wanted]
     if as_ulong(attributes[CKA.KEY_TYPE]) == CKK.AES and len(value) not in AES_LENGTHS:
         raise P11Error(CKR.KEY_SIZE_RANGE)
@@ -74,11 +74,13 @@ def _data(
     return add(caller, live, {**attributes, CKA.VALUE: value[:wanted]})
 
 
-def _agreed(live: Session, item: P11Object, mechanism: Mechanism, wanted: int | None) -> bytes:
+def _agreed(live: Session, rule: MechanismRule, item: P11Object, mechanism: Mechanism, wanted: int | None) -> bytes:
     key = item.key
     if key is None or isinstance(key, bytes | PublicKey):
         raise P11Error(CKR.KEY_HANDLE_INVALID)
     with live.token.following():
+        if rule.scheme is Scheme.DH:
+            return derivation.agreed_in_field(key, rule, mechanism, wanted)
         return derivation.agreed(key, mechanism, wanted)
 
 
@@ -144,5 +146,6 @@ _OF_TYPE_AND_LENGTH = (
 )
 """Derivations that want a length for a key type that has several (6.31, 6.43)."""
 
+_AGREEMENTS = (Scheme.ECDH, Scheme.DH)
 _READABLE = (Scheme.CONCATENATE_KEY, Scheme.CONCATENATE_DATA, Scheme.PREPEND_DATA, Scheme.XOR_DATA, Scheme.EXTRACT)
 """Derivations that leave the base key as it is, or nearly so (6.43)."""

@@ -35,7 +35,7 @@ def C_GenerateKeyPair(
         for template, object_class in ((public, CKO.PUBLIC_KEY), (private, CKO.PRIVATE_KEY))
     ]
     public_half, private_half = halves
-    kind = keys.kind_of(public_half, key_type)
+    kind = keys.kind_of({**private_half, **public_half}, key_type)
     if CKA.EC_PARAMS in public_half:
         public_half[CKA.EC_PARAMS] = curves.well_formed(public_half[CKA.EC_PARAMS])
         private_half[CKA.EC_PARAMS] = public_half[CKA.EC_PARAMS]  # in the application's own spelling

@@ -19,6 +19,7 @@ from ..attributes import Attributes, On, as_ulong, ulong
 from ..caller import Caller
 from ..constants import CKA, CKF, CKK, CKO, CKR
 from ..errors import P11Error
+from ..finite_fields import AgreementKey
 from ..keys import PublicKey, SessionKey, SoftKey
 from ..mechanisms import MechanismRule, Scheme
 from ..objects import P11Object
@@ -97,6 +98,8 @@ def _payload(item: P11Object) -> bytes:
     if isinstance(item.key, bytes):
         return item.key
     if isinstance(item.key, SessionKey):
+        if isinstance(item.key.private, AgreementKey):
+            raise P11Error(CKR.KEY_NOT_WRAPPABLE)
         return item.key.private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     if item.key is None:
         raise P11Error(CKR.KEY_HANDLE_INVALID)

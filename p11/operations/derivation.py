@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 from cryptography.hazmat.primitives.kdf.x963kdf import X963KDF
 
 from .. import curves
-from ..constants import CKD, CKF, CKR
+from ..constants import CKD, CKF, CKM, CKR
 from ..curves import MontgomeryPublicKey
 from ..errors import P11Error
 from ..keys import PrivateKey
@@ -25,6 +25,7 @@ from . import parameters
 from .ciphers import block_cipher
 
 _ECDH1 = struct.Struct("@5L")
+_X9_42_DH1 = struct.Struct("@5L")
 _HKDF = struct.Struct("@2B6x7L")
 
 _Kdf = type[X963KDF] | type[ConcatKDFHash]
@@ -68,6 +69,27 @@ def agreed(key: PrivateKey, mechanism: Mechanism, wanted: int | None) -> bytes:
         return stretch(digest, wanted or digest.digest_size, shared or None).derive(secret)
     except ValueError:
         raise P11Error(CKR.KEY_SIZE_RANGE) from None
+
+
+def agreed_in_field(key: PrivateKey, rule: MechanismRule, mechanism: Mechanism, wanted: int | None) -> bytes:
+    """DH_PKCS_DERIVE and X9_42_DH_DERIVE without a KDF: the shared secret, cut from the left to `wanted` bytes.
+
+    Raises P11Error: MECHANISM_PARAM_INVALID also for a value that is none of the domain, KEY_SIZE_RANGE.
+    """
+    given = mechanism.parameter
+    if rule.type == CKM.X9_42_DH_DERIVE:
+        if len(given) != _X9_42_DH1.size or len(mechanism.pointers) != 2 or _X9_42_DH1.unpack(given)[0] != CKD.NULL:
+            raise parameters.invalid()
+        shared, given = mechanism.pointers
+        if shared:
+            raise parameters.invalid()
+    try:
+        secret = key.agree(given)
+    except P11Error as error:
+        raise parameters.invalid() if error.value is CKR.DATA_INVALID else error from None
+    if wanted is not None and not 1 <= wanted <= len(secret):
+        raise P11Error(CKR.KEY_SIZE_RANGE)
+    return secret[len(secret) - (wanted or len(secret)) :]
 
 
 def combined(rule: MechanismRule, mechanism: Mechanism, base: bytes, other: bytes) -> bytes:

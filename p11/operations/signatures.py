@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
     encode_dss_signature,
 )
 
-from .. import curves, lattices, rsa_padding
+from .. import curves, finite_fields, lattices, rsa_padding
 from ..constants import CKR
 from ..errors import P11Error
 from ..keys import PrivateKey, PublicKey, signature_length
@@ -86,9 +86,9 @@ class Sign(_Message):
         self.asks_each_time = key.always_authenticate
 
     def finish(self) -> bytes:
-        """The signature; ECDSA's as r and s, each of the length of the order."""
+        """The signature; that of ECDSA and DSA as r and s, each of the length of the order."""
         data, key = self.collected(), self._key
-        if self.rule.scheme is Scheme.ECDSA:
+        if self.rule.scheme in (Scheme.ECDSA, Scheme.DSA):
             size = self.length // 2
             try:
                 r, s = decode_dss_signature(key.use(_ecdsa_input(data, size)))
@@ -128,11 +128,14 @@ class Verify(_WithPublicKey):
         try:
             if isinstance(key, rsa.RSAPublicKey):
                 self._check_rsa(key, data, signature)
-            elif isinstance(key, ec.EllipticCurvePublicKey):
+            elif isinstance(key, ec.EllipticCurvePublicKey | finite_fields.VerifyingKey):
                 size = self.length // 2
                 r, s = (int.from_bytes(half, "big") for half in (signature[:size], signature[size:]))
                 digest, scheme = curves.hash_to_sign(_ecdsa_input(data, size), size)
-                key.verify(encode_dss_signature(r, s), digest, ec.ECDSA(scheme))
+                if isinstance(key, finite_fields.VerifyingKey):
+                    key.verify(encode_dss_signature(r, s), digest, scheme)
+                else:
+                    key.verify(encode_dss_signature(r, s), digest, ec.ECDSA(scheme))
             elif isinstance(key, curves.EdwardsPublicKey):
                 key.verify(signature, data)
             elif isinstance(key, lattices.VerifyingKey):

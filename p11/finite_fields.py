@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: MIT
+"""DSA and Diffie-Hellman keys of a session (PKCS #11 3.1, 2.2 and 2.4; FIPS 186-4, RFC 2631), for old test suites.
+
+A private key is a number below the order of its base; domain parameters come with the template. DSA is the library's,
+which gives up Diffie-Hellman: that is one exponentiation, by GMP.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.asymmetric import dsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from .attributes import Attributes, as_ulong, number, ulong
+from .constants import CKA, CKK, CKR
+from .errors import P11Error
+
+
+@dataclass(frozen=True)
+class AgreementPublicKey:
+    """The public half of a Diffie-Hellman key: prime, base, the base's order for X9.42, and value."""
+
+    p: int
+    g: int
+    q: int | None
+    y: int
+
+
+@dataclass(frozen=True)
+class AgreementKey:
+    """A Diffie-Hellman key: the other half and the private value."""
+
+    public: AgreementPublicKey
+    x: int
+
+    def __repr__(self) -> str:
+        return f"AgreementKey({self.public})"
+
+    def public_key(self) -> AgreementPublicKey:
+        """Return the half that others may have."""
+        return self.public
+
+    def exchange(self, value: bytes) -> bytes:
+        """Return the secret shared with the holder of a public value, as long as the prime. Raises ValueError."""
+        p, y = self.public.p, _integer(value)
+        if not 1 < y < p - 1:
+            raise ValueError("no public value of this domain")
+        return _power(y, self.x, p).to_bytes((p.bit_length() + 7) // 8, "big")
+
+
+SigningKey = dsa.DSAPrivateKey
+VerifyingKey = dsa.DSAPublicKey
+PublicKeys = dsa.DSAPublicKey | AgreementPublicKey
+PrivateKeys = dsa.DSAPrivateKey | AgreementKey
+KEY_TYPES = (CKK.DSA, CKK.DH, CKK.X9_42_DH)
+
+_SIZES = {CKK.DSA: range(1024, 4096 + 1), CKK.DH: range(512, 8192 + 1), CKK.X9_42_DH: range(512, 8192 + 1)}
+"""Bits of the prime."""
+
+
+def signature_length(public: PublicKeys) -> int:
+    """Bytes of a signature, r and s of DSA; 0 for what makes none."""
+    if isinstance(public, dsa.DSAPublicKey):
+        return 2 * ((public.public_numbers().parameter_numbers.q.bit_length() + 7) // 8)
+    return 0
+
+
+def public_attributes(public: PublicKeys) -> Attributes:
+    """Domain parameters and public value; of DSA the whole in DER, too."""
+    if isinstance(public, dsa.DSAPublicKey):
+        numbers = public.public_numbers()
+        domain = numbers.parameter_numbers
+        return {
+            CKA.KEY_TYPE: ulong(CKK.DSA),
+            CKA.PUBLIC_KEY_INFO: public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+            **_domain(domain.p, domain.g, domain.q),
+            CKA.VALUE: number(numbers.y),
+        }
+    return {
+        CKA.KEY_TYPE: ulong(CKK.DH if public.q is None else CKK.X9_42_DH),
+        **_domain(public.p, public.g, public.q),
+        CKA.VALUE: number(public.y),
+    }
+
+
+def private_attributes(key: PrivateKeys) -> Attributes:
+    """Domain parameters and private value, with its length where a template may tell that."""
+    attributes = public_attributes(key.public_key())
+    if isinstance(key, AgreementKey):
+        return {**attributes, CKA.VALUE: number(key.x), CKA.VALUE_BITS: ulong(key.x.bit_length())}
+    return {**attributes, CKA.VALUE: number(key.private_numbers().x)}
+
+
+def _domain(p: int, g: int, q: int | None) -> Attributes:
+    attributes: Attributes = {CKA.PRIME: number(p), CKA.BASE: number(g)}
+    return attributes if q is None else {**attributes, CKA.SUBPRIME: number(q)}
+
+
+def public_from(attributes: Attributes, key_type: int) -> PublicKeys:
+    """The public key of a template. Raises ValueError for numbers that make none, P11Error(KEY_SIZE_RANGE)."""
+    return _public(attributes, key_type, _integer(attributes[CKA.VALUE]))
+
+
+def private_from(attributes: Attributes, key_type: int) -> PrivateKeys:
+    """The private key of a template. Raises as public_from()."""
+    return _private(attributes, key_type, _integer(attributes[CKA.VALUE]))
+
+
+def maker(attributes: Attributes, key_type: int) -> Callable[[], PrivateKeys]:
+    """What makes new keys in the domain of a template, whose CKA_VALUE_BITS is the length of a private value."""
+    order = _integer(attributes.get(CKA.SUBPRIME) or attributes[CKA.PRIME])
+    told = attributes.get(CKA.VALUE_BITS)
+    bits = None if told is None else as_ulong(told)
+    if order < 4 or (bits is not None and not 1 < bits < order.bit_length()):
+        raise P11Error(CKR.ATTRIBUTE_VALUE_INVALID)
+
+    def make() -> PrivateKeys:
+        anything = secrets.randbelow(order - 3) + 2
+        value = anything if bits is None else secrets.randbits(bits - 1) | 1 << (bits - 1)
+        return _private(attributes, key_type, value)
+
+    _private(attributes, key_type, 2)  # says what is wrong with the domain before anything is made
+    return make
+
+
+def _public(attributes: Mapping[int, bytes], key_type: int, y: int) -> PublicKeys:
+    p, g = _integer(attributes[CKA.PRIME]), _integer(attributes[CKA.BASE])
+    _check_size(p, key_type)
+    if not p % 2 or not 1 < g < p - 1 or not 1 < y < p:
+        raise ValueError("not in this domain")
+    if key_type == CKK.DSA:
+        return dsa.DSAPublicNumbers(y, dsa.DSAParameterNumbers(p, _integer(attributes[CKA.SUBPRIME]), g)).public_key()
+    return AgreementPublicKey(p, g, _integer(attributes[CKA.SUBPRIME]) if key_type == CKK.X9_42_DH else None, y)
+
+
+def _private(attributes: Mapping[int, bytes], key_type: int, x: int) -> PrivateKeys:
+    p, g = _integer(attributes[CKA.PRIME]), _integer(attributes[CKA.BASE])
+    _check_size(p, key_type)
+    if not p % 2 or not 1 <= x < p - 1:
+        raise ValueError("not in this domain")
+    public = _public(attributes, key_type, _power(g, x, p))
+    if isinstance(public, AgreementPublicKey):
+        return AgreementKey(public, x)
+    return dsa.DSAPrivateNumbers(x, public.public_numbers()).private_key()
+
+
+def _power(base: int, exponent: int, modulus: int) -> int:
+    """In the variant whose running time does not depend on the exponent; the modulus is odd."""
+    import gmpy2  # takes 10 ms to load, and few need it
+
+    return int(gmpy2.powmod_sec(base % modulus, exponent, modulus))
+
+
+def _check_size(p: int, key_type: int) -> None:
+    """Raises P11Error(KEY_SIZE_RANGE). It is asked first, for numbers of any length would take any time."""
+    if p.bit_length() not in _SIZES[CKK(key_type)]:
+        raise P11Error(CKR.KEY_SIZE_RANGE)
+
+
+def _integer(value: bytes) -> int:
+    return int.from_bytes(value, "big")
