@@ -222,5 +222,6 @@ def _with_material(attributes: Attributes, material: Attributes) -> Attributes:
     return {**attributes, **material, **kept}
 
 
-_SPELLINGS = (CKA.EC_PARAMS, CKA.EC_POINT, CKA.NAME_HASH_ALGORITHM)
-"""The same thing can be said in different bytes: what the application gave is kept."""
+_SPELLINGS = (CKA.EC_PARAMS, CKA.EC_POINT, CKA.NAME_HASH_ALGORITHM, CKA.ISSUER, CKA.SERIAL_NUMBER)
+"""What the application gave is kept: the same thing can be said in different bytes, and issuer and serial number of a
+certificate may be modified at any time (PKCS #11 3.1, 4.6.3), so they need not be what the certificate says."""

@@ -36,8 +36,6 @@ _DERIVED = frozenset(
         CKA.CERTIFICATE_TYPE,
         CKA.CHECK_VALUE,
         CKA.PUBLIC_KEY_INFO,
-        CKA.ISSUER,
-        CKA.SERIAL_NUMBER,
         CKA.VALUE,
         CKA.MODULUS,
         CKA.MODULUS_BITS,
@@ -240,8 +238,10 @@ def _ec_usage(public: PublicKey, names: SlotNames) -> frozenset[CKA]:
 
 
 def kept(attributes: Attributes) -> Attributes:
-    """What has to be written of attributes: without what follows from the slot."""
-    return {kind: value for kind, value in attributes.items() if kind not in _DERIVED}
+    """What has to be written of attributes: without what follows from the slot or from the certificate in it."""
+    certificate = certificate_reader.read(attributes[CKA.VALUE]) if CKA.ISSUER in attributes else None
+    said = {} if certificate is None else {CKA.ISSUER: certificate.issuer, CKA.SERIAL_NUMBER: certificate.serial}
+    return {kind: value for kind, value in attributes.items() if kind not in _DERIVED and said.get(kind) != value}
 
 
 def _in_slot(

@@ -253,3 +253,20 @@ def test_how_a_key_was_made_stays(writer: tuple[Any, int]) -> None:
     _, private = host.eval("ec_pair(m, s, b'made')", s=session)
     change = "rv(lambda: m.change(s, h, {CKA.KEY_GEN_MECHANISM: CKM.EC_KEY_PAIR_GEN}))"
     assert host.eval(change, s=session, h=private) == CKR.ATTRIBUTE_READ_ONLY
+
+
+@pytest.mark.parametrize("kind", [CKA.ISSUER, CKA.SERIAL_NUMBER], ids=lambda kind: kind.name)
+def test_issuer_and_serial_number_of_a_certificate_may_be_anything(
+    bare_simulator: Simulator, writer: tuple[Any, int], kind: CKA
+) -> None:
+    """They may be modified (PKCS #11 3.1, 4.6.3), so a new certificate may have others than its value says, too."""
+    host, session = writer
+    given = {int(name): value for name, value in template(certificate("Dora"), LABEL=b"Dora").items()}
+    host.eval("m.create(s, t)", s=session, t={**given, int(kind): b"\2\1\7"})
+    session = again(bare_simulator, host)
+    read = "[m.attribute(s, h, CKA(k)) for h in m.find(s, {CKA.LABEL: b'Dora'})]"
+    assert host.eval(read, s=session, k=int(kind)) == [b"\2\1\7"]
+    change = "[m.change(s, h, {k: b'\\2\\1\\x08'}) for h in m.find(s, {CKA.LABEL: b'Dora'})]"
+    host.eval(change, s=session, k=int(kind))
+    session = again(bare_simulator, host)
+    assert host.eval(read, s=session, k=int(kind)) == [b"\2\1\x08"]
