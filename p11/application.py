@@ -77,7 +77,12 @@ class Application:
             self._unsubscribe = bench.add_part(self._hear)
 
     def close(self) -> None:
-        """The application is over: its sessions are, and if nobody else is logged in, the card forgets the PIN."""
+        """Close all sessions; the card forgets the PIN if no other application is logged in."""
+        for token in self.end():
+            token.give_up()
+
+    def end(self) -> list[Token]:
+        """Close all sessions, and return the tokens to which nobody is logged in any more; no card is asked."""
         with self.bench.lock:
             self.finalized = True
             self._unsubscribe()
@@ -85,8 +90,7 @@ class Application:
             left_alone = [token for token in tokens if self.drop_sessions(token)]
             self._wake_waiters()
             self.record.close()
-        for token in left_alone:
-            token.give_up()
+        return left_alone
 
     # Slots
 

@@ -104,7 +104,9 @@ class Server:
             for connection in connections:
                 _shut(connection)
         for application, _ in applications:
-            application.close()  # what happens from now on does not get into its record
+            for token in application.end():  # what happens from now on does not get into its record
+                # A card may be at work for as long as it likes; who dies does not wait for it.
+                threading.Thread(target=token.give_up, name="p11-give-up", daemon=True).start()
         self._tokens.close()
 
     def _prepare(self, connection: socket.socket) -> Callable[[], None]:

@@ -240,7 +240,9 @@ def _ec_usage(public: PublicKey, names: SlotNames) -> frozenset[CKA]:
 def kept(attributes: Attributes) -> Attributes:
     """What has to be written of attributes: without what follows from the slot or from the certificate in it."""
     certificate = certificate_reader.read(attributes[CKA.VALUE]) if CKA.ISSUER in attributes else None
-    said = {} if certificate is None else {CKA.ISSUER: certificate.issuer, CKA.SERIAL_NUMBER: certificate.serial}
+    said: Attributes = {}
+    if certificate is not None:
+        said = {CKA.ISSUER: certificate.issuer, CKA.SERIAL_NUMBER: certificate.serial}
     return {kind: value for kind, value in attributes.items() if kind not in _DERIVED and said.get(kind) != value}
 
 
