@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The file of a card in use: locked, kept open, and written only while it is the file that was opened.
 
-Other programs can move the file, put another in its place or write into it, whatever is locked. So before each change
-the file's status is compared with what it was after the last one; when it differs, what the file holds is compared with
-the card in memory, and nothing is written unless both are the same.
+Other programs can move the file, put another in its place or write into it, whatever is locked. So before each change,
+or a few that follow one another at once, the file's status is compared with what it was after the last one; when it
+differs, what the file holds is compared with the card in memory, and nothing is written unless both are the same.
 
 SQLite makes each change whole or not at all, also when the process is killed, by a journal beside the image. It finds
 that journal by its name only and would undo a change in whatever file has come to the image's name since. So a journal
@@ -76,7 +76,8 @@ class ImageFile:
         self._journal = Path(f"{self._path}-journal")
         self._db: sqlite3.Connection | None = None
         self._cursor: sqlite3.Cursor | None = None
-        self._seen = (0, 0)
+        self._seen: tuple[int, int] | None = None
+        self._is_together = self._is_under_way = False
         self._file = self._path.open("r+b" if is_writable else "rb", buffering=0)
         self._descriptor = self._file.fileno()
         try:
@@ -123,7 +124,7 @@ class ImageFile:
         Raises Estranged, OSError, sqlite3.Error.
         """
         cursor = self._cursor
-        if cursor is None or self._status() != self._seen:
+        if cursor is None or not (self._is_under_way or self._is_as_seen()):
             cursor = self._connect(state, seal)
         try:
             if len(statements) == 1:
@@ -131,12 +132,25 @@ class ImageFile:
             else:
                 self._write_together(cursor, statements)
         except BaseException:
+            self._is_under_way = False
             self._disconnect()
             with contextlib.suppress(OSError, sqlite3.Error, Estranged):  # else at the next change, or the next opening
                 self._require_place()
                 self.settle(seal)
             raise
-        self._seen = self._status()
+        self._is_under_way = self._is_together
+        if not self._is_under_way:
+            self._seen = self._status()
+
+    def begin(self) -> None:
+        """Begin changes that follow one another at once: the file is looked at before the first and after the last."""
+        self._is_together = True
+
+    def end(self) -> None:
+        """End what `begin` began, whether anything was changed or not."""
+        is_changed, self._is_together, self._is_under_way = self._is_under_way, False, False
+        if is_changed:
+            self._seen = self._status()
 
     def close(self) -> None:
         """Give the file free."""
@@ -162,10 +176,14 @@ class ImageFile:
         cursor.execute("PRAGMA journal_mode = OFF")
         self._remove_journal()
 
-    def _status(self) -> tuple[int, int]:
-        """What changes when others write, move or delete the file; and at each change of our own."""
+    def _is_as_seen(self) -> bool:
+        """Whether nobody else has written, moved or deleted the file since the last change of our own."""
+        return self._seen is not None and self._status() == self._seen
+
+    def _status(self) -> tuple[int, int] | None:
+        """What each change of the file changes, also our own; None if it has been deleted, which others do."""
         now = os.fstat(self._descriptor)
-        return now.st_size, now.st_ctime_ns
+        return (now.st_size, now.st_ctime_ns) if now.st_nlink else None
 
     def _connect(self, state: CardState, seal: Seal) -> sqlite3.Cursor:
         """Begin to write, if the file is at its place and holds this state. Raises as `write`."""

@@ -8,6 +8,7 @@ between; a right one is given back. Each command makes one change besides.
 from __future__ import annotations
 
 import hmac
+from collections.abc import Mapping
 
 from .commands import ChangeReferenceData, QueryVerification, ResetRetryCounter, ResetVerification, Verify
 from .context import Context
@@ -25,8 +26,7 @@ def verify(context: Context, command: Verify) -> bytes:
     number = command.reference
     reference = _open(context, number)
     _check_given(context, number, command.value)
-    _compare(context, number, reference, command.value, costs=number)
-    context.commit(references={number: _fresh(reference, reference.value)})
+    _compare(context, number, command.value, {number: _fresh(reference, reference.value)}, costs=number)
     context.status.was_right(number)
     return b""
 
@@ -51,8 +51,7 @@ def change_reference_data(context: Context, command: ChangeReferenceData) -> byt
     number = command.reference
     reference = _open(context, number)
     _check_given(context, number, command.old)
-    _exchange(context, number, command.old, number, command.new)
-    context.commit(references={number: _fresh(reference, command.new)})
+    _exchange(context, number, command.old, {number: _fresh(reference, command.new)}, wanted=number)
     if number != PUK:
         context.status.verified |= {number}
     return b""
@@ -61,9 +60,8 @@ def change_reference_data(context: Context, command: ChangeReferenceData) -> byt
 def reset_retry_counter(context: Context, command: ResetRetryCounter) -> bytes:
     """PIN and PUK get all their tries back; whether the PIN is verified stays as it is."""
     puk = _open(context, PUK)
-    _exchange(context, PUK, command.puk, PIN, command.pin)
     pin = context.store.state.references[PIN]
-    context.commit(references={PIN: _fresh(pin, command.pin), PUK: _fresh(puk, puk.value)})
+    _exchange(context, PUK, command.puk, {PIN: _fresh(pin, command.pin), PUK: _fresh(puk, puk.value)}, wanted=PIN)
     return b""
 
 
@@ -74,17 +72,16 @@ def _check_given(context: Context, number: int, value: bytes) -> None:
         raise CardError(SW.INCORRECT_DATA)
 
 
-def _exchange(context: Context, given: int, value: bytes, wanted: int, new: bytes) -> None:
+def _exchange(context: Context, given: int, value: bytes, new: Mapping[int, Reference], wanted: int) -> None:
     """One reference entitles to a new value of one. Raises CardError: 63Cx, and 6A80 for a value that cannot be.
 
     That is found before the comparison, which then costs no try, or after it, as the make of the card has it.
     """
-    fits, reference = context.store.state.pin_rules.accept(wanted, new), context.store.state.references[given]
+    held = context.store.state
+    fits, reference = held.pin_rules.accept(wanted, new[wanted].value), held.references[given]
     if fits or not context.make.is_strict:
-        _compare(context, given, reference, value, costs=wanted)
+        _compare(context, given, value, new if fits else {given: _fresh(reference, reference.value)}, costs=wanted)
     if not fits:
-        if not context.make.is_strict:
-            context.commit(references={given: _fresh(reference, reference.value)})
         raise CardError(SW.INCORRECT_DATA)
 
 
@@ -104,15 +101,18 @@ def _open(context: Context, number: int) -> Reference:
     return reference
 
 
-def _compare(context: Context, number: int, reference: Reference, value: bytes, costs: int) -> None:
-    """Count a try, then compare. Raises CardError(63Cx) for a wrong value; after a right one the caller commits.
+def _compare(context: Context, number: int, value: bytes, new: Mapping[int, Reference], costs: int) -> None:
+    """Count a try, then compare, and make the changes `new` if the value is right. Raises CardError(63Cx) if not.
 
     After a wrong one `costs` counts as verified no longer.
     """
+    reference = context.store.state.references[number]
     left = reference.tries - 1
-    context.commit(references={number: Reference(reference.value, left, reference.maximum)})
-    if hmac.compare_digest(reference.value, value):
-        return
+    with context.store.together():
+        context.commit(references={number: Reference(reference.value, left, reference.maximum)})
+        if hmac.compare_digest(reference.value, value):
+            context.commit(references=new)
+            return
     context.status.forget(costs)
     raise CardError(tries_left(left))
 

@@ -13,8 +13,8 @@ PIN_LENGTH = 8
 """Bytes of a PIN or PUK on the card edge; a PIN is padded with FF (SP 800-73-4 part 2, 2.4.3)."""
 
 
-PIN_FORMATS = {"digits": b"[0-9]", "any": b"[ -~]", "hex": b"[0-9A-Fa-f]"}
-"""What a PIN may be made of, as a regular expression for one byte; PIV itself knows digits only."""
+PIN_FORMATS = {"digits": re.compile(b"[0-9]*"), "any": re.compile(b"[ -~]*"), "hex": re.compile(b"[0-9A-Fa-f]*")}
+"""What a PIN may be made of; PIV itself knows digits only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class PinRules:
         if len(value) != PIN_LENGTH or reference == PUK:
             return len(value) == PIN_LENGTH
         content = value.rstrip(b"\xff")
-        fits = re.fullmatch(PIN_FORMATS[self.form] + b"*", content) is not None
+        fits = PIN_FORMATS[self.form].fullmatch(content) is not None
         return fits and self.minimum <= len(content) <= self.maximum
 
 

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from cardtear.card import references
+from cardtear.card.card import CardTorn
 from cardtear.card.piv_card import PivCard
 from cardtear.card.profiles import open_card
 from cardtear.card.status import SW
@@ -24,7 +26,7 @@ from cardtear.card.store import ImageError, Store, create_image, read_image
 from cardtear.card.tables import PIN
 
 DEADLINE = 30
-WRONG = bytes.fromhex("0020008008313233343537FFFF")
+RIGHT, WRONG = (bytes.fromhex(f"002000800831323334353{last}FFFF") for last in "67")
 RECORD = bytes.fromhex("5C045FFF8000 538203E8") + b"\2" * 1000
 
 REPLACED = [
@@ -121,6 +123,59 @@ def test_the_file_is_another(pair: Pair, power: Callable[..., Any], command: str
     assert pair.files() == content
     with contextlib.suppress(ImageError):
         assert read_image(pair.folder / "a.card").name in ("a", "b")
+
+
+@pytest.mark.parametrize("pin", [RIGHT, WRONG])
+@pytest.mark.parametrize("command", ["mv b.card a.card", "rm a.card", "rm a.card; mv b.card a.card"])
+def test_replaced_between_the_count_and_the_comparison(
+    pair: Pair, power: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, command: str, pin: bytes
+) -> None:
+    """The other file is not touched, and the card does not go on writing where nobody will find it."""
+    terminal = power(pair.card)
+    terminal.manage()
+    assert changes(terminal) == [0x63C2, 0x9000]
+
+    class Comparison:
+        @staticmethod
+        def compare_digest(one: bytes, other: bytes) -> bool:
+            pair.does(command)
+            return one == other
+
+    monkeypatch.setattr(references, "hmac", Comparison)
+    assert terminal.send(pin) == (b"", 0x9000 if pin == RIGHT else 0x63C1)
+    monkeypatch.undo()
+    content = pair.files()
+    assert pair.other in content.values()
+    assert changes(terminal) == [SW.MEMORY_FAILURE] * 2
+    pair.card.close()
+    assert pair.files() == content
+
+
+@pytest.mark.parametrize("command", ["", "touch a.card"])
+def test_torn_between_the_count_and_the_comparison(
+    pair: Pair, power: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """The try is gone, nobody waits, and the next activation looks at the file again."""
+    terminal = power(pair.card)
+    terminal.manage()
+
+    class Comparison:
+        @staticmethod
+        def compare_digest(one: bytes, other: bytes) -> bool:
+            pair.card.deactivate()
+            pair.does(command)
+            return one == other
+
+    monkeypatch.setattr(references, "hmac", Comparison)
+    with pytest.raises(CardTorn):
+        terminal.send(RIGHT)
+    monkeypatch.undo()
+    again = power(pair.card)
+    again.manage()
+    assert changes(again) == [0x63C1, 0x9000]
+    pair.does("mv b.card a.card")
+    assert changes(again) == [SW.MEMORY_FAILURE] * 2
+    assert (pair.folder / "a.card").read_bytes() == pair.other
 
 
 @pytest.mark.parametrize("command", UNTOUCHED)
