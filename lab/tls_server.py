@@ -137,7 +137,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         subject: Any = (self.connection.getpeercert() or {}).get("subject", ())
         names = [value for row in subject for kind, value in row if kind == "commonName"]
         title = html.escape(f"client: {names[0] if names else 'nobody'}")
-        page = f"<!doctype html><title>{title}</title><h1>{title}</h1>".encode()
+        no_icon = '<link rel="icon" href="data:,">'  # else browsers ask for one, at some time after the page
+        page = f"<!doctype html>{no_icon}<title>{title}</title><h1>{title}</h1>".encode()
         if self.server.watcher is not None:
             self.server.watcher(title, bool(self.connection.session_reused))
         self.server.answered += 1

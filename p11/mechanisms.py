@@ -154,6 +154,9 @@ _ROWS = [
     MechanismRule(CKM.AES_KEY_WRAP, Scheme.KEY_WRAP, _CIPHER, None, _AES, _AES_SIZES),
     MechanismRule(CKM.AES_KEY_WRAP_PAD, Scheme.KEY_WRAP_PAD, _CIPHER, None, _AES, _AES_SIZES),
     MechanismRule(CKM.AES_KEY_WRAP_KWP, Scheme.KEY_WRAP_PAD, _CIPHER, None, _AES, _AES_SIZES),
+    # NSS unwraps with a number of its own (until 3.11x, as in Thunderbird 140), on the token that has derived the key.
+    # Without it no mail to an EC key is decrypted: the token knows the KDF of CMS, and nothing moves to NSS's own.
+    MechanismRule(CKM.NSS_AES_KEY_WRAP, Scheme.KEY_WRAP, _CIPHER, None, _AES, _AES_SIZES),
     MechanismRule(CKM.AES_CMAC, Scheme.CMAC, _MAC, None, _AES, _AES_SIZES),
     MechanismRule(CKM.AES_CMAC_GENERAL, Scheme.CMAC, _MAC, None, _AES, _AES_SIZES, general=True),
     MechanismRule(CKM.AES_MAC, Scheme.CBC_MAC, _MAC, None, _AES, _AES_SIZES),

@@ -11,6 +11,7 @@ import pytest
 from cardtear.card.profiles import CardRequest
 from cardtear.lab.simulator import Simulator
 from cardtear.lab.trigger import Trigger
+from cardtear.reader.trace import CallEntry, ReturnEntry
 
 pytestmark = pytest.mark.needs("openssl", "pkcs11-tool", "p11tool")
 
@@ -171,12 +172,12 @@ class TestTls:
     def server(self, key: str, port: int, version: str) -> tuple[str, ...]:
         """s_server, which asks for a certificate."""
         own = ("-cert", f"{key}.crt", *ENGINE, "-key", KEY_OF[key], "-CAfile", "ec.crt", "-Verify", "1")
-        return ("openssl", "s_server", "-accept", f"localhost:{port}", *own, f"-{version}", "-www")
+        return ("openssl", "s_server", "-accept", f"127.0.0.1:{port}", *own, f"-{version}", "-www")
 
     def client(self, key: str, port: int) -> tuple[str, ...]:
         """s_client: one handshake."""
         own = ("-cert", "ec.crt", *ENGINE, "-key", EC, "-CAfile", f"{key}.crt", "-verify_return_error", "-ign_eof")
-        return ("openssl", "s_client", "-connect", f"localhost:{port}", *own)
+        return ("openssl", "s_client", "-connect", f"127.0.0.1:{port}", *own)
 
     @pytest.mark.parametrize("key", ["rsa", "ec"])
     @pytest.mark.parametrize("version", ["tls1_2", "tls1_3"])
@@ -193,13 +194,21 @@ class TestTls:
     def test_card_goes(
         self, blank: Simulator, certificates: None, serve: Any, run: Run, configuration: dict[str, str], port: int
     ) -> None:
-        """Out while the server signs: the handshake fails; with the card back a new server serves."""
+        """Out while the server signs: the handshake fails; with the card back a new server serves.
+
+        libp11 0.4.13 then waits for ever in itself, holding the connection, for a session that cannot come; so the
+        client gives up, and the server has to be in no call of the module's.
+        """
         server, client = self.server("rsa", port, "tls1_3"), self.client("rsa", port)
         with serve(port, *server, **configuration):
             blank.arm(Trigger("remove", {"reader": "front"}, ins=0x87))
-            failed = run(*client, stdin="GET / HTTP/1.0\r\n\r\n", **configuration)
+            failed = run("timeout", "5", *client, stdin="GET / HTTP/1.0\r\n\r\n", **configuration)
             assert blank.bench.reader("front").insertion is None
             assert "200 ok" not in failed.output
+            entries = blank.bench.trace.entries()
+            assert {each.number for each in entries if isinstance(each, CallEntry)} == {
+                each.call for each in entries if isinstance(each, ReturnEntry)
+            }
         blank.insert("front", BLANK)
         with serve(port, *server, **configuration):
             assert "200 ok" in run(*client, stdin="GET / HTTP/1.0\r\n\r\n", **configuration).output

@@ -118,6 +118,14 @@ CIPHERS = [
         "1fa68b0a8112b447aef34bd8fb5a7b829d3e862371d2cfe5",
     ),
     Vector(
+        "RFC 3394, 4.1, by the number of NSS",
+        "NSS_AES_KEY_WRAP",
+        "000102030405060708090a0b0c0d0e0f",
+        "b''",
+        "00112233445566778899aabbccddeeff",
+        "1fa68b0a8112b447aef34bd8fb5a7b829d3e862371d2cfe5",
+    ),
+    Vector(
         "RFC 5649, 6",
         "AES_KEY_WRAP_KWP",
         "5840df6e29b02af1ab493b705bf16ea1ae8338f4dcc176a8",
@@ -224,7 +232,7 @@ def session(host: Any) -> int:
 def key_of(host: Any, session: int, vector: Vector) -> int:
     """The vector's key in the session."""
     kind = CKK.GENERIC_SECRET
-    for prefix, known in (("AES", CKK.AES), ("DES_", CKK.DES), ("DES3", CKK.DES3)):
+    for prefix, known in (("AES", CKK.AES), ("NSS_AES", CKK.AES), ("DES_", CKK.DES), ("DES3", CKK.DES3)):
         kind = known if vector.mechanism.startswith(prefix) else kind
     return int(host.eval("secret(m, s, k, v)", s=session, k=int(kind), v=bytes.fromhex(vector.key)))
 

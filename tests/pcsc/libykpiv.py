@@ -19,8 +19,16 @@ class Result(IntEnum):
     AUTHENTICATION_ERROR = -5
     GENERIC_ERROR = -7
     WRONG_PIN = -10
+    INVALID_OBJECT = -11
     PIN_LOCKED = -13
     ARGUMENT_ERROR = -14
+
+
+class ManagementKey(ctypes.Structure):
+    """ykpiv_mgm: since version 2.3, which knows AES too, the key stands behind its length."""
+
+    _pack_ = 1
+    _fields_ = (("length", c_size_t), ("data", c_ubyte * 32))
 
 
 class Library:
@@ -28,6 +36,7 @@ class Library:
 
     def __init__(self) -> None:
         self._library = ctypes.CDLL(LIBRARY)
+        self._knows_aes = hasattr(self._library, "ykpiv_authenticate2")
         self._state = c_void_p()
         self._connect()
 
@@ -94,12 +103,15 @@ class Library:
 
     def set_protected_key(self, key: bytes) -> Result:
         """Another management key, kept on the card for whoever has the PIN."""
-        return self._call("util_set_protected_mgm", create_string_buffer(key, len(key)))
+        if not self._knows_aes:
+            return self._call("util_set_protected_mgm", create_string_buffer(key, len(key)))
+        return self._call("util_set_protected_mgm", byref(ManagementKey(len(key), (c_ubyte * 32)(*key))))
 
     def protected_key(self) -> bytes:
-        key = create_string_buffer(24)
-        assert self._call("util_get_protected_mgm", key) is Result.OK
-        return key.raw
+        key = ManagementKey()
+        where = byref(key) if self._knows_aes else key.data
+        assert self._call("util_get_protected_mgm", where) is Result.OK
+        return bytes(key.data[: key.length if self._knows_aes else 24])
 
     def write_certificate(self, slot: int, value: bytes) -> Result:
         return self._call("util_write_cert", c_ubyte(slot), c_char_p(value), c_size_t(len(value)), c_ubyte(0))
