@@ -28,6 +28,11 @@ def as_armed(trigger: Trigger) -> dict[str, Any]:
     return {"on": request["on"], "then": _open(request["then"]), "seen": trigger.seen, "fired": trigger.fired}
 
 
+def action_words(trigger: Trigger) -> str:
+    """Return the arguments of its action in a row, without what is secret."""
+    return " ".join(str(value) for name, value in as_armed(trigger)["then"].items() if name != "do")
+
+
 def _moment(trigger: Trigger) -> dict[str, Any]:
     """What is other than usual; of an APDU always `ins`, by which it is known."""
     usual = _COUNTS | {each.name: each.default for each in fields(trigger.on) if each.name != "ins"}

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..p11.calls import BY_NAME
 from ..p11.constants import CKA, CKF, CKM, CKR, CKU
-from ..reader.trace import ApduEntry, CallEntry, Entry, EventEntry, Hidden, ReturnEntry, Trace
+from ..reader.trace import ApduEntry, CallEntry, Entry, EventEntry, Hidden, ReturnEntry, Trace, VerbEntry
 
 Record = dict[str, Any]
 
@@ -39,7 +39,7 @@ def name_of(kind: type[IntEnum], value: int) -> str:
         return f"{kind.__name__} 0x{value:X}"
 
 
-_KINDS = {CallEntry: "call", ReturnEntry: "return", ApduEntry: "apdu", EventEntry: "event"}
+_KINDS = {CallEntry: "call", ReturnEntry: "return", ApduEntry: "apdu", EventEntry: "event", VerbEntry: "verb"}
 
 
 def _rest(entry: Entry) -> Record:
@@ -65,6 +65,8 @@ def _rest(entry: Entry) -> Record:
             }
         case EventEntry():
             return {"change": entry.change, "reader": entry.reader, "card": entry.card}
+        case VerbEntry():
+            return {"verb": entry.verb, "reader": entry.reader, "about": entry.about}
 
 
 def _arguments(name: str, arguments: tuple[object, ...]) -> list[str]:

@@ -152,10 +152,14 @@ class Simulator(Closing):
         It comes and goes as it does there; `remove` takes it from our applications, `insert` gives it back. With
         `exclusive` other PC/SC programs cannot use it. The name of the card if there is one now. Raises BenchError.
         """
+        self.bench.reader(reader)
+        self.bench.trace.verb("attach-pcsc", reader, name or "any")
         return self._from_pcsc.attach(reader, name, exclusive)
 
     def detach_pcsc(self, reader: str) -> None:
         """The end of that; the card leaves the reader."""
+        self.bench.reader(reader)
+        self.bench.trace.verb("detach-pcsc", reader)
         self._from_pcsc.detach(reader)
 
     def reset(self, reader: str) -> None:
@@ -167,10 +171,12 @@ class Simulator(Closing):
         place = self.bench.reader(reader)
         with self.bench.lock:
             place.pin_pad.enter(Entry(b"", cancelled=True) if pin is None else Entry(pin.encode()))
+            self.bench.trace.verb("pin-pad", reader, "the red key" if pin is None else "a PIN")
 
     def touch(self, reader: str) -> None:
         """Lay a finger on the card: one key that asks for a touch, now or later, gets it."""
         self.bench.reader(reader).touch()
+        self.bench.trace.verb("touch", reader)
 
     def logout(self, reader: str) -> None:
         """Take the PIN's verification back, as another program could: logins are lost, sessions stay."""
@@ -201,22 +207,27 @@ class Simulator(Closing):
         with insertion.lock:
             if isinstance(insertion.card, PivCard):
                 insertion.card.set_tries(PUK if puk else PIN, left)
+            self.bench.trace.verb("block-pin", reader, f"{'PUK' if puk else 'PIN'}, {left} left")
             place.log_out()
 
     def mute(self, reader: str) -> None:
         """The card does not answer any more until it is reset or taken out."""
         self.bench.reader(reader).mute()
+        self.bench.trace.verb("mute", reader)
 
     def kill(self, reader: str) -> None:
         """The card does not answer any more, in any reader, for as long as this simulator knows it."""
         self.bench.reader(reader).mute(for_life=True)
+        self.bench.trace.verb("kill", reader)
 
     def release(self, gate: str = "") -> int:
         """Let go on what hangs at a gate (the fault `hang`), and return how much that is."""
+        self.bench.trace.verb("release", None, gate)
         return self._gates.open(gate)
 
     def crash(self) -> None:
         """Be gone for every application, as a simulator that died: connections break, in the middle of calls too."""
+        self.bench.trace.verb("crash")
         self._server.close()
         self._close_pcsc(wait=False)
 
@@ -224,6 +235,7 @@ class Simulator(Closing):
         """Be there again after `crash`, with the bench as it is now."""
         self._server.close()
         self._close_pcsc()
+        self.bench.trace.verb("restart")
         self._server = self._new_server()
         self.pcsc = self._new_pcsc()
 
@@ -233,6 +245,7 @@ class Simulator(Closing):
         Returns when it is gone, or answers. What is so already is no error. Raises BenchError.
         """
         daemon = self._own_pcscd()
+        self.bench.trace.verb("pcscd", None, action)
         try:
             {"stop": daemon.stop, "start": daemon.start}[action]()
         except ProcessError as error:
@@ -251,6 +264,7 @@ class Simulator(Closing):
 
     def signal(self, signal: str) -> int:
         """Fire the triggers that wait for a word, and return how many wait for it."""
+        self.bench.trace.verb("signal", None, signal)
         return self._triggers.say(signal)
 
     def later(self, seconds: float, then: Request) -> None:

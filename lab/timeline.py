@@ -13,6 +13,7 @@ from rich.text import Text
 from ..card.status import SW
 from ..card.tables import INS
 from ..p11.constants import CKR
+from .actions import FAULTS
 from .records import Record
 from .terminal import shown
 
@@ -29,6 +30,25 @@ EVENTS = {
 
 _UNKNOWN = "●", "{change} in {reader}", "bold white on grey30"
 """An event of a simulator that knows more of them."""
+
+VERBS = {
+    "touch": "a finger touches the card in {reader}",
+    "mute": "the card in {reader} is mute",
+    "kill": "the card in {reader} is dead",
+    "block-pin": "tries are used up in {reader}: {about}",
+    "pin-pad": "at the PIN pad of {reader}: {about}",
+    "attach-pcsc": "{reader} has the cards of PC/SC's reader {about}",
+    "detach-pcsc": "{reader} has cards of its own again",
+    "pcscd": "pcscd: {about}",
+    "signal": "somebody says: {about}",
+    "release": "gate is opened: {about}",
+    "crash": "the simulator is gone for applications",
+    "restart": "the simulator is there again",
+    **{fault: f"fault: {fault} {{about}}" for fault in FAULTS},
+}
+"""The words of each verb, and of each fault when it begins, that is no change of the bench."""
+
+_VERB = "bold black on grey78"
 
 _MEANINGS = {
     SW.OK: "ok",
@@ -105,12 +125,15 @@ class Timeline:
             sign, words, style = EVENTS.get(record["change"], _UNKNOWN)
             banner = f" {sign} {words.format(**record)} ".ljust(_EVENT_WIDTH)
             self._line(record, (banner, style))
+        elif record["kind"] == "verb":
+            words = VERBS.get(record["verb"], "{verb} {about}").format(**record)
+            self._line(record, (f" ● {words.rstrip(': ')} ".ljust(_EVENT_WIDTH), _VERB))
         elif record["kind"] == "lost":
             self._console.print(
                 Text(f"… {record['count']} entries are missing here: too many to keep up with", "bold red")
             )
             return
-        else:
+        elif record["kind"] == "return":
             self._end(record)
         self._last = record["call"]
 

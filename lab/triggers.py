@@ -9,9 +9,10 @@ from functools import partial
 from typing import Any
 
 from ..reader.bench import Bench
-from ..reader.events import Event, Moment
+from ..reader.events import ApduMoment, Event, Moment
 from .actions import FAULTS
 from .agenda import Agenda
+from .armed import action_words
 from .gates import Gates
 from .trigger import OnApdu, OnCall, OnEvent, OnPlace, OnSignal, OnTime, Trigger
 
@@ -96,6 +97,8 @@ class Triggers:
             self.disarm(number)
         fault = FAULTS.get(trigger.verb)
         if fault is not None:
+            reader = moment.insertion.reader.name if isinstance(moment, ApduMoment) else None
+            self._bench.trace.verb(trigger.verb, reader, action_words(trigger))
             self._acted(trigger)
             return fault.act(self._gates, moment, **trigger.arguments)
         self._carry_out(trigger.verb, trigger.arguments)

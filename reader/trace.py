@@ -96,7 +96,21 @@ class EventEntry(NamedTuple):
     card: str | None
 
 
-Entry = CallEntry | ReturnEntry | ApduEntry | EventEntry
+class VerbEntry(NamedTuple):
+    """A verb or fault that is no change of the bench: a touch, a word, an answer that is not the card's.
+
+    `about` is what there is to say of it beside the reader; nothing that is secret.
+    """
+
+    number: int
+    time: float
+    call: int | None
+    verb: str
+    reader: str | None
+    about: str
+
+
+Entry = CallEntry | ReturnEntry | ApduEntry | EventEntry | VerbEntry
 Subscriber = Callable[[Entry], None]
 
 
@@ -183,6 +197,10 @@ class Trace:
         """Record a change of the bench."""
         reader, card = event.reader.name, event.insertion.card.name if event.insertion is not None else None
         self._record(EventEntry(next(self._numbers), monotonic(), self._thread.call, event.change, reader, card))
+
+    def verb(self, verb: str, reader: str | None = None, about: str = "") -> None:
+        """Record a verb or fault that is no change of the bench."""
+        self._record(VerbEntry(next(self._numbers), monotonic(), self._thread.call, verb, reader, about))
 
     def _record_and_tell(self, entry: Entry) -> None:
         self._entries.append(entry)
