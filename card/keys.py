@@ -37,6 +37,14 @@ EC_CURVES: dict[Algorithm, ec.EllipticCurve] = {
     Algorithm.P521: ec.SECP521R1(),
     Algorithm.K256: ec.SECP256K1(),
 }
+# The orders of their base points (SP 800-186, 3.2; SEC 2, 2.4.1): cryptography before 47 takes any number for a key.
+_ORDERS: dict[Algorithm, int] = {
+    Algorithm.P224: 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFF16A2E0B8F03E13DD29455C5C2A3D,
+    Algorithm.P256: 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551,
+    Algorithm.P384: 2**384 - 0x389CB27E0BC8D220A7E5F24DB74F58851313E695333AD68D,
+    Algorithm.P521: 2**521 - 0x5AE79787C40D069948033FEB708F65A2FC44A36477663B851449048E16EC79BF7,
+    Algorithm.K256: 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141,
+}
 # A digest of the field's length; longer ones are cut, shorter ones padded (SP 800-73-4 part 2, A.4).
 _DIGESTS: dict[str, hashes.HashAlgorithm] = {
     "secp224r1": hashes.SHA224(),
@@ -280,7 +288,10 @@ def _assemble(algorithm: Algorithm, numbers: dict[int, bytes]) -> Key:
     if algorithm in RSA_BITS and numbers.keys() == set(_CRT_TAGS):
         return _rsa_key(RSA_BITS[algorithm], *(int.from_bytes(numbers[tag], "big") for tag in _CRT_TAGS))
     if algorithm in EC_CURVES and numbers.keys() == {_SCALAR_TAG}:
-        return ec.derive_private_key(int.from_bytes(numbers[_SCALAR_TAG], "big"), EC_CURVES[algorithm])
+        scalar = int.from_bytes(numbers[_SCALAR_TAG], "big")
+        if scalar >= _ORDERS[algorithm]:
+            raise ValueError("a number beyond the order of the curve")
+        return ec.derive_private_key(scalar, EC_CURVES[algorithm])
     tag = _EDWARDS_TAG if algorithm in EDWARDS_ALGORITHMS else _MONTGOMERY_TAG
     if algorithm in _RAW and numbers.keys() == {tag}:
         made: Key = _RAW[algorithm].from_private_bytes(numbers[tag])

@@ -304,6 +304,8 @@ class Wrap(Collector):
         data = self.collected()
         try:
             if self._encrypts:
+                if not data:  # cryptography before 47 makes something of nothing
+                    raise P11Error(CKR.DATA_LEN_RANGE)
                 wrap = keywrap.aes_key_wrap_with_padding if self._padded else keywrap.aes_key_wrap
                 return wrap(self._key, data)
             if len(data) % 8 or len(data) < (16 if self._padded else 24):
