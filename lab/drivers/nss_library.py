@@ -51,13 +51,19 @@ class NssError(Exception):
     """The name of what PR_GetError says."""
 
 
+def interface() -> FFI:
+    """What NSS declares, as far as it is used here."""
+    ffi = FFI()
+    for part in (_DECLARATIONS, _UTIL, _NSPR):
+        ffi.cdef(part)
+    return ffi
+
+
 class Nss:
     """One module in NSS. Prompts are answered with `pin`, and counted. Raises NssError, OSError."""
 
     def __init__(self, module: str, pin: str = "123456") -> None:
-        self._ffi = FFI()
-        for part in (_DECLARATIONS, _UTIL, _NSPR):
-            self._ffi.cdef(part)
+        self._ffi = interface()
         self._nss: Any = self._ffi.dlopen("libnss3.so")
         self._util: Any = self._ffi.dlopen("libnssutil3.so")
         self._nspr: Any = self._ffi.dlopen("libnspr4.so")
@@ -117,18 +123,12 @@ class Nss:
         if not keys:
             raise self._error()
         try:
-            return self._signature(self._first_rsa_key(keys))
+            key = first_rsa_key(self._ffi, keys)
+            if key is None:
+                raise NssError(f"no RSA key, or none that NSS could read; its last error: {self._error()}")
+            return self._signature(key)
         finally:
             self._nss.SECKEY_DestroyPrivateKeyList(keys)
-
-    def _first_rsa_key(self, keys: Any) -> Any:
-        link = keys.list.next
-        while link != self._ffi.addressof(keys, "list"):
-            node = self._ffi.cast("SECKEYPrivateKeyListNode *", link)
-            if node.key.keyType == _RSA:
-                return node.key
-            link = link.next
-        raise NssError("no RSA key")
 
     def _signature(self, key: Any) -> bytes:
         result = self._ffi.new("SECItem *")
@@ -154,3 +154,17 @@ class Nss:
         found = self._ffi.string(text)
         assert isinstance(found, bytes)
         return found.decode()
+
+
+def first_rsa_key(ffi: FFI, keys: Any) -> Any:
+    """Find the first RSA key of a list of NSS's; None if there is none.
+
+    NSS lists a key that it cannot read as NULL: one whose card has just gone, or of a type that it does not know.
+    """
+    link = keys.list.next
+    while link != ffi.addressof(keys, "list"):
+        key = ffi.cast("SECKEYPrivateKeyListNode *", link).key
+        if key != ffi.NULL and key.keyType == _RSA:
+            return key
+        link = link.next
+    return None

@@ -244,7 +244,8 @@ def test_what_cannot_be_destroyed(blank: Simulator, tool: Succeed, run: Run, mod
 def test_usage(blank: Simulator, tool: Succeed, made: Any) -> None:
     """What --usage-decrypt and its like ask for is on the key; --set-id of each kind of object."""
     tool("--keypairgen", "--key-type", "rsa:2048", "--id", "10", "--label", "pair", "--usage-decrypt", "--usage-wrap")
-    assert "Usage:      decrypt, sign, unwrap" in tool("--list-objects", "--type", "privkey")
+    usage = "Usage: +decrypt, sign, (signRecover, )?unwrap"  # OpenSC 0.26 names both that the key can
+    assert re.search(usage, tool("--list-objects", "--type", "privkey"))
     tool("--write-object", f"{made('p256')}.cer", "--type", "cert", "--id", "11")
     tool("--keygen", "--key-type", "AES:16", "--id", "12")
     for kind, old, new in (("cert", "11", "21"), ("secrkey", "12", "22"), ("pubkey", "10", "23")):

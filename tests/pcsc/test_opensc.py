@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import select
 import subprocess
 import sys
@@ -196,7 +197,9 @@ def test_cards_of_every_kind(
     context.wait(READER, pcsc.EMPTY, DEADLINE)
     shown.insert("front", card)
     context.wait(READER, pcsc.PRESENT, DEADLINE)
-    assert succeed("pkcs15-tool", "--list-certificates").count("X.509 Certificate [") == certificates
+    listed = re.findall(r"X\.509 Certificate \[(.*)\]", succeed("pkcs15-tool", "--list-certificates"))
+    of_keys = [label for label in listed if label != "Secure Messaging Certificate Signer"]  # since OpenSC 0.26
+    assert len(of_keys) == certificates
     assert "BEGIN CERTIFICATE" in succeed("pkcs15-tool", "--read-certificate", "01")
     said = succeed(*PKCS11, "--test")
     assert "No errors" in said

@@ -111,11 +111,14 @@ def test_a_key_pair_loses_its_card(key: YubiKey, tool: tuple[str, ...], run: Run
 def test_the_card_is_pulled(
     key: YubiKey, tool: tuple[str, ...], run: Run, succeed: Succeed, tmp_path: Path, ins: int, when: str
 ) -> None:
-    """At the login or the signature: an error of PKCS #11, no hang, and it works again with the card back."""
+    """At the login or the signature: an error, no hang, and it works again with the card back.
+
+    Newer versions ask for the PIN's tries before there is a login, and then the token is not there.
+    """
     key.pull_at(ins, when)
     ended = run(*tool, *LOGIN, *SIGN)
     assert ended.code == 1
-    assert "CKR_" in ended.output
+    assert "CKR_" in ended.output or (ins == 0x20 and "No slot with a token" in ended.output), ended.output
     key.put_back()
     succeed(*tool, *LOGIN, *SIGN)
     check_signature(tmp_path, tool, succeed)
