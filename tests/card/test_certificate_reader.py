@@ -29,7 +29,7 @@ UNREADABLE = {
 """The fields that are lost; all others are as they stand there."""
 
 
-@pytest.mark.parametrize("kind", KINDS.keys() - {"nothing in it", "another SEQUENCE"})
+@pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"nothing in it", "another SEQUENCE"}))
 def test_what_is_broken_costs_no_other_field(kind: str) -> None:
     read = certificate_reader.read(KINDS[kind])
     assert read is not None
