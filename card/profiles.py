@@ -118,7 +118,9 @@ PROFILES: dict[str, Profile] = {
     "pin-pad": Profile("as piv, a token whose PIN is entered at the reader", _PIV_KEYS, {"pin_pad": True}),
     "no-generation": Profile("as piv, a token that generates no keys", _PIV_KEYS, {"key_generation": False}),
     "private": Profile("as piv, a token that shows nothing before login", _PIV_KEYS, {"public_objects": False}),
-    "relaxed": Profile("as piv, but its PINs may be shorter, and have more tries, than PIV allows", _PIV_KEYS),
+    "relaxed": Profile(
+        "as piv, but its PINs may be shorter, and have more tries, than PIV allows", _PIV_KEYS, {"pin_min": 4}
+    ),
     "unrecognised": Profile("another ATR, no PIV: a card that no driver knows", piv=False),
 }
 

@@ -7,6 +7,8 @@ serve` has to be ready at once, `cardtear remove` even sooner.
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Mapping
 from functools import cache
@@ -94,6 +96,10 @@ app = typer.Typer(
 )
 
 
+_OF_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+"""Errors that only writing has: of a file without a name it is the output."""
+
+
 def _say_version(wanted: bool) -> None:
     if wanted:
         print(f"cardtear {__version__}")
@@ -111,6 +117,7 @@ def _all(
 
 def main() -> None:
     """The entry point."""
+    terminal.open_closed()
     silence_library_warnings()
     log.to_standard_error()
     if not {"-h", "--help"} & set(sys.argv):  # which has styles, and nothing from outside
@@ -118,10 +125,10 @@ def main() -> None:
     try:
         app(prog_name="cardtear")
     except OSError as error:
-        if error.filename != terminal.STANDARD_OUTPUT:
+        if error.filename != terminal.STANDARD_OUTPUT and (error.filename or error.errno not in _OF_OUTPUT):
             raise
-        terminal.say(f"cardtear: {error.filename}: {error.strerror}", to_errors=True)
-        sys.exit(1)
+        terminal.say(f"cardtear: {terminal.STANDARD_OUTPUT}: {error.strerror}", to_errors=True)
+        os._exit(1)  # what is left to write cannot be written either
 
 
 if __name__ == "__main__":

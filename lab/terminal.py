@@ -8,6 +8,7 @@ made here: it has its own escapes, and stays faithful.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -75,6 +76,10 @@ def console(to_errors: bool = False, is_aside: bool = False, width: int | None =
     from rich.segment import Segment
 
     class Visible(Console):
+        def on_broken_pipe(self) -> None:
+            """Raise what it is, for rich would end the program, and in a watcher's thread only that."""
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
         def render(self, *arguments: Any, **options: Any) -> Iterable[Segment]:
             for each in super().render(*arguments, **options):
                 yield each if each.control else Segment(lines(each.text), each.style)
@@ -94,6 +99,18 @@ class _Shown(io.TextIOWrapper):
     def isatty(self) -> bool:
         """Return False: styles would be control characters, too."""
         return False
+
+
+def open_closed() -> None:
+    """Open what of the standard streams was closed, so that nothing else gets their numbers; it leads nowhere."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)
+    os.close(number)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            stream = open(number, "r" if number == 0 else "w", closefd=False)  # noqa: SIM115 - it stays
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)  # one that nobody refers to any more is closed
 
 
 def protect() -> None:

@@ -148,6 +148,11 @@ class NewCard:
         ]
         return (*words, *(word for each in self.settings or () for word in ("--set", each)))
 
+    def refuse_with_image(self) -> None:
+        """Refuse any of the options beside --image, whose card is as it is. Raises ValueError."""
+        if self.words:
+            raise ValueError(f"the card of --image is as it is: {self.words[0]} is for one that is made")
+
     def parameters(self, name: str = "Alice") -> dict[str, object]:
         """As the control channel has them, with a name where none is given. Raises ValueError, OSError."""
         options = {each.name: getattr(self, each.name) for each in fields(NewCard)}
@@ -193,6 +198,7 @@ class AnyCard(NewCard):
         """For a simulator of this process. Raises ValueError."""
         if self.image is None:
             return self.request()
+        self.refuse_with_image()
         if self.passphrase_file is None:
             return self.image
         from ..requests import EncryptedImage
@@ -203,6 +209,7 @@ class AnyCard(NewCard):
         """As the control channel names it, with a file that the simulator can read. Raises ValueError."""
         if self.image is None:
             return self.parameters(name)
+        self.refuse_with_image()
         if passphrase_file is None:
             return str(self.image.resolve())
         return {"image": str(self.image.resolve()), "passphrase_file": str(passphrase_file)}

@@ -129,6 +129,9 @@ def sweep(
     )
     _hear_the_end()
     with errors(False, refused=2):
+        if image is not None:
+            card.refuse_with_image()
+        _require_different({"json": json_file, "junit": junit, "html": html, "svg": svg})
         asked.part([], shard)
         writable((json_file, junit, html, svg))
         session = Session(
@@ -145,6 +148,13 @@ def sweep(
         except KeyboardInterrupt:
             code = 130
     raise typer.Exit(code)
+
+
+def _require_different(files: dict[str, Path | None]) -> None:
+    """Refuse one file for two reports. Raises ValueError."""
+    given = [path.resolve() for path in files.values() if path is not None and not path.is_char_device()]
+    if len(set(given)) < len(given):
+        raise ValueError("two reports cannot have the same file")
 
 
 def _workers(dask: str | None, jobs: int | None) -> Workers:

@@ -49,12 +49,13 @@ class Session:
 
     def only(self, names: list[str], deadline: str | None) -> int:
         """Play single points, and show all that happens."""
+        self._require_no_more(len(names))
         by_name = not any(each.isdigit() for each in names)
         report = self._begun("1/1", deadline, asked.EVERYTHING if by_name else self.wanted.choice)
         points = asked.chosen(report.points, names, self.plan.action)
         out = report_text.console()
         watch = report_text.watching(out)
-        report.points = points
+        report.points, report.settings = points, {**report.settings, "only": names}
 
         def tell(outcome: Outcome) -> None:
             report.outcomes[outcome.number] = outcome
@@ -90,11 +91,25 @@ class Session:
         if not path.is_file():
             return None
         report = Report.read(path)
+        if report.settings.get("only"):
+            raise ValueError(f"{path} has nothing but the points that --only has named; there is nothing to go on with")
         mine = {**self.wanted.settings(), "shard": shard}
         odd = [each for each in mine if report.settings.get(each) != mine[each]]
         if odd:
             raise ValueError(f"{path} is of another sweep: it differs in {', '.join(odd)}")
         return report
+
+    def _require_no_more(self, count: int) -> None:
+        """Refuse to write so many points over the report of a whole sweep. Raises ValueError."""
+        path = self.files["json"]
+        if path is None or not path.is_file():
+            return
+        try:
+            kept = Report.read(path)
+        except ValueError:
+            return
+        if len(kept.points) > count:
+            raise ValueError(f"{path} has a sweep of {len(kept.points)} points; give --only another file")
 
     def _play(self, report: Report) -> None:
         """Play what is left, with a progress bar; an interruption keeps what is done."""

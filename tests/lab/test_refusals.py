@@ -246,3 +246,49 @@ def test_the_only_reader_need_not_be_named(cardtear: Command, simulator: Simulat
 def test_stop(cardtear: Command, simulator: Simulator) -> None:
     assert cardtear("stop").stdout == "the simulator ends\n"
     assert simulator.stopped.is_set()
+
+
+def test_an_image_is_as_it_is(cardtear: Command, simulator: Simulator) -> None:
+    """What describes a new card beside it would be dropped silently."""
+    done = cardtear("swap", "front", "--image", "any.card", "--name", "Bob")
+    assert (done.returncode, "as it is: --name" in done.stderr) == (2, True)
+    assert cardtear("run", "--image", "any.card", "--set", "upn=a@b", "--", "true").returncode == 2
+    assert cardtear("sweep", "--image", "any.card", "--pin", "123456", "--", "true").returncode == 2
+    assert simulator.bench.reader("front").insertion is not None
+
+
+@pytest.mark.parametrize("words", ["--version", "status", "card profiles", "--help"])
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_closed_stream(simulator: Simulator, words: str, number: int) -> None:
+    """What nobody can read is no traceback."""
+    done = subprocess.run(
+        ["sh", "-c", f'"$@" {number}>&-', "sh", sys.executable, "-m", "cardtear.lab.cli", *words.split()],
+        env={**os.environ, **simulator.environment},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("words", ["--version", "status", "card profiles", "--help"])
+def test_an_output_that_is_full(simulator: Simulator, words: str) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "cardtear.lab.cli", *words.split()],
+            env={**os.environ, **simulator.environment},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=DEADLINE,
+            check=False,
+        )
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "No space left" in done.stderr
+    assert done.returncode == 1
+
+
+def test_a_short_pin_on_a_relaxed_card(cardtear: Command) -> None:
+    assert cardtear("swap", "front", "--profile", "relaxed", "--pin", "4711").returncode == 0
