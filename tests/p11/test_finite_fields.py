@@ -90,6 +90,14 @@ def test_sign_and_verify(m: Any, session: int, pair: tuple[int, int], rule: Any)
     public.public_key().verify(der, digest[:20], Prehashed(hashes.SHA1()))
 
 
+@pytest.mark.parametrize("length", [1, 8, 24, 1000])
+def test_no_mechanism_has_a_parameter(m: Any, session: int, pair: tuple[int, int], length: int) -> None:
+    for rule in DSA_MECHANISMS:
+        built, _kept = m.mechanism(rule.type, bytes(length))
+        for function, key in (("C_SignInit", pair[1]), ("C_VerifyInit", pair[0])):
+            assert m.call(function, session, built, key) == CKR.MECHANISM_PARAM_INVALID
+
+
 def test_what_is_told_of_a_pair(m: Any, session: int, pair: tuple[int, int]) -> None:
     for handle in pair:
         for kind, value in DSA_DOMAIN.items():
