@@ -82,10 +82,8 @@ def put_certificates(path: Path, passphrase: bytes | None, contents: Contents, n
             else:
                 own[slot] = certificate
         for slot, certificate in own.items():
-            tag, made = SLOTS[slot].certificate, _object(certificate)
-            place = " in the place of another" if state.objects.get(tag, made) != made else ""
-            changes.objects[tag] = made
-            changes.said.append(f"certificate of {name} beside its key in slot {slot:02X} of {path}{place}")
+            changes.objects[SLOTS[slot].certificate] = _object(certificate)
+            changes.said.append(f"certificate of {name} beside its key in slot {slot:02X} of {path}")
         for certificate in others:
             _add(certificate, state, changes, path)
     return changes.said

@@ -91,12 +91,12 @@ class Session:
         if not path.is_file():
             return None
         report = Report.read(path)
-        if report.settings.get("only"):
-            raise ValueError(f"{path} has nothing but the points that --only has named; there is nothing to go on with")
         mine = {**self.wanted.settings(), "shard": shard}
         odd = [each for each in mine if report.settings.get(each) != mine[each]]
         if odd:
             raise ValueError(f"{path} is of another sweep: it differs in {', '.join(odd)}")
+        if report.settings.get("only"):
+            raise ValueError(f"{path} has nothing but the points that --only has named; there is nothing to go on with")
         return report
 
     def _require_no_more(self, count: int) -> None:
