@@ -18,17 +18,17 @@ _PATIENCE = 20.0
 """Seconds to wait for the program at the other end of a FIFO."""
 
 
-def read(path: Path | None) -> bytes | None:
-    """Read the first line of a file, of a FIFO, or of standard input for `-`; None for none.
+def read(path: Path | None, what: str = "passphrase") -> bytes | None:
+    """Read the first line of a file, of a FIFO, or of standard input for `-`; None for none. `what` it is, errors say.
 
     Raises ValueError if it is empty, OSError, TimeoutError if nothing comes out of it.
     """
     if path is None:
         return None
-    line = sys.stdin.buffer.readline(_LONGEST + 1) if path == STANDARD_INPUT else _first_line(path)
+    line = sys.stdin.buffer.readline(_LONGEST + 1) if path == STANDARD_INPUT else _first_line(path, what)
     passphrase = line.rstrip(b"\r\n")
     if not 1 <= len(passphrase) <= _LONGEST:
-        raise ValueError(f"the first line of {path} is no passphrase: it has 1 to {_LONGEST} bytes")
+        raise ValueError(f"the first line of {path} is no {what}: it has 1 to {_LONGEST} bytes")
     return passphrase
 
 
@@ -52,7 +52,7 @@ def handed_over(path: Path | None) -> Iterator[Path | None]:
             yield Path(f"/proc/{os.getpid()}/fd/{memory.fileno()}")
 
 
-def _first_line(path: Path) -> bytes:
+def _first_line(path: Path, what: str) -> bytes:
     """Read up to the end of a line, the end of the file, or more than a passphrase has."""
     line, end = b"", monotonic() + _PATIENCE
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb", buffering=0) as file:
@@ -60,9 +60,7 @@ def _first_line(path: Path) -> bytes:
         poll.register(file, select.POLLIN)
         while b"\n" not in line and len(line) <= _LONGEST:
             if not poll.poll(max(0, end - monotonic()) * 1000):
-                raise TimeoutError(
-                    errno.ETIMEDOUT, f"no passphrase came out of it in {_PATIENCE:.0f} seconds", str(path)
-                )
+                raise TimeoutError(errno.ETIMEDOUT, f"no {what} came out of it in {_PATIENCE:.0f} seconds", str(path))
             # A FIFO that all writers have left is ready, too, and at its end.
             if not (more := file.read(_LONGEST)):
                 break

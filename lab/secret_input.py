@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""Secrets that are typed or handed over, so that they stand in no list of processes and in no shell history."""
+"""PINs and PUKs that are typed or handed over, so that they stand in no list of processes and in no shell history."""
 
 from __future__ import annotations
 
-import contextlib
 import getpass
 import sys
 from pathlib import Path
 
-STANDARD_INPUT = Path("-")
-_LONGEST = 4096
+from . import passphrase
 
 
 def first_line(path: Path, what: str) -> str:
@@ -17,16 +15,14 @@ def first_line(path: Path, what: str) -> str:
 
     A descriptor is a file, too: /dev/fd/3. Raises OSError, ValueError when there is no such line.
     """
-    if path == STANDARD_INPUT and sys.stdin.isatty():
+    if path == passphrase.STANDARD_INPUT and sys.stdin.isatty():
         text = getpass.getpass(f"{what}: ")
-    else:
-        with contextlib.ExitStack() as undo:
-            file = sys.stdin.buffer if path == STANDARD_INPUT else undo.enter_context(path.open("rb"))
-            line = file.readline(_LONGEST + 1).rstrip(b"\r\n")
-        try:
-            text = line.decode()
-        except UnicodeDecodeError:
-            raise ValueError(f"the first line of {path} is no {what}: it is not UTF-8") from None
-    if not 1 <= len(text) <= _LONGEST:
-        raise ValueError(f"the first line of {path} is no {what}: it has 1 to {_LONGEST} characters")
-    return text
+        if not text:
+            raise ValueError(f"no {what} was typed")
+        return text
+    line = passphrase.read(path, what)
+    assert line is not None
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        raise ValueError(f"the first line of {path} is no {what}: it is not UTF-8") from None

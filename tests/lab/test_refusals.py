@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 from cardtear.card.profiles import CardRequest
+from cardtear.lab import passphrase
 from cardtear.lab.possible_trigger import _AT_ONCE
 from cardtear.lab.remote import RemoteSimulator
+from cardtear.lab.secret_input import first_line
 from cardtear.lab.simulator import Simulator
 from cardtear.lab.trigger import Trigger
 from cardtear.p11.quirks import Quirks
@@ -194,6 +196,22 @@ def test_a_pin_that_nobody_sees(cardtear: Command, simulator: Simulator, tmp_pat
     assert simulator.remove("front") is simulator.insert("front", CardRequest(name="Eve", pin="654321"))
     done = cardtear("pin-pad", "front", "--pin-file", str(file))
     assert (done.returncode, done.stdout) == (0, "a PIN is typed at front\n")
+
+
+def test_a_pin_out_of_a_fifo(cardtear: Command, simulator: Simulator, tmp_path: Path) -> None:
+    """As <(command) gives one; where nobody writes, it is not waited for without end."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    with subprocess.Popen(["sh", "-c", 'echo 654321 > "$1"', "sh", str(fifo)]) as writer:
+        assert cardtear("pin-pad", "front", "--pin-file", str(fifo)).returncode == 0
+        assert writer.wait(DEADLINE) == 0
+
+
+def test_a_fifo_without_a_writer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    monkeypatch.setattr(passphrase, "_PATIENCE", 0.05)
+    with pytest.raises(TimeoutError, match="no PIN came out of it"):
+        first_line(tmp_path / "fifo", "PIN")
 
 
 def test_a_pin_that_is_asked_for(simulator: Simulator) -> None:
