@@ -98,7 +98,7 @@ def _simulator() -> Finding:
 def vpcd_listens() -> bool:
     """Whether a pcscd with vpcd is running that may have our cards; nothing is said to it."""
     owner = tcp_peer.listener(vpcd_wire.PORT)
-    return owner is not None and tcp_peer.is_allowed(owner)
+    return owner is not None and pcscd_call.may_listen(owner)
 
 
 def _vpcd() -> Finding:
@@ -124,7 +124,7 @@ def _machines_pcscd() -> tuple[bool, str]:
         return False, refused
     if owner is None:
         return False, f"the machine's has no vpcd, or does not run: nobody listens on port {port}"
-    if not tcp_peer.is_allowed(owner):
+    if not pcscd_call.may_listen(owner):
         return False, f"user {owner} listens on port {port}, and gets no card: that is no pcscd"
     return True, f"the machine's listens on port {port}, on all interfaces (docs/pcsc.md)"
 

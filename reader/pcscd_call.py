@@ -1,14 +1,22 @@
 # SPDX-License-Identifier: MIT
-"""Calls at pcscd's own socket: to have it started where systemd does that, and to hear whether it lets this user in."""
+"""pcscd's own socket: to have it started where systemd does that, to hear whether it lets this user in, and whose it is."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import socket
+import stat
 import struct
+from pathlib import Path
+
+from . import tcp_peer
 
 _SOCKET = "/run/pcscd/pcscd.comm"
+_SERVICE = "pcscd"
+_LAST_SYSTEM_UID = 999
+"""Accounts above it are people's (login.defs(5), SYS_UID_MAX)."""
 
 _CMD_VERSION, _MAJOR, _MINOR = 0x11, 4, 4
 _GREETING = struct.pack("=IIiiI", 12, _CMD_VERSION, _MAJOR, _MINOR, 0)
@@ -38,6 +46,29 @@ def call_pcscd() -> socket.socket | None:
             return None
         undo.pop_all()
         return connection
+
+
+def may_listen(uid: int) -> bool:
+    """Return whether a card of this user's may be shown to whom listens at vpcd's port: this user, root, and the service.
+
+    The machine's pcscd runs as a system's account of its own from 2.4 on (pcscd.service, pcscd.socket). Whose the
+    machine's socket is, only root and that account say: others may write neither to its folder nor to /run.
+    """
+    return tcp_peer.is_ours(uid) or (uid <= _LAST_SYSTEM_UID and _is_the_services(uid))
+
+
+def _is_the_services(uid: int) -> bool:
+    place = Path(_SOCKET)
+    try:
+        here, folder, service = place.lstat(), place.parent.lstat(), pwd.getpwnam(_SERVICE).pw_uid
+    except (OSError, KeyError):
+        return False
+    return (
+        uid == service == here.st_uid
+        and stat.S_ISSOCK(here.st_mode)
+        and folder.st_uid in (0, uid)
+        and not folder.st_mode & stat.S_IWOTH
+    )
 
 
 def refusal() -> str | None:

@@ -30,10 +30,6 @@ _MAPPED = bytes(10) + b"\xff\xff"
 _PAUSES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 """Seconds between two looks at an end that nobody has accepted yet; the last one again and again."""
 
-_SERVICE = "pcscd"
-_LAST_SYSTEM_UID = 999
-"""Accounts above it are people's (login.defs(5), SYS_UID_MAX)."""
-
 _UNKNOWN = 0.2
 """Seconds after which an end that is in no table is a stranger's: a table may miss one while it changes."""
 
@@ -59,7 +55,17 @@ class _Entry(NamedTuple):
     inode: int
 
 
-def admit(connection: socket.socket, sleep: Callable[..., None], inside: Inside = contextlib.nullcontext) -> None:
+def is_ours(uid: int) -> bool:
+    """Return whether a user may have this user's card whatever it is for: that user, and root."""
+    return uid in (os.getuid(), 0)
+
+
+def admit(
+    connection: socket.socket,
+    sleep: Callable[..., None],
+    inside: Inside = contextlib.nullcontext,
+    is_allowed: Callable[[int], bool] = is_ours,
+) -> None:
     """Return when the other end is held by one who is allowed; wait until somebody has accepted it.
 
     `sleep(seconds, *sockets)` waits for so long, or until one of them can be read. `inside`
@@ -82,7 +88,7 @@ def admit(connection: socket.socket, sleep: Callable[..., None], inside: Inside 
             sleep(pause)
         elif entry.inode:
             if not is_allowed(entry.uid):
-                raise Stranger(f"user {entry.uid}")
+                raise Stranger(_user(entry.uid))
             return
         elif entry.state in (_State.ESTABLISHED, _State.SYN_RECV):
             sleep(pause, connection)
@@ -90,16 +96,12 @@ def admit(connection: socket.socket, sleep: Callable[..., None], inside: Inside 
             raise OSError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
 
 
-def is_allowed(uid: int) -> bool:
-    """Return whether a user may have this user's card: that user, root, and whom the machine's PC/SC service runs as.
-
-    That is root, or from pcsc-lite 2.5 on a system's account of this name.
-    """
+def _user(uid: int) -> str:
+    """Name a user, also one who has no account."""
     try:
-        service = pwd.getpwnam(_SERVICE).pw_uid
+        return f"user {uid} ({pwd.getpwuid(uid).pw_name})"
     except KeyError:
-        service = 0
-    return uid in (os.getuid(), 0) or (uid == service and uid <= _LAST_SYSTEM_UID)
+        return f"user {uid}"
 
 
 def listener(port: int) -> int | None:

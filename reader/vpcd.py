@@ -15,13 +15,14 @@ import errno
 import os
 import socket
 import struct
+from collections.abc import Callable
 from time import monotonic
 
 from . import tcp_peer, vpcd_wire
 from .bench import Bench
 from .errors import CardMute, CardRemoved
 from .network_namespace import Inside
-from .pcscd_call import call_pcscd
+from .pcscd_call import call_pcscd, may_listen
 from .reader import Insertion, Reader
 from .slot_door import LOOPBACK, SlotDoor
 from .vpcd_dialogue import Dialogue
@@ -43,7 +44,10 @@ _SOMETHING = object()
 
 
 class VpcdDoor(SlotDoor):
-    """The slot of a vpcd that listens on a port. `hint` is what to do when it does not, `inside` as in PcscPlace."""
+    """The slot of a vpcd that listens on a port. `hint` is what to do when it does not, `inside` as in PcscPlace.
+
+    `is_allowed`: which users may listen there.
+    """
 
     def __init__(
         self,
@@ -52,8 +56,10 @@ class VpcdDoor(SlotDoor):
         reader: Reader | None = None,
         hint: str = _HINT,
         inside: Inside = contextlib.nullcontext,
+        is_allowed: Callable[[int], bool] = may_listen,
     ) -> None:
         self._inside = inside
+        self._is_allowed = is_allowed
         self._address = (LOOPBACK, port)
         self._connection: socket.socket | None = None
         self._is_answering = False
@@ -120,7 +126,7 @@ class VpcdDoor(SlotDoor):
             try:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
                 connection.connect(self._address)
-                tcp_peer.admit(connection, self._sleep, self._inside)
+                tcp_peer.admit(connection, self._sleep, self._inside, self._is_allowed)
                 self._was_reached = True
                 if self._talk(connection):
                     return True

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Protocol
 
-from . import vpcd_wire
+from . import tcp_peer, vpcd_wire
 from .bench import Bench
 from .events import Change, Event
 from .network_namespace import Inside
+from .pcscd_call import may_listen
 from .reader import Reader
 from .slot_door import SlotDoor
 from .vpcd import VpcdDoor
@@ -116,7 +117,10 @@ class VpcdSlots:
         if not self._place.is_reversed:
             if reader is not None and first <= _LAST_PORT:
                 hint = {} if len(self._doors) < SLOTS_OF_VPCD else {"hint": _TOO_MANY}
-                self._doors.append(VpcdDoor(self._bench, first, reader, inside=self._place.inside, **hint))
+                is_allowed = may_listen if self._place.daemon is None else tcp_peer.is_ours  # ours runs as we do
+                self._doors.append(
+                    VpcdDoor(self._bench, first, reader, inside=self._place.inside, is_allowed=is_allowed, **hint)
+                )
             return
         for port in range(first, min(first + SLOTS_OF_VPCD, _LAST_PORT + 1)):
             self._doors.append(ReversedDoor(self._bench, port, reader, self._place.inside))

@@ -18,7 +18,9 @@ from typing import Any
 import pytest
 from cardtear.reader import Reader, pcscd_call, tcp_peer
 from cardtear.reader.vpcd import VpcdDoor
-from cardtear.reader.vpcd_wire import Control
+from cardtear.reader.vpcd_reversed import ReversedDoor
+from cardtear.reader.vpcd_slots import PcscPlace, VpcdSlots
+from cardtear.reader.vpcd_wire import Control, encode
 
 from .test_vpcd import Vpcd
 
@@ -134,10 +136,115 @@ def test_a_card_from_pcsc_says_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
                 server.terminate()
 
 
-@pytest.mark.parametrize(("uid", "wanted"), [(0, True), (os.getuid(), True), (989, True), (988, False), (1000, False)])
-def test_the_account_of_the_service(monkeypatch: pytest.MonkeyPatch, uid: int, wanted: bool) -> None:
-    """pcscd may run as one of the system's; no person is that, whatever he is called."""
-    for service in (989, 1000):
-        entry = pwd.struct_passwd(("pcscd", "x", service, service, "", "/", "/bin/false"))
-        monkeypatch.setattr(pwd, "getpwnam", lambda _, entry=entry: entry)
-        assert tcp_peer.is_allowed(uid) is (wanted and (uid != 989 or service == 989))
+SERVICE = 987
+"""What the machine's pcscd may run as."""
+
+
+@pytest.fixture
+def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The account of the machine's pcscd, which has its socket in a folder of root's. Only root can make that."""
+    if os.getuid() != 0:
+        pytest.skip("only root can be another user")
+    entry = pwd.struct_passwd(("pcscd", "x", SERVICE, SERVICE, "", "/", "/bin/false"))
+    monkeypatch.setattr(pwd, "getpwnam", lambda _: entry)
+    place = tmp_path / "run" / "pcscd.comm"
+    place.parent.mkdir(mode=0o755)
+    monkeypatch.setattr(pcscd_call, "_SOCKET", str(place))
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(place))
+        os.chown(place, SERVICE, SERVICE)
+        yield place
+
+
+def test_the_account_of_the_service(service: Path) -> None:
+    """It may listen where the card is shown; nobody else may, and nothing more may it."""
+    for uid, wanted in ((0, True), (os.getuid(), True), (SERVICE, True), (SERVICE + 1, False), (1000, False)):
+        assert pcscd_call.may_listen(uid) is wanted
+    assert not tcp_peer.is_ours(SERVICE)
+
+
+@pytest.mark.parametrize("flaw", ["no account", "a person", "no socket", "another's", "a file", "open to all", "named"])
+def test_what_is_no_service(service: Path, monkeypatch: pytest.MonkeyPatch, flaw: str) -> None:
+    uid = SERVICE
+    if flaw == "no account":
+        monkeypatch.setattr(pwd, "getpwnam", lambda name: {}[name])
+    elif flaw == "a person":
+        uid = 1000
+        entry = pwd.struct_passwd(("pcscd", "x", uid, uid, "", "/", "/bin/sh"))
+        monkeypatch.setattr(pwd, "getpwnam", lambda _: entry)
+        os.chown(service, uid, uid)
+    elif flaw == "no socket":
+        service.unlink()
+    elif flaw == "another's":
+        os.chown(service, SERVICE + 1, SERVICE)
+    elif flaw == "a file":
+        service.unlink()
+        service.touch()
+        os.chown(service, SERVICE, SERVICE)
+    elif flaw == "open to all":
+        service.parent.chmod(0o1777)
+    else:  # an account of a like number, and a socket of that
+        uid += 1
+        os.chown(service, uid, uid)
+    assert not pcscd_call.may_listen(uid)
+
+
+ACCOUNT = f"""
+import encodings.idna, os, socket, sys
+os.setgid({SERVICE}); os.setuid({SERVICE})
+{{}}
+connection.sendall(bytes.fromhex("000104"))
+try: print(connection.recv(100).hex(), flush=True)
+except OSError: print(flush=True)
+"""
+LISTEN = """listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+print("listens", flush=True)
+connection, _ = listener.accept()"""
+CONNECT = 'connection = socket.create_connection(("127.0.0.1", int(sys.argv[1])))'
+
+
+def vpcd_of_the_service(does: str, port: int) -> subprocess.Popen[str]:
+    """A process of that account that asks for the ATR, and says what it got."""
+    command = (sys.executable, "-c", ACCOUNT.format(does), str(port))
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_the_service_listens(service: Path, front: Reader, echo: Any, own: bool) -> None:
+    """It gets the card, but not that which is for a pcscd of our own."""
+    insertion = front.insert(echo)
+    port = free_port()
+    with vpcd_of_the_service(LISTEN, port) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "listens\n"
+        with closing(VpcdSlots(front.bench, PcscPlace(port, daemon=Ours() if own else None))):
+            got = process.stdout.readline().strip()
+    assert got == ("" if own else encode(insertion.atr).hex())
+
+
+class Ours:
+    """A pcscd that is this user's."""
+
+    is_running = True
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+def test_the_service_connects(
+    service: Path, front: Reader, echo: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In the reversed mode whoever connects is this user or root."""
+    front.insert(echo)
+    port = free_port()
+    with closing(ReversedDoor(front.bench, port, front)):
+        with vpcd_of_the_service(CONNECT, port) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline().strip() == ""
+    assert f"user {SERVICE}" in caplog.text
