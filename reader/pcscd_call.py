@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""pcscd's own socket: to have it started where systemd does that, to hear whether it lets this user in, and whose it is."""
+"""Use pcscd's own socket: have it started by systemd, hear whether it lets this user in, and see whose it is."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def call_pcscd() -> socket.socket | None:
 
 
 def may_listen(uid: int) -> bool:
-    """Return whether a card of this user's may be shown to whom listens at vpcd's port: this user, root, and the service.
+    """Return whether who listens at vpcd's port may have this user's card: this user, root, and the service.
 
     The machine's pcscd runs as a system's account of its own from 2.4 on (pcscd.service, pcscd.socket). Whose the
     machine's socket is, only root and that account say: others may write neither to its folder nor to /run.

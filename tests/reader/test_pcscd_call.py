@@ -237,14 +237,11 @@ class Ours:
     def stop(self) -> None: ...
 
 
-def test_the_service_connects(
-    service: Path, front: Reader, echo: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_service_connects(service: Path, front: Reader, echo: Any, caplog: pytest.LogCaptureFixture) -> None:
     """In the reversed mode whoever connects is this user or root."""
     front.insert(echo)
     port = free_port()
-    with closing(ReversedDoor(front.bench, port, front)):
-        with vpcd_of_the_service(CONNECT, port) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline().strip() == ""
+    with closing(ReversedDoor(front.bench, port, front)), vpcd_of_the_service(CONNECT, port) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == ""
     assert f"user {SERVICE}" in caplog.text
