@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa, x
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
-from . import tlv
+from . import curve_orders, tlv
 from .certificate_reader import Certificate
 from .state import StoredKey
 from .status import SW, CardError
@@ -36,14 +36,6 @@ EC_CURVES: dict[Algorithm, ec.EllipticCurve] = {
     Algorithm.P384: ec.SECP384R1(),
     Algorithm.P521: ec.SECP521R1(),
     Algorithm.K256: ec.SECP256K1(),
-}
-# The orders of their base points (SP 800-186, 3.2; SEC 2, 2.4.1): cryptography before 47 takes any number for a key.
-_ORDERS: dict[Algorithm, int] = {
-    Algorithm.P224: 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFF16A2E0B8F03E13DD29455C5C2A3D,
-    Algorithm.P256: 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551,
-    Algorithm.P384: 2**384 - 0x389CB27E0BC8D220A7E5F24DB74F58851313E695333AD68D,
-    Algorithm.P521: 2**521 - 0x5AE79787C40D069948033FEB708F65A2FC44A36477663B851449048E16EC79BF7,
-    Algorithm.K256: 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141,
 }
 # A digest of the field's length; longer ones are cut, shorter ones padded (SP 800-73-4 part 2, A.4).
 _DIGESTS: dict[str, hashes.HashAlgorithm] = {
@@ -232,6 +224,7 @@ def generate(algorithm: Algorithm) -> Key:
 
 def algorithm_of(key: object) -> Algorithm:
     """The card's name for the kind of a private key of cryptography. Raises ValueError for one that no card has."""
+    curve_orders.require_in_range(key)
     if isinstance(key, rsa.RSAPrivateKey):
         kinds = [each for each, bits in RSA_BITS.items() if bits == key.key_size]
     elif isinstance(key, ec.EllipticCurvePrivateKey):
@@ -288,10 +281,7 @@ def _assemble(algorithm: Algorithm, numbers: dict[int, bytes]) -> Key:
     if algorithm in RSA_BITS and numbers.keys() == set(_CRT_TAGS):
         return _rsa_key(RSA_BITS[algorithm], *(int.from_bytes(numbers[tag], "big") for tag in _CRT_TAGS))
     if algorithm in EC_CURVES and numbers.keys() == {_SCALAR_TAG}:
-        scalar = int.from_bytes(numbers[_SCALAR_TAG], "big")
-        if scalar >= _ORDERS[algorithm]:
-            raise ValueError("a number beyond the order of the curve")
-        return ec.derive_private_key(scalar, EC_CURVES[algorithm])
+        return curve_orders.private_key(int.from_bytes(numbers[_SCALAR_TAG], "big"), EC_CURVES[algorithm])
     tag = _EDWARDS_TAG if algorithm in EDWARDS_ALGORITHMS else _MONTGOMERY_TAG
     if algorithm in _RAW and numbers.keys() == {tag}:
         made: Key = _RAW[algorithm].from_private_bytes(numbers[tag])

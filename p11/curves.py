@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, x448, x25519
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
-from ..card import tlv
+from ..card import curve_orders, tlv
 from ..card.tables import Algorithm
 from .constants import CKK, CKR
 from .errors import P11Error
@@ -49,7 +49,7 @@ class Curve:
     def private(self, value: bytes) -> CurveKey:
         """Of CKA_VALUE. Raises ValueError for a number that makes no key."""
         if self.key_type is CKK.EC:
-            return ec.derive_private_key(int.from_bytes(value, "big"), self.group)
+            return curve_orders.private_key(int.from_bytes(value, "big"), self.group)
         made: CurveKey = self.group[0].from_private_bytes(value)
         return made
 

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
+from ...card import curve_orders
 from ...card.certificate_reader import NO_KEY
 from .. import keys
 from ..attributes import Attributes, On, as_ulong, ulong
@@ -109,6 +110,7 @@ def _payload(item: P11Object) -> bytes:
 def _private_numbers(value: bytes, key_type: int) -> Attributes:
     try:
         key = load_der_private_key(value, None)
+        curve_orders.require_in_range(key)
     except NO_KEY:
         raise P11Error(CKR.WRAPPED_KEY_INVALID) from None
     if not isinstance(key, SoftKey):
