@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import struct
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.kdf.concatkdf import ConcatKDFHash
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 from cryptography.hazmat.primitives.kdf.x963kdf import X963KDF
 
+from ...card.certificate_reader import elements
 from .. import curves
 from ..constants import CKD, CKF, CKM, CKR
 from ..curves import MontgomeryPublicKey
@@ -24,17 +26,47 @@ from ..wire import Mechanism
 from . import parameters
 from .ciphers import block_cipher
 
-_ECDH1 = struct.Struct("@5L")
-_X9_42_DH1 = struct.Struct("@5L")
 _HKDF = struct.Struct("@2B6x7L")
 
-_Kdf = type[X963KDF] | type[ConcatKDFHash]
+_Stretch = Callable[[str, bytes, bytes, int], bytes]
+"""From hashlib's name of a hash, a shared secret, the data that both sides know, and a length. Raises ValueError."""
+
+
+def _by_class(kdf: type[X963KDF] | type[ConcatKDFHash]) -> _Stretch:
+    return lambda name, secret, shared, length: kdf(parameters.HASHES[name], length, shared or None).derive(secret)
+
+
+def in_asn1(name: str, secret: bytes, shared: bytes, length: int) -> bytes:
+    """Stretch a secret by the function of X9.42 that counts within its data, an OtherInfo (RFC 2631, 2.1.2).
+
+    Raises P11Error(MECHANISM_PARAM_INVALID) for other data.
+    """
+    outer = elements(shared)
+    info = elements(outer[0].content) if outer and outer[0].whole == shared else []
+    fields = elements(info[0].content) if info else []
+    if [each.tag for each in fields] != [_IDENTIFIER, _OCTETS] or len(fields[1].content) != _COUNTER_LENGTH:
+        raise parameters.invalid()
+    at = len(shared) - len(outer[0].content) + len(info[0].whole) - _COUNTER_LENGTH
+    blocks = -(-length // hashlib.new(name).digest_size)
+    counted = (each.to_bytes(_COUNTER_LENGTH, "big") for each in range(1, blocks + 1))
+    whole = (secret + shared[:at] + each + shared[at + _COUNTER_LENGTH :] for each in counted)
+    return b"".join(hashlib.new(name, each).digest() for each in whole)[:length]
+
+
+_IDENTIFIER, _OCTETS, _COUNTER_LENGTH = 6, 4, 4
+
+_X9_63, _SP800_56C = _by_class(X963KDF), _by_class(ConcatKDFHash)
 _KDF_HASHES = ("SHA1", "SHA224", "SHA256", "SHA384", "SHA512", "SHA3_224", "SHA3_256", "SHA3_384", "SHA3_512")
-_KDFS: dict[int, tuple[_Kdf, str]] = {
-    **{CKD[f"{name}_KDF"]: (X963KDF, name.lower()) for name in _KDF_HASHES},
-    **{CKD[f"{name}_KDF_SP800"]: (ConcatKDFHash, name.lower()) for name in _KDF_HASHES},
+_CURVE_KDFS: dict[int, tuple[_Stretch, str]] = {
+    **{CKD[f"{name}_KDF"]: (_X9_63, name.lower()) for name in _KDF_HASHES},
+    **{CKD[f"{name}_KDF_SP800"]: (_SP800_56C, name.lower()) for name in _KDF_HASHES},
 }
 """X9.63, and the one-step function of SP 800-56C (4), each with hashlib's name of the hash."""
+_FIELD_KDFS: dict[int, tuple[_Stretch, str]] = {
+    CKD.SHA1_KDF_ASN1: (in_asn1, "sha1"),
+    CKD.SHA1_KDF_CONCATENATE: (_X9_63, "sha1"),
+}
+"""Those of X9.42; the one that concatenates is the same as X9.63's."""
 
 
 def agreed(key: PrivateKey, mechanism: Mechanism, wanted: int | None) -> bytes:
@@ -42,54 +74,53 @@ def agreed(key: PrivateKey, mechanism: Mechanism, wanted: int | None) -> bytes:
 
     Raises P11Error: MECHANISM_PARAM_INVALID also for a point that is not on the curve; CardRemoved.
     """
-    if len(mechanism.parameter) != _ECDH1.size or len(mechanism.pointers) != 2:
-        raise parameters.invalid()
-    kdf = _ECDH1.unpack(mechanism.parameter)[0]
-    shared, given = mechanism.pointers
-    point = curves.bare_point(given)
+    given = parameters.agreement(mechanism, _CURVE_KDFS)
+    point = curves.bare_point(given.public)
     public = key.public
     if not isinstance(public, ec.EllipticCurvePublicKey | MontgomeryPublicKey):
         raise P11Error(CKR.KEY_TYPE_INCONSISTENT)
     size = curves.of_key(public).size
     lengths = (1 + 2 * size, 1 + size) if isinstance(public, ec.EllipticCurvePublicKey) else (size,)
-    if len(point) not in lengths or (kdf == CKD.NULL and shared) or (kdf != CKD.NULL and kdf not in _KDFS):
+    if len(point) not in lengths:
         raise parameters.invalid()
-    if kdf == CKD.NULL and wanted is not None and not 1 <= wanted <= size:
-        raise P11Error(CKR.KEY_SIZE_RANGE)
+    if given.kdf == CKD.NULL:
+        _require_length(wanted, size)  # before the card is asked
+    return _secret(key, given._replace(public=point), _CURVE_KDFS, wanted)
+
+
+def agreed_in_field(key: PrivateKey, rule: MechanismRule, mechanism: Mechanism, wanted: int | None) -> bytes:
+    """DH_PKCS_DERIVE and X9_42_DH_DERIVE: the shared secret, cut from the left, or in X9.42 stretched by a KDF.
+
+    Raises P11Error: MECHANISM_PARAM_INVALID also for a value that is none of the domain, KEY_SIZE_RANGE.
+    """
+    if rule.type == CKM.X9_42_DH_DERIVE:
+        given = parameters.agreement(mechanism, _FIELD_KDFS)
+    else:
+        given = parameters.Agreement(CKD.NULL, b"", mechanism.parameter)
+    return _secret(key, given, _FIELD_KDFS, wanted)
+
+
+def _secret(
+    key: PrivateKey, given: parameters.Agreement, kdfs: Mapping[int, tuple[_Stretch, str]], wanted: int | None
+) -> bytes:
     try:
-        secret = key.agree(point)
+        secret = key.agree(given.public)
     except P11Error as error:
         # A point that is not on the curve is the parameter's fault, and the only thing a card complains of.
         raise parameters.invalid() if error.value is CKR.DATA_INVALID else error from None
-    if kdf == CKD.NULL:
+    if given.kdf == CKD.NULL:
+        _require_length(wanted, len(secret))
         return secret[len(secret) - (wanted or len(secret)) :]
-    stretch, name = _KDFS[kdf]
-    digest = parameters.HASHES[name]
+    stretch, name = kdfs[given.kdf]
     try:
-        return stretch(digest, wanted or digest.digest_size, shared or None).derive(secret)
+        return stretch(name, secret, given.shared, wanted or parameters.HASHES[name].digest_size)
     except ValueError:
         raise P11Error(CKR.KEY_SIZE_RANGE) from None
 
 
-def agreed_in_field(key: PrivateKey, rule: MechanismRule, mechanism: Mechanism, wanted: int | None) -> bytes:
-    """DH_PKCS_DERIVE and X9_42_DH_DERIVE without a KDF: the shared secret, cut from the left to `wanted` bytes.
-
-    Raises P11Error: MECHANISM_PARAM_INVALID also for a value that is none of the domain, KEY_SIZE_RANGE.
-    """
-    given = mechanism.parameter
-    if rule.type == CKM.X9_42_DH_DERIVE:
-        if len(given) != _X9_42_DH1.size or len(mechanism.pointers) != 2 or _X9_42_DH1.unpack(given)[0] != CKD.NULL:
-            raise parameters.invalid()
-        shared, given = mechanism.pointers
-        if shared:
-            raise parameters.invalid()
-    try:
-        secret = key.agree(given)
-    except P11Error as error:
-        raise parameters.invalid() if error.value is CKR.DATA_INVALID else error from None
-    if wanted is not None and not 1 <= wanted <= len(secret):
+def _require_length(wanted: int | None, most: int) -> None:
+    if wanted is not None and not 1 <= wanted <= most:
         raise P11Error(CKR.KEY_SIZE_RANGE)
-    return secret[len(secret) - (wanted or len(secret)) :]
 
 
 def combined(rule: MechanismRule, mechanism: Mechanism, base: bytes, other: bytes) -> bytes:

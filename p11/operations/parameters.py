@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Container
 from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives import hashes
 
-from ..constants import CKG, CKH, CKP, CKR, CKZ
+from ..constants import CKD, CKG, CKH, CKP, CKR, CKZ
 from ..errors import P11Error
 from ..mechanisms import DIGESTS
 from ..wire import Mechanism, MessageParameter
@@ -28,6 +29,7 @@ _CHACHA20 = struct.Struct("@4L")
 _POLY1305 = struct.Struct("@4L")
 _GCM_MESSAGE = struct.Struct("@6L")
 _PBKD2 = struct.Struct("@9L")
+_AGREEMENT = struct.Struct("@5L")
 
 HASHES: dict[str, hashes.HashAlgorithm] = {
     "md5": hashes.MD5(),
@@ -95,6 +97,14 @@ class Oaep(NamedTuple):
     digest: str
     mgf_digest: str
     label: bytes
+
+
+class Agreement(NamedTuple):
+    """CK_ECDH1_DERIVE_PARAMS or CK_X9_42_DH1_DERIVE_PARAMS: `shared` goes into the KDF, `public` is the other's."""
+
+    kdf: int
+    shared: bytes
+    public: bytes
 
 
 class Password(NamedTuple):
@@ -302,6 +312,15 @@ def _pointed(pointers: tuple[bytes, ...], count: int) -> tuple[bytes, ...]:
     if len(pointers) != count:
         raise invalid()
     return pointers
+
+
+def agreement(mechanism: Mechanism, kdfs: Container[int]) -> Agreement:
+    """With one of these KDFs, or with none, which takes no data."""
+    kdf, *_ = _unpack(_AGREEMENT, mechanism.parameter)
+    shared, public = _pointed(mechanism.pointers, 2)
+    if (kdf == CKD.NULL and shared) or (kdf != CKD.NULL and kdf not in kdfs):
+        raise invalid()
+    return Agreement(kdf, shared, public)
 
 
 def password(mechanism: Mechanism) -> Password:

@@ -15,6 +15,7 @@ from cardtear.p11.constants import CKA, CKD, CKK, CKM, CKO, CKR
 from cardtear.p11.finite_fields import KEY_TYPES
 from cardtear.p11.mechanisms import MECHANISMS, Scheme
 from cardtear.p11.offer import offered
+from cardtear.p11.operations import derivation
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
@@ -162,7 +163,44 @@ def test_no_agreement(
     assert derived(m, session, derivation, private, BASE, 129) is CKR.KEY_SIZE_RANGE
 
 
-@pytest.mark.parametrize("more", [{"kdf": CKD.SHA1_KDF}, {"kdf": 99}, {"info": b"x"}], ids=str)
+# The first example of RFC 2631, 2.1.2: the data, and the key of its secret of twenty bytes.
+OTHER_INFO = bytes.fromhex("301d301306 0b2a864886f70d01091003060404 00000001a2060404 000000c0".replace(" ", ""))
+WANTED = bytes.fromhex("a09661392376f7044d9052a397883246b67f5f1ef63eb5fb")
+
+
+def test_function_in_asn1() -> None:
+    assert derivation.in_asn1("sha1", bytes(range(20)), OTHER_INFO, 24) == WANTED
+
+
+@pytest.mark.parametrize("length", [None, 16, 20, 24, 128, 300])
+def test_functions_over_a_secret(m: Any, session: int, length: int | None) -> None:
+    """Hashes of secret, counter and data, by the definitions of X9.42."""
+    _, private = m.generate_pair(session, CKM.X9_42_DH_KEY_PAIR_GEN, DSA_DOMAIN, {CKA.PRIVATE: NO})
+    secret = derived(m, session, CKM.X9_42_DH_DERIVE, private, BASE)
+    counters = [each.to_bytes(4, "big") for each in range(1, 17)]
+    in_order = [secret + each + b"data" for each in counters]
+    within = [secret + OTHER_INFO.replace(counters[0], each, 1) for each in counters]
+    for kdf, info, blocks in (
+        (CKD.SHA1_KDF_CONCATENATE, b"data", in_order),
+        (CKD.SHA1_KDF_ASN1, OTHER_INFO, within),
+    ):
+        stream = b"".join(hashlib.sha1(block).digest() for block in blocks)
+        found = derived(m, session, CKM.X9_42_DH_DERIVE, private, BASE, length, kdf=kdf, info=info)
+        assert found == stream[: length or 20]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"kdf": CKD.SHA1_KDF},
+        {"kdf": 99},
+        {"info": b"x"},
+        {"kdf": CKD.SHA1_KDF_ASN1},
+        *({"kdf": CKD.SHA1_KDF_ASN1, "info": OTHER_INFO[:end]} for end in range(1, len(OTHER_INFO), 7)),
+        {"kdf": CKD.SHA1_KDF_ASN1, "info": OTHER_INFO + b"\0"},
+    ],
+    ids=str,
+)
 def test_no_function_over_a_secret(m: Any, session: int, more: dict[str, Any]) -> None:
     _, private = m.generate_pair(session, CKM.X9_42_DH_KEY_PAIR_GEN, DSA_DOMAIN, {CKA.PRIVATE: NO})
     assert derived(m, session, CKM.X9_42_DH_DERIVE, private, BASE, **more) is CKR.MECHANISM_PARAM_INVALID
