@@ -12,6 +12,8 @@ from collections import defaultdict
 from pathlib import Path
 
 from ..p11.calls import BY_NAME, CALLS
+from ..p11.constants import CKR
+from ..p11.return_values import returned
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTICE = "made by csrc/generate.py; do not edit"
@@ -103,6 +105,36 @@ def functions_h() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _listed() -> list[str]:
+    """A C function that gives a value as it is if the function's list has it (p11/return_values.py)."""
+    cases = [
+        line
+        for value in (CKR.ARGUMENTS_BAD, CKR.DEVICE_ERROR)
+        for line in (
+            f"    case CKR_{value.name}:",
+            "        switch (number) {",
+            *(
+                f"        case CALL_{call.name}:\n            return CKR_{returned(call.name, value).name};"
+                for call in CALLS
+                if call.signature.strip("uy") and returned(call.name, value) is not value
+            ),
+            "        }",
+            "        return rv;",
+        )
+    ]
+    return [
+        "/* What a function says that has come to `rv` without the simulator (p11/return_values.py). */",
+        "static CK_RV listed(uint16_t number, CK_RV rv)",
+        "{",
+        "    switch (rv) {",
+        *cases,
+        "    }",
+        "    return rv;",
+        "}",
+        "",
+    ]
+
+
 def stubs_h() -> str:
     """A stub for each call that module.c does not write by hand, and the interfaces with their filled function lists.
 
@@ -116,6 +148,7 @@ def stubs_h() -> str:
         "CK_RV C_GetInterfaceList(CK_INTERFACE *, CK_ULONG *);",
         "CK_RV C_GetInterface(CK_UTF8CHAR *, CK_VERSION *, CK_INTERFACE **, CK_FLAGS);",
         "",
+        *_listed(),
     ]
     for call in CALLS:
         if call.name in BY_HAND:

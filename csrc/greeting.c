@@ -27,22 +27,34 @@ int64_t greeting_now(void)
     return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
 }
 
+/* A path of a socket, in two parts; one that is too long is told, and leads nowhere. */
+static bool put_path(struct sockaddr_un *address, const char *folder, const char *file)
+{
+    const size_t room = sizeof address->sun_path;
+    if ((size_t)snprintf(address->sun_path, room, "%s%s", folder, file) < room)
+        return true;
+    char whole[512];
+    snprintf(whole, sizeof whole, "%s%s", folder, file);
+    notice_no_simulator(whole, ENAMETOOLONG);
+    address->sun_path[0] = '\0';
+    return false;
+}
+
 /* Where the simulator listens, in `address`: what C_Initialize was given, else CARDTEAR_SOCKET, else the user's own
  * folder. The environment of a program with more rights than its caller is the caller's, and is not asked; the user is
  * the one as whom the program runs, and peer_is_ours sees to it that the simulator is his. False: too long a path. */
 bool greeting_find(const char *path, struct sockaddr_un *address)
 {
-    const size_t room = sizeof address->sun_path;
     memset(address, 0, sizeof *address);
     address->sun_family = AF_UNIX;
     if (path == NULL)
         path = secure_getenv("CARDTEAR_SOCKET");
     if (path != NULL && *path != '\0')
-        return (size_t)snprintf(address->sun_path, room, "%s", path) < room;
+        return put_path(address, path, "");
     const char *runtime = secure_getenv("XDG_RUNTIME_DIR");
     if (runtime != NULL && *runtime == '/')
-        return (size_t)snprintf(address->sun_path, room, "%s/cardtear/p11.sock", runtime) < room;
-    snprintf(address->sun_path, room, "/tmp/cardtear-%lu/p11.sock", (unsigned long)geteuid());
+        return put_path(address, runtime, "/cardtear/p11.sock");
+    snprintf(address->sun_path, sizeof address->sun_path, "/tmp/cardtear-%lu/p11.sock", (unsigned long)geteuid());
     return true;
 }
 
@@ -180,6 +192,10 @@ Meeting greeting_meet(int fd, const struct sockaddr_un *address, const Frame *he
 {
     if (hello->broken)
         return WANTING;
+    if (address->sun_path[0] == '\0') {
+        errno = ENAMETOOLONG;
+        return NOBODY;
+    }
     bool ours = is_in_our_folder(address);
     if (ours && !reach(fd, address, end))
         return is_want(errno) ? WANTING : errno == EAGAIN ? QUIET : NOBODY;

@@ -13,6 +13,8 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
+static CK_RV listed(uint16_t number, CK_RV rv);
+
 static CK_RV offline_slot_list(va_list arguments)
 {
     bool present = (va_arg(arguments, int) & 0xFF) != 0;
@@ -81,7 +83,7 @@ CK_RV invoke(uint16_t number, const char *signature, ...)
         va_end(arguments);
         if (rv != CKR_OK) {
             frame_drop(&frame);
-            return rv;
+            return listed(number, rv);
         }
         Outcome outcome = transport_call(number, &frame);
         bool done = true;
@@ -91,7 +93,7 @@ CK_RV invoke(uint16_t number, const char *signature, ...)
             (void)get_u32(&frame);
             rv = get_u64(&frame);
             if (frame.broken || !unpack_results(&frame, rv, signature, arguments))
-                rv = CKR_DEVICE_ERROR;
+                rv = listed(number, CKR_DEVICE_ERROR);
             break;
         case NO_ROOM: /* C_Finalize closes all connections, and that is as good */
             rv = number == CALL_C_Finalize ? CKR_OK : CKR_FUNCTION_FAILED;

@@ -72,17 +72,19 @@ static void show(char *shown, size_t room, const char *text)
                                  (unsigned char)*text);
 }
 
-/* `error` is EPERM for a simulator of another user, EPROTO for what is none, ETIMEDOUT for one that does not answer. */
+/* `error` is EPERM for a simulator of another user, EPROTO for what is none, ETIMEDOUT for one that does not answer,
+ * ENAMETOOLONG for a path that no socket can have. */
 void notice_no_simulator(const char *path, int error)
 {
     int before = errno;
     if (!is_wanted() || __atomic_exchange_n(&done, true, __ATOMIC_RELAXED) || !can_write())
         return;
     char line[MOST], shown[512] = "", text[128];
-    const char *reason = error == EPERM      ? "it belongs to another user"
-                         : error == EPROTO   ? "what listens there is no simulator of this version"
-                         : error == ETIMEDOUT ? "it does not answer"
-                                              : strerror_r(error, text, sizeof text);
+    const char *reason = error == EPERM          ? "it belongs to another user"
+                         : error == EPROTO       ? "what listens there is no simulator of this version"
+                         : error == ETIMEDOUT    ? "it does not answer"
+                         : error == ENAMETOOLONG ? "no socket's path is longer than 107 bytes"
+                                                 : strerror_r(error, text, sizeof text);
     show(shown, sizeof shown, path);
     int length = snprintf(line, sizeof line,
                           "cardtear: no simulator at %s (%s), so there are no slots; start one with `cardtear serve`, "

@@ -92,6 +92,24 @@ def test_a_path_that_is_long(new_program: Path) -> None:
     assert 106 * r"\x01" in result.stderr
 
 
+def test_a_path_that_is_too_long(new_program: Path) -> None:
+    """In the environment it is told like any place without a simulator; as an argument of C_Initialize it is bad."""
+    long = "/" + 107 * "a"
+    for environment, where in (
+        ({"CARDTEAR_SOCKET": long}, long),
+        ({"XDG_RUNTIME_DIR": long}, f"{long}/cardtear/p11.sock"),
+    ):
+        result = run(new_program, env=environment)
+        assert result.stdout == "0 slots\n"
+        assert result.stderr.startswith(
+            f"cardtear: no simulator at {where} (no socket's path is longer than 107 bytes)"
+        )
+        assert len(result.stderr.splitlines()) == 1
+    result = run(new_program, long)
+    assert result.stdout != "0 slots\n"
+    assert "longer than 107 bytes" in result.stderr
+
+
 def test_not_when_there_was_one(new_host: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """That it has gone is a removal, also for C_Initialize and for a child."""
     with Simulator(tmp_path / "run") as simulator:

@@ -293,6 +293,36 @@ def call_with_null(m: Module, name: str, position: int, session: int) -> int:
     return m.call(name, *(each for group in groups for each in group))
 
 
+def _wrong(m: Module, letter: str, right: list[Any]) -> list[list[Any]]:
+    """What is wrong for a parameter of a signature: NULL, lengths beyond all bounds, values that do not exist."""
+    ffi, null = m.ffi, [*right]
+    if letter in "uy":
+        return [[2**64 - 1 if letter == "u" else 255]]
+    null[-1 if letter in "BLF" else 0] = ffi.new("char *") if letter == "0" else ffi.NULL
+    wrong = [null]
+    if letter in "bnrpP":
+        wrong += [[ffi.NULL, 16], [right[0], 2**40], [ffi.NULL, 2**64 - 1]]
+    if letter in "mMwW":
+        wrong += [[ffi.new("CK_MECHANISM *", (CKM.RSA_PKCS, ffi.NULL, length))] for length in (16, 2**40)]
+    if letter in "tq":
+        missing = ffi.new("CK_ATTRIBUTE[1]")
+        missing[0].type, missing[0].ulValueLen = CKA.LABEL, 5
+        wrong += [[missing, 1], [missing, 2**32], [ffi.NULL, 1]]
+    return wrong
+
+
+def call_with_all_that_is_wrong(m: Module, name: str, session: int) -> list[int]:
+    """A call with each of its arguments wrong in turn, in several ways: what it has said."""
+    first = 0 if name.startswith("C_Get") and "Session" not in name else session
+    values = []
+    for position, letter in enumerate(BY_NAME[name].signature):
+        for wrong in _wrong(m, letter, _arguments(m, name, first)[position]) if letter != "-" else ():
+            groups = _arguments(m, name, first)
+            groups[position] = wrong
+            values.append(m.call(name, *(each for group in groups for each in group)))
+    return values
+
+
 TOKEN, PRIVATE, SESSION = {CKA.TOKEN: b"\1"}, {CKA.TOKEN: b"\1", CKA.PRIVATE: b"\1"}, {CKA.TOKEN: b"\0"}
 P256 = bytes.fromhex("06082a8648ce3d030107")
 

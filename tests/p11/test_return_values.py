@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import re
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from cardtear.card.tables import INS
+from cardtear.csrc import module_path
 from cardtear.lab.client import Failed
 from cardtear.lab.simulator import Simulator
 from cardtear.lab.trigger import OnApdu, Trigger
@@ -182,17 +183,41 @@ def test_what_is_said_instead(function: str, value: CKR, said: CKR) -> None:
     assert returned(function, value) is said
 
 
-@pytest.mark.parametrize("name", [name for name, call in BY_NAME.items() if name != "C_Finalize"])
+@pytest.mark.parametrize("name", BY_NAME)
 def test_null_pointers_and_junk(module: tuple[Simulator, Any], name: str) -> None:
-    """Whatever is wrong with the arguments."""
+    """Whatever is wrong with the arguments: what the module says by itself is in the function's list, too."""
     _, m = module
     session, _keys = _begin(m)
-    for position in range(len(re.sub("[-0]", "", BY_NAME[name].signature))):
-        if BY_NAME[name].signature[position] not in "uy" and name != "C_GetSessionValidationFlags":
-            first = 0 if name.startswith("C_Get") and "Session" not in name else session
-            groups = probes._arguments(m, name, first)
-            groups[position][-1 if BY_NAME[name].signature[position] in "BLF" else 0] = m.ffi.NULL
-            m.call(name, *(each for group in groups for each in group))
+    probes.call_with_all_that_is_wrong(m, name, session)  # each value is looked at there
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("C_Initialize", "ffi.NULL"),
+        ("C_GetInfo", "ffi.NULL"),
+        ("C_GetFunctionList", "ffi.NULL"),
+        ("C_GetInterfaceList", "ffi.NULL, ffi.NULL"),
+        ("C_GetInterface", "b'PKCS 11', ffi.NULL, ffi.NULL, 0"),
+        ("C_GetInterface", "b'PKCS 12', ffi.NULL, ffi.new('CK_INTERFACE **'), 0"),
+    ],
+)
+def test_what_the_module_does_by_itself(module: tuple[Simulator, Any], name: str, arguments: str) -> None:
+    """The functions that are no calls of the simulator's."""
+    _, m = module
+    assert m.call(name, *eval(f"[{arguments}]", {"ffi": m.ffi})) != CKR.OK  # noqa: S307 - the table above
+
+
+def test_without_a_simulator(module: tuple[Simulator, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of it once more before C_Initialize, and where there is nobody who could answer."""
+    monkeypatch.setenv("CARDTEAR_QUIET", "1")
+    alone = type(module[1])(shutil.copy(module_path(), tmp_path))
+    for name in BY_NAME:
+        assert set(probes.call_with_all_that_is_wrong(alone, name, 1)) <= {CKR.CRYPTOKI_NOT_INITIALIZED}
+    alone.initialize(tmp_path / "none")
+    for name in BY_NAME.keys() - {"C_Finalize", "C_WaitForSlotEvent"}:
+        probes.call_with_all_that_is_wrong(alone, name, 1)
+    alone.finalize()
 
 
 @pytest.mark.parametrize("status", STATUSES)
