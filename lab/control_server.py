@@ -53,6 +53,7 @@ class ControlServer:
             "disarm": self._disarm,
             "signal": self._signal,
             "release": self._release,
+            "pcscd": self._pcscd,
             "shutdown": lambda: None,
         }
         self._connections: set[socket.socket] = set()
@@ -193,6 +194,9 @@ class ControlServer:
     def _signal(self, signal: str) -> dict[str, int]:
         return {"heard": self._simulator.signal(signal)}
 
+    def _pcscd(self, action: str) -> dict[str, bool]:
+        return {"changed": self._simulator.pcscd(action)}
+
     def _release(self, gate: str = "") -> dict[str, int]:
         return {"released": self._simulator.release(gate)}
 
@@ -209,7 +213,6 @@ _PLAIN = (
     "pin-pad",
     "crash",
     "restart",
-    "pcscd",
     "later",
 )
 """The verbs that are the simulator's own, with nothing to tell."""

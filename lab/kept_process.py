@@ -41,6 +41,9 @@ class KeptProcess:
     ) -> None:
         self._name, self._spawn, self._answers, self._log = name, spawn, answers, log
         self._process: subprocess.Popen[bytes] | None = None
+        self._is_kept = False
+        self._has_answered = False
+        self._starts = threading.Lock()
         self._change = threading.Lock()
 
     @property
@@ -49,19 +52,35 @@ class KeptProcess:
         process = self._process
         return process is not None and process.poll() is None
 
-    def start(self) -> None:
-        """Start it if it does not run, and return when it answers. Raises ProcessError."""
-        if self.is_running:
-            return
-        started: Future[None] = Future()
-        threading.Thread(target=self._keep, args=(started,), name=self._name, daemon=True).start()
-        started.result()
+    @property
+    def is_there(self) -> bool:
+        """Whether it has answered since it was started, and has not been stopped; it may be starting again."""
+        return self._is_kept and self._has_answered
 
-    def stop(self) -> None:
-        """End it, and return when it is gone. Raises ProcessError if it had to be killed."""
+    def start(self) -> bool:
+        """Start it, and return True when it answers; False if it runs, or is just started again.
+
+        Raises ProcessError.
+        """
+        with self._starts:
+            with self._change:
+                if self._is_kept:
+                    return False
+                self._is_kept, self._has_answered = True, False
+            started: Future[None] = Future()
+            threading.Thread(target=self._keep, args=(started,), name=self._name, daemon=True).start()
+            started.result()
+            return True
+
+    def stop(self) -> bool:
+        """End it, and return True when it is gone; False if it did not run.
+
+        Raises ProcessError if it had to be killed.
+        """
         process = self._let_go()
         if process is None:
-            return
+            return False
+        was_running = process.poll() is None
         process.terminate()
         try:
             process.wait(DEADLINE)
@@ -69,6 +88,7 @@ class KeptProcess:
             process.kill()
             process.wait()
             raise ProcessError(f"{self._name} does not end. {self.said}") from None
+        return was_running
 
     def kill(self) -> None:
         """Let it die at once, as of a fault of its own; what it leaves behind stays."""
@@ -80,6 +100,7 @@ class KeptProcess:
     def _let_go(self) -> subprocess.Popen[bytes] | None:
         """Return the process that runs now, which is not started again from now on."""
         with self._change:
+            self._is_kept = False
             process, self._process = self._process, None
         return process
 
@@ -99,7 +120,10 @@ class KeptProcess:
             is_ready = self._is_ready(process)
             if not started.done():
                 if not is_ready:
+                    process.kill()
+                    process.wait()
                     return self._give_up(started, f"{self._name} does not start. {self.said}")
+                self._has_answered = True
                 started.set_result(None)
             process.wait()
             with self._change:
@@ -111,6 +135,7 @@ class KeptProcess:
             LOG.warning("%s has ended by itself (%s) and is started again. %s", self._name, _how(process), self.said)
 
     def _give_up(self, started: Future[None], why: str) -> None:
+        self._is_kept = False
         if started.done():
             LOG.error("%s", why)
         else:

@@ -100,12 +100,13 @@ class OwnPcscd(KeptProcess):
     ) -> None:
         self.close()
 
-    def start(self) -> None:
-        """Start it if it does not run, and return when it answers. Raises ProcessError, also if it refuses us."""
-        super().start()
-        if (refused := refusal()) is not None:
+    def start(self) -> bool:
+        """As every process that is kept. Raises ProcessError, also if it refuses us."""
+        has_begun = super().start()
+        if has_begun and (refused := refusal()) is not None:
             self.stop()
             raise ProcessError(f"{refused}. {self.said}")
+        return has_begun
 
     def close(self) -> None:
         """Stop it, and let the next one be."""

@@ -99,9 +99,10 @@ class RemoteSimulator:
         """Be there again after `crash`."""
         self.do("restart")
 
-    def pcscd(self, action: str) -> None:
-        """Stop the pcscd that is its own, or start it again: `stop`, `start`; returns when that is done."""
-        self.do("pcscd", action=action)
+    def pcscd(self, action: str) -> bool:
+        """Stop the pcscd that is its own, or start it again: `stop`, `start`; returns when that is done, False if it
+        was so already."""
+        return bool(self.do("pcscd", action=action)["changed"])
 
     def arm(self, trigger: Trigger) -> int:
         """Do what the trigger says when its moment comes; a number for `disarm`. The trigger itself stays here: how

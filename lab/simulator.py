@@ -23,7 +23,8 @@ from ..reader.bench import Bench
 from ..reader.errors import BenchError, CardMute, CardRemoved, PcscdFailed, PcscdNotOurs, ReaderEmpty
 from ..reader.pin_pad import Entry
 from ..reader.reader import Reader
-from ..reader.vpcd_slots import Daemon, PcscPlace, VpcdSlots
+from ..reader.slot_door import Daemon
+from ..reader.vpcd_slots import PcscPlace, VpcdSlots
 from . import places, possible_trigger
 from .agenda import Agenda
 from .armed import as_armed
@@ -239,15 +240,15 @@ class Simulator(Closing):
         self._server = self._new_server()
         self.pcsc = self._new_pcsc()
 
-    def pcscd(self, action: str) -> None:
+    def pcscd(self, action: str) -> bool:
         """Stop the pcscd that is this simulator's own, or start it again: `stop`, `start`.
 
-        Returns when it is gone, or answers. What is so already is no error. Raises BenchError.
+        Returns when it is gone, or answers; False if that was so already. Raises BenchError.
         """
         daemon = self._own_pcscd()
         self.bench.trace.verb("pcscd", None, action)
         try:
-            {"stop": daemon.stop, "start": daemon.start}[action]()
+            return {"stop": daemon.stop, "start": daemon.start}[action]()
         except ProcessError as error:
             raise PcscdFailed(str(error)) from None
 

@@ -10,7 +10,7 @@ import socket
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from . import pcscd_call, tcp_peer, vpcd_wire
 from .bench import Bench
@@ -32,6 +32,28 @@ UNFINISHED = 2.0
 
 _GRACE = 5.0
 """Seconds for which `close` waits for a card that is at work."""
+
+
+class Daemon(Protocol):
+    """A pcscd of our own."""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has been started, and has not ended."""
+        ...
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it has answered since it was started, and has not been stopped."""
+        ...
+
+    def start(self) -> bool:
+        """Start it and return True when it answers; False if it runs."""
+        ...
+
+    def stop(self) -> bool:
+        """End it and return True when it is gone; False if it did not run."""
+        ...
 
 
 class SlotDoor(ABC):

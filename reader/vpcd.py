@@ -15,7 +15,6 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Callable
 from time import monotonic
 
 from . import tcp_peer, vpcd_wire
@@ -24,7 +23,7 @@ from .errors import CardMute, CardRemoved
 from .network_namespace import Inside
 from .pcscd_call import call_pcscd, may_listen
 from .reader import Insertion, Reader
-from .slot_door import LOOPBACK, SlotDoor
+from .slot_door import LOOPBACK, Daemon, SlotDoor
 from .vpcd_dialogue import Dialogue
 from .vpcd_wire import Control
 
@@ -44,10 +43,7 @@ _SOMETHING = object()
 
 
 class VpcdDoor(SlotDoor):
-    """The slot of a vpcd that listens on a port. `hint` is what to do when it does not, `inside` as in PcscPlace.
-
-    `is_allowed`: which users may listen there.
-    """
+    """The slot of a vpcd that listens on a port. `hint` is what to do when it does not, the rest as in PcscPlace."""
 
     def __init__(
         self,
@@ -56,10 +52,11 @@ class VpcdDoor(SlotDoor):
         reader: Reader | None = None,
         hint: str = _HINT,
         inside: Inside = contextlib.nullcontext,
-        is_allowed: Callable[[int], bool] = may_listen,
+        daemon: Daemon | None = None,
     ) -> None:
         self._inside = inside
-        self._is_allowed = is_allowed
+        self._daemon = daemon
+        self._may_listen = may_listen if daemon is None else tcp_peer.is_ours  # ours runs as we do
         self._address = (LOOPBACK, port)
         self._connection: socket.socket | None = None
         self._is_answering = False
@@ -126,7 +123,7 @@ class VpcdDoor(SlotDoor):
             try:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
                 connection.connect(self._address)
-                tcp_peer.admit(connection, self._sleep, self._inside, self._is_allowed)
+                tcp_peer.admit(connection, self._sleep, self._inside, self._may_listen)
                 self._was_reached = True
                 if self._talk(connection):
                     return True
@@ -142,6 +139,11 @@ class VpcdDoor(SlotDoor):
                     self._connection = self._dialogue = None
                     self._is_answering = False
         return monotonic() - start > _WORTH_IT
+
+    def _miss(self, why: str) -> None:
+        """As every door, but not while a pcscd of ours is not to be there."""
+        if self._daemon is None or self._daemon.is_there:
+            super()._miss(why)
 
     def _new_socket(self) -> socket.socket:
         with self._inside():

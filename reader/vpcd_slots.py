@@ -10,15 +10,13 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import dataclass
 from time import monotonic
-from typing import Protocol
 
-from . import tcp_peer, vpcd_wire
+from . import vpcd_wire
 from .bench import Bench
 from .events import Change, Event
 from .network_namespace import Inside
-from .pcscd_call import may_listen
 from .reader import Reader
-from .slot_door import SlotDoor
+from .slot_door import Daemon, SlotDoor
 from .vpcd import VpcdDoor
 from .vpcd_reversed import ReversedDoor
 
@@ -28,23 +26,6 @@ SLOTS_OF_VPCD = 2
 
 _LAST_PORT = 0xFFFF
 _TOO_MANY = f"Debian's vpcd has {SLOTS_OF_VPCD} slots, `cardtear pcsc --readers N` tells how to have more"
-
-
-class Daemon(Protocol):
-    """A pcscd of our own."""
-
-    @property
-    def is_running(self) -> bool:
-        """Whether it has been started, and has not ended."""
-        ...
-
-    def start(self) -> None:
-        """Start it if it does not run; returns when it answers."""
-        ...
-
-    def stop(self) -> None:
-        """End it; returns when it is gone."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +98,9 @@ class VpcdSlots:
         if not self._place.is_reversed:
             if reader is not None and first <= _LAST_PORT:
                 hint = {} if len(self._doors) < SLOTS_OF_VPCD else {"hint": _TOO_MANY}
-                is_allowed = may_listen if self._place.daemon is None else tcp_peer.is_ours  # ours runs as we do
+                place = self._place
                 self._doors.append(
-                    VpcdDoor(self._bench, first, reader, inside=self._place.inside, is_allowed=is_allowed, **hint)
+                    VpcdDoor(self._bench, first, reader, inside=place.inside, daemon=place.daemon, **hint)
                 )
             return
         for port in range(first, min(first + SLOTS_OF_VPCD, _LAST_PORT + 1)):

@@ -176,9 +176,17 @@ class PcscdAction(StrEnum):
 
 @app.command()
 def pcscd(action: PcscdAction, as_json: Json = False) -> None:
-    """Stop the pcscd of `run --own-pcscd`, or start it again: every program's connections to it are lost."""
-    done = {"stop": "pcscd is stopped; cardtear pcscd start brings it back", "start": "pcscd is there again"}
-    do(as_json, "pcscd", lambda _: print(done[action]), action=action.value)
+    """Stop the pcscd of `run --own-pcscd`, or start it again: every program's connections to it are lost.
+
+    What is so already is no error, and said.
+    """
+    done = {
+        ("stop", True): "pcscd is stopped; cardtear pcscd start brings it back",
+        ("stop", False): "pcscd was stopped already; cardtear pcscd start brings it back",
+        ("start", True): "pcscd is there again",
+        ("start", False): "pcscd was running already",
+    }
+    do(as_json, "pcscd", lambda result: say(done[action.value, result["changed"]]), action=action.value)
 
 
 def _started_pcscd(undo: contextlib.ExitStack, as_json: bool, name: str, readers: int) -> OwnPcscd:

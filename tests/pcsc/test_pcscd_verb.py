@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from cardtear.card.profiles import CardRequest
 from cardtear.lab.remote import RemoteSimulator
 from cardtear.lab.simulator import Simulator
 from cardtear.lab.trigger import Trigger
@@ -58,9 +59,9 @@ def test_connected_programs(running: Simulator, context: pcsc.Context) -> None:
     assert failure.code not in (pcsc.OK, pcsc.TIMEOUT)  # which one depends on what the client library is just reading
     for call in (lambda: card.transmit(SELECT), card.status, pcsc.Context, lambda: card.disconnect(pcsc.LEAVE)):
         fails_with(NO_SERVICE, call)
-    running.pcscd("stop")
-    running.pcscd("start")
-    running.pcscd("start")
+    assert running.pcscd("stop") is False
+    assert running.pcscd("start") is True
+    assert running.pcscd("start") is False
     fails_with(NO_SERVICE, lambda: card.transmit(SELECT))
     is_back(context)
 
@@ -98,18 +99,51 @@ def test_from_outside(running: Simulator, pcscd: OwnPcscd, context: pcsc.Context
 
     assert "pcscd is stopped" in say("pcscd", "stop")
     assert not pcscd.is_running
+    assert "was stopped already" in say("pcscd", "stop")
+    assert '"changed": false' in say("pcscd", "stop", "--json")
     assert "there again" in say("pcscd", "start")
     assert pcscd.is_running
+    assert "was running already" in say("pcscd", "start")
     refused = say("pcscd", "pause")
     assert "'stop'" in refused, refused
     assert "'start'" in refused, refused
     assert "pcscd stop" in say("arm", "pcscd", "stop", "--signal", "never")
     remote = RemoteSimulator(running.environment)
-    remote.pcscd("stop")
+    assert remote.pcscd("stop") is True
     assert not pcscd.is_running
-    remote.pcscd("start")
+    assert remote.pcscd("start") is True
     remote.close()
     is_back(context)
+
+
+def test_it_is_not_missed(running: Simulator, context: pcsc.Context, caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody is told to look for a pcscd that has been stopped, nor while it starts, whatever is done meanwhile."""
+    running.pcscd("stop")
+    running.remove("front")
+    running.insert("front")
+    running.swap("front", CardRequest(name="Bob"))
+    front = running.pcsc
+    assert front is not None
+    assert front.wait_until_shown(0.5) == ["front"]  # it has looked for vpcd by then
+    running.pcscd("start")
+    is_back(context)
+    assert caplog.text == ""
+
+
+def test_one_that_starts_again_is_not_started(pcscd: OwnPcscd) -> None:
+    """A start and a death at once do not make two of them."""
+    with ThreadPoolExecutor(4) as others:
+        for _ in range(3):
+            assert pcscd.start() is False
+            process = pcscd._process
+            assert process is not None
+            process.kill()
+            assert not any(others.map(lambda _: pcscd.start(), range(8)))
+            wait_for(lambda process=process: pcscd.is_running and pcscd._process is not process)
+            wait_for(pcscd._answers_us)
+    pcscd.stop()
+    assert not pcscd._answers_us()
+    pcscd.start()
 
 
 def test_without_one_of_its_own(simulator: Simulator) -> None:

@@ -230,11 +230,13 @@ def test_the_service_listens(service: Path, front: Reader, echo: Any, own: bool)
 class Ours:
     """A pcscd that is this user's."""
 
-    is_running = True
+    is_running = is_there = True
 
-    def start(self) -> None: ...
+    def start(self) -> bool:
+        return False
 
-    def stop(self) -> None: ...
+    def stop(self) -> bool:
+        return False
 
 
 def test_the_service_connects(service: Path, front: Reader, echo: Any, caplog: pytest.LogCaptureFixture) -> None:
