@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ...p11.constants import CKR
-from ..actions import check, return_value
+from ..actions import FAULTS, check, return_value
 from ..records import name_of
 from ..requests import Request
 from ..trigger import OnPlace, Trigger
@@ -111,7 +111,10 @@ class Plan:
     quirks: tuple[str, ...] = ()
 
     def triggers(self, point: Point, other: Path) -> list[Trigger]:
-        """What is armed for a run: the action at the point, and what follows it. An insertion is of the last card."""
+        """Return what is armed for a run, in order: the action at the point, and what follows when it is done.
+
+        What follows a fault counts from its beginning, for that may be a delay. An insertion is of the last card.
+        """
         on = OnPlace(point.place, point.when)  # type: ignore[arg-type]
         arguments = dict(self.action.arguments)
         if self.action.verb == "swap":
@@ -122,7 +125,8 @@ class Plan:
             if then.verb == "swap":
                 more["card"] = other
             later.append(Trigger("later", {"seconds": then.delay, "then": Request(then.verb, more)}, on))
-        return [*later, Trigger(self.action.verb, arguments, on)]
+        action = Trigger(self.action.verb, arguments, on)
+        return [*later, action] if action.verb in FAULTS else [action, *later]
 
 
 def seconds(text: str) -> float:

@@ -161,11 +161,9 @@ def play(plan: Plan, first: Run, point: Point, deadline: float, watch: Watch | N
             bench = place.simulator.bench
             unwatch = watch(bench.trace) if watch else None
             stop = bench.trace.add_part(log)
-            *before, action = plan.triggers(point, place.other)
-            for trigger in before:
+            triggers = [_Marking(each, log) for each in plan.triggers(point, place.other)]
+            for trigger in triggers:
                 place.simulator.arm(trigger)
-            marking = _Marking(action, log)
-            place.simulator.arm(marking)
             ended = place.run(plan.command, deadline)
             done = _run(ended, log)
             stop()
@@ -175,7 +173,7 @@ def play(plan: Plan, first: Run, point: Point, deadline: float, watch: Watch | N
             if plan.recover != "":
                 place.bring_back()
                 again = place.run(("sh", "-c", plan.recover) if plan.recover else plan.command, deadline)
-        verdict = judge(first, done, again, marking.fired > 0)
+        verdict = judge(first, done, again, triggers[0].fired > 0)
         more = done.more_than(first)
         spent = ended.seconds + (again.seconds if again is not None else 0.0)
         return Outcome(
@@ -193,7 +191,7 @@ def play(plan: Plan, first: Run, point: Point, deadline: float, watch: Watch | N
 
 
 class _Marking(Trigger):
-    """The action; when its moment comes, the log knows."""
+    """Marks in the log the moment of the point, at which all triggers of a run fire."""
 
     def __init__(self, action: Trigger, log: Log) -> None:
         super().__init__(action.verb, action.arguments, action.on)

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from cardtear.lab.simulator import Simulator
 from cardtear.lab.sweep import points
 from cardtear.lab.sweep.outcome import Verdict, tell
 from cardtear.lab.sweep.plan import Action, Then
@@ -84,6 +86,30 @@ def test_a_right_recovery_is_a_success(
     """Wherever the card was pulled, a login after it is needed."""
     outcome = play(action, f"host#1:1/{place}@before", *then, command=(host, "patient"))
     assert (outcome.verdict, outcome.run.ended.code) == (Verdict.SUCCESS, 0), outcome
+
+
+@pytest.mark.parametrize(
+    ("action", "then"), [("remove", ["insert"]), ("unplug", ["plug", "insert:5ms"]), ("mute", ["reset:1ms"])]
+)
+def test_what_follows_comes_after_a_slow_action(
+    play: Callable[..., Any], host: str, monkeypatch: pytest.MonkeyPatch, action: str, then: list[str]
+) -> None:
+    """A card that is put back before it is pulled would stay away."""
+    real = getattr(Simulator, action)
+
+    def slow(simulator: Simulator, reader: str) -> object:
+        threading.Event().wait(0.05)
+        return real(simulator, reader)
+
+    monkeypatch.setattr(Simulator, action, slow)
+    outcome = play(action, f"{SIGN}@before", *then, watch=lambda _trace: lambda: None, command=(host, "patient"))
+    assert (outcome.verdict, outcome.run.ended.code) == (Verdict.SUCCESS, 0), outcome
+
+
+def test_what_follows_a_delay_counts_from_its_beginning(play: Callable[..., Any]) -> None:
+    """The card is gone when the call goes on."""
+    outcome = play("delay:300ms", f"{SIGN}@before", "remove:10ms")
+    assert (outcome.verdict, outcome.run.last) == (Verdict.CLEAN, "C_Sign CKR_SESSION_HANDLE_INVALID")
 
 
 def test_a_login_that_was_not_needed(play: Callable[..., Any], host: str) -> None:
