@@ -15,5 +15,5 @@ def module_sources() -> list[Path]:
 
 
 def only_us_path() -> Path:
-    """The absolute path of the library that lets only its user, and root, reach a pcscd (only_us.c)."""
+    """The absolute path of the library that lets only its user, and root, reach a program (only_us.c)."""
     return Path(__file__).resolve().parent / "libcardtear-only-us.so"

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: MIT
 /*
- * A library that is loaded into a pcscd which has no network or no folder of its own: it listens on the loopback
- * interface only, and whoever connects has to be the user who runs it, or root.
+ * A library that is loaded into a program which others could reach: it listens for TCP on the loopback interface only,
+ * and whoever connects has to be the user who runs it, or root.
  *
- * vpcd, the driver of virtual readers, listens on all interfaces and takes the first comer; pcscd's socket is open to
- * everybody. Only what they call is replaced: bind, accept, accept4.
+ * One is a pcscd that has no network or no folder of its own: vpcd, the driver of virtual readers, listens on all
+ * interfaces and takes the first comer, and pcscd's socket is open to everybody. Another is a browser under Marionette,
+ * which does whatever the first says who connects. Only what they call is replaced: bind, accept, accept4.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -81,13 +83,32 @@ static bool is_ours(int connection)
 	return false;
 }
 
-static int admitted(int connection)
+/*
+ * What a program gets for a connection that its listener has accepted: that, or nothing of an outsider's.
+ *
+ * Who waits in accept() is told that whoever came has gone again. Who asks only when somebody is there, as Mozilla's
+ * programs do, takes any error for the listener's end: it gets a connection that has ended.
+ */
+static int admitted(int listener, int connection)
 {
+	int ended;
+
 	if (connection < 0 || is_ours(connection))
 		return connection;
 	close(connection);
+	if ((fcntl(listener, F_GETFL) & O_NONBLOCK) != 0 &&
+	    (ended = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) >= 0)
+		return ended;
 	errno = ECONNABORTED;
 	return -1;
+}
+
+static bool is_tcp(int socket)
+{
+	int type;
+	socklen_t size = sizeof type;
+
+	return getsockopt(socket, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
 }
 
 EXPORTED int bind(int socket, const struct sockaddr *address, socklen_t size)
@@ -96,7 +117,7 @@ EXPORTED int bind(int socket, const struct sockaddr *address, socklen_t size)
 	struct sockaddr_in local;
 
 	REAL("bind", real);
-	if (address->sa_family != AF_INET || size < sizeof local)
+	if (address->sa_family != AF_INET || size < sizeof local || !is_tcp(socket))
 		return real(socket, address, size);
 	memcpy(&local, address, sizeof local);
 	if (local.sin_addr.s_addr == htonl(INADDR_ANY))
@@ -109,7 +130,7 @@ EXPORTED int accept(int socket, struct sockaddr *restrict address, socklen_t *re
 	int (*real)(int, struct sockaddr *, socklen_t *);
 
 	REAL("accept", real);
-	return admitted(real(socket, address, size));
+	return admitted(socket, real(socket, address, size));
 }
 
 EXPORTED int accept4(int socket, struct sockaddr *restrict address, socklen_t *restrict size, int flags)
@@ -117,5 +138,5 @@ EXPORTED int accept4(int socket, struct sockaddr *restrict address, socklen_t *r
 	int (*real)(int, struct sockaddr *, socklen_t *, int);
 
 	REAL("accept4", real);
-	return admitted(real(socket, address, size, flags));
+	return admitted(socket, real(socket, address, size, flags));
 }

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
+from ..csrc import only_us_path
 from .closing import Closing
 
 T = TypeVar("T")
@@ -25,6 +26,8 @@ T = TypeVar("T")
 MODULE_NAME = "cardtear"
 DEADLINE = 40.0
 """Seconds that the program may take to get anywhere, on a slow machine with other things to do."""
+
+_PRELOAD = "LD_PRELOAD"
 
 NOT_PRESENT, NOT_LOGGED_IN, LOGGED_IN = 1, 3, 4
 """What nsIPKCS11Slot.status says of a removable slot."""
@@ -130,7 +133,7 @@ class Mozilla(Closing):
         logging.getLogger("mozversion").setLevel(logging.ERROR)
         # The driver deletes what is at the log's path before it begins: /dev/null would be gone from the machine.
         self._logs = tempfile.TemporaryDirectory(prefix="cardtear-mozilla-", dir=folder)
-        with _environment(environment):
+        with _environment(environment), _reached_by_us_only():
             self._marionette = Marionette(
                 bin=str(self.path()),
                 headless=True,
@@ -326,3 +329,11 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+@contextlib.contextmanager
+def _reached_by_us_only() -> Iterator[None]:
+    """What is started in the block serves this user and root only: Marionette's port is open to the whole machine."""
+    loaded = os.environ.get(_PRELOAD)
+    with _environment({_PRELOAD: ":".join(filter(None, (loaded, str(only_us_path()))))}):
+        yield
