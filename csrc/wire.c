@@ -31,14 +31,13 @@ bool frame_reserve(Frame *frame, size_t size)
     if (size <= frame->room)
         return true;
     size_t room = size < 2 * frame->room ? 2 * frame->room : size;
-    uint8_t *data = malloc(room);
+    uint8_t *data = realloc(frame->data == frame->small ? NULL : frame->data, room);
     if (data == NULL) {
         frame->broken = true;
         return false;
     }
-    memcpy(data, frame->data, frame->used);
-    if (frame->data != frame->small)
-        free(frame->data);
+    if (frame->data == frame->small)
+        memcpy(data, frame->small, frame->used);
     frame->data = data;
     frame->room = room;
     return true;
