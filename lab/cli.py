@@ -20,6 +20,7 @@ from typer.core import TyperGroup
 
 from .. import __version__
 from . import log, terminal
+from .commands.conversion import spare_pydantic
 from .library_warnings import silence_library_warnings
 
 FILES = {
@@ -118,6 +119,7 @@ def _all(
 def main() -> None:
     """The entry point."""
     terminal.open_closed()
+    spare_pydantic()
     silence_library_warnings()
     log.to_standard_error()
     if not {"-h", "--help"} & set(sys.argv):  # which has styles, and nothing from outside
