@@ -33,9 +33,9 @@ def decode(value: bytes | None) -> bytes:
     the last one since; some compress with zlib, some say so and do not. So it is the content that tells. What
     follows the certificate does not matter, and a bare certificate without a tag is taken, too.
     """
-    if value and value.startswith(_SEQUENCE):
-        return value
-    content, info = _fields(value or b"")
+    if not value or value.startswith(_SEQUENCE):
+        return value or b""
+    content, info = _fields(value)
     if content.startswith(_SEQUENCE):
         return content
     try:

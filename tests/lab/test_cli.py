@@ -439,7 +439,7 @@ def test_the_test_ca_is_exported(tmp_path: Path) -> None:
 
 
 def test_a_removal_is_not_delayed_by_what_it_does_not_need(served: Served) -> None:
-    """Imports are most of a command's time: none of cryptography, the simulator, YAML, pydantic or tables for people."""
+    """Imports are most of its time: no cryptography, simulator, YAML, pydantic nor tables for people."""
     script = (
         "import sys; sys.argv = ['cardtear', 'remove', 'front']\n"
         "from cardtear.lab.cli import main\n"

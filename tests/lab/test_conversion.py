@@ -11,7 +11,24 @@ import pytest
 from cardtear.lab import cli
 from cardtear.lab.commands.conversion import PlainFirst
 
-VALUES = (None, "", "text", "0", "007", "65536", "-1", "1.5", "9" * 30, "9" * 5000, "١", "-", "both", "stop", 0, 1.0)
+VALUES = (
+    None,
+    "",
+    "text",
+    "0",
+    "007",
+    "65536",
+    "-1",
+    "1.5",
+    "9" * 30,
+    "9" * 5000,
+    "\u0661",
+    "-",
+    "both",
+    "stop",
+    0,
+    1.0,
+)
 LISTS: tuple[Any, ...] = ((), ("one",), ["a", "b"], ("1", ""))
 
 
