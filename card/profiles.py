@@ -15,7 +15,6 @@ import re
 import uuid
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass, field, fields
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +55,7 @@ from .tables import (
     Touch,
 )
 from .traits import CERTIFICATE_RULES, RULES, Traits, rule_of
+from .wording import meant
 
 _CONTENTS = 14
 """Changes when ready-made images get other contents, so that those kept from before are not used."""
@@ -172,7 +172,9 @@ class CardRequest(Traits):
 
     def __init__(self, profile: str = "piv", **parameters: Any) -> None:
         if profile not in PROFILES:
-            raise ProfileError(f"there is no profile {profile!r}; there are: {', '.join(PROFILES)}")
+            raise ProfileError(
+                f"there is no profile {profile!r}{meant(profile, PROFILES) or ';'} there are: {', '.join(PROFILES)}"
+            )
         given = {"profile": profile, **PROFILES[profile].parameters, **parameters}
         for name, value in given.items():
             _check(name, value)
@@ -281,8 +283,7 @@ def _check(name: str, value: object) -> None:
     rule = rule_of(name)
     if rule is None:
         known = sorted((*RULES, *CERTIFICATE_RULES))
-        near = get_close_matches(name, known, 1)
-        question = f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(known)}"
+        question = meant(name, known) or f"; there are: {', '.join(known)}"
         raise ProfileError(f"a card has no parameter {name!r}{question}")
     if not rule.fits(value):
         if isinstance(value, int) and not isinstance(value, bool) and rule.fits(str(value)):

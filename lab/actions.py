@@ -14,10 +14,10 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..card.wording import meant
 from ..p11.constants import CKR
 from ..reader.events import ApduMoment, CallMoment, Moment, Waiting
 from .gates import Gates
-from .suggestion import meant
 from .trigger import OnApdu, OnCall, OnPlace
 
 if TYPE_CHECKING:

@@ -16,11 +16,11 @@ from importlib import import_module
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from .. import __version__
 from . import log, terminal
 from .commands.conversion import spare_pydantic
+from .commands.parsing import Group
 from .library_warnings import silence_library_warnings
 
 FILES = {
@@ -62,20 +62,12 @@ def _commands(file: str) -> Mapping[str, Any]:
     return typer.main.get_group(import_module(f".commands.{file}", __package__).app).commands
 
 
-class Commands(TyperGroup):
+class Commands(Group):
     """The commands by name, each loaded when it is asked for."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Their names, in the order of the help."""
         return [name for _, names in FILES.values() for name in names]
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command that the first word names; one that does not exist gets a suggestion."""
-        if not ctx.resilient_parsing and self.get_command(ctx, args[0]) is None:
-            from .suggestion import meant  # difflib takes a millisecond
-
-            ctx.fail(f"there is no command {args[0]!r}{meant(args[0], self.list_commands(ctx))}")
-        return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of that name, or None."""

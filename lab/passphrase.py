@@ -55,6 +55,8 @@ def handed_over(path: Path | None) -> Iterator[Path | None]:
 def _first_line(path: Path, what: str) -> bytes:
     """Read up to the end of a line, the end of the file, or more than a passphrase has."""
     line, end = b"", monotonic() + _PATIENCE
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb", buffering=0) as file:
         poll = select.poll()
         poll.register(file, select.POLLIN)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
+from ..card.wording import meant
 from ..p11.calls import BY_NAME
 from ..reader.errors import BenchError
-from .suggestion import meant
 from .trigger import OnApdu, OnCall, OnEvent, Trigger
 
 _AT_ONCE = frozenset(

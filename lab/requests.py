@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..card.profiles import CardRequest, request
+from ..card.wording import meant
 from .actions import return_value
-from .suggestion import meant
 from .trigger import Trigger
 
 _DIGITS = {2: "two", 4: "four"}

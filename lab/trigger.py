@@ -15,10 +15,10 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from ..card.tables import INS
+from ..card.wording import meant
 from ..p11.calls import BY_NAME
 from ..reader.events import ApduMoment, CallMoment, Change, Event, Moment, When
 from .locator import Locator, Place
-from .suggestion import meant
 
 _CHAINED = 0x10
 

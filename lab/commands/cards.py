@@ -12,9 +12,10 @@ import typer
 from ..terminal import say, say_exactly
 from .answers import errors
 from .options import Json, NewCard, PassphraseFile, grouped
+from .parsing import App, Group
 
-app = typer.Typer()
-card_app = typer.Typer(help="Make, copy and look at card images.", no_args_is_help=True)
+app = App()
+card_app = App(cls=Group, help="Make, copy and look at card images.", no_args_is_help=True)
 app.add_typer(card_app, name="card")
 
 ImagePath = Annotated[Path, typer.Argument(metavar="IMAGE", help="A card image.", show_default=False)]

@@ -9,8 +9,9 @@ import typer
 
 from ..terminal import say, say_exactly
 from .options import Json
+from .parsing import App
 
-app = typer.Typer()
+app = App()
 
 
 @app.command()

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
-from typer.core import TyperCommand
 
 from ..secret_input import first_line
 
@@ -51,18 +50,6 @@ QuirkNames = Annotated[
         show_default=False,
     ),
 ]
-
-
-class ForProgram(TyperCommand):
-    """A command that ends with the words of a program: refuses to take the -- before them for an option's value."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Take the options; raises BadParameter for one without its value."""
-        before = args[: args.index("--")] if "--" in args else []
-        for option in self.get_params(ctx):
-            if before and before[-1] in option.opts and not getattr(option, "is_flag", False):
-                raise typer.BadParameter(f"'{before[-1]}' wants a value before --", ctx=ctx)
-        return super().parse_args(ctx, args)
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:

@@ -12,8 +12,9 @@ import typer
 from ..terminal import say, say_exactly
 from .answers import errors, fail
 from .options import Json
+from .parsing import App
 
-app = typer.Typer()
+app = App()
 
 
 @app.command()

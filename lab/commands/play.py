@@ -17,13 +17,14 @@ from .. import terminal
 from ..terminal import say, say_exactly
 from .answers import errors, fail, writable
 from .options import Json
+from .parsing import App
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from ..scenario.outcome import Outcome, StepResult
 
-app = typer.Typer()
+app = App()
 
 
 @app.command()

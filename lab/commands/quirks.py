@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import json
 
-import typer
-
 from ..terminal import say
 from .options import Json
+from .parsing import App
 
-app = typer.Typer()
+app = App()
 
 
 @app.command()

@@ -14,8 +14,9 @@ from ..secret_input import first_line
 from ..terminal import say
 from .answers import do, errors, the_reader
 from .options import AnyCard, AnyReader, Json, PinFile, ReaderName, grouped
+from .parsing import App
 
-app = typer.Typer()
+app = App()
 
 Atr = Annotated[
     str | None,

@@ -17,7 +17,8 @@ import typer
 
 from ..terminal import say
 from .answers import do, errors, fail
-from .options import AnyCard, ForProgram, Json, Surroundings, grouped
+from .options import AnyCard, Json, Surroundings, grouped
+from .parsing import App, ForProgram
 
 if TYPE_CHECKING:
     from ...p11.quirks import Quirks
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from ..records import Record
     from ..simulator import Simulator
 
-app = typer.Typer()
+app = App()
 
 _PCSCD_PATIENCE = 5.0
 """Seconds for which `run` waits until pcscd has the card. It looks every 0.4 s."""

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from .answers import errors, fail, writable
-from .options import ForProgram, Image, NewCard, QuirkNames, grouped
+from .options import Image, NewCard, QuirkNames, grouped
+from .parsing import App, ForProgram
 
 if TYPE_CHECKING:
     from ..sweep.runner import Workers
 
-app = typer.Typer()
+app = App()
 
 _ACTIONS = "remove, reset, swap, mute, unplug, logout, garble, sw:6F00, rv:CKR_DEVICE_ERROR, delay:500ms or cut:1"
 

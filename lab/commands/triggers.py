@@ -14,8 +14,9 @@ from ..secret_input import first_line
 from ..terminal import say
 from .answers import ask, do, errors, fail
 from .options import AnyCard, Json, grouped
+from .parsing import App
 
-app = typer.Typer()
+app = App()
 
 _READER = ("reader",)
 WORDS: dict[str, tuple[str, ...]] = {

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
+from ...card.wording import meant
 from ...p11.calls import BY_NAME
-from ..suggestion import meant
 from .expressions import read_expression
 from .fields import Count, Duration, ExitCodes, HexByte, Model, Name, Pattern, ReturnValues, State, StatusWord
 

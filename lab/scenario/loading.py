@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from ..suggestion import meant
+from ...card.wording import meant
 from ..terminal import shown
 from .checking import Contradiction
 from .model import Scenario

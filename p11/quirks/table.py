@@ -10,9 +10,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, NamedTuple, Self
 
+from ...card.wording import meant
 from .values import CALLS, COUNT, FLAG, OUTCOME, SECONDS, SHARE, Calls, Kind, Outcome, by_call, choice, show, subset
 
 _OPENSC = "https://github.com/OpenSC/OpenSC/"
@@ -327,8 +327,7 @@ class Quirks:
                 continue
             row = ROWS.get(name)
             if row is None:
-                near = get_close_matches(name, [*PROFILES, *ROWS], 1)
-                question = f"; did you mean {near[0]!r}?" if near else f"; the profiles are {', '.join(PROFILES)}"
+                question = meant(name, [*PROFILES, *ROWS]) or f"; the profiles are {', '.join(PROFILES)}"
                 raise ValueError(f"there is no quirk {name!r}{question} (`cardtear quirks` lists them)")
             if not equals and row.kind is not FLAG:
                 raise ValueError(f"the quirk {name!r} wants a value: {name}={row.kind.words}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A question for who may have written a word wrongly, to stand in a message that refuses it."""
+"""Words that many messages need: a number with its noun, and a question for who may have written a word wrongly."""
 
 from __future__ import annotations
 
@@ -11,3 +11,8 @@ def meant(word: str, known: Iterable[str]) -> str:
     """Return `; did you mean 'remove'?` for a word that is much like a known one, else nothing."""
     near = get_close_matches(word, list(known), 1)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """Return `1 point` or `2 points`; `plural` is for nouns that have another one: `tries`."""
+    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
