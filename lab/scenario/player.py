@@ -120,6 +120,8 @@ class _Performance:
                 status, message = Status.FAILED, str(failure)
                 if monotonic() >= stage.deadline:
                     message += f"\n(the scenario's deadline of {in_words(self._scenario.deadline)} is over)"
+                if "has ended" not in message:
+                    message = "\n".join((message, *stage.ends))
             except Exception as error:
                 LOG.exception("step %s", number)
                 status, message = Status.ERROR, f"{type(error).__name__}: {error}"

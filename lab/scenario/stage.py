@@ -38,7 +38,7 @@ from .played import Counted, Played
 from .possible import Possible
 from .programs import Program, exit_in_words
 from .triggers import TriggerModel, arguments_of
-from .verdicts import StepFailed, Verdicts
+from .verdicts import DRAINING, StepFailed, Verdicts
 
 _PCSCD_PATIENCE = 20.0
 """Seconds that pcscd has for the cards of the beginning. It looks every 0.4 s."""
@@ -52,6 +52,8 @@ class Stage(Closing):
         self.history = History()
         self.saved: dict[str, Any] = {}
         self.programs: dict[str, Program] = {}
+        self._left_alone: dict[str, Program] = {}
+        """Those of them that are in the background."""
         self.background: dict[str, tuple[s.Call, Pending]] = {}
         self.triggers: dict[str, tuple[int, Counted]] = {}
         self.marks: dict[str, Point] = {START: Point()}
@@ -257,21 +259,37 @@ class Stage(Closing):
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise StepFailed(f"cannot run {words[0]!r}: {reason}") from None
         self.programs[step.known_as] = program
-        if not step.background:
+        if step.background:
+            self._left_alone[step.known_as] = program
+        else:
             Verdicts(self).require_end(step, program, self.until(step.within), step.within or self.scenario.within)
+
+    @property
+    def ends(self) -> list[str]:
+        """What programs in the background have failed at, in words, beside what a step has awaited in vain."""
+        failed = [each for each in self._left_alone.items() if (each[1].exit_code or 0) > 0]
+        for _, program in failed:
+            Verdicts(self).drain(program)
+        return [
+            f"{name!r} has ended with {program.exit_code}\n{program.errors.tail()}".rstrip() for name, program in failed
+        ]
 
     def _send(self, step: s.Send) -> None:
         for name, text in step.send.items():
-            if not self.programs[name].send(self.fill(text)):
-                raise StepFailed(f"{name!r} does not read what it is sent")
+            self._tell(name, self.fill(text), "sent")
 
     def _ask(self, step: s.Ask) -> None:
         program = self.programs[step.program]
         before = program.output.length
-        if not program.send(f"{self.fill(step.question)}\n"):
-            raise StepFailed(f"{step.program!r} does not read what it is asked")
+        self._tell(step.program, f"{self.fill(step.question)}\n", "asked")
         within = step.within or self.scenario.within
         self.saved |= Verdicts(self).require_answer(step, before, self.until(step.within), within)
+
+    def _tell(self, name: str, text: str, verb: str) -> None:
+        program = self.programs[name]
+        if not program.send(text):
+            self.history.wait(lambda: program.exit_code is not None, monotonic() + DRAINING)  # mostly it is at its end
+            raise StepFailed(f"{name!r} does not read what it is {verb}")
 
     def _stop(self, step: s.Stop) -> None:
         within = step.within or self.scenario.within

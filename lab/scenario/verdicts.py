@@ -25,7 +25,7 @@ class StepFailed(Exception):
     """A step has not come out as it has to: what was awaited, and what came instead."""
 
 
-_DRAINING = 2.0
+DRAINING = 2.0
 """Seconds that output may take to arrive after the program's end."""
 
 
@@ -80,7 +80,7 @@ class Verdicts:
         if answer is not None:
             raise StepFailed(f"{awaited}, but came: {answer}")
         if output.is_over:
-            self._drain(program)
+            self.drain(program)
         instead = "it has ended" if output.is_over else "it says nothing"
         raise StepFailed(f"{awaited} within {in_words(within)}, but {instead}\n{program.errors.tail()}".rstrip())
 
@@ -143,9 +143,9 @@ class Verdicts:
             if not self._history.wait(lambda: program.exit_code is not None, deadline):
                 raise StepFailed(self._program_message(condition, within, "it runs on"))
             if condition.exits is not None and program.exit_code not in condition.exits:
-                self._drain(program)
+                self.drain(program)
                 raise StepFailed(self._program_message(condition, within, f"it has ended with {_end(program)}"))
-            deadline = min(deadline, monotonic() + _DRAINING)
+            deadline = min(deadline, monotonic() + DRAINING)
         for pattern, stream in ((condition.output, program.output), (condition.errors, program.errors)):
             # An unfinished program may still print it, an ended one only as long as its output is read.
             if pattern is not None and not self._prints(pattern, stream, deadline):
@@ -155,8 +155,9 @@ class Verdicts:
         self._history.wait(lambda: stream.is_over or _matches(pattern, stream.text), deadline)
         return _matches(pattern, stream.text)
 
-    def _drain(self, program: Program) -> None:
-        self._history.wait(lambda: program.output.is_over and program.errors.is_over, monotonic() + _DRAINING)
+    def drain(self, program: Program) -> None:
+        """Wait a moment for the rest of what an ended program has printed."""
+        self._history.wait(lambda: program.output.is_over and program.errors.is_over, monotonic() + DRAINING)
 
     def _program_message(self, condition: c.ProgramDoes, within: float, instead: str) -> str:
         program = self._stage.programs[condition.program]

@@ -491,3 +491,24 @@ def _gather(tree: Any, keys: set[str]) -> None:
     elif isinstance(tree, list):
         for value in tree:
             _gather(value, keys)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "wait: {call: C_Sign, application: app, when: under-way}\n          within: 1s",
+        "ask: {app: something}\n          answer: something",
+    ],
+)
+def test_a_program_that_has_failed_in_the_background(play: Play, step: str) -> None:
+    """Whatever is awaited in vain, it is said what the program has ended with."""
+    outcome = play(f"""
+        steps:
+        - run: sh -c 'echo "not permitted" >&2; exec <&-; exit 3'
+          name: app
+          background: true
+        - {step}
+    """)
+    assert outcome.message.endswith("not permitted"), outcome.message
+    assert "ended" in outcome.message, outcome.message
+    assert outcome.message.count("not permitted") == 1
