@@ -16,6 +16,7 @@ from .security import PIN_LENGTH
 from .status import SW, CardError
 from .tables import (
     ATTESTATION,
+    DSA_BITS,
     GLOBAL_PIN,
     INS,
     KEY_PAIR_ALGORITHMS,
@@ -33,6 +34,7 @@ from .tables import (
 _TAG_LIST = 0x5C
 _DYNAMIC_AUTHENTICATION = 0x7C
 _CONTROL_REFERENCE, _MECHANISM, _PARAMETER = 0xAC, 0x80, 0x81
+_DOMAIN = (0x81, 0x82, 0x83)
 _EXPONENT = 65537
 """The only one that keys are generated with; a command may ask for it."""
 _PIN_POLICY, _TOUCH_POLICY, _DEFAULT = 0xAA, 0xAB, b"\0"
@@ -106,6 +108,8 @@ class GenerateKeyPair(NamedTuple):
     slot: int
     algorithm: Algorithm
     policy: KeyPolicy
+    domain: tuple[bytes, ...] = ()
+    """Prime, order and base of a DSA key, in tags 81 to 83 as in its public key; PIV has none."""
 
 
 PivCommand = (
@@ -171,9 +175,10 @@ def _generate_key_pair(command: Command) -> GenerateKeyPair:
     algorithm = key_pair_algorithm(mechanism[0], SW.INCORRECT_DATA)
     if algorithm in RSA_BITS and int.from_bytes(fields.get(_PARAMETER, b""), "big") == _EXPONENT:
         del fields[_PARAMETER]
+    domain = tuple(fields.pop(tag, b"") for tag in _DOMAIN) if algorithm in DSA_BITS else ()
     if fields:
         raise CardError(SW.INCORRECT_DATA)
-    return GenerateKeyPair(slot, algorithm, policy)
+    return GenerateKeyPair(slot, algorithm, policy, domain)
 
 
 PARSERS: dict[int, Callable[[Command], PivCommand]] = {

@@ -20,7 +20,7 @@ class ImportKey(NamedTuple):
     """A private key by its `numbers`.
 
     01 to 05 are p, q, dP, dQ, qInv of an RSA key, 06 is the scalar on a NIST curve, 07 the private key of Ed25519,
-    08 that of X25519 (32 bytes each).
+    08 that of X25519 (32 bytes each), 09 to 0C are prime, order, base and private value of a DSA key.
     """
 
     slot: int

@@ -15,12 +15,15 @@ _PUBLIC_KEY = 0x7F49
 
 
 def generate_key_pair(context: Context, command: GenerateKeyPair) -> bytes:
-    """A new key pair in place of the one before; the answer is the public key. Nothing is kept of one that is torn."""
+    """A new key pair in place of the one before; the answer is the public key. Nothing is kept of one that is torn.
+
+    Raises CardError(6A80) for an algorithm that the card has not, and for numbers that are no domain.
+    """
     _require_slot(context, command.slot)
     if command.algorithm not in context.make.algorithms:
         raise CardError(SW.INCORRECT_DATA)
     context.status.require(Access.MANAGEMENT)
-    value, policy = keys.pack(keys.generate(command.algorithm)), command.policy
+    value, policy = keys.make(command.algorithm, command.domain), command.policy
     stored = StoredKey(command.algorithm, value, False, policy.pin_rule, policy.touch)
     public = context.keys.unpack(command.slot, stored).public_template()
     context.commit(keys={command.slot: stored})

@@ -9,19 +9,20 @@ GMP's, in the variant whose running time does not depend on the key.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa, x448, x25519
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa, x448, x25519
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
-from . import curve_orders, tlv
+from . import curve_orders, dsa_keys, tlv
 from .certificate_reader import Certificate
 from .state import StoredKey
 from .status import SW, CardError
-from .tables import EDWARDS_ALGORITHMS, KEY_PAIR_ALGORITHMS, RSA_BITS, Algorithm
+from .tables import DSA_BITS, EDWARDS_ALGORITHMS, KEY_PAIR_ALGORITHMS, RSA_BITS, Algorithm
 
 try:
     from cryptography.hazmat.primitives.asymmetric.utils import NoDigestInfo
@@ -59,6 +60,7 @@ _EXPONENT = 65537
 _GREATEST_EXPONENT = 2**256  # FIPS 186-5, 5.1: public exponents are less
 _CRT_TAGS = (0x01, 0x02, 0x03, 0x04, 0x05)
 _SCALAR_TAG, _EDWARDS_TAG, _MONTGOMERY_TAG = 0x06, 0x07, 0x08
+_DSA_TAGS = (0x09, 0x0A, 0x0B, 0x0C)
 _SHORTEST_PADDING = b"\x00\x01" + 8 * b"\xff"
 
 
@@ -185,7 +187,7 @@ class MontgomeryKey:
         return tlv.encode(0x86, self._key.public_key().public_bytes_raw())
 
 
-PrivateKey = RsaKey | EcKey | EdwardsKey | MontgomeryKey
+PrivateKey = RsaKey | EcKey | EdwardsKey | MontgomeryKey | dsa_keys.DsaKey
 Key = (
     rsa.RSAPrivateKey
     | ec.EllipticCurvePrivateKey
@@ -193,6 +195,7 @@ Key = (
     | ed448.Ed448PrivateKey
     | x25519.X25519PrivateKey
     | x448.X448PrivateKey
+    | dsa.DSAPrivateKey
 )
 
 
@@ -212,8 +215,18 @@ class KeyRing:
         return key
 
 
-def generate(algorithm: Algorithm) -> Key:
-    """A new private key of cryptography."""
+def make(algorithm: Algorithm, domain: Sequence[bytes]) -> bytes:
+    """A new private key as PKCS #8 DER, by the numbers of GENERATE ASYMMETRIC KEY PAIR. Raises CardError(6A80)."""
+    try:
+        return pack(generate(algorithm, [int.from_bytes(number, "big") for number in domain]))
+    except ValueError:
+        raise CardError(SW.INCORRECT_DATA) from None
+
+
+def generate(algorithm: Algorithm, domain: Sequence[int] = ()) -> Key:
+    """A new private key of cryptography; one of DSA is made in a domain. Raises ValueError for what is none."""
+    if algorithm in DSA_BITS:
+        return dsa_keys.generate(_domain(algorithm, *domain))
     if algorithm in RSA_BITS:
         return rsa.generate_private_key(_EXPONENT, RSA_BITS[algorithm])
     if algorithm in EC_CURVES:
@@ -229,6 +242,8 @@ def algorithm_of(key: object) -> Algorithm:
         kinds = [each for each, bits in RSA_BITS.items() if bits == key.key_size]
     elif isinstance(key, ec.EllipticCurvePrivateKey):
         kinds = [each for each, curve in EC_CURVES.items() if curve.name == key.curve.name]
+    elif isinstance(key, dsa.DSAPrivateKey):
+        kinds = [each for each, bits in DSA_BITS.items() if bits == key.key_size]
     else:
         kinds = [each for each, kind in _RAW.items() if isinstance(key, kind)]
     if not kinds:
@@ -274,6 +289,8 @@ def wrap(key: object) -> PrivateKey:
         return EdwardsKey(key)
     if isinstance(key, x25519.X25519PrivateKey | x448.X448PrivateKey):
         return MontgomeryKey(key)
+    if isinstance(key, dsa.DSAPrivateKey):
+        return dsa_keys.DsaKey(key)
     raise ValueError(f"a card has no keys of type {type(key).__name__}")
 
 
@@ -286,7 +303,17 @@ def _assemble(algorithm: Algorithm, numbers: dict[int, bytes]) -> Key:
     if algorithm in _RAW and numbers.keys() == {tag}:
         made: Key = _RAW[algorithm].from_private_bytes(numbers[tag])
         return made
+    if algorithm in DSA_BITS and numbers.keys() == set(_DSA_TAGS):
+        *domain, value = (int.from_bytes(numbers[tag], "big") for tag in _DSA_TAGS)
+        return dsa_keys.private_key(_domain(algorithm, *domain), value)
     raise ValueError("the numbers of another kind of key")
+
+
+def _domain(algorithm: Algorithm, p: int, q: int, g: int) -> dsa_keys.Domain:
+    """Raises ValueError for a prime of another length, for numbers of any length would take any time."""
+    if p.bit_length() != DSA_BITS[algorithm]:
+        raise ValueError("a prime of another length")
+    return dsa_keys.Domain(p, q, g)
 
 
 def _rsa_key(bits: int, p: int, q: int, dp: int, dq: int, q_inverse: int) -> rsa.RSAPrivateKey:

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from . import tlv
-from .tables import INS, KEY_PAIR_ALGORITHMS, OWN_ALGORITHMS, PIV_AID, RID_LENGTH, Algorithm
+from .state import CardState
+from .tables import DSA_BITS, INS, KEY_PAIR_ALGORITHMS, OWN_ALGORITHMS, PIV_AID, RID_LENGTH, TRAITS_OBJECT, Algorithm
+from .traits import Traits
 
 _AID_AND_AUTHORITY = tlv.encode(0x4F, PIV_AID[RID_LENGTH:]) + tlv.encode(0x79, tlv.encode(0x4F, PIV_AID[:RID_LENGTH]))
 
@@ -50,8 +52,11 @@ NEUTRAL = Make(
         ),
     ),
     extensions=_MANAGING_KEYS,
+    algorithms=frozenset(Algorithm) - frozenset(DSA_BITS),
 )
 """Nobody's: it takes and moves keys by Yubico's commands, for PIV has none, and has nothing else of Yubico's."""
+
+_LEGACY = replace(NEUTRAL, algorithms=frozenset(Algorithm))
 
 FIRMWARE = "5.7.1"
 """Of a YubiKey, unless another is asked for."""
@@ -80,6 +85,13 @@ def _yubikey(firmware: str) -> Make:
     )
 
 
-def make_of(profile: str, firmware: str | None = None) -> Make:
+def make_of(profile: str, traits: Traits) -> Make:
     """The make of a card that was made after a profile; only Yubico's has a firmware that can be told."""
-    return _yubikey(firmware or FIRMWARE) if profile == "yubikey" else NEUTRAL
+    if profile == "yubikey":
+        return _yubikey(traits.firmware or FIRMWARE)
+    return _LEGACY if traits.legacy else NEUTRAL
+
+
+def make_of_state(state: CardState) -> Make:
+    """The make of a card that lies there."""
+    return make_of(state.profile, Traits.decode(state.objects.get(TRAITS_OBJECT)))

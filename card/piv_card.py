@@ -17,7 +17,7 @@ from .chaining import ByteProtocol, Chaining
 from .context import Context
 from .device import Device
 from .keys import KeyRing
-from .makes import make_of
+from .makes import make_of_state
 from .status import SW
 from .store import Store
 from .tables import TRAITS_OBJECT
@@ -67,8 +67,7 @@ class PivCard:
         self, path: Path, passphrase: bytes | None = None, applets: Callable[[], Sequence[Applet]] = tuple
     ) -> None:
         self.store = Store(path, passphrase)
-        traits = Traits.decode(self.store.state.objects.get(TRAITS_OBJECT))
-        self.make = make_of(self.store.state.profile, traits.firmware)
+        self.make = make_of_state(self.store.state)
         self.name = self.store.state.name
         self.is_dead = False
         self.profile = self.store.state.profile

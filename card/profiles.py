@@ -256,7 +256,7 @@ class CardRequest(Traits):
     @property
     def make(self) -> Make:
         """Whose card it is."""
-        return make_of(self.profile, self.firmware)
+        return make_of(self.profile, self)
 
     @property
     def address(self) -> str:

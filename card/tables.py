@@ -63,6 +63,9 @@ class Algorithm(IntEnum):
     K256 = 0xF3
     ED448 = 0xF4
     X448 = 0xF5
+    DSA1024 = 0xF6
+    DSA2048 = 0xF7
+    DSA3072 = 0xF8
 
 
 RSA_BITS = {
@@ -72,14 +75,16 @@ RSA_BITS = {
     Algorithm.RSA3072: 3072,
     Algorithm.RSA4096: 4096,
 }
+DSA_BITS = {Algorithm.DSA1024: 1024, Algorithm.DSA2048: 2048, Algorithm.DSA3072: 3072}
+"""Of the prime (FIPS 186-4, 4.2); the order of the base has 160, 224 or 256."""
 EC_ALGORITHMS = frozenset({Algorithm.P224, Algorithm.P256, Algorithm.P384, Algorithm.P521, Algorithm.K256})
 EDWARDS_ALGORITHMS = frozenset({Algorithm.ED25519, Algorithm.ED448})
 MONTGOMERY_ALGORITHMS = frozenset({Algorithm.X25519, Algorithm.X448})
-KEY_PAIR_ALGORITHMS = frozenset({*RSA_BITS, *EC_ALGORITHMS, *EDWARDS_ALGORITHMS, *MONTGOMERY_ALGORITHMS})
+KEY_PAIR_ALGORITHMS = frozenset({*RSA_BITS, *DSA_BITS, *EC_ALGORITHMS, *EDWARDS_ALGORITHMS, *MONTGOMERY_ALGORITHMS})
 OWN_ALGORITHMS = frozenset(
-    {Algorithm.RSA1536, Algorithm.P224, Algorithm.P521, Algorithm.K256, Algorithm.ED448, Algorithm.X448}
+    {Algorithm.RSA1536, Algorithm.P224, Algorithm.P521, Algorithm.K256, Algorithm.ED448, Algorithm.X448, *DSA_BITS}
 )
-"""Of keys that neither PIV nor Yubico has, but that software tokens have."""
+"""Of keys that neither PIV nor Yubico has, but that software tokens have; DSA's only a card that is asked for them."""
 MANAGEMENT_KEY_LENGTHS = {Algorithm.TDES: 24, Algorithm.AES128: 16, Algorithm.AES192: 24, Algorithm.AES256: 32}
 BLOCK_LENGTHS = {Algorithm.TDES: 8, Algorithm.AES128: 16, Algorithm.AES192: 16, Algorithm.AES256: 16}
 

@@ -14,6 +14,7 @@
 
 #define MAX_PARAMETER (1u << 16)
 #define MAX_POINTERS 128u
+#define MAX_DIRECT 0xFFFFu /* no memory is below; a length that is greater is a pointer to one */
 #define ONCE SIZE_MAX /* instead of the offset of a length: there is one */
 
 typedef struct Layout Layout;
@@ -23,6 +24,7 @@ typedef struct Field {
     size_t bits;            /* of what is counted by the length */
     const Layout *inner;    /* what it points to are structs again */
     bool output;            /* the token may write there */
+    bool is_indirect;       /* what should be the length may point to it */
 } Field;
 
 struct Layout {
@@ -31,19 +33,20 @@ struct Layout {
     Field fields[2 + 1];
 };
 
-#define POINTER(type, pointer, length) {offsetof(type, pointer), offsetof(type, length), 8, NULL, false}
-#define BITS(type, pointer, length) {offsetof(type, pointer), offsetof(type, length), 1, NULL, false}
-#define FIXED(type, pointer, size) {offsetof(type, pointer), ONCE, 8 * (size), NULL, false}
-#define OUTPUT(type, pointer, length) {offsetof(type, pointer), offsetof(type, length), 8, NULL, true}
-#define OUTPUT_BITS(type, pointer, length) {offsetof(type, pointer), offsetof(type, length), 1, NULL, true}
-#define OUTPUT_FIXED(type, pointer, size) {offsetof(type, pointer), ONCE, 8 * (size), NULL, true}
+#define POINTER(type, pointer, length) {offsetof(type, pointer), offsetof(type, length), 8, NULL, false, false}
+#define BITS(type, pointer, length) {offsetof(type, pointer), offsetof(type, length), 1, NULL, false, false}
+#define INDIRECT(type, pointer, length) {offsetof(type, pointer), offsetof(type, length), 8, NULL, false, true}
+#define FIXED(type, pointer, size) {offsetof(type, pointer), ONCE, 8 * (size), NULL, false, false}
+#define OUTPUT(type, pointer, length) {offsetof(type, pointer), offsetof(type, length), 8, NULL, true, false}
+#define OUTPUT_BITS(type, pointer, length) {offsetof(type, pointer), offsetof(type, length), 1, NULL, true, false}
+#define OUTPUT_FIXED(type, pointer, size) {offsetof(type, pointer), ONCE, 8 * (size), NULL, true, false}
 
 static const Layout OAEP = {
     sizeof(CK_RSA_PKCS_OAEP_PARAMS), 1, {POINTER(CK_RSA_PKCS_OAEP_PARAMS, pSourceData, ulSourceDataLen)}};
 static const Layout RSA_AES = {
     sizeof(CK_RSA_AES_KEY_WRAP_PARAMS),
     1,
-    {{offsetof(CK_RSA_AES_KEY_WRAP_PARAMS, pOAEPParams), ONCE, 8 * sizeof(CK_RSA_PKCS_OAEP_PARAMS), &OAEP, false}}};
+    {{offsetof(CK_RSA_AES_KEY_WRAP_PARAMS, pOAEPParams), ONCE, 8 * sizeof(CK_RSA_PKCS_OAEP_PARAMS), &OAEP, false, false}}};
 static const Layout ECDH1 = {sizeof(CK_ECDH1_DERIVE_PARAMS),
                              2,
                              {POINTER(CK_ECDH1_DERIVE_PARAMS, pSharedData, ulSharedDataLen),
@@ -106,11 +109,12 @@ static const Layout AES_CBC_DATA = {
     sizeof(CK_AES_CBC_ENCRYPT_DATA_PARAMS), 1, {POINTER(CK_AES_CBC_ENCRYPT_DATA_PARAMS, pData, length)}};
 static const Layout HKDF = {
     sizeof(CK_HKDF_PARAMS), 2, {POINTER(CK_HKDF_PARAMS, pSalt, ulSaltLen), POINTER(CK_HKDF_PARAMS, pInfo, ulInfoLen)}};
+/* In PKCS #11 before 2.40's errata the length of the password was a pointer, and in NSS it still is. */
 static const Layout PBKD2 = {sizeof(CK_PKCS5_PBKD2_PARAMS2),
                              3,
                              {POINTER(CK_PKCS5_PBKD2_PARAMS2, pSaltSourceData, ulSaltSourceDataLen),
                               POINTER(CK_PKCS5_PBKD2_PARAMS2, pPrfData, ulPrfDataLen),
-                              POINTER(CK_PKCS5_PBKD2_PARAMS2, pPassword, ulPasswordLen)}};
+                              INDIRECT(CK_PKCS5_PBKD2_PARAMS2, pPassword, ulPasswordLen)}};
 static const Layout PRF_DATA = {
     sizeof(CK_PRF_DATA_PARAM), 1, {POINTER(CK_PRF_DATA_PARAM, pValue, ulValueLen)}};
 
@@ -119,13 +123,14 @@ static const Layout KDF = {sizeof(CK_SP800_108_KDF_PARAMS),
                            1,
                            {{offsetof(CK_SP800_108_KDF_PARAMS, pDataParams),
                              offsetof(CK_SP800_108_KDF_PARAMS, ulNumberOfDataParams), 8 * sizeof(CK_PRF_DATA_PARAM),
-                             &PRF_DATA, false}}};
+                             &PRF_DATA, false, false}}};
 static const Layout FEEDBACK_KDF = {
     sizeof(CK_SP800_108_FEEDBACK_KDF_PARAMS),
     2,
     {{offsetof(CK_SP800_108_FEEDBACK_KDF_PARAMS, pDataParams),
       offsetof(CK_SP800_108_FEEDBACK_KDF_PARAMS, ulNumberOfDataParams), 8 * sizeof(CK_PRF_DATA_PARAM), &PRF_DATA,
-      false},
+      false,
+       false},
      POINTER(CK_SP800_108_FEEDBACK_KDF_PARAMS, pIV, ulIVLen)}};
 
 /* Which struct a mechanism's parameter is; where there are several, the size tells. */
@@ -226,6 +231,8 @@ static bool follow(const uint8_t *structure, const Field *field, uint8_t **point
     memcpy(pointer, structure + field->pointer, sizeof *pointer);
     if (field->length != ONCE)
         memcpy(&length, structure + field->length, sizeof length);
+    if (field->is_indirect && length > MAX_DIRECT && !copy(&length, (const void *)(uintptr_t)length, sizeof length))
+        return false;
     if (length > FRAME_LIMIT)
         return false;
     *size = (length * field->bits + 7) / 8;

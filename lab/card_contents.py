@@ -14,11 +14,11 @@ from pathlib import Path
 
 from ..card import certificate_reader, certificates, keys, tlv
 from ..card.certificate_reader import Certificate
-from ..card.makes import make_of
+from ..card.makes import make_of_state
 from ..card.state import CardState, StoredKey
 from ..card.status import CardError
 from ..card.store import Store
-from ..card.tables import OBJECT_LIMIT, SELF_TAGGED, SLOTS, Algorithm, object_rules
+from ..card.tables import DSA_BITS, OBJECT_LIMIT, SELF_TAGGED, SLOTS, Algorithm, object_rules
 from ..p11 import image_objects
 from . import certificate_text
 from .key_files import Contents
@@ -100,7 +100,7 @@ def put_object(path: Path, passphrase: bytes | None, tag: str, content: bytes, n
         raise ValueError(f"the tag of a data object is hexadecimal, as 5FC102, not {tag!r}") from None
     with _changing(path, passphrase) as (state, changes):
         rules = object_rules(number)
-        if rules is None and number not in make_of(state.profile).further_objects:
+        if rules is None and number not in make_of_state(state).further_objects:
             raise ValueError(f"a card of profile {state.profile} has no data object {number:X}")
         value = _bare(number, content)
         limit = OBJECT_LIMIT if rules is None else rules.limit
@@ -137,8 +137,10 @@ def _changing(path: Path, passphrase: bytes | None) -> Iterator[tuple[CardState,
 
 def _stored(key: object, slot: int, state: CardState) -> StoredKey:
     algorithm = keys.algorithm_of(key)
-    if algorithm not in make_of(state.profile).algorithms:
-        raise ValueError(f"a card of profile {state.profile} has no keys of {Algorithm(algorithm).name}")
+    if algorithm not in make_of_state(state).algorithms:
+        name = Algorithm(algorithm).name
+        hint = "; one made with --set legacy=true has" if algorithm in DSA_BITS and state.profile != "yubikey" else ""
+        raise ValueError(f"a card of profile {state.profile} has no keys of {name}{hint}")
     return StoredKey(algorithm, keys.pack(key), True, SLOTS[slot].pin_rule)  # type: ignore[arg-type]
 
 

@@ -31,6 +31,7 @@ from ..card.tables import (
     Touch,
     object_rules,
 )
+from ..card.traits import Traits
 from ..p11 import image_objects
 from .terminal import shown
 
@@ -140,7 +141,7 @@ def from_json(content: bytes, name: str) -> CardState:
             raise ValueError(f"there is no profile {export.profile!r}")
         if export.pin_rules.format not in PIN_FORMATS:
             raise ValueError(f"there is no PIN format {export.pin_rules.format!r}")
-        further = make_of(export.profile).further_objects
+        further = make_of(export.profile, Traits()).further_objects
         for tag in export.objects:
             if object_rules(int(tag, 16)) is None and int(tag, 16) not in further:
                 raise ValueError(f"a card has no object {tag}")

@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from ..card import certificate_reader, certificates
-from ..card.tables import SLOTS, Algorithm
+from ..card.tables import SLOTS
 from ..card.traits import Traits
 from ..reader.errors import CardRemoved
 from . import keys
 from .attributes import TRUE, Attributes, ulong
 from .constants import CKA, CKO, CKP, CKR
 from .errors import P11Error
-from .keys import CardKey, PublicKey
+from .keys import CardKey, CardKind, PublicKey
 from .objects import P11Object, certified_key, profile_object
 from .piv_client import PivClient
 from .records import (
@@ -100,13 +100,13 @@ class CardObjects:
                     return self._create_certificate(slot, item.attributes)
             return self._create_record(item)
 
-    def generate(self, algorithm: Algorithm, public: Attributes, private: Attributes) -> tuple[P11Object, P11Object]:
+    def generate(self, kind: CardKind, public: Attributes, private: Attributes) -> tuple[P11Object, P11Object]:
         """A key pair made by the card: its public and its private key object. Raises P11Error, CardRemoved."""
         with self._card.lock:
             self.visible(logged_in=False)
             slot = self._free_slot(private)
             with self._overlaid(slot, Overlay(public=kept(public), private=kept(private))):
-                self._card.generate(slot, algorithm, pin_rule(private))
+                self._card.generate(slot, kind.algorithm, pin_rule(private), kind.domain)
             made = {item.place.part: item for item in self._reread(slot)}
             return made[Part.PUBLIC], made[Part.PRIVATE]
 

@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: MIT
-"""DSA and Diffie-Hellman keys of a session (PKCS #11 3.1, 2.2 and 2.4; FIPS 186-4, RFC 2631), for old test suites.
+"""DSA and Diffie-Hellman keys (PKCS #11 3.1, 2.2 and 2.4; FIPS 186-4, RFC 2631), for old test suites.
 
 A private key is a number below the order of its base; domain parameters come with the template. DSA is the library's,
-which gives up Diffie-Hellman: that is one exponentiation, by GMP.
+which gives up Diffie-Hellman: that is one exponentiation, by GMP. A card can have DSA keys, the others are a session's.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric import dsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from ..card import dsa_keys
+from ..card.tables import DSA_BITS, Algorithm
 from .attributes import Attributes, as_ulong, number, ulong
 from .constants import CKA, CKK, CKR
 from .errors import P11Error
@@ -48,7 +50,7 @@ class AgreementKey:
         p, y = self.public.p, _integer(value)
         if not 1 < y < p - 1:
             raise ValueError("no public value of this domain")
-        return _power(y, self.x, p).to_bytes((p.bit_length() + 7) // 8, "big")
+        return dsa_keys.power(y, self.x, p).to_bytes((p.bit_length() + 7) // 8, "big")
 
 
 SigningKey = dsa.DSAPrivateKey
@@ -109,21 +111,53 @@ def private_from(attributes: Attributes, key_type: int) -> PrivateKeys:
     return _private(attributes, key_type, _integer(attributes[CKA.VALUE]))
 
 
-def maker(attributes: Attributes, key_type: int) -> Callable[[], PrivateKeys]:
-    """What makes new keys in the domain of a template, whose CKA_VALUE_BITS is the length of a private value."""
-    order = _integer(attributes.get(CKA.SUBPRIME) or attributes[CKA.PRIME])
-    told = attributes.get(CKA.VALUE_BITS)
-    bits = None if told is None else as_ulong(told)
-    if order < 4 or (bits is not None and not 1 < bits < order.bit_length()):
-        raise P11Error(CKR.ATTRIBUTE_VALUE_INVALID)
+@dataclass(frozen=True)
+class DomainOfKeys:
+    """A domain in which keys are to be made; `bits` is the length of their private values, None for any."""
 
-    def make() -> PrivateKeys:
+    key_type: int
+    parameters: Attributes
+    bits: int | None
+
+    def __call__(self) -> PrivateKeys:
+        """Make a key."""
+        order = self._order
         anything = secrets.randbelow(order - 3) + 2
-        value = anything if bits is None else secrets.randbits(bits - 1) | 1 << (bits - 1)
-        return _private(attributes, key_type, value)
+        value = anything if self.bits is None else secrets.randbits(self.bits - 1) | 1 << (self.bits - 1)
+        return _private(self.parameters, self.key_type, value)
 
-    _private(attributes, key_type, 2)  # says what is wrong with the domain before anything is made
-    return make
+    def check(self) -> None:
+        """Raises ValueError, P11Error(ATTRIBUTE_VALUE_INVALID, KEY_SIZE_RANGE)."""
+        order = self._order
+        if order < 4 or (self.bits is not None and not 1 < self.bits < order.bit_length()):
+            raise P11Error(CKR.ATTRIBUTE_VALUE_INVALID)
+        _private(self.parameters, self.key_type, 2)
+
+    @property
+    def for_card(self) -> dsa_keys.Domain | None:
+        """The domain of DSA keys."""
+        return _dsa_domain(self.parameters) if self.key_type == CKK.DSA else None
+
+    @property
+    def _order(self) -> int:
+        return _integer(self.parameters.get(CKA.SUBPRIME) or self.parameters[CKA.PRIME])
+
+
+def domain_of_template(attributes: Attributes, key_type: int) -> DomainOfKeys:
+    """The domain of a template, whose CKA_VALUE_BITS is the length of a private value. Raises ValueError, P11Error."""
+    told = attributes.get(CKA.VALUE_BITS)
+    numbers: Attributes = {kind: attributes[kind] for kind in (CKA.PRIME, CKA.SUBPRIME, CKA.BASE) if kind in attributes}
+    made = DomainOfKeys(key_type, numbers, None if told is None else as_ulong(told))
+    made.check()
+    return made
+
+
+def card_algorithm(domain: dsa_keys.Domain) -> Algorithm:
+    """The card's name for DSA keys in a domain. Raises P11Error(KEY_SIZE_RANGE)."""
+    for algorithm, bits in DSA_BITS.items():
+        if domain.p.bit_length() == bits:
+            return algorithm
+    raise P11Error(CKR.KEY_SIZE_RANGE)
 
 
 def _public(attributes: Mapping[int, bytes], key_type: int, y: int) -> PublicKeys:
@@ -132,26 +166,24 @@ def _public(attributes: Mapping[int, bytes], key_type: int, y: int) -> PublicKey
     if not p % 2 or not 1 < g < p - 1 or not 1 < y < p:
         raise ValueError("not in this domain")
     if key_type == CKK.DSA:
-        return dsa.DSAPublicNumbers(y, dsa.DSAParameterNumbers(p, _integer(attributes[CKA.SUBPRIME]), g)).public_key()
+        return dsa.DSAPublicNumbers(y, dsa.DSAParameterNumbers(*_dsa_domain(attributes))).public_key()
     return AgreementPublicKey(p, g, _integer(attributes[CKA.SUBPRIME]) if key_type == CKK.X9_42_DH else None, y)
 
 
 def _private(attributes: Mapping[int, bytes], key_type: int, x: int) -> PrivateKeys:
     p, g = _integer(attributes[CKA.PRIME]), _integer(attributes[CKA.BASE])
     _check_size(p, key_type)
+    if key_type == CKK.DSA:
+        return dsa_keys.private_key(_dsa_domain(attributes), x)
     if not p % 2 or not 1 <= x < p - 1:
         raise ValueError("not in this domain")
-    public = _public(attributes, key_type, _power(g, x, p))
-    if isinstance(public, AgreementPublicKey):
-        return AgreementKey(public, x)
-    return dsa.DSAPrivateNumbers(x, public.public_numbers()).private_key()
+    public = _public(attributes, key_type, dsa_keys.power(g, x, p))
+    assert isinstance(public, AgreementPublicKey)
+    return AgreementKey(public, x)
 
 
-def _power(base: int, exponent: int, modulus: int) -> int:
-    """In the variant whose running time does not depend on the exponent; the modulus is odd."""
-    import gmpy2  # takes 10 ms to load, and few need it
-
-    return int(gmpy2.powmod_sec(base % modulus, exponent, modulus))
+def _dsa_domain(attributes: Mapping[int, bytes]) -> dsa_keys.Domain:
+    return dsa_keys.Domain(*(_integer(attributes[kind]) for kind in (CKA.PRIME, CKA.SUBPRIME, CKA.BASE)))
 
 
 def _check_size(p: int, key_type: int) -> None:

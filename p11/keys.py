@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_public_key,
 )
 
+from ..card import dsa_keys, tlv
 from ..card import keys as arithmetic
-from ..card import tlv
 from ..card.certificate_reader import NO_KEY
 from ..card.status import CardError
 from ..card.tables import RSA_BITS, Algorithm, PinRule
@@ -32,8 +32,8 @@ from .status_words import To, error_for
 PublicKey = rsa.RSAPublicKey | CurvePublicKey | lattices.PublicKeys | finite_fields.PublicKeys
 SoftKey = rsa.RSAPrivateKey | CurveKey | lattices.PrivateKeys | finite_fields.PrivateKeys
 
-Kind = int | Curve | Callable[[], SoftKey]
-"""Of a key pair that is to be: the bits of a modulus, a curve, or what makes a key that no card has."""
+Kind = int | Curve | finite_fields.DomainOfKeys | Callable[[], SoftKey]
+"""Of a key pair that is to be: the bits of a modulus, a curve, a domain, or what makes a key that no card has."""
 
 _RSA = {bits: algorithm for algorithm, bits in RSA_BITS.items()}
 RSA_SIZES = range(512, 4096 + 1)
@@ -43,8 +43,8 @@ _SMALLEST_NEW_RSA = 1024
 
 
 class PrivateKey(Protocol):
-    """A private key that works. `use` is the bare operation: RSA on a block of the length of the modulus, ECDSA (DER)
-    on a digest, EdDSA on the message. `agree` takes the other side's point and gives the shared secret.
+    """A private key that works. `use` is the bare operation: RSA on a block of the length of the modulus, ECDSA and
+    DSA (DER) on a digest, EdDSA on the message. `agree` takes the other side's point and gives the shared secret.
 
     Both raise P11Error and, for a key on a card, CardRemoved. The card wants the PIN for a key that `needs_login`,
     before each use for one that will `always_authenticate`.
@@ -149,6 +149,8 @@ def algorithm_of(public: PublicKey) -> Algorithm:
         return card_algorithm(curves.of_key(public))
     if isinstance(public, rsa.RSAPublicKey):
         return card_algorithm(public.key_size)
+    if isinstance(public, finite_fields.VerifyingKey):
+        return finite_fields.card_algorithm(dsa_keys.domain_of(public))
     raise P11Error(CKR.TEMPLATE_INCONSISTENT)
 
 
@@ -160,7 +162,7 @@ def kind_of(template: Attributes, key_type: int) -> Kind:
         if key_type in lattices.KEY_TYPES:
             return lattices.maker(template, key_type)
         if key_type in finite_fields.KEY_TYPES:
-            return finite_fields.maker(template, key_type)
+            return finite_fields.domain_of_template(template, key_type)
         return curves.named(template[CKA.EC_PARAMS], key_type)
     except ValueError:
         raise P11Error(CKR.ATTRIBUTE_VALUE_INVALID) from None
@@ -172,11 +174,25 @@ def card_algorithm(kind: Kind) -> Algorithm:
         if kind not in _RSA:
             raise P11Error(CKR.KEY_SIZE_RANGE)
         return _RSA[kind]
+    if isinstance(kind, finite_fields.DomainOfKeys) and kind.for_card is not None:
+        return finite_fields.card_algorithm(kind.for_card)
     if not isinstance(kind, Curve):
         raise P11Error(CKR.TEMPLATE_INCONSISTENT)
     if kind.algorithm is None:
         raise P11Error(CKR.CURVE_NOT_SUPPORTED)
     return kind.algorithm
+
+
+class CardKind(NamedTuple):
+    """What a card is told to make a key pair of; only DSA has a domain."""
+
+    algorithm: Algorithm
+    domain: dsa_keys.Domain | None = None
+
+
+def card_kind(kind: Kind) -> CardKind:
+    """The same with all that the card is told. Raises as card_algorithm()."""
+    return CardKind(card_algorithm(kind), kind.for_card if isinstance(kind, finite_fields.DomainOfKeys) else None)
 
 
 def generate(kind: Kind, exponent: int = 65537) -> SoftKey:
@@ -297,7 +313,10 @@ def card_numbers(key: SoftKey) -> dict[int, bytes]:
         return {tag: value.to_bytes(half, "big") for tag, value in enumerate(values, start=1)}
     if isinstance(key, ec.EllipticCurvePrivateKey):
         return {0x06: key.private_numbers().private_value.to_bytes((key.key_size + 7) // 8, "big")}
-    if isinstance(key, finite_fields.PrivateKeys):
+    if isinstance(key, finite_fields.SigningKey):
+        value = key.private_numbers().x
+        return {**dsa_keys.domain_of(key.public_key()).encode(0x09), 0x0C: number(value)}
+    if isinstance(key, finite_fields.PrivateKeys | lattices.PrivateKeys):
         raise P11Error(CKR.TEMPLATE_INCONSISTENT)  # no card has any
     raw = key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
     return {0x07 if isinstance(key, curves.EdwardsKey) else 0x08: raw}

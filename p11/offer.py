@@ -14,9 +14,8 @@ _OLD = frozenset({CKK.DES, CKK.DSA, CKK.DH, CKK.X9_42_DH})
 """Keys that only old test suites make."""
 
 
-_TAKEN_WRONGLY = frozenset({CKM.PKCS5_PBKD2})
-"""NSS would make the keys of PKCS #12 files by it on the token, with the parameter of PKCS #11 2.40, in which the
-password's length is a pointer. That cannot be told from the number that later versions have there."""
+_PASSWORDS = frozenset({CKM.PKCS5_PBKD2})
+"""NSS would make the keys of PKCS #12 files by it on the token, and send it the password."""
 
 
 def offered(traits: Traits) -> Mapping[int, MechanismRule]:
@@ -25,7 +24,7 @@ def offered(traits: Traits) -> Mapping[int, MechanismRule]:
     for number, rule in MECHANISMS.items():
         if traits.mechanisms is not None and f"CKM_{rule.type.name}" not in traits.mechanisms:
             continue
-        if not traits.legacy and (rule.type in _TAKEN_WRONGLY or not _OLD.isdisjoint(rule.key_types[:1])):
+        if not traits.legacy and (rule.type in _PASSWORDS or not _OLD.isdisjoint(rule.key_types[:1])):
             continue
         if rule.flags & CKF.GENERATE_KEY_PAIR and not traits.key_generation:
             continue

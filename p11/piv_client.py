@@ -11,6 +11,7 @@ from functools import lru_cache
 
 from ..card import atr as answer_to_reset
 from ..card import tlv
+from ..card.dsa_keys import Domain
 from ..card.security import PIN_LENGTH
 from ..card.status import SW
 from ..card.tables import (
@@ -199,9 +200,10 @@ class PivClient:
         name = tag.to_bytes((tag.bit_length() + 7) // 8, "big")
         self.command(To.WRITE, INS.PUT_DATA, 0x3F, 0xFF, tlv.encode(0x5C, name) + tlv.encode(0x53, value))
 
-    def generate(self, slot: int, algorithm: Algorithm, rule: PinRule) -> None:
-        """GENERATE ASYMMETRIC KEY PAIR with a PIN policy. Raises P11Error."""
+    def generate(self, slot: int, algorithm: Algorithm, rule: PinRule, domain: Domain | None = None) -> None:
+        """GENERATE ASYMMETRIC KEY PAIR with a PIN policy, and a domain for DSA. Raises P11Error."""
         control = tlv.encode(0x80, bytes([algorithm])) + tlv.encode(0xAA, _POLICIES[rule])
+        control += b"".join(tlv.encode(*each) for each in domain.encode(0x81).items()) if domain is not None else b""
         self.command(To.MAKE, INS.GENERATE_ASYMMETRIC_KEY_PAIR, 0, slot, tlv.encode(0xAC, control))
 
     def import_key(self, slot: int, algorithm: Algorithm, numbers: dict[int, bytes], rule: PinRule) -> None:

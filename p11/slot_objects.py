@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum, unique
 
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, rsa
 
 from ..card import certificate_reader, certificates, tlv
-from ..card.tables import EDWARDS_ALGORITHMS, MONTGOMERY_ALGORITHMS, SLOTS, Algorithm, PinRule
+from ..card.tables import DSA_BITS, EC_ALGORITHMS, MONTGOMERY_ALGORITHMS, SLOTS, Algorithm, PinRule
 from . import curves, keys
 from .attributes import FALSE, TRUE, UNAVAILABLE_INFORMATION, Attributes, boolean, ulong
 from .constants import CKA, CKO
@@ -47,6 +47,9 @@ _DERIVED = frozenset(
         CKA.EXPONENT_2,
         CKA.COEFFICIENT,
         CKA.EC_POINT,
+        CKA.PRIME,
+        CKA.SUBPRIME,
+        CKA.BASE,
         CKA.UNIQUE_ID,
     }
 )
@@ -96,6 +99,7 @@ _NAMES: dict[int, SlotNames] = {
 
 _COUNTERPARTS = {CKA.SIGN: CKA.VERIFY, CKA.DECRYPT: CKA.ENCRYPT, CKA.UNWRAP: CKA.WRAP}
 _PUBLIC_USAGES = (CKA.ENCRYPT, CKA.VERIFY, CKA.WRAP)
+_PUBLIC_ONLY = (*_PUBLIC_USAGES, CKA.MODULUS_BITS, CKA.VALUE)
 _PRIVATE_USAGES = (CKA.DECRYPT, CKA.SIGN, CKA.UNWRAP, CKA.DERIVE)
 _CHANGEABLE: Attributes = {
     CKA.TOKEN: TRUE,
@@ -184,7 +188,7 @@ def read_slot(card: PivClient, slot: int, overlay: Overlay) -> Iterator[P11Objec
         yield _in_slot(slot, Part.PUBLIC, label, identity, distinction, known, overlay.public, public)
     if exists:
         rule = _metadata_rule(metadata) or SLOTS[slot].pin_rule
-        known = {kind: value for kind, value in known.items() if kind not in (*_PUBLIC_USAGES, CKA.MODULUS_BITS)}
+        known = {kind: value for kind, value in known.items() if kind not in _PUBLIC_ONLY}
         known |= {each: boolean(each in usage) for each in _PRIVATE_USAGES}
         known[CKA.ALWAYS_AUTHENTICATE] = boolean(rule is PinRule.ALWAYS)
         known[CKA.PRIVATE] = boolean(rule is not PinRule.NEVER)
@@ -208,6 +212,9 @@ def _metadata_key(metadata: dict[int, bytes]) -> PublicKey | None:
     try:
         algorithm = Algorithm(metadata[0x01][0])
         fields = dict(tlv.decode(metadata[0x04]))
+        if algorithm in DSA_BITS:
+            p, q, g, y = (int.from_bytes(fields[tag], "big") for tag in (0x81, 0x82, 0x83, 0x84))
+            return dsa.DSAPublicNumbers(y, dsa.DSAParameterNumbers(p, q, g)).public_key()
         if 0x81 in fields:
             exponent, modulus = (int.from_bytes(fields[tag], "big") for tag in (0x82, 0x81))
             return rsa.RSAPublicNumbers(exponent, modulus).public_key()
@@ -230,11 +237,11 @@ def pin_rule(private: Attributes) -> PinRule:
 
 
 def _ec_usage(public: PublicKey, names: SlotNames) -> frozenset[CKA]:
-    """Of the slot's usages those that the kind of curve can serve."""
+    """Of the slot's usages those that the kind of curve, or DSA, can serve."""
     algorithm = keys.algorithm_of(public)
     if algorithm in MONTGOMERY_ALGORITHMS:
         return frozenset({_DERIVE})
-    return names.ec_usage - {_DERIVE} if algorithm in EDWARDS_ALGORITHMS else names.ec_usage
+    return names.ec_usage if algorithm in EC_ALGORITHMS else names.ec_usage - {_DERIVE}
 
 
 def kept(attributes: Attributes) -> Attributes:

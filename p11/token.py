@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..card import tlv
-from ..card.tables import CHUID, LABEL_OBJECT, PIN, PUK, TRAITS_OBJECT, Algorithm
+from ..card.tables import CHUID, LABEL_OBJECT, PIN, PUK, TRAITS_OBJECT
 from ..card.traits import Traits
 from ..reader.bench import Bench
 from ..reader.errors import CardRemoved
@@ -22,6 +22,7 @@ from .attributes import Attributes
 from .card_objects import CardObjects
 from .constants import CKF, CKR, CKU
 from .errors import P11Error
+from .keys import CardKind
 from .mechanisms import MechanismRule
 from .objects import P11Object, mechanism_object, user_interface_object
 from .offer import offered
@@ -293,11 +294,11 @@ class Token:
             return card.create(item)
 
     def generate(
-        self, algorithm: Algorithm, public: Attributes, private: Attributes, right: Right
+        self, kind: CardKind, public: Attributes, private: Attributes, right: Right
     ) -> tuple[P11Object, P11Object]:
         """Let the card make a key pair. Raises P11Error, CardRemoved."""
         with self._writing(right) as card:
-            return card.generate(algorithm, public, private)
+            return card.generate(kind, public, private)
 
     def change(self, item: P11Object, change: Callable[[Attributes], Attributes], right: Right) -> None:
         """Change an object on the card; `change` makes its attributes of those it has. Raises P11Error, CardRemoved."""

@@ -52,7 +52,7 @@ def C_GenerateKeyPair(
         for half in halves:
             if not half[CKA.ID]:
                 del half[CKA.ID]  # the card's objects have one made from the key
-        pair = live.token.generate(keys.card_algorithm(kind), public_half, private_half, live.right)
+        pair = live.token.generate(keys.card_kind(kind), public_half, private_half, live.right)
         if public_half[CKA.TOKEN] == TRUE:
             return application.handle(live, pair[0]), application.handle(live, pair[1])
         session_half = P11Object({**pair[0].attributes, CKA.TOKEN: boolean(False)}, pair[0].key)

@@ -12,6 +12,8 @@ from cardtear.card.profiles import CardRequest
 from cardtear.lab.simulator import Simulator
 from cardtear.lab.trigger import Trigger
 
+from ..dsa_domains import DOMAINS
+
 pytestmark = pytest.mark.needs("PyKCS11", "pkcs11", "pkcs11-tool")
 
 Run = Callable[..., Any]
@@ -184,3 +186,28 @@ with token.open(rw=True, user_pin="123456") as session:
     assert found.count("label: rsa", "ID: 10") == found.objects.total()
     assert found.objects.total() in (0, 2)
     assert "made" in run(sys.executable, "-c", program, module).output
+
+
+def test_python_pkcs11_dsa(simulator: Simulator, python: Any) -> None:
+    """On a card that has it: a pair is made on the token in a domain that is given, signs, verifies, and goes."""
+    simulator.swap("front", CardRequest(profile="blank", legacy=True))
+    names = ("PRIME", "SUBPRIME", "BASE")
+    numbers = {name: f"{number:x}" for name, number in zip(names, DOMAINS[1024], strict=True)}
+    done = python(
+        PYTHON_PKCS11
+        + f"numbers = {numbers}\n"
+        + """
+domain = {Attribute[name]: bytes.fromhex(value.zfill(len(value) + len(value) % 2)) for name, value in numbers.items()}
+with token.open(rw=True, user_pin="123456") as session:
+    parameters = session.create_domain_parameters(KeyType.DSA, domain, local=True)
+    public, private = parameters.generate_keypair(store=True, label="old", id=b"\\7")
+    signature = private.sign(b"data", mechanism=Mechanism.DSA_SHA1)
+    print(public.verify(b"data", signature, mechanism=Mechanism.DSA_SHA1), len(signature))
+    print(public.verify(b"other", signature, mechanism=Mechanism.DSA_SHA1))
+with token.open(rw=True, user_pin="123456") as session:
+    found, = session.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.KEY_TYPE: KeyType.DSA})
+    print(found.label, len(found.sign(b"data", mechanism=Mechanism.DSA_SHA256)))
+    found.destroy()
+"""
+    )
+    assert done.split() == ["True", "40", "False", "old", "40"]

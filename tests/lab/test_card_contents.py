@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cardtear.card import certificates, tlv
+from cardtear.card import certificates, dsa_keys, tlv
 from cardtear.card.ca import TestCA
 from cardtear.card.profiles import CardRequest, create
 from cardtear.card.store import Store, read_image
@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from .. import broken_certificates
+from ..dsa_domains import DOMAINS
 from .conftest import Cli, certified, pem
 
 
@@ -256,3 +257,23 @@ def test_certificates_beside_empty_slots_are_shown(cli: Cli, image: Path) -> Non
     retired = {each["slot"]: each for each in describe(image)["keys"]}["82"]
     assert (retired["algorithm"], retired["certificate"], retired["of_another_key"]) == (None, "CN=me", False)
     assert "CN=me" in cli("card", "show", image).stdout
+
+
+def test_dsa(tmp_path: Path, ready: Path) -> None:
+    """Onto a card that is asked for it: key and certificate, shown, exported and made again; no other card takes it."""
+    ca, key = TestCA.load_or_create(ready.parent / "ca"), dsa_keys.private_key(DOMAINS[2048], 5)
+    certificate = certified(key)
+    old, other = tmp_path / "old.card", tmp_path / "other.card"
+    create(CardRequest("blank", legacy=True), old, ca)
+    create(CardRequest("blank"), other, ca)
+    said = card_contents.put_in_slot(old, None, "9C", contents(certificate, key=key), "both")
+    assert said == [f"key and certificate of both in slot 9C of {old}"]
+    (shown,) = describe(old, None)["keys"]
+    assert (shown["slot"], shown["algorithm"]) == ("9C", "DSA2048")
+    assert shown["certificate"]
+    again = card_files.from_json(card_files.as_json(read_image(old), with_keys=True).encode(), "export")
+    assert again.keys == read_image(old).keys
+    before = read_image(other)
+    with pytest.raises(ValueError, match="no keys of DSA2048; one made with --set legacy=true has"):
+        card_contents.put_in_slot(other, None, "9C", contents(key=key), "key")
+    assert read_image(other) == before

@@ -228,13 +228,6 @@ def test_no_domain(m: Any, session: int, generation: CKM, changed: dict[CKA, Any
     assert caught.value.value in reasons
 
 
-def test_the_card_has_no_such_keys(m: Any) -> None:
-    writing = m.open_session(0, read_write=True)
-    with pytest.raises(Failed) as caught:
-        m.generate_pair(writing, CKM.DSA_KEY_PAIR_GEN, DSA_DOMAIN, {CKA.TOKEN: YES, CKA.PRIVATE: YES})
-    assert caught.value.value == CKR.TEMPLATE_INCONSISTENT
-
-
 def test_they_go_with_the_card(module: tuple[Simulator, Any], pair: tuple[int, int], session: int) -> None:
     simulator, m = module
     m.sign_init(session, pair[1], CKM.DSA_SHA1)

@@ -58,7 +58,7 @@ class Kdf:
             ffi.NULL,
             0,
             self.keep("unsigned char[]", password),
-            len(password),
+            more.get("told", len(password)),
         )
         template = {CKA.VALUE_LEN: length} if length else {}
         template |= {CKA.KEY_TYPE: more["key_type"]} if "key_type" in more else {}
@@ -116,6 +116,19 @@ def test_functions_of_passwords(kdf: Kdf, digest: str) -> None:
     prf = CKP[f"PKCS5_PBKD2_HMAC_{digest.upper()}"]
     assert kdf.password(b"p", b"s", 3, prf, 40) == hashlib.pbkdf2_hmac(digest, b"p", b"s", 3, 40)
     assert kdf.password(b"", b"", 1, prf, 16, key_type=CKK.AES) == hashlib.pbkdf2_hmac(digest, b"", b"", 1, 16)
+
+
+def test_a_pointer_to_the_length(kdf: Kdf) -> None:
+    """So NSS and programs before 2.40 tell the length of a password; what points nowhere is wrong."""
+    usual: dict[str, Any] = {"iterations": 7, "prf": CKP.PKCS5_PBKD2_HMAC_SHA256, "length": 16}
+    length = kdf.keep("CK_ULONG *", 5)
+    found = kdf.password(b"password", b"salt", told=int(kdf.m.ffi.cast("uintptr_t", length)), **usual)
+    assert found == hashlib.pbkdf2_hmac("sha256", b"passw", b"salt", 7, 16)
+    for nowhere in (1 << 16, 1 << 40, (1 << 64) - 1):
+        assert kdf.password(b"p", b"s", told=nowhere, **usual) is CKR.MECHANISM_PARAM_INVALID
+    length[0] = 1 << 40
+    found = kdf.password(b"p", b"s", told=int(kdf.m.ffi.cast("uintptr_t", length)), **usual)
+    assert found is CKR.MECHANISM_PARAM_INVALID
 
 
 @pytest.mark.parametrize(
