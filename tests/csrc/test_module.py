@@ -202,7 +202,7 @@ def test_hostile_simulator(tmp_path: Path, new_host: Any, kind: str) -> None:
         threading.Thread(target=serve, daemon=True).start()
         host = new_host(None, CARDTEAR_SOCKET=str(path))
         value, count, _ = host.eval("slot_list_raw(m, 0, 4)")
-        assert value in (CKR.OK, CKR.DEVICE_ERROR)
+        assert value in (CKR.OK, CKR.FUNCTION_FAILED)  # there is no CKR_DEVICE_ERROR in its list (PKCS #11 3.2, 5.5)
         assert value != CKR.OK or count == 0
         assert host.eval("m.call('C_CloseSession', 1)") != CKR.OK or kind in ("success without results",)
         listener.close()
