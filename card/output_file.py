@@ -3,7 +3,7 @@
 
 A regular file is replaced at once, or stays as it was; its mode, owner and extended attributes are kept, and of a
 symbolic link it is the target that is written. Everything else is written through: a device, a FIFO, a descriptor of
-this process as /dev/stdout or /proc/self/fd/3, which continues where it is.
+this process as /dev/stdout or /proc/self/fd/3, which continues where it is. `-` is standard output.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+STANDARD_OUTPUT = Path("-")
 
 _DESCRIPTOR = re.compile(r"/proc/(\d+)/(?:task/\d+/)?fd/(\d+)")
 _MOST_LINKS = 40
@@ -64,6 +66,14 @@ def check(path: Path) -> None:
         raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(target.parent))
 
 
+def is_standard_output(path: Path | None) -> bool:
+    """Return whether it is what the program prints on, so that nothing else may be printed there."""
+    try:
+        return path is not None and _target(path) == sys.stdout.fileno()
+    except (OSError, AttributeError):  # a loop of links; a stream without a descriptor
+        return False
+
+
 def is_replaced(path: Path) -> bool:
     """Return whether `write` replaces what is there, so that it may be called again with more. Raises OSError."""
     with _named(path):
@@ -96,6 +106,8 @@ def _named(path: Path) -> Iterator[None]:
 
 def _target(path: Path) -> Path | int:
     """Follow symbolic links: the file that is meant, which may not exist, or a descriptor of this process."""
+    if path == STANDARD_OUTPUT:
+        return sys.stdout.fileno()
     process = os.readlink("/proc/self")
     for _ in range(_MOST_LINKS):
         path = Path(os.path.realpath(path.parent), path.name)

@@ -37,13 +37,21 @@ def errors(as_json: bool, refused: int = 1) -> Iterator[None]:
         fail(as_json, code, message, 2 if asked_wrongly else refused, several=getattr(error, "has_lines", False))
 
 
-def writable(paths: Iterable[Path | None]) -> None:
-    """Raises OSError now for a file that could not be written when all the work is done."""
+def writable(paths: Iterable[Path | None], as_json: bool = False) -> bool:
+    """Return whether one of the files is standard output: what is for people goes to standard error then.
+
+    Raises OSError for one that could not be written when all the work is done, ValueError where two outputs, `--json`
+    among them, would be mixed.
+    """
     from ...card import output_file
 
-    for path in paths:
-        if path is not None:
-            output_file.check(path)
+    given = [path for path in paths if path is not None]
+    for path in given:
+        output_file.check(path)
+    printed = [str(path) for path in given if output_file.is_standard_output(path)]
+    if len(printed) + as_json > 1:
+        raise ValueError(f"{' and '.join([*printed, *['--json'] * as_json])} are both standard output; give one a file")
+    return bool(printed)
 
 
 def _refusals() -> tuple[type[Exception], ...]:

@@ -10,22 +10,23 @@ from typing import Annotated
 import typer
 
 from ..terminal import say, say_exactly
-from .answers import errors
-from .options import Json, NewCard, PassphraseFile, grouped
+from .answers import errors, writable
+from .options import Json, NewCard, PassphraseFile, a_file, grouped, read_input
 from .parsing import App, Group
 
 app = App()
 card_app = App(cls=Group, help="Make, copy and look at card images.", no_args_is_help=True)
 app.add_typer(card_app, name="card")
 
-ImagePath = Annotated[Path, typer.Argument(metavar="IMAGE", help="A card image.", show_default=False)]
+ImagePath = Annotated[Path, typer.Argument(metavar="IMAGE", help="A card image.", show_default=False, callback=a_file)]
+NewImage = Annotated[Path, typer.Argument(help="The image to write.", show_default=False, callback=a_file)]
 
 
 @card_app.command("new")
 @grouped
 def card_new(
     *,
-    path: Annotated[Path, typer.Argument(help="The image to write.", show_default=False)],
+    path: NewImage,
     card: NewCard,
     passphrase_file: PassphraseFile = None,
     as_json: Json = False,
@@ -80,6 +81,7 @@ def card_ca(
     from .. import places
 
     with errors(as_json):
+        writable((out,), as_json)
         pem = places.test_ca().certificate_pem().decode()
         if out is not None:
             output_file.write(out, pem)
@@ -92,7 +94,7 @@ def card_ca(
 @card_app.command("copy")
 def card_copy(
     path: ImagePath,
-    copy: Annotated[Path, typer.Argument(metavar="COPY", help="The image to write.", show_default=False)],
+    copy: NewImage,
     new_passphrase_file: Annotated[
         Path | None,
         typer.Option(help="Encrypt the copy under the passphrase in this file; - for standard input."),
@@ -138,6 +140,7 @@ def card_export(
     with errors(as_json):
         if with_keys and out is None:
             raise ValueError("keys go into a file that only you can read: name it with -o")
+        is_printed = writable((out,), as_json)
         state = read_image(path, passphrase.read(passphrase_file))
         text = card_files.as_pem(state, with_keys) if pem else card_files.as_json(state, with_keys)
         if out is not None:
@@ -147,7 +150,8 @@ def card_export(
     elif as_json:
         say(json.dumps({"file": str(out), "keys": with_keys}))
     else:
-        say(f"{out} has what is on {path}" + ("" if with_keys else "; no private keys, no PIN (see --with-keys)"))
+        left_out = "" if with_keys else "; no private keys, no PIN (see --with-keys)"
+        say(f"{out} has what is on {path}{left_out}", to_errors=is_printed)
 
 
 @card_app.command("import")
@@ -157,7 +161,8 @@ def card_import(
         Path,
         typer.Argument(
             metavar="FILE",
-            help="An export of a card, or keys and certificates: PEM, DER, PKCS #12, PKCS #7, OpenSSH.",
+            help="An export of a card, or keys and certificates: PEM, DER, PKCS #12, PKCS #7, OpenSSH; - is standard "
+            "input.",
             show_default=False,
         ),
     ],
@@ -180,12 +185,15 @@ def card_import(
     from .. import card_contents, card_files, key_files, passphrase
 
     with errors(as_json):
-        content, key = source.read_bytes(), passphrase.read(passphrase_file)
+        key, password = passphrase.read(passphrase_file), passphrase.read(password_file, "password")
+        content = read_input(source)
         if slot is None and (content.lstrip().startswith(b"{") or not path.exists()):
+            if password is not None:
+                raise ValueError("an export of a card has no password: --password-file is for keys and certificates")
             create_image(path, card_files.from_json(content, str(source)), key)
             done = [f"{path} is the card of {source}"]
         else:
-            contents = key_files.read(content, passphrase.read(password_file), str(source))
+            contents = key_files.read(content, password, str(source))
             if slot is None:
                 done = card_contents.put_certificates(path, key, contents, str(source))
             else:
@@ -201,7 +209,7 @@ def card_put(
         Path,
         typer.Argument(
             metavar="FILE",
-            help="What it shall hold, with or without the tag 53 around it; nothing deletes it.",
+            help="What it shall hold, with or without the tag 53 around it; nothing deletes it; - is standard input.",
             show_default=False,
         ),
     ],
@@ -212,8 +220,8 @@ def card_put(
     from .. import card_contents, passphrase
 
     with errors(as_json):
-        content = source.read_bytes()
-        done = card_contents.put_object(path, passphrase.read(passphrase_file), tag, content, str(source))
+        key = passphrase.read(passphrase_file)
+        done = card_contents.put_object(path, key, tag, read_input(source), str(source))
     _say(path, done, as_json)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -19,10 +20,26 @@ if TYPE_CHECKING:
     from ...reader.vpcd_slots import PcscPlace
     from ..requests import CardSource
 
+
+def a_file(path: Path | None) -> Path | None:
+    """Refuse `-` for a card image, which is read and written in any order. Raises BadParameter."""
+    if path == Path("-"):
+        raise typer.BadParameter("a card image is a file of its own; it cannot be standard input or output")
+    return path
+
+
+def read_input(path: Path) -> bytes:
+    """Return what is in a file, or on standard input for `-`. Raises OSError."""
+    return sys.stdin.buffer.read() if path == Path("-") else path.read_bytes()
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, errors too.")]
 ReaderName = Annotated[str, typer.Argument(help="The reader's name.", show_default=False)]
 AnyReader = Annotated[str | None, typer.Argument(help="The reader's name.", show_default="the only one there is")]
-Image = Annotated[Path | None, typer.Option(help="A card image instead, used where it lies.", show_default=False)]
+Image = Annotated[
+    Path | None,
+    typer.Option(help="A card image instead; changes are written to this file.", show_default=False, callback=a_file),
+]
 PassphraseFile = Annotated[
     Path | None,
     typer.Option(
@@ -122,10 +139,23 @@ class NewCard:
         ),
     ] = None
 
+    settings_files: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set-file",
+            metavar="NAME=FILE",
+            help="As --set, with the first line of FILE as the value, which is in no list of processes; - asks for "
+            "it, or reads a line of standard input.",
+            show_default=False,
+        ),
+    ] = None
+
     @property
     def words(self) -> tuple[str, ...]:
         """The options as they were given, without those that say what is usual."""
-        given = {each.name: getattr(self, each.name) for each in fields(NewCard) if each.name != "settings"}
+        given = {
+            each.name: getattr(self, each.name) for each in fields(NewCard) if not each.name.startswith("settings")
+        }
         usual = {"profile": "piv"}
         words = [
             word
@@ -133,7 +163,8 @@ class NewCard:
             if value != usual.get(name)
             for word in (f"--{name.replace('_', '-')}", str(value))
         ]
-        return (*words, *(word for each in self.settings or () for word in ("--set", each)))
+        several = {"--set": self.settings or (), "--set-file": self.settings_files or ()}
+        return (*words, *(word for option, values in several.items() for each in values for word in (option, each)))
 
     def refuse_with_image(self) -> None:
         """Refuse any of the options beside --image, whose card is as it is. Raises ValueError."""
@@ -142,31 +173,45 @@ class NewCard:
 
     def parameters(self, name: str = "Alice") -> dict[str, object]:
         """As the control channel has them, with a name where none is given. Raises ValueError, OSError."""
-        options = {each.name: getattr(self, each.name) for each in fields(NewCard)}
-        del options["settings"]
-        for secret in ("pin", "puk"):
-            path = options.pop(f"{secret}_file")
-            if path is not None:
-                if options[secret] is not None:
-                    raise ValueError(f"--{secret} and --{secret}-file are two of them; give one")
-                options[secret] = first_line(path, secret.upper())
-        parameters: dict[str, object] = {"name": name} | {
-            key: value for key, value in options.items() if value is not None
-        }
-        if self.settings:
-            from ...card.traits import from_text
+        found: dict[str, object] = {}
+        sources: dict[str, str] = {}
+        for source, key, value in self._given():
+            if key in found:
+                raise ValueError(f"{sources[key]} and {source} are two of them; give one")
+            found[key], sources[key] = value, source
+        return {"profile": self.profile, "name": name} | found
 
-            for setting in self.settings:
-                if "=" not in setting:
-                    raise ValueError(f"--set wants NAME=VALUE, not {setting!r}")
-            parameters.update(map(from_text, self.settings))
-        return parameters
+    def _given(self) -> Iterator[tuple[str, str, object]]:
+        """Yield option, parameter and value of each that was given. Raises ValueError, OSError."""
+        from ...card.traits import from_text
+
+        if self.profile != "piv":
+            yield "--profile", "profile", self.profile
+        for key in ("name", "email", "serial", "pin", "puk"):
+            if (value := getattr(self, key)) is not None:
+                yield f"--{key}", key, value
+        for key, path in (("pin", self.pin_file), ("puk", self.puk_file)):
+            if path is not None:
+                yield f"--{key}-file", key, first_line(path, key.upper())
+        for setting in self.settings or ():
+            yield f"--set {_name_in(setting, 'VALUE')}", *from_text(setting)
+        for setting in self.settings_files or ():
+            key, path = _name_in(setting, "FILE"), Path(setting.partition("=")[2])
+            yield f"--set-file {key}", *from_text(f"{key}={first_line(path, key)}")
 
     def request(self) -> CardRequest:
         """Raises ValueError."""
         from ...card.profiles import request
 
         return request(self.parameters())
+
+
+def _name_in(setting: str, wanted: str) -> str:
+    """Return NAME of NAME=VALUE. Raises ValueError."""
+    name, equals, _ = setting.partition("=")
+    if not equals:
+        raise ValueError(f"--set{'-file' * (wanted == 'FILE')} wants NAME={wanted}, not {setting!r}")
+    return name
 
 
 @dataclass(frozen=True)

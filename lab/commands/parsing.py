@@ -15,6 +15,23 @@ from .answers import fail
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+_ONLY_WITH = {"passphrase_file": "image", "pcsc_name": "own_pcscd", "resume": "json_file", "seed": "probability"}
+"""Parameters of commands that do nothing without another one, where the command has that."""
+
+_CARD = "profile name email serial pin puk pin_file puk_file settings settings_files image passphrase_file"
+_NOT_WITH = {
+    "own_pcscd": "pcsc pcsc_reversed pcsc_port",
+    "no_card": _CARD,
+    "only": "shard resume all_points jobs dask",
+    "dask": "jobs",
+    "short": "as_json",
+    "schema": "quirks broken junit trace skip_missing as_json",
+    "apdu": "ins",
+    "no_passphrase": "new_passphrase_file",
+}
+"""Parameters beside which others would be dropped."""
+
+
 class Command(TyperCommand):
     """A command whose wrong use is one line, or JSON, and in which nothing that was said is dropped."""
 
@@ -27,12 +44,26 @@ class Command(TyperCommand):
             return super().parse_args(ctx, args)
 
     def refuse(self, ctx: Any, args: list[str]) -> None:
-        """Raise UsageError for an option that stands there twice, of which only the last would count."""
-        order = self.make_parser(ctx).parse_args(args=list(args))[2]
+        """Raise UsageError for options of which one would be dropped."""
+        order = [
+            each for each in self.make_parser(ctx).parse_args(args=list(args))[2] if each.param_type_name == "option"
+        ]
         for option in order:
-            is_several = getattr(option, "multiple", False) or option.nargs == -1
+            is_several = option.multiple or option.nargs == -1
             if order.count(option) > 1 and not is_several and not self._is_flag(option):
                 ctx.fail(f"{option.opts[0]} is given twice, and can have one value")
+        given = {each.name: each.opts[-1] for each in order}
+        for name, other in _ONLY_WITH.items():
+            if name in given and other not in given and (missing := self._called(other)):
+                ctx.fail(f"{given[name]} is for {missing}: give that, too, or none of them")
+        for name, others in _NOT_WITH.items():
+            for other in others.split() if name in given else ():
+                if other in given:
+                    ctx.fail(f"{given[name]} and {given[other]} do not go together: one of them would do nothing")
+
+    def _called(self, name: str) -> str | None:
+        """Return what the option of a parameter is called; None if the command has no such."""
+        return next((each.opts[-1] for each in self.params if each.name == name), None)
 
     @staticmethod
     def _is_flag(option: Any) -> bool:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ..terminal import say, say_exactly
-from .answers import errors, fail
+from .answers import errors, fail, writable
 from .options import Json
 from .parsing import App
 
@@ -44,6 +44,7 @@ def pcsc(
     if driver is None:
         fail(as_json, "no-vpcd", "vpcd is not installed (Debian: vsmartcard-vpcd)", 1)
     with errors(as_json):
+        is_printed = writable((write,), as_json)
         text = pcscd.configuration(driver, port, readers, is_reversed, name)
     copies = pcscd.copies(driver, readers)
     if write is not None:
@@ -60,4 +61,4 @@ def pcsc(
         for copy in copies:
             say(f"cardtear: it needs a copy: cp {driver} {copy}", to_errors=True)
     else:
-        say(f"{write} is written; restart pcscd")
+        say(f"{write} is written; restart pcscd", to_errors=is_printed)

@@ -63,6 +63,8 @@ def play(
     The scenarios of bugs pass where the bug is not there, as with our module; --broken shows each bug, and so exits
     with 1. Those of findings pass while the fault of a real program is still there, and say so.
     """
+    if schema and files:
+        fail(as_json, "bad-request", f"--schema plays nothing: what is {files[0]!r} for?", 2)
     if schema:
         from ..scenario.schema import text
 
@@ -71,8 +73,8 @@ def play(
     if not files:
         fail(as_json, "bad-request", "which scenarios? `cardtear scenarios` lists those that come with it", 2)
     with errors(as_json, refused=2), _no_program_is_left_behind():
-        writable((junit, trace))
-        _play(files, quirks or [], broken, junit, trace, skip_missing, as_json)
+        progress = _Progress(as_json, to_errors=writable((junit, trace), as_json))
+        _play(files, quirks or [], broken, junit, trace, skip_missing, progress)
 
 
 @app.command()
@@ -118,7 +120,7 @@ def _play(
     junit: Path | None,
     trace: Path | None,
     skip_missing: bool,
-    as_json: bool,
+    show: _Progress,
 ) -> None:
     """Read all of them first, so that nothing is played of a list with a mistake in it."""
     from ...card import output_file
@@ -136,7 +138,6 @@ def _play(
     runs: list[tuple[Path, list[str]]] = [(path, []) for path in paths]
     if broken:
         runs = [(path, failure.quirks) for path, scenario in loaded for failure in scenario.broken]
-    show = _Progress(as_json)
     outcomes = []
     for path, more in runs:
         show.begins(path)
@@ -156,12 +157,9 @@ def _play(
 class _Progress:
     """What is said while scenarios are played: a line for each, and of one that fails its steps and the time line."""
 
-    def __init__(self, as_json: bool) -> None:
-        self._as_json = as_json
-        self._console: Console | None = None
+    def __init__(self, as_json: bool, to_errors: bool) -> None:
+        self._console: Console | None = None if as_json else terminal.console(to_errors)
         self._steps = 0
-        if not as_json:
-            self._console = terminal.console()
 
     def begins(self, path: Path) -> None:
         self._steps = 0

@@ -101,8 +101,6 @@ def run(
     process.hold_signals()
     with errors(as_json), contextlib.ExitStack() as undo:
         readers = reader or ["front"]
-        if pcsc_name is not None and not own_pcscd:
-            raise ValueError("--pcsc-name is for a pcscd that is started here; give --own-pcscd, too")
         daemon = None
         if own_pcscd:
             name = pcsc_name or pcscd.usual_name(card.profile)
@@ -224,6 +222,8 @@ def _simulator(
     mirrored = surroundings.from_pcsc or []
     if len(mirrored) > len(readers):
         raise ValueError("--from-pcsc wants a --reader for each")
+    if len(mirrored) == len(readers) and not card.is_usual:
+        raise ValueError("no reader is left for that card: all mirror one of PC/SC's; give another --reader")
     with Simulator(folder, _parsed(surroundings.quirks), place) as simulator:
         for each in readers:
             simulator.plug(each)

@@ -134,13 +134,14 @@ def sweep(
             card.refuse_with_image()
         _require_different({"json": json_file, "junit": junit, "html": html, "svg": svg})
         asked.part([], shard)
-        writable((json_file, junit, html, svg))
+        is_printed = writable((json_file, junit, html, svg))
         session = Session(
             wanted,
             wanted.plan(image or card.request()),
             _workers(dask, jobs),
             asked.verdicts(allow or []),
             {"json": json_file, "junit": junit, "html": html, "svg": svg},
+            is_printed,
         )
         try:
             code = session.only(only, deadline) if only else session.all(shard, resume, deadline, all_points)
@@ -153,7 +154,7 @@ def sweep(
 
 def _require_different(files: dict[str, Path | None]) -> None:
     """Refuse one file for two reports. Raises ValueError."""
-    given = [path.resolve() for path in files.values() if path is not None and not path.is_char_device()]
+    given = [path.resolve() for path in files.values() if path not in (None, Path("-")) and not path.is_char_device()]
     if len(set(given)) < len(given):
         raise ValueError("two reports cannot have the same file")
 

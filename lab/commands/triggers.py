@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -173,7 +174,12 @@ def arm(
         on |= {"nth": nth, "times": _times(times), "probability": probability, "seed": seed}
         then = _action(verb, words or [])
         if verb == "pin-pad" and card.pin_file is not None:
+            if "pin" in then:
+                raise ValueError("PIN and --pin-file are two of them; give one")
             then["pin"] = first_line(card.pin_file, "PIN")
+            card = replace(card, pin_file=None)
+        if verb not in ("insert", "swap") and not card.is_usual:
+            raise ValueError(f"{verb!r} takes no card: what is {(*card.words, '--image')[0]} for?")
         if verb == "swap" or (verb == "insert" and not card.is_usual):
             then["card"] = card.named(file, "Bob" if verb == "swap" else "Alice")
         if later is not None:

@@ -20,6 +20,8 @@ def findings() -> list[Path]:
 
 def find(name: str) -> Path:
     """The file of that path, or of the shipped scenario of that name. Raises FileNotFoundError."""
+    if name == "-":
+        raise FileNotFoundError(2, "a scenario comes out of a file, not out of standard input", name)
     path, own = Path(name), folder() / f"{name}.yaml"
     if path.exists():
         return path

@@ -25,9 +25,17 @@ class Session:
     """One use of `cardtear sweep`: what is asked for, where it is played, and where it is told."""
 
     def __init__(
-        self, wanted: Asked, plan: Plan, workers: Workers, allowed: set[Verdict], files: dict[str, Path | None]
+        self,
+        wanted: Asked,
+        plan: Plan,
+        workers: Workers,
+        allowed: set[Verdict],
+        files: dict[str, Path | None],
+        is_printed: bool = False,
     ) -> None:
+        """`is_printed`: one of the files is standard output, and what is for people goes to standard error."""
         self.wanted, self.plan, self.workers, self.allowed, self.files = wanted, plan, workers, allowed, files
+        self.out = report_text.console(stream_is_errors=is_printed)
         self.console = report_text.console(stream_is_errors=True)
 
     def all(self, shard: str, resume: bool, deadline: str | None, all_points: bool) -> int:
@@ -41,7 +49,7 @@ class Session:
             f"{self.plan.action.words}; deadline {report.deadline:.1f} s, seed {self.wanted.seed}"
         )
         self._play(report)
-        report_text.console().print(report_text.table(report, self.allowed, all_points))
+        self.out.print(report_text.table(report, self.allowed, all_points))
         self._write(report)
         if report.interrupted:
             return 130
@@ -53,7 +61,7 @@ class Session:
         by_name = not any(each.isdigit() for each in names)
         report = self._begun("1/1", deadline, asked.EVERYTHING if by_name else self.wanted.choice)
         points = asked.chosen(report.points, names, self.plan.action)
-        out = report_text.console()
+        out = self.out
         watch = report_text.watching(out)
         report.points, report.settings = points, {**report.settings, "only": names}
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pty
 import subprocess
@@ -80,34 +79,6 @@ def test_what_cannot_happen_is_refused(cardtear: Command, simulator: Simulator, 
     assert done.returncode in (1, 2)
     assert complaint in done.stderr
     assert simulator.triggers == {}
-
-
-@pytest.mark.parametrize(
-    ("words", "complaint"),
-    [
-        ("rnu", "did you mean 'run'? (cardtear --help)"),
-        ("card nwe", "did you mean 'new'? (cardtear card --help)"),
-        ("--nosuch", "No such option: --nosuch"),
-        ("plug", "Missing argument"),
-        ("pcscd pause", "'pause' is not one of 'stop', 'start'"),
-        ("block-pin --left many", "--left"),
-        ("block-pin --left 1 --left 2", "--left is given twice, and can have one value"),
-        ("trace --follow --no-follow", "--follow is given twice"),
-        ("run --nosuch -- true", "No such option: --nosuch"),
-        ("run --reader", "--reader"),
-    ],
-)
-def test_a_wrong_command_line_is_one_line_or_json(cardtear: Command, words: str, complaint: str) -> None:
-    done = cardtear(*words.split())
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert done.stderr.startswith("cardtear: ")
-    assert complaint in done.stderr
-    first, *rest = words.split()
-    inserted = [first, *rest, "--json"] if "--" not in rest else [first, "--json", *rest]
-    done = cardtear(*inserted)
-    if not words.endswith("--reader"):  # it takes the next word
-        assert done.stderr == ""
-        assert json.loads(done.stdout)["error"]["code"] == "bad-request"
 
 
 def test_the_nearest_action_is_told(cardtear: Command) -> None:

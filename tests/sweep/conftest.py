@@ -64,9 +64,10 @@ def sweep(tmp_path: Path) -> Callable[..., Swept]:
 
     def run(options: list[str], *command: str, **environment: str) -> Swept:
         report = tmp_path / "report.json"
+        kept = [] if "--json" in options else ["--json", str(report)]
         marked = {**os.environ, "CARDTEAR_TEST": str(tmp_path), **environment}
         done = subprocess.run(
-            [*CARDTEAR, "sweep", "--json", str(report), *options, "--", *command],
+            [*CARDTEAR, "sweep", *kept, *options, "--", *command],
             env=marked,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

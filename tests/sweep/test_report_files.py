@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -54,6 +56,21 @@ def test_each_file_of_another_kind(sweep: Sweep, host: str, tmp_path: Path, fifo
     assert stat.S_ISCHR((tmp_path / "null").stat().st_mode)
     _, start, xml = swept.output.partition("<?xml")
     assert ElementTree.fromstring(start + xml).get("tests") == "1"
+
+
+def test_a_report_on_standard_output(host: str, tmp_path: Path) -> None:
+    """It is all that is there: the table for people goes to standard error."""
+    done = subprocess.run(
+        [sys.executable, "-m", "cardtear.lab.cli", "sweep", *ONE, "--json", "-", "--", host, "clean"],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        cwd=tmp_path,
+        check=True,
+    )
+    assert json.loads(done.stdout)["counts"]
+    assert "success" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_report_of_many_points_in_a_pipe(sweep: Sweep, host: str, tmp_path: Path, fifo: Callable[[], str]) -> None:

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: MIT
+"""What is wrong on a command line is one line or JSON, nothing is dropped silently, and nothing has been changed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cardtear.lab.simulator import Simulator
+
+DEADLINE = 30.0
+Done = tuple[int, str, str]
+Command = Callable[..., Done]
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[Simulator]:
+    """With a card in `front`."""
+    with Simulator() as made:
+        made.plug("front")
+        made.insert("front")
+        yield made
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("commands")
+
+
+@pytest.fixture(scope="module")
+def cardtear(simulator: Simulator, folder: Path) -> Iterator[Command]:
+    """Carries out command lines in `folder`: exit code, standard output and error."""
+    with subprocess.Popen(
+        [sys.executable, str(Path(__file__).parent / "forked_cli.py")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        env={**os.environ, **simulator.environment, "COLUMNS": "200"},
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+
+        def run(*words: str) -> Done:
+            process.stdin.write(json.dumps(words) + "\n")
+            process.stdin.flush()
+            code, output, errors = json.loads(process.stdout.readline())
+            return code, output, errors
+
+        yield run
+        process.stdin.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ("rnu", "did you mean 'run'? (cardtear --help)"),
+        ("card nwe", "did you mean 'new'? (cardtear card --help)"),
+        ("--nosuch", "No such option: --nosuch"),
+        ("plug", "Missing argument"),
+        ("pcscd pause", "'pause' is not one of 'stop', 'start'"),
+        ("block-pin --left many", "--left"),
+        ("block-pin --left 1 --left 2", "--left is given twice, and can have one value"),
+        ("trace --follow --no-follow", "--follow is given twice"),
+        ("run --nosuch -- true", "No such option: --nosuch"),
+        ("run --reader", "--reader"),
+        ("run --no-card --name Bob -- true", "--no-card and --name do not go together"),
+        ("run --own-pcscd --pcsc -- true", "--own-pcscd and --pcsc do not go together"),
+        ("run --passphrase-file file -- true", "--passphrase-file is for --image"),
+        ("run --pcsc-name Ours -- true", "--pcsc-name is for --own-pcscd"),
+        ("arm remove front --call C_Sign --seed 3", "--seed is for --probability"),
+        ("arm remove front --apdu --ins 87", "--apdu and --ins do not go together"),
+        ("arm remove front --call C_Sign --name Bob", "'remove' takes no card: what is --name for?"),
+        ("arm pin-pad front 123456 --pin-file pin --call C_Login", "are two of them; give one"),
+        ("play --schema --broken", "--schema and --broken do not go together"),
+        ("play --schema B05", "--schema plays nothing: what is 'B05' for?"),
+        ("swap front --pin 123456 --set pin=654321", "--pin and --set pin are two of them; give one"),
+        ("swap front --set years=1 --set years=2", "--set years and --set years are two of them"),
+        ("swap front --set-file pin", "--set-file wants NAME=FILE, not 'pin'"),
+        ("swap front --image -", "a card image is a file of its own"),
+        ("card new -", "a card image is a file of its own"),
+        ("card ca --out - --json", "- and --json are both standard output; give one a file"),
+        ("play B05 --junit - --trace /dev/stdout", "- and /dev/stdout are both standard output"),
+        ("play -", "a scenario comes out of a file"),
+    ],
+)
+def test_a_wrong_command_line(cardtear: Command, simulator: Simulator, words: str, complaint: str) -> None:
+    """One line, or JSON where that is wanted; nothing has happened."""
+    before = _state(simulator)
+    code, output, errors = cardtear(*words.split())
+    if "--json" not in words:
+        assert (code, output, errors.count("\n")) == (2, "", 1)
+        assert errors.startswith("cardtear: ")
+        assert complaint in errors
+        first, *rest = words.split()
+        code, output, errors = (
+            cardtear(first, *rest, "--json") if "--" not in rest else cardtear(first, "--json", *rest)
+        )
+    if not words.endswith("--reader"):  # it takes the next word
+        assert (code, errors) == (2, "")
+        error = json.loads(output)["error"]
+        assert error["code"] in ("bad-request", "scenario-error")
+        assert complaint in error["message"] or "--json" in error["message"]
+    assert _state(simulator) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "beginning"),
+    [
+        ("card ca --out -", "-----BEGIN CERTIFICATE-----"),
+        ("card export -o - front.card", '{\n  "cardtear"'),
+        ("card export --pem --out=- front.card", "# 9A"),
+        ("card export --with-keys --out=/dev/stdout front.card", '{\n  "cardtear"'),
+        ("play still.yaml --junit -", "<?xml"),
+        ("play still.yaml --trace /dev/stdout", '{"scenario"'),
+    ],
+)
+def test_nothing_else_is_on_standard_output(cardtear: Command, folder: Path, words: str, beginning: str) -> None:
+    """Where an output is standard output, what is said to people is on standard error."""
+    if not (folder / "front.card").exists():
+        assert cardtear("card", "new", "front.card")[0] == 0
+        (folder / "still.yaml").write_text("about: A card is pulled.\nsteps:\n  - remove: front\n")
+    code, output, errors = cardtear(*words.split())
+    assert code == 0, errors
+    assert output.startswith(beginning)
+    if output[0] == "{" and "\n{" not in output.strip():
+        json.loads(output)
+    assert not (folder / "-").exists()
+
+
+def _state(simulator: Simulator) -> Any:
+    """What a command may change."""
+    status = simulator.status()
+    return {key: status[key] for key in ("readers", "triggers")}
