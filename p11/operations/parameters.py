@@ -14,6 +14,7 @@ from ..constants import CKD, CKG, CKH, CKP, CKR, CKZ
 from ..errors import P11Error
 from ..mechanisms import DIGESTS
 from ..wire import Mechanism, MessageParameter
+from .edwards import Variant
 
 _ULONG = struct.Struct("@L")
 _PSS = struct.Struct("@3L")
@@ -245,17 +246,19 @@ def gcm_message(parameter: MessageParameter | None) -> MessageSealing:
     return MessageSealing(nonce, fixed_bits, generator, tag)
 
 
-def eddsa(mechanism: Mechanism, is_448: bool) -> None:
-    """None for Ed25519; for Ed448 CK_EDDSA_PARAMS without a context (3.1, 6.3.15).
+def eddsa(mechanism: Mechanism, is_448: bool) -> Variant | None:
+    """CK_EDDSA_PARAMS, without which it is Ed25519 (3.1, 6.3.15); None for the bare Ed25519 and Ed448.
 
-    For Ed25519 they ask for Ed25519ctx, also with an empty context; that, contexts and ...ph the library has not.
+    With them, no hash and an empty context it would be an Ed25519ctx that RFC 8032 (8.3) says not to use, nor does
+    any library make it.
     """
-    if is_448:
-        prehashed, length, _ = _unpack(_EDDSA, mechanism.parameter)
-        if prehashed or length:
-            raise invalid()
-    else:
-        none(mechanism)
+    if not mechanism.parameter and not is_448:
+        return None
+    prehashed, _, _ = _unpack(_EDDSA, mechanism.parameter)
+    (context,) = _pointed(mechanism.pointers, 1)
+    if len(context) > _LONGEST_CONTEXT or not (context or prehashed or is_448):
+        raise invalid()
+    return Variant(context, prehashed) if context or prehashed else None
 
 
 def signature_context(mechanism: Mechanism, signs: bool) -> bytes:

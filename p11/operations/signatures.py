@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
 from .. import curves, finite_fields, lattices, rsa_padding
 from ..constants import CKR
 from ..errors import P11Error
-from ..keys import PrivateKey, PublicKey, signature_length
+from ..keys import PrivateKey, PublicKey, SessionKey, signature_length
 from ..mechanisms import MechanismRule, Scheme
 from ..wire import Mechanism
-from . import MOST_KEPT, Operation, parameters
+from . import MOST_KEPT, Operation, edwards, parameters
 
 _MOST_MESSAGE = 1 << 24
 _ED448_LENGTH = 114
@@ -33,6 +33,7 @@ class _Message(Operation):
     """
 
     pss: parameters.Pss | None = None
+    variant: edwards.Variant | None = None
     context = b""
     _most = MOST_KEPT
 
@@ -42,7 +43,7 @@ class _Message(Operation):
         if rule.scheme is Scheme.RSA_PSS:
             self.pss = parameters.pss(mechanism, rule.digest)
         elif rule.scheme is Scheme.EDDSA:
-            parameters.eddsa(mechanism, length == _ED448_LENGTH)
+            self.variant = parameters.eddsa(mechanism, length == _ED448_LENGTH)
             self._most = _MOST_MESSAGE
         elif rule.scheme is Scheme.ML_DSA:
             self.context = parameters.signature_context(mechanism, isinstance(self, Sign))
@@ -81,6 +82,8 @@ class Sign(_Message):
     def __init__(self, key: PrivateKey, rule: MechanismRule, mechanism: Mechanism) -> None:
         super().__init__(key.signature_length, rule, mechanism)
         _require_room(self.pss, key.public)
+        if self.variant is not None and not isinstance(key, SessionKey):
+            raise parameters.invalid()  # a card's command has none
         self._key = key
         self.needs_login = key.needs_login
         self.asks_each_time = key.always_authenticate
@@ -96,7 +99,11 @@ class Sign(_Message):
                 raise P11Error(CKR.DEVICE_ERROR) from None
             return r.to_bytes(size, "big") + s.to_bytes(size, "big")
         if self.rule.scheme is Scheme.EDDSA:
-            return key.use(data)
+            if self.variant is None:
+                return key.use(data)
+            private = getattr(key, "private", None)
+            assert isinstance(private, curves.EdwardsKey)
+            return edwards.sign(private, data, self.variant)
         if self.rule.scheme is Scheme.ML_DSA:
             private = getattr(key, "private", None)  # no card has one
             assert isinstance(private, lattices.SigningKey)
@@ -137,7 +144,10 @@ class Verify(_WithPublicKey):
                 else:
                     key.verify(encode_dss_signature(r, s), digest, ec.ECDSA(scheme))
             elif isinstance(key, curves.EdwardsPublicKey):
-                key.verify(signature, data)
+                if self.variant is None:
+                    key.verify(signature, data)
+                else:
+                    edwards.verify(key, signature, data, self.variant)
             elif isinstance(key, lattices.VerifyingKey):
                 key.verify(signature, data, self.context)
         except (InvalidSignature, ValueError):
