@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import typer.core
 
@@ -34,15 +34,18 @@ class PlainFirst:
         self._by_typer = by_typer
         self._annotation = parameter.type_descriptor.annotation
         self._options = parameter.type_descriptor.parameter_info
+        self._choices = get_args(self._annotation) if get_origin(self._annotation) is Literal else ()
         self._is_multiple = parameter.multiple or parameter.nargs == -1
 
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
         """Return the value as the command gets it. Raises BadParameter."""
         if value is None:
             return () if self._is_multiple else None
-        if self._is_plain(value):
-            return list(value) if self._is_multiple else self._annotation(value)
-        return self._by_typer().coerce(value, param=param, ctx=ctx)
+        if not self._is_plain(value):
+            return self._by_typer().coerce(value, param=param, ctx=ctx)
+        if self._is_multiple:
+            return list(value)
+        return value if self._choices else self._annotation(value)
 
     def _is_plain(self, value: Any) -> bool:
         """Whether there is nothing to check in a value, and nothing to convert but a number or a path."""
@@ -55,7 +58,9 @@ class PlainFirst:
             return type(value) in (int, float) and type(value) is self._annotation and not is_bounded
         if self._annotation is int:
             return _DIGITS.fullmatch(value) is not None and not is_bounded
-        return self._annotation is str or (self._annotation is Path and self._is_fine(value))
+        if self._annotation is Path:
+            return self._is_fine(value)
+        return self._annotation is str or value in self._choices
 
     def _is_fine(self, path: str) -> bool:
         """Whether typer would have nothing against a path; a few more may be left to it."""

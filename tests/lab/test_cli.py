@@ -275,7 +275,7 @@ set -e
     assert json.loads(done.stdout) == {"card": "Dora"}
 
 
-@pytest.mark.parametrize("ending", ["true", "kill -KILL $$", "kill -TERM $PPID; sleep 20"])
+@pytest.mark.parametrize("ending", ["true", "kill -KILL $$", "kill -TERM $PPID; exec sleep 20"])
 def test_run_leaves_nothing_behind(tmp_path: Path, ending: str) -> None:
     """However the program ends, and also when it is `cardtear run` that is to end."""
     done = cardtear("run", "--", "sh", "-c", f"ls $TMPDIR; {ending}", TMPDIR=str(tmp_path))
