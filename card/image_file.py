@@ -4,6 +4,8 @@
 Other programs can move the file, put another in its place or write into it, whatever is locked. So before each change,
 or a few that follow one another at once, the file's status is compared with what it was after the last one; when it
 differs, what the file holds is compared with the card in memory, and nothing is written unless both are the same.
+From that look to the end of the change nobody else can open the file (file_lease). For that it has to be open once in
+this process: the descriptor that SQLite opens is also the one that is locked and read here.
 
 SQLite makes each change whole or not at all, also when the process is killed, by a journal beside the image. It finds
 that journal by its name only and would undo a change in whatever file has come to the image's name since. So a journal
@@ -22,7 +24,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from . import image_format, image_migration
+from . import file_lease, image_format, image_migration
+from .file_lease import Lease
 from .image_format import Image, NotAnImage, Statement
 from .image_migration import UnknownFormat
 from .seal import NoPassphrase, Seal, WrongPassphrase
@@ -44,6 +47,8 @@ _SETTINGS = (
 UNSOUND = (sqlite3.Error, ValueError, KeyError)
 """What reading a damaged image raises, or one that is half written."""
 
+_NOT_THE_CARD = (*UNSOUND, NotAnImage, UnknownFormat, NoPassphrase, WrongPassphrase)
+
 
 class InUse(Exception):
     """Somebody else has the image open; the argument says who, in words for a message."""
@@ -62,7 +67,7 @@ def load(content: bytes, key: bytes | Seal | None) -> tuple[Image, bool]:
         raise NotAnImage
     with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
         db.deserialize(content)
-        is_current = not image_migration.bring_up(db)
+        is_current = not image_migration.bring_up(db, key)
         if len(content) % image_format.pragma(db, "page_size"):
             raise ValueError("its end is missing")
         return image_format.load(db, key), is_current
@@ -75,21 +80,24 @@ class ImageFile:
         self._path = Path(os.path.realpath(path))
         self._journal = Path(f"{self._path}-journal")
         self._db: sqlite3.Connection | None = None
+        self._sqlite_file: int | None = None
         self._cursor: sqlite3.Cursor | None = None
-        self._seen: tuple[int, int] | None = None
-        self._is_together = self._is_under_way = False
-        self._file = self._path.open("r+b" if is_writable else "rb", buffering=0)
-        self._descriptor = self._file.fileno()
+        self._seen = 0
+        self._is_together = False
+        self._under_way: sqlite3.Cursor | None = None
+        self._is_writable = is_writable
+        self._file = os.open(self._path, (os.O_RDWR if is_writable else os.O_RDONLY) | os.O_CLOEXEC)
+        self._lease = Lease(self._file)
+        self._is_open = True
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = _holder(os.fstat(self._descriptor).st_ino)
-            self._file.close()
-            raise InUse(holder) from None
+            self._lock()
+        except InUse:
+            os.close(self._file)
+            raise
 
     def read(self) -> bytes:
         """Read the whole file."""
-        return os.pread(self._descriptor, os.fstat(self._descriptor).st_size, 0)
+        return os.pread(self._file, os.fstat(self._file).st_size, 0)
 
     def settle(self, key: bytes | Seal | None) -> None:
         """Undo the change in the middle of which a process was killed. Raises as `load` if the key does not fit."""
@@ -110,11 +118,11 @@ class ImageFile:
         """
         self.settle(passphrase)
         image, is_current = load(self.read(), passphrase)
-        if not is_current:
+        if not is_current and self._is_writable:
             with contextlib.closing(self._connected()) as db:
                 db.execute("PRAGMA journal_mode = PERSIST")
                 with _transaction(db.cursor()):
-                    image_migration.bring_up(db)
+                    image_migration.bring_up(db, image.seal)
             self._remove_journal()
         return image
 
@@ -123,24 +131,24 @@ class ImageFile:
 
         Raises Estranged, OSError, sqlite3.Error.
         """
-        cursor = self._cursor
-        if cursor is None or not (self._is_under_way or self._is_as_seen()):
-            cursor = self._connect(state, seal)
+        cursor = self._under_way or self._begun(state, seal)
         try:
             if len(statements) == 1:
                 cursor.execute(*statements[0])
             else:
                 self._write_together(cursor, statements)
         except BaseException:
-            self._is_under_way = False
+            self._under_way = None
+            self._lease.give_back()
             self._disconnect()
             with contextlib.suppress(OSError, sqlite3.Error, Estranged):  # else at the next change, or the next opening
                 self._require_place()
                 self.settle(seal)
             raise
-        self._is_under_way = self._is_together
-        if not self._is_under_way:
-            self._seen = self._status()
+        if self._is_together:
+            self._under_way = cursor
+        else:
+            self._ended()
 
     def begin(self) -> None:
         """Begin changes that follow one another at once: the file is looked at before the first and after the last."""
@@ -148,16 +156,19 @@ class ImageFile:
 
     def end(self) -> None:
         """End what `begin` began, whether anything was changed or not."""
-        is_changed, self._is_together, self._is_under_way = self._is_under_way, False, False
-        if is_changed:
-            self._seen = self._status()
+        self._is_together = False
+        if self._under_way is not None:
+            self._under_way = None
+            self._ended()
 
     def close(self) -> None:
         """Give the file free."""
-        if not self._file.closed:
+        if self._is_open:
+            self._is_open = False
             self._disconnect()
             self._remove_journal()
-            self._file.close()
+            fcntl.flock(self._file, fcntl.LOCK_UN)  # also where a forked process still has the descriptor
+            os.close(self._file)
 
     def leave_to_parent(self) -> None:
         """Write nothing any more, and keep nothing locked, in a process that was forked from the file's own."""
@@ -165,7 +176,49 @@ class ImageFile:
             # SQLite must not end the connection either: it would undo what the parent is about to do.
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._db))
             self._db = self._cursor = None
-        self._file.close()
+            if self._sqlite_file is not None:
+                os.close(self._sqlite_file)
+        if self._is_open:
+            self._is_open = False
+            os.close(self._file)
+
+    def _lock(self) -> None:
+        """Lock the file for this process. Raises InUse."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InUse(_holder(os.fstat(self._file).st_ino)) from None
+
+    def _begun(self, state: CardState, seal: Seal) -> sqlite3.Cursor:
+        """Begin a change, if the file is at its place and holds this state, and keep others out. Raises as `write`."""
+        if self._cursor is not None:
+            if not self._lease.take():
+                self._require_no_writer()
+            if self._changed() == self._seen and self._seen:
+                return self._cursor
+            self._lease.give_back()
+        cursor = self._connect(seal)
+        try:
+            if not self._lease.take():
+                self._require_no_writer()
+            self._require_place()  # SQLite has opened it by its name
+            self._require_state(state, seal)
+        except BaseException:
+            self._lease.give_back()
+            self._disconnect()
+            raise
+        return cursor
+
+    def _ended(self) -> None:
+        """End a change: let others in."""
+        self._seen = self._changed()
+        self._lease.give_back()
+
+    def _require_no_writer(self) -> None:
+        """Where the file system has no leases, or somebody goes on reading the file, the looks have to do."""
+        process = file_lease.writer(os.fstat(self._file)) if self._lease.is_shared else None
+        if process is not None:
+            raise Estranged(f"is open for writing in another program ({_command(process)})")
 
     def _write_together(self, cursor: sqlite3.Cursor, statements: Sequence[Statement]) -> None:
         """Make changes of several pages, of which a journal keeps what was there as long as they are not complete."""
@@ -176,34 +229,44 @@ class ImageFile:
         cursor.execute("PRAGMA journal_mode = OFF")
         self._remove_journal()
 
-    def _is_as_seen(self) -> bool:
-        """Whether nobody else has written, moved or deleted the file since the last change of our own."""
-        return self._seen is not None and self._status() == self._seen
+    def _changed(self) -> int:
+        """When the file was last written, moved or the like, also by us, in ns; 0 if it has been deleted."""
+        now = os.fstat(self._file)
+        return now.st_ctime_ns if now.st_nlink else 0
 
-    def _status(self) -> tuple[int, int] | None:
-        """What each change of the file changes, also our own; None if it has been deleted, which others do."""
-        now = os.fstat(self._descriptor)
-        return (now.st_size, now.st_ctime_ns) if now.st_nlink else None
-
-    def _connect(self, state: CardState, seal: Seal) -> sqlite3.Cursor:
-        """Begin to write, if the file is at its place and holds this state. Raises as `write`."""
+    def _connect(self, seal: Seal) -> sqlite3.Cursor:
+        """Have SQLite open the file, and go over to its descriptor. Raises as `write`."""
         self._disconnect()
         self._require_place()
-        try:
+        with contextlib.suppress(*_NOT_THE_CARD):
             self.settle(seal)
-            found = load(self.read(), seal)[0].state
-        except (*UNSOUND, NotAnImage, UnknownFormat, NoPassphrase, WrongPassphrase):
-            found = None
-        if found != state:
-            raise Estranged("was changed by another program")
-        self._db = self._connected()
+        spare = os.dup(self._file)
+        os.close(spare)
+        self._db = self._opened()
         try:
-            self._require_place()  # SQLite has opened it by its name
-        except Estranged:
+            self._sqlite_file = file_lease.own_descriptor(self._file, spare)
+            if self._sqlite_file is not None:
+                os.close(self._file)  # before SQLite locks anything: closing a file gives those locks free (fcntl(2))
+                self._file = os.dup(self._sqlite_file)
+                self._lease = Lease(self._file)
+                self._lock()
+            self._set(self._db)
+            self._cursor = self._db.cursor()
+        except InUse as error:
+            self._disconnect()
+            raise Estranged(f"is open in another simulator{error}") from None
+        except BaseException:
             self._disconnect()
             raise
-        self._cursor = self._db.cursor()
         return self._cursor
+
+    def _require_state(self, state: CardState, seal: Seal) -> None:
+        try:
+            if load(self.read(), seal)[0].state == state:
+                return
+        except _NOT_THE_CARD:
+            pass
+        raise Estranged("was changed by another program")
 
     def _disconnect(self) -> None:
         """End SQLite's part, which undoes a change that is not complete."""
@@ -211,16 +274,16 @@ class ImageFile:
             if self._cursor is not None:
                 self._cursor.close()  # SQLite keeps the connection for as long as there are statements of it
             self._db.close()
-            self._db = self._cursor = None
+            self._db = self._cursor = self._sqlite_file = None
 
     def _require_place(self) -> None:
-        if self._file.closed:
+        if not self._is_open:
             raise Estranged("is in use by the process that has opened it, of which this one is a copy")
         try:
             there = os.stat(self._path)
         except OSError as error:
             raise Estranged(f"is not there any more ({error.strerror})") from None
-        if not os.path.samestat(there, os.fstat(self._descriptor)):
+        if not os.path.samestat(there, os.fstat(self._file)):
             raise Estranged("is another file now")
 
     def _is_journal_hot(self) -> bool:
@@ -238,16 +301,22 @@ class ImageFile:
             if not self._is_journal_hot():
                 self._journal.unlink()
 
-    def _connected(self) -> sqlite3.Connection:
-        """Open a connection that keeps its lock; it makes no file where there is none.
-
-        A change of one page is one system call, and needs no journal to be whole when the process is killed.
-        """
+    def _opened(self) -> sqlite3.Connection:
+        """Open a connection, which has locked nothing yet; it makes no file where there is none."""
         address = f"file:{quote(str(self._path))}?mode=rw"
-        db = sqlite3.connect(address, uri=True, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
+        return sqlite3.connect(address, uri=True, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
+
+    def _connected(self) -> sqlite3.Connection:
+        """Open a connection that keeps its lock."""
+        db = self._opened()
+        self._set(db)
+        return db
+
+    @staticmethod
+    def _set(db: sqlite3.Connection) -> None:
+        """A change of one page is one system call, and needs no journal to be whole when the process is killed."""
         for setting in _SETTINGS:
             db.execute(f"PRAGMA {setting}")
-        return db
 
 
 @contextlib.contextmanager
@@ -264,7 +333,14 @@ def _holder(inode: int) -> str:
         for line in Path("/proc/locks").read_text().splitlines():
             match line.split():
                 case [_, "FLOCK", _, "WRITE", process, file, *_] if file.endswith(f":{inode}"):
-                    words = Path(f"/proc/{process}/cmdline").read_text().rstrip("\0").split("\0")
-                    command = " ".join(os.path.basename(word) for word in words[:3] if word.isprintable())
-                    return f" (process {process}: {command})"
+                    return f" ({_command(int(process))})"
     return ""
+
+
+def _command(process: int) -> str:
+    """Name a process with its command."""
+    command = ""
+    with contextlib.suppress(OSError, ValueError):
+        words = Path(f"/proc/{process}/cmdline").read_text().rstrip("\0").split("\0")
+        command = ": " + " ".join(os.path.basename(word) for word in words[:3] if word.isprintable())
+    return f"process {process}{command}"

@@ -17,15 +17,16 @@ from .security import PinRules
 from .state import CardState, Reference, StoredKey
 from .tables import PIN_POLICIES, Touch
 
-FORMAT = 3
+FORMAT = 4
 APPLICATION_ID = 0x63617264  # "card"
 
 TABLES = ("property", "reference", "key", "object")
 SCHEMA = (
     "CREATE TABLE property (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID",
     """CREATE TABLE reference (
-        number INTEGER PRIMARY KEY, value BLOB NOT NULL, maximum INTEGER NOT NULL, tries BLOB NOT NULL
+        number INTEGER PRIMARY KEY, value BLOB NOT NULL, maximum INTEGER NOT NULL
     ) STRICT""",
+    "CREATE TABLE tries (number INTEGER PRIMARY KEY, remaining INTEGER NOT NULL, tag INTEGER NOT NULL) STRICT",
     """CREATE TABLE key (
         slot INTEGER PRIMARY KEY, algorithm INTEGER NOT NULL, value BLOB NOT NULL, imported INTEGER NOT NULL,
         pin_rule INTEGER NOT NULL, touch INTEGER NOT NULL
@@ -37,7 +38,7 @@ SCHEMA = (
         key BLOB NOT NULL, digest BLOB NOT NULL
     ) STRICT""",
 )
-"""`tries` is a record with a digest of its own; `seal` has a row where there is a passphrase."""
+"""`tries` has a row for each reference, with a digest of its own; `seal` has one where there is a passphrase."""
 
 
 class NotAnImage(Exception):
@@ -54,18 +55,17 @@ class Image(NamedTuple):
 
 def new(state: CardState, passphrase: bytes | None = None) -> bytes:
     """Return the bytes of a new image."""
+    seal = (OPEN, None) if passphrase is None else new_seal(passphrase)
     with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
-        create(db, state, passphrase)
+        create(db, state, *seal)
         return db.serialize()
 
 
-def create(db: sqlite3.Connection, state: CardState, passphrase: bytes | None = None) -> None:
-    """Make the tables and write everything into them."""
+def create(db: sqlite3.Connection, state: CardState, seal: Seal = OPEN, wrapped: Wrapped | None = None) -> None:
+    """Make the tables and write everything into them; `wrapped` is what the seal is made of again."""
     for statement in (f"PRAGMA application_id = {APPLICATION_ID}", f"PRAGMA user_version = {FORMAT}", *SCHEMA):
         db.execute(statement)
-    seal: Seal = OPEN
-    if passphrase is not None:
-        seal, wrapped = new_seal(passphrase)
+    if wrapped is not None:
         db.execute("INSERT INTO seal VALUES (?, ?, ?, ?, ?, ?)", wrapped)
     properties = _property_rows(state)
     db.executemany("INSERT INTO property VALUES (?, ?)", properties)
@@ -95,7 +95,7 @@ class Change(NamedTuple):
     @property
     def growth(self) -> int:
         """Bytes of the capacity that it takes: those of keys and data objects; a PIN has its place anyway."""
-        return 0 if self.table == "reference" else _size(self.after) - _size(self.before)
+        return _size(self.after) - _size(self.before) if self.table in ("key", "object") else 0
 
 
 def changes(
@@ -107,6 +107,7 @@ def changes(
     """What changes in the tables when these are written over the state. No key and an empty object are deleted."""
     return [
         *_changes("reference", state.references, references or {}, _reference_row),
+        *_changes("tries", state.references, references or {}, _tries_row),
         *_changes("key", state.keys, keys or {}, _key_row),
         *_changes("object", state.objects, objects or {}, _object_row),
     ]
@@ -116,7 +117,11 @@ _CODES = {rule: code for code, rule in PIN_POLICIES.items()}
 
 
 def _reference_row(number: int, reference: Reference) -> Row:
-    return number, reference.value, reference.maximum, reference.tries
+    return number, reference.value, reference.maximum
+
+
+def _tries_row(number: int, reference: Reference) -> Row:
+    return number, reference.tries
 
 
 def _key_row(slot: int, key: StoredKey) -> Row:
@@ -164,23 +169,18 @@ _SECRET = {"reference": 1, "key": 2, "object": 1}
 
 def _stored(seal: Seal, table: str, row: Row) -> Row:
     """A row as it lies in the file."""
+    if table == "tries":
+        return (*row, tries.tag(seal, *row))
     at = _SECRET[table]
-    sealed = (*row[:at], seal.encrypt(f"{table} {row[0]}", row[at]), *row[at + 1 :])
-    return (*sealed[:-1], tries.record(seal, *_counted(row))) if table == "reference" else sealed
+    return (*row[:at], seal.encrypt(f"{table} {row[0]}", row[at]), *row[at + 1 :])
 
 
-def _read(seal: Seal, table: str, stored: Row) -> Row:
+def read(seal: Seal, table: str, stored: Row) -> Row:
     """The row again. Raises ValueError if it was changed."""
     if table not in _SECRET:
         return stored
     at = _SECRET[table]
-    row = (*stored[:at], seal.decrypt(f"{table} {stored[0]}", stored[at]), *stored[at + 1 :])
-    return (*row[:-1], tries.count(seal, *_counted(row))) if table == "reference" else row
-
-
-def _counted(row: Row) -> tuple[int, Any]:
-    """Of a reference's row the number and the tries."""
-    return row[0], row[-1]
+    return (*stored[:at], seal.decrypt(f"{table} {stored[0]}", stored[at]), *stored[at + 1 :])
 
 
 def statements(seal: Seal, changes: Iterable[Change], digest: int) -> list[Statement]:
@@ -198,7 +198,7 @@ def statements(seal: Seal, changes: Iterable[Change], digest: int) -> list[State
 
 def count(seal: Seal, number: int, left: int) -> Statement:
     """Make the SQL that sets the tries of a reference. They are in no digest but their own, and change one page."""
-    return "UPDATE reference SET tries = ? WHERE number = ?", (tries.record(seal, number, left), number)
+    return "UPDATE tries SET remaining = ?, tag = ? WHERE number = ?", (left, tries.tag(seal, number, left), number)
 
 
 # The digest: SQLite itself notices only damage to its own structures. It is a sum over the rows, so that a change costs
@@ -211,7 +211,7 @@ _MODULUS = 1 << 8 * _DIGEST_LENGTH
 def row_digest(seal: Seal, table: str, row: Row) -> int:
     """What a row adds to the digest."""
     parts = [table.encode()]
-    for value in row[:-1] if table == "reference" else row:
+    for value in row:
         part = value if isinstance(value, bytes) else str(value).encode()
         parts += (f"{type(value).__name__}{len(part)}:".encode(), part)
     return int.from_bytes(seal.tag(b"".join(parts)), "big")
@@ -220,6 +220,8 @@ def row_digest(seal: Seal, table: str, row: Row) -> int:
 def fold(seal: Seal, digest: int, changes: Iterable[Change]) -> int:
     """The digest after the changes."""
     for table, _, before, after in changes:
+        if table == "tries":
+            continue
         digest -= row_digest(seal, table, before) if before is not None else 0
         digest += row_digest(seal, table, after) if after is not None else 0
     return digest % _MODULUS
@@ -244,22 +246,39 @@ def load(db: sqlite3.Connection, key: bytes | Seal | None = None) -> Image:
     """
     if [sql for (sql,) in db.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")] != list(SCHEMA):
         raise ValueError("its tables are not those of a card")
-    seal = _seal(db, key) if key is None or isinstance(key, bytes) else key
-    rows = {table: [_read(seal, table, row) for row in db.execute(f"SELECT * FROM {table}")] for table in TABLES}
+    seal = unsealed(wrapped(db), key)
+    rows = {table: [read(seal, table, row) for row in db.execute(f"SELECT * FROM {table}")] for table in TABLES}
+    digest = checked(db, seal, rows)
+    left = {row[0]: tries.left(seal, *row) for row in db.execute("SELECT * FROM tries")}
+    if left.keys() != {number for number, *_ in rows["reference"]}:
+        raise ValueError("its counters of tries are not those of its references")
+    return Image(card(rows, left), digest, seal)
+
+
+def wrapped(db: sqlite3.Connection) -> Wrapped | None:
+    """What an image keeps of its passphrase."""
+    rows = db.execute("SELECT * FROM seal").fetchall()
+    return Wrapped(*rows[0]) if rows else None
+
+
+def unsealed(wrapped: Wrapped | None, key: bytes | Seal | None) -> Seal:
+    """The seal of an image, by its passphrase if that is not it already. Raises as `load`."""
+    if key is not None and not isinstance(key, bytes):
+        return key
+    return OPEN if wrapped is None else unwrap(wrapped, key)
+
+
+def checked(db: sqlite3.Connection, seal: Seal, rows: Mapping[str, list[Row]]) -> int:
+    """The digest of the rows of an image. Raises ValueError if it is not the one that stands there."""
     digest = sum(row_digest(seal, table, row) for table in TABLES for row in rows[table]) % _MODULUS
     stored = [seal.decrypt("digest", value) for (value,) in db.execute("SELECT value FROM digest")]
     if stored != [digest.to_bytes(_DIGEST_LENGTH, "big")]:
         raise ValueError("its digest is of something else")
-    return Image(_state(rows), digest, seal)
+    return digest
 
 
-def _seal(db: sqlite3.Connection, passphrase: bytes | None) -> Seal:
-    wrapped = db.execute("SELECT * FROM seal").fetchall()
-    return unwrap(Wrapped(*wrapped[0]), passphrase) if wrapped else OPEN
-
-
-def _state(rows: Mapping[str, list[Row]]) -> CardState:
-    """The card in the rows."""
+def card(rows: Mapping[str, list[Row]], left: Mapping[int, int]) -> CardState:
+    """The card in the rows, with the tries that are left of its references."""
     properties: dict[str, bytes] = dict(rows["property"])
     texts = {name: value.decode() for name, value in properties.items() if name not in ("atr", "serial")}
     state = CardState(
@@ -270,8 +289,8 @@ def _state(rows: Mapping[str, list[Row]]) -> CardState:
         capacity=int(texts["capacity"]),
         pin_rules=PinRules(int(texts["pin_min"]), int(texts["pin_max"]), texts["pin_format"]),
     )
-    for number, reference, maximum, left in rows["reference"]:
-        state.references[number] = Reference(reference, left, maximum)
+    for number, reference, maximum in rows["reference"]:
+        state.references[number] = Reference(reference, left[number], maximum)
     for slot, algorithm, value, imported, rule, touch in rows["key"]:
         state.keys[slot] = StoredKey(algorithm, value, bool(imported), PIN_POLICIES[rule], Touch(touch))
     state.objects.update(rows["object"])

@@ -109,7 +109,8 @@ class PivCard:
             raise ValueError(f"of {now.maximum} tries {left} cannot be left")
         status = self._context.status
         self._context.status = replace(status, verified=status.verified - {reference}, verified_by=-1)
-        self._context.commit(references={reference: replace(now, tries=left)})
+        with self.store.together():
+            self.store.count(self._context, reference, left)
 
     def deactivate(self) -> None:
         """Take the power away, at any time and from any thread, without waiting."""

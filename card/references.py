@@ -24,9 +24,9 @@ DEFAULTS = {PIN: b"123456\xff\xff", PUK: b"12345678"}
 def verify(context: Context, command: Verify) -> bytes:
     """A malformed PIN costs no try and leaves the status as it is; a wrong one does neither."""
     number = command.reference
-    reference = _open(context, number)
+    _open(context, number)
     _check_given(context, number, command.value)
-    _compare(context, number, command.value, {number: _fresh(reference, reference.value)}, costs=number)
+    _compare(context, number, command.value, None, costs=number)
     context.status.was_right(number)
     return b""
 
@@ -78,9 +78,9 @@ def _exchange(context: Context, given: int, value: bytes, new: Mapping[int, Refe
     That is found before the comparison, which then costs no try, or after it, as the make of the card has it.
     """
     held = context.store.state
-    fits, reference = held.pin_rules.accept(wanted, new[wanted].value), held.references[given]
+    fits = held.pin_rules.accept(wanted, new[wanted].value)
     if fits or not context.make.is_strict:
-        _compare(context, given, value, new if fits else {given: _fresh(reference, reference.value)}, costs=wanted)
+        _compare(context, given, value, new if fits else None, costs=wanted)
     if not fits:
         raise CardError(SW.INCORRECT_DATA)
 
@@ -101,17 +101,21 @@ def _open(context: Context, number: int) -> Reference:
     return reference
 
 
-def _compare(context: Context, number: int, value: bytes, new: Mapping[int, Reference], costs: int) -> None:
-    """Count a try, then compare, and make the changes `new` if the value is right. Raises CardError(63Cx) if not.
+def _compare(context: Context, number: int, value: bytes, new: Mapping[int, Reference] | None, costs: int) -> None:
+    """Count a try, then compare. If the value is right make the changes `new`, or only give all tries back.
 
-    After a wrong one `costs` counts as verified no longer.
+    Raises CardError(63Cx) for a wrong one; then `costs` counts as verified no longer.
     """
-    reference = context.store.state.references[number]
-    left = reference.tries - 1
-    with context.store.together():
-        context.commit(references={number: Reference(reference.value, left, reference.maximum)})
-        if hmac.compare_digest(reference.value, value):
-            context.commit(references=new)
+    store = context.store
+    held, tries, maximum = store.state.references[number]
+    left = tries - 1
+    with store.together():
+        store.count(context, number, left)
+        if hmac.compare_digest(held, value):
+            if new is None:
+                store.count(context, number, maximum)
+            else:
+                context.commit(references=new)
             return
     context.status.forget(costs)
     raise CardError(tries_left(left))

@@ -52,7 +52,8 @@ class SecurityStatus:
 
     def was_right(self, reference: int) -> None:
         """The command at work is a successful VERIFY."""
-        self.verified |= {reference}
+        if reference not in self.verified:
+            self.verified |= {reference}
         self.verified_by = self.command
 
     def forget(self, reference: int) -> None:

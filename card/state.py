@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from .security import PinRules
 from .tables import PinRule, Touch
@@ -11,13 +12,15 @@ from .tables import PinRule, Touch
 DEFAULT_CAPACITY = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(NamedTuple):
     """A PIN or PUK: its eight bytes, the tries that are left, and how many there are at most."""
 
-    value: bytes = field(repr=False)
+    value: bytes
     tries: int
     maximum: int
+
+    def __repr__(self) -> str:
+        return f"Reference(tries={self.tries}, maximum={self.maximum})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,13 +88,14 @@ class Store:
             self._file = undo.enter_context(contextlib.closing(ImageFile(path)))
             self.state, self._digest, self._seal = self._file.open(passphrase)
             undo.pop_all()
+        self._together = Together(self._change, self._file)
         self._used = self.state.used
-        self._counting = functools.lru_cache(maxsize=16)(functools.partial(image_format.count, self._seal))
+        self._counting = functools.lru_cache(maxsize=16)(lambda *count: (image_format.count(self._seal, *count),))
         _OPEN.add(self)
 
     def together(self) -> Together:
         """Return a context for changes that follow one another at once, as a try that is counted and given back."""
-        return Together(self._change, self._file)
+        return self._together
 
     def own(self, owner: object) -> None:
         """Hand the card over. Waits for a change of the owner before, so that none is made under the new one."""
@@ -117,8 +118,6 @@ class Store:
             if self.owner is not owner:
                 raise CardTorn
             state = self.state
-            if references and not keys and not objects and self._count(references):
-                return
             changes = image_format.changes(state, references, keys, objects)
             growth = sum(each.growth for each in changes)
             if growth > 0 and self._used + growth > state.capacity:
@@ -132,17 +131,14 @@ class Store:
             image_format.update(state.keys, keys or {})
             image_format.update(state.objects, objects or {})
 
-    def _count(self, references: Mapping[int, Reference]) -> bool:
-        """Write the tries of a reference of which nothing else changes; whether that is what was asked for."""
-        if len(references) != 1:
-            return False
-        ((number, new),) = references.items()
-        old = self.state.references.get(number)
-        if old is None or (old.value, old.maximum) != (new.value, new.maximum):
-            return False
-        self._write([self._counting(number, new.tries)])
-        self.state.references[number] = new
-        return True
+    def count(self, owner: object, number: int, tries: int) -> None:
+        """Set the tries that a reference has left, within `together`. Raises as `commit`."""
+        if self.owner is not owner:
+            raise CardTorn
+        references = self.state.references
+        value, _, maximum = references[number]
+        self._write(self._counting(number, tries))
+        references[number] = Reference(value, tries, maximum)
 
     def _write(self, statements: Sequence[Statement]) -> None:
         try:
@@ -150,7 +146,8 @@ class Store:
         except (Estranged, OSError, sqlite3.Error) as error:
             self._tell(error)
             raise CardError(SW.MEMORY_FAILURE) from None
-        self._trouble = ""
+        if self._trouble:
+            self._trouble = ""
 
     def close(self) -> None:
         """Give the file free; nothing can be changed any more."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The counters of tries in an image: each is a record with a digest of its own.
+"""The counters of tries in an image: each has a digest of its own.
 
 A try is counted before the PIN is compared, so a VERIFY writes twice; the digest over the whole image stays as it is.
 """
@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from .seal import Seal
 
-LENGTH = 16
+_TAG_LENGTH = 8
 _COUNT_LENGTH = 4
+_WIDE = 1 << 62
+"""Set in every tag, so that SQLite stores each in eight bytes and none needs more room than the one before it."""
 
 
-def record(seal: Seal, number: int, count: int) -> bytes:
-    """The counter of a reference as it lies in the file."""
-    value = count.to_bytes(_COUNT_LENGTH, "big")
-    return value + seal.tag(b"tries %d %s" % (number, value))[: LENGTH - _COUNT_LENGTH]
+def tag(seal: Seal, number: int, left: int) -> int:
+    """The digest of a reference's tries: a positive number that SQLite can store."""
+    made = seal.tag(b"tries %d %s" % (number, left.to_bytes(_COUNT_LENGTH, "big")))
+    return int.from_bytes(made[:_TAG_LENGTH], "big") >> 1 | _WIDE
 
 
-def count(seal: Seal, number: int, stored: bytes) -> int:
-    """The tries in a record. Raises ValueError if it was changed."""
-    tries = int.from_bytes(stored[:_COUNT_LENGTH], "big")
-    if stored != record(seal, number, tries):
+def left(seal: Seal, number: int, stored: int, found: int) -> int:
+    """The tries in the row of a reference. Raises ValueError if it was changed."""
+    if not 0 <= stored < 1 << 8 * _COUNT_LENGTH or found != tag(seal, number, stored):
         raise ValueError(f"the counter of reference {number:02X} is damaged")
-    return tries
+    return stored

@@ -14,7 +14,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -136,12 +135,12 @@ _KINDS = (_wrong_pin, _wrong_pin, _right_pin, _change_pin, _unblock, _put, _put,
 
 def _count(state: CardState, number: int) -> None:
     held = state.references[number]
-    state.references[number] = replace(held, tries=held.tries - 1)
+    state.references[number] = held._replace(tries=held.tries - 1)
 
 
 def _renew(state: CardState, number: int, value: bytes) -> None:
     held = state.references[number]
-    state.references[number] = replace(held, value=value, tries=held.maximum)
+    state.references[number] = held._replace(value=value, tries=held.maximum)
 
 
 # The child

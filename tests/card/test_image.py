@@ -181,8 +181,10 @@ def with_a_try_less(path: Path) -> None:
     [
         "DELETE FROM property WHERE name = 'atr'",
         "UPDATE property SET value = x'FF' WHERE name = 'name'",
-        "UPDATE reference SET tries = CAST(x'00000003' || substr(tries, 5) AS BLOB)",
-        "UPDATE reference SET tries = (SELECT tries FROM reference WHERE number = 129)",
+        "UPDATE tries SET remaining = 3",
+        "UPDATE tries SET tag = (SELECT tag FROM tries WHERE number = 129)",
+        "DELETE FROM tries WHERE number = 128",
+        "INSERT INTO tries SELECT 77, remaining, tag FROM tries WHERE number = 128",
         "UPDATE reference SET maximum = 4",
         "CREATE TRIGGER free AFTER UPDATE ON object BEGIN DELETE FROM key; END",
         "ALTER TABLE object RENAME COLUMN tag TO number",
@@ -238,7 +240,7 @@ def test_each_byte_changed(
         with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
             try:
                 db.deserialize(bytes(changed))
-                image_migration.bring_up(db)
+                image_migration.bring_up(db, passphrase)
                 state = image_format.load(db, passphrase).state
             except (sqlite3.Error, ValueError, KeyError, NotAnImage, UnknownFormat, WrongPassphrase):
                 refused += 1

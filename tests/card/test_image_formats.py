@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +15,9 @@ from typing import Any
 import pytest
 from cardtear.card import image_format
 from cardtear.card.profiles import open_card
+from cardtear.card.seal import OPEN, Wrapped, unwrap
 from cardtear.card.state import CardState
-from cardtear.card.store import ImageError, Store, read_image
+from cardtear.card.store import ImageEncrypted, ImageError, Store, copy_image, create_image, read_image
 from cardtear.card.tables import MANAGEMENT_KEY, PIN, PinRule
 
 FORMAT_1 = """
@@ -96,7 +98,45 @@ def in_format_2(state: CardState, path: Path) -> Path:
     return path
 
 
-WRITERS = {1: in_format_1, 2: in_format_2}
+FORMAT_3 = """
+PRAGMA application_id = 0x63617264;
+PRAGMA user_version = 3;
+CREATE TABLE property (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE reference (
+        number INTEGER PRIMARY KEY, value BLOB NOT NULL, maximum INTEGER NOT NULL, tries BLOB NOT NULL
+    ) STRICT;
+CREATE TABLE key (
+        slot INTEGER PRIMARY KEY, algorithm INTEGER NOT NULL, value BLOB NOT NULL, imported INTEGER NOT NULL,
+        pin_rule INTEGER NOT NULL, touch INTEGER NOT NULL
+    ) STRICT;
+CREATE TABLE object (tag INTEGER PRIMARY KEY, value BLOB NOT NULL) STRICT;
+CREATE TABLE digest (only INTEGER PRIMARY KEY, value BLOB NOT NULL) STRICT;
+CREATE TABLE seal (
+        salt BLOB NOT NULL, cost INTEGER NOT NULL, block INTEGER NOT NULL, lanes INTEGER NOT NULL,
+        key BLOB NOT NULL, digest BLOB NOT NULL
+    ) STRICT;
+"""
+
+
+def in_format_3(state: CardState, path: Path, passphrase: bytes | None = None) -> Path:
+    """The same card as cardtear 0.4 wrote it: the present format, but for the tries, which stood in `reference`."""
+    create_image(path.with_name("present"), state, passphrase)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.executescript(FORMAT_3)
+        db.execute("ATTACH ? AS present", (str(path.with_name("present")),))
+        for table in ("property", "key", "object", "digest", "seal"):
+            db.execute(f"INSERT INTO {table} SELECT * FROM present.{table}")
+        wrapped = db.execute("SELECT * FROM seal").fetchall()
+        own = unwrap(Wrapped(*wrapped[0]), passphrase) if wrapped else OPEN
+        for number, value, maximum in db.execute("SELECT * FROM present.reference").fetchall():
+            count = state.references[number].tries.to_bytes(4, "big")
+            record = count + own.tag(b"tries %d %s" % (number, count))[:12]
+            db.execute("INSERT INTO reference VALUES (?, ?, ?, ?)", (number, value, maximum, record))
+    path.with_name("present").unlink()
+    return path
+
+
+WRITERS = {1: in_format_1, 2: in_format_2, 3: in_format_3}
 
 
 @pytest.fixture(params=WRITERS)
@@ -104,7 +144,7 @@ def old_image(image: Callable[..., Path], tmp_path: Path, request: pytest.Fixtur
     """An image of an earlier format, and what it should be."""
     state = read_image(image())
     state.keys[MANAGEMENT_KEY] = dataclasses.replace(state.keys[MANAGEMENT_KEY], pin_rule=PinRule.ALWAYS)
-    state.references[PIN] = dataclasses.replace(state.references[PIN], tries=2)
+    state.references[PIN] = state.references[PIN]._replace(tries=2)
     return WRITERS[request.param](state, tmp_path / "old.card"), state
 
 
@@ -130,7 +170,7 @@ def test_an_image_of_an_earlier_format(old_image: tuple[Path, CardState], power:
 def test_a_damaged_image_of_an_earlier_format(old_image: tuple[Path, CardState]) -> None:
     path, _ = old_image
     with sqlite3.connect(path) as db:
-        db.execute("UPDATE reference SET tries = 3")
+        db.execute("UPDATE reference SET tries = (SELECT tries FROM reference WHERE number = 129)")
     db.close()
     before = path.read_bytes()
     with pytest.raises(ImageError, match="damaged"):
@@ -150,3 +190,42 @@ def test_interrupted_on_the_way_to_another_format(
     opened = Store(path)
     opened.close()
     assert opened.state == state
+
+
+def test_an_encrypted_image_of_an_earlier_format(image: Callable[..., Path], tmp_path: Path) -> None:
+    """It stays encrypted under the same passphrase, and is copied as it is by who does not know that."""
+    state = read_image(image())
+    state.references[PIN] = state.references[PIN]._replace(tries=1)
+    path = in_format_3(state, tmp_path / "old.card", b"secret")
+    before = path.read_bytes()
+    copy_image(path, tmp_path / "copy.card")
+    assert (tmp_path / "copy.card").read_bytes() == before
+    for passphrase in (None, b"another"):
+        with pytest.raises(ImageEncrypted):
+            Store(path, passphrase)
+        assert path.read_bytes() == before
+    for _ in range(2):
+        assert read_image(path, b"secret") == state
+        with pytest.raises(ImageEncrypted):
+            read_image(path)
+    assert b"123456" not in path.read_bytes()
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (image_format.FORMAT,)
+
+
+def test_an_image_of_an_earlier_format_that_can_only_be_read(
+    old_image: tuple[Path, CardState], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read, and stays as it is."""
+    path, state = old_image
+    before = path.read_bytes()
+    real = os.open
+
+    def refuse(name: object, flags: int, *rest: Any, **more: Any) -> int:
+        if flags & os.O_ACCMODE != os.O_RDONLY:
+            raise PermissionError(13, "Permission denied")
+        return real(name, flags, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "open", refuse)
+    assert read_image(path) == state
+    assert path.read_bytes() == before

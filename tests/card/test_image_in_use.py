@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import errno
+import fcntl
 import os
 import shutil
 import signal
@@ -33,6 +35,8 @@ REPLACED = [
     "mv b.card a.card",
     "cp b.card a.card",
     "cp --remove-destination b.card a.card",
+    "cp --reflink=auto b.card a.card",
+    "dd if=b.card of=a.card bs=512 conv=notrunc status=none",
     "cat b.card > a.card",
     "dd if=b.card of=a.card conv=notrunc status=none",
     "rm a.card",
@@ -221,6 +225,98 @@ def test_what_has_happened_is_said_once(
     assert "a.card is another file now" in record.message
     assert "6581" in record.message
     assert record.exc_info is None
+
+
+VERIFIER = """
+import sys
+from pathlib import Path
+from cardtear.card.profiles import open_card
+activation = open_card(Path(sys.argv[1])).activate()
+activation.transmit(bytes.fromhex("00A4040005A000000308"))
+print("!", flush=True)
+status = right = bytes.fromhex("9000")
+while status == right:
+    status = activation.transmit(bytes.fromhex("0020008008313233343536FFFF"))
+print(status.hex(), flush=True)
+"""
+
+IN_PLACE = [
+    "cp b.card a.card",
+    "cat b.card > a.card",
+    "dd if=b.card of=a.card conv=notrunc status=none",
+    "dd if=b.card of=a.card bs=512 conv=notrunc status=none",
+    "dd if=b.card of=a.card status=none",
+    "until truncate -s 0 a.card 2> said; do grep -q 'temporarily unavailable' said; done; cat b.card >> a.card",
+    "mv b.card a.card",
+]
+
+
+@pytest.mark.parametrize("command", IN_PLACE)
+def test_replaced_exactly_while_a_counter_is_written(pair: Pair, command: str) -> None:
+    """The other card is whole, and the one that goes on counting says that its memory fails."""
+    pair.card.close()
+    script = [sys.executable, "-c", VERIFIER, str(pair.folder / "a.card")]
+    with subprocess.Popen(script, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as verifier:
+        assert verifier.stdout is not None
+        assert verifier.stdout.readline() == b"!\n"
+        try:
+            pair.does(command)
+            said, log = verifier.communicate(timeout=DEADLINE)
+        finally:
+            verifier.kill()
+    assert said == b"6581\n"
+    assert b"a.card is another file now" in log or b"a.card was changed by another program" in log
+    assert (pair.folder / "a.card").read_bytes() == pair.other
+
+
+def test_others_read_it(pair: Pair, power: Callable[..., Any]) -> None:
+    """For however long: the card is written all the same."""
+    terminal = power(pair.card)
+    terminal.manage()
+    with (pair.folder / "a.card").open("rb"):
+        assert changes(terminal) == [0x63C2, 0x9000]
+    assert changes(terminal) == [0x63C1, 0x9000]
+
+
+@pytest.mark.parametrize("is_fresh", [True, False])
+def test_others_have_it_open_for_writing(
+    pair: Pair, power: Callable[..., Any], caplog: pytest.LogCaptureFixture, is_fresh: bool
+) -> None:
+    """What they are about to write is not known: nothing is written until they have closed it."""
+    terminal = power(pair.card)
+    terminal.manage()
+    if not is_fresh:
+        assert changes(terminal) == [0x63C2, 0x9000]
+    before = copy.deepcopy(pair.card.store.state)
+    with subprocess.Popen(["sh", "-c", "exec 3<>a.card; echo; read x"], cwd=pair.folder, stdin=-1, stdout=-1) as writer:
+        assert writer.stdin is not None
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"\n"
+        assert changes(terminal) == [SW.MEMORY_FAILURE] * 2
+        assert pair.card.store.state == before
+        writer.stdin.close()
+        writer.wait(DEADLINE)
+    assert f"a.card is open for writing in another program (process {writer.pid}: sh -c" in caplog.text
+    assert changes(terminal) == [0x63C0 + before.references[PIN].tries - 1, 0x9000]
+
+
+def test_a_file_system_without_leases(pair: Pair, power: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The looks at the file are all there is."""
+    real = fcntl.fcntl
+
+    def without_leases(file: int, command: int, *rest: Any) -> Any:
+        if command == fcntl.F_SETLEASE:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return real(file, command, *rest)
+
+    monkeypatch.setattr(fcntl, "fcntl", without_leases)
+    terminal = power(pair.card)
+    terminal.manage()
+    assert changes(terminal) == [0x63C2, 0x9000]
+    assert changes(terminal) == [0x63C1, 0x9000]
+    pair.does("cp b.card a.card")
+    assert changes(terminal) == [SW.MEMORY_FAILURE] * 2
+    assert (pair.folder / "a.card").read_bytes() == pair.other
 
 
 # Killed in the middle of a change

@@ -109,6 +109,22 @@ class Torn:
         return self.activation.transmit(command)
 
 
+def tear_at_changes(card: PivCard, monkeypatch: pytest.MonkeyPatch, after: bool) -> None:
+    """Take the power away right before each change of the image, or right after it."""
+
+    def torn(change: Callable[..., None]) -> Callable[..., None]:
+        def change_torn(store: Store, *arguments: Any) -> None:
+            if not after:
+                card.deactivate()
+            change(store, *arguments)
+            card.deactivate()
+
+        return change_torn
+
+    for name in ("commit", "count"):
+        monkeypatch.setattr(Store, name, torn(getattr(Store, name)))
+
+
 # Of a card of the profile, with PIN and management key proved: the commands that come first, the one that is torn.
 BLOCK = [(0x20, 0, 0x80, b"000000\xff\xff")] * 3 + [(0x2C, 0, 0x80, b"00000000000000\xff\xff")] * 3
 WELL_KNOWN = bytes.fromhex("010203040506070801020304050607080102030405060708")
@@ -144,23 +160,14 @@ def test_torn_at_its_commit(
             terminal.verify()
         return terminal
 
-    commit = Store.commit
     terminal = prepared()
     for each in first:
         terminal.command(*each)
 
-    def torn_before(store: Store, *arguments: Any) -> None:
-        card.deactivate()
-        commit(store, *arguments)
-
-    def torn_after(store: Store, *arguments: Any) -> None:
-        commit(store, *arguments)
-        card.deactivate()
-
-    for torn, is_changed in ((torn_before, False), (torn_after, True)):
-        terminal = terminal if torn is torn_before else prepared()
+    for is_changed in (False, True):
+        terminal = prepared() if is_changed else terminal
         before = copy.deepcopy(card.store.state)
-        monkeypatch.setattr(Store, "commit", torn)
+        tear_at_changes(card, monkeypatch, after=is_changed)
         with pytest.raises(CardTorn):
             terminal.command(*command)
         monkeypatch.undo()
@@ -216,20 +223,11 @@ def test_torn_at_any_apdu(
         with pytest.raises(CardTorn):
             terminal.command(ins, p1, p2, data)
         assert card.store.state == before
-    commit, changed = Store.commit, []
-
-    def torn_before(store: Store, *arguments: Any) -> None:
-        card.deactivate()
-        commit(store, *arguments)
-
-    def torn_after(store: Store, *arguments: Any) -> None:
-        commit(store, *arguments)
-        card.deactivate()
-
-    for torn in (torn_before, torn_after):
+    changed = []
+    for is_changed in (False, True):
         terminal = power(card)
         terminal.manage()
-        monkeypatch.setattr(Store, "commit", torn)
+        tear_at_changes(card, monkeypatch, after=is_changed)
         with pytest.raises(CardTorn):
             terminal.command(ins, p1, p2, data)
         monkeypatch.undo()
@@ -259,14 +257,8 @@ def test_torn_right_before_the_count_costs_no_try_and_compares_nothing(
     card: PivCard, terminal: Any, power: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing was learnt, so nothing is due."""
-    commit = Store.commit
     monkeypatch.delattr(references, "hmac")
-
-    def torn(store: Store, *arguments: Any) -> None:
-        card.deactivate()
-        commit(store, *arguments)
-
-    monkeypatch.setattr(Store, "commit", torn)
+    tear_at_changes(card, monkeypatch, after=False)
     with pytest.raises(CardTorn):
         terminal.send(WRONG)
     monkeypatch.undo()
@@ -278,13 +270,7 @@ def test_torn_right_after_the_count_the_try_is_gone(
     card: PivCard, terminal: Any, power: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, pin: bytes
 ) -> None:
     """Also if the PIN was right, for that has not been found out yet."""
-    commit = Store.commit
-
-    def torn(store: Store, *arguments: Any) -> None:
-        commit(store, *arguments)
-        card.deactivate()
-
-    monkeypatch.setattr(Store, "commit", torn)
+    tear_at_changes(card, monkeypatch, after=True)
     with pytest.raises(CardTorn):
         terminal.send(pin)
     monkeypatch.undo()

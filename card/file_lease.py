@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: MIT
+"""Keep other programs from opening a file while it is written: the kernel's write lease (fcntl(2), F_SETLEASE).
+
+A lease is had only while nobody else has the file open; whoever opens or truncates it then waits until it is given
+back. It lasts for one change, some microseconds; a process that is stopped in the middle loses it after
+/proc/sys/fs/lease-break-time, 45 seconds. Some file systems (NFS) have none, nor has who does not own the file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic, sleep
+
+_PATIENCE = 0.2
+"""Seconds to wait for others who have the file open: to copy an image takes milliseconds."""
+
+_PAUSE = 0.001
+
+_LEASE, _WRITE, _NONE = fcntl.F_SETLEASE, fcntl.F_WRLCK, fcntl.F_UNLCK
+_SIGNAL, _IGNORED = fcntl.F_SETSIG, signal.SIGURG
+"""By this the kernel tells that somebody waits, which we need not know: by default SIGIO would end the process."""
+
+
+class Lease:
+    """The lease of a file by its descriptor, the only one by which this process may have it open.
+
+    `is_shared` says that somebody else had it open at the last try.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._is_held = self.is_shared = False
+
+    def take(self) -> bool:
+        """Keep others out, after waiting a little for those who are in; whether that could be had."""
+        try:
+            fcntl.fcntl(self._descriptor, _SIGNAL, _IGNORED)  # which the end of each lease forgets
+            fcntl.fcntl(self._descriptor, _LEASE, _WRITE)
+        except OSError as error:
+            return isinstance(error, BlockingIOError) and self._wait()
+        self._is_held = True
+        return True
+
+    def _wait(self) -> bool:
+        """Try again, but not at each change if somebody keeps the file open."""
+        end = monotonic() + (0 if self.is_shared else _PATIENCE)
+        while monotonic() < end:
+            sleep(_PAUSE)
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(self._descriptor, _LEASE, _WRITE)
+                self._is_held = True
+                break
+        self.is_shared = not self._is_held
+        return self._is_held
+
+    def give_back(self) -> None:
+        """Let those in who wait."""
+        if self._is_held:
+            self._is_held = False
+            self.is_shared = False
+            fcntl.fcntl(self._descriptor, _LEASE, _NONE)
+
+
+def own_descriptor(descriptor: int, likely: int) -> int | None:
+    """Find another descriptor of this process by which the same file is open for writing; None without /proc."""
+    file = os.fstat(descriptor)
+    for number in _numbers(likely):
+        with contextlib.suppress(OSError):
+            if number != descriptor and os.path.samestat(os.fstat(number), file) and _writes(number):
+                return number
+    return None
+
+
+def _numbers(likely: int) -> Iterator[int]:
+    yield likely
+    with contextlib.suppress(OSError):
+        yield from map(int, os.listdir("/proc/self/fd"))
+
+
+def _writes(descriptor: int) -> bool:
+    return fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR
+
+
+def writer(file: os.stat_result) -> int | None:
+    """Find another process that has the file open for writing, among those of which we may know that."""
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        process, number = int(link.parts[2]), link.name
+        with contextlib.suppress(OSError, ValueError, StopIteration):
+            if process != os.getpid() and os.path.samestat(link.stat(), file):
+                lines = (link.parent.parent / "fdinfo" / number).read_text().splitlines()
+                flags = next(line.split()[1] for line in lines if line.startswith("flags:"))
+                if int(flags, 8) & os.O_ACCMODE != os.O_RDONLY:
+                    return process
+    return None
