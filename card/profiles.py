@@ -86,17 +86,17 @@ _PIV_KEYS = {0x9A: Algorithm.RSA2048, 0x9C: Algorithm.P256, 0x9D: Algorithm.RSA2
 
 PROFILES: dict[str, Profile] = {
     "piv": Profile(
-        "RSA-2048 and P-256 keys in the four slots of PIV, with certificates; no fingerprints and no face",
+        "RSA-2048 and P-256 keys in the four slots of PIV, with certificates; no biometric data, nothing printed",
         _PIV_KEYS,
         conforms=True,
     ),
     "piv-ec": Profile(
-        "P-256 and P-384 keys in the four slots of PIV, with certificates",
+        "as piv, with P-256 and P-384 keys",
         {0x9A: Algorithm.P256, 0x9C: Algorithm.P384, 0x9D: Algorithm.P256, 0x9E: Algorithm.P256},
         conforms=True,
     ),
     "piv-full": Profile(
-        "everything that a PIV card can hold: biometric data, signed objects, twenty retired keys",
+        "a complete PIV card: biometric data, printed information, addresses in certificates, twenty retired keys",
         _ALL_KEYS,
         {
             "objects": "full",
