@@ -172,7 +172,7 @@ def test_an_unrecognised_card(power: Callable[..., Any]) -> None:
 
 
 BAD_REQUESTS: list[tuple[dict[str, object], str]] = [
-    ({"profile": "pvi"}, "there is no profile 'pvi'; there are: piv, piv-ec, piv-full, yubikey"),
+    ({"profile": "pvi"}, "there is no profile 'pvi'; did you mean 'piv'? there are: piv, piv-ec, piv-full"),
     ({"pin": "12345"}, "6 to 8 digits"),
     ({"global_pin": "12345"}, "6 to 8 digits"),
     ({"primary_pin": "global"}, "without a global PIN"),
