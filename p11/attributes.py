@@ -238,6 +238,29 @@ _TABLES: dict[str, str] = {
         VALUE      number c G U s
         VALUE_BITS ulong  C U
     """,
+    "domain": """
+        KEY_TYPE ulong   c
+        LOCAL    boolean C G U D =0
+    """,
+    "dsa domain": """
+        PRIME         number c G
+        SUBPRIME      number c G
+        BASE          number c G
+        PRIME_BITS    ulong  C g
+        SUBPRIME_BITS ulong  C
+    """,
+    "dh domain": """
+        PRIME      number c G
+        BASE       number c G
+        PRIME_BITS ulong  C g
+    """,
+    "x9.42 domain": """
+        PRIME         number c G
+        SUBPRIME      number c G
+        BASE          number c G
+        PRIME_BITS    ulong  C g
+        SUBPRIME_BITS ulong  C g
+    """,
     "profile": "PROFILE_ID ulong -",
     "feature": """
         HW_FEATURE_TYPE ulong   -
@@ -267,6 +290,9 @@ _PARTS: dict[tuple[int, int | None], tuple[str, ...]] = {
     (CKO.PUBLIC_KEY, CKK.DH): ("storage", "key", "public", "dh public"),
     (CKO.PRIVATE_KEY, CKK.DH): ("storage", "key", "private", "dh private"),
     (CKO.PRIVATE_KEY, CKK.X9_42_DH): ("storage", "key", "private", "x9.42 private"),
+    (CKO.DOMAIN_PARAMETERS, CKK.DSA): ("storage", "domain", "dsa domain"),
+    (CKO.DOMAIN_PARAMETERS, CKK.DH): ("storage", "domain", "dh domain"),
+    (CKO.DOMAIN_PARAMETERS, CKK.X9_42_DH): ("storage", "domain", "x9.42 domain"),
     **{(CKO.PUBLIC_KEY, curve): ("storage", "key", "public", "ec public") for curve in _CURVES},
     **{(CKO.PRIVATE_KEY, curve): ("storage", "key", "private", "ec private") for curve in _CURVES},
     **{
@@ -274,7 +300,7 @@ _PARTS: dict[tuple[int, int | None], tuple[str, ...]] = {
         for kind in (CKK.GENERIC_SECRET, CKK.AES, CKK.DES3, CKK.DES2, CKK.DES, CKK.CHACHA20, CKK.HKDF, *HMAC_KEYS)
     },
 }
-"""The kinds of object that applications make: by class, and for keys by key type."""
+"""The kinds of object that applications make: by class, and for keys and domains by key type."""
 
 _MARKS = {"c": On.CREATE, "g": On.GENERATE, "u": On.UNWRAP}
 _BARS = {"C": On.CREATE, "G": On.GENERATE, "U": On.UNWRAP, "D": On.DERIVE}

@@ -8,7 +8,7 @@ which gives up Diffie-Hellman: that is one exponentiation, by GMP. A card can ha
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric import dsa
@@ -16,8 +16,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ..card import dsa_keys
 from ..card.tables import DSA_BITS, Algorithm
+from . import domain_generation
 from .attributes import Attributes, as_ulong, number, ulong
 from .constants import CKA, CKK, CKR
+from .domain_generation import MayStop
 from .errors import P11Error
 
 
@@ -150,6 +152,50 @@ def domain_of_template(attributes: Attributes, key_type: int) -> DomainOfKeys:
     made = DomainOfKeys(key_type, numbers, None if told is None else as_ulong(told))
     made.check()
     return made
+
+
+_ORDERS = {1024: (160,), 2048: (256, 224), 3072: (256,)}
+"""Bits of the order by those of the prime of new domains of DSA (FIPS 186-4, 4.2); the first is taken if not asked."""
+_NEW_DH_BITS, _NEW_ORDER_BITS = range(512, 4096 + 1), range(160, 512 + 1)
+
+
+def new_domain(template: Attributes, key_type: int) -> Callable[[MayStop], Attributes]:
+    """What makes a domain of the lengths in a template. Raises P11Error(ATTRIBUTE_VALUE_INVALID)."""
+    bits = as_ulong(template[CKA.PRIME_BITS])
+    told = template.get(CKA.SUBPRIME_BITS)
+    if key_type == CKK.DSA:
+        known = _ORDERS.get(bits, ())
+        order_bits = as_ulong(told) if told is not None else next(iter(known), 0)
+        fits = order_bits in known
+    else:
+        order_bits = 0 if told is None else as_ulong(told)
+        fits = bits in _NEW_DH_BITS and (key_type == CKK.DH or order_bits in _NEW_ORDER_BITS) and order_bits < bits - 1
+    if not fits:
+        raise P11Error(CKR.ATTRIBUTE_VALUE_INVALID)
+
+    def make(may_stop: MayStop) -> Attributes:
+        if key_type == CKK.DH:
+            p, g = domain_generation.safe_prime(bits, may_stop)
+            return _domain(p, g, None)
+        p, q, g = domain_generation.with_order(bits, order_bits, may_stop)
+        return _domain(p, g, q)
+
+    return make
+
+
+def domain_attributes(attributes: Attributes, key_type: int) -> Attributes:
+    """The lengths of the numbers of a domain. Raises ValueError for what is none, P11Error(KEY_SIZE_RANGE)."""
+    p, g = _integer(attributes[CKA.PRIME]), _integer(attributes[CKA.BASE])
+    _check_size(p, key_type)
+    if not p % 2 or not 1 < g < p - 1:
+        raise ValueError("no domain")
+    lengths: Attributes = {CKA.PRIME_BITS: ulong(p.bit_length())}
+    if key_type == CKK.DH:
+        return lengths
+    q = _integer(attributes[CKA.SUBPRIME])
+    if not 1 < q < p or dsa_keys.power(g, q, p) != 1:
+        raise ValueError("an order of another base")
+    return {**lengths, CKA.SUBPRIME_BITS: ulong(q.bit_length())}
 
 
 def card_algorithm(domain: dsa_keys.Domain) -> Algorithm:

@@ -283,6 +283,14 @@ def public_from_info(value: bytes) -> PublicKey:
     return key
 
 
+def domain_attributes(attributes: Attributes, key_type: int) -> Attributes:
+    """The lengths of the numbers of a domain. Raises P11Error(ATTRIBUTE_VALUE_INVALID, KEY_SIZE_RANGE)."""
+    try:
+        return finite_fields.domain_attributes(attributes, key_type)
+    except ValueError:
+        raise P11Error(CKR.ATTRIBUTE_VALUE_INVALID) from None
+
+
 def private_from(attributes: Attributes, key_type: int) -> SoftKey:
     """The private key of a template. Raises P11Error: ATTRIBUTE_VALUE_INVALID for numbers that make none."""
     try:

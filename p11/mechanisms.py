@@ -44,6 +44,7 @@ class Scheme(StrEnum):
     KEY_WRAP_PAD = "key-wrap-pad"
     GENERATE = "generate"
     GENERATE_PAIR = "generate-pair"
+    GENERATE_DOMAIN = "generate-domain"
     CONCATENATE_KEY = "concatenate-key"
     CONCATENATE_DATA = "concatenate-data"
     PREPEND_DATA = "prepend-data"
@@ -189,6 +190,9 @@ _ROWS = [
     MechanismRule(CKM.SP800_108_FEEDBACK_KDF, Scheme.KBKDF, CKF.DERIVE, None, _PRF_KEYS, _ANY_SIZES),
     MechanismRule(CKM.SP800_108_DOUBLE_PIPELINE_KDF, Scheme.KBKDF, CKF.DERIVE, None, _PRF_KEYS, _ANY_SIZES),
     MechanismRule(CKM.PKCS5_PBKD2, Scheme.PBKDF2, CKF.GENERATE),
+    MechanismRule(CKM.DSA_PARAMETER_GEN, Scheme.GENERATE_DOMAIN, CKF.GENERATE, None, _DSA, (1024, 3072)),
+    MechanismRule(CKM.DH_PKCS_PARAMETER_GEN, Scheme.GENERATE_DOMAIN, CKF.GENERATE, None, (CKK.DH,), (512, 4096)),
+    MechanismRule(CKM.X9_42_DH_PARAMETER_GEN, Scheme.GENERATE_DOMAIN, CKF.GENERATE, None, (CKK.X9_42_DH,), (512, 4096)),
     MechanismRule(CKM.DSA_KEY_PAIR_GEN, Scheme.GENERATE_PAIR, _PAIR, None, _DSA, _DSA_BITS),
     MechanismRule(CKM.DSA, Scheme.DSA, _SIGNATURE, None, _DSA, _DSA_BITS),
     MechanismRule(CKM.DSA_SHA1, Scheme.DSA, _SIGNATURE, "sha1", _DSA, _DSA_BITS),

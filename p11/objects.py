@@ -98,6 +98,8 @@ def finished(attributes: Attributes) -> P11Object:
         return P11Object(_with_material(told, keys.private_attributes(private)), key)
     if object_class == CKO.SECRET_KEY:
         return _secret(attributes)
+    if object_class == CKO.DOMAIN_PARAMETERS:
+        return P11Object({**attributes, **keys.domain_attributes(attributes, as_ulong(attributes[CKA.KEY_TYPE]))})
     return P11Object(attributes)
 
 

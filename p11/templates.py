@@ -19,7 +19,8 @@ _STANDARD = frozenset(CKA)
 _CLASS, _NONE = CKA.CLASS, frozenset[int]()
 _WITH_SECRETS = frozenset({ulong(CKO.PRIVATE_KEY), ulong(CKO.SECRET_KEY)})
 _KEYS = (CKO.PUBLIC_KEY, CKO.PRIVATE_KEY, CKO.SECRET_KEY)
-_STORED = (CKO.DATA, CKO.CERTIFICATE, *_KEYS)
+_OF_KEY_TYPE = (*_KEYS, CKO.DOMAIN_PARAMETERS)
+_STORED = (CKO.DATA, CKO.CERTIFICATE, *_OF_KEY_TYPE)
 """The classes of objects that applications make; those of others are built in (4.1.1)."""
 
 # Attributes of NSS's own store, which it sends along to every token; they say nothing that is not said elsewhere.
@@ -86,7 +87,7 @@ def compose(
     kind_of_object = _decided(given, CKA.CLASS, object_class)
     if kind_of_object not in _STORED:
         raise P11Error(CKR.ATTRIBUTE_VALUE_INVALID)
-    kind_of_key = _decided(given, CKA.KEY_TYPE, key_type) if kind_of_object in _KEYS else None
+    kind_of_key = _decided(given, CKA.KEY_TYPE, key_type) if kind_of_object in _OF_KEY_TYPE else None
     table = rules(kind_of_object, kind_of_key)
     if table is None:
         raise P11Error(CKR.ATTRIBUTE_VALUE_INVALID)
@@ -102,7 +103,9 @@ def compose(
         if rule.default is not None:
             attributes.setdefault(rule.type, rule.default)
     attributes.setdefault(CKA.PRIVATE, boolean(logged_in and kind_of_object in (CKO.PRIVATE_KEY, CKO.SECRET_KEY)))
-    if kind_of_key is not None:
+    if kind_of_object == CKO.DOMAIN_PARAMETERS:
+        attributes[CKA.LOCAL] = boolean(on is On.GENERATE)
+    elif kind_of_key is not None:
         _complete_key(on, attributes, kind_of_object, kind_of_key, table)
     return attributes
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Secret keys generated (5.18.1), and what all secret keys have to be, however they are made."""
+"""Secret keys and domain parameters generated (5.18.1), and what all secret keys have to be, however they are made."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from ..attributes import Attributes, On, as_ulong, ulong
 from ..caller import Caller
 from ..constants import CKA, CKF, CKK, CKO, CKR, CKU
 from ..errors import P11Error
+from ..finite_fields import new_domain
+from ..long_work import calculated
 from ..mechanisms import Scheme
 from ..objects import FIXED_LENGTHS
 from ..operations import parameters
 from ..sessions import Session
 from ..templates import compose, folded
 from ..wire import Mechanism, Template
-from .making import add
+from .making import add, check_place
 from .parts import rule_for
 
 _LONGEST_SECRET = 4096
@@ -24,14 +26,22 @@ AES_LENGTHS = (16, 24, 32)
 
 
 def C_GenerateKey(caller: Caller, session: int, mechanism: Mechanism, template: Template) -> int:
-    """A secret key, by the operating system's random numbers or of a password."""
+    """A secret key, by the operating system's random numbers or of a password; or domain parameters."""
     live = caller.application.session(session)
     rule = rule_for(live, CKF.GENERATE, mechanism)
+    if rule.scheme is Scheme.GENERATE_DOMAIN:
+        parameters.none(mechanism)
+        attributes = composed(live, On.GENERATE, template, CKO.DOMAIN_PARAMETERS, rule.key_type)
+        check_place(live, attributes)
+        make = new_domain(attributes, as_ulong(attributes[CKA.KEY_TYPE]))
+        return add(caller, live, {**attributes, **calculated(caller, live, make)})
     if rule.scheme is Scheme.PBKDF2:
         password = parameters.password(mechanism)
         key_type = None if CKA.KEY_TYPE in folded(template) else CKK.GENERIC_SECRET
         attributes = composed(live, On.GENERATE, template, CKO.SECRET_KEY, key_type)
-        value = password.stretched(secret_length(attributes, None))
+        length = secret_length(attributes, None)
+        password.require_bounded(length)
+        value = calculated(caller, live, lambda _: password.stretched(length))
     else:
         parameters.none(mechanism)
         attributes = composed(live, On.GENERATE, template, CKO.SECRET_KEY, rule.key_type)

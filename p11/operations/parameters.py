@@ -76,7 +76,8 @@ _FUNCTIONS: dict[int, str] = {
 }
 """Of PBKDF2; that of GOST is missing."""
 
-_MOST_ITERATIONS = 2**31 - 1
+_MOST_ITERATIONS = 1 << 25
+"""Of all blocks together: a minute or so."""
 
 
 def invalid() -> P11Error:
@@ -115,6 +116,12 @@ class Password(NamedTuple):
     password: bytes
     salt: bytes
     iterations: int
+
+    def require_bounded(self, length: int) -> None:
+        """Refuse what would take minutes, also when nobody wants it any more: OpenSSL cannot be stopped."""
+        blocks = -(-length // HASHES[self.digest].digest_size)
+        if self.iterations * blocks > _MOST_ITERATIONS:
+            raise invalid()
 
     def stretched(self, length: int) -> bytes:
         """Return so many bytes (PBKDF2; RFC 8018, 5.2)."""

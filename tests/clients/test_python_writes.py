@@ -211,3 +211,26 @@ with token.open(rw=True, user_pin="123456") as session:
 """
     )
     assert done.split() == ["True", "40", "False", "old", "40"]
+
+
+def test_python_pkcs11_domains(simulator: Simulator, python: Any) -> None:
+    """Domains are made by the token; keys in them sign, and agree on a secret."""
+    simulator.swap("front", CardRequest(profile="blank", legacy=True))
+    done = python(
+        PYTHON_PKCS11
+        + """
+with token.open(rw=True, user_pin="123456") as session:
+    public, private = session.generate_domain_parameters(KeyType.DSA, 1024).generate_keypair()
+    signature = private.sign(b"data", mechanism=Mechanism.DSA_SHA1)
+    print(public.verify(b"data", signature, mechanism=Mechanism.DSA_SHA1))
+    domain = session.generate_domain_parameters(KeyType.DH, 512)
+    (public, private), (others_public, others_private) = domain.generate_keypair(), domain.generate_keypair()
+    for key, other in ((private, others_public), (others_private, public)):
+        template = {Attribute.SENSITIVE: False, Attribute.EXTRACTABLE: True}
+        secret = key.derive_key(KeyType.AES, 128, mechanism_param=other[Attribute.VALUE], template=template)
+        print(secret[Attribute.VALUE].hex())
+"""
+    )
+    verified, one, other = done.split()
+    assert (verified, len(one)) == ("True", 32)
+    assert one == other

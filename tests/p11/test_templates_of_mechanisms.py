@@ -63,7 +63,19 @@ GENERATE: dict[CKM, Row] = {
             (CKM.DES_KEY_GEN, {}),
             (CKM.CHACHA20_KEY_GEN, {}),
         )
-    }
+    },
+    **{
+        mechanism: Row(
+            needed,
+            {CKA.LOCAL: YES, CKA.UNIQUE_ID: b"x", CKA.PRIME: b"\7", CKA.BASE: b"\2"},
+            {CKA.MODULUS: b"\1", CKA.SENSITIVE: YES, CKA.ID: b"x", CKA.VALUE: b"x", CKA.KEY_GEN_MECHANISM: 0},
+        )
+        for mechanism, needed in (
+            (CKM.DSA_PARAMETER_GEN, {CKA.PRIME_BITS: 1024}),
+            (CKM.DH_PKCS_PARAMETER_GEN, {CKA.PRIME_BITS: 512}),
+            (CKM.X9_42_DH_PARAMETER_GEN, {CKA.PRIME_BITS: 512, CKA.SUBPRIME_BITS: 160}),
+        )
+    },
 }
 _NOT_OF_PUBLIC = {CKA.SENSITIVE: YES, CKA.DECRYPT: YES, CKA.SIGN: YES, CKA.VALUE_LEN: 1, CKA.PRIME_1: b"\1"}
 _NOT_OF_PRIVATE = {CKA.ENCRYPT: YES, CKA.VERIFY: YES, CKA.MODULUS_BITS: 1024, CKA.VALUE_LEN: 1, CKA.TRUSTED: NO}
@@ -142,6 +154,11 @@ CREATE: dict[str, Row] = {
         {**_PRIVATE_ROW, CKA.KEY_TYPE: CKK.ML_DSA, CKA.PARAMETER_SET: CKP.ML_DSA_44, CKA.SEED: bytes(32)},
         _SECRET_HISTORY,
         {**_NOT_OF_PRIVATE, **_EC},
+    ),
+    "DH domain": Row(
+        {CKA.CLASS: CKO.DOMAIN_PARAMETERS, CKA.KEY_TYPE: CKK.DH, CKA.PRIME: MODULUS, CKA.BASE: b"\2"},
+        {CKA.LOCAL: YES, CKA.UNIQUE_ID: b"x", CKA.PRIME_BITS: 1024},
+        {CKA.SUBPRIME: b"\7", CKA.SENSITIVE: YES, CKA.VALUE: b"x"},
     ),
     "data": Row({CKA.CLASS: CKO.DATA}, {CKA.UNIQUE_ID: b"x"}, {CKA.KEY_TYPE: 0, CKA.SENSITIVE: YES, CKA.ID: b"x"}),
 }  # fmt: skip
@@ -238,7 +255,7 @@ def test_every_mechanism_that_makes_keys_has_a_row() -> None:
     assert pairs <= {*GENERATE_PAIR, *in_domains}
 
 
-@pytest.mark.parametrize("kind", [CKO.PROFILE, CKO.MECHANISM, CKO.HW_FEATURE, CKO.DOMAIN_PARAMETERS, 4711])
+@pytest.mark.parametrize("kind", [CKO.PROFILE, CKO.MECHANISM, CKO.HW_FEATURE, 4711])
 def test_what_nobody_creates(maker: Maker, kind: int) -> None:
     """Objects that are built in, and those of unknown classes (4.1.1)."""
     assert maker.create({CKA.CLASS: kind}) == CKR.ATTRIBUTE_VALUE_INVALID
