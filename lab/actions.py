@@ -46,6 +46,9 @@ VERBS = (
 """Methods of Simulator that a trigger can call."""
 
 
+LONGEST_RESPONSE = 65538
+"""Bytes of the longest response: 65536 of data, and the status word (ISO/IEC 7816-4, 5.1)."""
+
 _DYING = 5.0
 """Seconds that an application may take to die of its signal; one that does not is answered after all."""
 
@@ -130,9 +133,28 @@ FAULTS: dict[str, Fault] = {
 """Faults by name, with the moments of calls and of APDUs at which they make sense."""
 
 
+_RANGES: dict[str, tuple[float, float]] = {
+    "status": (0, 0xFFFF),
+    "count": (1, LONGEST_RESPONSE),
+    "length": (0, LONGEST_RESPONSE),
+    "value": (0, 2**64 - 1),
+    "left": (0, 15),
+}
+"""The least and the most that an argument can be."""
+
+_LATER = (*VERBS, "signal", "attach-pcsc", "detach-pcsc", "apdu", "disarm")
+"""What can be carried out later."""
+
+
 def check(trigger: Trigger) -> None:
-    """Raises ValueError for a verb that does not exist, or that its moment does not have."""
+    """Raises ValueError for a verb that does not exist, or that its moment does not have, or that can do nothing."""
     verb, on = trigger.verb, trigger.on
+    for name, value in trigger.arguments.items():
+        least, most = _RANGES.get(name, (0, 0))
+        if name in _RANGES and not least <= value <= most:
+            raise ValueError(f"{name!r} of {verb!r} is {least} to {most}, not {value}")
+    if verb == "later":
+        _check_later(*trigger.arguments["then"])
     if verb in VERBS:
         return
     fault = FAULTS.get(verb)
@@ -151,6 +173,13 @@ def check(trigger: Trigger) -> None:
     if on.when not in possible:
         raise ValueError(f"{verb!r} at {what} is possible {' or '.join(possible)}, not {on.when!r}")
     _check_arguments(verb, trigger.arguments)
+
+
+def _check_later(verb: str, arguments: dict[str, Any]) -> None:
+    if verb not in _LATER:
+        raise ValueError(f"'later' cannot do {verb!r}{meant(verb, _LATER) or ';'} it can do: {', '.join(_LATER)}")
+    if verb == "later":
+        _check_later(*arguments["then"])
 
 
 def _check_arguments(verb: str, arguments: dict[str, Any]) -> None:
@@ -174,4 +203,7 @@ def return_value(text: str | int) -> int:
     try:
         return int(text, 0)
     except ValueError:
-        raise ValueError(f"there is no return value {text!r}") from None
+        raise ValueError(f"there is no return value {text!r}{meant(text, _NAMES)}") from None
+
+
+_NAMES = [f"CKR_{each}" for each in CKR.__members__]

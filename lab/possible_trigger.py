@@ -9,6 +9,7 @@ from typing import Any
 
 from ..card.wording import meant
 from ..p11.calls import BY_NAME
+from ..reader.bench import check_name
 from ..reader.errors import BenchError
 from .trigger import OnApdu, OnCall, OnEvent, Trigger
 
@@ -59,6 +60,7 @@ def check(trigger: Trigger, armed: Iterable[Trigger], readers: Callable[[], list
 
     Raises UnknownReader, and ValueError for a moment that its call does not have.
     """
+    _check_arguments(trigger.verb, trigger.arguments)
     others = list(armed)
     named = set(_readers(trigger.verb, trigger.arguments))
     if isinstance(trigger.on, OnApdu | OnEvent) and trigger.on.reader is not None:
@@ -68,6 +70,10 @@ def check(trigger: Trigger, armed: Iterable[Trigger], readers: Callable[[], list
         coming = {name for each in (*others, trigger) for name in _plugged(each.verb, each.arguments)}
         for name in sorted(named - coming - set(known)):
             raise UnknownReader(name, known)
+    if isinstance(trigger.on, OnApdu) and _matching(trigger.on.call) <= _AT_ONCE:
+        raise ValueError(
+            f"{trigger.on.call} sends no APDU; leave out the APDU's --ins or 'ins' to choose the call itself"
+        )
     if _calls(trigger) and _calls(trigger) <= _AT_ONCE and not has_quirks and not any(map(_makes_wait, others)):
         raise ValueError(
             f"{_pattern(trigger)} sends no APDU and waits for nothing, so nothing happens 'during' it: "
@@ -89,7 +95,30 @@ def _calls(trigger: Trigger) -> set[str]:
     """The calls of a trigger that fires during them; none for another one."""
     if not isinstance(trigger.on, OnCall) or trigger.on.when != "during":
         return set()
-    return {name for name in BY_NAME if fnmatchcase(name, trigger.on.call)}
+    return _matching(trigger.on.call)
+
+
+def _matching(pattern: str) -> set[str]:
+    return {name for name in BY_NAME if fnmatchcase(name, pattern)}
+
+
+def _check_arguments(verb: str, arguments: Mapping[str, Any]) -> None:
+    """Refuse what the verb would refuse when it is carried out. Raises ValueError."""
+    if verb == "later":
+        _check_arguments(*arguments["then"])
+    elif verb == "plug":
+        check_name(arguments["reader"])
+    elif "atr" in arguments:
+        check_atr(arguments["atr"])
+
+
+LONGEST_ATR = 33
+
+
+def check_atr(atr: bytes) -> None:
+    """Raise ValueError for what is no ATR, not even one over a bad contact."""
+    if not 1 <= len(atr) <= LONGEST_ATR:
+        raise ValueError(f"an ATR has 1 to {LONGEST_ATR} bytes, not {len(atr)}")
 
 
 def _pattern(trigger: Trigger) -> str:

@@ -111,6 +111,12 @@ def _text(value: object) -> str:
     return value
 
 
+def _word(value: object) -> str:
+    if not (word := _text(value)):
+        raise RequestError("a word is wanted, not ''")
+    return word
+
+
 def _number(value: object) -> int:
     if type(value) is not int:
         raise RequestError(f"a whole number is wanted, not {value!r}")
@@ -167,7 +173,7 @@ def _seconds(value: object) -> float:
 
 
 def _return_value(value: object) -> int:
-    if not isinstance(value, str | int):
+    if not isinstance(value, str | int) or isinstance(value, bool):
         raise RequestError(f"a return value is wanted, as 'CKR_DEVICE_ERROR', not {value!r}")
     return return_value(value)
 
@@ -243,7 +249,7 @@ VERBS: dict[str, dict[str, Parameter]] = {
         "puk": Parameter(_flag, needed=False),
     },
     "pin-pad": {"reader": Parameter(_text), "pin": Parameter(_text, needed=False)},
-    "signal": {"signal": Parameter(_text)},
+    "signal": {"signal": Parameter(_word)},
     "release": {"gate": Parameter(_text, needed=False)},
     "crash": {},
     "restart": {},

@@ -37,7 +37,7 @@ from .kept_process import ProcessError
 from .requests import CardSource, Request
 from .scratch import Scratch
 from .status import of_reader
-from .trigger import Trigger
+from .trigger import OnTime, Trigger
 from .triggers import Triggers
 
 if TYPE_CHECKING:
@@ -170,6 +170,8 @@ class Simulator(Closing):
     def pin_pad(self, reader: str, pin: str | None = None) -> None:
         """Type a PIN at the reader's PIN pad, or press its red key. It waits there until a program asks for it."""
         place = self.bench.reader(reader)
+        if pin is not None and not (len(pin) <= _MOST_KEYS and pin.isprintable()):
+            raise ValueError(f"nobody types that at a PIN pad: at most {_MOST_KEYS} characters, printable")
         with self.bench.lock:
             place.pin_pad.enter(Entry(b"", cancelled=True) if pin is None else Entry(pin.encode()))
             self.bench.trace.verb("pin-pad", reader, "the red key" if pin is None else "a PIN")
@@ -269,7 +271,8 @@ class Simulator(Closing):
         return self._triggers.say(signal)
 
     def later(self, seconds: float, then: Request) -> None:
-        """Carry out another verb in so many seconds."""
+        """Carry out another verb in so many seconds. Raises BenchError, ValueError for what cannot be done then."""
+        self.check(Trigger("later", {"seconds": seconds, "then": then}, OnTime(seconds)))
         self._agenda.enter(lambda: self._carry_out(then.verb, then.arguments), seconds)
 
     def put_away(self) -> None:
@@ -374,11 +377,11 @@ class Simulator(Closing):
             self.pcsc.close(wait)
 
 
+_MOST_KEYS = 64
+"""More than any PIN has."""
+
+
 def _checked(atr: bytes | None) -> bytes | None:
-    if atr is not None and not 1 <= len(atr) <= _LONGEST_ATR:
-        raise ValueError(f"an ATR has 1 to {_LONGEST_ATR} bytes, not {len(atr)}")
+    if atr is not None:
+        possible_trigger.check_atr(atr)
     return atr
-
-
-_LONGEST_ATR = 33
-"""ISO/IEC 7816-3, 8.2.1."""

@@ -14,13 +14,16 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
-from ..card.tables import INS
+from ..card.tables import ATTESTATION, INS, MANAGEMENT_KEY, SLOTS
 from ..card.wording import meant
 from ..p11.calls import BY_NAME
 from ..reader.events import ApduMoment, CallMoment, Change, Event, Moment, When
 from .locator import Locator, Place
 
 _CHAINED = 0x10
+_KEYED = frozenset({INS.GENERAL_AUTHENTICATE, INS.GENERATE_ASYMMETRIC_KEY_PAIR, INS.IMPORT_KEY})
+"""Commands with a key slot in P2."""
+_SLOTS = (*SLOTS, MANAGEMENT_KEY, ATTESTATION)
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,7 @@ class OnCall:
     thread: int | None = None
 
     def __post_init__(self) -> None:
-        if not any(fnmatchcase(name, self.call) for name in BY_NAME):
-            raise ValueError(f"there is no call {self.call!r}{meant(self.call, BY_NAME)}")
+        _check_caller(self.call, self.application)
         _check_choice("when", self.when, list(When))
         _check_count("thread", self.thread)
 
@@ -64,6 +66,14 @@ class OnApdu:
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 0xFF:
                 raise ValueError(f"{name!r} is a byte, 00 to FF, not {value:#x}")
+        if self.slot is not None and self.slot not in _SLOTS:
+            raise ValueError(
+                f"{self.slot:02X} is no key slot; there are: {', '.join(f'{each:02X}' for each in _SLOTS)}"
+            )
+        if self.slot is not None and self.ins is not None and self.ins not in _KEYED:
+            keyed = ", ".join(f"{each:02X}" for each in sorted(_KEYED))
+            raise ValueError(f"an APDU with ins {self.ins:02X} has no key slot; those with {keyed} have one")
+        _check_caller(self.call, self.application)
         _check_choice("when", self.when, ["before", "after"])
         _check_count("link", self.link)
 
@@ -84,6 +94,10 @@ class OnSignal:
     """A script says a word: `cardtear signal NAME`, or the verb `signal` of the control channel."""
 
     signal: str
+
+    def __post_init__(self) -> None:
+        if not self.signal:
+            raise ValueError("a signal is a word, not ''")
 
 
 @dataclass(frozen=True)
@@ -141,6 +155,8 @@ class Trigger:
         _check_count("times", times)
         if not 0 < probability <= 1:
             raise ValueError(f"'probability' is above 0 and at most 1, not {probability}")
+        if isinstance(self.on, OnTime) and (nth, times, probability) != (1, 1, 1.0):
+            raise ValueError("a time comes once: 'nth', 'times' and 'probability' do not go with 'seconds'")
         self.verb = verb
         self.arguments = dict(arguments or {})
         self.nth, self.times, self.probability, self.seed = nth, times, probability, seed
@@ -209,10 +225,6 @@ class Trigger:
         return (on.call == "*" and on.application == "*") or (moment.call is not None and _is_of(on, moment.call))
 
 
-_KEYED = frozenset({INS.GENERAL_AUTHENTICATE, INS.GENERATE_ASYMMETRIC_KEY_PAIR, INS.IMPORT_KEY})
-"""Commands with a key slot in P2."""
-
-
 def moment_of(fields: Mapping[str, Any]) -> On:
     """The moment of its fields by name: the one kind that has them all. Raises ValueError."""
     for kind, key in _KEYS.items():
@@ -240,6 +252,13 @@ _KEYS: dict[type[Any], str] = {
 def _is_of(on: OnCall | OnApdu, call: CallMoment) -> bool:
     program, _, _pid = call.application.rpartition("[")
     return fnmatchcase(call.name, on.call) and fnmatchcase(program, on.application)
+
+
+def _check_caller(call: str, application: str) -> None:
+    if not any(fnmatchcase(name, call) for name in BY_NAME):
+        raise ValueError(f"there is no call {call!r}{meant(call, BY_NAME)}")
+    if not application:
+        raise ValueError("'application' is the name of a program, not ''")
 
 
 def _check_count(name: str, value: int | None) -> None:

@@ -27,6 +27,12 @@ Watcher = Callable[[Moment], bytes | int | None]
 """What it may return, events.py tells; None for everybody who only looks or acts."""
 
 
+def check_name(name: str) -> None:
+    """Raise ValueError for what no reader can be called."""
+    if not name or name != name.strip() or len(name.encode(errors="replace")) > 64 or not name.isprintable():
+        raise ValueError(f"not a reader name: {name!r} (1 to 64 bytes, printable, no blanks at the ends)")
+
+
 class Bench:
     """Virtual readers by name, in the order in which they were first plugged in.
 
@@ -48,8 +54,7 @@ class Bench:
 
         Raises ReaderExists if a reader of that name is plugged in already, ValueError for an unusable name.
         """
-        if not name or name != name.strip() or len(name.encode()) > 64 or not name.isprintable():
-            raise ValueError(f"not a reader name: {name!r} (1 to 64 bytes, printable, no blanks at the ends)")
+        check_name(name)
         with self.lock:
             reader = self._readers.get(name)
             if reader is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cardtear.lab.control import Control, ControlFailure
 from cardtear.lab.simulator import Simulator
 
 DEADLINE = 30.0
@@ -132,6 +134,62 @@ def test_nothing_else_is_on_standard_output(cardtear: Command, folder: Path, wor
     if output[0] == "{" and "\n{" not in output.strip():
         json.loads(output)
     assert not (folder / "-").exists()
+
+
+REMOVE = {"do": "remove", "reader": "front"}
+SIGN, APDU, ANSWER = {"call": "C_Sign"}, {"ins": "87"}, {"ins": "87", "when": "after"}
+
+
+@pytest.mark.parametrize(
+    ("request_", "complaint"),
+    [
+        ({"do": "arm", "on": ANSWER, "then": {"do": "garble", "count": 0}}, "'count' of 'garble' is 1 to 65538"),
+        ({"do": "arm", "on": ANSWER, "then": {"do": "cut", "length": -1}}, "'length' of 'cut' is 0 to 65538"),
+        ({"do": "arm", "on": APDU, "then": {"do": "answer", "status": 70000}}, "'status' of 'answer' is 0 to 65535"),
+        ({"do": "arm", "on": {**APDU, "slot": "FF"}, "then": REMOVE}, "FF is no key slot; there are: 9A"),
+        ({"do": "arm", "on": {"ins": "A4", "slot": "9A"}, "then": REMOVE}, "an APDU with ins A4 has no key slot"),
+        ({"do": "arm", "on": {**APDU, "call": "C_Sing"}, "then": REMOVE}, "did you mean 'C_Sign'?"),
+        ({"do": "arm", "on": {**APDU, "call": "C_GetSlotList"}, "then": REMOVE}, "C_GetSlotList sends no APDU"),
+        ({"do": "arm", "on": {**SIGN, "application": ""}, "then": REMOVE}, "'application' is the name of a program"),
+        ({"do": "arm", "on": {"signal": ""}, "then": REMOVE}, "a signal is a word"),
+        ({"do": "arm", "on": {"seconds": 1, "nth": 2}, "then": REMOVE}, "a time comes once"),
+        ({"do": "arm", "on": {"seconds": 1, "times": None}, "then": REMOVE}, "a time comes once"),
+        ({"do": "arm", "on": SIGN, "then": {"do": "return", "value": -1}}, "'value' of 'return' is 0 to"),
+        ({"do": "arm", "on": SIGN, "then": {"do": "return", "value": 2**64}}, "'value' of 'return' is 0 to"),
+        ({"do": "arm", "on": SIGN, "then": {"do": "return", "value": True}}, "a return value is wanted"),
+        ({"do": "arm", "on": SIGN, "then": {"do": "return", "value": "CKR_DEVICE_EROR"}}, "mean 'CKR_DEVICE_ERROR'?"),
+        (
+            {"do": "arm", "on": SIGN, "then": {"do": "block-pin", "reader": "front", "left": 16}},
+            "'left' of 'block-pin'",
+        ),
+        ({"do": "arm", "on": SIGN, "then": {"do": "plug", "reader": ""}}, "not a reader name"),
+        ({"do": "arm", "on": SIGN, "then": {"do": "insert", "reader": "front", "atr": ""}}, "an ATR has 1 to 33 bytes"),
+        (
+            {
+                "do": "arm",
+                "on": SIGN,
+                "then": {"do": "later", "seconds": 1, "then": {"do": "answer", "status": "6F00"}},
+            },
+            "'later' cannot do 'cut'",
+        ),
+        ({"do": "later", "seconds": 1, "then": {"do": "status"}}, "'later' cannot do 'status'"),
+        ({"do": "later", "seconds": 1, "then": {"do": "hang"}}, "'later' cannot do 'hang'"),
+        ({"do": "later", "seconds": 1, "then": {"do": "remove", "reader": "frnt"}}, "did you mean 'front'?"),
+        ({"do": "signal", "signal": ""}, "a word is wanted"),
+        ({"do": "pin-pad", "reader": "front", "pin": 65 * "1"}, "nobody types that at a PIN pad"),
+        ({"do": "pin-pad", "reader": "front", "pin": "\x1b"}, "nobody types that at a PIN pad"),
+    ],
+)
+def test_a_verb_that_can_do_nothing(simulator: Simulator, request_: dict[str, Any], complaint: str) -> None:
+    """Whoever asks for it, it is refused at once and nothing is armed."""
+    before = _state(simulator)
+    verb = request_["do"]
+    with (
+        Control(Path(simulator.environment["CARDTEAR_CONTROL"])) as control,
+        pytest.raises(ControlFailure, match=re.escape(complaint)),
+    ):
+        control.do(verb, **{name: value for name, value in request_.items() if name != "do"})
+    assert _state(simulator) == before
 
 
 def _state(simulator: Simulator) -> Any:
