@@ -15,9 +15,13 @@ from typing import Any
 from ..reader.private_socket import peer_is_ours
 from . import places
 from .closing import Closing
+from .lines import Lines, UnfinishedLine
 
 PATIENCE = 10.0
 """Seconds without an answer until a simulator is asked whether it lives, and until it has to say so."""
+
+ANSWER_LIMIT = 16 << 20
+"""Bytes of one line that a simulator says; the longest are what a call in the trace took and gave."""
 
 
 class ControlFailure(Exception):
@@ -51,11 +55,10 @@ class Control(Closing):
             raise ControlFailure(
                 "not-yours", f"the simulator on {self.path} belongs to somebody else; use another folder"
             )
-        self._lines = self._socket.makefile("rb")
+        self._lines = Lines(self._socket, ANSWER_LIMIT)
 
     def close(self) -> None:
         """Close the connection; the simulator goes on."""
-        self._lines.close()
         self._socket.close()
 
     def do(self, verb: str, **arguments: Any) -> Any:
@@ -64,7 +67,7 @@ class Control(Closing):
             with contextlib.suppress(BrokenPipeError):  # it may have said why before it closed the connection
                 self._socket.sendall(json.dumps({"do": verb, **arguments}).encode() + b"\n")
             self._await_answer()
-            line = self._lines.readline()
+            line = self._line()
         except OSError as error:
             raise ControlFailure("no-simulator", f"the simulator on {self.path} went away: {error}") from None
         if not line.endswith(b"\n"):
@@ -104,13 +107,24 @@ class Control(Closing):
                 except OSError:
                     lives = False
             if not lives:
-                message = (
-                    f"the simulator on {self.path} does not answer: it is stopped, or hangs; end it and start another"
-                )
-                raise ControlFailure("no-answer", message)
+                raise self._no_answer()
+
+    def _no_answer(self) -> ControlFailure:
+        message = f"the simulator on {self.path} does not answer: it is stopped, or hangs; end it and start another"
+        return ControlFailure("no-answer", message)
+
+    def _line(self) -> bytes:
+        """The next line, without its end if the simulator has gone in the middle of it. Raises OSError."""
+        try:
+            line = self._lines.read()
+        except UnfinishedLine:
+            raise self._no_answer() from None
+        if len(line) > ANSWER_LIMIT:
+            raise self._misunderstood()
+        return line
 
     def _entries(self) -> Iterator[dict[str, Any]]:
-        for line in self._lines:
+        while line := self._line():
             if not line.endswith(b"\n"):  # it went away in the middle
                 return
             message = self._decode(line)

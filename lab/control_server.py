@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import socket
@@ -19,6 +20,7 @@ from ..reader.private_socket import listen, serve_each
 from ..reader.trace import Entry, EventEntry
 from . import possible_trigger
 from .feed import Feed
+from .lines import LINE_SECONDS, Lines, UnfinishedLine
 from .records import as_record
 from .requests import CardSource, Request, RequestError, decode, parse, trigger
 
@@ -82,12 +84,15 @@ class ControlServer:
         with self._lock:
             self._connections.add(connection)
         try:
-            with connection.makefile("rb") as lines:
-                while line := lines.readline(LINE_LIMIT + 1):
-                    for answer in self._answer(line, connection):
-                        connection.sendall(_line(answer))
-                    if len(line) > LINE_LIMIT:
-                        return
+            lines = Lines(connection, LINE_LIMIT)
+            while line := lines.read():
+                for answer in self._answer(line, connection):
+                    connection.sendall(_line(answer))
+                if len(line) > LINE_LIMIT:
+                    return
+        except UnfinishedLine:
+            with contextlib.suppress(OSError):
+                connection.send(_line(_UNFINISHED), socket.MSG_DONTWAIT)
         except OSError:
             return  # the other end is gone
         finally:
@@ -228,6 +233,16 @@ _BUSY = {
     "id": None,
     "ok": False,
     "error": {"code": "busy", "message": "the simulator has too many connections open; close some, and ask again"},
+}
+
+
+_UNFINISHED = {
+    "id": None,
+    "ok": False,
+    "error": {
+        "code": RequestError.code,
+        "message": f"a line has to be whole within {LINE_SECONDS:.0f} s of its beginning; the connection is closed",
+    },
 }
 
 

@@ -27,6 +27,9 @@ LOG = logging.getLogger(__name__)
 GREETING_SECONDS = 10.0
 """Within which a connection says who it is; a module does so at once."""
 
+FRAME_SECONDS = 10.0
+"""Within which a frame that has begun is whole; between two frames it may take for ever."""
+
 GREETING_LIMIT = 4 << 20
 """Bytes in a greeting: it names the slots that the application knows, 76 bytes each."""
 
@@ -169,9 +172,10 @@ class Server:
         settle_events = caller.application.settle_events
         while data := receive(_CHUNK):
             if len(data) < 4 or len(data) != 4 + _HEADER.unpack_from(data)[0]:
-                frame = read_frame(connection, data)
+                frame = read_frame(connection, data, end=monotonic() + FRAME_SECONDS)
                 if frame is None:
                     return
+                connection.settimeout(None)
                 data = frame
             if len(data) < 12:
                 raise WireError(f"a frame of {len(data)} bytes")
@@ -194,14 +198,12 @@ class Server:
         application.close()
 
 
-def read_frame(
-    connection: socket.socket, begun: bytes = b"", limit: int = FRAME_LIMIT, end: float | None = None
-) -> bytes | None:
+def read_frame(connection: socket.socket, begun: bytes = b"", limit: int = FRAME_LIMIT, *, end: float) -> bytes | None:
     """Read the rest of a frame that begins with `begun`; None when the connection ends before it does.
 
     What is kept grows with the bytes that come, whatever length they announce. A connection carries one frame at a
-    time. Raises WireError for one of more than `limit` bytes, for bytes behind it, and for one that is not whole when
-    monotonic() says `end`; OSError.
+    time, and has a timeout afterwards. Raises WireError for one of more than `limit` bytes, for bytes behind it, and
+    for one that is not whole when monotonic() says `end`; OSError.
     """
     frame = bytearray(begun)
     while len(frame) < _HEADER.size or len(frame) < _HEADER.size + _announced(frame, limit):
@@ -215,9 +217,7 @@ def read_frame(
     return bytes(frame)
 
 
-def _receive(connection: socket.socket, size: int, end: float | None) -> bytes:
-    if end is None:
-        return connection.recv(size)
+def _receive(connection: socket.socket, size: int, end: float) -> bytes:
     try:
         connection.settimeout(max(end - monotonic(), 0.001))
         return connection.recv(size)

@@ -10,6 +10,7 @@ import socket
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from . import pcscd_call, tcp_peer, vpcd_wire
@@ -169,27 +170,35 @@ class SlotDoor(ABC):
         Raises OSError, also for a message that is begun and not ended.
         """
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        decoder = vpcd_wire.Decoder()
+        decoder, begun = vpcd_wire.Decoder(), 0.0
         waiting: list[int | socket.socket] = [connection, self._wake]
         while not self._closing:
-            patience = UNFINISHED if decoder.is_unfinished else self._patience
+            patience = max(begun + UNFINISHED - monotonic(), 0) if decoder.is_unfinished else self._patience
             ready = readable(patience, *waiting)
             if self._wake in ready:
                 os.eventfd_read(self._wake)
                 if self._held is not self._dialogue:
                     self._let_go()
-            elif not ready and decoder.is_unfinished:
-                raise OSError(errno.EPROTO, "a message that does not end; is that vpcd?")
-            elif not ready:
+            elif not ready and not decoder.is_unfinished:
                 self._let_go()
             if connection.fileno() not in ready:
+                self._require_end(decoder, begun)
                 continue
             # vpcd sends a length and its body apart; without this the body comes 40 ms later, by Nagle's rule.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             data = connection.recv(1 << 16)
             if not data:
                 return
-            yield from decoder.feed(data)
+            begun = begun if decoder.is_unfinished else monotonic()
+            for body in decoder.feed(data):
+                yield body
+                begun = monotonic()
+            self._require_end(decoder, begun)
+
+    @staticmethod
+    def _require_end(decoder: vpcd_wire.Decoder, begun: float) -> None:
+        if decoder.is_unfinished and monotonic() >= begun + UNFINISHED:
+            raise OSError(errno.EPROTO, "a message that does not end; is that vpcd?")
 
     def _miss(self, why: str) -> None:
         """Log that vpcd is not there: once, until it is."""

@@ -8,6 +8,7 @@ import itertools
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -144,9 +145,12 @@ class Clients:
     def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while True:
-                connection = Connection(listener.accept()[0].detach())
-                with contextlib.suppress(Exception):  # a child that ended before it had said its name
+                accepted = listener.accept()[0]
+                accepted.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", int(_STARTING), 0))
+                connection = Connection(os.dup(accepted.fileno()))
+                with accepted, contextlib.suppress(Exception):  # a child that ended before it had said its name
                     name = connection.recv()
+                    accepted.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, 0))
                     self.by_name[name] = ClientProcess(connection, None, self._changed)
                     self._changed()
 

@@ -98,6 +98,36 @@ def test_a_greeting_that_is_never_whole(simulator: Simulator, monkeypatch: pytes
         assert monotonic() < end
 
 
+def test_a_frame_that_is_never_whole(simulator: Simulator, host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Likewise after the greeting, and what it costs is what has come; who only says nothing stays for ever."""
+    monkeypatch.setattr(server, "FRAME_SECONDS", 0.2)
+    with socket.socket(socket.AF_UNIX) as idle, socket.socket(socket.AF_UNIX) as connection:
+        for number, each in enumerate((idle, connection)):
+            each.settimeout(0.02)
+            each.connect(str(simulator.module_socket))
+            each.sendall(hello(bytes([number] * 16)))
+            with contextlib.suppress(TimeoutError):
+                while each.recv(4096):
+                    pass
+        begun = monotonic()
+        connection.sendall(struct.pack("=I", 64 << 20))
+        end = begun + 10
+        with contextlib.suppress(ConnectionError):
+            while monotonic() < end:
+                connection.send(b"\x20")
+                with contextlib.suppress(TimeoutError):
+                    assert connection.recv(1) == b""
+                    break
+        assert begun + 0.2 <= monotonic() < end
+        idle.settimeout(10)
+        for _ in range(2):  # the second one as long after the first as a frame may take
+            idle.sendall(request(BY_NAME["C_GetSlotInfo"].number, struct.pack("=Q", 0))[:9])
+            idle.sendall(request(BY_NAME["C_GetSlotInfo"].number, struct.pack("=Q", 0))[9:])
+            assert idle.recv(4096)
+            sleep(0.25)
+    assert host.eval("m.is_present(0)")
+
+
 SENT = st.lists(
     st.one_of(
         st.binary(max_size=40),

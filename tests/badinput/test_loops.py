@@ -20,6 +20,8 @@ from typing import Any
 
 import pytest
 from cardtear.csrc import module_path
+from cardtear.lab import control
+from cardtear.lab import lines as lab_lines
 from cardtear.lab.control import Control, ControlFailure
 from cardtear.lab.pool import Pool
 from cardtear.lab.requests import VERBS
@@ -127,6 +129,60 @@ def test_what_answers_a_script(tmp_path: Path, answers: list[bytes], how: str) -
             else:
                 list(control.stream("trace"))
         server.join(DEADLINE)
+
+
+@pytest.mark.parametrize("begun", [b"{", b'{"do": "ping"}', b'{"do": "ping"}\n {'])
+def test_a_line_that_is_never_whole(bare_simulator: Simulator, monkeypatch: pytest.MonkeyPatch, begun: bytes) -> None:
+    """It is answered and the connection ends, also if a byte comes now and then; who says nothing stays."""
+    monkeypatch.setattr(lab_lines, "LINE_SECONDS", 0.2)
+    with socket.socket(socket.AF_UNIX) as idle, socket.socket(socket.AF_UNIX) as connection:
+        for each in (idle, connection):
+            each.settimeout(DEADLINE)
+            each.connect(str(bare_simulator.control_socket))
+        connection.sendall(begun)
+        stop = threading.Event()
+
+        def dribble() -> None:
+            with contextlib.suppress(OSError):
+                while not stop.wait(0.05):
+                    connection.send(b" ")
+
+        dribbler = threading.Thread(target=dribble)
+        dribbler.start()
+        try:
+            answers = [json.loads(line) for line in connection.makefile("rb")]
+        finally:
+            stop.set()
+            dribbler.join(DEADLINE)
+        assert [answer["ok"] for answer in answers] == [True] * begun.count(b"\n") + [False]
+        assert "whole within" in answers[-1]["error"]["message"]
+        idle.sendall(b'{"do": "ping"}\n')
+        assert json.loads(idle.recv(4096))["result"] == "pong"
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        (b'{"ok": true, "res', "no-answer"),
+        (b" " * 5000, "bad-answer"),
+        (b'{"ok": true, "result": null}\n{"entry"', "no-answer"),
+        (b'{"ok": true, "result": null}\n' + b" " * 5000, "bad-answer"),
+    ],
+)
+def test_an_answer_that_is_never_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: bytes, code: str) -> None:
+    """From a simulator that goes on living: a script is told so, and has kept no more than a line may have."""
+    monkeypatch.setattr(lab_lines, "LINE_SECONDS", 0.2)
+    monkeypatch.setattr(control, "ANSWER_LIMIT", 4096)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "control.sock"))
+        listener.listen()
+        with Control(tmp_path / "control.sock") as script:
+            server, _ = listener.accept()
+            with server:
+                server.sendall(said)
+                with pytest.raises(ControlFailure) as refused:
+                    list(script.stream("trace"))
+    assert refused.value.code == code
 
 
 # The simulators of a test run, and the clients of a scenario

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Iterator
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -76,3 +77,25 @@ def test_whatever_vpcd_sends(door: VpcdDoor, listener: socket.socket, messages: 
             assert data
             answers += decoder.feed(data)
         assert answers[0][:1] == b"\x3b"
+
+
+@pytest.mark.parametrize("begun", [b"\0", b"\xff\xff", encode(bytes([Control.ON])) + b"\0\5\0"])
+def test_a_message_that_is_never_whole(
+    door: VpcdDoor, listener: socket.socket, monkeypatch: pytest.MonkeyPatch, begun: bytes
+) -> None:
+    """Also if a byte comes now and then, the connection ends, and the card connects again."""
+    monkeypatch.setattr(slot_door, "UNFINISHED", 0.2)
+    connection, _ = listener.accept()
+    with connection:
+        connection.settimeout(0.02)
+        connection.sendall(begun)
+        end = monotonic() + DEADLINE
+        with contextlib.suppress(ConnectionError):
+            while monotonic() < end:
+                if begun == b"\xff\xff":
+                    connection.send(b"\0")
+                with contextlib.suppress(TimeoutError):
+                    if not connection.recv(64):
+                        break
+        assert monotonic() < end
+    listener.accept()[0].close()
