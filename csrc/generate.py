@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""Writes what is made from the call table and the header: functions.h, stubs.h and p11/constants.py.
+"""Writes what is made from the call table and the header: functions.h, stubs.h, declarations.py and p11/constants.py.
 
 `python -m cardtear.csrc.generate` writes the files, `--check` fails when one is stale.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 import sys
+import tempfile
 from collections import defaultdict
 from pathlib import Path
 
@@ -228,7 +231,34 @@ def constants_py() -> str:
     return "\n".join(lines) + "\n"
 
 
-FILES = {"csrc/functions.h": functions_h, "csrc/stubs.h": stubs_h, "p11/constants.py": constants_py}
+def declarations_py() -> str:
+    """All types of both headers for cffi, parsed: parsing takes 0.2 s, which every client would spend at its start."""
+    from cffi import FFI
+
+    functions = functions_h()
+    types = (ROOT / "csrc" / "cryptoki.h").read_text() + functions[functions.index("typedef") :]
+    ffi = FFI()
+    ffi.set_source("cardtear.csrc.declarations", None)
+    ffi.cdef(re.sub("^#define .*$", "", types, flags=re.MULTILINE) + _LOADED)
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        made = Path(folder) / "declarations.py"
+        ffi.emit_python_code(str(made))
+        _, _, code = made.read_text().partition("\n")
+    return f'# SPDX-License-Identifier: MIT\n"""Types of PKCS #11 for cffi ({NOTICE})."""\n\n{code}'
+
+
+_LOADED = """
+CK_RV C_GetFunctionList(CK_FUNCTION_LIST **list);
+CK_RV C_GetInterface(char *name, CK_VERSION *version, CK_INTERFACE **interface, CK_FLAGS flags);
+"""
+"""What is looked up in the library itself."""
+
+FILES = {
+    "csrc/functions.h": functions_h,
+    "csrc/stubs.h": stubs_h,
+    "csrc/declarations.py": declarations_py,
+    "p11/constants.py": constants_py,
+}
 
 
 def stale() -> list[str]:

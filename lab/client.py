@@ -7,29 +7,11 @@ Function by function, with the standard's return values; meant for tests and dem
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cffi import FFI
-
+from ..csrc.declarations import ffi
 from ..p11.constants import CKA, CKF, CKM, CKR, CKU
-
-_CSRC = Path(__file__).resolve().parent.parent / "csrc"
-
-
-@cache
-def ffi() -> Any:
-    """The declarations of csrc/cryptoki.h and functions.h."""
-    declarations = FFI()
-    functions = (_CSRC / "functions.h").read_text()
-    text = (_CSRC / "cryptoki.h").read_text() + functions[functions.index("typedef") :]
-    declarations.cdef(
-        text
-        + "CK_RV C_GetFunctionList(CK_FUNCTION_LIST **list);"
-        + "CK_RV C_GetInterface(char *name, CK_VERSION *version, CK_INTERFACE **interface, CK_FLAGS flags);"
-    )
-    return declarations
 
 
 class Failed(Exception):
@@ -56,7 +38,7 @@ class Module:
     """
 
     def __init__(self, path: Path | str) -> None:
-        self.ffi = ffi()
+        self.ffi = ffi
         self.library = self.ffi.dlopen(str(path))
         pointer = self.ffi.new("CK_FUNCTION_LIST **")
         if self.library.C_GetFunctionList(pointer) != CKR.OK:

@@ -9,6 +9,7 @@ import shutil
 import socket
 import struct
 import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,14 @@ def test_needs_libc_only() -> None:
 def test_generated_files_are_fresh() -> None:
     """What is checked in is what the table and the header make."""
     assert stale() == []
+
+
+def test_a_client_parses_no_header() -> None:
+    """It takes longer than all else in the start of a client of a scenario, or of a host process of these tests."""
+    script = "import sys, cardtear.lab.caller.process; print(*sys.modules)"
+    loaded = subprocess.run((sys.executable, "-c", script), capture_output=True, text=True, check=True, timeout=60)
+    assert "cardtear.csrc.declarations" in loaded.stdout.split()
+    assert not {"pycparser", "cffi.cparser", "cryptography"} & set(loaded.stdout.split())
 
 
 @pytest.fixture(scope="module", params=["address,undefined", "thread"])

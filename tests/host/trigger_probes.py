@@ -6,7 +6,6 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from cardtear.lab.benchmark import in_tests
 from cardtear.lab.client import Module
 from cardtear.lab.control import Control
 
@@ -15,6 +14,8 @@ _STOPPED = threading.Event()
 
 def outrun(m: Module, control: str, turns: int) -> int:
     """How often a call outran its trigger (lab/benchmark/in_tests.py)."""
+    from cardtear.lab.benchmark import in_tests  # with a simulator and browsers, which no other host needs
+
     with Control(Path(control)) as connection:
         return in_tests.outrun(m, connection, turns)
 

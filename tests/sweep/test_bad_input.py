@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -123,12 +124,21 @@ def test_a_report_that_is_none(sweep: Sweep, host: str, tmp_path: Path, text: st
     assert (tmp_path / "other.json").read_text() == text
 
 
+@pytest.fixture(scope="module")
+def one_point(host: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a sweep of one point."""
+    report = tmp_path_factory.mktemp("one_point") / "report.json"
+    options = ("--only", "host#1:1/C_Finalize#1@before", "--json", str(report))
+    subprocess.run((*CARDTEAR, "sweep", *options, "--", host, "clean"), check=True, capture_output=True, timeout=60)
+    return report
+
+
 @pytest.mark.parametrize(
     "other", [["--action", "reset"], ["--shard", "2/2"], ["--at", "apdus"], ["--profile", "piv-ec"]]
 )
-def test_a_report_of_another_sweep(sweep: Sweep, host: str, other: list[str]) -> None:
+def test_a_report_of_another_sweep(sweep: Sweep, host: str, tmp_path: Path, one_point: Path, other: list[str]) -> None:
     """--resume goes on with the same sweep only."""
-    assert sweep(["--only", "host#1:1/C_Finalize#1@before"], host, "clean").code == 0
+    shutil.copy(one_point, tmp_path)
     swept = sweep(["--resume", *other], host, "clean")
     assert swept.code == 2
     assert "is of another sweep: it differs in" in swept.output
