@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from cardtear.lab.sweep.clients import CLIENTS
 
+from ..installed import version
+
 PARTS = {
     "pkcs11-tool": "3/20",
     "p11tool": "5/25",
     "certutil": "6/35",
     "ssh-keygen": "9/25",
-    "openssl": "9/25",
+    "openssl": "9/25" if version("libengine-pkcs11-openssl") < (0, 4, 13) else "10/81",
     "java": "70/80",
     "firefox": "60/150",
 }
