@@ -247,8 +247,18 @@ def algorithm_of(key: object) -> Algorithm:
     else:
         kinds = [each for each, kind in _RAW.items() if isinstance(key, kind)]
     if not kinds:
-        raise ValueError("a card has keys of " + ", ".join(sorted(each.name for each in KEY_PAIR_ALGORITHMS)))
+        there = ", ".join(sorted(each.name for each in KEY_PAIR_ALGORITHMS))
+        raise ValueError(f"no card has a key of {_kind_of(key)}; there are {there}")
     return kinds[0]
+
+
+def _kind_of(key: object) -> str:
+    """What a key of cryptography is, for people."""
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return f"the curve {key.curve.name}"
+    kind = type(key).__name__.removeprefix("_").removesuffix("PrivateKey")
+    size = getattr(key, "key_size", None)
+    return kind if size is None else f"{kind} with {size} bits"
 
 
 def assemble(algorithm: Algorithm, numbers: dict[int, bytes]) -> bytes:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..card import certificate_reader, certificates, keys, tlv
+from ..card import certificate_reader, certificates, data_objects, keys, tlv
 from ..card.certificate_reader import Certificate
 from ..card.makes import make_of_state
 from ..card.state import CardState, StoredKey
@@ -46,7 +46,7 @@ def put_in_slot(path: Path, passphrase: bytes | None, slot: str, contents: Conte
     if len(contents.keys) > 1:
         raise ValueError(f"{name} cannot be taken: there are {len(contents.keys)} keys in it, and one slot")
     with _changing(path, passphrase) as (state, changes):
-        new = _stored(contents.keys[0], number, state) if contents.keys else None
+        new = _stored(contents.keys[0], number, state, name) if contents.keys else None
         own, others = _own(contents.certificates, new or state.keys.get(number), slot.upper())
         what = [word for word, part in (("key", new), ("certificate", own)) if part is not None]
         changes.said.append(f"{' and '.join(what)} of {name} in slot {number:02X} of {path}")
@@ -54,6 +54,7 @@ def put_in_slot(path: Path, passphrase: bytes | None, slot: str, contents: Conte
             changes.keys[number] = new
             _forget_old(number, new, state, changes)
         if own is not None:
+            _say_replaced(number, own, state, changes)
             changes.objects[SLOTS[number].certificate] = _object(own)
         elif new is not None:
             _remove_stranger(number, new, state, changes)
@@ -84,6 +85,7 @@ def put_certificates(path: Path, passphrase: bytes | None, contents: Contents, n
         for slot, certificate in own.items():
             changes.objects[SLOTS[slot].certificate] = _object(certificate)
             changes.said.append(f"certificate of {name} beside its key in slot {slot:02X} of {path}")
+            _say_replaced(slot, certificate, state, changes)
         for certificate in others:
             _add(certificate, state, changes, path)
     return changes.said
@@ -112,6 +114,9 @@ def put_object(path: Path, passphrase: bytes | None, tag: str, content: bytes, n
         called = f" ({rules.name})" if rules is not None else ""
         done = f"{len(value)} bytes of {name} in" if value else f"{name} is empty: deleted"
         changes.said.append(f"{done} the data object {number:X}{called} of {path}")
+        problem = data_objects.problem(number, value) if value else None
+        if problem is not None and rules is not None:
+            changes.said.append(f"note: that is no {rules.name}: {problem}")
         slot = next((each for each, about in SLOTS.items() if about.certificate == number), None)
         certificate = certificate_reader.read(certificates.decode(value))
         key = None if slot is None else state.keys.get(slot)
@@ -135,12 +140,15 @@ def _changing(path: Path, passphrase: bytes | None) -> Iterator[tuple[CardState,
         store.close()
 
 
-def _stored(key: object, slot: int, state: CardState) -> StoredKey:
-    algorithm = keys.algorithm_of(key)
+def _stored(key: object, slot: int, state: CardState, file: str) -> StoredKey:
+    try:
+        algorithm = keys.algorithm_of(key)
+    except ValueError as error:
+        raise ValueError(f"{file} cannot be taken: {error}") from None
     if algorithm not in make_of_state(state).algorithms:
         name = Algorithm(algorithm).name
         hint = "; one made with --set legacy=true has" if algorithm in DSA_BITS and state.profile != "yubikey" else ""
-        raise ValueError(f"a card of profile {state.profile} has no keys of {name}{hint}")
+        raise ValueError(f"{file} cannot be taken: a card of profile {state.profile} has no keys of {name}{hint}")
     return StoredKey(algorithm, keys.pack(key), True, SLOTS[slot].pin_rule)  # type: ignore[arg-type]
 
 
@@ -193,6 +201,17 @@ def _forget_old(slot: int, new: StoredKey, state: CardState, changes: _Changes) 
     old = state.keys.get(slot)
     if old is None or not keys.same_pair(old, new):
         changes.objects |= image_objects.without_overlay(state.objects, slot)
+    if old is not None and not keys.same_pair(old, new):
+        changes.said.append(f"the {Algorithm(old.algorithm).name} key that was in slot {slot:02X} is replaced")
+
+
+def _say_replaced(slot: int, new: Certificate, state: CardState, changes: _Changes) -> None:
+    """Say that another certificate has been in the slot, which a renewed one replaces."""
+    old = certificates.decode(state.objects.get(SLOTS[slot].certificate))
+    if old and old != new.der:
+        certificate = certificate_reader.read(old)
+        whose = "" if certificate is None else f" (of {certificate_text.common_name(certificate)})"
+        changes.said.append(f"the certificate that was in slot {slot:02X}{whose} is replaced")
 
 
 def _add(certificate: Certificate, state: CardState, changes: _Changes, path: Path) -> None:

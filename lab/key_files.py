@@ -61,7 +61,7 @@ def read(content: bytes, password: Password, name: str) -> Contents:
     except NO_KEY as error:
         hint = "; the password of a file that has one goes into --password-file"
         told = "a key in it is damaged" if isinstance(error, InternalError) else str(error)
-        words = " ".join(re.split("Details:|error parsing|ParseError", told)[0].split()) or "it is damaged"
+        words = " ".join(re.split("Details:|error parsing|ParseError|See https", told)[0].split()) or "it is damaged"
         raise ValueError(f"{name} cannot be taken: {words}{hint if isinstance(error, _Locked) else ''}") from None
     return found
 
@@ -74,12 +74,12 @@ def _as_bytes(content: bytes) -> bytes:
 
 
 def _read(content: bytes, password: Password, found: Contents) -> None:
-    if b"-----BEGIN " in content:
-        _read_pem(content, password, found)
-        return
     for beginning, reason in _REASONS.items():
         if content.lstrip().startswith(beginning):
             raise ValueError(reason)
+    if b"-----BEGIN " in content:
+        _read_pem(content, password, found)
+        return
     if re.fullmatch(rb"[A-Za-z0-9+/]+={0,2}", bare := b"".join(content.split())):  # base64 without the lines around it
         content = base64.b64decode(bare)
     outer = [each for each in elements(content) if each.is_universal(_SEQUENCE)]

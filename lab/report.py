@@ -8,6 +8,7 @@ import traceback
 
 from rich.console import Console
 
+from ..card.wording import counted
 from .control import ControlFailure
 from .remote import RemoteSimulator
 from .terminal import lines, shown
@@ -35,4 +36,4 @@ def _time_line(simulator: RemoteSimulator) -> str:
     timeline.flush()
     printed = text.getvalue().splitlines()
     left_out = len(printed) - LINES
-    return "\n".join([f"({left_out} lines before)"] * (left_out > 0) + printed[-LINES:])
+    return "\n".join([f"({counted(left_out, 'line')} before)"] * (left_out > 0) + printed[-LINES:])

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from ..card.status import SW
 from ..card.tables import INS
+from ..card.wording import counted
 from ..p11.constants import CKR
 from .actions import FAULTS
 from .records import Record
@@ -130,7 +131,10 @@ class Timeline:
             self._line(record, (f" ● {words.rstrip(': ')} ".ljust(_EVENT_WIDTH), _VERB))
         elif record["kind"] == "lost":
             self._console.print(
-                Text(f"… {record['count']} entries are missing here: too many to keep up with", "bold red")
+                Text(
+                    f"… {counted(record['count'], 'entry is', 'entries are')} missing here: too many to keep up with",
+                    "bold red",
+                )
             )
             return
         elif record["kind"] == "return":
@@ -246,5 +250,5 @@ def _meaning(status: int) -> str:
     if status >> 8 == 0x61:
         return f"{status & 0xFF or 256} more to come"
     if status & 0xFFF0 == 0x63C0:
-        return f"{status & 0xF} tries left"
+        return f"{counted(status & 0xF, 'try', 'tries')} left"
     return _MEANINGS[SW(status)] if status in set(_MEANINGS) else ""

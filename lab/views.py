@@ -8,10 +8,15 @@ from typing import Any
 
 from rich.table import Table
 
+from ..card.wording import counted
 from .doctor import Finding
 from .terminal import console, shown, styled
 
 _WIDE = 1000
+
+
+def _left(tries: int) -> str:
+    return f"{counted(tries, 'try', 'tries')} left"
 
 
 def status(result: dict[str, Any]) -> None:
@@ -64,7 +69,7 @@ _ANY = {"times": "always"}
 def card(about: dict[str, Any]) -> None:
     """What is on a card."""
     _print(f"{about['name']} ({about['profile']})  serial {about['serial']}  ATR {about['atr']}")
-    _print(f"PIN: {about['pin_tries']} tries left   PUK: {about['puk_tries']} tries left")
+    _print(f"PIN: {_left(about['pin_tries'])}   PUK: {_left(about['puk_tries'])}")
     _print(f"memory: {about['used']} of {about['capacity']} bytes used")
     if about["traits"]:
         _print("  ".join(f"{name}: {value}" for name, value in about["traits"].items()))

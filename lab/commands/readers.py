@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ...card.wording import counted
 from ..passphrase import handed_over
 from ..secret_input import first_line
 from ..terminal import say
@@ -142,7 +143,7 @@ def block_pin(
 ) -> None:
     """Use up the tries of the PIN, as if somebody had typed wrong ones. Logins are lost."""
     reader = the_reader(as_json, reader)
-    done = f"the {'PUK' if puk else 'PIN'} of the card in {reader} has {left} {'try' if left == 1 else 'tries'} left"
+    done = f"the {'PUK' if puk else 'PIN'} of the card in {reader} has {counted(left, 'try', 'tries')} left"
     do(as_json, "block-pin", lambda _: say(done), reader=reader, left=left, puk=puk)
 
 

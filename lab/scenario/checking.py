@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from ...card.wording import counted
 from ...p11.quirks import Quirks
 from . import conditions as c
 from . import steps as s
@@ -366,7 +367,7 @@ class _Rehearsal:
             case c.TriggerFires():
                 trigger = self._known_trigger(condition.trigger)
                 if trigger.times is not None and condition.fired > trigger.times:
-                    raise self._refuse(f"{condition.trigger!r} fires {trigger.times} times at most")
+                    raise self._refuse(f"{condition.trigger!r} fires {counted(trigger.times, 'time')} at most")
                 self._waited_for[condition.trigger] = condition.fired
             case c.BackgroundReturns():
                 self._back(condition.background)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+from ...card.wording import counted
 from ..caller.functions import FUNCTIONS
 from . import conditions as c
 from . import steps as s
@@ -124,7 +125,7 @@ def never_fires(trigger: TriggerModel, possible: Possible) -> str | None:
         return f"no step calls {pattern!r}" + (f" in {application!r}" if application != "*" else "")
     is_sure = on.call is not None and not any(fnmatchcase(name, on.call) for name in _MADE_BY_THE_MODULE)
     if is_sure and "ins" not in on.model_fields_set and count < trigger.nth:
-        return f"{pattern!r} is called {count} times at most, not {trigger.nth}"
+        return f"{pattern!r} is called {counted(count, 'time')} at most, not {trigger.nth}"
     return None
 
 

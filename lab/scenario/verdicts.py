@@ -9,6 +9,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from ...card.wording import counted
 from ...p11.constants import CKR, CKS
 from ..records import name_of
 from . import conditions as c
@@ -118,7 +119,7 @@ class Verdicts:
                 return self._history.instead(condition, self._since(condition))
             case c.TriggerFires():
                 trigger = self._stage.triggers[condition.trigger][1]
-                return f"{trigger.done} times; its moment came {trigger.seen} times"
+                return f"{counted(trigger.done, 'time')}; its moment came {counted(trigger.seen, 'time')}"
             case c.SessionIs():
                 state = self._state(self._stage.calling.value(read_expression(condition.session)))
                 return "gone" if state is None else name_of(CKS, state)
@@ -221,7 +222,7 @@ def said(condition: Any) -> str:
         case c.SignalHappens():
             return f"the word {condition.signal!r}"
         case c.TriggerFires():
-            times = "" if condition.fired == 1 else f" {condition.fired} times"
+            times = "" if condition.fired == 1 else f" {counted(condition.fired, 'time')}"
             return f"the trigger {condition.trigger!r} to fire{times}"
         case c.BackgroundReturns():
             return f"return of {condition.background!r}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum, unique
 from typing import Any, NamedTuple
 
+from ...card.wording import counted
 from ..records import Record
 from .command import Ended
 
@@ -62,6 +63,11 @@ class Run:
     repeats: tuple[Repeat, ...] = ()
     strange: int = 0
     """PINs that another card got."""
+
+    @property
+    def made(self) -> str:
+        """What it has made, for people."""
+        return f"{counted(self.calls, 'call')} and {counted(self.apdus, 'APDU')}"
 
     def more_than(self, first: Run) -> Repeat:
         """Return the C_Logins and PINs beyond those of the first run.
@@ -151,9 +157,9 @@ def tell(outcome: Outcome) -> str:
     elif run.last:
         parts.append(f"last {run.last}")
     if outcome.logins > 0 or outcome.verifies > 0:
-        parts.append(f"{outcome.logins} C_Login, {outcome.verifies} PINs more than needed")
+        parts.append(f"{outcome.logins} C_Login, {counted(outcome.verifies, 'PIN')} more than needed")
     if run.strange > 0:
-        parts.append(f"{run.strange} PINs at another card")
+        parts.append(f"{counted(run.strange, 'PIN')} at another card")
     if outcome.again is not None and outcome.verdict is Verdict.STUCK:
         parts.append(f"with the card back: {outcome.again.words}")
     if outcome.earlier is not None and outcome.earlier is not outcome.verdict:

@@ -68,6 +68,14 @@ class Action:
 
     def problem(self, point: Point) -> str | None:
         """Why this cannot be done at a point; None when it can."""
+        if (fault := FAULTS.get(self.verb)) is not None:
+            is_call = point.place.apdu is None
+            what, other, possible = ("a call", "apdus", fault.calls) if is_call else ("an APDU", "calls", fault.apdus)
+            if not possible:
+                return f"--action {self.text} cannot be at {what}: choose --at {other}"
+            if point.when not in possible:
+                sides = " or ".join(f"--{side}" for side in possible)
+                return f"--action {self.text} cannot be --{point.when} {what}: choose {sides}"
         try:
             check(Trigger(self.verb, self.arguments, OnPlace(point.place, point.when)))  # type: ignore[arg-type]
         except ValueError as error:

@@ -17,6 +17,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from ...card.wording import counted
 from ..records import Record
 from ..terminal import lines
 from ..timeline import Timeline
@@ -49,8 +50,8 @@ def page(report: Report, allowed: Collection[Verdict]) -> str:
     failing = report.failing(allowed)
     settings = report.settings
     command = shlex.join(report.command)
-    points = f"{len(report.points)} points, {len(report.outcomes)} played in {report.seconds:.1f} s"
-    first = f"{report.first.calls} calls and {report.first.apdus} APDUs in {report.first.ended.seconds:.2f} s"
+    points = f"{counted(len(report.points), 'point')}, {len(report.outcomes)} played in {report.seconds:.1f} s"
+    first = f"{report.first.made} in {report.first.ended.seconds:.2f} s"
     then = "".join(f", then {each}" for each in settings["then"])
     values = {
         "title": f"cardtear sweep: {command}",
@@ -58,7 +59,7 @@ def page(report: Report, allowed: Collection[Verdict]) -> str:
         "command": command,
         "facts": f"{points}; without any action {first}; deadline {report.deadline:.1f} s; seed {settings['seed']}",
         "failing_title": f"Points that fail ({len(failing)})",
-        "all_title": f"{len(report.outcomes)} points, one line each",
+        "all_title": f"{counted(len(report.outcomes), 'point')}, one line each",
         "version": report.version,
     }
     parts = {
@@ -74,10 +75,11 @@ def page(report: Report, allowed: Collection[Verdict]) -> str:
 
 def _notices(report: Report) -> Iterable[str]:
     if report.left:
-        yield f"{len(report.left)} points have not been played: the sweep was interrupted. Go on with --resume."
+        left = counted(len(report.left), "point has", "points have")
+        yield f"{left} not been played: the sweep was interrupted. Go on with --resume."
     if report.odd:
         yield (
-            f"{len(report.odd)} points came in one of two runs without action only, and are not played: "
+            f"{counted(len(report.odd), 'point')} came in one of two runs without action only, and not played: "
             + ", ".join(report.odd[:5])
             + (" ..." if len(report.odd) > 5 else "")
         )

@@ -259,7 +259,7 @@ def _require_good(run: Run) -> None:
     ended: Ended = run.ended
     if ended.hung:
         raise NotSweepable(
-            f"without any action the command has not ended after {ended.seconds:.0f} s (see --deadline); it has no "
+            f"without any action the command has not ended after {ended.seconds:.1f} s (see --deadline); it has no "
             f"terminal and nothing on its standard input. It printed:\n{ended.output}".rstrip()
         )
     if ended.code != 0:

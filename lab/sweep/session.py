@@ -11,6 +11,7 @@ from pathlib import Path
 from rich import progress
 
 from ...card import output_file
+from ...card.wording import counted
 from ..terminal import styled
 from . import asked, report_html, report_junit, report_svg, report_text, runner
 from .asked import Asked
@@ -45,7 +46,7 @@ class Session:
             fresh = self._begun(shard, deadline, self.wanted.choice)
             report = report or fresh
         self.console.print(
-            f"{len(report.points)} points of {report.first.calls} calls and {report.first.apdus} APDUs, "
+            f"{counted(len(report.points), 'point')} of {report.first.made}, "
             f"{self.plan.action.words}; deadline {report.deadline:.1f} s, seed {self.wanted.seed}"
         )
         self._play(report)
@@ -117,7 +118,7 @@ class Session:
         except ValueError:
             return
         if len(kept.points) > count:
-            raise ValueError(f"{path} has a sweep of {len(kept.points)} points; give --only another file")
+            raise ValueError(f"{path} has a sweep of {counted(len(kept.points), 'point')}; give --only another file")
 
     def _play(self, report: Report) -> None:
         """Play what is left, with a progress bar; an interruption keeps what is done."""

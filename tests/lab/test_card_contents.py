@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cardtear.card import certificates, dsa_keys, tlv
+from cardtear.card import certificates, data_objects, dsa_keys, tlv
 from cardtear.card.ca import TestCA
 from cardtear.card.profiles import CardRequest, create
 from cardtear.card.store import Store, read_image
@@ -56,6 +56,63 @@ def test_a_key_alone_does_not_stay_with_the_certificate_of_another(cli: Cli, ima
     said = card_contents.put_in_slot(image, None, "9A", contents(key=key), "mine")
     assert said == [f"key of mine in slot 9A of {image}"]
     assert slot_certificate(image) == before
+
+
+def test_what_is_replaced_is_said(image: Path) -> None:
+    """A renewed certificate of the same key, with and without --slot; another key."""
+    key: Any = serialization.load_der_private_key(read_image(image).keys[0x9A].value, None)
+    said = card_contents.put_certificates(image, None, contents(certified(key)), "new")
+    assert said[1:] == ["the certificate that was in slot 9A (of Alice) is replaced"]
+    said = card_contents.put_in_slot(image, None, "9A", contents(certified(key)), "newer")
+    assert said[1:] == ["the certificate that was in slot 9A (of me) is replaced"]
+    other = ec.generate_private_key(ec.SECP256R1())
+    said = card_contents.put_in_slot(image, None, "9A", contents(certified(other), key=other), "other")
+    assert said[1:] == [
+        "the P256 key that was in slot 9A is replaced",
+        "the certificate that was in slot 9A (of me) is replaced",
+    ]
+    assert len(card_contents.put_in_slot(image, None, "95", contents(certified(other), key=other), "other")) == 1
+
+
+@pytest.mark.parametrize(
+    ("tag", "value", "note"),
+    [
+        ("5FC102", b"hello", "that is no Card Holder Unique Identifier: it is not made of elements (BER-TLV)"),
+        ("5FC102", bytes.fromhex("3019" + 25 * "00" + "FE00"), "the elements 34, 35, 3E are missing"),
+        ("5FC105", b"hello", "that is no X.509 Certificate for PIV Authentication"),
+        (
+            "5FC109",
+            bytes.fromhex("0100"),
+            "that is no Printed Information: the elements 02, 04, 05, 06, FE are missing",
+        ),
+        ("5FC109", bytes.fromhex("88028900"), None),
+        ("7E", bytes.fromhex("4F00"), "the elements 5F2F are missing"),
+        ("5FFF21", b"hello", None),
+    ],
+)
+def test_an_object_that_is_none(image: Path, tag: str, value: bytes, note: str | None) -> None:
+    """Bad cards are wanted; who makes one by mistake is told."""
+    said = card_contents.put_object(image, None, tag, value, "mine")
+    assert read_image(image).objects[int(tag, 16)] == value
+    assert len(said) == (1 if note is None else 2)
+    assert note is None or note in said[-1]
+
+
+def test_ready_made_objects_are_what_they_are_called(image: Path) -> None:
+    objects = read_image(image).objects
+    assert [f"{tag:X}" for tag, value in objects.items() if data_objects.problem(tag, value)] == []
+
+
+def test_a_key_of_no_card(cli: Cli, image: Path, tmp_path: Path) -> None:
+    """The file and the kind are named; an export has its own words."""
+    (tmp_path / "key.pem").write_bytes(pem(ec.generate_private_key(ec.BrainpoolP256R1())))
+    said = cli("card", "import", image, "key.pem", "--slot", "9A").stderr
+    assert said.startswith(
+        "cardtear: key.pem cannot be taken: no card has a key of the curve brainpoolP256r1; there are"
+    )
+    assert cli("card", "export", image, "--with-keys", "-o", "all.json").returncode == 0
+    said = cli("card", "import", "new.card", "all.json", "--slot", "9A").stderr
+    assert said.startswith("cardtear: all.json cannot be taken: an export of a card makes a whole card")
 
 
 def test_the_card_forgets_what_was_said_of_a_key_that_is_replaced(image: Path) -> None:

@@ -168,7 +168,7 @@ SIGN, APDU, ANSWER = {"call": "C_Sign"}, {"ins": "87"}, {"ins": "87", "when": "a
             {
                 "do": "arm",
                 "on": SIGN,
-                "then": {"do": "later", "seconds": 1, "then": {"do": "answer", "status": "6F00"}},
+                "then": {"do": "later", "seconds": 1, "then": {"do": "cut", "length": 1}},
             },
             "'later' cannot do 'cut'",
         ),

@@ -64,7 +64,7 @@ CONTRADICTIONS = [
     (
         "- call: C_GetTokenInfo(0)\n- arm: {x: {on: {call: C_GetTokenInfo}, nth: 2, do: {remove: front}}}",
         2,
-        "this trigger can never fire: 'C_GetTokenInfo' is called 1 times at most, not 2",
+        "this trigger can never fire: 'C_GetTokenInfo' is called 1 time at most, not 2",
     ),
     (
         "- call: C_Logout(1) -> any\n- arm: {x: {on: {call: C_Logout, application: fox}, do: {remove: front}}}",
@@ -88,7 +88,7 @@ CONTRADICTIONS = [
     (
         "- arm: {x: {on: {time: 1s}, do: {remove: front}}}\n- wait: {trigger: x, fired: 2}",
         2,
-        "'x' fires 1 times at most",
+        "'x' fires 1 time at most",
     ),
     # Waits that are over
     ("- remove: front\n- wait: {event: remove, reader: front}", 2, "over before it begins: the step before it does"),

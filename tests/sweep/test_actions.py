@@ -75,7 +75,7 @@ def test_a_pin_at_another_card(play: Callable[..., Any], host: str) -> None:
     outcome = play("swap", f"{SIGN}@before", command=(host, "patient"))
     assert outcome.verdict is Verdict.RETRIED
     assert (outcome.run.strange, outcome.logins) == (1, 0)
-    assert "1 PINs at another card" in tell(outcome)
+    assert "1 PIN at another card" in tell(outcome)
 
 
 @pytest.mark.parametrize("place", ["C_OpenSession#1", "C_Login#1", "C_SignInit#1", "C_Sign#1"])
