@@ -36,7 +36,8 @@ def run(*command: str, folder: Path, **environment: str) -> str:
 
 def run_pytest(folder: Path, tmp_path: Path, *arguments: str) -> str:
     """pytest as somebody else would start it, who has none of this project's settings."""
-    options = ["-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(folder), f"--basetemp={tmp_path / 'run'}"]
+    without = ["-p", "no:cacheprovider", "-p", "no:hypothesispytest"]  # which takes a second to load
+    options = [*without, "-c", os.devnull, "--rootdir", str(folder), f"--basetemp={tmp_path / 'run'}"]
     return run(sys.executable, "-m", "pytest", "-ra", *options, *arguments, str(folder), folder=folder)
 
 

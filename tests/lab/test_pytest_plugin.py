@@ -20,6 +20,8 @@ import pytest
 pytest_plugins = ["pytester"]
 
 DEADLINE = 60.0
+BARE = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+"""What a run of pytest does without: hypothesis takes a second to load, longer than all the rest."""
 
 IN_PROCESS = """
 import pytest
@@ -59,7 +61,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
-    return pytester.runpytest_subprocess("-p", "no:cacheprovider", *arguments, timeout=DEADLINE)
+    return pytester.runpytest_subprocess(*BARE, *arguments, timeout=DEADLINE)
 
 
 @pytest.mark.needs("PyKCS11")
@@ -247,7 +249,7 @@ def hanging(
 ) -> Iterator[Hanging]:
     test, told = pytester.makepyfile(HANGING), tmp_path / "told"
     which = getattr(request, "param", "test_that_hangs")
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"{test}::{which}"]
+    command = [sys.executable, "-m", "pytest", *BARE, f"{test}::{which}"]
     process = subprocess.Popen(command, env={**os.environ, "TOLD": str(told)}, stdout=subprocess.DEVNULL)
     other = 0
     try:

@@ -229,7 +229,7 @@ def test_reports_of_pytest(pytester: pytest.Pytester) -> None:
             assert False
         """
     )
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", timeout=DEADLINE)
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:hypothesispytest", timeout=DEADLINE)
     outcomes = result.parseoutcomes()
     assert (outcomes["passed"], outcomes["failed"]) == (1, 3)  # the pool may have a word about the one that is gone
     text = result.stdout.str()

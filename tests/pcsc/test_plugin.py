@@ -69,7 +69,7 @@ def _possible() -> None:
 @pytest.mark.needs("opensc-tool")
 def test_the_plugin(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(TESTS)
-    arguments = ("-p", "no:cacheprovider", "--cardtear-pcsc", "Test Reader")
+    arguments = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest", "--cardtear-pcsc", "Test Reader")
     pytester.runpytest_subprocess(*arguments, timeout=2 * DEADLINE).assert_outcomes(passed=4)
 
 
