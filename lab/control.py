@@ -41,6 +41,8 @@ class Control(Closing):
     def __init__(self, path: Path | None = None) -> None:
         given = path or os.environ.get("CARDTEAR_CONTROL") or places.runtime_folder() / places.CONTROL_SOCKET
         self.path = Path(given)
+        self.has_ended = False
+        """Whether a stream is over because there is no more to come; else the simulator has died."""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._socket.settimeout(PATIENCE)
@@ -129,6 +131,7 @@ class Control(Closing):
                 return
             message = self._decode(line)
             if "entry" not in message:
+                self.has_ended = True
                 return
             yield message["entry"]
 

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from ..card.profiles import ProfileError
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from .simulator import Simulator
 
 LOG = logging.getLogger(__name__)
+
+_PATIENCE = 0.5
+"""Seconds for which connections may end by themselves; one that carries out a verb, or is not read, is dropped then."""
 
 LINE_LIMIT = 64 * 1024
 """Bytes of one request; a longer one ends the connection."""
@@ -60,6 +64,7 @@ class ControlServer:
         }
         self._connections: set[socket.socket] = set()
         self._lock = threading.Lock()
+        self._gone = threading.Event()
         self._listener = listen(path)
         self._acceptor = threading.Thread(
             target=serve_each,
@@ -76,9 +81,18 @@ class ControlServer:
         self._listener.close()
         self._acceptor.join()
         self.path.unlink(missing_ok=True)
+        self._shut(socket.SHUT_RD)  # who follows the trace is told that this is the end
+        end = monotonic() + _PATIENCE
+        while self._connections and monotonic() < end:
+            self._gone.wait(end - monotonic())
+            self._gone.clear()
+        self._shut(socket.SHUT_RDWR)
+
+    def _shut(self, how: int) -> None:
         with self._lock:
             for connection in self._connections:
-                connection.shutdown(socket.SHUT_RDWR)
+                with contextlib.suppress(OSError):  # the other end is gone
+                    connection.shutdown(how)
 
     def _serve(self, connection: socket.socket) -> None:
         with self._lock:
@@ -99,6 +113,7 @@ class ControlServer:
             with self._lock:
                 self._connections.discard(connection)
                 connection.close()
+                self._gone.set()
 
     def _answer(self, line: bytes, connection: socket.socket) -> Iterator[dict[str, Any]]:
         """What is sent for one line: one answer; for a stream its entries too."""
@@ -141,7 +156,7 @@ class ControlServer:
         after: int | None = None,
         follow: bool = True,
     ) -> Iterator[dict[str, Any]]:
-        """Entries that are kept and numbered above `after`, then new ones until the other end closes.
+        """Entries that are kept and numbered above `after`, then new ones until the other end closes, or this one.
 
         Nothing is missed from the answer on. Without `after` and without `follow` all that is kept is sent.
         """
@@ -161,6 +176,8 @@ class ControlServer:
                 if feed.lost:
                     yield {"entry": {"kind": "lost", "count": feed.lost}}
                     feed.lost = 0
+            if self.stopped.is_set():
+                yield {"end": True}
 
     def _plug(self, reader: str, contactless: bool = False) -> None:
         self._simulator.plug(reader, contactless)

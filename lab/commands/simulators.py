@@ -139,13 +139,15 @@ def trace(
     as_json: Json = False,
 ) -> None:
     """Show calls, APDUs and events in the order in which they happen; PINs and keys never appear."""
-    from ..control import Control
+    from ..control import Control, ControlFailure
 
     add, end = _timeline(as_json, to_errors=False, short=short)
     with errors(as_json), contextlib.suppress(KeyboardInterrupt), Control() as control:
         for record in control.stream("trace", after=0, follow=follow):
             add(record)
         end()
+        if not control.has_ended:
+            raise ControlFailure("no-simulator", f"the simulator on {control.path} has died")
 
 
 @app.command()

@@ -185,6 +185,25 @@ def test_the_trace_goes_on_while_it_is_shown(served: Served) -> None:
         assert following.end(signal.SIGINT) == 0
 
 
+@pytest.mark.parametrize(("number", "code", "said"), [(signal.SIGTERM, 0, ""), (signal.SIGKILL, 1, "has died\n")])
+def test_the_trace_ends_with_the_simulator(served: Served, number: int, code: int, said: str) -> None:
+    """As it did: in order, or killed."""
+    following = subprocess.Popen(
+        (*CARDTEAR, "trace"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **served.environment},
+    )
+    with following:
+        assert following.stdout is not None
+        assert following.stdout.readline()
+        served.process.send_signal(number)
+        errors = following.communicate(timeout=DEADLINE)[1]
+    assert (following.returncode, errors[-len(said) :]) == (code, said)
+    assert errors.count("\n") == code
+
+
 # Errors
 
 
