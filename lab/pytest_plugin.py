@@ -7,6 +7,7 @@ would have to pay for.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _TIME_LINES = pytest.StashKey[list["RemoteSimulator"]]()
 
 READER = "front"
+_PROFILE = "piv"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -44,7 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="show the readers to programs of PC/SC, too; the word is in their names (docs/pytest.md)",
     )
     parser.addini("cardtear_pcsc", "show the readers to programs of PC/SC, too, with this in their names")
-    parser.addini("cardtear_profile", "profile of the card of the fixture `card`", default="piv")
+    parser.addini("cardtear_profile", "profile of the card of the fixture `card`", default=_PROFILE)
     parser.addini("cardtear_quirks", "quirks of the middleware, one a line", type="linelist", default=[])
 
 
@@ -55,6 +57,42 @@ def pytest_configure(config: pytest.Config) -> None:
         "cardtear(quirks=[...], pcsc=True, **parameters): other quirks for a test, its readers in PC/SC, or another "
         "card: profile='piv-ec', name='Bob'",
     )
+    _check_options(config)
+
+
+def _check_options(config: pytest.Config) -> None:
+    """Refuse now what would be an error of every test. Raises UsageError."""
+    if quirks := _quirks(config):
+        from ..p11.quirks import Quirks
+
+        with _refusing("--cardtear-quirks"):
+            Quirks.parse(quirks)
+    if (profile := _profile(config)) != _PROFILE:
+        from ..card.profiles import CardRequest
+
+        with _refusing("--cardtear-profile"):
+            CardRequest(profile)
+    if name := config.getoption("--cardtear-pcsc") or config.getini("cardtear_pcsc"):
+        from .pcscd import check_name
+
+        with _refusing("--cardtear-pcsc"):
+            check_name(name)
+
+
+@contextlib.contextmanager
+def _refusing(option: str) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise pytest.UsageError(f"{option}: {error}") from None
+
+
+def _quirks(config: pytest.Config) -> list[str]:
+    return list(config.getoption("--cardtear-quirks") or config.getini("cardtear_quirks"))
+
+
+def _profile(config: pytest.Config) -> str:
+    return str(config.getoption("--cardtear-profile") or config.getini("cardtear_profile"))
 
 
 @pytest.fixture(scope="session")
@@ -71,9 +109,13 @@ def bench(
     cardtear_pool: Pool, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[RemoteSimulator]:
     """A simulator of the test's own, without readers; what the test starts or loads finds it by its environment."""
-    quirks = _marked(request).get("quirks") or request.config.getoption("--cardtear-quirks")
-    quirks = list(quirks or request.config.getini("cardtear_quirks"))
-    simulator = cardtear_pool.start(quirks, _pcsc(request))
+    from .pool import PoolError
+
+    quirks = _marked(request).get("quirks") or _quirks(request.config)
+    try:
+        simulator = cardtear_pool.start([quirks] if isinstance(quirks, str) else list(quirks), _pcsc(request))
+    except PoolError as error:
+        pytest.fail(f"cardtear: {error}", pytrace=False)
     try:
         for name, value in simulator.environment.items():
             monkeypatch.setenv(name, value)
@@ -93,12 +135,13 @@ def reader(bench: RemoteSimulator) -> RemoteReader:
 @pytest.fixture
 def card(reader: RemoteReader, request: pytest.FixtureRequest) -> CardRequest:
     """The card in `reader`: its parameters, as `card.pin`. It can be inserted again."""
-    from ..card.profiles import CardRequest
+    from ..card.profiles import CardRequest, ProfileError
 
-    config = request.config
-    profile = config.getoption("--cardtear-profile") or config.getini("cardtear_profile")
     marked = {name: value for name, value in _marked(request).items() if name not in ("quirks", "pcsc")}
-    card = CardRequest(**{"profile": profile, **marked})
+    try:
+        card = CardRequest(**{"profile": _profile(request.config), **marked})
+    except ProfileError as error:
+        pytest.fail(f"cardtear: {error}", pytrace=False)
     reader.insert(card)
     if _pcsc(request) is not None:
         reader.wait_for_pcsc()
@@ -190,5 +233,9 @@ def _marked(request: pytest.FixtureRequest) -> dict[str, Any]:
     """What the marker says, the closest to the test last."""
     marks: dict[str, Any] = {}
     for mark in reversed(list(request.node.iter_markers("cardtear"))):
+        if mark.args:
+            pytest.fail(
+                f"cardtear: the marker takes names: what is {mark.args[0]!r}? as profile='piv-ec'", pytrace=False
+            )
         marks |= mark.kwargs
     return marks

@@ -102,13 +102,56 @@ def test_options_and_markers(pytester: pytest.Pytester, folder: Path) -> None:
     )
     run(pytester).assert_outcomes(passed=2)
     run(pytester, "--cardtear-profile", "initial-pin").assert_outcomes(passed=2)
-    wrong = run(pytester, "--cardtear-profile", "visa")
-    wrong.assert_outcomes(passed=1, errors=1)
-    wrong.stdout.fnmatch_lines(["*there is no profile 'visa'; there are: piv,*"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--cardtear-quirks", "openscc"], "--cardtear-quirks: there is no quirk 'openscc'; did you mean 'opensc'?"),
+        (["--cardtear-quirks", "colour=green"], "--cardtear-quirks: there is no quirk 'colour'"),
+        (["--cardtear-profile", "visa"], "--cardtear-profile: there is no profile 'visa'"),
+        (["--cardtear-pcsc", 'a"b'], "--cardtear-pcsc: a reader in PC/SC cannot be called"),
+    ],
+)
+def test_options_that_are_wrong(pytester: pytest.Pytester, folder: Path, arguments: list[str], said: str) -> None:
+    """One line at the start, and no test is run."""
+    pytester.makepyfile("def test_card(card):\n    pass")
+    wrong = run(pytester, *arguments)
+    assert wrong.ret == pytest.ExitCode.USAGE_ERROR
+    (line,) = [each for each in wrong.errlines if each]
+    assert line.startswith(f"ERROR: {said}")
+
+
+def test_markers_that_are_wrong(pytester: pytest.Pytester, folder: Path) -> None:
+    """One line for each test, without our source; a quirk need not be in a list."""
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.cardtear(nmae="Bob")
+        def test_parameter(card): pass
+
+        @pytest.mark.cardtear("piv-ec")
+        def test_no_name(card): pass
+
+        @pytest.mark.cardtear(quirks=["openscc"])
+        def test_quirk(bench): pass
+
+        @pytest.mark.cardtear(quirks="opensc")
+        def test_one_quirk(bench): pass
+        """
+    )
+    wrong = run(pytester)
+    wrong.assert_outcomes(passed=1, errors=3)
+    text = wrong.stdout.str()
+    assert "did you mean 'name'?" in text
+    assert "the marker takes names: what is 'piv-ec'?" in text
+    assert "did you mean 'opensc'?" in text
+    assert "pytest_plugin.py" not in text
 
 
 def test_quirks(pytester: pytest.Pytester, folder: Path) -> None:
-    """Of the run, of a test; a wrong one is an error that says so."""
+    """Of the run, of a test."""
     pytester.makepyfile(
         """
         import pytest
@@ -122,9 +165,6 @@ def test_quirks(pytester: pytest.Pytester, folder: Path) -> None:
         """
     )
     run(pytester, "--cardtear-quirks", "stale_handle_rv=CKR_DEVICE_REMOVED").assert_outcomes(passed=2)
-    wrong = run(pytester, "--cardtear-quirks", "colour=green", "-k", "of_the_run")
-    wrong.assert_outcomes(errors=1)
-    wrong.stdout.fnmatch_lines(["*colour*"])
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])
