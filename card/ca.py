@@ -54,6 +54,8 @@ class TestCA:
             raise ValueError(f"{key_file}: a CA signs with RSA, EC or Ed25519 here, not {type(key).__name__}")
         if key.public_key() != certificate.public_key():
             raise ValueError(f"{key_file} is not the key of the certificate in {certificate_file}")
+        if (problem := _why_no_ca(certificate)) is not None:
+            raise ValueError(f"{certificate_file} is not the certificate of a CA: {problem}")
         return cls(key, certificate)
 
     @classmethod
@@ -207,6 +209,23 @@ def _certificate_builder(
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
         .add_extension(authority, critical=False)
     )
+
+
+def _why_no_ca(certificate: x509.Certificate) -> str | None:
+    """Return why nobody would take what it signs for certificates (RFC 5280, 4.2.1.3 and 4.2.1.9), None if he may."""
+    try:
+        extensions = certificate.extensions
+        is_ca = extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        is_ca = False
+    except (ValueError, x509.DuplicateExtension) as error:
+        return f"its extensions cannot be read: {error}"
+    if not is_ca:
+        return "it has no basic constraints with CA:TRUE"
+    usages = [each.value for each in extensions if isinstance(each.value, x509.KeyUsage)]
+    if usages and not usages[0].key_cert_sign:
+        return "its key usage is without keyCertSign"
+    return None
 
 
 def _read(path: Path, pem: Callable[..., Any], der: Callable[..., Any], *more: Any) -> Any:

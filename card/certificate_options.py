@@ -115,7 +115,18 @@ class CertificateOptions:
         """Return the CA of one's own. Raises ValueError, OSError."""
         if self.ca_certificate is None or self.ca_key is None:
             return None
-        return TestCA.from_files(Path(self.ca_certificate), Path(self.ca_key))
+        ca = TestCA.from_files(Path(self.ca_certificate), Path(self.ca_key))
+        self._check_time(ca.certificate)
+        return ca
+
+    def _check_time(self, certificate: x509.Certificate) -> None:
+        """Refuse a CA that is not good now, unless what it signs is to be of its time. Raises ValueError."""
+        now = datetime.datetime.now(datetime.UTC)
+        since, until = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        if now > until and (self.end is None or self.end > until):
+            raise ValueError(f"the CA in {self.ca_certificate} has expired ({until:%Y-%m-%d}): see valid_until")
+        if now < since and (self.start is None or self.start < since):
+            raise ValueError(f"the CA in {self.ca_certificate} is not yet good ({since:%Y-%m-%d}): see valid_from")
 
 
 NAMES = tuple(each.name for each in fields(CertificateOptions))

@@ -25,6 +25,7 @@ from .ca import TestCA
 from .certificate_options import CertificateOptions
 from .certificate_profiles import certify
 from .contents import fields as data
+from .idle_parameters import idle
 from .makes import Make, make_of
 from .management import DEFAULT_MANAGEMENT_KEY, SALT_LENGTH, derived_key, kept_for
 from .person import YEARS, Person
@@ -184,6 +185,7 @@ class CardRequest(Traits):
             object.__setattr__(self, each.name, frozen.get(each.name, each.default))
         object.__setattr__(self, "certificates", tuple(certificates))
         self._check_together()
+        self._check_effect(parameters)
 
     def certificate(self, slot: int | None = None) -> CertificateOptions:
         """What is asked of the certificate in a key slot, or of all. Raises ProfileError."""
@@ -238,6 +240,13 @@ class CardRequest(Traits):
                 f"digits and at most {_MOST_PIV_TRIES} tries (SP 800-73-5 part 1, 3.3.2); profile 'relaxed' need not"
             )
 
+    def _check_effect(self, given: dict[str, Any]) -> None:
+        """Refuse what is not as usual and would do nothing. Raises ProfileError."""
+        usual = {each.name: each.default for each in fields(self)} | PROFILES[self.profile].parameters
+        found = idle(self, [name for name, value in given.items() if value != usual.get(name) and value is not None])
+        if found is not None:
+            raise ProfileError(f"a card of profile {self.profile!r} {found[1]}: {found[0]!r} would do nothing")
+
     def _check_slots(self) -> None:
         """Refuse what is asked of the certificate of a slot in which there will be none. Raises ProfileError."""
         slots = {int(name[:2], 16) for name, _ in self.certificates if name[2:3] == "."}
@@ -252,6 +261,16 @@ class CardRequest(Traits):
         if self.management == "default" or Algorithm.AES192 not in self.make.algorithms:
             return self.make.management_key_algorithm
         return Algorithm.AES192
+
+    @property
+    def is_piv(self) -> bool:
+        """Whether there is a PIV application on it."""
+        return PROFILES[self.profile].piv
+
+    @property
+    def has_no_keys(self) -> bool:
+        """Whether it is made without key pairs, and so without certificates."""
+        return not PROFILES[self.profile].keys
 
     @property
     def make(self) -> Make:

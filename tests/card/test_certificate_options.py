@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 from asn1crypto.x509 import GeneralNames
+from cardtear.card.ca import key_usage
 from cardtear.card.piv_card import PivCard
-from cardtear.card.profiles import CardRequest, ProfileError, ready_image, request
+from cardtear.card.profiles import PROFILES, CardRequest, ProfileError, ready_image, request
 from cardtear.card.tables import SLOTS
 from cardtear.card.traits import from_text
 from cryptography import x509
@@ -122,8 +123,13 @@ def test_one_that_was_over_long_ago(certificates: Certificates) -> None:
     assert found.not_valid_before_utc < found.not_valid_after_utc == datetime.datetime(2001, 1, 1, tzinfo=datetime.UTC)
 
 
-def own_ca(folder: Path, key: Any, identified: bool = True) -> dict[str, str]:
-    """A CA whose name and key are the tester's, as parameters."""
+CA = x509.BasicConstraints(True, None)
+
+
+def own_ca(
+    folder: Path, key: Any, identified: bool = True, *more: Any, is_ca: Any = CA, days: tuple[int, int] = (-2, 3650)
+) -> dict[str, str]:
+    """A CA whose name and key are the tester's, as parameters; good from and to so many days from now."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Corp CA")])
     now = datetime.datetime.now(datetime.UTC)
     builder = (
@@ -132,10 +138,11 @@ def own_ca(folder: Path, key: Any, identified: bool = True) -> dict[str, str]:
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(5)
-        .not_valid_before(now - datetime.timedelta(days=2))
-        .not_valid_after(now + datetime.timedelta(days=3650))
-        .add_extension(x509.BasicConstraints(True, None), True)
+        .not_valid_before(now + datetime.timedelta(days=days[0]))
+        .not_valid_after(now + datetime.timedelta(days=days[1]))
     )
+    for extension in (is_ca, *more):
+        builder = builder if extension is None else builder.add_extension(extension, True)
     if identified:
         builder = builder.add_extension(x509.SubjectKeyIdentifier(b"my own"), False)
     made = builder.sign(key, None if isinstance(key, ed25519.Ed25519PrivateKey) else SHA256())
@@ -174,6 +181,36 @@ def test_a_ca_of_ones_own(
         assert verified.returncode == 0, verified.stderr
 
 
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        ({"is_ca": None}, "is not the certificate of a CA: it has no basic constraints with CA:TRUE"),
+        ({"is_ca": x509.BasicConstraints(False, None)}, "no basic constraints with CA:TRUE"),
+        ({"days": (-20, -10)}, "has expired"),
+        ({"days": (10, 20)}, "is not yet good"),
+    ],
+)
+def test_a_certificate_that_is_no_cas(
+    certificates: Certificates, tmp_path: Path, made: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ProfileError, match=words):
+        certificates(**own_ca(tmp_path, ec.generate_private_key(ec.SECP256R1()), **made))
+
+
+def test_a_ca_that_may_not_sign_certificates(certificates: Certificates, tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    with pytest.raises(ProfileError, match="its key usage is without keyCertSign"):
+        certificates(**own_ca(tmp_path, key, True, key_usage("digital_signature")))
+    assert certificates(**own_ca(tmp_path, key, True, key_usage("key_cert_sign")))
+
+
+def test_a_ca_of_another_time(certificates: Certificates, tmp_path: Path) -> None:
+    """An expired one signs certificates of its time, as for tests of expired cards."""
+    until = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=15)
+    parameters = own_ca(tmp_path, ec.generate_private_key(ec.SECP256R1()), days=(-20, -10))
+    assert certificates(**parameters, valid_until=until.isoformat())
+
+
 def test_a_ca_for_one_slot(certificates: Certificates, tmp_path: Path) -> None:
     parameters = own_ca(tmp_path, ec.generate_private_key(ec.SECP256R1()))
     found = certificates(**{f"9C.{name}": value for name, value in parameters.items()})
@@ -206,6 +243,14 @@ def test_another_ca_in_the_same_files(ca: Any, tmp_path: Path) -> None:
         ({"subject": "Alice"}, "no distinguished name"),
         ({"ca_key": "/nonexistent"}, "give ca_certificate and ca_key"),
         ({"9C.ca_certificate": "/nonexistent"}, "give ca_certificate and ca_key"),
+        ({"profile": "blank", "upn": "a@b"}, "comes without keys and certificates: 'upn' would do nothing"),
+        ({"profile": "blank", "touch": "always"}, "'touch' would do nothing"),
+        ({"profile": "blank", "ca_certificate": "a", "ca_key": "b"}, "'ca_certificate' would do nothing"),
+        ({"profile": "yubikey", "email": "a@b.test"}, "'email' would do nothing"),
+        ({"profile": "yubikey", "objects": "full"}, "is as its maker makes it: 'objects' would do nothing"),
+        ({"profile": "yubikey", "protocol": "t0"}, "'protocol' would do nothing"),
+        ({"profile": "unrecognised", "pin": "654321"}, "is no PIV card, and keeps nothing: 'pin' would do nothing"),
+        ({"profile": "uninitialised", "pin": "654321"}, "has no PIN before C_InitPIN sets one"),
         ({"pin_min": 4}, "calls itself PIV"),
         ({"pin_tries": 11}, "calls itself PIV"),
         ({"profile": "piv-full", "pin_tries": 15}, "calls itself PIV"),
@@ -253,3 +298,11 @@ def test_options_of_the_command_line() -> None:
 def test_pins_beyond_piv(new_card: Callable[..., PivCard]) -> None:
     """On a card that does not call itself PIV, with the keys of one."""
     new_card("relaxed", pin="4711", pin_min=4, pin_tries=15)
+
+
+def test_what_does_something() -> None:
+    """What is as usual is no contradiction; everything by name is the same card again."""
+    for profile in PROFILES:
+        card = CardRequest(profile)
+        assert request(card.parameters) == card
+    assert CardRequest("blank", upn=None, touch="never", objects="full", email="a@b.test")

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: MIT
+"""Parameters of a card that would do nothing, given the others: they are refused, for somebody wanted something."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .profiles import CardRequest
+
+Rule = tuple[frozenset[str], Callable[["CardRequest"], bool], str]
+
+_OF_CERTIFICATES = frozenset(
+    {"email", "compressed", "touch", "subject", "upn", "kerberos_principal", "extended_key_usage", "ocsp", "crl"}
+    | {"ca_issuers", "valid_from", "valid_until"}
+)
+_OF_ISSUER = frozenset({"ca_certificate", "ca_key"})
+_RULES: tuple[Rule, ...] = (
+    (_OF_CERTIFICATES, lambda card: card.has_no_keys and card.objects != "full", "comes without keys and certificates"),
+    (
+        _OF_ISSUER,
+        lambda card: card.has_no_keys and card.objects != "full" and not card.make.attests,
+        "comes without certificates",
+    ),
+    (frozenset({"objects", "protocol"}), lambda card: card.make.attests, "is as its maker makes it"),
+    (frozenset({"pin", "pin_left"}), lambda card: not card.pin_initialised, "has no PIN before C_InitPIN sets one"),
+)
+"""Parameters, the cards on which they do nothing, and why."""
+
+
+def idle(card: CardRequest, given: Collection[str]) -> tuple[str, str] | None:
+    """Return the first of the parameters that does nothing on a card, and why; None if all do something."""
+    for name in given:
+        if not card.is_piv and name not in ("profile", "name"):
+            return name, "is no PIV card, and keeps nothing"
+        for names, is_idle, reason in _RULES:
+            if name in names and is_idle(card):
+                return name, reason
+    return None
