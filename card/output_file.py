@@ -9,6 +9,7 @@ this process as /dev/stdout or /proc/self/fd/3, which continues where it is. `-`
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import fcntl
 import functools
@@ -36,6 +37,12 @@ _CANNOT_REPLACE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY
 
 _NO_UNNAMED_FILES = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL})
 """What open() answers to O_TMPFILE where file system or kernel do not have it."""
+
+_NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
+"""What link() answers on a file system that has none, as FAT."""
+
+_NO_REPLACE = 1
+"""RENAME_NOREPLACE of renameat2(2)."""
 
 _DRAFT = re.compile(r"\.cardtear-[0-9a-f]{16}")
 
@@ -194,7 +201,13 @@ def _publish(path: Path, data: bytes, present: int | None = None, is_new: bool =
                 _keep_attributes(present, file)
             source = name if has_name else f"/proc/self/fd/{file}"
             if is_new:
-                link(source, path.name)
+                try:
+                    link(source, path.name)
+                except OSError as error:
+                    if not has_name or error.errno not in _NO_LINKS:
+                        raise
+                    _rename_new(folder, name, path.name)
+                    has_name = False
                 return
             if not has_name:
                 link(source, name)
@@ -207,6 +220,24 @@ def _publish(path: Path, data: bytes, present: int | None = None, is_new: bool =
         if has_name:
             os.unlink(name, dir_fd=folder)
         os.close(folder)
+
+
+def _rename_new(folder: int, name: str, new: str) -> None:
+    """Give a file another name, where there are no links. Raises FileExistsError if a file has it, OSError."""
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if renameat2 is not None:
+        if renameat2(folder, os.fsencode(name), folder, os.fsencode(new), _NO_REPLACE) == 0:
+            return
+        number = ctypes.get_errno()
+        if number not in (errno.EINVAL, errno.ENOSYS):
+            raise OSError(number, os.strerror(number))
+    # Nobody who wants a new file of this name gets it from here on.
+    os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=folder))
+    try:
+        os.rename(name, new, src_dir_fd=folder, dst_dir_fd=folder)
+    except BaseException:
+        os.unlink(new, dir_fd=folder)
+        raise
 
 
 def _draft(folder: int, name: str, mode: int) -> tuple[int, bool]:

@@ -311,6 +311,10 @@ def _check(name: str, value: object) -> None:
         raise ProfileError(f"the parameter {name!r} of a card is {rule.words}, not {got}")
 
 
+_KEYS_DIFFER = 100
+"""Bytes by which two cards of one kind may differ, at most: their keys and signatures are other numbers."""
+
+
 def create(wanted: CardRequest, path: Path, ca: TestCA, passphrase: bytes | None = None) -> None:
     """Make a card and write its image. Raises ImageError if the file is there already, ProfileError if it has none."""
     profile = PROFILES[wanted.profile]
@@ -342,6 +346,12 @@ def create(wanted: CardRequest, path: Path, ca: TestCA, passphrase: bytes | None
     if traits != Traits().encode():
         state.objects[TRAITS_OBJECT] = traits
     _provide_keys(wanted, state, person, ca)
+    if state.used > state.capacity:
+        least = -(-(state.used + _KEYS_DIFFER) // 100) * 100
+        raise ProfileError(
+            f"'capacity' {state.capacity} is too little: what a card of profile {wanted.profile!r} holds from birth "
+            f"takes {state.used} bytes; give at least {least}"
+        )
     create_image(path, state, passphrase)
 
 

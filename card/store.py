@@ -50,6 +50,22 @@ class ImageEncrypted(ImageError):
     code = "passphrase-needed"
 
 
+class CardFull(CardError):
+    """6A84: what shall be written takes `growth` bytes more, and there are `free`."""
+
+    def __init__(self, growth: int, free: int) -> None:
+        super().__init__(SW.NOT_ENOUGH_MEMORY)
+        self.growth, self.free = growth, free
+
+
+class NotWritten(CardError):
+    """6581: the image cannot be written; `why` says so for people."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(SW.MEMORY_FAILURE)
+        self.why = why
+
+
 class Together:
     """Changes that follow one another at once: no others are made between them, nor is the file looked at there.
 
@@ -73,6 +89,8 @@ class Together:
 class Store:
     """An open card image. A second Store of the same file, here or in another process, gets ImageError.
 
+    `logs` is for those who tell by themselves why an image cannot be written.
+
     `owner` is whoever may change the card now: the activation that has the power. It may be set to None at any time
     and without waiting; a change that is being written then is still made whole. In a forked process the card cannot be
     changed.
@@ -82,6 +100,7 @@ class Store:
         self.path = path
         self.owner: object = None
         self.revision = 0
+        self.logs = True
         self._change = threading.RLock()
         self._trouble = ""
         with _explained(path), contextlib.ExitStack() as undo:
@@ -121,7 +140,7 @@ class Store:
             changes = image_format.changes(state, references, keys, objects)
             growth = sum(each.growth for each in changes)
             if growth > 0 and self._used + growth > state.capacity:
-                raise CardError(SW.NOT_ENOUGH_MEMORY)
+                raise CardFull(growth, max(state.capacity - self._used, 0))
             digest = image_format.fold(self._seal, self._digest, changes)
             self._write(image_format.statements(self._seal, changes, digest))
             self._used, self._digest = self._used + growth, digest
@@ -144,8 +163,7 @@ class Store:
         try:
             self._file.write(statements, self.state, self._seal)
         except (Estranged, OSError, sqlite3.Error) as error:
-            self._tell(error)
-            raise CardError(SW.MEMORY_FAILURE) from None
+            raise NotWritten(self._tell(error)) from None
         if self._trouble:
             self._trouble = ""
 
@@ -160,12 +178,13 @@ class Store:
         self._change = threading.RLock()  # another thread, which is not in this process, may have it
         self._file.leave_to_parent()
 
-    def _tell(self, error: Exception) -> None:
-        """Log why the image cannot be written, once until something else happens."""
+    def _tell(self, error: Exception) -> str:
+        """Log why the image cannot be written, once until something else happens; and return it."""
         trouble = f"{self.path} {error}" if isinstance(error, Estranged) else f"cannot write {self.path}: {error}"
-        if trouble != self._trouble:
+        if trouble != self._trouble and self.logs:
             LOG.error("%s; the card stays as it is, and answers 6581 (memory failure) to what would change it", trouble)
         self._trouble = trouble
+        return trouble
 
 
 _OPEN: weakref.WeakSet[Store] = weakref.WeakSet()
@@ -189,12 +208,16 @@ def copy_image(source: Path, path: Path) -> None:
 
     An encrypted one stays so, and its passphrase is not needed.
     """
-    with _explained(source):
+    _write(path, read_whole(source)[0])
+
+
+def read_whole(path: Path) -> tuple[bytes, bool]:
+    """Read the bytes of an image, also of one that is in use, and whether they are encrypted. Raises ImageError."""
+    with _explained(path):
         try:
-            content = _at_rest(source)
+            return _at_rest(path)
         except InUse:
-            content = _in_use(source)
-    _write(path, content)
+            return _in_use(path)
 
 
 def read_image(path: Path, passphrase: bytes | None = None) -> CardState:
@@ -203,28 +226,30 @@ def read_image(path: Path, passphrase: bytes | None = None) -> CardState:
         return file.open(passphrase).state
 
 
-def _at_rest(path: Path) -> bytes:
+def _at_rest(path: Path) -> tuple[bytes, bool]:
     """Read an image that nobody is using."""
     with contextlib.closing(_for_reading(path)) as file:
         file.settle(None)
         content = file.read()
-    with contextlib.suppress(NoPassphrase):  # whole as far as can be seen from outside
+    try:
         load(content, None)
-    return content
+    except NoPassphrase:  # whole as far as can be seen from outside
+        return content, True
+    return content, False
 
 
-def _in_use(path: Path) -> bytes:
+def _in_use(path: Path) -> tuple[bytes, bool]:
     """Read an image that somebody else writes, until what was read is whole."""
     end = monotonic() + PATIENCE
     while True:
         content = path.read_bytes()
         try:
             load(content, None)
-            return content
+            return content, False
         except NoPassphrase as error:
             trouble: Exception = error
             if content == path.read_bytes():
-                return content
+                return content, True
         except UNSOUND as error:
             trouble = error
         if monotonic() > end:

@@ -17,7 +17,7 @@ from ..card.certificate_reader import Certificate
 from ..card.makes import make_of_state
 from ..card.state import CardState, StoredKey
 from ..card.status import CardError
-from ..card.store import Store
+from ..card.store import CardFull, ImageError, NotWritten, Store
 from ..card.tables import DSA_BITS, OBJECT_LIMIT, SELF_TAGGED, SLOTS, Algorithm, object_rules
 from ..p11 import image_objects
 from . import certificate_text
@@ -129,11 +129,20 @@ def put_object(path: Path, passphrase: bytes | None, tag: str, content: bytes, n
 def _changing(path: Path, passphrase: bytes | None) -> Iterator[tuple[CardState, _Changes]]:
     """A card and the changes to it, which are made at the end, at once. Raises ValueError, ImageError."""
     store = Store(path, passphrase)
+    store.logs = False
     try:
         changes = _Changes()
         yield store.state, changes
         store.own(owner := object())
         store.commit(owner, keys=changes.keys, objects=changes.objects)
+    except CardFull as error:
+        raise ValueError(
+            f"there is no room for it on {path}: it takes {error.growth} bytes more, and of {store.state.capacity} "
+            f"{error.free} are free; delete a data object (cardtear card put {path} TAG /dev/null), or make a card "
+            "with more (cardtear card new FILE --set capacity=BYTES)"
+        ) from None
+    except NotWritten as error:
+        raise ImageError(error.why) from None
     except CardError as error:
         raise ValueError(f"the card does not take it: {error}") from None
     finally:

@@ -146,7 +146,7 @@ def from_json(content: bytes, name: str) -> CardState:
             if object_rules(int(tag, 16)) is None and int(tag, 16) not in further:
                 raise ValueError(f"a card has no object {tag}")
         rules = PinRules(export.pin_rules.minimum, export.pin_rules.maximum, export.pin_rules.format)
-        return CardState(
+        state = CardState(
             export.name,
             export.profile,
             export.atr,
@@ -157,6 +157,9 @@ def from_json(content: bytes, name: str) -> CardState:
             export.capacity,
             rules,
         )
+        if state.used > state.capacity:
+            raise ValueError(f"its capacity is {state.capacity} bytes, and what it holds takes {state.used}")
+        return state
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the whole"

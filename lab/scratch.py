@@ -1,23 +1,23 @@
 # SPDX-License-Identifier: MIT
-"""A simulator's temporary folder, with the cards in it that were made for it; none outlives its simulator for long.
+"""A simulator's temporary folder, with the cards in it that were made for it; none outlives its simulator.
 
-Each folder holds a file that its simulator has locked. Who dies without tidying up loses the lock, and the next
-simulator of the same user takes the folder away.
+Each folder holds a file that its simulator has locked. Who dies without tidying up loses the lock, and a process that
+waits for that takes the folder away; if that was killed, too, the next simulator of the same user does.
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
+import threading
 from pathlib import Path
 
+from . import scratch_guard
 from .closing import Closing
-
-_PREFIX = "cardtear-"
-_LOCK = "alive"
+from .scratch_guard import LOCK, PREFIX
 
 
 class Scratch(Closing):
@@ -25,10 +25,11 @@ class Scratch(Closing):
 
     def __init__(self, parent: Path | None = None) -> None:
         parent = parent or Path(tempfile.gettempdir())
-        _sweep(parent)
+        scratch_guard.remove_left(parent)
+        _guard(parent)
         while True:
-            self.path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-            self._lock = _locked(self.path / _LOCK, os.O_CREAT | os.O_EXCL)
+            self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+            self._lock = scratch_guard.locked(self.path / LOCK, os.O_CREAT | os.O_EXCL)
             if self._lock is not None:
                 return
             # Another simulator has swept it away between the two.
@@ -41,25 +42,22 @@ class Scratch(Closing):
             self._lock = None
 
 
-def _sweep(parent: Path) -> None:
-    """Remove the folders of simulators that are no more."""
-    for folder in parent.glob(f"{_PREFIX}*"):
-        if folder.is_symlink() or (lock := _locked(folder / _LOCK)) is None:
-            continue
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
+_GUARDS: dict[tuple[int, Path], subprocess.Popen[bytes]] = {}
+"""By process, for a forked one has none, and folder."""
+
+_STARTING = threading.Lock()
 
 
-def _locked(path: Path, more: int = 0) -> int | None:
-    """The file, locked; None if somebody else holds it, or it is missing, or not ours, or has just been removed."""
-    try:
-        file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | more, 0o600)
-    except OSError:
-        return None
-    with contextlib.suppress(OSError):
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        status = os.fstat(file)
-        if status.st_uid == os.getuid() and status.st_nlink:
-            return file
-    os.close(file)
-    return None
+def _guard(parent: Path) -> None:
+    """Have what is left in the folder removed when this process has ended, however it does."""
+    with _STARTING:
+        if (os.getpid(), parent) not in _GUARDS:
+            _GUARDS[os.getpid(), parent] = subprocess.Popen(
+                [sys.executable, "-I", "-S", scratch_guard.__file__, str(parent), str(os.getpid())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                env={},
+                start_new_session=True,  # Ctrl-C, and what kills a process group, is not for it
+            )

@@ -6,12 +6,11 @@ from __future__ import annotations
 import contextlib
 import html
 import http.server
+import os
 import socket
 import ssl
-import tempfile
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from time import sleep
 from types import TracebackType
 from typing import Any, Self
@@ -45,12 +44,10 @@ class TlsServer:
             context.minimum_version = context.maximum_version = version
         context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
         context.load_verify_locations(cadata=ca.certificate_pem().decode())
-        with tempfile.TemporaryDirectory() as folder:
-            key, certificate = ca.issue_server(HOST)
-            both = Path(folder) / "server.pem"
-            both.touch(mode=0o600)
-            both.write_bytes(key + certificate)
-            context.load_cert_chain(both)
+        with open(os.memfd_create("server.pem"), "wb") as both:  # OpenSSL wants a file, which no disk need have
+            both.write(b"".join(ca.issue_server(HOST)))
+            both.flush()
+            context.load_cert_chain(f"/proc/self/fd/{both.fileno()}")
         self._server = _Server(("127.0.0.1", 0), _KeepAliveHandler if keep_alive else _Handler)
         self._server.context = context
         self._server.watcher = watcher

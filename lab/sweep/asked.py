@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import shlex
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ...card.profiles import CardRequest, ready_image
-from ...card.store import ImageEncrypted, copy_image, read_image
+from ...card.store import read_whole
 from ...p11.quirks import Quirks
 from .. import places
 from .outcome import FINE, Verdict
@@ -120,14 +119,10 @@ def again(settings: Mapping[str, Any], point: str) -> str:
 def _image(card: CardRequest | Path) -> bytes:
     if not isinstance(card, Path):
         return ready_image(card, places.image_cache(), places.test_ca()).read_bytes()
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "card"
-        copy_image(card, copy)  # it may be in use
-        try:
-            read_image(copy)
-        except ImageEncrypted:
-            raise ValueError(
-                f"{card} is encrypted, but the copies that runs have cannot be; "
-                "sweep one that is not: cardtear card copy --no-passphrase"
-            ) from None
-        return copy.read_bytes()
+    content, is_encrypted = read_whole(card)
+    if is_encrypted:
+        raise ValueError(
+            f"{card} is encrypted, but the copies that runs have cannot be; "
+            "sweep one that is not: cardtear card copy --no-passphrase"
+        )
+    return content

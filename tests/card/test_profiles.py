@@ -29,7 +29,7 @@ from cardtear.card.profiles import (
     request,
 )
 from cardtear.card.state import Reference, StoredKey
-from cardtear.card.store import ImageExists
+from cardtear.card.store import ImageExists, read_image
 from cardtear.card.tables import SLOTS
 from cardtear.card.traits import Traits
 from cryptography import x509
@@ -239,6 +239,20 @@ def test_a_request_that_cannot_be_met(parameters: dict[str, object], message: st
     with pytest.raises(ProfileError) as caught:
         request(parameters)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("profile", ["blank", "piv-ec"])
+def test_a_capacity_that_is_too_little(tmp_path: Path, ca: TestCA, profile: str) -> None:
+    """Says how much does; with that there is a card, however its keys turn out."""
+    for capacity in (0, 10, 200):
+        with pytest.raises(
+            ProfileError, match=rf"'capacity' {capacity} is too little: .* give at least \d+$"
+        ) as caught:
+            create(CardRequest(profile, capacity=capacity), tmp_path / "little.card", ca)
+        least = int(str(caught.value).split()[-1])
+        assert not list(tmp_path.iterdir())
+    create(CardRequest(profile, capacity=least), tmp_path / "least.card", ca)
+    assert least - 200 <= read_image(tmp_path / "least.card").used <= least
 
 
 def test_the_message_about_a_pin_does_not_show_it() -> None:

@@ -138,6 +138,12 @@ def test_a_broken_export_says_which_field(image: Path, tmp_path: Path) -> None:
             card_files.from_json(noise, "x.json")
 
 
+def test_an_export_that_holds_more_than_its_card_does(image: Path) -> None:
+    text = card_files.as_json(read_image(image), with_keys=True).replace('"capacity": 1048576', '"capacity": 10')
+    with pytest.raises(ValueError, match=r"its capacity is 10 bytes, and what it holds takes \d+"):
+        card_files.from_json(text.encode(), "export")
+
+
 def test_certificates_as_pem(cli: Cli, image: Path) -> None:
     """Those of the slots, in order; with keys each has its own."""
     found = x509.load_pem_x509_certificates(cli("card", "export", image, "--pem").stdout.encode())

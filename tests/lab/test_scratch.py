@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import monotonic, sleep
 
 import pytest
 from cardtear.lab.scratch import Scratch
@@ -34,7 +36,7 @@ def test_one_for_each(folder: Path) -> None:
 
 
 def test_what_a_killed_run_left_behind(folder: Path) -> None:
-    """`cardtear run` killed with -9: the next simulator takes its cards away, and not those of one that lives."""
+    """`cardtear run` killed with -9: its cards go with it, and not those of a simulator that lives."""
     command = (sys.executable, "-m", "cardtear.lab.cli", "run", "--", "sh", "-c", "echo ready; cat")
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(folder)}
@@ -44,11 +46,26 @@ def test_what_a_killed_run_left_behind(folder: Path) -> None:
         (left,) = folder.glob("cardtear-*")
         with Scratch():
             assert list(left.glob("*.card"))
-        running.send_signal(signal.SIGKILL)
-        running.wait(DEADLINE)
-        assert left.exists()
+            before = set(folder.iterdir())
+            running.send_signal(signal.SIGKILL)
+            running.wait(DEADLINE)
+            end = monotonic() + DEADLINE
+            while left.exists():
+                assert monotonic() < end
+                sleep(0.01)
+            assert set(folder.iterdir()) == before - {left}
+
+
+def test_what_was_left_with_nobody_to_take_it_away(folder: Path) -> None:
+    """The next simulator does, but not while somebody lives in it."""
+    for name in ("cardtear-dead", "cardtear-alive"):
+        (folder / name).mkdir()
+        (folder / name / "alive").touch()
+        (folder / name / "a.card").write_text("card")
+    with (folder / "cardtear-alive" / "alive").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         with Scratch() as ours:
-            assert list(folder.iterdir()) == [ours.path]
+            assert set(folder.iterdir()) == {ours.path, folder / "cardtear-alive"}
 
 
 def test_others_are_left_alone(folder: Path) -> None:

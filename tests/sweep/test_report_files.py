@@ -8,6 +8,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,9 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from cardtear.card.profiles import CardRequest, ready_image
+from cardtear.lab import places
+from cardtear.lab.sweep import asked
 
 Sweep = Callable[..., Any]
 DEADLINE = 30.0
@@ -92,3 +96,10 @@ def test_one_file_that_cannot_be_written(sweep: Sweep, host: str, tmp_path: Path
     assert swept.code == 2
     assert swept.output.endswith(f"cardtear: {tmp_path}/full: No space left on device\n")
     assert (tmp_path / "page.html").exists()
+
+
+def test_the_image_of_a_sweep_is_read_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No copy of a card that holds keys lies anywhere, which a killed sweep would leave."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "no such folder"))
+    image = ready_image(CardRequest("blank"), places.image_cache(), places.test_ca())
+    assert asked._image(image) == image.read_bytes()
