@@ -6,13 +6,13 @@ from __future__ import annotations
 from . import management, tlv
 from .commands import GeneralAuthenticate
 from .context import Context
-from .keys import EcKey, MontgomeryKey, PrivateKey
+from .keys import EcKey, EdwardsKey, MontgomeryKey, PrivateKey
 from .status import SW, CardError
-from .tables import ATTESTATION, CARD_AUTHENTICATION, MANAGEMENT_KEY, TRAITS_OBJECT, Touch
+from .tables import ATTESTATION, CARD_AUTHENTICATION, EDWARDS_VARIANTS, MANAGEMENT_KEY, TRAITS_OBJECT, Touch
 from .touch import CACHED_SECONDS
 from .traits import Traits
 
-_CHALLENGE, _RESPONSE, _EXPONENTIATION = 0x81, 0x82, 0x85
+_CHALLENGE, _RESPONSE, _EXPONENTIATION, _VARIANT = 0x81, 0x82, 0x85, 0x8E
 _TEMPLATE = 0x7C
 
 
@@ -24,7 +24,8 @@ def general_authenticate(context: Context, command: GeneralAuthenticate) -> byte
     """
     algorithm, number, fields = command
     stored = context.store.state.keys.get(number)
-    if stored is None or stored.algorithm != algorithm or number == ATTESTATION:
+    variants = EDWARDS_VARIANTS if context.make.has_edwards_variants else {}
+    if stored is None or stored.algorithm != variants.get(algorithm, algorithm) or number == ATTESTATION:
         raise CardError(SW.INCORRECT_P1P2 if context.make.is_strict else SW.INCORRECT_DATA)
     if context.is_restricted and number != CARD_AUTHENTICATION:
         raise CardError(SW.SECURITY_STATUS_NOT_SATISFIED)
@@ -36,7 +37,7 @@ def general_authenticate(context: Context, command: GeneralAuthenticate) -> byte
     if fields.get(_RESPONSE) != b"":
         raise CardError(SW.INCORRECT_DATA)
     _require_touch(context, stored.touch)
-    result = _use(context.keys.unpack(number, stored), fields)
+    result = _use(context.keys.unpack(number, stored), fields, algorithm in variants)
     return tlv.encode(_TEMPLATE, tlv.encode(_RESPONSE, result))
 
 
@@ -49,11 +50,13 @@ def _require_touch(context: Context, touch: Touch) -> None:
         raise CardError(SW.SECURITY_STATUS_NOT_SATISFIED)
 
 
-def _use(key: PrivateKey, fields: dict[int, bytes]) -> bytes:
+def _use(key: PrivateKey, fields: dict[int, bytes], is_variant: bool) -> bytes:
     """The one operation that the key is there for; a NIST curve has two, told apart by the field that comes."""
     point, challenge = fields.get(_EXPONENTIATION), fields.get(_CHALLENGE)
     if point is not None and isinstance(key, (EcKey, MontgomeryKey)):
         return key.agree(point)
     if challenge is None or isinstance(key, MontgomeryKey):
         raise CardError(SW.INCORRECT_DATA)
+    if is_variant and isinstance(key, EdwardsKey):
+        return key.answer_variant(challenge, fields.get(_VARIANT, b""))
     return key.answer(challenge)

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, r
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
-from . import curve_orders, dsa_keys, tlv
+from . import curve_orders, dsa_keys, edwards, tlv
 from .certificate_reader import Certificate
 from .state import StoredKey
 from .status import SW, CardError
@@ -161,6 +161,13 @@ class EdwardsKey:
     def answer(self, message: bytes) -> bytes:
         """A signature of 64 or 114 bytes."""
         return self._key.sign(message)
+
+    def answer_variant(self, message: bytes, variant: bytes) -> bytes:
+        """The same with a context or of a hash. Raises CardError(6A80) for what tells of neither."""
+        try:
+            return edwards.sign(self._key, message, edwards.Variant.decode(variant))
+        except ValueError:
+            raise CardError(SW.INCORRECT_DATA) from None
 
     def public_template(self) -> bytes:
         """The public key, 32 or 57 bytes."""

@@ -8,7 +8,16 @@ from functools import cache
 
 from . import tlv
 from .state import CardState
-from .tables import DSA_BITS, INS, KEY_PAIR_ALGORITHMS, OWN_ALGORITHMS, PIV_AID, RID_LENGTH, TRAITS_OBJECT, Algorithm
+from .tables import (
+    DSA_BITS,
+    INS,
+    KEY_PAIR_ALGORITHMS,
+    OWN_ALGORITHMS,
+    PIV_AID,
+    RID_LENGTH,
+    TRAITS_OBJECT,
+    Algorithm,
+)
 from .traits import Traits
 
 _AID_AND_AUTHORITY = tlv.encode(0x4F, PIV_AID[RID_LENGTH:]) + tlv.encode(0x79, tlv.encode(0x4F, PIV_AID[:RID_LENGTH]))
@@ -31,6 +40,8 @@ class Make:
     attests: bool = False
     management_key_algorithm: Algorithm = Algorithm.TDES
     """Of the management key that everybody knows."""
+    has_edwards_variants: bool = False
+    """Whether it knows the identifiers of EDWARDS_VARIANTS beside those of the keys themselves."""
     further_objects: range = range(0)
     """Tags of data objects besides those that every card has; all may read them, the management key writes them."""
 
@@ -53,6 +64,7 @@ NEUTRAL = Make(
     ),
     extensions=_MANAGING_KEYS,
     algorithms=frozenset(Algorithm) - frozenset(DSA_BITS),
+    has_edwards_variants=True,
 )
 """Nobody's: it takes and moves keys by Yubico's commands, for PIV has none, and has nothing else of Yubico's."""
 

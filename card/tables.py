@@ -81,6 +81,8 @@ EC_ALGORITHMS = frozenset({Algorithm.P224, Algorithm.P256, Algorithm.P384, Algor
 EDWARDS_ALGORITHMS = frozenset({Algorithm.ED25519, Algorithm.ED448})
 MONTGOMERY_ALGORITHMS = frozenset({Algorithm.X25519, Algorithm.X448})
 KEY_PAIR_ALGORITHMS = frozenset({*RSA_BITS, *DSA_BITS, *EC_ALGORITHMS, *EDWARDS_ALGORITHMS, *MONTGOMERY_ALGORITHMS})
+EDWARDS_VARIANTS = {0xFA: Algorithm.ED25519, 0xFB: Algorithm.ED448}
+"""Of nobody's card but ours: identifiers with which a key signs with a context or a hash (edwards.py)."""
 OWN_ALGORITHMS = frozenset(
     {Algorithm.RSA1536, Algorithm.P224, Algorithm.P521, Algorithm.K256, Algorithm.ED448, Algorithm.X448, *DSA_BITS}
 )

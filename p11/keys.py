@@ -16,9 +16,10 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_public_key,
 )
 
-from ..card import dsa_keys, tlv
+from ..card import dsa_keys, edwards, tlv
 from ..card import keys as arithmetic
 from ..card.certificate_reader import NO_KEY
+from ..card.edwards import Variant
 from ..card.status import CardError
 from ..card.tables import RSA_BITS, Algorithm, PinRule
 from . import curves, finite_fields, lattices
@@ -66,6 +67,10 @@ class PrivateKey(Protocol):
 
     def agree(self, point: bytes) -> bytes: ...
 
+    def has_variants(self) -> bool: ...
+
+    def use_variant(self, message: bytes, variant: Variant) -> bytes: ...
+
 
 class CardKey:
     """A private key in a slot of the card; `rule` is the card's rule for it."""
@@ -87,6 +92,14 @@ class CardKey:
     def agree(self, point: bytes) -> bytes:
         """GENERAL AUTHENTICATE with the exponentiation tag."""
         return self._card.use_key(self.slot, self._algorithm, point, 0x85)
+
+    def has_variants(self) -> bool:
+        """Whether an Edwards key signs with contexts and hashes."""
+        return self._card.has_edwards_variants()
+
+    def use_variant(self, message: bytes, variant: Variant) -> bytes:
+        """EdDSA with a context or of a hash."""
+        return self._card.use_edwards_key(self.slot, self._algorithm, message, variant)
 
 
 class SessionKey:
@@ -130,6 +143,16 @@ class SessionKey:
         except ValueError:
             raise P11Error(CKR.DATA_INVALID) from None
         return secret
+
+    def has_variants(self) -> bool:
+        """As a card's."""
+        return True
+
+    def use_variant(self, message: bytes, variant: Variant) -> bytes:
+        """The same operation as a card's."""
+        if not isinstance(self.private, curves.EdwardsKey):
+            raise P11Error(CKR.KEY_TYPE_INCONSISTENT)
+        return edwards.sign(self.private, message, variant)
 
 
 def signature_length(key: PublicKey) -> int:

@@ -12,10 +12,12 @@ from functools import lru_cache
 from ..card import atr as answer_to_reset
 from ..card import tlv
 from ..card.dsa_keys import Domain
+from ..card.edwards import Variant
 from ..card.security import PIN_LENGTH
 from ..card.status import SW
 from ..card.tables import (
     DISCOVERY,
+    EDWARDS_VARIANTS,
     INS,
     PIN,
     PIV_AID,
@@ -278,9 +280,18 @@ class PivClient:
         if status != _SUCCESS:
             raise error_for(to, status)
 
-    def use_key(self, slot: int, algorithm: Algorithm, data: bytes, tag: int = 0x81) -> bytes:
+    def use_edwards_key(self, slot: int, algorithm: Algorithm, message: bytes, variant: Variant) -> bytes:
+        """GENERAL AUTHENTICATE with the identifier of a variant, which no other make of card takes. Raises P11Error."""
+        identifier = next(each for each, known in EDWARDS_VARIANTS.items() if known is algorithm)
+        return self.use_key(slot, identifier, message, more=tlv.encode(0x8E, variant.encode()))
+
+    def has_edwards_variants(self) -> bool:
+        """Whether the card is of the make that has them: it is if it tells no number of a device."""
+        return self.serial() is None
+
+    def use_key(self, slot: int, algorithm: int, data: bytes, tag: int = 0x81, more: bytes = b"") -> bytes:
         """GENERAL AUTHENTICATE with a private key; tag 85 for key agreement. Raises P11Error."""
-        template = tlv.encode(0x7C, b"\x82\x00", tlv.encode(tag, data))
+        template = tlv.encode(0x7C, b"\x82\x00", tlv.encode(tag, data), more)
         answer = self.command(To.USE, _GENERAL_AUTHENTICATE, algorithm, slot, template)
         try:
             kind, result, _ = tlv.read(tlv.read(answer)[1])

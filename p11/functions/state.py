@@ -43,6 +43,8 @@ def C_SetOperationState(caller: Caller, session: int, name: bytes, encryption_ke
     """Go on from a saved state. A MAC has its key within; one that is given all the same has to be a key."""
     application = caller.application
     live = application.session(session)
+    if not name:
+        raise P11Error(CKR.ARGUMENTS_BAD)  # a NULL pointer, as a rule
     with live.lock:
         kind, operation = application.saved_state(name, live.token)
         if encryption_key:

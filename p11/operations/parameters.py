@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives import hashes
 
+from ...card.edwards import Variant
 from ..constants import CKD, CKG, CKH, CKP, CKR, CKZ
 from ..errors import P11Error
 from ..mechanisms import DIGESTS
 from ..wire import Mechanism, MessageParameter
-from .edwards import Variant
 
 _ULONG = struct.Struct("@L")
 _PSS = struct.Struct("@3L")
@@ -254,18 +254,17 @@ def gcm_message(parameter: MessageParameter | None) -> MessageSealing:
 
 
 def eddsa(mechanism: Mechanism, is_448: bool) -> Variant | None:
-    """CK_EDDSA_PARAMS, without which it is Ed25519 (3.1, 6.3.15); None for the bare Ed25519 and Ed448.
+    """CK_EDDSA_PARAMS, which only Ed25519 can do without (3.1, 6.3.15); None for Ed25519 and Ed448 themselves.
 
-    With them, no hash and an empty context it would be an Ed25519ctx that RFC 8032 (8.3) says not to use, nor does
-    any library make it.
+    With them it is Ed25519ctx, also with an empty context.
     """
     if not mechanism.parameter and not is_448:
         return None
     prehashed, _, _ = _unpack(_EDDSA, mechanism.parameter)
     (context,) = _pointed(mechanism.pointers, 1)
-    if len(context) > _LONGEST_CONTEXT or not (context or prehashed or is_448):
+    if len(context) > _LONGEST_CONTEXT:
         raise invalid()
-    return Variant(context, prehashed) if context or prehashed else None
+    return None if is_448 and not context and not prehashed else Variant(context, prehashed)
 
 
 def signature_context(mechanism: Mechanism, signs: bool) -> bytes:

@@ -14,13 +14,14 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
     encode_dss_signature,
 )
 
+from ...card import edwards
 from .. import curves, finite_fields, lattices, rsa_padding
 from ..constants import CKR
 from ..errors import P11Error
-from ..keys import PrivateKey, PublicKey, SessionKey, signature_length
+from ..keys import PrivateKey, PublicKey, signature_length
 from ..mechanisms import MechanismRule, Scheme
 from ..wire import Mechanism
-from . import MOST_KEPT, Operation, edwards, parameters
+from . import MOST_KEPT, Operation, parameters
 
 _MOST_MESSAGE = 1 << 24
 _ED448_LENGTH = 114
@@ -82,8 +83,8 @@ class Sign(_Message):
     def __init__(self, key: PrivateKey, rule: MechanismRule, mechanism: Mechanism) -> None:
         super().__init__(key.signature_length, rule, mechanism)
         _require_room(self.pss, key.public)
-        if self.variant is not None and not isinstance(key, SessionKey):
-            raise parameters.invalid()  # a card's command has none
+        if self.variant is not None and not key.has_variants():
+            raise parameters.invalid()
         self._key = key
         self.needs_login = key.needs_login
         self.asks_each_time = key.always_authenticate
@@ -99,11 +100,7 @@ class Sign(_Message):
                 raise P11Error(CKR.DEVICE_ERROR) from None
             return r.to_bytes(size, "big") + s.to_bytes(size, "big")
         if self.rule.scheme is Scheme.EDDSA:
-            if self.variant is None:
-                return key.use(data)
-            private = getattr(key, "private", None)
-            assert isinstance(private, curves.EdwardsKey)
-            return edwards.sign(private, data, self.variant)
+            return key.use(data) if self.variant is None else key.use_variant(data, self.variant)
         if self.rule.scheme is Scheme.ML_DSA:
             private = getattr(key, "private", None)  # no card has one
             assert isinstance(private, lattices.SigningKey)

@@ -3,15 +3,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from typing import Any
 
 import pytest
+from cardtear.card.profiles import CardRequest
 from cardtear.lab.client import Failed
 from cardtear.lab.simulator import Simulator
 from cardtear.p11 import curves
 from cardtear.p11.constants import CKA, CKK, CKM, CKO, CKR
+from Crypto.PublicKey import ECC
+from Crypto.Signature import eddsa
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ed448, ed25519
 
 YES, NO = b"\1", b"\0"
 DATA = b"some data"
@@ -164,30 +170,82 @@ def test_contexts(m: Any, session: int, name: str, prehashed: bool, length: int)
 
 
 def test_no_context_and_no_hash(m: Any, session: int) -> None:
-    """That is Ed448 itself; for Ed25519 it would be a variant that RFC 8032 says not to use."""
-    for name, expected in (("edwards448", CKR.OK), ("edwards25519", CKR.MECHANISM_PARAM_INVALID)):
-        parameters = {CKA.EC_PARAMS: curves._BY_NAME[name].parameters}
-        public, private = m.generate_pair(session, CKM.EC_EDWARDS_KEY_PAIR_GEN, parameters, {CKA.PRIVATE: NO})
-        for function, key in (("C_SignInit", private), ("C_VerifyInit", public)):
-            assert begun(m, m.open_session(0), function, key, False, b"") is expected
+    """That is Ed448 itself, and Ed25519ctx with an empty context, which is not Ed25519."""
+    signer, verifier = keys_of(m, session, *EXAMPLES[0][1:3])
+    assert begun(m, session, "C_SignInit", signer, False, b"") is CKR.OK
+    signature = m.sign(session, DATA)
+    assert verify(m, session, verifier, False, b"", DATA, signature) is CKR.OK
+    public = EXAMPLES[0][2]
+    with pytest.raises(InvalidSignature):
+        ed25519.Ed25519PublicKey.from_public_bytes(public).verify(signature, DATA)
+    hashed = b"SigEd25519 no Ed25519 collisions" + bytes(2) + signature[:32] + public + DATA
+    k, s = int.from_bytes(hashlib.sha512(hashed).digest(), "little"), int.from_bytes(signature[32:], "little")
+    assert base_point() * s == point(signature[:32]) + point(public) * k  # RFC 8032, 5.1.7
+    parameters = {CKA.EC_PARAMS: curves._BY_NAME["edwards448"].parameters}
+    public_448, private = m.generate_pair(session, CKM.EC_EDWARDS_KEY_PAIR_GEN, parameters, {CKA.PRIVATE: NO})
+    assert begun(m, session, "C_SignInit", private, False, b"") is CKR.OK
+    value = m.attribute(session, public_448, CKA.EC_POINT)[-57:]
+    ed448.Ed448PublicKey.from_public_bytes(value).verify(m.sign(session, DATA), DATA)
 
 
-@pytest.mark.parametrize("name", NAMES.values())
-def test_a_card_signs_the_message_only(m: Any, name: str) -> None:
-    """Its command takes no more; what it signs without a context is signed, and the public half verifies all."""
+def point(encoded: bytes) -> Any:
+    return eddsa.import_public_key(encoded).pointQ
+
+
+def base_point() -> Any:
+    return ECC.EccPoint(
+        15112221349535400772501151409588531511454012693041857206046113283949847762202,
+        46316835694926478169428394003475163141307993866256225615783033603165251855960,
+        "Ed25519",
+    )
+
+
+@pytest.fixture
+def on_card(m: Any) -> int:
+    """A session in which keys are made on a card."""
     m.call("C_CloseAllSessions", 1)
-    session = m.open_session(1, read_write=True)
-    m.login(session)
-    both = {CKA.TOKEN: YES, CKA.EC_PARAMS: curves._BY_NAME[name].parameters}
-    private_half = {CKA.TOKEN: YES, CKA.PRIVATE: YES}
-    public, private = m.generate_pair(session, CKM.EC_EDWARDS_KEY_PAIR_GEN, both, private_half)
+    live = int(m.open_session(1, read_write=True))
+    m.login(live)
+    return live
+
+
+@pytest.mark.parametrize(("prehashed", "private", "public", "message", "context", "signature"), EXAMPLES)
+def test_examples_on_the_card(
+    m: Any,
+    on_card: int,
+    prehashed: bool,
+    private: bytes,
+    public: bytes,
+    message: bytes,
+    context: bytes,
+    signature: bytes,
+) -> None:
+    """Our own card has a command for them."""
+    parameters = curves._BY_NAME[NAMES[len(private)]].parameters
+    kind = {CKA.CLASS: CKO.PRIVATE_KEY, CKA.KEY_TYPE: CKK.EC_EDWARDS, CKA.EC_PARAMS: parameters}
+    key = m.create(on_card, {**kind, CKA.VALUE: private, CKA.TOKEN: YES, CKA.PRIVATE: YES})
     try:
-        for prehashed, context in ((True, b""), (True, b"x"), (False, b"x")):
-            assert begun(m, session, "C_SignInit", private, prehashed, context) is CKR.MECHANISM_PARAM_INVALID
-            signature = bytes(64 if name == "edwards25519" else 114)
-            assert verify(m, session, public, prehashed, context, DATA, signature) is CKR.SIGNATURE_INVALID
+        assert begun(m, on_card, "C_SignInit", key, prehashed, context) is CKR.OK
+        assert m.sign(on_card, message) == signature
     finally:
-        m.destroy(session, private)
+        m.destroy(on_card, key)
+
+
+def test_no_other_card_has_them(module: tuple[Simulator, Any]) -> None:
+    """One that is somebody's make signs the message only: refused before anything is sent to its key."""
+    simulator, m = module
+    simulator.plug("third")
+    simulator.insert("third", CardRequest(profile="yubikey"))
+    m.slots()
+    session = m.open_session(2, read_write=True)
+    m.login(session)
+    both = {CKA.TOKEN: YES, CKA.EC_PARAMS: curves._BY_NAME["edwards25519"].parameters}
+    _, private = m.generate_pair(session, CKM.EC_EDWARDS_KEY_PAIR_GEN, both, {CKA.TOKEN: YES, CKA.PRIVATE: YES})
+    for prehashed, context in ((True, b""), (True, b"x"), (False, b"x"), (False, b"")):
+        assert begun(m, session, "C_SignInit", private, prehashed, context) is CKR.MECHANISM_PARAM_INVALID
+    m.sign_init(session, private, CKM.EDDSA)
+    assert len(m.sign(session, DATA)) == 64
+    simulator.unplug("third")
 
 
 def test_they_go_with_the_card(module: tuple[Simulator, Any], session: int) -> None:

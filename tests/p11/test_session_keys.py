@@ -265,6 +265,12 @@ def test_two_operations_at_once(simulator: Simulator, host: Any, session: int, c
     assert host.eval(taken, s=again) == CKR.OPERATION_NOT_INITIALIZED
 
 
+def test_no_state(host: Any, session: int) -> None:
+    """Nothing where a state should be is a wrong argument, something else a wrong state."""
+    assert host.eval("m.call('C_SetOperationState', s, m.ffi.NULL, 0, 0, 0)", s=session) == CKR.ARGUMENTS_BAD
+    assert host.eval("m.call('C_SetOperationState', s, b'x', 1, 0, 0)", s=session) == CKR.SAVED_STATE_INVALID
+
+
 def test_states_do_not_outlive_the_card(simulator: Simulator, host: Any, session: int) -> None:
     """Another session of the same card has them; the card in again has not, and neither has the other reader's."""
     simulator.plug("second")

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
 """EdDSA with a context or of a hash: Ed25519ctx, Ed25519ph, Ed448 with a context, Ed448ph (RFC 8032, 5.1 and 5.2).
 
-They are pycryptodome's, for cryptography has only the bare ones; it is loaded (0.1 s) when one of them is wanted. Keys
-of a session have them; a card's command takes the message alone, which is neither prefixed nor hashed there.
+They are pycryptodome's, for cryptography has only the bare ones; it is loaded (0.1 s) when one of them is wanted.
 """
 
 from __future__ import annotations
@@ -10,10 +9,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from cryptography.exceptions import InvalidSignature
-
-from ..curves import EdwardsKey, EdwardsPublicKey
+from cryptography.hazmat.primitives.asymmetric import ed448, ed25519
 
 _ED448_BYTES = 57
+_LONGEST_CONTEXT = 255
 
 
 class Variant(NamedTuple):
@@ -22,8 +21,19 @@ class Variant(NamedTuple):
     context: bytes
     prehashed: bool
 
+    def encode(self) -> bytes:
+        """As a card takes it: a byte that tells of the hash, and the context."""
+        return bytes([self.prehashed]) + self.context
 
-def sign(key: EdwardsKey, message: bytes, variant: Variant) -> bytes:
+    @classmethod
+    def decode(cls, data: bytes) -> Variant:
+        """Raises ValueError."""
+        if data[:1] not in (b"\0", b"\1") or len(data) > 1 + _LONGEST_CONTEXT:
+            raise ValueError("no variant of EdDSA")
+        return cls(data[1:], data[0] == 1)
+
+
+def sign(key: ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey, message: bytes, variant: Variant) -> bytes:
     """A signature of 64 or 114 bytes."""
     from Crypto.Signature import eddsa
 
@@ -32,7 +42,9 @@ def sign(key: EdwardsKey, message: bytes, variant: Variant) -> bytes:
     return signature
 
 
-def verify(key: EdwardsPublicKey, signature: bytes, message: bytes, variant: Variant) -> None:
+def verify(
+    key: ed25519.Ed25519PublicKey | ed448.Ed448PublicKey, signature: bytes, message: bytes, variant: Variant
+) -> None:
     """Raises InvalidSignature."""
     from Crypto.Signature import eddsa
 
@@ -43,10 +55,17 @@ def verify(key: EdwardsPublicKey, signature: bytes, message: bytes, variant: Var
         raise InvalidSignature from None
 
 
+class _Context(bytes):
+    """A context that is there also when it is empty, which for pycryptodome would be Ed25519 itself."""
+
+    def __bool__(self) -> bool:
+        return True
+
+
 def _scheme(key: Any, variant: Variant) -> Any:
     from Crypto.Signature import eddsa
 
-    return eddsa.new(key, "rfc8032", variant.context)
+    return eddsa.new(key, "rfc8032", _Context(variant.context))
 
 
 def _input(message: bytes, size: int, variant: Variant) -> Any:
