@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 import ctypes
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from ctypes import byref, c_char_p, c_long, c_ubyte, c_ulong, c_void_p
+from pathlib import Path
 from time import monotonic, sleep
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from cardtear.card.tables import PIV_AID
 
@@ -66,6 +70,17 @@ class PcscError(Exception):
     def __init__(self, function: str, code: int) -> None:
         self.code = code
         super().__init__(f"{function}: 0x{code:08X}")
+
+
+def apart(expression: str) -> Any:
+    """What an expression in the names of this file comes to in another process.
+
+    With libpcsclite 2.5 a process that has seen more readers than the next pcscd has cannot use that one.
+    """
+    program = f"import json\nfrom pcsc import *\nprint(json.dumps({expression}))"
+    command = (sys.executable, "-c", program)
+    here = Path(__file__).parent
+    return json.loads(subprocess.run(command, cwd=here, stdout=subprocess.PIPE, timeout=30, check=True).stdout)
 
 
 class Context:

@@ -43,14 +43,11 @@ def test_eight_readers(tmp_path: Path) -> None:
             simulator.insert(f"reader {number}", CardRequest(profile="unrecognised", name=f"card {number}"))
         assert simulator.pcsc is not None
         assert simulator.pcsc.wait_until_shown(DEADLINE) == []
-        context = pcsc.Context()
-        names = context.readers()
+        names = pcsc.apart("Context().readers()")
         assert len(names) == 8
         simulator.remove("reader 2")
-        context.wait(names[2], pcsc.EMPTY, DEADLINE)
-        for name in (*names[:2], *names[3:]):
-            context.connect(name)
-        context.close()
+        assert pcsc.apart(f"Context().wait({names[2]!r}, EMPTY, {DEADLINE}).hex()") == ""
+        assert pcsc.apart(f"[bool(Context().connect(name)) for name in {[*names[:2], *names[3:]]!r}]") == [True] * 7
 
 
 def test_one_after_the_other(tmp_path: Path) -> None:
