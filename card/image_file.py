@@ -74,7 +74,11 @@ def load(content: bytes, key: bytes | Seal | None) -> tuple[Image, bool]:
 
 
 class ImageFile:
-    """The locked file of an image, from construction to `close`. Raises OSError, InUse. Not for several threads."""
+    """The locked file of an image, from construction to `close`. Raises OSError, InUse. Not for several threads.
+
+    While `is_together` is set changes follow one another at once, until `end`: the file is looked at before the first
+    and after the last, and nobody else can open it meanwhile.
+    """
 
     def __init__(self, path: Path, is_writable: bool = True) -> None:
         self._path = Path(os.path.realpath(path))
@@ -83,7 +87,8 @@ class ImageFile:
         self._sqlite_file: int | None = None
         self._cursor: sqlite3.Cursor | None = None
         self._seen = 0
-        self._is_together = False
+        """When the file was last written, moved or the like, in ns, after our own last change; 0 if it was deleted."""
+        self.is_together = False
         self._under_way: sqlite3.Cursor | None = None
         self._is_writable = is_writable
         self._file = os.open(self._path, (os.O_RDWR if is_writable else os.O_RDONLY) | os.O_CLOEXEC)
@@ -145,18 +150,14 @@ class ImageFile:
                 self._require_place()
                 self.settle(seal)
             raise
-        if self._is_together:
+        if self.is_together:
             self._under_way = cursor
         else:
             self._ended()
 
-    def begin(self) -> None:
-        """Begin changes that follow one another at once: the file is looked at before the first and after the last."""
-        self._is_together = True
-
     def end(self) -> None:
-        """End what `begin` began, whether anything was changed or not."""
-        self._is_together = False
+        """End what `is_together` began, whether anything was changed or not."""
+        self.is_together = False
         if self._under_way is not None:
             self._under_way = None
             self._ended()
@@ -194,7 +195,7 @@ class ImageFile:
         if self._cursor is not None:
             if not self._lease.take():
                 self._require_no_writer()
-            if self._changed() == self._seen and self._seen:
+            if os.fstat(self._file).st_ctime_ns == self._seen:
                 return self._cursor
             self._lease.give_back()
         cursor = self._connect(seal)
@@ -211,7 +212,8 @@ class ImageFile:
 
     def _ended(self) -> None:
         """End a change: let others in."""
-        self._seen = self._changed()
+        now = os.fstat(self._file)
+        self._seen = now.st_ctime_ns if now.st_nlink else 0
         self._lease.give_back()
 
     def _require_no_writer(self) -> None:
@@ -228,11 +230,6 @@ class ImageFile:
                 cursor.execute(*statement)
         cursor.execute("PRAGMA journal_mode = OFF")
         self._remove_journal()
-
-    def _changed(self) -> int:
-        """When the file was last written, moved or the like, also by us, in ns; 0 if it has been deleted."""
-        now = os.fstat(self._file)
-        return now.st_ctime_ns if now.st_nlink else 0
 
     def _connect(self, seal: Seal) -> sqlite3.Cursor:
         """Have SQLite open the file, and go over to its descriptor. Raises as `write`."""

@@ -30,8 +30,9 @@ class PinRules:
         if len(value) != PIN_LENGTH or reference == PUK:
             return len(value) == PIN_LENGTH
         content = value.rstrip(b"\xff")
-        fits = PIN_FORMATS[self.form].fullmatch(content) is not None
-        return fits and self.minimum <= len(content) <= self.maximum
+        if not self.minimum <= len(content) <= self.maximum:
+            return False
+        return PIN_FORMATS[self.form].fullmatch(content) is not None
 
 
 @dataclass(slots=True)

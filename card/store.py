@@ -77,7 +77,7 @@ class Together:
 
     def __enter__(self) -> None:
         self._change.acquire()
-        self._file.begin()
+        self._file.is_together = True
 
     def __exit__(self, *_: object) -> None:
         try:

@@ -20,6 +20,9 @@ from typing import Any
 from ..caller import process as process_module
 from ..client import rv_name
 
+_NAMING = 5
+"""Seconds within which a child that has connected says its name; another one waits for that."""
+
 _STARTING = 30.0
 """Seconds that the start of a client may take, the loading of its module with it; no part of a step's deadline."""
 _DYING = 5.0
@@ -146,7 +149,7 @@ class Clients:
         with contextlib.suppress(OSError):
             while True:
                 accepted = listener.accept()[0]
-                accepted.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", int(_STARTING), 0))
+                accepted.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _NAMING, 0))
                 connection = Connection(os.dup(accepted.fileno()))
                 with accepted, contextlib.suppress(Exception):  # a child that ended before it had said its name
                     name = connection.recv()

@@ -25,6 +25,7 @@ from cardtear.lab import lines as lab_lines
 from cardtear.lab.control import Control, ControlFailure
 from cardtear.lab.pool import Pool
 from cardtear.lab.requests import VERBS
+from cardtear.lab.scenario import clients
 from cardtear.lab.scenario.clients import ClientProcess
 from cardtear.lab.simulator import Simulator
 from cardtear.p11.constants import CKR
@@ -250,6 +251,29 @@ def test_what_a_client_answers(messages: list[bytes], is_framed: bool, rest: byt
         theirs.shutdown(socket.SHUT_RDWR)
     wait_until(lambda: client.is_gone)
     assert pending.is_over
+
+
+def test_what_connects_as_a_child_of_a_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noise, a name of which only a part comes, and nobody: the child is heard all the same."""
+    monkeypatch.setattr(clients, "_NAMING", 1)
+    processes = clients.Clients(tmp_path, lambda: None)
+    address = processes.await_child("child")
+    noise = [b"", b"\0", (5).to_bytes(4, "big") + b"\x80\x04", (8).to_bytes(4, "big") + bytes(8), b"\xff" * 40]
+    try:
+        with contextlib.ExitStack() as crowd:
+            for each in noise:
+                connection = crowd.enter_context(socket.socket(socket.AF_UNIX))
+                connection.connect(address)
+                connection.sendall(each)
+                if each != noise[2]:
+                    connection.close()
+            child = crowd.enter_context(socket.socket(socket.AF_UNIX))
+            child.connect(address)
+            with Connection(os.dup(child.fileno())) as named:
+                named.send("child")
+            wait_until(lambda: "child" in processes.by_name)
+    finally:
+        processes.close()
 
 
 @settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])

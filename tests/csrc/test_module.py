@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
+import random
 import shutil
 import socket
 import struct
@@ -172,6 +174,66 @@ def test_sanitized_calls(fake: Any, sanitized: Any, value: CKR) -> None:
             fake.answers[call.name] = answer
     sanitized({"CARDTEAR_SOCKET": str(fake.path)}, "calls")
     assert len(fake.calls) > 4 * 25 * 30
+
+
+def hostile(chance: random.Random, whole: bytes) -> list[bytes]:
+    """What a simulator sends that means no good, in its pieces: noise, wrong lengths, a part of what it should."""
+    said = chance.choice(
+        [
+            whole,
+            whole + b"\0",
+            whole[: chance.randrange(len(whole))],
+            struct.pack("=I", chance.choice([0, 1, 7, 64 << 20, (64 << 20) + 1, 2**32 - 1])) + chance.randbytes(20),
+            chance.randbytes(chance.randrange(60)),
+        ]
+    )
+    size = chance.choice([1, 3, 100])
+    return [said[at : at + size] for at in range(0, len(said), size)]
+
+
+def test_sanitized_connections(tmp_path: Path, sanitized: Any) -> None:
+    """Greetings and frames of any kind, in any pieces, whole or not, from a simulator that then goes away."""
+    seed = random.randrange(1 << 32)
+    chance, over = random.Random(seed), threading.Event()
+    answered = 0
+
+    def serve(connection: socket.socket) -> None:
+        nonlocal answered
+        is_polite = chance.random() < 0.7
+        with connection, contextlib.suppress(OSError):
+            connection.recv(4096)
+            for piece in [encode_welcome()] if is_polite else hostile(chance, encode_welcome()):
+                connection.sendall(piece)
+            while not over.is_set() and connection.recv(4096):
+                body = chance.choice(list(BODIES.values()))
+                whole = REPLY_HEADER.pack(REPLY_HEADER.size - 4 + len(body), 0, CKR.OK) + body
+                for piece in hostile(chance, whole) if chance.random() < 0.3 else [whole]:
+                    connection.sendall(piece)
+                answered += 1
+                if chance.random() < 0.1:
+                    return
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection = listener.accept()[0]
+                connection.settimeout(0.2)  # a module that waits for the rest of something is told that none comes
+                threading.Thread(target=serve, args=(connection,), daemon=True).start()
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "p11.sock"))
+        listener.listen()
+        threading.Thread(target=accept, daemon=True).start()
+        end = threading.Timer(2, lambda: (over.set(), listener.shutdown(socket.SHUT_RDWR)))
+        end.start()
+        try:
+            sanitized({"CARDTEAR_SOCKET": str(tmp_path / "p11.sock"), "CARDTEAR_QUIET": "1"}, "calls")
+        except AssertionError as error:
+            raise AssertionError(f"seed {seed}") from error
+        finally:
+            over.set()
+            end.cancel()
+    assert answered > 20
 
 
 REPLIES = {

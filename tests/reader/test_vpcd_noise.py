@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from cardtear.reader import Bench, Reader, slot_door, vpcd
 from cardtear.reader.vpcd import VpcdDoor
+from cardtear.reader.vpcd_reversed import ReversedDoor
 from cardtear.reader.vpcd_wire import Control, Decoder, encode
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -72,6 +73,40 @@ def test_whatever_vpcd_sends(door: VpcdDoor, listener: socket.socket, messages: 
         connection.sendall(encode(bytes([Control.ATR])))
         decoder = Decoder()
         answers: list[bytes] = []
+        while not answers:
+            data = connection.recv(1 << 16)
+            assert data
+            answers += decoder.feed(data)
+        assert answers[0][:1] == b"\x3b"
+
+
+@pytest.fixture
+def reversed_door(bench: Bench, front: Reader, new_card: Any) -> Iterator[ReversedDoor]:
+    """A card that waits for vpcd."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    door = ReversedDoor(bench, port, front)
+    front.insert(new_card())
+    yield door
+    door.close()
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(MESSAGES, st.integers(1, 9))
+def test_whatever_a_vpcd_sends_that_connects(reversed_door: ReversedDoor, messages: list[bytes], size: int) -> None:
+    """Likewise: the next one that connects is told the ATR."""
+    sent = b"".join(messages)
+    where = ("127.0.0.1", reversed_door.port)
+    with socket.create_connection(where, DEADLINE) as connection, contextlib.suppress(OSError):
+        for at in range(0, len(sent), size):
+            connection.sendall(sent[at : at + size])
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(1 << 16):
+            pass
+    with socket.create_connection(where, DEADLINE) as connection:
+        connection.sendall(encode(bytes([Control.ATR])))
+        answers: list[bytes] = []
+        decoder = Decoder()
         while not answers:
             data = connection.recv(1 << 16)
             assert data
