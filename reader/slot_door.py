@@ -19,7 +19,7 @@ from .card_lock import OtherQueue
 from .events import Change, Event
 from .reader import Insertion, Reader
 from .vpcd_dialogue import Dialogue
-from .waiting import readable
+from .waiting import readable, waiter
 
 if TYPE_CHECKING:
     from .pcsc_turn import PcscTurn
@@ -171,17 +171,17 @@ class SlotDoor(ABC):
         """
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         decoder, begun = vpcd_wire.Decoder(), 0.0
-        waiting: list[int | socket.socket] = [connection, self._wake]
+        ready_within, number = waiter(connection, self._wake), connection.fileno()
         while not self._closing:
             patience = max(begun + UNFINISHED - monotonic(), 0) if decoder.is_unfinished else self._patience
-            ready = readable(patience, *waiting)
+            ready = ready_within(patience)
             if self._wake in ready:
                 os.eventfd_read(self._wake)
                 if self._held is not self._dialogue:
                     self._let_go()
             elif not ready and not decoder.is_unfinished:
                 self._let_go()
-            if connection.fileno() not in ready:
+            if number not in ready:
                 self._require_end(decoder, begun)
                 continue
             # vpcd sends a length and its body apart; without this the body comes 40 ms later, by Nagle's rule.

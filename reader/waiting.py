@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import select
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -18,7 +19,12 @@ def readable(seconds: float | None, *files: int | HasDescriptor) -> set[int]:
 
     Returns the descriptors of those that are ready.
     """
+    return waiter(*files)(seconds)
+
+
+def waiter(*files: int | HasDescriptor) -> Callable[[float | None], set[int]]:
+    """Return what waits as `readable`, for so many seconds, for who waits for the same files again and again."""
     poll = select.poll()
     for each in files:
         poll.register(each, select.POLLIN)
-    return {descriptor for descriptor, _ in poll.poll(None if seconds is None else seconds * 1000)}
+    return lambda seconds: {ready for ready, _ in poll.poll(None if seconds is None else seconds * 1000)}
