@@ -7,10 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from cardtear.csrc import module_path
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from ..dsa_domains import DOMAINS, domain_file
 
-pytestmark = pytest.mark.needs("certutil", "modutil", "pk12util", "openssl")
+pytestmark = pytest.mark.needs("certutil", "modutil", "pk12util", "openssl", "pkcs11-tool")
 
 DSA = ("-k", "dsa")
 GENERATES = pytest.mark.parametrize("generates", [True, False])
@@ -55,3 +57,23 @@ def test_brought(new_token: Callable[..., Any], bits: int) -> None:
     ((identity, _),) = nss.private_keys().items()
     nss.certutil("-R", "-h", "Alice", "-k", identity, "-s", "CN=x", "-a", "-o", "request.pem")
     assert "verify OK" in nss("openssl", "req", "-in", "request.pem", "-verify", "-noout")
+
+
+def test_used_by_others(new_token: Callable[..., Any]) -> None:
+    """OpenSC's pkcs11-tool signs with a key that NSS has made; OpenSSL verifies it by the certificate."""
+    nss = new_token()
+    nss.certify("mine", *DSA)
+    pem = nss("certutil", "-L", "-d", nss.database, "-h", "Alice", "-n", "Alice:mine", "-a", "-f", "pin")
+    (nss.folder / "mine.pem").write_text(pem)
+    (nss.folder / "mine.pub").write_text(nss("openssl", "x509", "-in", "mine.pem", "-noout", "-pubkey"))
+    (nss.folder / "data").write_bytes(b"data")
+    ((identity, _),) = nss.private_keys().items()
+    login = ("--module", str(module_path()), "--login", "--pin", "123456")
+    for digest in ("SHA1", "SHA256"):
+        nss("pkcs11-tool", *login, "--sign", "-m", f"DSA-{digest}", "--id", identity, "-i", "data", "-o", "signature")
+        both = (nss.folder / "signature").read_bytes()
+        half = len(both) // 2
+        der = encode_dss_signature(*(int.from_bytes(each, "big") for each in (both[:half], both[half:])))
+        (nss.folder / "signature").write_bytes(der)
+        verify = ("-verify", "mine.pub", "-signature", "signature", "data")
+        assert "Verified OK" in nss("openssl", "dgst", f"-{digest.lower()}", *verify)
