@@ -157,6 +157,29 @@ def test_certified(m: Any, session: int) -> None:
         m.destroy(session, private)
 
 
+@pytest.mark.parametrize("way", ["copied", "unwrapped"])
+def test_from_the_session(m: Any, session: int, way: str) -> None:
+    """A key of the session comes onto the card, by a copy or out of another key."""
+    open_key = {CKA.PRIVATE: NO, CKA.SENSITIVE: NO, CKA.EXTRACTABLE: YES}
+    public, private = m.generate_pair(session, CKM.DSA_KEY_PAIR_GEN, domain(2048), open_key)
+    if way == "copied":
+        there = {CKA.TOKEN: YES, CKA.LABEL: LABEL, CKA.PRIVATE: YES, CKA.SENSITIVE: YES, CKA.EXTRACTABLE: NO}
+        made = m.copy(session, private, there)
+    else:
+        aes = {CKA.CLASS: CKO.SECRET_KEY, CKA.KEY_TYPE: CKK.AES, CKA.VALUE: bytes(16), CKA.WRAP: YES, CKA.UNWRAP: YES}
+        wrapping = m.create(session, aes)
+        mechanism, _kept = m.mechanism(CKM.AES_KEY_WRAP_PAD)
+        wrapped, length = m.ffi.new("unsigned char[4096]"), m.ffi.new("CK_ULONG *", 4096)
+        m.check("C_WrapKey", session, mechanism, wrapping, private, wrapped, length)
+        whole = {CKA.CLASS: CKO.PRIVATE_KEY, CKA.KEY_TYPE: CKK.DSA, **PRIVATE}
+        template, _kept_too = m.template(whole)
+        handle = m.ffi.new("CK_ULONG *")
+        m.check("C_UnwrapKey", session, mechanism, wrapping, wrapped, length[0], template, len(whole), handle)
+        made = handle[0]
+    assert m.attribute(session, made, CKA.TOKEN) == YES
+    check(m, session, made, public_key(m, session, public))
+
+
 def test_the_same_after_a_removal(module: tuple[Simulator, Any], session: int) -> None:
     simulator, m = module
     public, private = generate(m, session, 1024)
