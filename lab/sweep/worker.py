@@ -24,6 +24,7 @@ from ...p11.quirks import Quirks
 from ...reader.errors import BenchError
 from ...reader.events import Event, Moment
 from ...reader.trace import Trace
+from ..scratch import Scratch
 from ..simulator import Simulator
 from ..trigger import Trigger
 from . import children
@@ -111,8 +112,8 @@ class Bed:
 @contextlib.contextmanager
 def bed(plan: Plan) -> Iterator[Bed]:
     """A simulator with a copy of the plan's card in its reader, and a folder of the run's own."""
-    scratch = Path(tempfile.mkdtemp(prefix="cardtear-sweep-"))
-    try:
+    with Scratch() as own_folder:
+        scratch = own_folder.path
         for name in ("dir", "tmp", "home"):
             (scratch / name).mkdir(mode=0o700)
         if plan.folder:
@@ -125,8 +126,6 @@ def bed(plan: Plan) -> Iterator[Bed]:
             simulator.plug(READER)
             own = simulator.insert(READER, card)
             yield Bed(plan, simulator, scratch / "dir", card, other, own)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def prepare(plan: Plan, script: str, deadline: float) -> tuple[Ended, Plan]:
