@@ -224,16 +224,16 @@ class KeyRing:
 
 def make(algorithm: Algorithm, domain: Sequence[bytes]) -> bytes:
     """A new private key as PKCS #8 DER, by the numbers of GENERATE ASYMMETRIC KEY PAIR. Raises CardError(6A80)."""
+    if algorithm not in DSA_BITS:
+        return pack(generate(algorithm))
     try:
-        return pack(generate(algorithm, [int.from_bytes(number, "big") for number in domain]))
+        return pack(dsa_keys.generate(_domain(algorithm, *(int.from_bytes(number, "big") for number in domain))))
     except ValueError:
         raise CardError(SW.INCORRECT_DATA) from None
 
 
-def generate(algorithm: Algorithm, domain: Sequence[int] = ()) -> Key:
-    """A new private key of cryptography; one of DSA is made in a domain. Raises ValueError for what is none."""
-    if algorithm in DSA_BITS:
-        return dsa_keys.generate(_domain(algorithm, *domain))
+def generate(algorithm: Algorithm) -> Key:
+    """A new private key of cryptography, of a kind that needs no domain."""
     if algorithm in RSA_BITS:
         return rsa.generate_private_key(_EXPONENT, RSA_BITS[algorithm])
     if algorithm in EC_CURVES:
