@@ -95,8 +95,9 @@ def contents(tool: Succeed) -> Callable[[], Contents]:
         for line in tool("--list-objects").splitlines():
             if not line.startswith(" "):
                 lines.append(re.sub(r"object \d+", "object", line))
-            elif not re.match(r" *(VALUE|EC_POINT|Unique ID|serial|profile_id):", line):
-                lines[-1] += " " + " ".join(line.split())
+            elif not re.match(r" *((VALUE|EC_POINT|EC Point|Unique ID|serial|profile_id):|[0-9a-f]+$)", line):
+                # OpenSC 0.27 says an ID of one byte in both ways.
+                lines[-1] += " " + re.sub(r"^ID: \d+ \(0x(..)\)$", r"ID: \1", " ".join(line.split()))
         return Contents(Counter(line for line in lines if "bject" in line and not line.startswith("Profile")))
 
     return ask
