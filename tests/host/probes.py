@@ -9,7 +9,6 @@ import threading
 import time
 from typing import Any
 
-from cardtear.csrc.generate import LISTS
 from cardtear.lab.client import Failed, Module
 from cardtear.p11.calls import BY_NAME
 from cardtear.p11.constants import CKA, CKD, CKF, CKK, CKM, CKO, CKR
@@ -198,6 +197,8 @@ def interface(
     m: Module, name: bytes | None, version: tuple[int, int] | None = None, flags: int = 0
 ) -> tuple[int, tuple[int, int], list[str]]:
     """C_GetInterface: return value, the list's own version, and which of its pointers are NULL."""
+    from cardtear.csrc.generate import LISTS  # more than a host process needs otherwise
+
     ffi = m.ffi
     found = ffi.new("CK_INTERFACE **")
     wanted = ffi.NULL if version is None else ffi.new("CK_VERSION *", version)

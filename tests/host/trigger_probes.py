@@ -7,14 +7,15 @@ import threading
 from pathlib import Path
 
 from cardtear.lab.client import Module
-from cardtear.lab.control import Control
 
 _STOPPED = threading.Event()
 
 
 def outrun(m: Module, control: str, turns: int) -> int:
     """How often a call outran its trigger (lab/benchmark/in_tests.py)."""
-    from cardtear.lab.benchmark import in_tests  # with a simulator and browsers, which no other host needs
+    # A simulator and browsers come with them, which no other host needs.
+    from cardtear.lab.benchmark import in_tests
+    from cardtear.lab.control import Control
 
     with Control(Path(control)) as connection:
         return in_tests.outrun(m, connection, turns)
