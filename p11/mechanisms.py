@@ -254,6 +254,9 @@ for _line in _HASHED.strip().splitlines():
 
 _LACKING: tuple[CKK, ...] = () if lattices.AVAILABLE else lattices.KEY_TYPES
 
+KNOWN: dict[int, MechanismRule] = {row.type: row for row in _ROWS}
+"""All rows, also of what the installed cryptography lacks."""
+
 MECHANISMS: dict[int, MechanismRule] = {
-    row.type: row for row in _ROWS if not any(key_type in _LACKING for key_type in row.key_types)
+    number: row for number, row in KNOWN.items() if not any(key_type in _LACKING for key_type in row.key_types)
 }
