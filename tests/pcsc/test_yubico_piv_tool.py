@@ -94,7 +94,8 @@ def test_keys_and_certificates_from_outside(imported: YubiKey, succeed: Succeed,
     succeed(TOOL, *both, "-i", "bundle.p12")
     assert "Successful RSA" in succeed(TOOL, "-a", "test-signature", "-s", "9e", "-i", "certificate.pem")
     succeed(TOOL, "-a", "delete-certificate", "-s", "9d")
-    assert "Slot 9d" not in succeed(TOOL, "-a", "status")
+    status = succeed(TOOL, "-a", "status")
+    assert "Slot 9d" not in status or "Subject DN" not in re.split(r"Slot 9d:|Slot 9e:", status)[1]  # 2.7 shows keys
 
 
 def test_ec_keys(older_key: YubiKey, succeed: Succeed) -> None:

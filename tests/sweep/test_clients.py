@@ -16,7 +16,7 @@ PARTS = {
     "p11tool": "5/25",
     "certutil": "6/35",
     "ssh-keygen": "9/25",
-    "openssl": "9/25" if version("libengine-pkcs11-openssl") < (0, 4, 13) else "10/81",
+    "openssl": "10/81" if (0, 4, 13) <= version("libengine-pkcs11-openssl") < (0, 4, 21) else "9/25",
     "java": "70/80",
     "firefox": "60/150",
 }

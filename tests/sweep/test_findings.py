@@ -12,7 +12,11 @@ from cardtear.lab.scenario.shipped import find, findings
 
 from ..installed import version
 
-MENDED = {"libp11-crash": ("libengine-pkcs11-openssl", (0, 4, 13)), "opensc-hang": ("opensc", (0, 26, 1))}
+MENDED = {
+    "libp11-crash": ("libengine-pkcs11-openssl", (0, 4, 13)),
+    "libp11-hang": ("libengine-pkcs11-openssl", (0, 4, 21)),
+    "opensc-hang": ("opensc", (0, 26, 1)),
+}
 """The packages in which faults are, and the first versions that are known to show them no more."""
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "findings.md").read_text()
