@@ -42,7 +42,8 @@ def sweep(
         list[str] | None, typer.Option(help="What follows, as insert:500ms; several times.", show_default=False)
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option("-j", "--jobs", min=1, help="Runs at a time.", show_default="2 per processor")
+        int | None,
+        typer.Option("-j", "--jobs", min=1, max=1024, help="Runs at a time.", show_default="2 per processor"),
     ] = None,
     shard: Annotated[str, typer.Option(help="Play the i-th of n parts, as 1/4.")] = "1/1",
     only: Annotated[

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
+from cardtear.lab.cli import app
 from cardtear.lab.control import Control, ControlFailure
 from cardtear.lab.simulator import Simulator
 
@@ -126,7 +128,7 @@ def test_a_wrong_command_line(cardtear: Command, simulator: Simulator, words: st
 def test_nothing_else_is_on_standard_output(cardtear: Command, folder: Path, words: str, beginning: str) -> None:
     """Where an output is standard output, what is said to people is on standard error."""
     if not (folder / "front.card").exists():
-        assert cardtear("card", "new", "front.card")[0] == 0
+        assert cardtear("card", "new", "front.card", "--profile", "piv-ec")[0] == 0
         (folder / "still.yaml").write_text("about: A card is pulled.\nsteps:\n  - remove: front\n")
     code, output, errors = cardtear(*words.split())
     assert code == 0, errors
@@ -190,6 +192,112 @@ def test_a_verb_that_can_do_nothing(simulator: Simulator, request_: dict[str, An
     ):
         control.do(verb, **{name: value for name, value in request_.items() if name != "do"})
     assert _state(simulator) == before
+
+
+# Every command with every argument wrong
+
+ARGUMENTS = {
+    "reader": "front",
+    "verb": "remove",
+    "words": "front",
+    "trigger": "99",
+    "word": "nobody",
+    "path": "front.card",
+    "copy": "nowhere/copy.card",
+    "source": "nowhere",
+    "tag": "5FC102",
+    "action": "stop",
+    "files": "nowhere.yaml",
+    "command": "nowhere",
+}
+"""What its arguments are otherwise: nothing that would change anything."""
+
+MORE = {"arm": ["--call", "C_Sign"], "trace": ["--no-follow"], "card new": ["--profile", "blank"]}
+WRONG = ("", "nosuch", "-1", 4000 * "x", "\x1b[31m\x01", "99999999999999999999")
+ANY_TEXT = frozenset(
+    {"name", "puk", "pin", "application", "reader", "words", "signal", "atr", "command", "nth", "times"}
+)
+"""Parameters that take such a text, or some of these as hexadecimal digits."""
+IS_WRITTEN = frozenset({"out", "junit", "trace", "html", "svg", "json_file", "write", "path", "copy"})
+
+
+def _commands() -> Iterator[tuple[tuple[str, ...], Any]]:
+    root = typer.main.get_command(app)
+    for name in root.list_commands(None):  # type: ignore[attr-defined,arg-type]
+        command = root.get_command(None, name)  # type: ignore[attr-defined,arg-type]
+        if hasattr(command, "commands"):
+            yield from (((name, each), command.commands[each]) for each in command.commands)
+        else:
+            yield (name,), command
+
+
+COMMANDS = {" ".join(names): (names, command) for names, command in _commands() if names != ("serve",)}
+IS_ELSEWHERE = frozenset({"help", "from_pcsc", "prepare", "recover", "only", "json_file", "html", "svg"})
+"""Options of other tests: of some a whole sweep comes, and what other programs say may have several lines."""
+
+
+def _cases() -> Iterator[tuple[str, Any, str]]:
+    """Each option once, in one of the commands that have it, each argument of each command twice."""
+    seen = set(IS_ELSEWHERE)
+    for name in ("card new", "arm", *(each for each in COMMANDS if each != "sweep"), "sweep"):
+        for number, parameter in enumerate(COMMANDS[name][1].params):
+            if parameter.param_type_name == "argument" and name != "sweep":
+                yield from ((name, parameter, WRONG[(number + len(name) + each) % len(WRONG)]) for each in (0, 1))
+            elif parameter.name not in seen and not getattr(parameter, "is_flag", False):
+                yield name, parameter, WRONG[(number + len(name)) % len(WRONG)]
+            seen.add(parameter.name)
+
+
+CASES = list(dict.fromkeys(_cases()))
+
+
+@pytest.mark.parametrize("name", dict.fromkeys(name for name, _, _ in CASES))
+def test_every_argument_wrong(cardtear: Command, simulator: Simulator, folder: Path, name: str) -> None:
+    """Refused in one line, with nothing changed; or taken, where it is not wrong there."""
+    names, command = COMMANDS[name]
+    if not (folder / "front.card").exists():
+        assert cardtear("card", "new", "front.card", "--profile", "piv-ec")[0] == 0
+    before = _state(simulator), sorted(folder.iterdir())
+    for parameter, value in [(parameter, value) for each, parameter, value in CASES if each == name]:
+        words = _words(names, command, parameter, value)
+        code, output, errors = cardtear(*words)
+        if code != 0:
+            assert code in (1, 2, 126, 127), (words, code, errors)
+            assert (output, errors.count("\n")) == ("", 1), (words, output, errors)
+            assert errors.startswith("cardtear: "), words
+            assert errors.rstrip("\n").isprintable(), words
+            assert (_state(simulator), sorted(folder.iterdir())) == before, words
+        else:
+            assert errors == "", words
+            assert parameter.name in IS_WRITTEN or (value.isprintable() and parameter.name in ANY_TEXT), words
+            _restore(simulator, folder, before[1])
+            before = _state(simulator), before[1]
+
+
+def _words(names: tuple[str, ...], command: Any, wrong: Any, value: str) -> list[str]:
+    """A command line that is right but for one value."""
+    words = [*names]
+    if wrong.param_type_name == "option":
+        words.append(f"{max(wrong.opts, key=len)}={value}")
+    more = MORE.get(" ".join(names), [])
+    words += more if not more or more[0] not in wrong.opts else []
+    arguments = [each for each in command.params if each.param_type_name == "argument"]
+    given = [value if each is wrong else ARGUMENTS.get(each.name, "") for each in arguments]
+    needed = [word for word, each in zip(given, arguments, strict=True) if each is wrong or each.name in ARGUMENTS]
+    return [*words, "--", *needed]
+
+
+def _restore(simulator: Simulator, folder: Path, kept: list[Path]) -> None:
+    """Undo what has been taken."""
+    for number in simulator.triggers:
+        simulator.disarm(number)
+    for each in simulator.status()["readers"]:
+        if each["name"] != "front":
+            simulator.unplug(each["name"])
+    if simulator.bench.reader("front").insertion is None:
+        simulator.insert("front")
+    for path in set(folder.iterdir()) - set(kept):
+        path.unlink()
 
 
 def _state(simulator: Simulator) -> Any:
