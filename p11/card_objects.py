@@ -21,7 +21,8 @@ from . import keys
 from .attributes import TRUE, Attributes, ulong
 from .constants import CKA, CKO, CKP, CKR
 from .errors import P11Error
-from .keys import CardKey, CardKind, PublicKey
+from .key_kinds import CardKind
+from .keys import CardKey, PublicKey
 from .objects import P11Object, certified_key, profile_object
 from .piv_client import PivClient
 from .records import (

@@ -22,7 +22,7 @@ from .attributes import Attributes
 from .card_objects import CardObjects
 from .constants import CKF, CKR, CKU
 from .errors import P11Error
-from .keys import CardKind
+from .key_kinds import CardKind
 from .mechanisms import MechanismRule
 from .objects import P11Object, mechanism_object, user_interface_object
 from .offer import offered

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from .. import curves, keys
+from .. import curves, key_kinds, keys
 from ..attributes import TRUE, Attributes, On, boolean, ulong
 from ..caller import Caller
 from ..constants import CKA, CKF, CKO, CKR, CKU
@@ -35,7 +35,7 @@ def C_GenerateKeyPair(
         for template, object_class in ((public, CKO.PUBLIC_KEY), (private, CKO.PRIVATE_KEY))
     ]
     public_half, private_half = halves
-    kind = keys.kind_of({**private_half, **public_half}, key_type)
+    kind = key_kinds.kind_of({**private_half, **public_half}, key_type)
     if CKA.EC_PARAMS in public_half:
         public_half[CKA.EC_PARAMS] = curves.well_formed(public_half[CKA.EC_PARAMS])
         private_half[CKA.EC_PARAMS] = public_half[CKA.EC_PARAMS]  # in the application's own spelling
@@ -52,14 +52,14 @@ def C_GenerateKeyPair(
         for half in halves:
             if not half[CKA.ID]:
                 del half[CKA.ID]  # the card's objects have one made from the key
-        pair = live.token.generate(keys.card_kind(kind), public_half, private_half, live.right)
+        pair = live.token.generate(key_kinds.card_kind(kind), public_half, private_half, live.right)
         if public_half[CKA.TOKEN] == TRUE:
             return application.handle(live, pair[0]), application.handle(live, pair[1])
         session_half = P11Object({**pair[0].attributes, CKA.TOKEN: boolean(False)}, pair[0].key)
         return application.add_session_object(live, session_half), application.handle(live, pair[1])
     if exponent not in _EXPONENTS:
         raise P11Error(CKR.TEMPLATE_INCONSISTENT)
-    key = keys.generate(kind, exponent)
+    key = key_kinds.generate(kind, exponent)
     made_public = P11Object(
         {**keys.public_attributes(key.public_key()), **public_half, **_identified(public_half, key)}, key.public_key()
     )
@@ -74,5 +74,5 @@ def C_GenerateKeyPair(
     return handle, application.add_session_object(live, made_private)
 
 
-def _identified(half: Attributes, key: keys.SoftKey) -> Attributes:
+def _identified(half: Attributes, key: key_kinds.SoftKey) -> Attributes:
     return {CKA.ID: half[CKA.ID] or keys.identity(key.public_key())}

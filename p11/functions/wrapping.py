@@ -21,7 +21,8 @@ from ..caller import Caller
 from ..constants import CKA, CKF, CKK, CKO, CKR
 from ..errors import P11Error
 from ..finite_fields import AgreementKey
-from ..keys import PublicKey, SessionKey, SoftKey
+from ..key_kinds import SoftKey
+from ..keys import PublicKey, SessionKey
 from ..mechanisms import MechanismRule, Scheme
 from ..objects import P11Object
 from ..templates import folded, require
