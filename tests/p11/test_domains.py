@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -232,6 +235,32 @@ def test_closing_the_session_ends_it(module: tuple[Simulator, Any], session: int
     m.close_session(other)
     assert calculation.result() == CKR.SESSION_CLOSED
     assert stretched(m, session, 1000) == CKR.OK
+
+
+PROGRAM = """
+from cardtear.csrc import module_path
+from cardtear.lab.client import Module
+from cardtear.p11.constants import CKA, CKM
+m = Module(module_path())
+m.initialize()
+session = m.open_session(0)
+(mechanism, _), (template, _kept) = m.mechanism(CKM.DH_PKCS_PARAMETER_GEN), m.template({CKA.PRIME_BITS: 4096})
+m.call("C_GenerateKey", session, mechanism, template, 1, m.ffi.new("CK_ULONG *"))
+"""
+
+
+def test_the_end_of_the_program_ends_it(module: tuple[Simulator, Any]) -> None:
+    """Nothing calculates for somebody who has gone."""
+    simulator, _ = module
+    others, end = calculating(), time.monotonic() + DEADLINE
+    with subprocess.Popen([sys.executable, "-c", PROGRAM], env={**os.environ, **simulator.environment}) as program:
+        while not (new := calculating() - others):
+            assert time.monotonic() < end, "it does not begin"
+            time.sleep(0.01)
+        program.kill()
+    for each in new:
+        each.join(DEADLINE)
+        assert not each.is_alive()
 
 
 def test_a_password_that_would_take_hours(m: Any, session: int) -> None:
