@@ -217,7 +217,8 @@ class CardRequest(Traits):
         pins += [self.global_pin] if self.global_pin is not None else []
         if not all(self.pin_rules.accept(PIN, _padded(pin)) for pin in pins):
             lengths = f"{self.pin_min} to {self.pin_max}" if self.pin_min < self.pin_max else f"{self.pin_max}"
-            raise ProfileError(f"that PIN does not fit: a PIN has {lengths} {_CHARACTERS[self.pin_format]}")
+            others = "pin_min, pin_max and pin_format are parameters, too; profile 'relaxed' has shorter ones"
+            raise ProfileError(f"that PIN does not fit: a PIN has {lengths} {_CHARACTERS[self.pin_format]} ({others})")
         if self.primary_pin == "global" and self.global_pin is None:
             raise ProfileError("without a global PIN that cannot be the primary one")
         if self.firmware is not None and not self.make.attests:

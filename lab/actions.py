@@ -168,7 +168,7 @@ def check(trigger: Trigger) -> None:
     else:
         raise ValueError(f"{verb!r} is a fault of a call or an APDU; its moment is neither")
     if not possible:
-        other = "an APDU, by its 'ins'" if fault.apdus else "a call, by its name"
+        other = "an APDU, by its 'ins' (--ins, --apdu)" if fault.apdus else "a call, by its name (--call)"
         raise ValueError(f"{verb!r} is no fault of {what}; choose the moment of {other}")
     if on.when not in possible:
         raise ValueError(f"{verb!r} at {what} is possible {' or '.join(possible)}, not {on.when!r}")

@@ -31,7 +31,9 @@ class SocketInUse(SocketError):
     code = "socket-in-use"
 
     def __init__(self, path: Path) -> None:
-        super().__init__(f"a simulator listens on {path} already; stop it, or choose another folder")
+        super().__init__(
+            f"a simulator listens on {path} already; stop it (cardtear stop), or choose another folder (--folder)"
+        )
 
 
 class UnsafeFolder(SocketError):

@@ -28,7 +28,7 @@ Atr = Annotated[
 @app.command()
 @grouped
 def insert(*, reader: AnyReader = None, card: AnyCard, atr: Atr = None, as_json: Json = False) -> None:
-    """Put a card into a reader: the one that was last in it, unless one is named; the standard one where none was."""
+    """Put a card into a reader: the one that was last in it, unless one is named; Alice's where none was."""
     more: dict[str, Any] = {} if atr is None else {"atr": atr}
     reader = the_reader(as_json, reader)
     with errors(as_json), handed_over(card.passphrase_file) as file:

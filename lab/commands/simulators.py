@@ -91,8 +91,8 @@ def run(
 ) -> None:
     """Run a program with a simulator of its own, and exit with its exit code: cardtear run [OPTIONS] -- CMD...
 
-    The program finds CARDTEAR_MODULE, CARDTEAR_SOCKET and CARDTEAR_CONTROL in its environment. When this one is killed,
-    it is killed, too.
+    The program finds CARDTEAR_MODULE, CARDTEAR_SOCKET and CARDTEAR_CONTROL in its environment. If cardtear is killed,
+    the program is, too.
     """
     from .. import pcscd, process
     from ..guard import guarded
@@ -116,7 +116,8 @@ def run(
                 code = process.run_program(command, {**os.environ, **variables, **simulator.environment})
         except OSError as error:
             code = 127 if isinstance(error, FileNotFoundError) else 126
-            fail(as_json, "cannot-run", f"cannot run {command[0]!r}: {error.strerror}", code)
+            hint = f"; a line for a shell: sh -c {shlex.quote(command[0])}" if " " in command[0].strip() else ""
+            fail(as_json, "cannot-run", f"cannot run {command[0]!r}: {error.strerror}{hint}", code)
     raise typer.Exit(code)
 
 

@@ -48,12 +48,20 @@ WORDS: dict[str, tuple[str, ...]] = {
 }
 """What a trigger can do (actions.py), and what the words after it mean, in their order."""
 
+
+def _span(word: str) -> float:
+    """Seconds, as 0.5, 0.5s or 500ms. Raises ValueError."""
+    if word.endswith("ms"):
+        return float(word.removesuffix("ms")) / 1000
+    return float(word.removesuffix("s"))
+
+
 _READ: dict[str, Callable[[str], object]] = {
     "left": int,
     "count": int,
     "seed": int,
     "length": int,
-    "seconds": float,
+    "seconds": _span,
     "puk": lambda word: {"true": True, "false": False}.get(word, word),
 }
 """Words that are no text."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 from ...card.wording import meant
+from ..constants import CKR
 from .values import CALLS, COUNT, FLAG, OUTCOME, SECONDS, SHARE, Calls, Kind, Outcome, by_call, choice, show, subset
 
 _OPENSC = "https://github.com/OpenSC/OpenSC/"
@@ -334,6 +335,9 @@ class Quirks:
             try:
                 value = row.kind.read(text if equals else "true")
             except (ValueError, KeyError, IndexError):
+                if row.kind is OUTCOME and text.startswith("CKR_"):
+                    question = meant(text, [f"CKR_{each}" for each in CKR.__members__])
+                    raise ValueError(f"the quirk {name!r}: there is no return value {text!r}{question}") from None
                 raise ValueError(f"the quirk {name!r} is {row.kind.words}, not {text!r}") from None
             quirks = dataclasses.replace(quirks, **{name: value})
         return quirks

@@ -62,7 +62,13 @@ def cardtear(simulator: Simulator) -> Command:
         ("arm remove front --ins 0x87", "'ins': two hexadecimal digits"),
         ("arm remove front --ins 87 --slot 9X", "'slot': two hexadecimal digits are wanted, not '9X'"),
         ("arm answer 6F0 --ins 87", "'status': four hexadecimal digits"),
-        ("arm answer 6F00 --call C_Sign", "choose the moment of an APDU"),
+        ("arm answer 6F00 --call C_Sign", "choose the moment of an APDU, by its 'ins' (--ins, --apdu)"),
+        ("arm delay soon --call C_Sign", "SECONDS of 'delay' is a number, not 'soon'"),
+        ("run --pin 4711 -- true", "a PIN has 6 to 8 digits (pin_min,"),
+        (
+            "run --quirks torn_call=CKR_DEVICE_EROR -- true",
+            "no return value 'CKR_DEVICE_EROR'; did you mean 'CKR_DEVICE_ERROR'",
+        ),
         ("arm return CKR_DEVICE_ERROR --ins 87", "choose the moment of a call"),
         ("arm remvoe front --call C_Sign", "'remvoe'"),
         ("arm remove front", "say when: --call"),
@@ -83,6 +89,19 @@ def test_what_cannot_happen_is_refused(cardtear: Command, simulator: Simulator, 
 
 def test_the_nearest_action_is_told(cardtear: Command) -> None:
     assert "remove" in cardtear("arm", "remvoe", "front", "--call", "C_Sign").stderr
+
+
+def test_a_line_for_a_shell(cardtear: Command) -> None:
+    done = cardtear("run", "--no-card", "--", "a | b")
+    assert done.returncode == 127
+    assert done.stderr.endswith("; a line for a shell: sh -c 'a | b'\n")
+
+
+@pytest.mark.parametrize(("word", "seconds"), [("500ms", 0.5), ("0.5s", 0.5), ("2", 2.0)])
+def test_a_span_of_time(cardtear: Command, simulator: Simulator, word: str, seconds: float) -> None:
+    """On the command line as in scenarios."""
+    assert cardtear("arm", "delay", word, "--call", "C_Sign").returncode == 0
+    assert [each.arguments for each in simulator.triggers.values()] == [{"seconds": seconds}]
 
 
 def test_what_may_never_happen_is_said(cardtear: Command, simulator: Simulator) -> None:
