@@ -103,7 +103,9 @@ def test_what_follows_comes_after_a_slow_action(
 
     monkeypatch.setattr(Simulator, action, slow)
     outcome = play(action, f"{SIGN}@before", *then, watch=lambda _trace: lambda: None, command=(host, "patient"))
-    assert (outcome.verdict, outcome.run.ended.code) == (Verdict.SUCCESS, 0), outcome
+    assert outcome.run.ended.code == 0, outcome
+    # While the card is mute the program does not wait: it may well give the PIN before the reset, too.
+    assert outcome.verdict is Verdict.SUCCESS or (action, outcome.verdict) == ("mute", Verdict.RETRIED), outcome
 
 
 def test_what_follows_a_delay_counts_from_its_beginning(play: Callable[..., Any]) -> None:
