@@ -182,4 +182,7 @@ def test_no_sequels(text: str) -> None:
 )
 def test_actions_that_cannot_be_there(action: str, name: str) -> None:
     """A status word is of an APDU, a return value of a call, and what is garbled is an answer."""
-    assert re.search("is no fault of|is possible", str(Action.parse(action).problem(points.parse(name))))
+    assert re.search(
+        "cannot be (at|--before|--after) an? (call|APDU): choose --",
+        str(Action.parse(action).problem(points.parse(name))),
+    )
