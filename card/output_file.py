@@ -70,7 +70,7 @@ def check(path: Path) -> None:
         if not os.access(target if target.exists() else target.parent, os.W_OK) and target.parent.is_dir():
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     if not target.parent.is_dir():
-        raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(target.parent))
+        raise FileNotFoundError(errno.ENOENT, f"there is no such folder for {path}", str(target.parent))
 
 
 def is_standard_output(path: Path | None) -> bool:
