@@ -243,8 +243,9 @@ class ImageFile:
         try:
             self._sqlite_file = file_lease.own_descriptor(self._file, spare)
             if self._sqlite_file is not None:
+                own = os.dup(self._sqlite_file)
                 os.close(self._file)  # before SQLite locks anything: closing a file gives those locks free (fcntl(2))
-                self._file = os.dup(self._sqlite_file)
+                self._file = own
                 self._lease = Lease(self._file)
                 self._lock()
             self._set(self._db)

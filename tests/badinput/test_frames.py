@@ -80,6 +80,18 @@ def test_hostile_frames(simulator: Simulator, host: Any, user_session: int, kind
     assert simulator.status()["readers"][0]["card"] == "Alice"
 
 
+def dribble_to_its_end(connection: socket.socket) -> None:
+    """Send a byte now and then, until the other end closes the connection."""
+    end = monotonic() + 10
+    with contextlib.suppress(ConnectionError):
+        while monotonic() < end:
+            connection.send(b"\x20")
+            with contextlib.suppress(TimeoutError):
+                assert connection.recv(1) == b""
+                break
+    assert monotonic() < end
+
+
 @pytest.mark.parametrize("begun", [b"", b"\x50", bytes(3), hello()[:30], struct.pack("=I", server.GREETING_LIMIT)])
 def test_a_greeting_that_is_never_whole(simulator: Simulator, monkeypatch: pytest.MonkeyPatch, begun: bytes) -> None:
     """The connection ends by itself, also if a byte comes now and then."""
@@ -88,14 +100,7 @@ def test_a_greeting_that_is_never_whole(simulator: Simulator, monkeypatch: pytes
         connection.settimeout(0.02)
         connection.connect(str(simulator.module_socket))
         connection.sendall(begun)
-        end = monotonic() + 10
-        with contextlib.suppress(ConnectionError):
-            while monotonic() < end:
-                connection.send(b"\x20")
-                with contextlib.suppress(TimeoutError):
-                    assert connection.recv(1) == b""
-                    break
-        assert monotonic() < end
+        dribble_to_its_end(connection)
 
 
 def test_a_frame_that_is_never_whole(simulator: Simulator, host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,14 +116,8 @@ def test_a_frame_that_is_never_whole(simulator: Simulator, host: Any, monkeypatc
                     pass
         begun = monotonic()
         connection.sendall(struct.pack("=I", 64 << 20))
-        end = begun + 10
-        with contextlib.suppress(ConnectionError):
-            while monotonic() < end:
-                connection.send(b"\x20")
-                with contextlib.suppress(TimeoutError):
-                    assert connection.recv(1) == b""
-                    break
-        assert begun + 0.2 <= monotonic() < end
+        dribble_to_its_end(connection)
+        assert begun + 0.2 <= monotonic()
         idle.settimeout(10)
         for _ in range(2):  # the second one as long after the first as a frame may take
             idle.sendall(request(BY_NAME["C_GetSlotInfo"].number, struct.pack("=Q", 0))[:9])

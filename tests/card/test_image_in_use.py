@@ -8,6 +8,7 @@ import copy
 import errno
 import fcntl
 import os
+import resource
 import shutil
 import signal
 import sqlite3
@@ -320,6 +321,34 @@ def test_a_file_system_without_leases(pair: Pair, power: Callable[..., Any], mon
     pair.does("cp b.card a.card")
     assert changes(terminal) == [SW.MEMORY_FAILURE] * 2
     assert (pair.folder / "a.card").read_bytes() == pair.other
+
+
+@pytest.mark.parametrize("room", range(5))
+def test_no_descriptors(pair: Pair, power: Callable[..., Any], room: int) -> None:
+    """At the first change of a card, which opens files: it says so, loses nothing, and works when there are some."""
+    terminal = power(pair.card)
+    terminal.manage()
+    before = copy.deepcopy(pair.card.store.state)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.ExitStack() as holes:
+        greatest = max(map(int, os.listdir("/proc/self/fd")))
+        while (filled := os.open(os.devnull, os.O_RDONLY)) < greatest:
+            holes.callback(os.close, filled)
+        holes.callback(os.close, filled)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (filled + 1 + room, limits[1]))
+        try:
+            said = changes(terminal)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert all(each in (SW.MEMORY_FAILURE, 0x63C2, 0x9000) for each in said)
+    assert room > 0 or said == [SW.MEMORY_FAILURE] * 2
+    assert said[0] != SW.MEMORY_FAILURE or pair.card.store.state.references == before.references
+    left = pair.card.store.state.references[PIN].tries
+    assert changes(terminal) == [0x63C0 + left - 1, 0x9000]
+    with pytest.raises(ImageError, match="in another simulator"):
+        Store(pair.card.store.path)
+    pair.card.close()
+    assert read_image(pair.card.store.path) == pair.card.store.state
 
 
 # Killed in the middle of a change
