@@ -15,6 +15,7 @@ from typing import NamedTuple
 from ..card import output_file, profiles
 from ..card.card import Card
 from ..card.piv_card import PivCard
+from ..p11.offer import require_known
 from ..reader.bench import Bench
 from ..reader.events import Change, Event
 from ..reader.reader import Reader, SharedCard
@@ -98,6 +99,7 @@ class CardShelf:
             return source._replace(image=source.image.resolve())
         if not isinstance(source, profiles.CardRequest):
             return source
+        require_known(source)
         if not profiles.PROFILES[source.profile].piv:
             return profiles.foreign_card(source.name)
         image = profiles.ready_image(source, places.image_cache(), places.test_ca())

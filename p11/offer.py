@@ -6,7 +6,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from ..card.profiles import CardRequest, ProfileError
 from ..card.traits import Traits
+from ..card.wording import meant
 from .constants import CKF, CKK, CKM
 from .mechanisms import MECHANISMS, MechanismRule
 
@@ -30,3 +32,11 @@ def offered(traits: Traits) -> Mapping[int, MechanismRule]:
             continue
         rows[number] = rule if traits.hardware else replace(rule, flags=rule.flags & ~CKF.HW)
     return rows
+
+
+def require_known(wanted: CardRequest) -> None:
+    """Refuse names of mechanisms that there are none of. Raises ProfileError."""
+    known = [f"CKM_{each}" for each in CKM.__members__]
+    for name in wanted.mechanisms or ():
+        if name not in known:
+            raise ProfileError(f"there is no mechanism {name!r}{meant(name, known)}")

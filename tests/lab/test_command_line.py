@@ -86,6 +86,8 @@ def cardtear(simulator: Simulator, folder: Path) -> Iterator[Command]:
         ("play --schema B05", "--schema plays nothing: what is 'B05' for?"),
         ("swap front --pin 123456 --set pin=654321", "--pin and --set pin are two of them; give one"),
         ("swap front --set years=1 --set years=2", "--set years and --set years are two of them"),
+        ("swap front --set mechanisms=CKM_ECDSSA", "there is no mechanism 'CKM_ECDSSA'; did you mean 'CKM_ECDSA'?"),
+        ("card new new.card --set mechanisms=CKM_ECDSSA", "did you mean 'CKM_ECDSA'?"),
         ("swap front --set-file pin", "--set-file wants NAME=FILE, not 'pin'"),
         ("swap front --image -", "a card image is a file of its own"),
         ("card new -", "a card image is a file of its own"),
@@ -109,7 +111,7 @@ def test_a_wrong_command_line(cardtear: Command, simulator: Simulator, words: st
     if not words.endswith("--reader"):  # it takes the next word
         assert (code, errors) == (2, "")
         error = json.loads(output)["error"]
-        assert error["code"] in ("bad-request", "scenario-error")
+        assert error["code"] in ("bad-request", "profile-error", "scenario-error")
         assert complaint in error["message"] or "--json" in error["message"]
     assert _state(simulator) == before
 
