@@ -22,7 +22,7 @@ from . import output_file
 from .certificate_reader import NO_KEY
 
 _YEARS = 20
-_KEY_FILE, _CERTIFICATE_FILE = "ca.key", "ca.pem"
+KEY_FILE, CERTIFICATE_FILE = "ca.key", "ca.pem"
 _USAGES = (
     "digital_signature",
     "content_commitment",
@@ -68,7 +68,7 @@ class TestCA:
     def load_or_create(cls, folder: Path) -> TestCA:
         """The CA kept in `folder` (mode 0700), made at the first use; safe when two processes come first."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        key_file, certificate_file = folder / _KEY_FILE, folder / _CERTIFICATE_FILE
+        key_file, certificate_file = folder / KEY_FILE, folder / CERTIFICATE_FILE
         if not certificate_file.exists() and not key_file.exists():
             _write_first(key_file, _pem(ec.generate_private_key(ec.SECP256R1())))
         try:
@@ -157,7 +157,7 @@ class TestCA:
         """
         renewed = TestCA(self._key, _self_signed(self._key))
         with contextlib.suppress(OSError):
-            output_file.write(folder / _CERTIFICATE_FILE, renewed.certificate_pem())
+            output_file.write(folder / CERTIFICATE_FILE, renewed.certificate_pem())
             self.certificate = renewed.certificate
 
 

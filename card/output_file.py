@@ -81,6 +81,17 @@ def is_standard_output(path: Path | None) -> bool:
         return False
 
 
+def is_same(path: Path, other: Path) -> bool:
+    """Return whether both are one regular file, by whatever names, or will be one. Raises OSError."""
+    with _named(path):
+        target = _target(path)
+    with _named(other):
+        another = _target(other)
+    if isinstance(target, int) or isinstance(another, int) or not (_is_regular(target) and _is_regular(another)):
+        return False
+    return target == another or (target.exists() and another.exists() and target.samefile(another))
+
+
 def is_replaced(path: Path) -> bool:
     """Return whether `write` replaces what is there, so that it may be called again with more. Raises OSError."""
     with _named(path):

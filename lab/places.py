@@ -39,12 +39,23 @@ def test_ca() -> TestCA:
     """The user's test CA, made at the first use. Raises OSError."""
     from ..card.ca import TestCA  # certificates are a lot to load for somebody who only wants a path
 
-    folder = _base("XDG_DATA_HOME", ".local/share") / "cardtear" / "ca"
+    folder = _ca_folder()
     try:
         return TestCA.load_or_create(folder)
     except OSError as error:
         reason = f"the test CA cannot be kept here: {error.strerror} (XDG_DATA_HOME says where else)"
         raise OSError(error.errno, reason, str(folder)) from None
+
+
+def test_ca_files() -> list[Path]:
+    """Where the user's test CA is kept; it may not be there yet."""
+    from ..card.ca import CERTIFICATE_FILE, KEY_FILE
+
+    return [_ca_folder() / name for name in (KEY_FILE, CERTIFICATE_FILE)]
+
+
+def _ca_folder() -> Path:
+    return _base("XDG_DATA_HOME", ".local/share") / "cardtear" / "ca"
 
 
 def _base(variable: str, fallback: str) -> Path:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import sys
@@ -13,6 +14,7 @@ from typing import Any, NoReturn
 
 import typer
 
+from ..passphrase import STANDARD_INPUT
 from ..terminal import say
 
 _ASKED_WRONGLY = frozenset({"bad-request", "profile-error"})
@@ -37,11 +39,11 @@ def errors(as_json: bool, refused: int = 1) -> Iterator[None]:
         fail(as_json, code, message, 2 if asked_wrongly else refused, several=getattr(error, "has_lines", False))
 
 
-def writable(paths: Iterable[Path | None], as_json: bool = False) -> bool:
+def writable(paths: Iterable[Path | None], as_json: bool = False, inputs: Iterable[Path | None] = ()) -> bool:
     """Return whether one of the files is standard output: what is for people goes to standard error then.
 
     Raises OSError for one that could not be written when all the work is done, ValueError where two outputs, `--json`
-    among them, would be mixed.
+    among them, would be mixed, or where one would take the place of another or of what the command reads.
     """
     from ...card import output_file
 
@@ -51,6 +53,12 @@ def writable(paths: Iterable[Path | None], as_json: bool = False) -> bool:
     printed = [str(path) for path in given if output_file.is_standard_output(path)]
     if len(printed) + as_json > 1:
         raise ValueError(f"{' and '.join([*printed, *['--json'] * as_json])} are both standard output; give one a file")
+    for path, other in itertools.combinations(given, 2):
+        if output_file.is_same(path, other):
+            raise ValueError(f"two reports cannot have the same file: {path} and {other}; give each its own")
+    for path, source in itertools.product(given, filter(None, inputs)):
+        if source != STANDARD_INPUT and output_file.is_same(path, source):
+            raise ValueError(f"{path} cannot be written: it is {source}, which is read; give another file")
     return bool(printed)
 
 

@@ -83,7 +83,7 @@ def card_ca(
     from .. import places
 
     with errors(as_json):
-        writable((out,), as_json)
+        writable((out,), as_json, inputs=places.test_ca_files())
         pem = places.test_ca().certificate_pem().decode()
         if out is not None:
             output_file.write(out, pem)
@@ -142,7 +142,7 @@ def card_export(
     with errors(as_json):
         if with_keys and out is None:
             raise ValueError("keys go into a file that only you can read: name it with -o")
-        is_printed = writable((out,), as_json)
+        is_printed = writable((out,), as_json, inputs=(path, passphrase_file))
         state = read_image(path, passphrase.read(passphrase_file))
         text = card_files.as_pem(state, with_keys) if pem else card_files.as_json(state, with_keys)
         if out is not None:

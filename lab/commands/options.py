@@ -166,6 +166,12 @@ class NewCard:
         several = {"--set": self.settings or (), "--set-file": self.settings_files or ()}
         return (*words, *(word for option, values in several.items() for each in values for word in (option, each)))
 
+    @property
+    def files(self) -> Iterator[Path]:
+        """The files that are read for it."""
+        yield from filter(None, (self.pin_file, self.puk_file))
+        yield from (Path(each.partition("=")[2]) for each in self.settings_files or ())
+
     def refuse_with_image(self) -> None:
         """Refuse any of the options beside --image, whose card is as it is. Raises ValueError."""
         if self.words:

@@ -44,9 +44,9 @@ def pcsc(
     if driver is None:
         fail(as_json, "no-vpcd", "vpcd is not installed (Debian: vsmartcard-vpcd)", 1)
     with errors(as_json):
-        is_printed = writable((write,), as_json)
+        copies = pcscd.copies(driver, readers)
+        is_printed = writable((write,), as_json, inputs=map(Path, (driver, *copies)))
         text = pcscd.configuration(driver, port, readers, is_reversed, name)
-    copies = pcscd.copies(driver, readers)
     if write is not None:
         try:
             for copy in copies:

@@ -22,6 +22,7 @@ from .parsing import App
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ..scenario.model import Scenario
     from ..scenario.outcome import Outcome, StepResult
 
 app = App()
@@ -73,8 +74,10 @@ def play(
     if not files:
         fail(as_json, "bad-request", "which scenarios? `cardtear scenarios` lists those that come with it", 2)
     with errors(as_json, refused=2), _no_program_is_left_behind():
-        progress = _Progress(as_json, to_errors=writable((junit, trace), as_json))
-        _play(files, quirks or [], broken, junit, trace, skip_missing, progress)
+        scenarios = _loaded(files)
+        inputs = [each for path, scenario in scenarios for each in (path, *scenario.sources(path.parent))]
+        progress = _Progress(as_json, to_errors=writable((junit, trace), as_json, inputs))
+        _play(scenarios, quirks or [], broken, junit, trace, skip_missing, progress)
 
 
 @app.command()
@@ -113,8 +116,19 @@ def _no_program_is_left_behind() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def _loaded(names: list[str]) -> list[tuple[Path, Scenario]]:
+    """Read all of them first, so that nothing is played of a list with a mistake in it. Raises ScenarioError."""
+    from ..scenario import ScenarioError, load
+    from ..scenario.shipped import find
+
+    try:
+        return [(path, load(path)) for path in map(find, names)]
+    except OSError as error:
+        raise ScenarioError(f"{error.filename}: {error.strerror}") from None
+
+
 def _play(
-    names: list[str],
+    scenarios: list[tuple[Path, Scenario]],
     quirks: list[str],
     broken: bool,
     junit: Path | None,
@@ -122,22 +136,15 @@ def _play(
     skip_missing: bool,
     show: _Progress,
 ) -> None:
-    """Read all of them first, so that nothing is played of a list with a mistake in it."""
     from ...card import output_file
     from ...p11.quirks import Quirks
-    from ..scenario import ScenarioError, Status, load, play_file
+    from ..scenario import Status, play_file
     from ..scenario.outcome import write_junit
-    from ..scenario.shipped import find
 
-    try:
-        paths = [find(name) for name in names]
-        loaded = [(path, load(path)) for path in paths]
-    except OSError as error:
-        raise ScenarioError(f"{error.filename}: {error.strerror}") from None
     Quirks.parse(quirks)
-    runs: list[tuple[Path, list[str]]] = [(path, []) for path in paths]
+    runs: list[tuple[Path, list[str]]] = [(path, []) for path, _ in scenarios]
     if broken:
-        runs = [(path, failure.quirks) for path, scenario in loaded for failure in scenario.broken]
+        runs = [(path, failure.quirks) for path, scenario in scenarios for failure in scenario.broken]
     outcomes = []
     for path, more in runs:
         show.begins(path)

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -133,9 +136,8 @@ def sweep(
     with errors(False, refused=2):
         if image is not None:
             card.refuse_with_image()
-        _require_different({"json": json_file, "junit": junit, "html": html, "svg": svg})
         asked.part([], shard)
-        is_printed = writable((json_file, junit, html, svg))
+        is_printed = writable((json_file, junit, html, svg), inputs=(image, *_files(command), *card.files))
         session = Session(
             wanted,
             wanted.plan(image or card.request()),
@@ -153,11 +155,9 @@ def sweep(
     raise typer.Exit(code)
 
 
-def _require_different(files: dict[str, Path | None]) -> None:
-    """Refuse one file for two reports. Raises ValueError."""
-    given = [path.resolve() for path in files.values() if path not in (None, Path("-")) and not path.is_char_device()]
-    if len(set(given)) < len(given):
-        raise ValueError("two reports cannot have the same file")
+def _files(command: list[str]) -> Iterator[Path]:
+    """Yield the files that stand in a command line, the program's among them."""
+    yield from map(Path, filter(os.path.isfile, (shutil.which(command[0]) or "", *command)))
 
 
 def _workers(dask: str | None, jobs: int | None) -> Workers:

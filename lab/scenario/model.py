@@ -96,6 +96,11 @@ class Scenario(Model):
             raise ValueError(f"{self.name} does not say with which quirks it fails: it has no 'fails-with'")
         return self.fails_with
 
+    def sources(self, folder: Path) -> list[Path]:
+        """Return the files that its cards come out of, for a scenario in `folder`."""
+        named = (each for card in self.cards.values() for each in (card.path, card.passphrase_file))
+        return [folder / each for each in named if each is not None]
+
     @property
     def standard_card(self) -> str:
         """The name of the card that is the standard one: the scenario's name for it, else what stands on it."""

@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 import typer
+from cardtear.lab import pcscd
 from cardtear.lab.cli import app
 from cardtear.lab.control import Control, ControlFailure
 from cardtear.lab.simulator import Simulator
+from typer.testing import CliRunner
 
 DEADLINE = 30.0
 Done = tuple[int, str, str]
@@ -306,3 +308,70 @@ def _state(simulator: Simulator) -> Any:
     """What a command may change."""
     status = simulator.status()
     return {key: status[key] for key in ("readers", "triggers")}
+
+
+@pytest.mark.parametrize(
+    ("words", "written", "other"),
+    [
+        ("play {}.yaml --junit {}.yaml", "a", "a"),
+        ("play {}.yaml --trace {}.yaml", "a", "link"),
+        ("play {}.yaml --trace {}.yaml", "a", "second"),
+        ("play a.yaml --junit {} --trace {}", "j", "./j"),
+        ("play a.yaml --junit {} --trace {}", "link.yaml", "second.yaml"),
+        ("play imaged.yaml --junit {} --trace {}", "j", "own.card"),
+        ("sweep --image {} --json {} -- true", "own.card", "own.card"),
+        ("sweep --image {} --html {} -- true", "own.card", "link.card"),
+        ("sweep --json {} --svg {} -- true", "j", "j"),
+        ("sweep --set-file pin={} --junit {} -- true", "pin", "pin"),
+        ("sweep --json {} -- sh {}", "pin", "pin"),
+        ("card export {} -o {}", "own.card", "own.card"),
+        ("card export {} -o {}", "own.card", "link.card"),
+        ("card export own.card --passphrase-file {} -o {}", "pin", "pin"),
+        ("card copy {} {}", "own.card", "own.card"),
+        ("card copy {} {}", "own.card", "second.card"),
+        ("card import {} {}", "own.card", "own.card"),
+        ("card ca --out {}{}", "", "data/cardtear/ca/ca.key"),
+    ],
+)
+def test_no_output_takes_the_place_of_what_is_read_or_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, written: str, other: str
+) -> None:
+    """It is an error before anything is done, by whatever name the file goes; all files are as they were."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    runner = CliRunner()
+    assert runner.invoke(app, ["card", "new", "own.card", "--profile", "piv-ec"]).exit_code == 0
+    still = "about: A card is pulled.\nsteps:\n  - remove: front\n"
+    Path("a.yaml").write_text(still)
+    Path("imaged.yaml").write_text(f"cards:\n  alice:\n    path: own.card\n{still}")
+    Path("pin").write_text("654321\n")
+    for name in ("a.yaml", "own.card"):
+        ending = Path(name).suffix
+        Path(f"link{ending}").symlink_to(name)
+        os.link(name, f"second{ending}")
+    before = _contents(tmp_path)
+    result = runner.invoke(app, words.format(written, other).split())
+    assert result.exit_code in (1, 2), result.output
+    assert re.search("same file|which is read|there already|it is a card image", result.output)
+    assert _contents(tmp_path) == before
+
+
+def test_one_device_can_have_all_reports(cardtear: Command, folder: Path) -> None:
+    """What is written there takes no place of anything."""
+    (folder / "still.yaml").write_text("about: A card is pulled.\nsteps:\n  - remove: front\n")
+    assert cardtear("play", "still.yaml", "--junit", "/dev/null", "--trace", "/dev/null")[0] == 0
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {str(each): each.read_bytes() for each in folder.rglob("*") if each.is_file()}
+
+
+def test_the_driver_of_pcscd_is_not_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is one of its copies, by the configuration that names them."""
+    driver = tmp_path / "libvpcd.so"
+    driver.write_bytes(b"driver")
+    monkeypatch.setattr("cardtear.lab.pcscd.find_driver", lambda: str(driver))
+    for name in (driver, *pcscd.copies(str(driver), 4)):
+        result = CliRunner().invoke(app, ["pcsc", "--readers", "4", "--write", str(name)])
+        assert (result.exit_code, "which is read" in result.output) == (2, True), result.output
+    assert _contents(tmp_path) == {str(driver): b"driver"}
