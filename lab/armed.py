@@ -23,9 +23,14 @@ def as_request(trigger: Trigger) -> dict[str, Any]:
 
 
 def as_armed(trigger: Trigger) -> dict[str, Any]:
-    """Its moment, its action without what is secret in it, how many moments it has seen and how often it has fired."""
+    """Its moment, its action without what is secret in it, how many moments it has seen and how often it has fired.
+
+    Also how often its action could not be carried out, and why not the last time, if that has happened.
+    """
     request = as_request(trigger)
-    return {"on": request["on"], "then": _open(request["then"]), "seen": trigger.seen, "fired": trigger.fired}
+    failures = {"failed": trigger.failed, "problem": trigger.problem} if trigger.failed else {}
+    counts = {"seen": trigger.seen, "fired": trigger.fired, **failures}
+    return {"on": request["on"], "then": _open(request["then"]), **counts}
 
 
 def action_words(trigger: Trigger) -> str:

@@ -213,8 +213,9 @@ class ControlServer:
     def _disarm(self, trigger: int) -> dict[str, bool]:
         return {"armed": self._simulator.disarm(trigger)}
 
-    def _signal(self, signal: str) -> dict[str, int]:
-        return {"heard": self._simulator.signal(signal)}
+    def _signal(self, signal: str) -> dict[str, Any]:
+        count, failures = self._simulator.say(signal)
+        return {"heard": count, **({"failed": [each._asdict() for each in failures]} if failures else {})}
 
     def _pcscd(self, action: str) -> dict[str, bool]:
         return {"changed": self._simulator.pcscd(action)}

@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from ..reader.bench import Bench
-from ..reader.errors import BenchError
+from ..reader.errors import BenchError, ReaderOccupied
 
 if TYPE_CHECKING:
     from ..reader.pcsc import PcscDoor
@@ -61,6 +61,8 @@ class FromPcsc:
         with self._lock:
             if reader in self._doors:
                 raise AttachedAlready(reader)
+            if (insertion := place.insertion) is not None:
+                raise ReaderOccupied(reader, insertion.card.name, "remove it first")
             door = self._doors[reader] = PcscDoor(place, name, exclusive)
         door.ready.wait(_PATIENCE)
         return None if door.card is None else door.card.name

@@ -38,7 +38,7 @@ from .requests import CardSource, Request
 from .scratch import Scratch
 from .status import of_reader
 from .trigger import OnTime, Trigger
-from .triggers import Triggers
+from .triggers import Heard, Triggers
 
 if TYPE_CHECKING:
     from ..p11.quirks import Quirks
@@ -267,6 +267,10 @@ class Simulator(Closing):
 
     def signal(self, signal: str) -> int:
         """Fire the triggers that wait for a word, and return how many wait for it."""
+        return self.say(signal).waiting
+
+    def say(self, signal: str) -> Heard:
+        """Fire the triggers that wait for a word, and return also what could not be carried out."""
         self.bench.trace.verb("signal", None, signal)
         return self._triggers.say(signal)
 
@@ -323,12 +327,15 @@ class Simulator(Closing):
             with self._shelf.taken(CardRequest()):  # unless another one is put in before
                 pass
 
-    def _carry_out(self, verb: str, arguments: Mapping[str, Any]) -> None:
+    def _carry_out(self, verb: str, arguments: Mapping[str, Any]) -> str | None:
+        """Do a verb whose time has come; return why it cannot be done."""
         try:
             getattr(self, verb.replace("-", "_"))(**arguments)
         except (BenchError, CardRemoved, CardMute, ImageError, OSError, ValueError) as error:
             # What it should act on, or the file of a passphrase, may be gone by then.
             LOG.warning("an armed %s came to nothing: %s", verb, error)
+            return str(error)
+        return None
 
     @property
     def applications(self) -> list[Application]:

@@ -165,6 +165,10 @@ class Trigger:
         """Moments that fitted."""
         self.fired = 0
         """How often it was time."""
+        self.failed = 0
+        """How often its verb could not be carried out then."""
+        self.problem: str | None = None
+        """Why not, the last time."""
         self._chance = random.Random(seed)
         self._threads: dict[str, dict[int, int]] = {}
         self._links: dict[str, int] = {}

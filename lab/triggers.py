@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..reader.bench import Bench
 from ..reader.events import ApduMoment, Event, Moment
@@ -17,15 +17,31 @@ from .gates import Gates
 from .trigger import OnApdu, OnCall, OnEvent, OnPlace, OnSignal, OnTime, Trigger
 
 
+class Failure(NamedTuple):
+    """A trigger that has fired and whose verb could not be carried out."""
+
+    trigger: int
+    do: str
+    problem: str
+
+
+class Heard(NamedTuple):
+    """How many triggers wait for a signal, and those of them whose verb could not be carried out now."""
+
+    waiting: int
+    failures: list[Failure]
+
+
 class Triggers:
-    """By number. `carry_out` does a verb; `acted` hears that a trigger has done its own, or begins its fault."""
+    """By number. `carry_out` does a verb, or returns why it cannot; `acted` hears that a trigger has done its own, or
+    begins its fault."""
 
     def __init__(
         self,
         bench: Bench,
         agenda: Agenda,
         gates: Gates,
-        carry_out: Callable[[str, Mapping[str, Any]], None],
+        carry_out: Callable[[str, Mapping[str, Any]], str | None],
         acted: Callable[[Trigger], None],
     ) -> None:
         self._bench, self._agenda, self._gates = bench, agenda, gates
@@ -71,12 +87,16 @@ class Triggers:
         disarm()
         return trigger is not None
 
-    def say(self, signal: str) -> int:
-        """Fire those that wait for a word, and return how many wait for it."""
+    def say(self, signal: str) -> Heard:
+        """Fire those that wait for a word."""
         waiting = [each for each in self.armed.items() if each[1].on == OnSignal(signal)]
+        failures = []
         for number, trigger in waiting:
+            before = trigger.failed
             self._act(number, trigger, signal)
-        return len(waiting)
+            if trigger.failed > before:
+                failures.append(Failure(number, trigger.verb, str(trigger.problem)))
+        return Heard(len(waiting), failures)
 
     def _words(self) -> str:
         return f"armed are: {', '.join(map(str, sorted(self._armed)))}" if self._armed else "none is armed"
@@ -84,8 +104,7 @@ class Triggers:
     def _hear(self, number: int, trigger: Trigger, event: Event) -> None:
         """Listeners hold the bench's lock and hear of changes in turn; what follows from one comes after it."""
         if trigger.fires(event):
-            self._agenda.enter(partial(self._carry_out, trigger.verb, trigger.arguments))
-            self._agenda.enter(partial(self._acted, trigger))
+            self._agenda.enter(partial(self._do, trigger))
             if trigger.is_over:
                 self._agenda.enter(partial(self.disarm, number))
 
@@ -101,9 +120,15 @@ class Triggers:
             self._bench.trace.verb(trigger.verb, reader, action_words(trigger))
             self._acted(trigger)
             return fault.act(self._gates, moment, **trigger.arguments)
-        self._carry_out(trigger.verb, trigger.arguments)
-        self._acted(trigger)
+        self._do(trigger)
         return None
+
+    def _do(self, trigger: Trigger) -> None:
+        problem = self._carry_out(trigger.verb, trigger.arguments)
+        if problem is not None:
+            trigger.problem = problem
+            trigger.failed += 1
+        self._acted(trigger)
 
 
 def _nothing() -> None:

@@ -35,10 +35,10 @@ def status(result: dict[str, Any]) -> None:
     if result["triggers"]:
         triggers = _table("trigger", "at", "does", "seen", "fired")
         for each in result["triggers"]:
-            done = each["then"]
-            triggers.add_row(
-                str(each["trigger"]), _words(each["on"]), _words(done), str(each["seen"]), str(each["fired"])
-            )
+            fired = str(each["fired"])
+            if each.get("failed"):
+                fired += f", {each['failed']} failed: {each['problem']}"
+            triggers.add_row(str(each["trigger"]), _words(each["on"]), _words(each["then"]), str(each["seen"]), fired)
         _print("")
         _print(triggers)
 
@@ -47,7 +47,8 @@ def _pcsc(reader: dict[str, Any]) -> str:
     """`port 35963`, in which pcscd has the card or is waited for; `from YubiKey`, whose cards it has."""
     words = []
     if reader["from_pcsc"] is not None:
-        words.append(f"from {reader['from_pcsc'] or 'any'}")
+        is_ours = reader["profile"] is not None  # PC/SC's waits until it is taken out
+        words.append(f"from {reader['from_pcsc'] or 'any'}{', waits' if is_ours else ''}")
     if reader["pcsc"] is not None:
         is_missed = reader["card"] is not None and not reader["pcsc"]["shown"]
         words.append(f"port {reader['pcsc']['port']}{', waits' if is_missed else ''}")

@@ -32,8 +32,8 @@ class ReaderExists(BenchError):
 class ReaderOccupied(BenchError):
     code = "reader-occupied"
 
-    def __init__(self, name: str, card: str) -> None:
-        super().__init__(f"reader {name!r} holds the card {card!r} already; remove or swap it")
+    def __init__(self, name: str, card: str, remedy: str = "remove or swap it") -> None:
+        super().__init__(f"reader {name!r} holds the card {card!r} already; {remedy}")
 
 
 class ReaderEmpty(BenchError):

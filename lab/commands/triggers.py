@@ -217,11 +217,15 @@ def disarm(
 
 @app.command()
 def signal(word: Annotated[str, typer.Argument(help="Any word.", show_default=False)], as_json: Json = False) -> None:
-    """Fire the triggers that wait for a word (arm --signal). Exit 1: none does."""
+    """Fire the triggers that wait for a word (arm --signal). Exit 1: none does, or one could not do its action."""
     result = ask(as_json, "signal", signal=word)
     if not result["heard"]:
         fail(as_json, "nobody-waits", f"no trigger waits for {word!r}; `cardtear status` shows what is armed", 1)
+    for each in result.get("failed", [])[: 0 if as_json else None]:
+        say(f"cardtear: trigger {each['trigger']}: {each['do']} failed: {each['problem']}", to_errors=True)
     say(json.dumps(result) if as_json else f"said: {word}")
+    if "failed" in result:
+        raise typer.Exit(1)
 
 
 @app.command()

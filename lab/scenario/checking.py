@@ -164,7 +164,8 @@ class _Rehearsal:
         self._now(step.reader, step.card, "remove", "insert")
 
     def _attach_pcsc(self, step: v.AttachPcsc) -> None:
-        self._plugged(step.reader)
+        if isinstance(card := self._plugged(step.reader), str):
+            raise self._refuse(f"reader {step.reader!r} holds the card {card!r} here; remove it first")
         self._uncertain.add(step.reader)
 
     def _detach_pcsc(self, step: v.DetachPcsc) -> None:

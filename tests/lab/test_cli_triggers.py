@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -112,6 +113,47 @@ def test_what_is_armed_happens(cardtear: Cardtear, host: Any, user_session: int)
     assert host.eval("m.is_present(0)")
     assert json.loads(cardtear("signal", "go", "--json").stdout) == {"heard": 1}
     assert not host.eval("m.is_present(0)")
+
+
+FAILS = [
+    (("remove", "front"), "reader 'front' holds no card"),
+    (("swap", "back"), "no reader 'back' is plugged in"),
+    (("insert", "back"), "no reader 'back' is plugged in"),
+    (("mute", "front"), "reader 'front' holds no card"),
+    (("plug", "front"), "a reader 'front' is plugged in already"),
+]
+
+
+@pytest.mark.parametrize(("words", "problem"), FAILS, ids=lambda value: value[0] if type(value) is tuple else "")
+def test_what_is_armed_fails(cardtear: Cardtear, simulator: Simulator, words: tuple[str, ...], problem: str) -> None:
+    """`signal` says so in all its answers, and `status` for as long as the trigger is armed."""
+    simulator.plug("back")
+    assert cardtear("arm", *words, "--signal", "go", "--times", "3").exit_code == 0
+    assert cardtear("arm", "logout", "front", "--signal", "other").exit_code == 0
+    simulator.remove("front")
+    simulator.unplug("back")
+    told = cardtear("signal", "go")
+    assert (told.exit_code, told.stdout) == (1, "said: go\n")
+    assert f"cardtear: trigger 1: {words[0]} failed: {problem}" in told.stderr
+    answer = cardtear("signal", "go", "--json")
+    result = json.loads(answer.stdout)
+    (failure,) = result["failed"]
+    assert (answer.exit_code, result["heard"], failure["trigger"], failure["do"]) == (1, 1, 1, words[0])
+    assert problem in failure["problem"]
+    found, other = json.loads(cardtear("status", "--json").stdout)["triggers"]
+    assert (found["fired"], found["failed"], found["problem"]) == (2, 2, failure["problem"])
+    assert "failed" not in other
+    assert f"2, 2 failed: {problem}" in cardtear("status").stdout
+
+
+def test_what_is_armed_for_an_event_fails(cardtear: Cardtear, simulator: Simulator) -> None:
+    """`status` says so, too, where nobody waits for an answer."""
+    assert cardtear("arm", "remove", "front", "--event", "remove", "--times", "always").exit_code == 0
+    simulator.remove("front")
+    deadline = monotonic() + 10
+    while "failed" not in (found := json.loads(cardtear("status", "--json").stdout)["triggers"][0]):
+        assert monotonic() < deadline
+    assert (found["fired"], found["failed"]) == (1, 1)
 
 
 def test_a_call_hangs_until_it_is_released(

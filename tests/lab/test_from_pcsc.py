@@ -10,9 +10,13 @@ from typing import Any
 import pytest
 from cardtear.card.piv_card import ForeignCard
 from cardtear.card.profiles import CardRequest
+from cardtear.lab import views
+from cardtear.lab.control import ControlFailure
 from cardtear.lab.from_pcsc import NoCardInPcsc, NoPyscard
+from cardtear.lab.remote import RemoteSimulator
 from cardtear.lab.simulator import Simulator
 from cardtear.reader import NoSuchReader
+from cardtear.reader.errors import ReaderOccupied
 from cardtear.reader.reader import Insertion, Reader
 
 
@@ -27,6 +31,29 @@ def test_without_pyscard(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) 
     simulator.detach_pcsc("back")
     simulator.remove("front")
     assert simulator.insert("back").name == "Alice"
+
+
+@pytest.mark.parametrize("name", ["", "any", "foo"])
+def test_a_reader_that_holds_our_card(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """It is refused for as long as the card lies there, by the control channel, too; nothing is attached."""
+    pytest.importorskip("smartcard")
+    monkeypatch.setattr("cardtear.reader.pcsc.PcscDoor", _Door)
+    monkeypatch.setattr(_Door, "card", None)
+    remote = RemoteSimulator(simulator.environment)
+    with pytest.raises(ReaderOccupied, match="'front' holds the card 'Alice' already; remove it first"):
+        simulator.attach_pcsc("front", name)
+    with pytest.raises(ControlFailure, match="holds the card 'Alice' already"):
+        remote.attach_pcsc("front", name)
+    assert simulator.status()["readers"][0]["from_pcsc"] is None
+    simulator.remove("front")
+    assert remote.attach_pcsc("front", name) is None
+    assert simulator.status()["readers"][0]["from_pcsc"] == name
+    simulator.insert("front", CardRequest())
+    views.status(simulator.status())
+    assert f"from {name or 'any'}, waits" in capsys.readouterr().out
+    remote.close()
 
 
 def test_no_such_reader(simulator: Simulator) -> None:

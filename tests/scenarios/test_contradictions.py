@@ -24,6 +24,7 @@ CONTRADICTIONS = [
     ("- remove: front\n- reset: front", 2, "reader 'front' is empty here"),
     ("- insert: {back: pcsc}", 1, "no step attaches a reader of PC/SC"),
     ("- unplug: back\n- attach-pcsc: {back: any}", 2, "reader 'back' is not plugged in here"),
+    ("- attach-pcsc: {front: any}", 1, "reader 'front' holds the card 'alice' here; remove it first"),
     ("- apdu: {back: 00A40400}", 1, "reader 'back' is empty here"),
     ("- apdu: {front: '00${x}'}", 1, "${x} is neither a saved name nor one of"),
     ("- logout: back", 1, "reader 'back' is empty here"),
