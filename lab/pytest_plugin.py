@@ -136,10 +136,12 @@ def reader(bench: RemoteSimulator) -> RemoteReader:
 def card(reader: RemoteReader, request: pytest.FixtureRequest) -> CardRequest:
     """The card in `reader`: its parameters, as `card.pin`. It can be inserted again."""
     from ..card.profiles import CardRequest, ProfileError
+    from ..p11.offer import require_known
 
     marked = {name: value for name, value in _marked(request).items() if name not in ("quirks", "pcsc")}
     try:
         card = CardRequest(**{"profile": _profile(request.config), **marked})
+        require_known(card)
     except ProfileError as error:
         pytest.fail(f"cardtear: {error}", pytrace=False)
     reader.insert(card)

@@ -155,7 +155,11 @@ def _card(value: object) -> CardSource:
             raise RequestError("an encrypted image is an object with 'image' and 'passphrase_file', both paths")
         return EncryptedImage(Path(_text(value["image"])), Path(_text(value["passphrase_file"])))
     if isinstance(value, dict):
-        return request(value)
+        from ..p11.offer import require_known  # clients need not load the mechanisms
+
+        wanted = request(value)
+        require_known(wanted)
+        return wanted
     raise RequestError("'card' is the path of an image, or an object with the parameters of a ready-made card")
 
 

@@ -33,12 +33,10 @@ def card_new(
 ) -> None:
     """Make a card and write its image, encrypted if there is a passphrase."""
     from ...card.profiles import create
-    from ...p11.offer import require_known
     from .. import passphrase, places
 
     with errors(as_json):
         wanted = card.request()
-        require_known(wanted)
         create(wanted, path, places.test_ca(), passphrase.read(passphrase_file))
     about = f"{path} is a {wanted.profile} card of {wanted.name}"
     say(json.dumps({"image": str(path), "card": wanted.name}) if as_json else about)

@@ -208,8 +208,11 @@ class NewCard:
     def request(self) -> CardRequest:
         """Raises ValueError."""
         from ...card.profiles import request
+        from ...p11.offer import require_known
 
-        return request(self.parameters())
+        wanted = request(self.parameters())
+        require_known(wanted)
+        return wanted
 
 
 def _name_in(setting: str, wanted: str) -> str:

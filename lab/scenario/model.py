@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from ...card.profiles import CardRequest, request
+from ...p11.offer import require_known
 from .fields import Duration, Model, Name, Pattern
 from .steps import AnyStep, Files
 from .triggers import Moment, TriggerModel
@@ -41,7 +42,9 @@ class Card(Model):
 
     def request(self, name: str) -> CardRequest:
         """The ready-made card; `name` is on it unless a parameter says otherwise. Raises ProfileError."""
-        return request({"name": name, **(self.model_extra or {})})
+        wanted = request({"name": name, **(self.model_extra or {})})
+        require_known(wanted)
+        return wanted
 
 
 class Client(Model):

@@ -5,13 +5,19 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cardtear.card.profiles import CardRequest, ProfileError
 from cardtear.lab.requests import VERBS, Request, RequestError, decode, parse, trigger
+from cardtear.lab.scenario.model import Card
+from cardtear.lab.simulator import Simulator
 from cardtear.lab.trigger import Trigger
+from cardtear.p11.mechanisms import KNOWN
+from cardtear.p11.offer import require_known
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -129,6 +135,14 @@ def test_a_trigger_does_verbs_of_the_bench_only() -> None:
         trigger({"ins": 0x87}, Request("shutdown", {}))
 
 
+REQUESTS: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "insert": lambda card: {"do": "insert", "reader": "front", "card": card},
+    "swap": lambda card: {"do": "swap", "reader": "front", "card": card},
+    "arm": lambda card: {"do": "arm", "on": {"signal": "go"}, "then": REQUESTS["swap"](card)},
+    "later": lambda card: {"do": "later", "seconds": 1, "then": REQUESTS["insert"](card)},
+}
+
+
 def test_parameters_of_every_kind() -> None:
     card = {
         "profile": "blank",
@@ -145,6 +159,36 @@ def test_parameters_of_every_kind() -> None:
     for name, value in (("read_only", "true"), ("pin_min", "4"), ("mechanisms", "CKM_ECDSA"), ("colour", "red")):
         with pytest.raises(ProfileError, match=name):
             decode({"do": "insert", "reader": "front", "card": {name: value}})
+
+
+WRONG_MECHANISMS = [
+    (("CKM_X",), {}, "there is no mechanism 'CKM_X'"),
+    (("CKM_RSA_PKC",), {}, "there is no mechanism 'CKM_RSA_PKC'; did you mean 'CKM_RSA_PKCS'?"),
+    (("CKM_ECDSA", "CKM_RSA_PKC"), {}, "did you mean 'CKM_RSA_PKCS'?"),
+    (("CKM_ECDSA", "CKM_AES_XTS"), {}, "no token here has the mechanism 'CKM_AES_XTS'"),
+    (("CKM_ECDSA", "CKM_DSA"), {}, "the mechanism 'CKM_DSA' is an old one: it wants legacy=true, too"),
+    (("CKM_DSA", "CKM_NONE"), {"legacy": True}, "there is no mechanism 'CKM_NONE'"),
+]
+
+
+@pytest.mark.parametrize(("names", "more", "problem"), WRONG_MECHANISMS, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize("request_of", REQUESTS.values(), ids=REQUESTS)
+def test_mechanisms_that_a_token_would_not_have(
+    request_of: Callable[[Any], dict[str, Any]], names: tuple[str, ...], more: dict[str, Any], problem: str
+) -> None:
+    """They are refused in every request with a card; a scenario and a simulator in this process refuse them, too."""
+    card = {"mechanisms": [*names], **more}
+    with pytest.raises(ProfileError, match=re.escape(problem)):
+        decode(request_of(card))
+    with pytest.raises(ValueError, match=re.escape(problem)):
+        Card(**card)
+    with Simulator() as simulator, pytest.raises(ProfileError, match=re.escape(problem)):
+        simulator.prepare(CardRequest(**card))
+
+
+def test_every_mechanism_of_a_token_can_be_named() -> None:
+    names = [f"CKM_{each.type.name}" for each in KNOWN.values()]
+    require_known(CardRequest(mechanisms=tuple(names), legacy=True))
 
 
 def test_wrong_pin_in_a_card_is_named() -> None:
