@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.types import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from . import output_file
+from . import input_file, output_file
 from .certificate_reader import NO_KEY
 
 _YEARS = 20
@@ -72,12 +72,12 @@ class TestCA:
         if not certificate_file.exists() and not key_file.exists():
             _write_first(key_file, _pem(ec.generate_private_key(ec.SECP256R1())))
         try:
-            key = serialization.load_pem_private_key(key_file.read_bytes(), None)
+            key = serialization.load_pem_private_key(_content(key_file), None)
             if not isinstance(key, ec.EllipticCurvePrivateKey):
                 raise ValueError("another kind of key")
             if not certificate_file.exists():
                 _write_first(certificate_file, cls(key, _self_signed(key)).certificate_pem())
-            ca = cls(key, x509.load_pem_x509_certificate(certificate_file.read_bytes()))
+            ca = cls(key, x509.load_pem_x509_certificate(_content(certificate_file)))
             constraints = ca.certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
             if ca.certificate.public_key() != key.public_key():
                 raise ValueError("the certificate of another key")
@@ -230,11 +230,16 @@ def _why_no_ca(certificate: x509.Certificate) -> str | None:
 
 def _read(path: Path, pem: Callable[..., Any], der: Callable[..., Any], *more: Any) -> Any:
     """What a file holds, PEM or DER. Raises OSError, ValueError."""
-    content = path.read_bytes()
+    content = _content(path)
     try:
         return (pem if b"-----BEGIN" in content else der)(content, *more)
     except (*NO_KEY, x509.InvalidVersion) as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def _content(path: Path) -> bytes:
+    """What is in a file, which a simulator may read while others wait for it. Raises OSError."""
+    return input_file.read_regular(path, input_file.KEYS_AND_CERTIFICATES)
 
 
 def key_usage(*names: str) -> x509.KeyUsage:

@@ -20,6 +20,7 @@ import ctypes
 import fcntl
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
@@ -43,6 +44,9 @@ _SETTINGS = (
     "shrink_memory",
 )
 """The cache is small, and what was taken before that is given back: each of thousands of cards has its own."""
+
+LONGEST = 5 << 28
+"""Bytes in the longest file that is read: the greatest capacity that a card can have, and what SQLite adds."""
 
 UNSOUND = (sqlite3.Error, ValueError, KeyError)
 """What reading a damaged image raises, or one that is half written."""
@@ -91,6 +95,9 @@ class ImageFile:
         self.is_together = False
         self._under_way: sqlite3.Cursor | None = None
         self._is_writable = is_writable
+        # To open a FIFO would be to wait for its writer; without waiting, a file with a lease could not be opened.
+        if stat.S_IFMT(os.stat(self._path).st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
+            raise NotAnImage
         self._file = os.open(self._path, (os.O_RDWR if is_writable else os.O_RDONLY) | os.O_CLOEXEC)
         self._lease = Lease(self._file)
         self._is_open = True
@@ -101,8 +108,11 @@ class ImageFile:
             raise
 
     def read(self) -> bytes:
-        """Read the whole file."""
-        return os.pread(self._file, os.fstat(self._file).st_size, 0)
+        """Read the whole file. Raises NotAnImage for one that is too long for any card."""
+        size = os.fstat(self._file).st_size
+        if size > LONGEST:
+            raise NotAnImage
+        return os.pread(self._file, size, 0)
 
     def settle(self, key: bytes | Seal | None) -> None:
         """Undo the change in the middle of which a process was killed. Raises as `load` if the key does not fit."""

@@ -19,9 +19,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 
-from . import image_format, output_file
+from . import image_format, input_file, output_file
 from .card import CardTorn
-from .image_file import PATIENCE, UNSOUND, Estranged, ImageFile, InUse, load
+from .image_file import LONGEST, PATIENCE, UNSOUND, Estranged, ImageFile, InUse, load
 from .image_format import FORMAT, NotAnImage, Statement
 from .image_migration import UnknownFormat
 from .seal import NoPassphrase, WrongPassphrase
@@ -242,13 +242,13 @@ def _in_use(path: Path) -> tuple[bytes, bool]:
     """Read an image that somebody else writes, until what was read is whole."""
     end = monotonic() + PATIENCE
     while True:
-        content = path.read_bytes()
+        content = input_file.read_regular(path, LONGEST)
         try:
             load(content, None)
             return content, False
         except NoPassphrase as error:
             trouble: Exception = error
-            if content == path.read_bytes():
+            if content == input_file.read_regular(path, LONGEST):
                 return content, True
         except UNSOUND as error:
             trouble = error

@@ -24,6 +24,8 @@ from . import certificate_text
 from .key_files import Contents
 
 _DATA = 0x53
+LONGEST = 1 << 20
+"""Bytes of a file that is looked at; each data object has a limit of its own, which is far below."""
 
 
 @dataclass

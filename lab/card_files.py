@@ -35,6 +35,9 @@ from ..card.traits import Traits
 from ..p11 import image_objects
 from .terminal import shown
 
+LONGEST = 64 << 20
+"""Bytes of an export that is read; it has two for each on the card, whose capacity usually is far below."""
+
 
 def _number(value: object) -> object:
     return int(value, 16) if isinstance(value, str) else value

@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import select
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from time import monotonic
+
+from ..card import input_file
 
 STANDARD_INPUT = Path("-")
 _LONGEST = 4096
@@ -54,17 +53,10 @@ def handed_over(path: Path | None) -> Iterator[Path | None]:
 
 def _first_line(path: Path, what: str) -> bytes:
     """Read up to the end of a line, the end of the file, or more than a passphrase has."""
-    line, end = b"", monotonic() + _PATIENCE
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb", buffering=0) as file:
-        poll = select.poll()
-        poll.register(file, select.POLLIN)
-        while b"\n" not in line and len(line) <= _LONGEST:
-            if not poll.poll(max(0, end - monotonic()) * 1000):
-                raise TimeoutError(errno.ETIMEDOUT, f"no {what} came out of it in {_PATIENCE:.0f} seconds", str(path))
-            # A FIFO that all writers have left is ready, too, and at its end.
-            if not (more := file.read(_LONGEST)):
+    line = b""
+    with contextlib.closing(input_file.pieces(path, _PATIENCE, f"no {what}")) as pieces:
+        for piece in pieces:
+            line += piece
+            if b"\n" in line or len(line) > _LONGEST:
                 break
-            line += more
     return line.partition(b"\n")[0]

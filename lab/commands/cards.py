@@ -181,18 +181,20 @@ def card_import(
     as_json: Json = False,
 ) -> None:
     """Make a card of an export (--with-keys), or put keys and certificates onto a card that is there."""
+    from ...card import input_file
     from ...card.store import create_image
     from .. import card_contents, card_files, key_files, passphrase
 
     with errors(as_json):
         key, password = passphrase.read(passphrase_file), passphrase.read(password_file, "password")
-        content = read_input(source)
+        content = read_input(source, card_files.LONGEST)
         if slot is None and (content.lstrip().startswith(b"{") or not path.exists()):
             if password is not None:
                 raise ValueError("an export of a card has no password: --password-file is for keys and certificates")
             create_image(path, card_files.from_json(content, str(source)), key)
             done = [f"{path} is the card of {source}"]
         else:
+            input_file.require_short(len(content), input_file.KEYS_AND_CERTIFICATES, source)
             contents = key_files.read(content, password, str(source))
             if slot is None:
                 done = card_contents.put_certificates(path, key, contents, str(source))
@@ -221,7 +223,7 @@ def card_put(
 
     with errors(as_json):
         key = passphrase.read(passphrase_file)
-        done = card_contents.put_object(path, key, tag, read_input(source), str(source))
+        done = card_contents.put_object(path, key, tag, read_input(source, card_contents.LONGEST), str(source))
     _say(path, done, as_json)
 
 

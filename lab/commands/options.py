@@ -28,9 +28,13 @@ def a_file(path: Path | None) -> Path | None:
     return path
 
 
-def read_input(path: Path) -> bytes:
-    """Return what is in a file, or on standard input for `-`. Raises OSError."""
-    return sys.stdin.buffer.read() if path == Path("-") else path.read_bytes()
+def read_input(path: Path, most: int) -> bytes:
+    """Return what is in a file, or on standard input for `-`, at most so many bytes. Raises OSError."""
+    from ...card import input_file
+
+    if path == Path("-"):
+        return input_file.read_stream(sys.stdin.buffer, most, path)
+    return input_file.read(path, most)
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, errors too.")]

@@ -75,7 +75,7 @@ def play(
         fail(as_json, "bad-request", "which scenarios? `cardtear scenarios` lists those that come with it", 2)
     with errors(as_json, refused=2), _no_program_is_left_behind():
         scenarios = _loaded(files)
-        inputs = [each for path, scenario in scenarios for each in (path, *scenario.sources(path.parent))]
+        inputs = [each for path, _, scenario in scenarios for each in (path, *scenario.sources(path.parent))]
         progress = _Progress(as_json, to_errors=writable((junit, trace), as_json, inputs))
         _play(scenarios, quirks or [], broken, junit, trace, skip_missing, progress)
 
@@ -116,19 +116,21 @@ def _no_program_is_left_behind() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _loaded(names: list[str]) -> list[tuple[Path, Scenario]]:
+def _loaded(names: list[str]) -> list[tuple[Path, str, Scenario]]:
     """Read all of them first, so that nothing is played of a list with a mistake in it. Raises ScenarioError."""
-    from ..scenario import ScenarioError, load
+    from ..scenario import ScenarioError, loads
+    from ..scenario.loading import read
     from ..scenario.shipped import find
 
     try:
-        return [(path, load(path)) for path in map(find, names)]
+        texts = [(path, read(path)) for path in map(find, names)]
     except OSError as error:
         raise ScenarioError(f"{error.filename}: {error.strerror}") from None
+    return [(path, text, loads(text, str(path), path.stem)) for path, text in texts]
 
 
 def _play(
-    scenarios: list[tuple[Path, Scenario]],
+    scenarios: list[tuple[Path, str, Scenario]],
     quirks: list[str],
     broken: bool,
     junit: Path | None,
@@ -142,13 +144,13 @@ def _play(
     from ..scenario.outcome import write_junit
 
     Quirks.parse(quirks)
-    runs: list[tuple[Path, list[str]]] = [(path, []) for path, _ in scenarios]
+    runs: list[tuple[Path, str, list[str]]] = [(path, text, []) for path, text, _ in scenarios]
     if broken:
-        runs = [(path, failure.quirks) for path, scenario in scenarios for failure in scenario.broken]
+        runs = [(path, text, failure.quirks) for path, text, scenario in scenarios for failure in scenario.broken]
     outcomes = []
-    for path, more in runs:
+    for path, text, more in runs:
         show.begins(path)
-        outcomes.append(play_file(path, quirks=[*quirks, *more], progress=show.step))
+        outcomes.append(play_file(path, quirks=[*quirks, *more], progress=show.step, text=text))
         show.ends(outcomes[-1])
     if junit is not None:
         write_junit(junit, outcomes)

@@ -19,6 +19,9 @@ from .parsing import App
 
 app = App()
 
+_LONGEST_LINE = 1 << 20
+"""Characters of a line with an APDU, which has 65544 bytes at most."""
+
 Atr = Annotated[
     str | None,
     typer.Option(help="The ATR that arrives instead of the card's own, in hexadecimal.", show_default=False),
@@ -130,7 +133,7 @@ def apdu(
     as_json: Json = False,
 ) -> None:
     """Send an APDU to the card, as another program would, and print what it answers, status word included."""
-    text = sys.stdin.readline() if command == "-" else command
+    text = sys.stdin.readline(_LONGEST_LINE) if command == "-" else command
     do(as_json, "apdu", lambda result: print(result["response"]), reader=reader, command=text.strip())
 
 

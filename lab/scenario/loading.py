@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from ...card import input_file
 from ...card.wording import meant
 from ..terminal import shown
 from .checking import Contradiction
@@ -57,7 +58,7 @@ def load(path: Path) -> Scenario:
 
 def read(path: Path) -> str:
     """The text of a file. Raises ScenarioError, OSError."""
-    content = path.read_bytes()
+    content = input_file.read(path, _LONGEST)
     try:
         return content.decode()
     except UnicodeDecodeError as error:

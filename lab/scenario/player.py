@@ -151,9 +151,14 @@ def _unrolled(number: str, place: Place, step: Any) -> Iterator[tuple[str, Place
                 yield f"{name} (round {turn})", where, found
 
 
-def play_file(path: Path, *, quirks: Sequence[str] = (), progress: Progress | None = None) -> Outcome:
-    """Play the scenario in a file. Raises ScenarioError and OSError when it cannot be read."""
-    text = read(path)
+def play_file(
+    path: Path, *, quirks: Sequence[str] = (), progress: Progress | None = None, text: str | None = None
+) -> Outcome:
+    """Play the scenario in a file, which is not read where its `text` is given: nothing comes out of a pipe twice.
+
+    Raises ScenarioError and OSError when it cannot be read.
+    """
+    text = read(path) if text is None else text
     scenario = loads(text, str(path), path.stem)
     here = path.resolve().parent
     return play(scenario, quirks=quirks, here=here, lines=positions(text), origin=str(path), progress=progress)

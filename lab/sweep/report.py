@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from ... import __version__
+from ...card import input_file
 from .command import Ended
 from .outcome import FINE, Outcome, Run, Verdict, tell
 from .points import Point, parse
+
+_LONGEST = 256 << 20
+"""Bytes in the longest report that is taken up again; a point has about half a kilobyte."""
 
 
 @dataclass
@@ -77,7 +81,7 @@ class Report:
     def read(cls, path: Path) -> Report:
         """Raises OSError, ValueError when it is no report of this program."""
         try:
-            value = json.loads(path.read_text())
+            value = json.loads(input_file.read_regular(path, _LONGEST))
             points = [(parse(each["name"]), each) for each in value["points"]]
             outcomes = [Outcome.of_json(each) for each in value["outcomes"]]
             return cls(
@@ -90,5 +94,5 @@ class Report:
                 value["cardtear"],
                 value["seconds"],
             )
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (RecursionError, ValueError, KeyError, TypeError, AttributeError):
             raise ValueError(f"{path} is not a report of a sweep; take it away, or give another file") from None

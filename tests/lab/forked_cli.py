@@ -6,6 +6,7 @@ Reads lists of words from standard input, a line of JSON each, and answers exit 
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -57,5 +58,7 @@ def _child(words: list[str], output: int, errors: int) -> None:
 if __name__ == "__main__":
     for name in ("simulators", "readers", "triggers", "play", "sweep", "cards", "quirks", "pcsc", "installation"):
         cli._commands(name)
+    for name in ("card_contents", "card_files", "cards", "key_files", "scenario", "simulator", "sweep.session"):
+        importlib.import_module(f"cardtear.lab.{name}")
     for line in sys.stdin:
         print(json.dumps(carry_out(json.loads(line))), flush=True)
