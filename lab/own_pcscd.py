@@ -30,13 +30,15 @@ from ..reader.vpcd_slots import SLOTS_OF_VPCD, PcscPlace
 from ..reader.vpcd_wire import PORT
 from .kept_process import KeptProcess, ProcessError
 from .pcscd import READER, configuration, copies, find_daemon, find_driver, options
-from .scratch import Scratch
+from .scratch import Scratch, for_sockets
 from .terminal import lines
 
 LOG = logging.getLogger(__name__)
 
 _RUN = Path("/run/pcscd")
 """Where every pcscd has its socket."""
+
+_SOCKET = "pcscd.comm"
 
 _HIDE = 'mount --bind "$1" /run/pcscd && shift && exec "$@"'
 _WITH_US = ("setpriv", "--pdeathsig", "TERM")
@@ -75,10 +77,11 @@ class OwnPcscd(KeptProcess):
         super().__init__("pcscd", self._spawn_it, self._answers_us, lambda: self.log)
         self._folder = folder
         self._command = (daemon, "--foreground", "--config", str(self._configuration), *options(daemon))
-        for each in (self._run, self._configuration, _RUN):
-            each.mkdir(parents=True, exist_ok=True)
         self._undo = contextlib.ExitStack()
         try:
+            self._run = for_sockets(folder / "run", _SOCKET, self._undo)
+            for each in (self._run, self._configuration, _RUN):
+                each.mkdir(parents=True, exist_ok=True)
             self._hidden = self._own_folder()
             self.place = self._own_network(readers)
             self.configure(configuration(self._driver(driver, readers), self.place.port, readers, name=name))
@@ -116,7 +119,7 @@ class OwnPcscd(KeptProcess):
     @property
     def socket(self) -> Path:
         """Where programs reach it."""
-        return (self._run if self._hidden else _RUN) / "pcscd.comm"
+        return (self._run if self._hidden else _RUN) / _SOCKET
 
     @property
     def environment(self) -> dict[str, str]:
@@ -135,10 +138,6 @@ class OwnPcscd(KeptProcess):
     def configure(self, text: str) -> None:
         """The reader.conf of the next start."""
         (self._configuration / "vpcd").write_text(text)
-
-    @property
-    def _run(self) -> Path:
-        return self._folder / "run"
 
     @property
     def _configuration(self) -> Path:
@@ -219,9 +218,11 @@ class OwnPcscd(KeptProcess):
 @functools.cache
 def _socket_here() -> Path:
     """Where this process looks for any pcscd of its own: once, when it first needs PC/SC, and so it is always there."""
-    scratch = Scratch()
-    atexit.register(scratch.close)
-    return scratch.path / "pcscd.comm"
+    undo = contextlib.ExitStack()
+    atexit.register(undo.close)
+    folder = for_sockets(undo.enter_context(Scratch()).path, _SOCKET, undo)
+    folder.mkdir(exist_ok=True)
+    return folder / _SOCKET
 
 
 def _be_found(place: Path | None) -> tuple[Path | None, str | None]:

@@ -25,9 +25,9 @@ def runtime_folder() -> Path:
     return Path(runtime) / "cardtear" if runtime.startswith("/") else Path(f"/tmp/cardtear-{os.getuid()}")
 
 
-def can_have_sockets(folder: Path) -> bool:
-    """Whether paths of sockets in it are short enough."""
-    return len(os.fsencode(folder / CONTROL_SOCKET)) <= _LONGEST_SOCKET
+def can_be_socket(path: Path) -> bool:
+    """Whether the path of a socket is short enough."""
+    return len(os.fsencode(path)) <= _LONGEST_SOCKET
 
 
 def image_cache() -> Path:

@@ -7,6 +7,7 @@ waits for that takes the folder away; if that was killed, too, the next simulato
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ import tempfile
 import threading
 from pathlib import Path
 
-from . import scratch_guard
+from . import places, scratch_guard
 from .closing import Closing
 from .scratch_guard import LOCK, PREFIX
 
@@ -40,6 +41,16 @@ class Scratch(Closing):
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def for_sockets(folder: Path, longest: str, undo: contextlib.ExitStack) -> Path:
+    """Return a folder, which need not be there yet, that can have sockets of names up to `longest`.
+
+    It is the one that is given, beside other temporary files, or one in /tmp until `undo` where TMPDIR is too deep.
+    """
+    if places.can_be_socket(folder / longest):
+        return folder
+    return undo.enter_context(Scratch(places.SHORT_FOLDER)).path / folder.name
 
 
 _GUARDS: dict[tuple[int, Path], subprocess.Popen[bytes]] = {}

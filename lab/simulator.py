@@ -35,7 +35,7 @@ from .from_pcsc import FromPcsc
 from .gates import Gates
 from .kept_process import ProcessError
 from .requests import CardSource, Request
-from .scratch import Scratch
+from .scratch import Scratch, for_sockets
 from .status import of_reader
 from .trigger import OnTime, Trigger
 from .triggers import Heard, Triggers
@@ -363,10 +363,7 @@ class Simulator(Closing):
 
     def _own_folder(self) -> Path:
         """Where the sockets lie if nobody says: beside the cards, unless TMPDIR is too deep for a socket."""
-        folder = self._scratch / "run"
-        if places.can_have_sockets(folder):
-            return folder
-        return self._undo.enter_context(Scratch(places.SHORT_FOLDER)).path / "run"
+        return for_sockets(self._scratch / "run", places.CONTROL_SOCKET, self._undo)
 
     def _new_server(self) -> Server:
         path = self.folder / places.MODULE_SOCKET

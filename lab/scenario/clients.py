@@ -102,6 +102,10 @@ class ClientProcess:
         self._changed()
 
 
+SOCKET = "clients.sock"
+"""Where forked children say who they are."""
+
+
 class Clients:
     """The clients of one scenario by name. A context manager: at the end none is left."""
 
@@ -137,7 +141,7 @@ class Clients:
     def await_child(self, name: str) -> str:
         """The address, in the scenario's private folder, to which a forked child of this name is to connect."""
         self.by_name.pop(name, None)
-        address = str(self._folder / "clients.sock")
+        address = str(self._folder / SOCKET)
         if self._listener is None:
             self._listener = socket.socket(socket.AF_UNIX)
             self._listener.bind(address)

@@ -23,12 +23,12 @@ from ...reader.errors import BenchError, CardMute, CardRemoved
 from ..closing import Closing
 from ..guard import kill_who_knows
 from ..requests import CardSource, EncryptedImage
-from ..scratch import Scratch
+from ..scratch import Scratch, for_sockets
 from . import in_pcsc
 from . import steps as s
 from . import verbs as v
 from .calling import Calling
-from .clients import Clients, Pending
+from .clients import SOCKET, Clients, Pending
 from .conditions import START
 from .fields import in_words, status_in_words
 from .history import History, Point
@@ -74,7 +74,9 @@ class Stage(Closing):
                 self._pcsc = in_pcsc.start(self._undo, scratch.path / "pcscd", scenario)
             self.simulator = self._undo.enter_context(Played(self.history, quirks, self._pcsc.place))
             self._undo.callback(kill_who_knows, self.simulator.folder)
-            self.clients = Clients(self.folder, self.history.changed)
+            sockets = for_sockets(self.folder, SOCKET, self._undo)
+            sockets.mkdir(mode=0o700, exist_ok=True)
+            self.clients = Clients(sockets, self.history.changed)
             self._undo.callback(self.clients.close)
             self._undo.callback(self._end_programs)
             self._prepare()

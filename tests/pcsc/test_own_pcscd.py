@@ -285,3 +285,19 @@ class TestPolkit:
             with pytest.raises(ProcessError, match="refuses the programs of user 0"):
                 ours.start()
             assert not ours.is_running
+
+
+@pytest.mark.needs("opensc-tool")
+@pytest.mark.parametrize("prefix", [(), WITHOUT_NAMESPACES], ids=["alone", "in a container"])
+@pytest.mark.parametrize("length", [80, 100, 200])
+def test_a_deep_temporary_folder(tmp_path: Path, prefix: tuple[str, ...], length: int) -> None:
+    """Its socket cannot lie there, so it lies elsewhere, and goes with the rest."""
+    deep = tmp_path / ("x" * length)
+    deep.mkdir()
+    tell = 'echo "$PCSCLITE_CSOCK_NAME" && opensc-tool --name'
+    ended = runner(tmp_path, {})(*prefix, CARDTEAR, "run", "--own-pcscd", "--", "sh", "-c", tell, TMPDIR=str(deep))
+    assert ended.code == 0, ended.output
+    assert "Personal Identity Verification Card" in ended.output
+    place = next(Path(line) for line in ended.output.splitlines() if line.endswith("pcscd.comm"))
+    assert place == Path("/run/pcscd/pcscd.comm") or not place.parent.exists()
+    assert list(deep.iterdir()) == []

@@ -187,6 +187,31 @@ def test_an_interrupt_leaves_nothing_behind(
     _until(lambda: not any(folder.iterdir()))
 
 
+def test_a_deep_temporary_folder(write: Write, tmp_path: Path) -> None:
+    """Neither the simulator's sockets nor that of forked clients can lie in it; they go with the rest."""
+    path = write("""\
+        clients: {child: {}}
+        steps:
+        - call: C_GetInfo()
+        - call: fork("child")
+        - call: C_Initialize()
+          client: child
+        - exit: child
+        """)
+    deep = tmp_path / ("deep" * 25)
+    deep.mkdir()
+    done = subprocess.run(
+        [CARDTEAR, "play", str(path)],
+        env={**os.environ, "TMPDIR": str(deep)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    _until(lambda: not any(deep.iterdir()))
+
+
 def _until(is_so: Callable[[], bool]) -> None:
     import time
 
