@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..reader.private_socket import peer_is_ours
+from ..reader.private_socket import OWN_FOLDER, closed_to_us, peer_is_ours
 from . import places
 from .closing import Closing
 from .lines import Lines, UnfinishedLine
@@ -48,6 +48,10 @@ class Control(Closing):
             self._socket.settimeout(PATIENCE)
             self._socket.connect(str(self.path))
             self._socket.settimeout(None)
+        except PermissionError:
+            self._socket.close()
+            advice = OWN_FOLDER if path is None and "CARDTEAR_CONTROL" not in os.environ else "use another folder"
+            raise ControlFailure("not-yours", f"{self.path} {closed_to_us(self.path)}; {advice}") from None
         except OSError:
             self._socket.close()
             message = f"no simulator listens on {self.path}; start one with: cardtear serve"

@@ -6,12 +6,11 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
-import stat
 from pathlib import Path
 from typing import NamedTuple
 
 from ..csrc import module_path
-from ..reader import pcscd_call, tcp_peer, vpcd_wire
+from ..reader import pcscd_call, private_socket, tcp_peer, vpcd_wire
 from . import own_pcscd, pcscd, places
 from .control import Control, ControlFailure
 
@@ -77,13 +76,15 @@ def _module() -> Finding:
 
 def _folder() -> Finding:
     what, purpose, folder = "socket folder", "where the simulator listens", places.runtime_folder()
-    if not folder.exists():
-        parent: Path = next(each for each in folder.parents if each.exists())
-        works = os.access(parent, os.W_OK)
-        return Finding(what, purpose, works, f"{folder} {'will be made' if works else 'cannot be made'}", True)
-    status = folder.lstat()
-    safe = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not stat.S_IMODE(status.st_mode) & 0o077
-    return Finding(what, purpose, safe, f"{folder}{'' if safe else ' is not private to you: remove it'}", True)
+    try:
+        private_socket.check_folder(folder)
+    except private_socket.UnsafeFolder as unsafe:
+        return Finding(what, purpose, False, str(unsafe), True)
+    if folder.exists():
+        return Finding(what, purpose, True, str(folder), True)
+    works = os.access(next(each for each in folder.parents if each.exists()), os.W_OK | os.X_OK)
+    detail = "will be made" if works else f"cannot be made; {private_socket.OWN_FOLDER}"
+    return Finding(what, purpose, works, f"{folder} {detail}", True)
 
 
 def _simulator() -> Finding:

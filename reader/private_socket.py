@@ -39,24 +39,52 @@ class SocketInUse(SocketError):
 class UnsafeFolder(SocketError):
     code = "unsafe-folder"
 
-    def __init__(self, folder: Path, reason: str) -> None:
-        super().__init__(f"the socket folder {folder} {reason}; remove it, or choose another folder")
+    def __init__(self, folder: Path, reason: str, advice: str = "remove it, or choose another folder") -> None:
+        super().__init__(f"the socket folder {folder} {reason}; {advice}")
+
+
+OWN_FOLDER = (
+    "choose another folder: set XDG_RUNTIME_DIR, which su and sudo may keep of another user, to one of this user's, "
+    "or unset it"
+)
+"""What to do where the socket folder is another user's."""
+
+
+def closed_to_us(path: Path) -> str:
+    """Return which folder keeps this user from a path that the system has refused."""
+    closed = next((each for each in reversed(path.parents) if not os.access(each, os.X_OK)), path)
+    return f"is closed to user {os.getuid()}" + (f", who may not look into {closed}" if closed != path else "")
 
 
 def private_folder(folder: Path) -> Path:
     """Make the folder with mode 0700 if it is missing. Raises UnsafeFolder if it is not the user's own, or a link."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except PermissionError as error:
+        check_folder(folder)
+        raise UnsafeFolder(folder, f"cannot be made ({error.strerror})", OWN_FOLDER) from None
+    except OSError as error:
+        raise UnsafeFolder(folder, f"cannot be used ({error.strerror})") from None
+    check_folder(folder)
+    return folder
+
+
+def check_folder(folder: Path) -> None:
+    """Raise UnsafeFolder for what is there and not the user's own folder, or may not be looked at."""
+    try:
         status = folder.lstat()
+    except PermissionError:
+        raise UnsafeFolder(folder, closed_to_us(folder), OWN_FOLDER) from None
+    except FileNotFoundError:
+        return
     except OSError as error:
         raise UnsafeFolder(folder, f"cannot be used ({error.strerror})") from None
     if not stat.S_ISDIR(status.st_mode):
         raise UnsafeFolder(folder, "is not a folder")
     if status.st_uid != os.getuid():
-        raise UnsafeFolder(folder, f"belongs to user {status.st_uid}, not to you")
+        raise UnsafeFolder(folder, f"belongs to user {status.st_uid}, not to you", OWN_FOLDER)
     if status.st_mode & 0o077:
         raise UnsafeFolder(folder, f"is open to others (mode {stat.S_IMODE(status.st_mode):04o}, wanted 0700)")
-    return folder
 
 
 def listen(path: Path) -> socket.socket:

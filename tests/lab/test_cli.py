@@ -13,8 +13,9 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 
@@ -501,4 +502,104 @@ def test_doctor_fails_when_nothing_can_work(tmp_path: Path) -> None:
     (tmp_path / "cardtear").mkdir(mode=0o755)
     done = cardtear("doctor", XDG_RUNTIME_DIR=str(tmp_path))
     assert done.returncode == 1
-    assert "not private" in done.stdout
+    assert "is open to others (mode 0755, wanted 0700); remove it" in done.stdout
+
+
+CLOSED = "is closed to user {user}, who may not look into {root}"
+"""What is said of paths below the folder `root`, which is another user's."""
+
+
+@pytest.fixture
+def stranger() -> Iterator[tuple[Callable[..., subprocess.CompletedProcess[str]], str, Path]]:
+    """Carries out command lines as `su USER -c` does, in a folder that is closed to the user; what is said of it."""
+    is_root = os.getuid() == 0
+    user = {"user": 64321, "group": 64321, "extra_groups": []} if is_root else {}
+    with tempfile.TemporaryDirectory(dir="/tmp") as place:
+        Path(place).chmod(0o755)
+        root, home = Path(place, "root"), Path(place, "home")
+        (root / "x" / "run" / "cardtear").mkdir(parents=True, mode=0o700)
+        home.mkdir()
+        home.chmod(0o777)
+        root.chmod(0o700 if is_root else 0)
+
+        def run(*words: str, cwd: str | Path = "/", **variables: str) -> subprocess.CompletedProcess[str]:
+            return subprocess.run(
+                [sys.executable, "-m", "cardtear.lab.cli", *words],
+                capture_output=True,
+                text=True,
+                timeout=DEADLINE,
+                cwd=cwd,
+                env={
+                    "PATH": os.environ["PATH"],
+                    "HOME": str(home),
+                    "COLUMNS": "400",
+                    "XDG_RUNTIME_DIR": str(root / "x" / "run"),
+                    **variables,
+                },
+                check=False,
+                **user,  # type: ignore[call-overload]
+            )
+
+        yield run, CLOSED.format(user=user.get("user", os.getuid()), root=root), root
+        root.chmod(0o700)
+
+
+@pytest.mark.parametrize(
+    ("words", "variable"),
+    [
+        *((words, "XDG_RUNTIME_DIR") for words in ("doctor", "status", "trace", "stop", "remove", "serve")),
+        ("status", "CARDTEAR_CONTROL"),
+    ],
+)
+def test_a_socket_folder_that_is_closed_to_the_user(
+    stranger: tuple[Callable[..., subprocess.CompletedProcess[str]], str, Path], words: str, variable: str
+) -> None:
+    """It is said that it is, and what to do; nobody is to start a simulator there, or to remove the folder."""
+    run, closed, root = stranger
+    more = {"CARDTEAR_CONTROL": str(root / "control.sock")} if variable == "CARDTEAR_CONTROL" else {}
+    done = run(*words.split(), **more)
+    said = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert closed in said
+    assert "Traceback" not in said
+    assert "start one" not in said
+    assert "remove it" not in said
+    if not more:
+        assert "XDG_RUNTIME_DIR" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("play {0}/a.yaml", 2),
+        ("play B05 --junit {0}/j", 2),
+        ("card show {0}/a.card", 1),
+        ("card new {0}/a.card", 1),
+        ("card copy {0}/a.card {0}/b.card", 1),
+        ("card ca --out {0}/ca.pem", 1),
+        ("run --image {0}/a.card -- true", 1),
+        ("card new a.card --passphrase-file {0}/pass", 1),
+        ("run --pin-file {0}/pin -- true", 1),
+        ("run -- {0}/program", 126),
+        ("sweep --resume --json {0}/j -- true", 2),
+        ("pcsc --write {0}/vpcd", 1),
+    ],
+)
+def test_files_that_are_closed_to_the_user(
+    stranger: tuple[Callable[..., subprocess.CompletedProcess[str]], str, Path], words: str, code: int
+) -> None:
+    """One line says which, and that access is refused."""
+    run, _, root = stranger
+    done = run(*words.format(root).split())
+    assert (done.returncode, done.stderr.count("\n")) == (code, 1), done.stderr
+    assert str(root) in done.stderr
+    assert "permission denied" in done.stderr.lower()
+
+
+def test_a_shipped_scenario_in_a_folder_that_is_closed_to_the_user(
+    stranger: tuple[Callable[..., subprocess.CompletedProcess[str]], str, Path],
+) -> None:
+    """Its name is found nevertheless."""
+    run, _, root = stranger
+    done = run("play", "B05", cwd=root if os.getuid() == 0 else "/")
+    assert done.returncode == 0, done.stdout + done.stderr
