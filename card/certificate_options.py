@@ -33,6 +33,7 @@ _UPN = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
 _KRB5_PRINCIPAL = x509.ObjectIdentifier("1.3.6.1.5.2.2")
 _UTF8_STRING, _GENERAL_STRING, _INTEGER, _SEQUENCE = 0x0C, 0x1B, 0x02, 0x30
 _NT_PRINCIPAL = b"\x01"
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+")
 _SLOT = re.compile("([0-9A-Fa-f]{2})[.]")
 
 
@@ -75,6 +76,8 @@ class CertificateOptions:
             raise ValueError("a certificate cannot end before it begins: see valid_from and valid_until")
         if (self.ca_certificate is None) != (self.ca_key is None):
             raise ValueError("a CA of your own has a certificate and a key: give ca_certificate and ca_key")
+        for name in ("ocsp", "crl", "ca_issuers"):
+            _check_address(name, getattr(self, name))
         _ = self.name, self.usages, list(self.alternative_names())
 
     @property
@@ -130,6 +133,12 @@ class CertificateOptions:
 
 
 NAMES = tuple(each.name for each in fields(CertificateOptions))
+
+
+def _check_address(name: str, address: str | None) -> None:
+    """Refuse what is no URI (RFC 3986, appendix A). Raises ValueError."""
+    if address and _URI.fullmatch(address) is None:
+        raise ValueError(f"{name!r} is an address (URI), as http://example.com/ca.crl, not {address!r}")
 
 
 def _time(text: str | None) -> datetime.datetime | None:

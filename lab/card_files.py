@@ -134,7 +134,13 @@ def as_json(state: CardState, with_keys: bool) -> str:
 
 def from_json(content: bytes, name: str) -> CardState:
     """The card of an export with keys; `name` is the file's. Raises ValueError with the field that is wrong."""
-    if not content.lstrip().startswith(b"{"):
+    is_json = content.lstrip().startswith(b"{")
+    if not is_json and b"-----BEGIN " in content:
+        raise ValueError(
+            f"{name} is PEM, as of `card export --pem`, which makes no card again: export with --with-keys and without "
+            "--pem; a key goes into a slot of a card that is there: --slot 9A"
+        )
+    if not is_json:
         raise ValueError(f"{name} is no export of a card; a key goes into a slot of a card that is there: --slot 9A")
     try:
         export = _Export.model_validate_json(content)

@@ -69,11 +69,11 @@ _SPECIAL = frozenset('\\,+"<>;')
 
 def describe(certificate: Certificate) -> dict[str, Any]:
     """What a certificate tells, for JSON and tables; None or empty where it cannot be read."""
-    number, extensions = certificate.serial_number, dict(certificate.extensions)
+    extensions = dict(certificate.extensions)
     return {
         "subject": name(certificate.subject),
         "issuer": name(certificate.issuer),
-        "serial": None if number is None else _number(number),
+        "serial": _serial(certificate),
         "not_before": _moment(certificate.not_before),
         "not_after": _moment(certificate.not_after),
         "alternative_names": [_alternative(each) for each in _sequence(extensions.get(_ALTERNATIVE_NAMES, b""))],
@@ -100,7 +100,11 @@ def common_name(certificate: Certificate) -> str:
     attributes = [elements(each.content) for rdn in _sequence(certificate.subject) for each in elements(rdn.content)]
     names = [_text(each[1]) for each in attributes if len(each) > 1 and dotted(each[0]) == _COMMON_NAME]
     named = shown(names[-1] or "") if names else ""
-    return named or name(certificate.subject) or f"serial {certificate.serial_number}"
+    return named or name(certificate.subject) or f"serial {_serial(certificate)}"
+
+
+def _serial(certificate: Certificate) -> str | None:
+    return None if certificate.serial_number is None else _number(certificate.serial_number)
 
 
 def _sequence(der: bytes) -> list[Element]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import string
 from collections.abc import Callable
 from pathlib import Path
@@ -147,13 +148,24 @@ def _hexadecimal(value: object, digits: int) -> int:
     return _number(value)
 
 
+def _path(value: object) -> Path:
+    path = _text(value)
+    try:
+        is_possible = b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        is_possible = False
+    if not is_possible:
+        raise RequestError(f"a path is wanted; no file can have the name {path!r}")
+    return Path(path)
+
+
 def _card(value: object) -> CardSource:
     if isinstance(value, str):
-        return Path(value)
+        return _path(value)
     if isinstance(value, dict) and "image" in value:
         if value.keys() != {"image", "passphrase_file"}:
             raise RequestError("an encrypted image is an object with 'image' and 'passphrase_file', both paths")
-        return EncryptedImage(Path(_text(value["image"])), Path(_text(value["passphrase_file"])))
+        return EncryptedImage(*(_named(name, _path, value[name]) for name in ("image", "passphrase_file")))
     if isinstance(value, dict):
         from ..p11.offer import require_known  # clients need not load the mechanisms
 

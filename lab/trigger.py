@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from ..card.tables import ATTESTATION, INS, MANAGEMENT_KEY, SLOTS
 from ..card.wording import meant
-from ..p11.calls import BY_NAME
+from ..p11.calls import BY_NAME, IN_MODULE
 from ..reader.events import ApduMoment, CallMoment, Change, Event, Moment, When
 from .locator import Locator, Place
 
@@ -258,9 +258,18 @@ def _is_of(on: OnCall | OnApdu, call: CallMoment) -> bool:
     return fnmatchcase(call.name, on.call) and fnmatchcase(program, on.application)
 
 
+def check_call(pattern: str, known: Iterable[str]) -> None:
+    """Refuse a name with * and ? that no function has of those that can be seen. Raises ValueError."""
+    known = list(known)
+    if any(fnmatchcase(name, pattern) for name in known):
+        return
+    if any(fnmatchcase(name, pattern) for name in IN_MODULE):
+        raise ValueError(f"{pattern!r} is answered in the module itself and cannot be waited for; choose another call")
+    raise ValueError(f"there is no call {pattern!r}{meant(pattern, known)}")
+
+
 def _check_caller(call: str, application: str) -> None:
-    if not any(fnmatchcase(name, call) for name in BY_NAME):
-        raise ValueError(f"there is no call {call!r}{meant(call, BY_NAME)}")
+    check_call(call, BY_NAME)
     if not application:
         raise ValueError("'application' is the name of a program, not ''")
 

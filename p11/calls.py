@@ -148,6 +148,9 @@ def _call(number: int, line: str) -> Call:
 CALLS: tuple[Call, ...] = tuple(_call(number, line) for number, line in enumerate(_TABLE.split("\n")[1:-1], start=1))
 BY_NAME: dict[str, Call] = {call.name: call for call in CALLS}
 
+IN_MODULE = ("C_Initialize", "C_GetInfo", "C_GetFunctionList", "C_GetInterfaceList", "C_GetInterface")
+"""Functions that do not cross the wire: the module answers them by itself."""
+
 OF_SLOTS = frozenset(
     {
         "C_GetSlotInfo",

@@ -151,7 +151,8 @@ def card_export(
         say(json.dumps({"file": str(out), "keys": with_keys}))
     else:
         left_out = "" if with_keys else "; no private keys, no PIN (see --with-keys)"
-        say(f"{out} has what is on {path}{left_out}", to_errors=is_printed)
+        where = "standard output" if is_printed else out
+        say(f"{where} has what is on {path}{left_out}", to_errors=is_printed)
 
 
 @card_app.command("import")

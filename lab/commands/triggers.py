@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated, Any
@@ -160,6 +161,8 @@ def arm(
     with errors(as_json), handed_over(card.passphrase_file) as file:
         if not apdu and all(each is None for each in (call, ins, event, signal, seconds)):
             raise ValueError("say when: --call, --ins, --apdu, --event, --signal or --seconds (cardtear arm --help)")
+        for option, number in (("--seconds", seconds), ("--probability", probability), ("--later", later)):
+            _check_finite(option, number)
         whens = [each for each, given in (("before", before), ("during", during), ("after", after)) if given]
         if len(whens) > 1:
             raise ValueError(f"--{whens[0]} and --{whens[1]} are two moments; arm two triggers")
@@ -254,7 +257,14 @@ def _action(verb: str, words: list[str]) -> dict[str, Any]:
             action[name] = _READ.get(name, str)(word)
         except ValueError:
             raise ValueError(f"{name.upper()} of {verb!r} is a number, not {word!r}") from None
+        _check_finite(f"{name.upper()} of {verb!r}", action[name])
     return action
+
+
+def _check_finite(name: str, value: object) -> None:
+    """Refuse what JSON has no number for. Raises ValueError."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name} cannot be {value}: give a number that is finite")
 
 
 def _times(word: str) -> int | None:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from fnmatch import fnmatchcase
 from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -13,6 +12,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 
 from ...card.wording import meant
 from ...p11.calls import BY_NAME
+from ..trigger import check_call
 from .expressions import read_expression
 from .fields import Count, Duration, ExitCodes, HexByte, Model, Name, Pattern, ReturnValues, State, StatusWord
 
@@ -24,8 +24,7 @@ Change = Literal["plug", "unplug", "insert", "remove", "reset", "logout", "close
 
 def check_call_pattern(pattern: str) -> str:
     """Raises ValueError for a name with * and ? that no function has."""
-    if not any(fnmatchcase(name, pattern) for name in (*BY_NAME, "C_Initialize")):
-        raise ValueError(f"there is no call {pattern!r}")
+    check_call(pattern, (*BY_NAME, "C_Initialize"))
     return pattern
 
 

@@ -21,7 +21,7 @@ from ..trigger import OnPlace, Trigger
 from .points import Point
 
 READER = "front"
-_UNITS = {"ms": 0.001, "s": 1.0, "": 1.0}
+_UNITS = {"ms": 0.001, "s": 1.0}
 
 _PLAIN = {
     "remove": "the card is pulled out",
@@ -93,10 +93,10 @@ class Then:
     @classmethod
     def parse(cls, text: str) -> Then:
         """As `insert:500ms`. Raises ValueError."""
-        verb, _, value = text.partition(":")
+        verb, colon, value = text.partition(":")
         if verb not in _THEN:
             raise ValueError(f"after the action there can be {', '.join(_THEN)}, as insert:500ms; not {text!r}")
-        return cls(verb, seconds(value or "0"))
+        return cls(verb, seconds(value) if colon else 0.0)
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,8 @@ class Plan:
 
 
 def seconds(text: str) -> float:
-    """A span of time as `500ms`, `2s` or `2`. Raises ValueError."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|)", text)
+    """A span of time as `500ms` or `2s`. Raises ValueError."""
+    match = re.fullmatch(r"([0-9]{1,9}(?:[.][0-9]{1,9})?)(ms|s)", text)
     if match is None:
         raise ValueError(f"not a span of time: {text!r}; as 500ms or 2s")
     return float(match[1]) * _UNITS[match[2]]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -105,6 +106,36 @@ def test_extended_key_usages(certificates: Certificates) -> None:
     assert usages(found[0x9A]) == ["1.3.6.1.5.5.7.3.2", "1.2.3.4"]
     assert usages(found[0x9C]) == []
     assert usages(found[0x9D]) == ["1.3.6.1.5.5.7.3.4"]
+
+
+WRONG_ADDRESSES = [
+    "not a url\n",
+    "no-scheme",
+    "http://o.test/ ",
+    "http://o.test/\n",
+    "http://o.te\0st/",
+    "http:",
+    "1:x",
+]
+WRONG_ADDRESSES += ["http://ö.test/", "http://o.test/<x>", "http://o.test/%zz", "//o.test/", "\thttp://o.test/"]
+
+
+@pytest.mark.parametrize("address", WRONG_ADDRESSES)
+@pytest.mark.parametrize("name", ADDRESSES)
+def test_what_is_no_address(name: str, address: str) -> None:
+    """It is refused before anything is made, for all certificates and for one."""
+    for parameter in (name, f"9A.{name}"):
+        with pytest.raises(ProfileError, match=re.escape(f"'{name}' is an address (URI)")) as refused:
+            request({parameter: address})
+        assert repr(address) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "address", ["ldap://l.test/cn=CA,o=Test?caCertificate;binary", "http://[::1]:80/a%20b", "urn:x:y"]
+)
+def test_addresses_of_any_scheme(address: str) -> None:
+    for name in ADDRESSES:
+        request({name: address})
 
 
 def test_subject_and_dates(certificates: Certificates) -> None:

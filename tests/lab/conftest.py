@@ -59,11 +59,12 @@ def image(tmp_path: Path, ready: Path) -> Path:
     return Path(shutil.copy(ready, tmp_path / "a.card"))
 
 
-def certified(key: Any, is_authority: bool = False) -> x509.Certificate:
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "me")])
+def certified(key: Any, is_authority: bool = False, named: str = "me", serial: int = 1) -> x509.Certificate:
+    """A certificate by the key itself; without a name if that is empty."""
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, named)] if named else [])
     now = datetime.datetime.now(datetime.UTC)
     builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    builder = builder.serial_number(1).not_valid_before(now).not_valid_after(now + datetime.timedelta(1))
+    builder = builder.serial_number(serial).not_valid_before(now).not_valid_after(now + datetime.timedelta(1))
     builder = builder.add_extension(x509.BasicConstraints(is_authority, None), critical=True)
     return builder.sign(key, None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256())
 

@@ -58,6 +58,16 @@ def test_a_key_alone_does_not_stay_with_the_certificate_of_another(cli: Cli, ima
     assert slot_certificate(image) == before
 
 
+@pytest.mark.parametrize(("serial", "shown"), [(10, "0A"), (0x1234ABCD, "1234ABCD"), (2**72 - 1, "FF" * 9)])
+def test_a_certificate_without_a_name(image: Path, serial: int, shown: str) -> None:
+    """It is called by its serial number, as `card show` writes it."""
+    key: Any = serialization.load_der_private_key(read_image(image).keys[0x9A].value, None)
+    card_contents.put_certificates(image, None, contents(certified(key, named="", serial=serial)), "new")
+    assert next(each["details"]["serial"] for each in describe(image)["keys"] if each["slot"] == "9A") == shown
+    said = card_contents.put_certificates(image, None, contents(certified(key)), "newer")
+    assert said[1:] == [f"the certificate that was in slot 9A (of serial {shown}) is replaced"]
+
+
 def test_what_is_replaced_is_said(image: Path) -> None:
     """A renewed certificate of the same key, with and without --slot; another key."""
     key: Any = serialization.load_der_private_key(read_image(image).keys[0x9A].value, None)

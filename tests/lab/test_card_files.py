@@ -144,6 +144,24 @@ def test_an_export_that_holds_more_than_its_card_does(image: Path) -> None:
         card_files.from_json(text.encode(), "export")
 
 
+@pytest.mark.parametrize("options", [(), ("--with-keys",)], ids=["open", "with keys"])
+def test_an_export_as_pem_makes_no_card(cli: Cli, image: Path, tmp_path: Path, options: tuple[str, ...]) -> None:
+    """It is called what it is, whatever the file is called; nothing is made."""
+    assert cli("card", "export", image, "--pem", "-o", "a.json", *options).returncode == 0
+    refused(
+        cli("card", "import", "again.card", "a.json"), "a.json is PEM", "`card export --pem`", "--with-keys", code=2
+    )
+    assert not (tmp_path / "again.card").exists()
+
+
+@pytest.mark.parametrize("out", ["-", "/dev/stdout"])
+@pytest.mark.parametrize("options", [(), ("--pem",), ("--with-keys",)])
+def test_an_export_to_standard_output(cli: Cli, image: Path, out: str, options: tuple[str, ...]) -> None:
+    done = cli("card", "export", image, "-o", out, *options)
+    assert done.returncode == 0
+    assert done.stderr.startswith(f"standard output has what is on {image}")
+
+
 def test_certificates_as_pem(cli: Cli, image: Path) -> None:
     """Those of the slots, in order; with keys each has its own."""
     found = x509.load_pem_x509_certificates(cli("card", "export", image, "--pem").stdout.encode())

@@ -9,10 +9,12 @@ from time import monotonic
 from typing import Any
 
 import pytest
+from cardtear.csrc.generate import BY_HAND
 from cardtear.lab.actions import FAULTS, VERBS
 from cardtear.lab.cli import app
 from cardtear.lab.commands import triggers as commands
 from cardtear.lab.simulator import Simulator
+from cardtear.p11.calls import BY_NAME, IN_MODULE
 from cardtear.p11.constants import CKR
 from typer.testing import CliRunner, Result
 
@@ -101,6 +103,10 @@ def test_armed(cardtear: Cardtear, words: tuple[str, ...], on: dict[str, Any], t
 def test_every_action_has_its_words() -> None:
     """What a trigger can do is what `arm` can say; `later` is an option."""
     assert {*commands.WORDS} == {*VERBS, *FAULTS} - {"later"}
+
+
+def test_functions_that_the_module_answers() -> None:
+    assert {*IN_MODULE} == {*BY_HAND} - {*BY_NAME}
 
 
 def test_what_is_armed_happens(cardtear: Cardtear, host: Any, user_session: int) -> None:
@@ -194,6 +200,15 @@ def test_verbs_for_what_ails_a_card(cardtear: Cardtear, host: Any, user_session:
         (("remove", "front", "back", *CALL), "what is 'back'?"),
         (("remove", "front", *CALL, "--before", "--after"), "two moments"),
         (("remove", "front", "--call", "C_Sing"), "there is no call 'C_Sing'"),
+        (("remove", "front", "--call", "C_GetInfo"), "'C_GetInfo' is answered in the module itself"),
+        (("remove", "front", "--call", "C_Initialize"), "'C_Initialize' is answered in the module itself"),
+        (("remove", "front", "--call", "C_GetInterface*"), "'C_GetInterface*' is answered in the module itself"),
+        (("delay", "1e999", *CALL), "SECONDS of 'delay' cannot be inf"),
+        (("delay", "nan", *CALL), "SECONDS of 'delay' cannot be nan"),
+        (("delay", "1e999ms", *CALL), "SECONDS of 'delay' cannot be inf"),
+        (("remove", "front", "--seconds", "1e999"), "--seconds cannot be inf"),
+        (("remove", "front", *CALL, "--later", "1e999"), "--later cannot be inf"),
+        (("remove", "front", *CALL, "--probability", "nan"), "--probability cannot be nan"),
         (("remove", "front", *CALL, "--times", "never"), "'always', not 'never'"),
         (("remove", "front", *CALL, "--nth", "0"), "'nth' counts from 1"),
         (("remove", "front", *CALL, "--event", "remove"), "does not go with"),

@@ -191,6 +191,21 @@ def test_every_mechanism_of_a_token_can_be_named() -> None:
     require_known(CardRequest(mechanisms=tuple(names), legacy=True))
 
 
+@pytest.mark.parametrize("request_of", REQUESTS.values(), ids=REQUESTS)
+@pytest.mark.parametrize("path", ["a\0b", "\0", "\ud800"])
+def test_paths_that_no_file_can_have(request_of: Callable[[Any], dict[str, Any]], path: str) -> None:
+    """The parameter that is wrong is named."""
+    for name, card in (
+        ("'card': ", path),
+        ("'image': ", {"image": path, "passphrase_file": "key"}),
+        ("'passphrase_file': ", {"image": "image", "passphrase_file": path}),
+    ):
+        with pytest.raises(
+            RequestError, match=re.escape(f"{name}a path is wanted; no file can have the name {path!r}")
+        ):
+            decode(request_of(card))
+
+
 def test_wrong_pin_in_a_card_is_named() -> None:
     with pytest.raises(ProfileError, match="PIN"):
         decode({"do": "insert", "reader": "front", "card": {"pin": "12"}})

@@ -79,7 +79,12 @@ def test_a_command_that_kills_who_plays_it(sweep: Sweep, host: str) -> None:
     [
         (["--action", "explode"], "there is no action 'explode'"),
         (["--then", "explode"], "after the action there can be"),
-        (["--at", "calls", "--action", "sw:6F00"], "'answer' is no fault of a call"),
+        (["--then", "insert:500"], "not a span of time: '500'; as 500ms or 2s"),
+        (["--then", "insert:"], "not a span of time: ''"),
+        (["--action", "delay:2"], "not a span of time: '2'"),
+        (["--deadline", "20"], "not a span of time: '20'"),
+        (["--set", "mechanisms=CKM_X"], "there is no mechanism 'CKM_X'"),
+        (["--at", "calls", "--action", "sw:6F00"], "cannot be at a call: choose --at apdus"),
         (["--shard", "3/2"], "is called as 1/4"),
         (["--deadline", "soon"], "not a span of time"),
         (["--allow", "everything"], "there is no verdict 'everything'"),
