@@ -28,12 +28,13 @@ from ..card.certificate_reader import NO_KEY, Element, elements
 class Contents:
     """Private keys of cryptography and certificates (DER), in the order of the file and each once.
 
-    `others` says what else was there.
+    `others` says what else was there, `had_password` whether it took the password to read it.
     """
 
     keys: list[Any] = field(default_factory=list)
     certificates: list[bytes] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
+    had_password: bool = False
 
     def add_certificate(self, der: bytes) -> None:
         """Take one; what follows it, such as OpenSSL's trust, is left out. Raises ValueError for what is none."""
@@ -116,14 +117,14 @@ def _read_pem(content: bytes, password: Password, found: Contents) -> None:
         label = each[1].decode()
         block = b"".join(line.strip() + b"\n" for line in each[0].splitlines())
         if label.endswith("PRIVATE KEY") and label in _KEY_BLOCKS:
-            found.keys.append(_key(_KEY_BLOCKS[label], block, password))
+            found.keys.append(_key(_KEY_BLOCKS[label], block, password, found))
         elif label in _DER_BLOCKS:
             _DER_BLOCKS[label](pem.unarmor(block)[2], found)
         elif not label.endswith("PARAMETERS"):  # those are in the key that follows, too
             found.others.append(_OTHER_BLOCKS.get(label, f"it is a {label}, which has no place on a card"))
 
 
-def _key(load: Callable[..., Any], data: bytes, password: Password) -> Any:
+def _key(load: Callable[..., Any], data: bytes, password: Password, found: Contents) -> Any:
     """A private key under a password or not. Raises ValueError, UnsupportedAlgorithm."""
     try:
         return load(data, None)
@@ -135,6 +136,7 @@ def _key(load: Callable[..., Any], data: bytes, password: Password) -> Any:
             ) from None
     if password is None:
         raise _Locked("the key is encrypted")
+    found.had_password = True
     try:
         return load(data, password)
     except ValueError as error:
@@ -201,7 +203,7 @@ def _shape(content: bytes) -> str:
 def _read_der(outer: Element, password: Password, found: Contents) -> None:
     shape = _shape(outer.content)
     if re.match("ISO|IO|SO$|I{9}|I{6}$", shape):  # PKCS #8, SEC1, encrypted PKCS #8, PKCS #1, DSA
-        found.keys.append(_key(serialization.load_der_private_key, outer.whole, password))
+        found.keys.append(_key(serialization.load_der_private_key, outer.whole, password, found))
     elif re.fullmatch("ISS?", shape):
         _add_pkcs12(outer.whole, password, found)
     elif shape.startswith("D"):
@@ -227,6 +229,7 @@ def _add_pkcs12(der: bytes, password: Password, found: Contents) -> None:
     for each in (None, b"", *([] if password is None else [password])):  # none is one thing, an empty one another
         try:
             bundle = pkcs12.load_pkcs12(der, each)
+            found.had_password |= bool(each)
             break
         except InvalidVersion:
             raise ValueError(_STRICT) from None

@@ -11,7 +11,7 @@ import typer
 
 from ..terminal import say, say_exactly
 from .answers import errors, writable
-from .options import Json, NewCard, PassphraseFile, a_file, grouped, read_input
+from .options import Json, NewCard, PassphraseFile, a_file, grouped, read_input, require_encrypted
 from .parsing import App, Group
 
 app = App()
@@ -49,6 +49,7 @@ def card_show(path: ImagePath, passphrase_file: PassphraseFile = None, as_json: 
     from ..cards import describe
 
     with errors(as_json):
+        require_encrypted(path, passphrase_file)
         about = describe(path, passphrase.read(passphrase_file))
     if as_json:
         say(json.dumps(about))
@@ -110,6 +111,7 @@ def card_copy(
     with errors(as_json):
         if no_passphrase and new_passphrase_file is not None:
             raise ValueError("--no-passphrase and --new-passphrase-file are two different copies")
+        require_encrypted(path, passphrase_file)
         if no_passphrase or new_passphrase_file is not None:
             state = read_image(path, passphrase.read(passphrase_file))
             create_image(copy, state, passphrase.read(new_passphrase_file))
@@ -141,6 +143,7 @@ def card_export(
         if with_keys and out is None:
             raise ValueError("keys go into a file that only you can read: name it with -o")
         is_printed = writable((out,), as_json, inputs=(path, passphrase_file))
+        require_encrypted(path, passphrase_file)
         state = read_image(path, passphrase.read(passphrase_file))
         text = card_files.as_pem(state, with_keys) if pem else card_files.as_json(state, with_keys)
         if out is not None:
@@ -195,8 +198,11 @@ def card_import(
             create_image(path, card_files.from_json(content, str(source)), key)
             done = [f"{path} is the card of {source}"]
         else:
+            require_encrypted(path, passphrase_file)
             input_file.require_short(len(content), input_file.KEYS_AND_CERTIFICATES, source)
             contents = key_files.read(content, password, str(source))
+            if password is not None and not contents.had_password:
+                raise ValueError(f"{source} has no password: --password-file would do nothing; leave it out")
             if slot is None:
                 done = card_contents.put_certificates(path, key, contents, str(source))
             else:
@@ -223,6 +229,7 @@ def card_put(
     from .. import card_contents, passphrase
 
     with errors(as_json):
+        require_encrypted(path, passphrase_file)
         key = passphrase.read(passphrase_file)
         done = card_contents.put_object(path, key, tag, read_input(source, card_contents.LONGEST), str(source))
     _say(path, done, as_json)

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
@@ -37,6 +39,19 @@ def read_input(path: Path, most: int) -> bytes:
     return input_file.read(path, most)
 
 
+def require_encrypted(image: Path, passphrase_file: Path | None) -> None:
+    """Refuse a passphrase for an image that has none, unless CARDTEAR_PASSPHRASE_FILE says it for all. ValueError."""
+    if passphrase_file is None or str(passphrase_file) == os.environ.get(_FOR_ALL):
+        return
+    from ...card.store import ImageError, read_whole
+
+    with contextlib.suppress(ImageError):  # whoever opens it then says what is wrong
+        if not read_whole(image)[1]:
+            raise ValueError(f"{image} is not encrypted: --passphrase-file would do nothing; leave it out")
+
+
+_FOR_ALL = "CARDTEAR_PASSPHRASE_FILE"
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, errors too.")]
 ReaderName = Annotated[str, typer.Argument(help="The reader's name.", show_default=False)]
 AnyReader = Annotated[str | None, typer.Argument(help="The reader's name.", show_default="the only one there is")]
@@ -48,7 +63,7 @@ PassphraseFile = Annotated[
     Path | None,
     typer.Option(
         help="A file whose first line is the passphrase of an encrypted image; - for standard input.",
-        envvar="CARDTEAR_PASSPHRASE_FILE",
+        envvar=_FOR_ALL,
         show_default=False,
         show_envvar=True,
     ),
@@ -246,6 +261,7 @@ class AnyCard(NewCard):
         self.refuse_with_image()
         if self.passphrase_file is None:
             return self.image
+        require_encrypted(self.image, self.passphrase_file)
         from ..requests import EncryptedImage
 
         return EncryptedImage(self.image, self.passphrase_file)
@@ -257,6 +273,7 @@ class AnyCard(NewCard):
         self.refuse_with_image()
         if passphrase_file is None:
             return str(self.image.resolve())
+        require_encrypted(self.image, self.passphrase_file)
         return {"image": str(self.image.resolve()), "passphrase_file": str(passphrase_file)}
 
 

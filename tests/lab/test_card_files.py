@@ -288,6 +288,46 @@ def test_a_card_under_a_passphrase(cli: Cli, tmp_path: Path) -> None:
     refused(cli("card", "copy", "e.card", "x", "--no-passphrase", "--new-passphrase-file", "passphrase"), code=2)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "card show a.card",
+        "card copy a.card new --no-passphrase",
+        "card copy a.card new",
+        "card export a.card",
+        "card import a.card key.pem --slot 9A",
+        "card put a.card 5FC109 key.pem",
+        "insert front --image a.card",
+        "run --image a.card",
+    ],
+)
+def test_a_passphrase_that_nothing_needs(cli: Cli, image: Path, tmp_path: Path, words: str) -> None:
+    """It is refused, for whoever gives it believes the card to be encrypted; from the environment it is for all."""
+    (tmp_path / "key.pem").write_bytes(pem(ec.generate_private_key(ec.SECP256R1())))
+    before = image.read_bytes()
+    more = ("--", "true") if words.startswith("run") else ()
+    done = cli(*words.split(), "--passphrase-file", "passphrase", *more)
+    refused(done, "a.card is not encrypted: --passphrase-file would do nothing", code=2)
+    assert image.read_bytes() == before
+    assert not (tmp_path / "new").exists()
+    if not words.startswith("insert"):  # for which no simulator runs
+        assert cli(*words.split(), *more, CARDTEAR_PASSPHRASE_FILE="passphrase").returncode == 0
+
+
+@pytest.mark.parametrize("password", [None, b"secret"])
+def test_a_password_that_nothing_needs(cli: Cli, image: Path, tmp_path: Path, password: bytes | None) -> None:
+    """It is refused like other options that would do nothing; a key that has one takes it."""
+    (tmp_path / "key.pem").write_bytes(pem(ec.generate_private_key(ec.SECP256R1()), password=password))
+    (tmp_path / "password").write_bytes(b"secret\n")
+    before = image.read_bytes()
+    done = cli("card", "import", "a.card", "key.pem", "--slot", "9A", "--password-file", "password")
+    if password is not None:
+        assert (done.returncode, done.stderr) == (0, "")
+    else:
+        refused(done, "key.pem has no password: --password-file would do nothing", code=2)
+        assert image.read_bytes() == before
+
+
 @pytest.fixture
 def sealed(tmp_path: Path, ready: Path) -> EncryptedImage:
     """An encrypted image, and the file of its passphrase."""
