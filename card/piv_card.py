@@ -20,7 +20,7 @@ from .keys import KeyRing
 from .makes import make_of_state
 from .status import SW
 from .store import Store
-from .tables import TRAITS_OBJECT
+from .tables import TRAITS_OBJECT, Touch
 from .touch import NO_SENSOR, TouchSensor
 from .traits import Traits
 
@@ -101,6 +101,16 @@ class PivCard:
             return atr.contactless(self.atr)
         traits = Traits.decode(self.store.state.objects.get(TRAITS_OBJECT) if is_warm else None)
         return self.atr if traits.warm_atr is None else bytes.fromhex(traits.warm_atr)
+
+    @property
+    def asks_for_touches(self) -> bool:
+        """Whether a key that is on it now wants a finger."""
+        return any(key.touch is not Touch.NEVER for key in self.store.state.keys.values())
+
+    @property
+    def asks_at_the_pin_pad(self) -> bool:
+        """Whether programs are to have its PIN typed at the reader."""
+        return Traits.decode(self.store.state.objects.get(TRAITS_OBJECT)).pin_pad
 
     def set_tries(self, reference: int, left: int) -> None:
         """Leave so many tries to the PIN or PUK, as if wrong ones had been given. Raises ValueError, CardTorn."""

@@ -55,11 +55,11 @@ class ControlServer:
             "apdu": self._apdu,
             "attach-pcsc": self._attach_pcsc,
             **{verb: getattr(simulator, verb.replace("-", "_")) for verb in _PLAIN},
+            **{verb: _telling(getattr(simulator, verb.replace("-", "_"))) for verb in _CHANGING},
             "arm": self._arm,
             "disarm": self._disarm,
             "signal": self._signal,
             "release": self._release,
-            "pcscd": self._pcscd,
             "shutdown": lambda: None,
         }
         self._connections: set[socket.socket] = set()
@@ -217,9 +217,6 @@ class ControlServer:
         count, failures = self._simulator.say(signal)
         return {"heard": count, **({"failed": [each._asdict() for each in failures]} if failures else {})}
 
-    def _pcscd(self, action: str) -> dict[str, bool]:
-        return {"changed": self._simulator.pcscd(action)}
-
     def _release(self, gate: str = "") -> dict[str, int]:
         return {"released": self._simulator.release(gate)}
 
@@ -229,16 +226,20 @@ _PLAIN = (
     "reset",
     "logout",
     "close-sessions",
-    "touch",
     "mute",
     "kill",
     "block-pin",
-    "pin-pad",
-    "crash",
-    "restart",
     "later",
 )
 """The verbs that are the simulator's own, with nothing to tell."""
+
+_CHANGING = ("touch", "pin-pad", "crash", "restart", "pcscd")
+"""Those that say whether anything is another than before."""
+
+
+def _telling(verb: Callable[..., bool]) -> Callable[..., dict[str, bool]]:
+    return lambda **arguments: {"changed": verb(**arguments)}
+
 
 _STREAMS: dict[str, Callable[[Entry], bool]] = {
     "trace": lambda _: True,

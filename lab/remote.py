@@ -91,13 +91,13 @@ class RemoteSimulator:
         """Let go on what hangs at a gate, and return how much that is."""
         return int(self.do("release", gate=gate)["released"])
 
-    def crash(self) -> None:
-        """Be gone for every application, as a simulator that died."""
-        self.do("crash")
+    def crash(self) -> bool:
+        """Be gone for every application, as a simulator that died. Returns False if it was so already."""
+        return bool(self.do("crash")["changed"])
 
-    def restart(self) -> None:
-        """Be there again after `crash`."""
-        self.do("restart")
+    def restart(self) -> bool:
+        """Be there again after `crash`. Returns False if it was there."""
+        return bool(self.do("restart")["changed"])
 
     def pcscd(self, action: str) -> bool:
         """Stop the pcscd that is its own, or start it again: `stop`, `start`; returns when that is done, False if it

@@ -56,6 +56,7 @@ class Simulator(Closing):
 
     def __init__(self, folder: Path | None = None, quirks: Quirks | None = None, pcsc: PcscPlace | None = None) -> None:
         self.quirks = quirks if quirks is not None and quirks.given else None
+        self._is_gone = False
         scratch = Scratch()
         self._scratch = scratch.path
         self.bench = Bench()
@@ -167,19 +168,30 @@ class Simulator(Closing):
         """Reset the card, as another program could: every login is lost, sessions stay."""
         self.bench.reader(reader).reset()
 
-    def pin_pad(self, reader: str, pin: str | None = None) -> None:
-        """Type a PIN at the reader's PIN pad, or press its red key. It waits there until a program asks for it."""
+    def pin_pad(self, reader: str, pin: str | None = None) -> bool:
+        """Type a PIN at the reader's PIN pad, or press its red key. It waits there until a program asks for it.
+
+        Returns False if the card that is in the reader now asks for none there.
+        """
         place = self.bench.reader(reader)
         if pin is not None and not (len(pin) <= _MOST_KEYS and pin.isprintable()):
             raise ValueError(f"nobody types that at a PIN pad: at most {_MOST_KEYS} characters, printable")
         with self.bench.lock:
             place.pin_pad.enter(Entry(b"", cancelled=True) if pin is None else Entry(pin.encode()))
             self.bench.trace.verb("pin-pad", reader, "the red key" if pin is None else "a PIN")
+        insertion = place.insertion
+        return insertion is None or not isinstance(insertion.card, PivCard) or insertion.card.asks_at_the_pin_pad
 
-    def touch(self, reader: str) -> None:
-        """Lay a finger on the card: one key that asks for a touch, now or later, gets it."""
-        self.bench.reader(reader).touch()
+    def touch(self, reader: str) -> bool:
+        """Lay a finger on the card: one key that asks for a touch, now or later, gets it.
+
+        Returns False if no key that is on the card now asks for one.
+        """
+        place = self.bench.reader(reader)
+        place.touch()
         self.bench.trace.verb("touch", reader)
+        insertion = place.insertion
+        return insertion is None or not isinstance(insertion.card, PivCard) or insertion.card.asks_for_touches
 
     def logout(self, reader: str) -> None:
         """Take the PIN's verification back, as another program could: logins are lost, sessions stay."""
@@ -228,19 +240,29 @@ class Simulator(Closing):
         self.bench.trace.verb("release", None, gate)
         return self._gates.open(gate)
 
-    def crash(self) -> None:
-        """Be gone for every application, as a simulator that died: connections break, in the middle of calls too."""
+    def crash(self) -> bool:
+        """Be gone for every application, as a simulator that died: connections break, in the middle of calls too.
+
+        Returns False if it was gone already.
+        """
         self.bench.trace.verb("crash")
+        was_there, self._is_gone = not self._is_gone, True
         self._server.close()
         self._close_pcsc(wait=False)
+        return was_there
 
-    def restart(self) -> None:
-        """Be there again after `crash`, with the bench as it is now."""
+    def restart(self) -> bool:
+        """Be there again after `crash`, with the bench as it is now. Returns False if it was there."""
+        if not self._is_gone:
+            self.bench.trace.verb("restart")
+            return False
         self._server.close()
         self._close_pcsc()
         self.bench.trace.verb("restart")
         self._server = self._new_server()
         self.pcsc = self._new_pcsc()
+        self._is_gone = False
+        return True
 
     def pcscd(self, action: str) -> bool:
         """Stop the pcscd that is this simulator's own, or start it again: `stop`, `start`.

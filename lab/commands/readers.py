@@ -68,7 +68,7 @@ VERBS = {
     ),
     "touch": (
         "Touch the card: a key that asks for a finger, now or later, gets it.",
-        "the card in {reader} is touched",
+        "the card in {reader} is touched{unless_changed}",
     ),
     "mute": (
         "Make the card stop answering until it is reset or removed.",
@@ -86,7 +86,13 @@ VERBS = {
 def _command(verb: str, done: str) -> Callable[..., None]:
     def command(reader: AnyReader = None, as_json: Json = False) -> None:
         reader = the_reader(as_json, reader)
-        do(as_json, verb, lambda result: say(done.format(reader=reader, **(result or {}))), reader=reader)
+
+        def show(result: dict[str, Any] | None) -> None:
+            result = result or {}
+            note = "" if result.get("changed", True) else "; no key on it asks for that"
+            say(done.format(reader=reader, unless_changed=note, **result))
+
+        do(as_json, verb, show, reader=reader)
 
     return command
 
@@ -170,4 +176,8 @@ def pin_pad(
             pin = first_line(pin_file, "PIN")
     arguments = {"reader": reader} if pin is None else {"reader": reader, "pin": pin}
     done = f"the red key of {reader} is pressed" if pin is None else f"a PIN is typed at {reader}"
-    do(as_json, "pin-pad", lambda _: say(done), **arguments)
+
+    def show(result: dict[str, bool]) -> None:
+        say(done if result["changed"] else f"{done}; the card in it has no PIN asked for there")
+
+    do(as_json, "pin-pad", show, **arguments)

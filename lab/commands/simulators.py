@@ -160,13 +160,20 @@ def stop(as_json: Json = False) -> None:
 @app.command()
 def crash(as_json: Json = False) -> None:
     """Simulate a simulator that died: it is gone for every application; readers and cards stay as they are."""
-    do(as_json, "crash", lambda _: say("the simulator is gone for applications; cardtear restart brings it back"))
+    done = {True: "is", False: "was"}
+
+    def show(result: dict[str, bool]) -> None:
+        already = "" if result["changed"] else " already"
+        say(f"the simulator {done[result['changed']]} gone for applications{already}; cardtear restart brings it back")
+
+    do(as_json, "crash", show)
 
 
 @app.command()
 def restart(as_json: Json = False) -> None:
     """Bring the simulator back after `crash`."""
-    do(as_json, "restart", lambda _: say("the simulator is there again"))
+    done = {True: "the simulator is there again", False: "the simulator was there already"}
+    do(as_json, "restart", lambda result: say(done[result["changed"]]))
 
 
 class PcscdAction(StrEnum):

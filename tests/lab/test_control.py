@@ -295,3 +295,42 @@ def test_a_verb_that_takes_long(simulator: Simulator, monkeypatch: pytest.Monkey
             with pytest.raises(TimeoutError):
                 removal.result(1)
         assert removal.result(DEADLINE) == {"card": "Alice"}
+
+
+@pytest.mark.parametrize(
+    ("before", "verb", "arguments", "changed", "said"),
+    [
+        ((), "crash", {}, True, "the simulator is gone for applications; cardtear restart brings it back"),
+        (("crash",), "crash", {}, False, "the simulator was gone for applications already; cardtear restart brings"),
+        ((), "restart", {}, False, "the simulator was there already"),
+        (("crash",), "restart", {}, True, "the simulator is there again"),
+        (("crash", "restart"), "restart", {}, False, "the simulator was there already"),
+        ((), "touch", {"reader": "front"}, False, "is touched; no key on it asks for that"),
+        (("touching",), "touch", {"reader": "front"}, True, "the card in front is touched\n"),
+        ((), "pin-pad", {"reader": "front", "pin": "123456"}, False, "is typed at front; the card in it has no PIN"),
+        ((), "pin-pad", {"reader": "front"}, False, "the red key of front is pressed; the card in it has no PIN"),
+        (("pad",), "pin-pad", {"reader": "front", "pin": "123456"}, True, "a PIN is typed at front\n"),
+    ],
+)
+def test_what_changes_nothing_says_so(
+    before: tuple[str, ...], verb: str, arguments: dict[str, str], changed: bool, said: str
+) -> None:
+    """On the channel and in the command's words alike; a reader's applications keep their connections."""
+    cards = {"touching": CardRequest(touch="always"), "pad": CardRequest("pin-pad")}
+    with Simulator() as simulator:
+        simulator.plug("front")
+        simulator.insert("front", next((cards[each] for each in before if each in cards), None))
+        with Control(simulator.control_socket) as control:
+
+            def prepare() -> None:
+                control.do("restart")
+                for each in before:
+                    if each not in cards:
+                        control.do(each)
+
+            prepare()
+            assert control.do(verb, **arguments) == {"changed": changed}
+            prepare()
+        env = {"CARDTEAR_CONTROL": str(simulator.control_socket)}
+        done = CliRunner().invoke(app, [verb, *arguments.values()], env=env)
+        assert (done.exit_code, said in done.output) == (0, True), done.output
