@@ -131,6 +131,9 @@ def test_markers_that_are_wrong(pytester: pytest.Pytester, folder: Path) -> None
         @pytest.mark.cardtear(nmae="Bob")
         def test_parameter(card): pass
 
+        @pytest.mark.cardtear(mechanisms=["CKM_RSA_PKC"])
+        def test_mechanism(card): pass
+
         @pytest.mark.cardtear("piv-ec")
         def test_no_name(card): pass
 
@@ -142,9 +145,10 @@ def test_markers_that_are_wrong(pytester: pytest.Pytester, folder: Path) -> None
         """
     )
     wrong = run(pytester)
-    wrong.assert_outcomes(passed=1, errors=3)
+    wrong.assert_outcomes(passed=1, errors=4)
     text = wrong.stdout.str()
     assert "did you mean 'name'?" in text
+    assert "cardtear: there is no mechanism 'CKM_RSA_PKC'; did you mean 'CKM_RSA_PKCS'?" in text
     assert "the marker takes names: what is 'piv-ec'?" in text
     assert "did you mean 'opensc'?" in text
     assert "pytest_plugin.py" not in text
