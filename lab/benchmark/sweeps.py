@@ -31,7 +31,7 @@ def sweeps(run: Run) -> Iterator[Row]:
     if shutil.which("pkcs11-tool") is None:
         return
     plan = Asked(tuple(COMMAND.split())).plan(CardRequest())
-    with runner.local(1)() as executor:
+    with runner.local(1)(1) as executor:
         survey = runner.survey(executor, plan, Choice())
     alone, _, _ = _swept(plan, survey, run.amount.points, 1)
     own = [round(each.overhead * 1e9) for each in alone]

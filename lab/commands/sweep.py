@@ -46,7 +46,7 @@ def sweep(
     ] = None,
     jobs: Annotated[
         int | None,
-        typer.Option("-j", "--jobs", min=1, max=1024, help="Runs at a time.", show_default="2 per processor"),
+        typer.Option("-j", "--jobs", min=1, max=64, help="Runs at a time.", show_default="2 per processor"),
     ] = None,
     shard: Annotated[str, typer.Option(help="Play the i-th of n parts, as 1/4.")] = "1/1",
     only: Annotated[

@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import AbstractContextManager
@@ -22,8 +23,8 @@ from .points import Choice, Point, common
 
 T = TypeVar("T")
 
-Workers = Callable[[], AbstractContextManager[Executor]]
-"""Makes an executor, a new one when the last is broken."""
+Workers = Callable[[int], AbstractContextManager[Executor]]
+"""Makes an executor for so many tasks, a new one when the last is broken."""
 
 FIRST_DEADLINE = 120.0
 """Seconds that the first run may take, when nothing else is said."""
@@ -31,11 +32,13 @@ FIRST_DEADLINE = 120.0
 _DOUBTFUL = frozenset({Verdict.UNREACHED, Verdict.HANG, Verdict.STUCK})
 """What is only said of a point when it is played a second time: threads and deadlines depend on what else goes on."""
 
+_ENDS = (signal.SIGINT, signal.SIGTERM)
+
 _CONNECT = 5.0
 """Seconds until a cluster that does not answer is given up."""
 
-_AHEAD = 64
-"""Points that are handed to an executor before they are due: it is never idle, and an interruption ends soon."""
+AHEAD = 64
+"""Points that an executor has at a time: it is never idle, an interruption ends soon, and no more run at once."""
 
 
 class NotSweepable(Exception):
@@ -128,7 +131,7 @@ class _Playing:
         left, again = iter(points), list[Point]()
         under_way: dict[Future[Outcome], Point] = {}
         try:
-            with self._workers() as executor:
+            with self._workers(len(points)) as executor:
                 while self._submit(executor, left, under_way):
                     for future in wait(under_way, return_when=FIRST_COMPLETED).done:
                         again += self._done(under_way[future], future)
@@ -150,7 +153,7 @@ class _Playing:
 
     def _submit(self, executor: Executor, left: Iterator[Point], under_way: dict[Future[Outcome], Point]) -> bool:
         """Give the executor enough to do; whether there is anything to wait for."""
-        for point in itertools.islice(left, max(0, _AHEAD - len(under_way))):
+        for point in itertools.islice(left, max(0, AHEAD - len(under_way))):
             try:
                 future = executor.submit(worker.play, *self._subject, point, *self._options)
             except BrokenExecutor as error:  # by another point, which is among those under way
@@ -185,13 +188,15 @@ def local(jobs: int) -> Workers:
     """
 
     @contextlib.contextmanager
-    def make() -> Iterator[Executor]:
+    def make(tasks: int) -> Iterator[Executor]:
         context = multiprocessing.get_context("fork")
         before = set(multiprocessing.active_children())
         with guarded_folder() as folder:
             start = str(folder), os.getpid()
-            executor = ProcessPoolExecutor(jobs, context, initializer=worker.begin, initargs=start)
+            executor = ProcessPoolExecutor(min(jobs, tasks), context, initializer=worker.begin, initargs=start)
             try:
+                with _signals_wait():  # until a process has handlers of its own (worker.begin), it would have ours
+                    executor.submit(_nothing)  # which starts them all
                 yield executor
             except (KeyboardInterrupt, SystemExit):  # runs that are under way end at once
                 for process in set(multiprocessing.active_children()) - before:
@@ -201,6 +206,29 @@ def local(jobs: int) -> Workers:
                 executor.shutdown(cancel_futures=True)
 
     return make
+
+
+@contextlib.contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Let a request to end wait, here and in what is forked meanwhile.
+
+    Blocking alone would not do: another thread may get the signal, and the handler runs in this one.
+    """
+    came: list[int] = []
+    handlers = [(each, signal.signal(each, lambda number, _: came.append(number))) for each in _ENDS]
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for each, handler in handlers:
+            signal.signal(each, handler)
+        for number in came:
+            signal.raise_signal(number)
+
+
+def _nothing() -> None:
+    """Nothing has to be done."""
 
 
 class _Here(Executor):
@@ -214,7 +242,7 @@ class _Here(Executor):
 
 
 @contextlib.contextmanager
-def here() -> Iterator[Executor]:
+def here(_tasks: int) -> Iterator[Executor]:
     """This process, one point after another: what happens can be watched."""
     with guarded_temporaries():
         yield _Here()
@@ -225,7 +253,7 @@ def dask(address: str) -> Workers:
     from distributed import Client
 
     @contextlib.contextmanager
-    def make() -> Iterator[Executor]:
+    def make(_tasks: int) -> Iterator[Executor]:
         try:
             client = Client(address, timeout=_CONNECT, set_as_default=False)
         except OSError as error:

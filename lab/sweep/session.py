@@ -79,7 +79,7 @@ class Session:
     def _begun(self, shard: str, deadline: str | None, choice: Choice) -> Report:
         """A report with nothing played yet."""
         longest = runner.FIRST_DEADLINE if deadline is None else seconds(deadline)
-        with self.console.status("running it without any action ..."), self.workers() as executor:
+        with self.console.status("running it without any action ..."), self.workers(1) as executor:
             if self.wanted.prepare is not None:
                 self.plan = runner.prepared(executor, self.plan, self.wanted.prepare, longest)
             found = runner.survey(executor, self.plan, choice, longest)

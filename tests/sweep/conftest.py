@@ -103,7 +103,7 @@ def left_over(tmp_path: Path) -> Callable[[], list[str]]:
 @pytest.fixture(scope="session")
 def workers() -> Iterator[Executor]:
     """Processes that play points."""
-    with runner.local(2)() as executor:
+    with runner.local(2)(2) as executor:
         yield executor
 
 

@@ -85,6 +85,7 @@ def test_a_command_that_kills_who_plays_it(sweep: Sweep, host: str) -> None:
         (["--deadline", "20"], "not a span of time: '20'"),
         (["--set", "mechanisms=CKM_X"], "there is no mechanism 'CKM_X'"),
         (["--at", "calls", "--action", "sw:6F00"], "cannot be at a call: choose --at apdus"),
+        (["-j", "65"], "--jobs"),
         (["--shard", "3/2"], "is called as 1/4"),
         (["--deadline", "soon"], "not a span of time"),
         (["--allow", "everything"], "there is no verdict 'everything'"),
@@ -230,11 +231,42 @@ def test_an_end_in_the_middle(
     assert [each for each in after["outcomes"] if each in before["outcomes"]] == before["outcomes"]
 
 
-def _wait_until(condition: Callable[[], bool]) -> None:
+@pytest.mark.parametrize(("number", "processes"), [(signal.SIGTERM, 5), (signal.SIGTERM, 20), (signal.SIGINT, 12)])
+def test_an_end_while_processes_are_started(
+    host: str, tmp_path: Path, folder: Path, left_over: Callable[[], list[str]], number: signal.Signals, processes: int
+) -> None:
+    """A process that has just been forked still has the handlers of the sweep."""
+    environment = {**os.environ, "CARDTEAR_TEST": str(tmp_path), "TMPDIR": str(folder)}
+    command = [*CARDTEAR, "sweep", "-j", "40", "--", host, "hang"]
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=_hear_ctrl_c,
+    )
+    try:
+        _wait_until(lambda: len(left_over()) > processes or process.poll() is not None, 0)
+        if number == signal.SIGINT:  # as a terminal sends it
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
+        _, errors = process.communicate(timeout=DEADLINE)
+    finally:
+        process.kill()
+        process.wait(DEADLINE)
+    assert process.returncode == 130
+    assert b"Traceback" not in errors
+    assert b"Exception" not in errors
+    _wait_until(lambda: left_over() == [] and not any(folder.iterdir()))
+
+
+def _wait_until(condition: Callable[[], bool], pause: float = 0.05) -> None:
     end = time.monotonic() + DEADLINE
     while not condition():
         assert time.monotonic() < end
-        time.sleep(0.05)
+        time.sleep(pause)
 
 
 def _hear_ctrl_c() -> None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import statistics
 import tempfile
 from collections.abc import Callable
@@ -39,7 +41,7 @@ def _play(workers: runner.Workers, plan: Plan, survey: runner.Survey) -> list[Ou
 
 def test_in_threads(plan: Plan, survey: runner.Survey) -> None:
     """Any executor will do, one point at a time in each process."""
-    told = _play(lambda: ThreadPoolExecutor(4), plan, survey)
+    told = _play(ThreadPoolExecutor, plan, survey)
     assert {each.verdict for each in told} <= {Verdict.CLEAN, Verdict.SUCCESS}
 
 
@@ -80,6 +82,14 @@ def test_processes_share_the_work(plan: Plan, survey: runner.Survey) -> None:
     alone = sum(each.run.ended.seconds for each in told if each.run is not None)
     assert all(each.run is not None and each.run.ended.seconds > 0.5 for each in told)
     assert monotonic() - start < alone / 2
+
+
+def test_there_are_no_more_processes_than_tasks() -> None:
+    """What would have nothing to do is not started."""
+    before = set(multiprocessing.active_children())
+    with runner.local(64)(2) as executor:
+        executor.submit(os.getpid).result(DEADLINE)
+        assert len(set(multiprocessing.active_children()) - before) == 2
 
 
 def test_an_interruption_tells_what_is_done(plan: Plan, survey: runner.Survey) -> None:
