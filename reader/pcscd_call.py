@@ -10,6 +10,7 @@ import socket
 import stat
 import struct
 from pathlib import Path
+from time import sleep
 
 from . import tcp_peer
 
@@ -21,6 +22,9 @@ _LAST_SYSTEM_UID = 999
 _CMD_VERSION, _MAJOR, _MINOR = 0x11, 4, 4
 _GREETING = struct.pack("=IIiiI", 12, _CMD_VERSION, _MAJOR, _MINOR, 0)
 """What each client begins with (pcsc-lite, winscard_msg.h: rxHeader, version_struct). It answers whom it lets in."""
+
+_PAUSES = (0.0, 0.05, 0.2)
+"""Seconds before each time that a pcscd is asked which hangs up."""
 
 _PATIENCE = 2.0
 """Seconds for which pcscd's answer is waited for."""
@@ -72,24 +76,30 @@ def _is_the_services(uid: int) -> bool:
 
 
 def refusal() -> str | None:
-    """Return what to do about a pcscd that hangs up on this user's programs; None if it answers, or is not there."""
+    """Return what to do about a pcscd that hangs up on this user's programs; None if it answers, or is not there.
+
+    One that ends hangs up, too: it is asked again a little later, and is not there any more.
+    """
     try:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(_PATIENCE)
-            connection.connect(_place())
-            is_refused = _hangs_up(connection)
+        for pause in _PAUSES:
+            sleep(pause)
+            if not _hangs_up():
+                return None
     except OSError:
         return None
-    return REFUSAL.format(uid=os.getuid()) if is_refused else None
+    return REFUSAL.format(uid=os.getuid())
 
 
-def _hangs_up(connection: socket.socket) -> bool:
-    """Begin as clients do, and return whether that is not answered. Raises TimeoutError."""
-    try:
-        connection.sendall(_GREETING)
-        return not connection.recv(1)
-    except ConnectionError:
-        return True
+def _hangs_up() -> bool:
+    """Begin as clients do, and return whether that is not answered. Raises OSError."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(_PATIENCE)
+        connection.connect(_place())
+        try:
+            connection.sendall(_GREETING)
+            return not connection.recv(1)
+        except ConnectionError:
+            return True
 
 
 def _place() -> str:

@@ -80,6 +80,28 @@ def test_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuse: Callab
     assert "--own-pcscd" in said
 
 
+@pytest.mark.parametrize("is_removed", [False, True])
+def test_one_that_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_removed: bool) -> None:
+    """Its end hangs up on whoever is connected, and is no refusal."""
+    path = tmp_path / "pcscd.comm"
+    monkeypatch.setenv("PCSCLITE_CSOCK_NAME", str(path))
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+
+        def end() -> None:
+            connection, _ = listener.accept()
+            if is_removed:
+                path.unlink()
+            listener.close()
+            connection.close()
+
+        thread = threading.Thread(target=end)
+        thread.start()
+        assert pcscd_call.refusal() is None
+        thread.join(10)
+
+
 def test_let_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pcscd(tmp_path, monkeypatch, answer):
         assert pcscd_call.refusal() is None
