@@ -60,8 +60,11 @@ _STARTING = threading.Lock()
 
 
 def _guard(parent: Path) -> None:
-    """Have what is left in the folder removed when this process has ended, however it does."""
-    with _STARTING:
+    """Have what is left in the folder removed when this process has ended, however it does.
+
+    Who has become another user may be unable to start Python again, and leaves it to the next simulator.
+    """
+    with _STARTING, contextlib.suppress(OSError):
         if (os.getpid(), parent) not in _GUARDS:
             _GUARDS[os.getpid(), parent] = subprocess.Popen(
                 [sys.executable, "-I", "-S", scratch_guard.__file__, str(parent), str(os.getpid())],

@@ -204,10 +204,11 @@ class NewCard:
             if key in found:
                 raise ValueError(f"{sources[key]} and {source} are two of them; give one")
             found[key], sources[key] = value, source
-        return {"profile": self.profile, "name": name} | found
+        read = {key: value() if callable(value) else value for key, value in found.items()}
+        return {"profile": self.profile, "name": name} | read
 
     def _given(self) -> Iterator[tuple[str, str, object]]:
-        """Yield option, parameter and value of each that was given. Raises ValueError, OSError."""
+        """Yield option, parameter and value of each that was given; of a file, what reads it. Raises ValueError."""
         from ...card.traits import from_text
 
         if self.profile != "piv":
@@ -217,12 +218,12 @@ class NewCard:
                 yield f"--{key}", key, value
         for key, path in (("pin", self.pin_file), ("puk", self.puk_file)):
             if path is not None:
-                yield f"--{key}-file", key, first_line(path, key.upper())
+                yield f"--{key}-file", key, functools.partial(first_line, path, key.upper())
         for setting in self.settings or ():
             yield f"--set {_name_in(setting, 'VALUE')}", *from_text(setting)
         for setting in self.settings_files or ():
             key, path = _name_in(setting, "FILE"), Path(setting.partition("=")[2])
-            yield f"--set-file {key}", *from_text(f"{key}={first_line(path, key)}")
+            yield f"--set-file {key}", key, functools.partial(_read, key, path)
 
     def request(self) -> CardRequest:
         """Raises ValueError."""
@@ -232,6 +233,13 @@ class NewCard:
         wanted = request(self.parameters())
         require_known(wanted)
         return wanted
+
+
+def _read(key: str, path: Path) -> object:
+    """Return the value of a parameter that is in a file. Raises ValueError, OSError."""
+    from ...card.traits import from_text
+
+    return from_text(f"{key}={first_line(path, key)}")[1]
 
 
 def _name_in(setting: str, wanted: str) -> str:

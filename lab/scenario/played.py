@@ -7,6 +7,7 @@ from ...p11.quirks import Quirks
 from ...reader.vpcd_slots import PcscPlace
 from ..simulator import Simulator
 from ..trigger import Trigger
+from ..triggers import Heard
 from .history import History
 
 
@@ -19,10 +20,11 @@ class Played(Simulator):
         self.bench.trace.add_part(history.add)
         self.bench.watch(history.watch)
 
-    def signal(self, signal: str) -> int:
-        heard = super().signal(signal)
+    def say(self, signal: str) -> Heard:
+        """As every simulator; the scenario itself hears all words."""
+        heard = super().say(signal)
         self._history.say(signal)
-        return heard + 1
+        return heard._replace(waiting=heard.waiting + 1)
 
     def check(self, trigger: Trigger) -> None:
         """Check nothing: that was done with the whole scenario (checking.py), where readers may come later."""

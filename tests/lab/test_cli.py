@@ -509,11 +509,17 @@ CLOSED = "is closed to user {user}, who may not look into {root}"
 """What is said of paths below the folder `root`, which is another user's."""
 
 
+_EVERYWHERE = "-dac_override,-dac_read_search"
+
+
 @pytest.fixture
 def stranger() -> Iterator[tuple[Callable[..., subprocess.CompletedProcess[str]], str, Path]]:
-    """Carries out command lines as `su USER -c` does, in a folder that is closed to the user; what is said of it."""
+    """Carries out command lines as `su USER -c` does, in a folder that is closed to the user; what is said of it.
+
+    For root the folder is somebody else's and root may not look everywhere: Python itself may be root's alone.
+    """
     is_root = os.getuid() == 0
-    user = {"user": 64321, "group": 64321, "extra_groups": []} if is_root else {}
+    ordinary = ("setpriv", f"--bounding-set={_EVERYWHERE}", f"--inh-caps={_EVERYWHERE}") if is_root else ()
     with tempfile.TemporaryDirectory(dir="/tmp") as place:
         Path(place).chmod(0o755)
         root, home = Path(place, "root"), Path(place, "home")
@@ -521,10 +527,12 @@ def stranger() -> Iterator[tuple[Callable[..., subprocess.CompletedProcess[str]]
         home.mkdir()
         home.chmod(0o777)
         root.chmod(0o700 if is_root else 0)
+        if is_root:
+            os.chown(root, 64321, 64321)
 
         def run(*words: str, cwd: str | Path = "/", **variables: str) -> subprocess.CompletedProcess[str]:
             return subprocess.run(
-                [sys.executable, "-m", "cardtear.lab.cli", *words],
+                [*ordinary, sys.executable, "-m", "cardtear.lab.cli", *words],
                 capture_output=True,
                 text=True,
                 timeout=DEADLINE,
@@ -537,10 +545,9 @@ def stranger() -> Iterator[tuple[Callable[..., subprocess.CompletedProcess[str]]
                     **variables,
                 },
                 check=False,
-                **user,  # type: ignore[call-overload]
             )
 
-        yield run, CLOSED.format(user=user.get("user", os.getuid()), root=root), root
+        yield run, CLOSED.format(user=os.getuid(), root=root), root
         root.chmod(0o700)
 
 

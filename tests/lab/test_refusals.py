@@ -214,7 +214,8 @@ def test_a_pin_that_nobody_sees(cardtear: Command, simulator: Simulator, tmp_pat
     assert (done.returncode, done.stdout) == (0, "Eve is in front now\n"), done.stderr
     assert simulator.remove("front") is simulator.insert("front", CardRequest(name="Eve", pin="654321"))
     done = cardtear("pin-pad", "front", "--pin-file", str(file))
-    assert (done.returncode, done.stdout) == (0, "a PIN is typed at front\n")
+    assert done.returncode == 0
+    assert done.stdout.startswith("a PIN is typed at front;")  # a card that wants none there
 
 
 def test_a_pin_out_of_a_fifo(cardtear: Command, simulator: Simulator, tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ def test_status(capsys: pytest.CaptureFixture[str]) -> None:
         ("card", "ca", "--out", f"{EVIL}/ca"),
         ("insert", EVIL),
         ("play", EVIL),
-        ("play", "a.yaml", "--junit", f"{EVIL}/x"),
+        ("play", "B05", "--junit", f"{EVIL}/x"),
         ("run", "--quirks", EVIL, "--", "true"),
         ("run", "--", EVIL),
         ("sweep", "--action", EVIL, "--", "true"),

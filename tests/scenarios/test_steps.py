@@ -7,7 +7,7 @@ import textwrap
 from typing import Any
 
 import pytest
-from cardtear.lab import actions
+from cardtear.lab import actions, own_pcscd
 from cardtear.lab.own_pcscd import why_not
 from cardtear.lab.scenario import loads
 from cardtear.lab.scenario.conditions import CONDITIONS
@@ -467,6 +467,8 @@ def test_story(passes: Play, name: str, monkeypatch: pytest.MonkeyPatch) -> None
     from pathlib import Path
 
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=":")
+    if name in WITH_PYSCARD:  # PC/SC's library looks up only once where pcscd is: where any pcscd of tests will be
+        monkeypatch.setenv("PCSCLITE_CSOCK_NAME", str(own_pcscd._socket_here()))
     passes((STORIES | WITH_PYSCARD | WITH_PCSCD)[name])
 
 
