@@ -200,7 +200,7 @@ def local(jobs: int) -> Workers:
                 yield executor
             except (KeyboardInterrupt, SystemExit):  # runs that are under way end at once
                 for process in set(multiprocessing.active_children()) - before:
-                    process.terminate()
+                    process.kill()  # SIGTERM just before one waits for its next task is heard when there is one
                 raise
             finally:
                 executor.shutdown(cancel_futures=True)
