@@ -53,3 +53,9 @@ def module() -> Iterator[tuple[Simulator, Watched]]:
         watched.generate_pair(session, CKM.EC_KEY_PAIR_GEN, {CKA.EC_PARAMS: P256, **both}, private)
         yield simulator, watched
         watched.finalize()
+
+
+@pytest.fixture
+def m(module: tuple[Simulator, Watched]) -> Watched:
+    """That module."""
+    return module[1]

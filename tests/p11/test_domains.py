@@ -27,11 +27,6 @@ Given = dict[CKA, Any]
 
 
 @pytest.fixture
-def m(module: tuple[Simulator, Any]) -> Any:
-    return module[1]
-
-
-@pytest.fixture
 def session(m: Any) -> int:
     """A read/write session of the user."""
     m.call("C_CloseAllSessions", 0)

@@ -41,11 +41,6 @@ def domain(bits: int) -> dict[CKA, bytes]:
 
 
 @pytest.fixture
-def m(module: tuple[Simulator, Any]) -> Any:
-    return module[1]
-
-
-@pytest.fixture
 def session(m: Any) -> Iterator[int]:
     """A read/write session of the user; what it has made is gone afterwards."""
     m.call("C_CloseAllSessions", 0)

@@ -87,11 +87,6 @@ NAMES = {32: "edwards25519", 57: "edwards448"}
 
 
 @pytest.fixture
-def m(module: tuple[Simulator, Any]) -> Any:
-    return module[1]
-
-
-@pytest.fixture
 def session(m: Any) -> int:
     return int(m.open_session(0))
 

@@ -49,11 +49,6 @@ def integer(value: bytes) -> int:
 
 
 @pytest.fixture
-def m(module: tuple[Simulator, Any]) -> Any:
-    return module[1]
-
-
-@pytest.fixture
 def session(m: Any) -> int:
     return int(m.open_session(0))
 

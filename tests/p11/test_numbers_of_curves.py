@@ -9,7 +9,6 @@ import pytest
 from asn1crypto import keys as asn1
 from cardtear.card import curve_orders
 from cardtear.lab.client import Failed
-from cardtear.lab.simulator import Simulator
 from cardtear.p11 import curves
 from cardtear.p11.constants import CKA, CKK, CKM, CKO, CKR
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -23,11 +22,6 @@ ORDERS = {
     if name in curve_orders._ORDERS
 }
 CURVES = pytest.mark.parametrize("curve", ORDERS, ids=lambda curve: curve.name)
-
-
-@pytest.fixture
-def m(module: tuple[Simulator, Any]) -> Any:
-    return module[1]
 
 
 def wrong(curve: curves.Curve) -> list[int]:
