@@ -18,9 +18,9 @@ from ..constants import CKF, CKR, CKU
 from ..dispatch import Handler
 from ..errors import P11Error
 from .application import QuirkyApplication
-from .fates import Doomed, kill, meet, wait_for_ever
+from .fates import Doomed, meet, wait_for_ever
 from .table import Quirks
-from .values import Outcome, is_among, lookup
+from .values import Fate, Outcome, is_among, lookup
 
 Layer = Callable[[Quirks, str, Handler], Handler]
 
@@ -198,7 +198,7 @@ def _finalize(quirks: Quirks, name: str, handler: Handler) -> Handler:
         application = _application(caller)
         if quirks.finalize_mode == "crash":
             if application.waiters:
-                kill(caller)
+                meet(Fate.CRASH, caller)
             return handler(caller)
         caller.prepare_to_wait()
         with application.bench.lock:

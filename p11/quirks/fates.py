@@ -25,13 +25,9 @@ def meet(outcome: Outcome, caller: Caller) -> NoReturn:
     if not isinstance(outcome, Fate):
         raise Misbehaviour(outcome)
     if outcome is Fate.CRASH:
-        kill(caller)
+        # As when the middleware in it makes one; the call is never answered, for the signal may take a while.
+        os.kill(caller.application.pid, signal.SIGSEGV)
     wait_for_ever(caller)
-
-
-def kill(caller: Caller) -> None:
-    """The application dies of a segmentation fault, as when the middleware in it makes one."""
-    os.kill(caller.application.pid, signal.SIGSEGV)
 
 
 def wait_for_ever(caller: Caller) -> NoReturn:
