@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import os
 import sqlite3
@@ -234,6 +235,7 @@ class ImageFile:
 
     def _write_together(self, cursor: sqlite3.Cursor, statements: Sequence[Statement]) -> None:
         """Make changes of several pages, of which a journal keeps what was there as long as they are not complete."""
+        self._has_journal()
         cursor.execute("PRAGMA journal_mode = PERSIST")
         with _transaction(cursor):
             for statement in statements:
@@ -296,11 +298,20 @@ class ImageFile:
 
     def _is_journal_hot(self) -> bool:
         """Whether there is a journal of a change that has not come to its end (SQLite's file format, 3)."""
+        if not self._has_journal():
+            return False
+        with self._journal.open("rb") as journal:
+            return journal.read(1) not in (b"", b"\0")
+
+    def _has_journal(self) -> bool:
+        """Whether there is a journal. Raises OSError for what is no file, as a FIFO, from which nothing might come."""
         try:
-            with self._journal.open("rb") as journal:
-                return journal.read(1) not in (b"", b"\0")
+            mode = self._journal.lstat().st_mode
         except FileNotFoundError:
             return False
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, f"{self._journal} is no file; remove it")
+        return True
 
     def _remove_journal(self) -> None:
         """Remove the journal of past changes. SQLite would do so by name, also when that is another file's."""

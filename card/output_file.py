@@ -4,6 +4,10 @@
 A regular file is replaced at once, or stays as it was; its mode, owner and extended attributes are kept, and of a
 symbolic link it is the target that is written. Everything else is written through: a device, a FIFO, a descriptor of
 this process as /dev/stdout or /proc/self/fd/3, which continues where it is. `-` is standard output.
+
+What another user has put into /tmp or a folder like it is refused: by a link he would choose what is overwritten, and
+out of a FIFO he would read the keys of a card. Of open() the kernel refuses that, too, where it is told to
+(fs.protected_symlinks and the like, proc_sys_fs(5)); but links are followed here, and a FIFO is opened as one.
 """
 
 from __future__ import annotations
@@ -43,6 +47,9 @@ _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
 
 _NO_REPLACE = 1
 """RENAME_NOREPLACE of renameat2(2)."""
+
+_EVERYBODYS = stat.S_ISVTX | stat.S_IWOTH
+"""The mode of a folder in which everybody may put files, and remove his own."""
 
 _DRAFT = re.compile(r"\.cardtear-[0-9a-f]{16}")
 
@@ -132,10 +139,22 @@ def _target(path: Path) -> Path | int:
         descriptor = _DESCRIPTOR.fullmatch(str(path))
         if descriptor is not None and descriptor[1] == process:
             return int(descriptor[2])
+        _require_not_planted(path)
         if descriptor is not None or not path.is_symlink():
             return path
         path = path.parent / os.readlink(path)
     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+
+
+def _require_not_planted(path: Path) -> None:
+    """Raise PermissionError for what another user has put into a folder that is everybody's."""
+    try:
+        owner, folder = path.lstat().st_uid, path.parent.stat()
+    except OSError:  # nothing is there; or it cannot be written to anyway
+        return
+    if folder.st_mode & _EVERYBODYS == _EVERYBODYS and owner not in (os.geteuid(), folder.st_uid):
+        reason = f"user {owner} has put it there, and not you; choose another name, or a folder of your own"
+        raise PermissionError(errno.EACCES, reason)
 
 
 def _is_regular(target: Path | int) -> bool:
@@ -180,7 +199,7 @@ def _open_fifo(path: Path) -> int:
 def _replace(path: Path, data: bytes) -> None:
     """Write a regular file that may be there, and that must be one we may write."""
     try:
-        present = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        present = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         _publish(path, data)
         return

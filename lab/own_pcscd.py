@@ -81,7 +81,7 @@ class OwnPcscd(KeptProcess):
         try:
             self._run = for_sockets(folder / "run", _SOCKET, self._undo)
             for each in (self._run, self._configuration, _RUN):
-                each.mkdir(parents=True, exist_ok=True)
+                each.mkdir(mode=0o755, parents=True, exist_ok=True)  # whatever the umask: nobody else may write there
             self._hidden = self._own_folder()
             self.place = self._own_network(readers)
             self.configure(configuration(self._driver(driver, readers), self.place.port, readers, name=name))

@@ -381,6 +381,29 @@ def test_a_change_that_was_not_complete_is_undone(image: Callable[..., Path]) ->
     assert sorted(each.name for each in path.parent.iterdir()) == sorted([path.name, "alone"])
 
 
+@pytest.mark.parametrize("is_fresh", [True, False])
+@pytest.mark.parametrize(
+    "plant", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("elsewhere")], ids=["FIFO", "folder", "link"]
+)
+def test_something_else_has_the_journals_name(
+    pair: Pair, power: Callable[..., Any], plant: Callable[[Path], None], is_fresh: bool
+) -> None:
+    """Nobody waits for it, nothing is written there, and it is said what to do; without it the card goes on."""
+    journal = pair.folder / "a.card-journal"
+    terminal = power(pair.card)
+    terminal.manage()
+    if not is_fresh:
+        assert changes(terminal) == [0x63C2, 0x9000]
+    plant(journal)
+    assert changes(terminal) == [SW.MEMORY_FAILURE if is_fresh else 0x63C1, SW.MEMORY_FAILURE]
+    pair.card.close()
+    with pytest.raises(ImageError, match="card-journal is no file; remove it"):
+        read_image(pair.folder / "a.card")
+    assert not (pair.folder / "elsewhere").exists()
+    journal.rmdir() if journal.is_dir() else journal.unlink()
+    read_image(pair.folder / "a.card")
+
+
 @pytest.mark.parametrize("passphrase", [None, b"secret"])
 def test_it_is_not_undone_in_another_file(image: Callable[..., Path], tmp_path: Path, passphrase: bytes | None) -> None:
     """Which has come to the name of the one that was left half done."""

@@ -339,6 +339,49 @@ def test_owner_and_attributes_are_kept(tmp_path: Path) -> None:
     assert os.getxattr(file, "user.kind") == b"report"
 
 
+PLANTED = {
+    "link to a file": lambda path: path.symlink_to(path.parent.with_name("victim")),
+    "link to nothing": lambda path: path.symlink_to(path.parent.with_name("nothing")),
+    "FIFO": lambda path: os.mkfifo(path, 0o666),
+    "file": lambda path: path.write_text(OLD),
+}
+"""What another user may put where a file of ours is expected."""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make things that are others'")
+@pytest.mark.parametrize("by_link", [False, True])
+@pytest.mark.parametrize("kind", PLANTED)
+@pytest.mark.parametrize("write", WRITERS)
+def test_what_another_user_has_planted(tmp_path: Path, write: Callable[..., None], kind: str, by_link: bool) -> None:
+    """In a folder as /tmp it is refused, and nothing comes out of it; in one where only we may write it is not."""
+    public, victim = tmp_path / "public", tmp_path / "victim"
+    public.mkdir()
+    public.chmod(0o1777)
+    victim.write_text(OLD)
+    path = public / "out"
+    PLANTED[kind](path)
+    os.chown(path, 12345, 12345, follow_symlinks=False)
+    named = tmp_path / "link" if by_link else path
+    if by_link:
+        named.symlink_to(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK) if kind == "FIFO" else None
+    before = path.lstat()
+    for trial in (output_file.check, output_file.is_replaced, lambda path: write(path, "secret")):
+        with pytest.raises(PermissionError, match="user 12345 has put it there"):
+            trial(named)
+    assert path.lstat().st_ino == before.st_ino
+    assert victim.read_text() == OLD
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["link", "public", "victim"][not by_link :]
+    if reader is not None:
+        assert os.read(reader, 1) == b""
+    if write is output_file.write and kind != "FIFO":
+        public.chmod(0o755)
+        write(named, "report")
+        assert path.read_text() == "report"
+    if reader is not None:
+        os.close(reader)
+
+
 @settings(max_examples=30)
 @given(text=st.text())
 def test_any_text(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -96,6 +97,18 @@ def test_nobody_else_reaches_it(tmp_path: Path, prefix: tuple[str, ...]) -> None
     assert "[[], []]" in ended.output
     assert "No         " in ended.output.split("Virtual PCD 00 00")[-2][-40:]
     assert ("cardtear: pcscd can have no network of its own" in ended.output) is bool(prefix)
+
+
+def test_its_folder_is_open_to_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the umask: where every pcscd has its socket, only root may put one."""
+    here = tmp_path / "pcscd"
+    monkeypatch.setattr(own_pcscd, "_RUN", here)
+    before = os.umask(0)
+    try:
+        with contextlib.closing(OwnPcscd(tmp_path / "own")):
+            assert not here.stat().st_mode & 0o022
+    finally:
+        os.umask(before)
 
 
 @pytest.mark.needs("opensc-tool", "ip")
