@@ -6,7 +6,6 @@ from __future__ import annotations
 import faulthandler
 import importlib.util
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 from cardtear.card.profiles import CardRequest
 from cardtear.csrc import module_path, module_sources
+from cardtear.lab.scenario.needs import lacking
 from cardtear.lab.simulator import Simulator
 from hypothesis import settings
 
@@ -46,11 +46,9 @@ def load(path: Path) -> Any:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """`needs` names programs and Python modules without which a test skips."""
-    wanted = [name for mark in item.iter_markers("needs") for name in mark.args]
-    missing = [name for name in wanted if shutil.which(name) is None and importlib.util.find_spec(name) is None]
-    if missing:
-        pytest.skip(f"not installed: {', '.join(missing)}")
+    """`needs` names programs, Python modules and commands that have to succeed, without which a test skips."""
+    if reason := lacking(name for mark in item.iter_markers("needs") for name in mark.args):
+        pytest.skip(reason)
 
 
 @pytest.hookimpl(wrapper=True)

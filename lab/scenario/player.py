@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -21,6 +19,7 @@ from . import in_pcsc
 from .fields import in_words
 from .loading import Place, loads, positions, read
 from .model import Scenario
+from .needs import lacking
 from .outcome import Outcome, Status, StepResult
 from .stage import Stage
 from .steps import Repeat
@@ -50,11 +49,10 @@ def play(
     started = monotonic()
     watcher = Watcher(progress, f"the progress {progress!r}") if progress is not None else None
     performance = _Performance(scenario, origin, lines or {}, watcher.tell if watcher is not None else None)
-    missing = [name for name in scenario.needs if not _is_there(name)]
-    if missing:
-        status, message = Status.SKIPPED, f"needs {', '.join(missing)}, which is not installed"
-    elif scenario.pcsc and (reason := in_pcsc.missing()) is not None:
-        status, message = Status.SKIPPED, f"needs PC/SC: {reason}"
+    if reason := lacking(scenario.needs):
+        status, message = Status.SKIPPED, reason
+    elif scenario.pcsc and (unmet := in_pcsc.missing()) is not None:
+        status, message = Status.SKIPPED, f"needs PC/SC: {unmet}"
     else:
         status, message = performance.run(here or Path.cwd(), [*scenario.quirks, *quirks])
     if watcher is not None:
@@ -78,11 +76,6 @@ _OF_FINDINGS = {
     Status.FAILED: "the fault does not show any more, or otherwise: is the program mended, or another one installed?",
 }
 """What the outcome of a scenario means that plays a fault."""
-
-
-def _is_there(name: str) -> bool:
-    """Whether a program, or a Python module, is installed."""
-    return shutil.which(name) is not None or (name.isidentifier() and find_spec(name) is not None)
 
 
 class _Performance:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 from cardtear.card.profiles import CardRequest
+from cardtear.lab.scenario.needs import lacking
 from cardtear.lab.simulator import Simulator
 from cardtear.lab.trigger import Trigger
 
@@ -70,6 +70,8 @@ def proxy(run: Run, module: str, tmp_path: Path) -> Door:
     (modules / "cardtear.module").write_text(f"module: {module}\n")
     (tmp_path / "pkcs11" / "pkcs11.conf").write_text("user-config: only\n")
     prefix = () if os.geteuid() != 0 else ("unshare", "--user", "--map-user=1000")
+    if prefix and (reason := lacking(["unshare --user true"])):
+        pytest.skip(reason)
     environment = {"XDG_CONFIG_HOME": str(tmp_path), "HOME": str(tmp_path)}
     return Door(run, library("p11-kit-proxy.so"), prefix, environment)
 
@@ -102,8 +104,6 @@ def remote(simulator: Simulator, run: Run, module: str, tmp_path: Path) -> Itera
 @pytest.fixture(params=["proxy", "remote"])
 def door(request: pytest.FixtureRequest, blank: Simulator) -> Door:
     """Both, with an empty card in the reader."""
-    if request.param == "proxy" and os.geteuid() == 0 and shutil.which("unshare") is None:
-        pytest.skip("not installed: unshare")
     return request.getfixturevalue(request.param)
 
 

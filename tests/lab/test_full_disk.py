@@ -121,7 +121,7 @@ def test_no_room_in_a_simulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         assert simulator.insert("front", ready).name == "Carol"
 
 
-@pytest.mark.needs("unshare")
+@pytest.mark.needs("unshare --user true")
 def test_a_disk_that_is_full(folder: Path) -> None:
     """A file system of its own without room."""
     (folder / "full").mkdir()

@@ -255,6 +255,17 @@ def test_what_is_missing_is_said(play: Play) -> None:
     assert outcome.message == "needs no-such-program, no_such_module, which is not installed"
 
 
+def test_what_the_machine_does_not_allow_is_said(play: Play, passes: Play) -> None:
+    """A need with arguments is a command that has to succeed, as where a container forbids namespaces."""
+    outcome = play("needs: [test -e /dev/null, test -e /nowhere, no-such-program --at-all, nor_this]\nsteps: [crash]")
+    assert outcome.status is Status.SKIPPED
+    assert outcome.message == (
+        "needs nor_this, which is not installed; needs 'test -e /nowhere', which fails here; "
+        "needs 'no-such-program --at-all', which fails here"
+    )
+    passes("needs: [test -e /dev/null]\nsteps: [crash]")
+
+
 def test_an_image_that_is_missing(play: Play) -> None:
     outcome = play("cards: {alice: {path: none.card}}\nsteps: [crash]")
     assert outcome.status is Status.ERROR
