@@ -112,6 +112,13 @@ def _text(value: object) -> str:
     return value
 
 
+def _secret(value: object) -> str:
+    """A string that no message shows."""
+    if not isinstance(value, str):
+        raise RequestError("a string is wanted, in quotes")
+    return value
+
+
 def _word(value: object) -> str:
     if not (word := _text(value)):
         raise RequestError("a word is wanted, not ''")
@@ -201,6 +208,14 @@ def _bytes(value: object) -> bytes:
         raise RequestError(f"hexadecimal bytes are wanted, not {value!r}") from None
 
 
+def _command(value: object) -> bytes:
+    """An APDU, which may have a PIN in it: no message shows it."""
+    try:
+        return bytes.fromhex(_secret(value))
+    except ValueError:
+        raise RequestError("hexadecimal bytes are wanted, as 00A40400") from None
+
+
 _MOMENT: dict[str, Callable[[Any], Any]] = {
     "call": _text,
     "ins": lambda value: None if value is None else _instruction(value),
@@ -252,7 +267,7 @@ VERBS: dict[str, dict[str, Parameter]] = {
         "exclusive": Parameter(_flag, needed=False),
     },
     "detach-pcsc": _READER,
-    "apdu": {"reader": Parameter(_text), "command": Parameter(_bytes)},
+    "apdu": {"reader": Parameter(_text), "command": Parameter(_command)},
     "reset": _READER,
     "logout": _READER,
     "close-sessions": _READER,
@@ -264,7 +279,7 @@ VERBS: dict[str, dict[str, Parameter]] = {
         "left": Parameter(_number, needed=False),
         "puk": Parameter(_flag, needed=False),
     },
-    "pin-pad": {"reader": Parameter(_text), "pin": Parameter(_text, needed=False)},
+    "pin-pad": {"reader": Parameter(_text), "pin": Parameter(_secret, needed=False)},
     "signal": {"signal": Parameter(_word)},
     "release": {"gate": Parameter(_text, needed=False)},
     "crash": {},

@@ -199,14 +199,14 @@ _METHODS = {
 
 
 def _content(value: Any) -> bytes:
-    """Bytes of a string, bytes or truth value."""
+    """Bytes of a string, bytes or truth value. A message has no value, which may be a PIN."""
     if isinstance(value, bool):
         return bytes([value])
     if isinstance(value, str):
         return value.encode()
     if isinstance(value, bytes):
         return value
-    raise TypeError(f"bytes or a string are wanted, not {value!r}")
+    raise TypeError(f"bytes or a string are wanted, not {type(value).__name__}")
 
 
 def _attribute(kind: int, value: bytes) -> Any:

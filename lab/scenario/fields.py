@@ -117,10 +117,13 @@ def _status_words(value: Any) -> frozenset[int | None] | None:
 
 
 def _command(value: Any) -> str:
-    """An APDU in hexadecimal, with blanks or without; what ${...} stands for is looked at when it is sent."""
+    """An APDU in hexadecimal, with blanks or without; what ${...} stands for is looked at when it is sent.
+
+    It may have a PIN in it, and is not shown.
+    """
     text = _digits(value)
     if not isinstance(text, str) or not re.fullmatch(r"\s*((\$\{[^}]*\}|[0-9A-Fa-f]{2})\s*)+", text):
-        raise ValueError(f"an APDU is written in hexadecimal digits, as 00A40400, not {value!r}")
+        raise ValueError("an APDU is written in hexadecimal digits, two for each byte, as 00A40400")
     return text
 
 

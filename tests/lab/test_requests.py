@@ -209,3 +209,26 @@ def test_paths_that_no_file_can_have(request_of: Callable[[Any], dict[str, Any]]
 def test_wrong_pin_in_a_card_is_named() -> None:
     with pytest.raises(ProfileError, match="PIN"):
         decode({"do": "insert", "reader": "front", "card": {"pin": "12"}})
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"do": "pin-pad", "reader": "front", "pin": 876543},
+        {"do": "pin-pad", "pin": "876543"},
+        {"do": "pin-pads", "pin": "876543"},
+        {"do": "apdu", "reader": "front", "command": "00200080 8765430"},
+        {"do": "apdu", "reader": "front", "command": 876543},
+        *(
+            {"do": "insert", "reader": "front", "card": card}
+            for card in ({"pin": 876543}, {"puk": [876543]}, ["876543"])
+        ),
+    ],
+)
+def test_no_message_has_a_secret(request_: dict[str, Any]) -> None:
+    """However it is written wrong, and by whatever way it is asked for."""
+    later = {"do": "later", "seconds": 1, "then": request_}
+    for asked in (request_, later, {"do": "arm", "on": {"call": "C_Sign"}, "then": later}):
+        with pytest.raises((RequestError, ProfileError)) as raised:
+            decode(asked)
+        assert "876543" not in str(raised.value)
