@@ -22,6 +22,7 @@ import fcntl
 import os
 import sqlite3
 import stat
+import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
@@ -49,33 +50,57 @@ _SETTINGS = (
 LONGEST = 5 << 28
 """Bytes in the longest file that is read: the greatest capacity that a card can have, and what SQLite adds."""
 
+_HEADER = struct.Struct(">16sHBB8xI")
+"""Magic string, page size, versions for writing and reading, pages in the file (SQLite's file format, 1.3)."""
+
+_MAGIC = b"SQLite format 3\0"
+_WAL = 2
+_GREATEST_PAGE = 1 << 16
+"""Bytes in a page whose size is written as 1."""
+
 UNSOUND = (sqlite3.Error, ValueError, KeyError)
 """What reading a damaged image raises, or one that is half written."""
-
-_NOT_THE_CARD = (*UNSOUND, NotAnImage, UnknownFormat, NoPassphrase, WrongPassphrase)
 
 
 class InUse(Exception):
     """Somebody else has the image open; the argument says who, in words for a message."""
 
 
+class InWalMode(Exception):
+    """Another program has put the image into SQLite's WAL mode: changes may be in a file beside it."""
+
+
 class Estranged(Exception):
     """The file does not belong to the card any more; the argument says why."""
+
+
+_NOT_THE_CARD = (*UNSOUND, NotAnImage, InWalMode, UnknownFormat, NoPassphrase, WrongPassphrase)
 
 
 def load(content: bytes, key: bytes | Seal | None) -> tuple[Image, bool]:
     """Read the bytes of an image, with its passphrase or seal; and whether it has the present format.
 
-    Raises NotAnImage, UnknownFormat, NoPassphrase, WrongPassphrase, and UNSOUND for a damaged one.
+    Raises NotAnImage, InWalMode, UnknownFormat, NoPassphrase, WrongPassphrase, and UNSOUND for a damaged one.
     """
-    if not content:
-        raise NotAnImage
+    _require_whole(content[: _HEADER.size], len(content))
     with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
         db.deserialize(content)
         is_current = not image_migration.bring_up(db, key)
-        if len(content) % image_format.pragma(db, "page_size"):
-            raise ValueError("its end is missing")
         return image_format.load(db, key), is_current
+
+
+def _require_whole(beginning: bytes, size: int) -> None:
+    """Refuse a file before it is read: one that is not SQLite's, or not as long as it says. Raises as `load`."""
+    if len(beginning) < _HEADER.size or size > LONGEST:
+        raise NotAnImage
+    magic, page, writing, reading, pages = _HEADER.unpack(beginning)
+    if magic != _MAGIC:
+        raise NotAnImage
+    if _WAL in (writing, reading):
+        raise InWalMode
+    length = pages * (_GREATEST_PAGE if page == 1 else page)
+    if size != length:
+        raise ValueError("its end is missing" if size < length else "there is more behind its end")
 
 
 class ImageFile:
@@ -91,8 +116,8 @@ class ImageFile:
         self._db: sqlite3.Connection | None = None
         self._sqlite_file: int | None = None
         self._cursor: sqlite3.Cursor | None = None
-        self._seen = 0
-        """When the file was last written, moved or the like, in ns, after our own last change; 0 if it was deleted."""
+        self._seen: tuple[int, ...] = ()
+        """Which file it is, and when it was last written, moved or the like, after our own last change."""
         self.is_together = False
         self._under_way: sqlite3.Cursor | None = None
         self._is_writable = is_writable
@@ -109,10 +134,9 @@ class ImageFile:
             raise
 
     def read(self) -> bytes:
-        """Read the whole file. Raises NotAnImage for one that is too long for any card."""
+        """Read the whole file. Raises NotAnImage, InWalMode, ValueError for one that is not as long as it says."""
         size = os.fstat(self._file).st_size
-        if size > LONGEST:
-            raise NotAnImage
+        _require_whole(os.pread(self._file, _HEADER.size, 0), size)
         return os.pread(self._file, size, 0)
 
     def settle(self, key: bytes | Seal | None) -> None:
@@ -206,7 +230,7 @@ class ImageFile:
         if self._cursor is not None:
             if not self._lease.take():
                 self._require_no_writer()
-            if os.fstat(self._file).st_ctime_ns == self._seen:
+            if self._is_as_seen():
                 return self._cursor
             self._lease.give_back()
         cursor = self._connect(seal)
@@ -223,9 +247,15 @@ class ImageFile:
 
     def _ended(self) -> None:
         """End a change: let others in."""
-        now = os.fstat(self._file)
-        self._seen = now.st_ctime_ns if now.st_nlink else 0
+        self._seen = _seen(os.fstat(self._file))
         self._lease.give_back()
+
+    def _is_as_seen(self) -> bool:
+        """Whether the file is at its place, where another may have been mounted, and nobody has changed it."""
+        try:
+            return _seen(os.stat(self._path)) == self._seen
+        except OSError:
+            return False
 
     def _require_no_writer(self) -> None:
         """Where the file system has no leases, or somebody goes on reading the file, the looks have to do."""
@@ -322,7 +352,7 @@ class ImageFile:
 
     def _opened(self) -> sqlite3.Connection:
         """Open a connection, which has locked nothing yet; it makes no file where there is none."""
-        address = f"file:{quote(str(self._path))}?mode=rw"
+        address = f"file:{quote(os.fsencode(self._path))}?mode=rw"
         return sqlite3.connect(address, uri=True, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
 
     def _connected(self) -> sqlite3.Connection:
@@ -344,6 +374,10 @@ def _transaction(cursor: sqlite3.Cursor) -> Iterator[None]:
     cursor.execute("BEGIN IMMEDIATE")
     yield
     cursor.execute("COMMIT")
+
+
+def _seen(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_ctime_ns
 
 
 def _holder(inode: int) -> str:

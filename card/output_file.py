@@ -75,7 +75,8 @@ def check(path: Path) -> None:
         if target.is_dir():
             raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
         if not os.access(target if target.exists() else target.parent, os.W_OK) and target.parent.is_dir():
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            number = errno.EROFS if os.statvfs(target.parent).f_flag & os.ST_RDONLY else errno.EACCES
+            raise OSError(number, os.strerror(number))
     if not target.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, f"there is no such folder for {path}", str(target.parent))
 

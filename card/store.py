@@ -21,7 +21,7 @@ from time import monotonic
 
 from . import image_format, input_file, output_file
 from .card import CardTorn
-from .image_file import LONGEST, PATIENCE, UNSOUND, Estranged, ImageFile, InUse, load
+from .image_file import LONGEST, PATIENCE, UNSOUND, Estranged, ImageFile, InUse, InWalMode, load
 from .image_format import FORMAT, NotAnImage, Statement
 from .image_migration import UnknownFormat
 from .seal import NoPassphrase, WrongPassphrase
@@ -301,6 +301,10 @@ def _unusable(path: Path, error: Exception) -> Exception:
             return ImageError(f"cannot open the card image {path}: {error.strerror}")
         case NotAnImage():
             return ImageError(f"{path} is not a card image; {new}")
+        case InWalMode():
+            return ImageError(
+                f"{path} is in SQLite's WAL mode; end that with: sqlite3 {path} 'PRAGMA journal_mode=DELETE'"
+            )
         case UnknownFormat(args=(version,)):
             return ImageError(f"{path} has image format {version}, this program knows {FORMAT}; use a newer cardtear")
         case NoPassphrase():

@@ -10,8 +10,8 @@ from typing import Any
 from ..card import certificates, tlv
 from ..card.certificate_reader import read
 from ..card.keys import belongs
-from ..card.profiles import open_card
 from ..card.state import CardState
+from ..card.store import read_image
 from ..card.tables import (
     ATTESTATION,
     ATTESTATION_CERTIFICATE,
@@ -34,32 +34,28 @@ _SLOTS = SLOTS | {ATTESTATION: Slot("Attestation", PinRule.NEVER, ATTESTATION_CE
 
 def describe(path: Path, passphrase: bytes | None = None) -> dict[str, Any]:
     """Name, profile, serial, tries, memory, traits, and keys with their certificates. Raises ImageError."""
-    card = open_card(path, passphrase)
-    try:
-        state = card.store.state
-        guid = _guid(state.objects.get(CHUID, b""))
-        return {
-            "name": card.name,
-            "profile": card.profile,
-            "serial": guid[-8:].hex().upper() or str(int.from_bytes(state.serial[-4:], "big")),
-            "atr": card.atr.hex().upper(),
-            "pin_tries": state.references[PIN].tries,
-            "puk_tries": state.references[PUK].tries,
-            "capacity": state.capacity,
-            "used": state.used,
-            "traits": json.loads(Traits.decode(state.objects.get(TRAITS_OBJECT)).encode()),
-            "keys": [
-                _slot(number, slot, state)
-                for number, slot in _SLOTS.items()
-                if number in state.keys or state.objects.get(slot.certificate)
-            ],
-            "certificates": [
-                {"label": shown(label), **certificate_text.describe(certificate)}
-                for label, certificate in image_objects.certificates(state.objects)
-            ],
-        }
-    finally:
-        card.close()
+    state = read_image(path, passphrase)
+    guid = _guid(state.objects.get(CHUID, b""))
+    return {
+        "name": state.name,
+        "profile": state.profile,
+        "serial": guid[-8:].hex().upper() or str(int.from_bytes(state.serial[-4:], "big")),
+        "atr": state.atr.hex().upper(),
+        "pin_tries": state.references[PIN].tries,
+        "puk_tries": state.references[PUK].tries,
+        "capacity": state.capacity,
+        "used": state.used,
+        "traits": json.loads(Traits.decode(state.objects.get(TRAITS_OBJECT)).encode()),
+        "keys": [
+            _slot(number, slot, state)
+            for number, slot in _SLOTS.items()
+            if number in state.keys or state.objects.get(slot.certificate)
+        ],
+        "certificates": [
+            {"label": shown(label), **certificate_text.describe(certificate)}
+            for label, certificate in image_objects.certificates(state.objects)
+        ],
+    }
 
 
 def _guid(chuid: bytes) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import os
 import random
 import shutil
 import sqlite3
@@ -12,6 +13,7 @@ import stat
 import subprocess
 import sys
 import threading
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
@@ -257,6 +259,49 @@ def test_cut_off_anywhere(image: Callable[..., Path], part: float) -> None:
     with path.open("r+b") as file:
         file.truncate(length)
     refusal(path)
+
+
+@pytest.mark.parametrize("name", [b"\xff.card", b"a\n?#%20 b.card", "\u202e\u00e4.card".encode()])
+def test_any_name(image: Callable[..., Path], power: Callable[..., Any], tmp_path: Path, name: bytes) -> None:
+    """Also one that is no text, as Linux allows."""
+    path = image().rename(tmp_path / os.fsdecode(name))
+    card = open_card(path)
+    terminal = power(card)
+    terminal.manage()
+    assert terminal.send(WRONG)[1] == 0x63C2
+    assert terminal.command(0xDB, 0x3F, 0xFF, bytes.fromhex("5C035FC109 5301FF"))[1] == 0x9000
+    card.close()
+    assert read_image(path) == card.store.state
+    assert os.listdir(os.fsencode(tmp_path)) == [name]
+
+
+def test_much_longer_than_it_says(image: Callable[..., Path]) -> None:
+    """What somebody has made a gigabyte of is refused, and not read before."""
+    path = image()
+    os.truncate(path, 1 << 30)
+    tracemalloc.start()
+    try:
+        for use in (open_card, read_image):
+            with pytest.raises(ImageError, match="damaged: there is more behind its end"):
+                use(path)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 24
+    finally:
+        tracemalloc.stop()
+
+
+def test_in_the_wal_mode_of_sqlite(image: Callable[..., Path]) -> None:
+    """Changes may be in a file beside it, which another image may have left there: that is said, with what to do."""
+    path = image()
+    state = read_image(path)
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+    command = f"sqlite3 {path} 'PRAGMA journal_mode=DELETE'"
+    assert command in refusal(path)
+    with pytest.raises(ImageError, match="WAL mode"):
+        store.copy_image(path, path.with_name("copy"))
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA journal_mode = DELETE")
+    assert read_image(path) == state
 
 
 def test_a_new_image_never_takes_the_place_of_a_file(tmp_path: Path, image: Callable[..., Path]) -> None:

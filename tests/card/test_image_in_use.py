@@ -50,6 +50,7 @@ REPLACED = [
     "rm a.card; mkdir a.card",
     ": > a.card",
     "truncate -s 4096 a.card",
+    "truncate -s 20M a.card",
     "printf x >> a.card",
     "printf x | dd of=a.card bs=1 seek=8200 conv=notrunc status=none",
     "mv a.card c.card",
@@ -59,6 +60,8 @@ REPLACED = [
     "cp a.card c.card; mv c.card a.card",
     "rm -r ../cards",
     "mv ../cards ../moved; mkdir ../cards; cp ../moved/b.card a.card; rm ../moved/a.card",
+    "mv ../cards ../moved; mkdir ../cards; cp ../moved/b.card ../cards/a.card",
+    "mv ../cards ../moved; mkdir ../cards; ln -s ../moved/b.card ../cards/a.card",
     DELETE,
 ]
 """After these the file is not the card's any more."""

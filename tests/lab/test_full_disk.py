@@ -135,6 +135,23 @@ def test_a_disk_that_is_full(folder: Path) -> None:
     assert done.stderr == "cardtear: cannot write full/b.card: No space left on device\n"
 
 
+@pytest.mark.needs("unshare")
+def test_a_disk_that_can_only_be_read(folder: Path) -> None:
+    """A card on it can be looked at; why it cannot be changed is said."""
+    (folder / "disk").mkdir()
+    commands = ["card show disk/a.card", "card put disk/a.card 5FC102 words", "card ca --out disk/ca.pem"]
+    script = "mount -t tmpfs tmpfs disk; cp a.card disk; mount -o remount,ro disk\n" + "\n".join(
+        f"{sys.executable} -m cardtear.lab.cli {each} > out; echo $?" for each in commands
+    )
+    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=DEADLINE, check=False)
+    assert done.stdout == "0\n1\n1\n", done
+    assert done.stderr.splitlines() == [
+        "cardtear: cannot open the card image disk/a.card: Read-only file system",
+        "cardtear: disk/ca.pem: Read-only file system",
+    ]
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO])
 def test_whatever_the_reason_is(folder: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """A copy that cannot be written says nothing against the card, and an unfinished one is not left."""
