@@ -11,12 +11,13 @@ import contextlib
 import logging
 import threading
 from time import monotonic
+from typing import Any
 
 from smartcard import scard
 
 from .errors import BenchError
 from .pcsc_card import PcscCard
-from .pcsc_channel import Channel, PcscError, call
+from .pcsc_channel import Channel, PcscError, call, wait_for_change
 from .pcscd_call import refusal
 from .reader import Reader
 
@@ -54,7 +55,7 @@ class PcscDoor:
         self.wanted = name
         self._exclusive = exclusive
         self._counter: int | None = None
-        self._context: object = None
+        self._context: Any = None
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"PC/SC for {reader.name}", daemon=True)
         self._thread.start()
@@ -100,7 +101,7 @@ class PcscDoor:
             is_settled = True
             states = [(_NEW_READERS, readers_state)]
             if name is not None:
-                (_, state, _), *_ = self._wait([(name, state)], 0) or [(name, state, [])]
+                (_, state, _), *_ = self._wait([(name, state)], 0) or [(name, state, b"")]
                 is_settled = self._see(name, state)
                 if state & (scard.SCARD_STATE_UNKNOWN | scard.SCARD_STATE_UNAVAILABLE):
                     name = None
@@ -120,15 +121,14 @@ class PcscDoor:
             return None
         return next((name for name in names if self.wanted in name), None)
 
-    def _wait(self, states: list[tuple[str, int]], milliseconds: int) -> list[tuple[str, int, list[int]]]:
+    def _wait(self, states: list[tuple[str, int]], milliseconds: int) -> list[tuple[str, int, bytes]]:
         """The states after a change; nothing if there was none in so long a time."""
         try:
-            (seen,) = call("SCardGetStatusChange", self._context, milliseconds, states)
+            return wait_for_change(self._context, milliseconds, states)
         except PcscError as error:
             if error.code in (scard.SCARD_E_TIMEOUT, scard.SCARD_E_CANCELLED):
                 return []
             raise
-        return list(seen)
 
     def _see(self, name: str, state: int) -> bool:
         """The state of the reader is this now. False if there is a card that cannot be had yet."""

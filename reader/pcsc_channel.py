@@ -6,6 +6,8 @@ Not thread-safe: whoever owns a channel calls it from one thread at a time. Know
 
 from __future__ import annotations
 
+import ctypes
+from collections.abc import Sequence
 from typing import Any
 
 from smartcard import scard
@@ -49,6 +51,37 @@ def call(name: str, *arguments: Any) -> list[Any]:
     if code != scard.SCARD_S_SUCCESS:
         raise PcscError(name, code)
     return values
+
+
+class _ReaderState(ctypes.Structure):
+    """SCARD_READERSTATE of pcsc-lite (pcsclite.h)."""
+
+    _fields_ = (
+        ("reader", ctypes.c_char_p),
+        ("user_data", ctypes.c_void_p),
+        ("current_state", ctypes.c_ulong),
+        ("event_state", ctypes.c_ulong),
+        ("atr_length", ctypes.c_ulong),
+        ("atr", ctypes.c_ubyte * 33),
+    )
+
+
+def wait_for_change(context: int, milliseconds: int, known: Sequence[tuple[str, int]]) -> list[tuple[str, int, bytes]]:
+    """Wait until a reader's state is not the known one; return name, state and ATR of each. Raises PcscError.
+
+    pyscard's own SCardGetStatusChange takes names of ASCII only, and readers have others.
+    """
+    states = (_ReaderState * len(known))()
+    for each, (name, state) in zip(states, known, strict=True):
+        each.reader, each.current_state = name.encode(errors="surrogateescape"), state
+    function = ctypes.CDLL("libpcsclite.so.1").SCardGetStatusChange
+    code = function(ctypes.c_long(context), ctypes.c_ulong(milliseconds), states, ctypes.c_ulong(len(known)))
+    if code != scard.SCARD_S_SUCCESS:
+        raise PcscError("SCardGetStatusChange", code & 0xFFFFFFFF)
+    return [
+        (name, each.event_state, bytes(each.atr[: each.atr_length]))
+        for each, (name, _) in zip(states, known, strict=True)
+    ]
 
 
 class Channel:

@@ -20,7 +20,7 @@ from typing import Any
 
 from smartcard import scard
 
-from .pcsc_channel import PcscError, call
+from .pcsc_channel import PcscError, call, wait_for_change
 
 _AGAIN = 0.05
 """Seconds between attempts to reach a card that a program has for itself."""
@@ -219,9 +219,9 @@ class PcscTurn:
         """The reader that knows our secret. Raises PcscError, also when one cannot be asked now."""
         (names,) = call("SCardListReaders", self._context, [])
         unknown = [(name, scard.SCARD_STATE_UNAWARE) for name in names]
-        (states,) = call("SCardGetStatusChange", self._context, 0, unknown)
+        states = wait_for_change(self._context, 0, unknown)
         trouble: PcscError | None = None
-        for name in (name for name, _, seen in states if bytes(seen) == atr):
+        for name in (name for name, _, seen in states if seen == atr):
             try:
                 protocol = self._connect(name)
                 (answer,) = call("SCardTransmit", self._card, protocol, list(self.secret))

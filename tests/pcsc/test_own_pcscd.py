@@ -244,6 +244,27 @@ def test_names_that_it_can_have(tmp_path: Path, name: str) -> None:
         assert pcsc.apart("Context().readers()") == wanted
 
 
+@pytest.mark.needs("smartcard")
+def test_a_reader_whose_name_is_not_ascii(tmp_path: Path) -> None:
+    """Its programs hear of a reset, and its card can lie in a reader of ours."""
+    name = "Lesegerät"
+    with daemon.own_pcscd(tmp_path, name) as ours, Simulator(pcsc=ours.place) as simulator, Simulator() as near:
+        ours.start()
+        simulator.plug("front")
+        simulator.insert("front")
+        assert simulator.pcsc is not None
+        assert simulator.pcsc.wait_until_shown(pcsc.DEADLINE) == []
+        card = pcsc.Context().connect(f"{name} 00 00")
+        assert card.transmit(pcsc.SELECT)[-2:] == b"\x90\x00"
+        simulator.reset("front")
+        with pytest.raises(pcsc.PcscError, match="80100068"):
+            wait_for(lambda: card.status() is None)
+        card.disconnect(pcsc.LEAVE)
+        near.plug("front")
+        assert near.attach_pcsc("front", name) is not None
+        assert near.apdu("front", pcsc.SELECT)[-2:] == b"\x90\x00"
+
+
 @pytest.mark.needs("opensc-tool")
 def test_several_readers_with_a_name(tmp_path: Path) -> None:
     """Each has a slot, and the first one the card; the rest is for `cardtear insert`."""
