@@ -36,6 +36,16 @@ class Card(Protocol):
         """Another number whenever keys or data on the card have changed; never a smaller one."""
         ...
 
+    @property
+    def asks_for_touches(self) -> bool:
+        """Whether a key that is on it now waits for a touch at the sensor of its activation."""
+        ...
+
+    @property
+    def asks_at_the_pin_pad(self) -> bool:
+        """Whether programs may have its PIN typed at the reader."""
+        ...
+
     def activate(
         self, sensor: TouchSensor = NO_SENSOR, is_contactless: bool = False, is_warm: bool = False
     ) -> Activation:

@@ -138,6 +138,8 @@ class ForeignCard:
 
     profile = "unrecognised"
     revision = 0
+    asks_for_touches = False
+    asks_at_the_pin_pad = False
 
     def __init__(self, name: str, atr: bytes) -> None:
         self.name = name

@@ -45,6 +45,11 @@ VERBS = (
 )
 """Methods of Simulator that a trigger can call."""
 
+IN_VAIN = {
+    "touch": "no key on the card that is there asks for a touch",
+    "pin-pad": "the card that is there has no PIN asked for at the PIN pad",
+}
+"""Verbs that return False when they can do nothing, and why that is."""
 
 LONGEST_RESPONSE = 65538
 """Bytes of the longest response: 65536 of data, and the status word (ISO/IEC 7816-4, 5.1)."""

@@ -222,7 +222,6 @@ class ControlServer:
 
 
 _PLAIN = (
-    "detach-pcsc",
     "reset",
     "logout",
     "close-sessions",
@@ -233,7 +232,9 @@ _PLAIN = (
 )
 """The verbs that are the simulator's own, with nothing to tell."""
 
-_CHANGING = ("touch", "pin-pad", "crash", "restart", "pcscd")
+
+
+_CHANGING = ("touch", "pin-pad", "crash", "restart", "pcscd", "detach-pcsc")
 """Those that say whether anything is another than before."""
 
 

@@ -67,11 +67,12 @@ class FromPcsc:
         door.ready.wait(_PATIENCE)
         return None if door.card is None else door.card.name
 
-    def detach(self, reader: str) -> None:
-        """The card leaves `reader`; others stay away. A reader that is not attached is no error."""
+    def detach(self, reader: str) -> bool:
+        """The card leaves `reader`; others stay away. Returns False if it is not attached."""
         door = self._doors.pop(reader, None)
         if door is not None:
             door.close()
+        return door is not None
 
     def name_of(self, reader: str) -> str | None:
         """By what the reader of PC/SC is found whose cards are in `reader`, "" for any; None if it is not attached."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from ..card.profiles import CardRequest
@@ -111,6 +112,7 @@ def bench(
     """A simulator of the test's own, without readers; what the test starts or loads finds it by its environment."""
     from .pool import PoolError
 
+    _wanted_card(request)  # what is wrong in a marker is an error of every test that has it
     quirks = _marked(request).get("quirks") or _quirks(request.config)
     try:
         simulator = cardtear_pool.start([quirks] if isinstance(quirks, str) else list(quirks), _pcsc(request))
@@ -135,15 +137,7 @@ def reader(bench: RemoteSimulator) -> RemoteReader:
 @pytest.fixture
 def card(reader: RemoteReader, request: pytest.FixtureRequest) -> CardRequest:
     """The card in `reader`: its parameters, as `card.pin`. It can be inserted again."""
-    from ..card.profiles import CardRequest, ProfileError
-    from ..p11.offer import require_known
-
-    marked = {name: value for name, value in _marked(request).items() if name not in ("quirks", "pcsc")}
-    try:
-        card = CardRequest(**{"profile": _profile(request.config), **marked})
-        require_known(card)
-    except ProfileError as error:
-        pytest.fail(f"cardtear: {error}", pytrace=False)
+    card = _wanted_card(request)
     reader.insert(card)
     if _pcsc(request) is not None:
         reader.wait_for_pcsc()
@@ -231,8 +225,22 @@ def _pcsc(request: pytest.FixtureRequest) -> str | None:
     return given or READER
 
 
+def _wanted_card(request: pytest.FixtureRequest) -> CardRequest:
+    """The card that options and marker ask for. Fails the test for what none can be."""
+    from ..card.profiles import CardRequest, ProfileError
+    from ..p11.offer import require_known
+
+    marked = {name: value for name, value in _marked(request).items() if name not in _NOT_OF_CARDS}
+    try:
+        card = CardRequest(**{"profile": _profile(request.config), **marked})
+        require_known(card)
+    except ProfileError as error:
+        pytest.fail(f"cardtear: {error}", pytrace=False)
+    return card
+
+
 def _marked(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """What the marker says, the closest to the test last."""
+    """What the marker says, the closest to the test last. Fails the test for a value of the wrong type."""
     marks: dict[str, Any] = {}
     for mark in reversed(list(request.node.iter_markers("cardtear"))):
         if mark.args:
@@ -240,4 +248,18 @@ def _marked(request: pytest.FixtureRequest) -> dict[str, Any]:
                 f"cardtear: the marker takes names: what is {mark.args[0]!r}? as profile='piv-ec'", pytrace=False
             )
         marks |= mark.kwargs
+    for name, (fits, words) in _NOT_OF_CARDS.items():
+        if name in marks and not fits(marks[name]):
+            pytest.fail(f"cardtear: {name!r} of the marker is {words}, not {marks[name]!r}", pytrace=False)
     return marks
+
+
+def _are_words(value: object) -> bool:
+    return isinstance(value, str) or (isinstance(value, list | tuple) and all(isinstance(each, str) for each in value))
+
+
+_NOT_OF_CARDS: dict[str, tuple[Callable[[object], bool], str]] = {
+    "quirks": (_are_words, "a list of names and settings"),
+    "pcsc": (lambda value: isinstance(value, bool), "True or False"),
+}
+"""What the marker takes besides the parameters of a card: what fits, and that in words."""

@@ -79,9 +79,9 @@ class RemoteSimulator:
         card: str | None = self.do("attach-pcsc", reader=reader, name=name, exclusive=exclusive)["card"]
         return card
 
-    def detach_pcsc(self, reader: str) -> None:
-        """The end of that; the card leaves the reader."""
-        self.do("detach-pcsc", reader=reader)
+    def detach_pcsc(self, reader: str) -> bool:
+        """The end of that; the card leaves the reader. Returns False if it was not attached."""
+        return bool(self.do("detach-pcsc", reader=reader)["changed"])
 
     def signal(self, signal: str) -> int:
         """Fire the triggers that wait for a word, and return how many wait for it."""
@@ -217,9 +217,14 @@ class RemoteReader:
         """Leave so many tries to the PIN (or PUK)."""
         self.simulator.do("block-pin", reader=self.name, left=left, puk=puk)
 
-    def pin_pad(self, pin: str | None = None) -> None:
-        """Type a PIN at the PIN pad, or press its red key."""
-        self.simulator.do("pin-pad", reader=self.name, **({} if pin is None else {"pin": pin}))
+    def pin_pad(self, pin: str | None = None) -> bool:
+        """Type a PIN at the PIN pad, or press its red key. Returns False if the card in it has none asked for there."""
+        given = {} if pin is None else {"pin": pin}
+        return bool(self.simulator.do("pin-pad", reader=self.name, **given)["changed"])
+
+    def touch(self) -> bool:
+        """Lay a finger on the card. Returns False if no key on it asks for one."""
+        return bool(self.simulator.do("touch", reader=self.name)["changed"])
 
 
 def _as_card(card: Path | CardRequest) -> str | dict[str, Any]:

@@ -20,12 +20,13 @@ from ..p11.application import Application
 from ..p11.functions import HANDLERS
 from ..p11.server import Server
 from ..reader.bench import Bench
-from ..reader.errors import BenchError, CardMute, CardRemoved, PcscdFailed, PcscdNotOurs, ReaderEmpty
+from ..reader.errors import BenchError, CardMute, CardRemoved, NoTries, PcscdFailed, PcscdNotOurs
 from ..reader.pin_pad import Entry
 from ..reader.reader import Reader
 from ..reader.slot_door import Daemon
 from ..reader.vpcd_slots import PcscPlace, VpcdSlots
 from . import places, possible_trigger
+from .actions import IN_VAIN
 from .agenda import Agenda
 from .armed import as_armed
 from .card_shelf import CardShelf
@@ -158,11 +159,11 @@ class Simulator(Closing):
         self.bench.trace.verb("attach-pcsc", reader, name or "any")
         return self._from_pcsc.attach(reader, name, exclusive)
 
-    def detach_pcsc(self, reader: str) -> None:
-        """The end of that; the card leaves the reader."""
+    def detach_pcsc(self, reader: str) -> bool:
+        """The end of that; the card leaves the reader. Returns False if it was not attached."""
         self.bench.reader(reader)
         self.bench.trace.verb("detach-pcsc", reader)
-        self._from_pcsc.detach(reader)
+        return self._from_pcsc.detach(reader)
 
     def reset(self, reader: str) -> None:
         """Reset the card, as another program could: every login is lost, sessions stay."""
@@ -171,27 +172,25 @@ class Simulator(Closing):
     def pin_pad(self, reader: str, pin: str | None = None) -> bool:
         """Type a PIN at the reader's PIN pad, or press its red key. It waits there until a program asks for it.
 
-        Returns False if the card that is in the reader now asks for none there.
+        Returns False if the card that is in the reader now asks for none there. Raises ReaderEmpty.
         """
         place = self.bench.reader(reader)
         if pin is not None and not (len(pin) <= _MOST_KEYS and pin.isprintable()):
             raise ValueError(f"nobody types that at a PIN pad: at most {_MOST_KEYS} characters, printable")
         with self.bench.lock:
+            card = place.occupied().card
             place.pin_pad.enter(Entry(b"", cancelled=True) if pin is None else Entry(pin.encode()))
             self.bench.trace.verb("pin-pad", reader, "the red key" if pin is None else "a PIN")
-        insertion = place.insertion
-        return insertion is None or not isinstance(insertion.card, PivCard) or insertion.card.asks_at_the_pin_pad
+        return card.asks_at_the_pin_pad and not card.is_dead
 
     def touch(self, reader: str) -> bool:
         """Lay a finger on the card: one key that asks for a touch, now or later, gets it.
 
-        Returns False if no key that is on the card now asks for one.
+        Returns False if no key that is on the card now asks for one, or the card is mute. Raises ReaderEmpty.
         """
-        place = self.bench.reader(reader)
-        place.touch()
+        insertion = self.bench.reader(reader).touch()
         self.bench.trace.verb("touch", reader)
-        insertion = place.insertion
-        return insertion is None or not isinstance(insertion.card, PivCard) or insertion.card.asks_for_touches
+        return insertion.card.asks_for_touches and not insertion.is_mute
 
     def logout(self, reader: str) -> None:
         """Take the PIN's verification back, as another program could: logins are lost, sessions stay."""
@@ -206,22 +205,23 @@ class Simulator(Closing):
 
         Raises BenchError, CardRemoved when the card goes before it has answered, CardMute when it does not answer.
         """
-        insertion = self.bench.reader(reader).insertion
-        if insertion is None:
-            raise ReaderEmpty(reader)
+        insertion = self.bench.reader(reader).occupied()
         if not command:
             raise ValueError("an APDU has at least one byte")
         return insertion.transmit(command)
 
     def block_pin(self, reader: str, left: int = 0, puk: bool = False) -> None:
-        """Leave so many tries to the PIN (or PUK), as if somebody had typed wrong ones. Logins are lost."""
+        """Leave so many tries to the PIN (or PUK), as if somebody had typed wrong ones. Logins are lost.
+
+        Raises BenchError, ValueError for more tries than it has.
+        """
         place = self.bench.reader(reader)
-        insertion = place.insertion
-        if insertion is None:
-            raise ReaderEmpty(reader)
+        insertion = place.occupied()
+        card = insertion.card
+        if not isinstance(card, PivCard):
+            raise NoTries(card.name, reader)
         with insertion.lock:
-            if isinstance(insertion.card, PivCard):
-                insertion.card.set_tries(PUK if puk else PIN, left)
+            card.set_tries(PUK if puk else PIN, left)
             self.bench.trace.verb("block-pin", reader, f"{'PUK' if puk else 'PIN'}, {left} left")
             place.log_out()
 
@@ -350,9 +350,10 @@ class Simulator(Closing):
                 pass
 
     def _carry_out(self, verb: str, arguments: Mapping[str, Any]) -> str | None:
-        """Do a verb whose time has come; return why it cannot be done."""
+        """Do a verb whose time has come; return why it cannot be done, or does nothing."""
         try:
-            getattr(self, verb.replace("-", "_"))(**arguments)
+            if getattr(self, verb.replace("-", "_"))(**arguments) is False:
+                return IN_VAIN.get(verb)
         except (BenchError, CardRemoved, CardMute, ImageError, OSError, ValueError) as error:
             # What it should act on, or the file of a passphrase, may be gone by then.
             LOG.warning("an armed %s came to nothing: %s", verb, error)

@@ -43,6 +43,16 @@ class ReaderEmpty(BenchError):
         super().__init__(f"reader {name!r} holds no card; insert one first")
 
 
+class NoTries(BenchError):
+    code = "no-tries"
+
+    def __init__(self, card: str, reader: str) -> None:
+        super().__init__(
+            f"the card {card!r} in reader {reader!r} is no PIV card of this simulator, whose tries could be used up; "
+            "insert one"
+        )
+
+
 class CardElsewhere(BenchError):
     code = "card-elsewhere"
 

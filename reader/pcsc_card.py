@@ -40,6 +40,11 @@ class PcscCard:
     `channel` is a first connection to it, None for a card that does not answer. Thread-safe.
     """
 
+    asks_for_touches = False
+    """A key of it that wants a touch has a sensor of its own."""
+    asks_at_the_pin_pad = True
+    """It may be one that says so; only an APDU would tell."""
+
     def __init__(self, name: str, channel: Channel | None, exclusive: bool = False) -> None:
         self.name = name
         self.is_dead = channel is None

@@ -190,7 +190,7 @@ class Reader:
         """
         with self.bench.lock:
             self._require_plugged()
-            return self.end_stay(self._occupied())
+            return self.end_stay(self.occupied())
 
     def end_stay(self, insertion: Insertion) -> Card:
         """The end of a stay, by the card's removal or the reader's, which is not `plugged` any more then.
@@ -219,29 +219,32 @@ class Reader:
 
     def reset(self) -> None:
         """Reset the card in the reader, as another program could. Raises ReaderEmpty."""
-        self._occupied().reset()
+        self.occupied().reset()
 
     def mute(self, for_life: bool = False) -> None:
         """From now on the card does not answer, until it is reset or taken out, or never again. Raises ReaderEmpty."""
-        insertion = self._occupied()
+        insertion = self.occupied()
         insertion.card.is_dead |= for_life
         insertion.is_mute = True
         insertion.sensor.cancel()
 
-    def touch(self) -> None:
-        """Lay a finger on the card; it counts for the next key that asks for one. Raises ReaderEmpty."""
-        self._occupied().sensor.touch()
+    def touch(self) -> Insertion:
+        """Lay a finger on the card, and return its stay; it counts for the next key that asks. Raises ReaderEmpty."""
+        insertion = self.occupied()
+        insertion.sensor.touch()
+        return insertion
 
     def log_out(self) -> None:
         """Take the PIN's verification back, as another program could. Raises ReaderEmpty."""
-        self._occupied().log_out()
+        self.occupied().log_out()
 
     def close_sessions(self) -> None:
         """Tell every application that its sessions on the card are over; the card stays. Raises ReaderEmpty."""
         with self.bench.lock:
-            self.bench.announce(Event(Change.CLOSE_SESSIONS, self, self._occupied()))
+            self.bench.announce(Event(Change.CLOSE_SESSIONS, self, self.occupied()))
 
-    def _occupied(self) -> Insertion:
+    def occupied(self) -> Insertion:
+        """Return the stay of the card that is in it. Raises ReaderEmpty."""
         insertion = self.insertion
         if insertion is None:
             raise ReaderEmpty(self.name)

@@ -68,7 +68,7 @@ VERBS = {
     ),
     "touch": (
         "Touch the card: a key that asks for a finger, now or later, gets it.",
-        "the card in {reader} is touched{unless_changed}",
+        "the card in {reader} is touched",
     ),
     "mute": (
         "Make the card stop answering until it is reset or removed.",
@@ -82,6 +82,12 @@ VERBS = {
 }
 """Commands that need nothing but a reader: what they do, and what is said when it is done."""
 
+_IN_VAIN = {
+    "touch": "the card in {reader} is touched; no key on it asks for that",
+    "detach-pcsc": "{reader} was not attached to PC/SC",
+}
+"""What is said when it has changed nothing."""
+
 
 def _command(verb: str, done: str) -> Callable[..., None]:
     def command(reader: AnyReader = None, as_json: Json = False) -> None:
@@ -89,8 +95,8 @@ def _command(verb: str, done: str) -> Callable[..., None]:
 
         def show(result: dict[str, Any] | None) -> None:
             result = result or {}
-            note = "" if result.get("changed", True) else "; no key on it asks for that"
-            say(done.format(reader=reader, unless_changed=note, **result))
+            said = done if result.get("changed", True) else _IN_VAIN[verb]
+            say(said.format(reader=reader, **result))
 
         do(as_json, verb, show, reader=reader)
 

@@ -16,7 +16,7 @@ from . import conditions as c
 from . import steps as s
 from . import verbs as v
 from .expressions import names_in, read_expression
-from .possible import Possible, never_fires, never_happens
+from .possible import Possible, does_nothing, never_fires, never_happens
 from .triggers import is_of_pcsc
 
 if TYPE_CHECKING:
@@ -187,14 +187,17 @@ class _Rehearsal:
         self._occupied(step)
         self._just_done = (f"close-sessions {step.reader}",)
 
-    def _pin_pad(self, step: v.PinPad) -> None:
-        self._plugged(step.reader)
-
     def _occupied(self, step: Any) -> None:
-        """Of most verbs: there has to be a card. Verbs without a reader have nothing to check."""
+        """Of most verbs: there has to be a card, or somebody who waits."""
+        self._useful(step)
         reader = getattr(step, "reader", None)
         if reader is not None and self._plugged(reader) is None:
             raise self._refuse(f"reader {reader!r} is empty here; insert a card first")
+
+    def _useful(self, action: v.Step) -> None:
+        reason = does_nothing(action, self._possible)
+        if reason is not None:
+            raise self._refuse(reason)
 
     def _now(self, reader: str, state: Any, *changes: str) -> None:
         self._readers[reader] = state
@@ -236,6 +239,7 @@ class _Rehearsal:
             self._action(action.do)
         if isinstance(action, v.Pcscd):
             self._pcscd(action)
+        self._useful(action)
         if isinstance(action, v.Insert | v.Swap):
             if is_of_pcsc(action, self._scenario.cards):
                 self._require_pcsc()

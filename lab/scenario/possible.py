@@ -52,6 +52,10 @@ class Possible:
         """Whether the cards of a reader come from PC/SC at some time."""
         self.events: set[tuple[str, str]] = set()
         self.words: set[str] = set()
+        self.awaited: set[str] = set()
+        """The words for which a trigger or a step waits."""
+        self.gates: set[str] = set()
+        """Those at which a trigger lets something hang."""
         self.calls: Counter[tuple[str, str]] = Counter()
         """How often a client (by name) makes a call, at most."""
         self.clients: set[str] = set()
@@ -70,7 +74,7 @@ class Possible:
             self.calls[client, "C_Initialize"] += 1
         self.has_loops = any(isinstance(step, s.Repeat) for step, _ in _walk(scenario.steps, 1))
         for trigger in scenario.triggers.values():
-            self._add(trigger.do)
+            self._add_trigger(trigger)
 
     def _add(self, step: Any) -> None:
         match step:
@@ -87,7 +91,13 @@ class Possible:
                 self.words.add(step.signal)
             case s.Arm():
                 for trigger in step.arm.values():
-                    self._add(trigger.do)
+                    self._add_trigger(trigger)
+            case s.Wait():
+                self._add_awaited(step.wait)
+            case s.Expect():
+                self._add_awaited(step.expect)
+            case v.Hang():
+                self.gates.add(step.hang or "")
             case v.Later():
                 self._add(step.do)
             case v.Plug():
@@ -96,6 +106,17 @@ class Possible:
                 self.has_pcsc = True
         for change in _CHANGES.get(type(step), ()):
             self.events.add((change, step.reader))
+
+    def _add_trigger(self, trigger: TriggerModel) -> None:
+        self._add(trigger.do)
+        if trigger.on.signal is not None:
+            self.awaited.add(trigger.on.signal)
+
+    def _add_awaited(self, condition: Any) -> None:
+        if isinstance(condition, c.NothingHappens):
+            condition = condition.nothing
+        if isinstance(condition, c.SignalHappens):
+            self.awaited.add(condition.signal)
 
     def count_calls(self, pattern: str, application: str = "*") -> int:
         """How many calls there are at most that fit, made by the built-in clients."""
@@ -126,6 +147,18 @@ def never_fires(trigger: TriggerModel, possible: Possible) -> str | None:
     is_sure = on.call is not None and not any(fnmatchcase(name, on.call) for name in _MADE_BY_THE_MODULE)
     if is_sure and "ins" not in on.model_fields_set and count < trigger.nth:
         return f"{pattern!r} is called {counted(count, 'time')} at most, not {trigger.nth}"
+    return None
+
+
+def does_nothing(action: v.Step, possible: Possible) -> str | None:
+    """Why nobody hears a word, or nothing waits at a gate, if that is so."""
+    if possible.runs_programs:
+        return None
+    match action:
+        case v.Signal(signal=word) if word not in possible.awaited:
+            return f"nobody waits for {word!r}: no trigger and no step does, and no program runs that could"
+        case v.Release(release=gate) if (gate or "") not in possible.gates:
+            return f"nothing hangs at gate {gate or ''!r}: no trigger does that, and no program runs that could"
     return None
 
 

@@ -20,6 +20,7 @@ from typing import Any
 from ...card.store import copy_image
 from ...p11.quirks import Quirks
 from ...reader.errors import BenchError, CardMute, CardRemoved
+from ..actions import IN_VAIN
 from ..closing import Closing
 from ..guard import kill_who_knows
 from ..requests import CardSource, EncryptedImage
@@ -177,7 +178,10 @@ class Stage(Closing):
         return pcsc is None or self.simulator.is_pcscd_stopped or not pcsc.wait_until_shown(max(0.0, seconds))
 
     def _by_hand(self, verb: str, arguments: dict[str, Any], within: float | None = None) -> Any:
-        """A verb of the simulator, in a thread of its own: a card that hangs may hold it up. Returns its result."""
+        """A verb of the simulator, in a thread of its own: a card that hangs may hold it up. Returns its result.
+
+        Raises StepFailed where it cannot be carried out, or can do nothing.
+        """
         done: Future[Any] = Future()
 
         def act() -> None:
@@ -191,9 +195,12 @@ class Stage(Closing):
         if not self.history.wait(done.done, self.until(within)):
             raise StepFailed(f"{verb} does not come to an end: the card is at work, and does not let go")
         try:
-            return done.result()
+            result = done.result()
         except (BenchError, CardRemoved, CardMute) as error:
             raise StepFailed(f"{verb} is not possible: {error}") from error
+        if result is False and verb in IN_VAIN:
+            raise StepFailed(f"{verb} changes nothing: {IN_VAIN[verb]}")
+        return result
 
     def _apdu(self, step: s.Apdu) -> None:
         """Send an APDU, and hold the answer against what is expected."""

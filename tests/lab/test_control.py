@@ -20,6 +20,8 @@ from cardtear.lab.control import Control, ControlFailure
 from cardtear.lab.control_server import LINE_LIMIT
 from cardtear.lab.remote import RemoteSimulator
 from cardtear.lab.simulator import Simulator
+from cardtear.lab.trigger import OnSignal, Trigger
+from cardtear.reader.errors import BenchError
 from cardtear.reader.events import Change
 from typer.testing import CliRunner
 
@@ -310,13 +312,22 @@ def test_a_verb_that_takes_long(simulator: Simulator, monkeypatch: pytest.Monkey
         ((), "pin-pad", {"reader": "front", "pin": "123456"}, False, "is typed at front; the card in it has no PIN"),
         ((), "pin-pad", {"reader": "front"}, False, "the red key of front is pressed; the card in it has no PIN"),
         (("pad",), "pin-pad", {"reader": "front", "pin": "123456"}, True, "a PIN is typed at front\n"),
+        (("foreign",), "touch", {"reader": "front"}, False, "is touched; no key on it asks for that"),
+        (("foreign",), "pin-pad", {"reader": "front"}, False, "is pressed; the card in it has no PIN asked for there"),
+        (("touching", "mute"), "touch", {"reader": "front"}, False, "is touched; no key on it asks for that"),
+        (("pad", "kill"), "pin-pad", {"reader": "front"}, False, "is pressed; the card in it has no PIN asked for"),
+        ((), "detach-pcsc", {"reader": "front"}, False, "front was not attached to PC/SC"),
     ],
 )
 def test_what_changes_nothing_says_so(
     before: tuple[str, ...], verb: str, arguments: dict[str, str], changed: bool, said: str
 ) -> None:
     """On the channel and in the command's words alike; a reader's applications keep their connections."""
-    cards = {"touching": CardRequest(touch="always"), "pad": CardRequest("pin-pad")}
+    cards = {
+        "touching": CardRequest(touch="always"),
+        "pad": CardRequest("pin-pad"),
+        "foreign": CardRequest("unrecognised"),
+    }
     with Simulator() as simulator:
         simulator.plug("front")
         simulator.insert("front", next((cards[each] for each in before if each in cards), None))
@@ -326,7 +337,7 @@ def test_what_changes_nothing_says_so(
                 control.do("restart")
                 for each in before:
                     if each not in cards:
-                        control.do(each)
+                        control.do(each, **({"reader": "front"} if each in ("mute", "kill") else {}))
 
             prepare()
             assert control.do(verb, **arguments) == {"changed": changed}
@@ -334,3 +345,50 @@ def test_what_changes_nothing_says_so(
         env = {"CARDTEAR_CONTROL": str(simulator.control_socket)}
         done = CliRunner().invoke(app, [verb, *arguments.values()], env=env)
         assert (done.exit_code, said in done.output) == (0, True), done.output
+
+
+@pytest.mark.parametrize(
+    ("inside", "verb", "arguments", "code"),
+    [
+        (None, "touch", (), "reader-empty"),
+        (None, "pin-pad", ("pin",), "reader-empty"),
+        (None, "pin-pad", (), "reader-empty"),
+        (None, "block-pin", (), "reader-empty"),
+        ("unrecognised", "block-pin", (), "no-tries"),
+    ],
+)
+def test_what_no_card_is_there_for(inside: str | None, verb: str, arguments: tuple[str, ...], code: str) -> None:
+    """Refused by the channel, the command, the Python objects of both sides, and told of an armed one."""
+    words = dict.fromkeys(arguments, "123456")
+    with Simulator() as simulator:
+        simulator.plug("front")
+        if inside is not None:
+            simulator.insert("front", CardRequest(inside))
+        with pytest.raises(BenchError) as here:
+            getattr(simulator, verb.replace("-", "_"))("front", **words)
+        assert here.value.code == code
+        remote = RemoteSimulator(simulator.environment)
+        with pytest.raises(ControlFailure) as there:
+            getattr(remote.reader("front"), verb.replace("-", "_"))(**words)
+        assert there.value.code == code
+        remote.arm(Trigger(verb, {"reader": "front", **words}, on=OnSignal("go")))
+        assert [each["problem"] for each in remote.do("signal", signal="go")["failed"]] == [str(here.value)]
+        remote.close()
+        env = {"CARDTEAR_CONTROL": str(simulator.control_socket)}
+        done = CliRunner().invoke(app, [verb, "front", *words.values()], env=env)
+        assert (done.exit_code, done.output) == (1, f"cardtear: {here.value}\n")
+
+
+def test_what_is_armed_and_changes_nothing(simulator: Simulator) -> None:
+    """It is told as what could not be carried out is; in another process the methods return it."""
+    remote = RemoteSimulator(simulator.environment)
+    front = remote.reader("front")
+    assert (front.touch(), front.pin_pad("123456"), remote.detach_pcsc("front")) == (False, False, False)
+    remote.arm(Trigger("touch", {"reader": "front"}, on=OnSignal("go")))
+    assert remote.do("signal", signal="go") == {
+        "heard": 1,
+        "failed": [{"trigger": 1, "do": "touch", "problem": "no key on the card that is there asks for a touch"}],
+    }
+    remote.swap("front", CardRequest(touch="always", pin_pad=True))
+    assert (front.touch(), front.pin_pad()) == (True, True)
+    remote.close()

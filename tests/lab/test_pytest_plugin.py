@@ -142,11 +142,31 @@ def test_markers_that_are_wrong(pytester: pytest.Pytester, folder: Path) -> None
 
         @pytest.mark.cardtear(quirks="opensc")
         def test_one_quirk(bench): pass
+
+        @pytest.mark.cardtear(nam="Bob")
+        def test_bench_only(bench): pass
+
+        @pytest.mark.cardtear(profile="visa")
+        def test_reader_only(reader): pass
+
+        @pytest.mark.cardtear("quirks")
+        def test_no_name_for_a_reader(reader): pass
+
+        @pytest.mark.cardtear(quirks=3)
+        def test_type_of_quirks(reader): pass
+
+        @pytest.mark.cardtear(pcsc="no")
+        def test_type_of_pcsc(bench): pass
         """
     )
     wrong = run(pytester)
-    wrong.assert_outcomes(passed=1, errors=4)
+    wrong.assert_outcomes(passed=1, errors=9)
     text = wrong.stdout.str()
+    assert "a card has no parameter 'nam'; did you mean 'name'?" in text
+    assert "cardtear: there is no profile 'visa'" in text
+    assert "the marker takes names: what is 'quirks'?" in text
+    assert "cardtear: 'quirks' of the marker is a list of names and settings, not 3" in text
+    assert "cardtear: 'pcsc' of the marker is True or False, not 'no'" in text
     assert "did you mean 'name'?" in text
     assert "cardtear: there is no mechanism 'CKM_RSA_PKC'; did you mean 'CKM_RSA_PKCS'?" in text
     assert "the marker takes names: what is 'piv-ec'?" in text

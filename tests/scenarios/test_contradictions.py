@@ -60,6 +60,13 @@ CONTRADICTIONS = [
     ("- stop: p", 1, "no program 'p' runs in the background here"),
     ("- exit: p", 1, "there is no client 'p'"),
     ("- disarm: p", 1, "no trigger 'p' is armed here"),
+    ("- touch: back", 1, "reader 'back' is empty here; insert a card first"),
+    ("- pin-pad: back", 1, "reader 'back' is empty here; insert a card first"),
+    ('- pin-pad: {back: "123456"}', 1, "reader 'back' is empty here; insert a card first"),
+    # What nobody waits for
+    ("- signal: go", 1, "nobody waits for 'go': no trigger and no step does"),
+    ("- later: 1s\n  do: {release: there}", 1, "nothing hangs at gate 'there': no trigger does that"),
+    ("- release:", 1, "nothing hangs at gate '': no trigger does that"),
     # What can never come
     ("- arm: {x: {on: {call: C_Sign}, do: {remove: front}}}", 1, "this trigger can never fire: no step calls 'C_Sign'"),
     (

@@ -48,6 +48,8 @@ FAILURES = [
         4,
         "remove is not possible: reader 'front' holds no card",
     ),
+    ("- touch: front", 1, "touch changes nothing: no key on the card that is there asks for a touch"),
+    ('- pin-pad: {front: "123456"}', 1, "pin-pad changes nothing: the card that is there has no PIN asked for at"),
     (
         "- arm: {x: {on: {call: C_GetTokenInfo}, do: {remove: front}}}\n- wait: {trigger: x}\n  within: 50ms\n"
         "- call: C_GetTokenInfo(front)",
