@@ -34,6 +34,8 @@ _KRB5_PRINCIPAL = x509.ObjectIdentifier("1.3.6.1.5.2.2")
 _UTF8_STRING, _GENERAL_STRING, _INTEGER, _SEQUENCE = 0x0C, 0x1B, 0x02, 0x30
 _NT_PRINCIPAL = b"\x01"
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+")
+_FIRST_YEAR = 1950
+"""Of the dates that every reader of certificates takes (UTCTime, RFC 5280, 4.1.2.5.1)."""
 _SLOT = re.compile("([0-9A-Fa-f]{2})[.]")
 
 
@@ -78,7 +80,14 @@ class CertificateOptions:
             raise ValueError("a CA of your own has a certificate and a key: give ca_certificate and ca_key")
         for name in ("ocsp", "crl", "ca_issuers"):
             _check_address(name, getattr(self, name))
-        _ = self.name, self.usages, list(self.alternative_names())
+        for name in ("upn", "kerberos_principal"):
+            _check_text(name, getattr(self, name))
+        for name in ("ca_certificate", "ca_key"):
+            if "\0" in (path := getattr(self, name) or ""):
+                raise ValueError(f"{name!r} is a path; no file can have the name {path!r}")
+        for attribute in self.name or ():  # RFC 4514 has escapes for any character
+            _check_text("subject", attribute.value)
+        _ = self.usages, list(self.alternative_names())
 
     @property
     def name(self) -> x509.Name | None:
@@ -87,8 +96,9 @@ class CertificateOptions:
             return None
         try:
             return x509.Name.from_rfc4514_string(self.subject)
-        except ValueError:
-            raise ValueError(f"no distinguished name (RFC 4514), as CN=Alice,O=Test: {self.subject!r}") from None
+        except ValueError as error:
+            why = f" ({str(error).rstrip('.')})" if str(error) else ""
+            raise ValueError(f"no distinguished name (RFC 4514), as CN=Alice,O=Test: {self.subject!r}{why}") from None
 
     @property
     def start(self) -> datetime.datetime | None:
@@ -141,14 +151,23 @@ def _check_address(name: str, address: str | None) -> None:
         raise ValueError(f"{name!r} is an address (URI), as http://example.com/ca.crl, not {address!r}")
 
 
+def _check_text(name: str, text: str | bytes | None) -> None:
+    """Refuse characters that nobody sees, such as line feeds or those that turn the writing. Raises ValueError."""
+    if isinstance(text, str) and not (text.isprintable() and text == text.strip()):
+        raise ValueError(f"{name!r} is text that can be printed, without blanks at its ends, not {text!r}")
+
+
 def _time(text: str | None) -> datetime.datetime | None:
     if not text:
         return None
     try:
         given = datetime.datetime.fromisoformat(text)
-    except ValueError:
+        found = given.replace(tzinfo=datetime.UTC) if given.tzinfo is None else given.astimezone(datetime.UTC)
+    except (ValueError, OverflowError):
         raise ValueError(f"no date, as 2030-01-31 or 2030-01-31T12:00:00Z: {text!r}") from None
-    return given.replace(tzinfo=datetime.UTC) if given.tzinfo is None else given.astimezone(datetime.UTC)
+    if found.year < _FIRST_YEAR:
+        raise ValueError(f"no certificate has a date before {_FIRST_YEAR}: {text!r}")
+    return found
 
 
 def _extended(word: str) -> x509.ObjectIdentifier:

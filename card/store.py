@@ -24,7 +24,7 @@ from .card import CardTorn
 from .image_file import LONGEST, PATIENCE, UNSOUND, Estranged, ImageFile, InUse, InWalMode, load
 from .image_format import FORMAT, NotAnImage, Statement
 from .image_migration import UnknownFormat
-from .seal import NoPassphrase, WrongPassphrase
+from .seal import NoPassphrase, Sealed, WrongPassphrase
 from .state import CardState, Reference, StoredKey
 from .status import SW, CardError
 
@@ -111,6 +111,11 @@ class Store:
         self._used = self.state.used
         self._counting = functools.lru_cache(maxsize=16)(lambda *count: (image_format.count(self._seal, *count),))
         _OPEN.add(self)
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether it takes a passphrase to open it."""
+        return isinstance(self._seal, Sealed)
 
     def together(self) -> Together:
         """Return a context for changes that follow one another at once, as a try that is counted and given back."""

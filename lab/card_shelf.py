@@ -60,7 +60,7 @@ class CardShelf:
     def taken(self, source: CardSource | Card | PutAway) -> Iterator[Card]:
         """The card of a source, which is not put away before it is in a reader.
 
-        Raises ImageError, ProfileError; of a passphrase's file OSError and ValueError.
+        Raises ImageError, ProfileError; of a passphrase's file OSError, and ValueError also if the image needs none.
         """
         prepared = self._prepared(source)
         words = self._passphrase(prepared)  # waiting for whoever writes it keeps no other reader waiting
@@ -123,9 +123,13 @@ class CardShelf:
         if not isinstance(prepared, Path | EncryptedImage | PutAway):
             return prepared
         image = prepared if isinstance(prepared, Path) else prepared.image
-        card = self._open.get(image)
-        if card is None:
-            card = self._open[image] = profiles.open_card(image, words)
-            self._passphrases[image] = words
+        known = self._open.get(image)
+        card = known or profiles.open_card(image, words)
+        if isinstance(prepared, EncryptedImage) and not card.store.is_encrypted:
+            if known is None:
+                card.close()
+            raise ValueError(f"{image} is not encrypted: the passphrase file would do nothing; leave it out")
+        if known is None:
+            self._open[image], self._passphrases[image] = card, words
             card.is_dead = image in self._dead
         return card

@@ -233,7 +233,6 @@ _PLAIN = (
 """The verbs that are the simulator's own, with nothing to tell."""
 
 
-
 _CHANGING = ("touch", "pin-pad", "crash", "restart", "pcscd", "detach-pcsc")
 """Those that say whether anything is another than before."""
 

@@ -39,15 +39,21 @@ def read_input(path: Path, most: int) -> bytes:
     return input_file.read(path, most)
 
 
-def require_encrypted(image: Path, passphrase_file: Path | None) -> None:
-    """Refuse a passphrase for an image that has none, unless CARDTEAR_PASSPHRASE_FILE says it for all. ValueError."""
-    if passphrase_file is None or str(passphrase_file) == os.environ.get(_FOR_ALL):
-        return
+def require_encrypted(image: Path, passphrase_file: Path | None) -> bool:
+    """Return whether an image needs the passphrase that is given.
+
+    Raises ValueError where it needs none, unless CARDTEAR_PASSPHRASE_FILE says it for all.
+    """
+    if passphrase_file is None:
+        return False
     from ...card.store import ImageError, read_whole
 
     with contextlib.suppress(ImageError):  # whoever opens it then says what is wrong
         if not read_whole(image)[1]:
+            if str(passphrase_file) == os.environ.get(_FOR_ALL):
+                return False
             raise ValueError(f"{image} is not encrypted: --passphrase-file would do nothing; leave it out")
+    return True
 
 
 _FOR_ALL = "CARDTEAR_PASSPHRASE_FILE"
@@ -267,9 +273,8 @@ class AnyCard(NewCard):
         if self.image is None:
             return self.request()
         self.refuse_with_image()
-        if self.passphrase_file is None:
+        if self.passphrase_file is None or not require_encrypted(self.image, self.passphrase_file):
             return self.image
-        require_encrypted(self.image, self.passphrase_file)
         from ..requests import EncryptedImage
 
         return EncryptedImage(self.image, self.passphrase_file)
@@ -279,9 +284,8 @@ class AnyCard(NewCard):
         if self.image is None:
             return self.parameters(name)
         self.refuse_with_image()
-        if passphrase_file is None:
+        if passphrase_file is None or not require_encrypted(self.image, self.passphrase_file):
             return str(self.image.resolve())
-        require_encrypted(self.image, self.passphrase_file)
         return {"image": str(self.image.resolve()), "passphrase_file": str(passphrase_file)}
 
 

@@ -108,6 +108,41 @@ def test_extended_key_usages(certificates: Certificates) -> None:
     assert usages(found[0x9D]) == ["1.3.6.1.5.5.7.3.4"]
 
 
+UNSEEN = ["a\nb@c.test", "\0@c.test", "a\x1b[31m@c.test", "a\u202eb@c.test", "a\u2028@c.test", "\udc80@c.test", " a@c"]
+
+
+@pytest.mark.parametrize("text", UNSEEN, ids=ascii)
+@pytest.mark.parametrize("name", ["upn", "kerberos_principal", "subject", "9A.upn", "9D.subject"])
+def test_what_nobody_sees_is_in_no_name(name: str, text: str) -> None:
+    """Line feeds, sequences for terminals, and what turns the writing; none of it comes into a certificate."""
+    value = f"CN={text}" if name.endswith("subject") else text
+    with pytest.raises(ProfileError, match=r"subject|upn|kerberos_principal|distinguished name|Kerberos principal"):
+        CardRequest("piv-ec", **{name: value})
+    with pytest.raises(ProfileError):
+        request({"profile": "piv-ec", name: value})
+
+
+@pytest.mark.parametrize("escaped", ["CN=a\\0Ab", "CN=a\\00", "CN=Alice,O=x\\1B[31m", "CN=a\\E2\\80\\AEb"])
+def test_escapes_for_what_nobody_sees(escaped: str) -> None:
+    with pytest.raises(ProfileError, match="'subject' is text that can be printed"):
+        CardRequest("piv-ec", subject=escaped)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"valid_from": "0001-01-01T00:00:00+23:00"}, "no date"),
+        ({"valid_until": "9999-12-31T23:59:59-01:00"}, "no date"),
+        ({"valid_from": "1949-12-31"}, "no certificate has a date before 1950: '1949-12-31'"),
+        ({"subject": "C=DEU"}, "'C=DEU' \\(Attribute's length must be"),
+        ({"ca_certificate": "a\0", "ca_key": "b"}, "'ca_certificate' is a path; no file can have the name"),
+    ],
+)
+def test_what_no_certificate_can_have(parameters: dict[str, str], message: str) -> None:
+    with pytest.raises(ProfileError, match=message):
+        CardRequest("piv-ec", **parameters)
+
+
 WRONG_ADDRESSES = [
     "not a url\n",
     "no-scheme",

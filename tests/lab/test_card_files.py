@@ -19,6 +19,7 @@ from cardtear.card.store import ImageError, create_image, read_image
 from cardtear.card.tables import PIN, SLOTS
 from cardtear.lab import card_contents, card_files, key_files
 from cardtear.lab.control import Control, ControlFailure
+from cardtear.lab.remote import RemoteSimulator
 from cardtear.lab.requests import EncryptedImage
 from cardtear.lab.simulator import Simulator
 from cryptography import x509
@@ -360,6 +361,37 @@ def test_in_a_simulator(sealed: EncryptedImage, cli: Cli, tmp_path: Path) -> Non
         words = ("insert", "front", "--image", sealed.image, "--passphrase-file", "-")
         result = cli(*words, said=PASSPHRASE, CARDTEAR_CONTROL=str(simulator.control_socket))
         assert (result.returncode, result.stdout) == (0, "Alice is in front\n")
+
+
+def test_a_passphrase_that_nothing_needs_in_a_simulator(image: Path, cli: Cli, tmp_path: Path) -> None:
+    """It is refused as on the command line: by every verb, before and while the image is open, with nothing done."""
+    (tmp_path / "passphrase").write_text(PASSPHRASE + "\n")
+    asked = {"image": str(image), "passphrase_file": str(tmp_path / "passphrase")}
+    with Simulator() as simulator, Control(simulator.control_socket) as control:
+        control.do("plug", reader="front")
+        swap = {"do": "swap", "reader": "front", "card": asked}
+        for verb, arguments in (
+            ("insert", {"reader": "front", "card": asked}),
+            ("arm", {"on": {"signal": "x"}, "then": swap}),
+        ):
+            with pytest.raises(ControlFailure, match=r"a\.card is not encrypted: the passphrase file") as caught:
+                control.do(verb, **arguments)
+            assert caught.value.code == "bad-request"
+        read_image(image)  # nobody has it open
+        control.do("insert", reader="front", card=str(image))
+        control.do("plug", reader="back")
+        with pytest.raises(ControlFailure, match="is not encrypted"):
+            control.do("insert", reader="back", card=asked)
+        assert [each["card"] for each in control.do("status")["readers"]] == ["Alice", None]
+        control.do("remove", reader="front")
+        remote = RemoteSimulator(simulator.environment)
+        with pytest.raises(ControlFailure, match="is not encrypted"):
+            remote.insert("front", EncryptedImage(image, tmp_path / "passphrase"))
+        remote.close()
+        with pytest.raises(ValueError, match="is not encrypted"):
+            simulator.insert("front", EncryptedImage(image, tmp_path / "passphrase"))
+        env = {"CARDTEAR_CONTROL": str(simulator.control_socket), "CARDTEAR_PASSPHRASE_FILE": asked["passphrase_file"]}
+        assert cli("insert", "front", "--image", image, **env).returncode == 0  # from the environment it is for all
 
 
 def test_serve_and_run_take_one(sealed: EncryptedImage, cli: Cli) -> None:

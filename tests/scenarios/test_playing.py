@@ -311,6 +311,10 @@ def test_an_encrypted_image_without_its_passphrase(play: Play, tmp_path: Path) -
     outcome = play("cards: {alice: {path: alice.card, passphrase-file: wrong}}\nsteps: [crash]")
     assert outcome.status is Status.ERROR
     assert "not the passphrase" in outcome.message
+    create(CardRequest("blank"), tmp_path / "open.card", places.test_ca())
+    outcome = play("cards: {alice: {path: open.card, passphrase-file: wrong}}\nsteps: [crash]")
+    assert outcome.status is Status.ERROR
+    assert "is not encrypted: the passphrase file would do nothing" in outcome.message
 
 
 def test_pins_are_in_no_report(play: Play) -> None:
