@@ -323,7 +323,7 @@ def test_another_programs_transaction_is_waited_for(near: Near, context: pcsc.Co
     start = monotonic()
     near.simulator.remove("front")
     assert outcomes.get(timeout=DEADLINE) is CardRemoved
-    assert monotonic() - start < 1
+    assert monotonic() - start < DEADLINE
     other.end()
     other.disconnect(pcsc.LEAVE)
 
@@ -395,7 +395,7 @@ def test_a_mute_card(near: Near, simulator: Simulator) -> None:
     start = monotonic()
     with pytest.raises((CardMute, CardRemoved)):
         near.stay.transmit(SELECT)
-    assert monotonic() - start < 5
+    assert monotonic() - start < DEADLINE
 
 
 def test_scripts_have_the_last_word(near: Near, simulator: Simulator) -> None:

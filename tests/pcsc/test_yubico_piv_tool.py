@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_public_key
 
 from ..programs import Run, Succeed
 from .yubico import PIN, PUK, YubiKey, older_key, pcscd
@@ -20,6 +24,23 @@ pytestmark = pytest.mark.needs("yubico-piv-tool", "openssl")
 
 TOOL = "yubico-piv-tool"
 VERIFY = ("-a", "verify-pin", "-P", PIN)
+CERTIFY = ("openssl", "req", "-new", "-x509", "-key", "key.pem", "-subj", "/CN=Alice", "-out", "certificate.pem")
+
+
+def write_key(folder: Path, generate: Callable[[], Any]) -> None:
+    """A new key in `key.pem`, none of whose numbers is shorter by a byte than its place.
+
+    Of such a number libykpiv 2.7 tells a wrong length, so that the card refuses about one RSA key in eighty.
+    """
+    while True:
+        key = generate()
+        numbers = key.private_numbers()
+        names = ("p", "q", "dmp1", "dmq1", "iqmp") if isinstance(key, rsa.RSAPrivateKey) else ("private_value",)
+        full = key.key_size // 2 if isinstance(key, rsa.RSAPrivateKey) else key.key_size
+        if all(getattr(numbers, name).bit_length() > full - 8 for name in names):
+            break
+    kind = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (folder / "key.pem").write_bytes(key.private_bytes(*kind))
 
 
 @pytest.fixture
@@ -30,10 +51,10 @@ def generated(older_key: YubiKey, succeed: Succeed) -> YubiKey:
 
 
 @pytest.fixture
-def imported(older_key: YubiKey, succeed: Succeed) -> YubiKey:
+def imported(older_key: YubiKey, succeed: Succeed, tmp_path: Path) -> YubiKey:
     """With an RSA key from outside in 9D, and its certificate, `certificate.pem`."""
-    new = ("openssl", "req", "-new", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=Alice")
-    succeed(*new, "-keyout", "key.pem", "-out", "certificate.pem")
+    write_key(tmp_path, lambda: rsa.generate_private_key(65537, 2048))
+    succeed(*CERTIFY)
     assert "Successfully imported" in succeed(TOOL, "-a", "import-key", "-s", "9d", "-i", "key.pem")
     assert "Successfully imported" in succeed(TOOL, "-a", "import-certificate", "-s", "9d", "-i", "certificate.pem")
     return older_key
@@ -98,10 +119,10 @@ def test_keys_and_certificates_from_outside(imported: YubiKey, succeed: Succeed,
     assert "Slot 9d" not in status or "Subject DN" not in re.split(r"Slot 9d:|Slot 9e:", status)[1]  # 2.7 shows keys
 
 
-def test_ec_keys(older_key: YubiKey, succeed: Succeed) -> None:
-    for curve in ("P-256", "P-384"):
-        new = ("-newkey", "ec", "-pkeyopt", f"ec_paramgen_curve:{curve}", "-nodes", "-subj", "/CN=Alice")
-        succeed("openssl", "req", "-new", "-x509", *new, "-keyout", "key.pem", "-out", "certificate.pem")
+def test_ec_keys(older_key: YubiKey, succeed: Succeed, tmp_path: Path) -> None:
+    for curve in (ec.SECP256R1(), ec.SECP384R1()):
+        write_key(tmp_path, functools.partial(ec.generate_private_key, curve))
+        succeed(*CERTIFY)
         succeed(TOOL, "-a", "import-key", "-s", "9d", "-i", "key.pem")
         said = succeed(TOOL, *VERIFY, "-a", "test-decipher", "-s", "9d", "-i", "certificate.pem")
         assert "Successfully performed ECDH exchange" in said

@@ -125,7 +125,7 @@ def test_R10_polling(simulator: Simulator, host: Any) -> None:
     assert sorted(host.eval("events(m)")) == [0, 1]
     started = time.monotonic()
     assert failure(host, "m.wait_for_slot_event(block=False)") == CKR.NO_EVENT
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 10
     reserved = "m.call('C_WaitForSlotEvent', 1, m.ffi.new('CK_ULONG *'), m.ffi.cast('void *', 1))"
     assert host.eval(reserved) == CKR.ARGUMENTS_BAD
     assert host.eval("m.call('C_WaitForSlotEvent', 1, m.ffi.NULL, m.ffi.NULL)") == CKR.ARGUMENTS_BAD

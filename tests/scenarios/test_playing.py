@@ -57,7 +57,7 @@ FAILURES = [
         "awaited the trigger 'x' to fire within 50ms, but came: 0 times; its moment came 0 times",
     ),
     (
-        "- later: 50ms\n  do: {remove: front}\n- expect: {nothing: {event: remove}, for: 5s}",
+        "- later: 1s\n  do: {remove: front}\n- expect: {nothing: {event: remove}, for: 5s}",
         2,
         "awaited nothing for 5s: the event 'remove'; but it came",
     ),
