@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ...card import output_file
-from ..junit import clean, document
+from ..junit import document
 from ..records import Record
+from ..terminal import lines
 
 
 @unique
@@ -91,10 +92,10 @@ def write_junit(path: Path, outcomes: Iterable[Outcome]) -> None:
     )
     for each in outcomes:
         case = ElementTree.SubElement(
-            suite, "testcase", classname="scenarios", name=clean(each.title), time=f"{each.seconds:.3f}"
+            suite, "testcase", classname="scenarios", name=lines(each.title), time=f"{each.seconds:.3f}"
         )
         if not each.passed:
             kind = {Status.FAILED: "failure", Status.ERROR: "error", Status.SKIPPED: "skipped"}[each.status]
             first = each.message.partition("\n")[0]
-            ElementTree.SubElement(case, kind, message=clean(first)).text = clean(each.message)
+            ElementTree.SubElement(case, kind, message=lines(first)).text = lines(each.message)
     output_file.write(path, document(suite))

@@ -7,7 +7,8 @@ import shlex
 from collections.abc import Collection
 from xml.etree import ElementTree
 
-from ..junit import clean, document
+from ..junit import document
+from ..terminal import lines
 from .outcome import FINE, MEANING, Outcome, Verdict, tell
 from .report import Report
 
@@ -18,7 +19,7 @@ def text(report: Report, allowed: Collection[Verdict]) -> str:
     failing = {each.number for each in report.failing(allowed)}
     suite = ElementTree.Element(
         "testsuite",
-        name=clean(f"cardtear sweep {report.settings['action']} -- {shlex.join(report.command)}"),
+        name=lines(f"cardtear sweep {report.settings['action']} -- {shlex.join(report.command)}"),
         tests=str(len(report.points)),
         failures=str(len(failing)),
         errors="0",
@@ -28,14 +29,14 @@ def text(report: Report, allowed: Collection[Verdict]) -> str:
     for point in report.points:
         outcome = report.outcomes.get(point.number)
         time = outcome.run.ended.seconds if outcome is not None and outcome.run is not None else 0.0
-        program = clean(point.place.program)
+        program = lines(point.place.program)
         case = ElementTree.SubElement(suite, "testcase", classname=program, name=_name(point.number, point.name))
         case.set("time", f"{time:.3f}")
         if outcome is None:
             ElementTree.SubElement(case, "skipped", message="not played")
         elif point.number in failing:
-            failure = ElementTree.SubElement(case, "failure", type=str(outcome.verdict), message=clean(tell(outcome)))
-            failure.text = clean(f"{MEANING[outcome.verdict]}\n{outcome.run.ended.output if outcome.run else ''}")
+            failure = ElementTree.SubElement(case, "failure", type=str(outcome.verdict), message=lines(tell(outcome)))
+            failure.text = lines(f"{MEANING[outcome.verdict]}\n{outcome.run.ended.output if outcome.run else ''}")
         elif _is_skipped(outcome, failing):
             ElementTree.SubElement(case, "skipped", message=f"{outcome.verdict}, which is allowed")
     return document(suite)
@@ -46,4 +47,4 @@ def _is_skipped(outcome: Outcome, failing: Collection[int]) -> bool:
 
 
 def _name(number: int, name: str) -> str:
-    return clean(f"{number} {name}")
+    return lines(f"{number} {name}")

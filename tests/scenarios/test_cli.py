@@ -59,6 +59,14 @@ def test_good_and_bad(write: Write, tmp_path: Path) -> None:
     assert "pulled" not in good_only.stdout
 
 
+def test_what_a_program_prints_in_junit(write: Write, tmp_path: Path) -> None:
+    """As text, as everywhere."""
+    scenario = write("steps:\n- run: [printf, '%b', '\\033[31m\\0342\\0200\\0256']\n  output: nothing\n")
+    done = cardtear("play", scenario, "--junit", tmp_path / "junit.xml")
+    assert done.exit_code == 1
+    assert "\\x1b[31m\\u202e" in ElementTree.parse(tmp_path / "junit.xml").getroot().findtext("*/failure", "")
+
+
 def test_json(write: Write) -> None:
     done = cardtear("play", write(BAD), "--json")
     assert done.exit_code == 1

@@ -152,7 +152,7 @@ def test_a_report_of_another_sweep(sweep: Sweep, host: str, tmp_path: Path, one_
 
 def test_output_that_is_no_text(sweep: Sweep, host: str, tmp_path: Path) -> None:
     """Reports stand what a program may print."""
-    script = f"printf '\\377\\000\\033[31m]]><b>&'; exec {host} crash"
+    script = f"printf '\\377\\000\\033[31m\\342\\200\\256\\177]]><b>&'; exec {host} crash"
     files = ["--junit", str(tmp_path / "junit.xml"), "--html", str(tmp_path / "page.html")]
     swept = sweep(["--only", "host#1:1/C_Sign#1@before", *files], "sh", "-c", script)
     assert swept.code == 1
@@ -160,7 +160,9 @@ def test_output_that_is_no_text(sweep: Sweep, host: str, tmp_path: Path) -> None
     assert "<b>&" not in (tmp_path / "page.html").read_text()
     from xml.etree import ElementTree
 
-    assert ElementTree.parse(tmp_path / "junit.xml").getroot().get("failures") == "1"
+    suite = ElementTree.parse(tmp_path / "junit.xml").getroot()
+    assert suite.get("failures") == "1"
+    assert "\ufffd\\x00\\x1b[31m\\u202e\\x7f]]><b>&" in suite.findtext("*/failure", "")
 
 
 @pytest.fixture
