@@ -264,7 +264,7 @@ ssize_t transport_receive(int fd, void *data, size_t size, bool *was_cut)
     } control;
     struct iovec into = {data, size};
     struct msghdr message = {
-        .msg_iov = &into, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+        .msg_iov = &into, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = CMSG_LEN(sizeof(int))};
     lock_pool();
     ssize_t got = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     Connection *connection = find_connection(fd);

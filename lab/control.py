@@ -8,6 +8,7 @@ import json
 import os
 import select
 import socket
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from .lines import Lines, UnfinishedLine
 
 PATIENCE = 10.0
 """Seconds without an answer until a simulator is asked whether it lives, and until it has to say so."""
+
+_TIMEVAL = struct.Struct("@ll")
 
 ANSWER_LIMIT = 16 << 20
 """Bytes of one line that a simulator says; the longest are what a call in the trace took and gave."""
@@ -45,13 +48,14 @@ class Control(Closing):
         """Whether a stream is over because there is no more to come; else the simulator has died."""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            self._socket.settimeout(PATIENCE)
-            self._socket.connect(str(self.path))
-            self._socket.settimeout(None)
+            self._connect(self._socket)
         except PermissionError:
             self._socket.close()
             advice = OWN_FOLDER if path is None and "CARDTEAR_CONTROL" not in os.environ else "use another folder"
             raise ControlFailure("not-yours", f"{self.path} {closed_to_us(self.path)}; {advice}") from None
+        except BlockingIOError:
+            self._socket.close()
+            raise self._no_answer() from None
         except OSError:
             self._socket.close()
             message = f"no simulator listens on {self.path}; start one with: cardtear serve"
@@ -99,15 +103,23 @@ class Control(Closing):
         self.do(verb, **arguments)
         return self._entries()
 
+    def _connect(self, connection: socket.socket) -> None:
+        """Wait in the queue of a busy simulator. Raises BlockingIOError where it does not move, OSError."""
+        seconds, rest = divmod(PATIENCE, 1)
+        # With Python's own time-out connect(2) would not wait for a Unix socket at all.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEVAL.pack(int(seconds), int(rest * 1e6)))
+        connection.connect(str(self.path))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEVAL.pack(0, 0))
+
     def _await_answer(self) -> None:
         """Making a card can take long; but a simulator that does not even answer a ping is stopped or hangs."""
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         while not poll.poll(PATIENCE * 1000):
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
-                other.settimeout(PATIENCE)
                 try:
-                    other.connect(str(self.path))
+                    self._connect(other)
+                    other.settimeout(PATIENCE)
                     other.sendall(b'{"do": "ping"}\n')
                     lives = bool(other.recv(1))
                 except OSError:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..card.profiles import ProfileError
 from ..card.store import ImageError
+from ..card.wording import reason
 from ..reader.errors import BenchError, CardMute, CardRemoved
 from ..reader.private_socket import listen, serve_each
 from ..reader.trace import Entry, EventEntry
@@ -137,7 +138,7 @@ class ControlServer:
         except ValueError as error:
             yield _failure(number, RequestError.code, error)
         except OSError as error:
-            yield _failure(number, "os-error", error)
+            yield _failure(number, "os-error", reason(error))
         except Exception as error:
             LOG.exception("a control request failed")
             yield _failure(number, "internal-error", error)
@@ -273,5 +274,5 @@ def _success(number: object, result: Any) -> dict[str, Any]:
     return {"id": number, "ok": True, "result": result}
 
 
-def _failure(number: object, code: str, error: Exception) -> dict[str, Any]:
+def _failure(number: object, code: str, error: Exception | str) -> dict[str, Any]:
     return {"id": number, "ok": False, "error": {"code": code, "message": str(error)}}

@@ -15,6 +15,7 @@ from ..card.piv_card import PivCard
 from ..card.profiles import CardRequest
 from ..card.store import ImageError
 from ..card.tables import PIN, PUK
+from ..card.wording import reason
 from ..csrc import module_path
 from ..p11.application import Application
 from ..p11.functions import HANDLERS
@@ -356,8 +357,8 @@ class Simulator(Closing):
                 return IN_VAIN.get(verb)
         except (BenchError, CardRemoved, CardMute, ImageError, OSError, ValueError) as error:
             # What it should act on, or the file of a passphrase, may be gone by then.
-            LOG.warning("an armed %s came to nothing: %s", verb, error)
-            return str(error)
+            LOG.warning("an armed %s came to nothing: %s", verb, reason(error))
+            return reason(error)
         return None
 
     @property

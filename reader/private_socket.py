@@ -186,8 +186,11 @@ def peer_is_ours(connection: socket.socket) -> bool:
 
 def _is_alive(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
         try:
             probe.connect(str(path))
+        except BlockingIOError:  # it is stopped, and as many wait for it as there is room for
+            return True
         except OSError:
             return False
         return True

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import typer
 
+from ...card.wording import reason
 from ..passphrase import STANDARD_INPUT
 from ..terminal import say
 
@@ -28,15 +29,13 @@ def errors(as_json: bool, refused: int = 1) -> Iterator[None]:
         yield
     except BrokenPipeError as error:
         if error.filename is not None:
-            fail(as_json, "os-error", f"{error.filename}: {error.strerror}", refused)
+            fail(as_json, "os-error", reason(error), refused)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on
         raise typer.Exit(1) from None
     except _refusals() as error:
         code = getattr(error, "code", "bad-request" if isinstance(error, ValueError) else "os-error")
-        has_file = isinstance(error, OSError) and error.filename is not None
-        message = f"{error.filename}: {error.strerror}" if has_file else str(error)  # type: ignore[attr-defined]
         asked_wrongly = isinstance(error, ValueError) or code in _ASKED_WRONGLY
-        fail(as_json, code, message, 2 if asked_wrongly else refused, several=getattr(error, "has_lines", False))
+        fail(as_json, code, reason(error), 2 if asked_wrongly else refused, several=getattr(error, "has_lines", False))
 
 
 def writable(paths: Iterable[Path | None], as_json: bool = False, inputs: Iterable[Path | None] = ()) -> bool:

@@ -33,6 +33,8 @@ class FakeSimulator:
         self.connections: list[socket.socket] = []
         self.record: int | None = None
         """A descriptor that goes with each welcome, as that of a SlotRecord."""
+        self.copies = 1
+        """How many of that descriptor go with it."""
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
         if backlog is None:
@@ -72,7 +74,7 @@ class FakeSimulator:
     def _serve(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):
             decode_hello(_frame(connection))
-            socket.send_fds(connection, [encode_welcome()], [] if self.record is None else [self.record])
+            socket.send_fds(connection, [encode_welcome()], [] if self.record is None else [self.record] * self.copies)
             while frame := _frame(connection):
                 reply = self._answer(frame)
                 if reply is None:

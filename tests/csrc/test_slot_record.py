@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import Any
 
 import pytest
-from cardtear.lab.client import Module
+from cardtear.lab.client import Failed, Module
 from cardtear.p11.constants import CKF, CKR
 from cardtear.p11.slot_record import SlotRecord
 from cardtear.p11.slots import Slot
@@ -88,6 +89,29 @@ def _huge() -> int:
     file = os.memfd_create("huge")
     os.truncate(file, 1 << 40)
     return file
+
+
+def test_more_descriptors_than_one(fake: Any, record: Any, module: Module) -> None:
+    """What nobody has asked for is not kept, and the call fails as without room for descriptors."""
+    fake.copies = 2
+    module.finalize()
+
+    def own() -> list[str]:
+        return [each for each in os.listdir("/proc/self/fd") if _leads_to(each, "memfd:record")]
+
+    before = own()
+    for _ in range(3):
+        with pytest.raises(Failed, match="CKR_FUNCTION_FAILED"):
+            module.initialize(fake.path)
+        assert own() == before
+    fake.copies = 1
+    module.initialize(fake.path)
+
+
+def _leads_to(descriptor: str, name: str) -> bool:
+    with contextlib.suppress(OSError):
+        return name in os.readlink(f"/proc/self/fd/{descriptor}")
+    return False
 
 
 def test_a_record_as_a_simulator_writes_it(fake: Any, record: Any, follower: Module) -> None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import socket
 from collections.abc import Iterator
@@ -23,6 +25,7 @@ from cardtear.lab.simulator import Simulator
 from cardtear.lab.trigger import OnSignal, Trigger
 from cardtear.reader.errors import BenchError
 from cardtear.reader.events import Change
+from cardtear.reader.private_socket import SocketInUse, listen
 from typer.testing import CliRunner
 
 DEADLINE = 20.0
@@ -114,6 +117,7 @@ def test_a_malformed_line_is_a_json_error_and_the_connection_lives(raw: RawClien
         ({"do": "swap", "reader": "front", "card": {"pin": "1"}}, "profile-error"),
         ({"do": "swap", "reader": "front", "card": "/nowhere/alice.card"}, "image-error"),
         ({"do": "swap", "reader": "front", "card": {}}, "card-elsewhere"),
+        ({"do": "swap", "reader": "front", "card": {"ca_certificate": "/no/a", "ca_key": "/no/a"}}, "os-error"),
     ],
 )
 def test_what_is_refused_has_a_code_and_changes_nothing(
@@ -122,6 +126,7 @@ def test_what_is_refused_has_a_code_and_changes_nothing(
     before = simulator.status()
     answer = raw.ask(json.dumps(asked).encode() + b"\n")
     assert (answer["ok"], answer["error"]["code"]) == (False, code)
+    assert "Errno" not in answer["error"]["message"]
     assert simulator.status() == before
 
 
@@ -286,6 +291,26 @@ def test_a_simulator_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         with Control(tmp_path / "control.sock") as control, pytest.raises(ControlFailure) as caught:
             control.do("remove", reader="front")
     assert caught.value.code == "no-answer"
+
+
+def test_a_simulator_whose_queue_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is stopped, and many wait for it: it is there all the same, and its socket is not taken over."""
+    monkeypatch.setattr(control_module, "PATIENCE", 0.1)
+    tmp_path.chmod(0o700)
+    path = tmp_path / "control.sock"
+    with socket.socket(socket.AF_UNIX) as listener, contextlib.ExitStack() as waiting:
+        listener.bind(str(path))
+        listener.listen(0)
+        is_full = False
+        while not is_full:
+            each = waiting.enter_context(socket.socket(socket.AF_UNIX))
+            each.setblocking(False)
+            is_full = each.connect_ex(str(path)) == errno.EAGAIN
+        with pytest.raises(ControlFailure, match="does not answer") as caught:
+            Control(path)
+        assert caught.value.code == "no-answer"
+        with pytest.raises(SocketInUse):
+            listen(path)
 
 
 def test_a_verb_that_takes_long(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
