@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from .errors import NoSuchReader, ReaderExists
 from .events import CallerIsGone, CallMoment, Change, Event, Moment, When
-from .observers import tell
+from .observers import ends_the_program, tell
 from .reader import Reader
 from .trace import Trace
 
@@ -157,7 +157,9 @@ class Bench:
                 given = watcher(moment)
             except CallerIsGone:
                 raise
-            except Exception:
+            except BaseException as error:  # also what is none of Exception's, as a failure of pytest
+                if ends_the_program(error):
+                    raise
                 LOG.exception("the watcher %r failed and is dropped", watcher)
                 self.unwatch(watcher)
                 continue
@@ -198,6 +200,8 @@ class Bench:
         for listener in self._listeners:
             try:
                 listener(event)
-            except Exception:
+            except BaseException as error:
+                if ends_the_program(error):
+                    raise
                 LOG.exception("the listener %r failed at %s and is dropped", listener, event.change)
                 self._unsubscribe(listener)

@@ -40,6 +40,12 @@ def tell(parts: Iterable[Callable[[T], object]], value: T) -> None:
             LOG.exception("%r failed at %r", part, value)
 
 
+def ends_the_program(error: BaseException) -> bool:
+    """Return whether an exception is meant for the program, as Ctrl-C's: that may come in whatever it runs."""
+    is_main = threading.current_thread() is threading.main_thread()
+    return is_main and isinstance(error, KeyboardInterrupt | SystemExit)
+
+
 class Watcher(Generic[T]):
     """Calls `function` with each value that is told, one after the other, in a thread of its own.
 

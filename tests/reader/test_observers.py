@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -36,6 +37,10 @@ class Watching:
         self.called.set()
         if self.kind == "raises":
             raise KeyError("logout")
+        if self.kind == "fails":
+            pytest.fail("which is none of Exception's")
+        if self.kind == "exits" and threading.current_thread() is not threading.main_thread():
+            sys.exit("no reason to end a call's thread")
         if self.kind == "cannot write":
             raise OSError(28, "No space left on device")
         if self.kind == "slow":
@@ -44,7 +49,7 @@ class Watching:
             self.stop()
 
 
-KINDS = ("raises", "cannot write", "slow", "unsubscribes")
+KINDS = ("raises", "fails", "exits", "cannot write", "slow", "unsubscribes")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -70,14 +75,14 @@ def test_a_watcher_of_the_trace(simulator: Simulator, host: Any, kind: str, capl
     assert bad.calls == 1
     bad.released.set()
     bad.stop()
-    if kind in ("raises", "cannot write"):
+    if kind in ("raises", "fails", "exits", "cannot write"):
         assert sum("it is told nothing more" in each.message for each in caplog.records) == 1
     if kind == "cannot write":
         assert "No space left on device" in caplog.text
         assert "Traceback" not in caplog.text
 
 
-@pytest.mark.parametrize("kind", ["raises", "unsubscribes"])
+@pytest.mark.parametrize("kind", ["raises", "fails", "unsubscribes"])
 def test_a_listener_of_the_bench(simulator: Simulator, host: Any, kind: str, caplog: pytest.LogCaptureFixture) -> None:
     """It runs inside the change; sessions, the other listeners and the order are as without it."""
     bad, good = Watching(kind), [list[Event](), list[Event]()]
@@ -90,7 +95,20 @@ def test_a_listener_of_the_bench(simulator: Simulator, host: Any, kind: str, cap
     assert host.eval("rv(m.session_state, s)", s=session) == CKR.SESSION_HANDLE_INVALID
     assert [each.change for each in good[0]] == [each.change for each in good[1]] == [Change.LOGOUT, Change.REMOVE]
     assert bad.calls == 1
-    assert ("and is dropped" in caplog.text) == (kind == "raises")
+    assert ("and is dropped" in caplog.text) == (kind != "unsubscribes")
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_what_ends_the_program_is_not_held_up(kind: type[BaseException]) -> None:
+    """Ctrl-C may come while a listener runs."""
+    bench = Bench()
+
+    def interrupted(_event: Event) -> None:
+        raise kind
+
+    bench.subscribe(interrupted)
+    with pytest.raises(kind):
+        bench.plug("front")
 
 
 def test_changes_that_a_listener_makes(simulator: Simulator) -> None:
@@ -107,7 +125,7 @@ def test_changes_that_a_listener_makes(simulator: Simulator) -> None:
     assert heard == [Change.REMOVE, Change.INSERT]
 
 
-@pytest.mark.parametrize("kind", ["raises", "unsubscribes"])
+@pytest.mark.parametrize("kind", ["raises", "fails", "exits", "unsubscribes"])
 def test_a_watcher_of_calls_and_apdus(
     simulator: Simulator, host: Any, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -120,7 +138,7 @@ def test_a_watcher_of_calls_and_apdus(
     assert good[0] == good[1]
     assert len(good[0]) > 4
     assert bad.calls == 1
-    assert ("and is dropped" in caplog.text) == (kind == "raises")
+    assert ("and is dropped" in caplog.text) == (kind != "unsubscribes")
 
 
 def test_a_part_that_raises(caplog: pytest.LogCaptureFixture) -> None:
