@@ -1,7 +1,13 @@
 # SPDX-License-Identifier: MIT
 """The PKCS #11 module that applications load, and where it lies."""
 
+import functools
+import os
+import re
 from pathlib import Path
+
+_PLAIN = re.compile(r"[A-Za-z0-9/._+@=~,-]+")
+"""A path that LD_PRELOAD can have: ld.so(8) takes blanks and colons for its end, and a $ for a token."""
 
 
 def module_path() -> Path:
@@ -17,3 +23,15 @@ def module_sources() -> list[Path]:
 def only_us_path() -> Path:
     """The absolute path of the library that lets only its user, and root, reach a program (only_us.c)."""
     return Path(__file__).resolve().parent / "libcardtear-only-us.so"
+
+
+def only_us_preload() -> str:
+    """Return what LD_PRELOAD is to be for that library, wherever it lies; a program is open to all where that fails."""
+    path = str(only_us_path())
+    return path if _PLAIN.fullmatch(path) else f"/proc/{os.getpid()}/fd/{_held(path, os.getpid())}"
+
+
+@functools.cache
+def _held(path: str, _process: int) -> int:
+    """Open a file for as long as the process lives."""
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)

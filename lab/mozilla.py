@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
-from ..csrc import only_us_path
+from ..csrc import only_us_preload
 from .closing import Closing
 
 T = TypeVar("T")
@@ -335,5 +335,5 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 def _reached_by_us_only() -> Iterator[None]:
     """What is started in the block serves this user and root only: Marionette's port is open to the whole machine."""
     loaded = os.environ.get(_PRELOAD)
-    with _environment({_PRELOAD: ":".join(filter(None, (loaded, str(only_us_path()))))}):
+    with _environment({_PRELOAD: ":".join(filter(None, (loaded, only_us_preload())))}):
         yield

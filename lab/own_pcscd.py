@@ -16,6 +16,7 @@ import functools
 import logging
 import os
 import random
+import re
 import shutil
 import socket
 import subprocess
@@ -23,13 +24,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ..csrc import only_us_path
+from ..csrc import only_us_path, only_us_preload
 from ..reader.network_namespace import NetworkNamespace
 from ..reader.pcscd_call import refusal
 from ..reader.vpcd_slots import SLOTS_OF_VPCD, PcscPlace
 from ..reader.vpcd_wire import PORT
 from .kept_process import KeptProcess, ProcessError
 from .pcscd import READER, configuration, copies, find_daemon, find_driver, options
+from .places import SHORT_FOLDER
 from .scratch import Scratch, for_sockets
 from .terminal import lines
 
@@ -48,6 +50,9 @@ _NAME = "PCSCLITE_CSOCK_NAME"
 
 _PORTS = range(20_000, 32_000, 4)
 """Below those that the system gives out."""
+
+_PLAIN = re.compile(r"[A-Za-z0-9/._-]{1,100}")
+"""A path that reader.conf can have, which knows no quotes there: not with a blank, as a TMPDIR may have."""
 
 _LINES = 20
 """How many lines of what it has said are shown."""
@@ -180,10 +185,16 @@ class OwnPcscd(KeptProcess):
         return PcscPlace(PORT, inside=network.entered, daemon=self)
 
     def _driver(self, driver: str, readers: int) -> str:
-        """Where vpcd is; for more readers than it has slots a copy of ours, with further copies beside it."""
+        """Where vpcd is; for more readers than it has slots a copy of ours, with further copies beside it.
+
+        It lies with our other files, or in /tmp where reader.conf cannot have their path.
+        """
         if readers <= SLOTS_OF_VPCD:
             return driver
-        folder = self._folder / "drivers"
+        folder = self._folder
+        if not _PLAIN.fullmatch(str(folder)):
+            folder = self._undo.enter_context(Scratch(SHORT_FOLDER)).path
+        folder /= "drivers"
         folder.mkdir(exist_ok=True)
         copied = str(shutil.copy(driver, folder))
         for each in copies(copied, readers):
@@ -206,7 +217,7 @@ class OwnPcscd(KeptProcess):
     def _variables(self) -> dict[str, str]:
         """Its environment. What has a folder and a network of its own needs nothing that keeps others out."""
         is_alone = self._hidden and self.place.inside is not contextlib.nullcontext
-        return dict(os.environ) if is_alone else {**os.environ, "LD_PRELOAD": str(only_us_path())}
+        return dict(os.environ) if is_alone else {**os.environ, "LD_PRELOAD": only_us_preload()}
 
     def _answers_us(self) -> bool:
         with socket.socket(socket.AF_UNIX) as connection, contextlib.suppress(OSError):

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from cardtear.csrc import only_us_path
+from cardtear import csrc
+from cardtear.csrc import only_us_path, only_us_preload
 
 STRANGER = 64321
 DEADLINE = 20
@@ -94,3 +96,22 @@ def test_other_sockets_are_as_they_were() -> None:
     command = (sys.executable, "-c", program)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=DEADLINE, check=True)
     assert done.stdout == "0.0.0.0\n"
+
+
+@pytest.mark.parametrize("name", ["plain", "a blank", "a:colon", "$LIB", "ä\n"])
+def test_wherever_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Else the loader would leave it out with a line that nobody reads, and the program would be open to all."""
+    library = tmp_path / name / only_us_path().name
+    library.parent.mkdir()
+    shutil.copy(only_us_path(), library)
+    monkeypatch.setattr(csrc, "only_us_path", lambda: library)
+    ended = subprocess.run(
+        ("grep", "-c", library.name, "/proc/self/maps"),
+        env={**os.environ, "LD_PRELOAD": only_us_preload()},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert ended.stderr == ""
+    assert int(ended.stdout) > 0

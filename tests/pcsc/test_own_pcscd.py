@@ -335,3 +335,16 @@ def test_a_deep_temporary_folder(tmp_path: Path, prefix: tuple[str, ...], length
     place = next(Path(line) for line in ended.output.splitlines() if line.endswith("pcscd.comm"))
     assert place == Path("/run/pcscd/pcscd.comm") or not place.parent.exists()
     assert list(deep.iterdir()) == []
+
+
+@pytest.mark.needs("opensc-tool")
+@pytest.mark.parametrize("name", ["a b", 'ä"#\n', "x" * 200])
+def test_an_odd_temporary_folder(tmp_path: Path, name: str) -> None:
+    """Copies of the driver lie where reader.conf can name them."""
+    odd = tmp_path / name
+    odd.mkdir()
+    readers = [word for reader in "abc" for word in ("--reader", reader)]
+    ended = runner(tmp_path, {})(CARDTEAR, "run", "--own-pcscd", *readers, "--", "opensc-tool", "-l", TMPDIR=str(odd))
+    assert ended.code == 0, ended.output
+    assert "Virtual PCD 2 00 01" in ended.output
+    assert list(odd.iterdir()) == []
