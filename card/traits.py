@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from . import json_text
 from .security import PIN_FORMATS, PIN_LENGTH, PinRules
 
 MANAGEMENT_POLICIES = {
@@ -230,8 +231,8 @@ def from_text(text: str) -> tuple[str, object]:
 
 def _json(text: str) -> object:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return json_text.loads(text)
+    except ValueError:
         return text
 
 

@@ -7,6 +7,7 @@ does not tell everybody. PEM has the certificates, with keys also these.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import ssl
 from typing import Annotated, Any, Literal
@@ -14,7 +15,7 @@ from typing import Annotated, Any, Literal
 from cryptography.hazmat.primitives import serialization
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
-from ..card import certificates, keys
+from ..card import certificates, json_text, keys
 from ..card.certificate_reader import NO_KEY
 from ..card.makes import make_of
 from ..card.profiles import PROFILES
@@ -143,6 +144,8 @@ def from_json(content: bytes, name: str) -> CardState:
     if not is_json:
         raise ValueError(f"{name} is no export of a card; a key goes into a slot of a card that is there: --slot 9A")
     try:
+        with contextlib.suppress(json.JSONDecodeError, UnicodeDecodeError):  # those are told below
+            json_text.loads(content)
         export = _Export.model_validate_json(content)
         if any(each.value is None for each in export.references) or None in export.objects.values():
             raise ValueError("it is without keys and PIN, which makes no card; export with --with-keys")

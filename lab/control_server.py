@@ -215,7 +215,7 @@ class ControlServer:
         return {"armed": self._simulator.disarm(trigger)}
 
     def _signal(self, signal: str) -> dict[str, Any]:
-        count, failures = self._simulator.say(signal)
+        count, failures = self._simulator.signal(signal)
         return {"heard": count, **({"failed": [each._asdict() for each in failures]} if failures else {})}
 
     def _release(self, gate: str = "") -> dict[str, int]:

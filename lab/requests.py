@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import string
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..card import json_text
 from ..card.profiles import CardRequest, request
 from ..card.wording import meant
 from .actions import return_value
@@ -57,8 +56,8 @@ class Parameter(NamedTuple):
 def parse(line: bytes) -> dict[str, Any]:
     """One line as an object. Raises RequestError."""
     try:
-        asked = json.loads(line.decode(), parse_constant=_finite, parse_float=_finite)
-    except (ValueError, RecursionError) as error:
+        asked = json_text.loads(line.decode())
+    except ValueError as error:
         raise RequestError(f"not a line of JSON: {error}") from None
     if not isinstance(asked, dict):
         raise RequestError("a request is a JSON object with the verb in 'do'")
@@ -96,14 +95,6 @@ def _pcscd_action(value: object) -> str:
     if value not in PCSCD_ACTIONS:
         raise RequestError(f"'action' is one of {', '.join(PCSCD_ACTIONS)}, not {value!r}")
     return str(value)
-
-
-def _finite(digits: str) -> float:
-    """Python's JSON knows infinity and NaN, nobody else's does, and an id goes back as it came."""
-    value = float(digits)
-    if not math.isfinite(value):
-        raise ValueError(f"{digits} is not a number of JSON")
-    return value
 
 
 def _text(value: object) -> str:

@@ -288,12 +288,8 @@ class Simulator(Closing):
             raise PcscdNotOurs
         return self._pcsc_place.daemon
 
-    def signal(self, signal: str) -> int:
-        """Fire the triggers that wait for a word, and return how many wait for it."""
-        return self.say(signal).waiting
-
-    def say(self, signal: str) -> Heard:
-        """Fire the triggers that wait for a word, and return also what could not be carried out."""
+    def signal(self, signal: str) -> Heard:
+        """Fire the triggers that wait for a word; return how many wait for it, and which could not do their action."""
         self.bench.trace.verb("signal", None, signal)
         return self._triggers.say(signal)
 

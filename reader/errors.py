@@ -56,8 +56,8 @@ class NoTries(BenchError):
 class CardElsewhere(BenchError):
     code = "card-elsewhere"
 
-    def __init__(self, card: str, reader: str) -> None:
-        super().__init__(f"the card {card!r} is in reader {reader!r}; remove it there first")
+    def __init__(self, card: str, reader: str, remedy: str = "; remove it there first") -> None:
+        super().__init__(f"the card {card!r} is in reader {reader!r}{remedy}")
 
 
 class PcscdNotOurs(BenchError):

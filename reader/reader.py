@@ -209,7 +209,7 @@ class Reader:
         """Exchange the card for another at one instant, as seen by every application. Returns the old card."""
         with self.bench.lock:
             if self.insertion is not None and self.insertion.card is card:
-                raise CardElsewhere(card.name, self.name)
+                raise CardElsewhere(card.name, self.name, " already; swap it for another")
             for other in self.bench.readers:
                 if other is not self and other.insertion is not None and other.insertion.card is card:
                     raise CardElsewhere(card.name, other.name)

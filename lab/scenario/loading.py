@@ -160,10 +160,19 @@ def _lines(
         mark = next(marks[place[:length]] for length in range(len(place), -1, -1) if place[:length] in marks)
         field = _field(place)
         message = str(cause) if isinstance(cause, Exception) else _plain(each["msg"])
+        if each["type"] in _OF_NUMBERS:
+            message += f", not {each['input']!r}"
         if each["type"] == "extra_forbidden":
             message += _possible(str(place[-1]), fields.get(id(_found(content, place[:-1])), []))
         found[mark, f"{origin}:{mark[0]}: {field}: {message}" if field else f"{origin}:{mark[0]}: {message}"] = None
     return [line for _, line in sorted(found)]
+
+
+_OF_NUMBERS = frozenset(
+    {"int_type", "int_parsing", "int_from_float", "float_type", "float_parsing", "finite_number", "literal_error"}
+    | {"greater_than", "greater_than_equal", "less_than", "less_than_equal", "bool_type", "bool_parsing"}
+)
+"""Pydantic's errors of values that are never secret, and which its sentences do not repeat."""
 
 
 def _place(location: tuple[str | int, ...], content: Any) -> Place:

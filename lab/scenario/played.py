@@ -20,9 +20,9 @@ class Played(Simulator):
         self.bench.trace.add_part(history.add)
         self.bench.watch(history.watch)
 
-    def say(self, signal: str) -> Heard:
+    def signal(self, signal: str) -> Heard:
         """As every simulator; the scenario itself hears all words."""
-        heard = super().say(signal)
+        heard = super().signal(signal)
         self._history.say(signal)
         return heard._replace(waiting=heard.waiting + 1)
 

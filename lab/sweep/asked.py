@@ -57,7 +57,8 @@ class Asked:
         then = tuple(Then.parse(each) for each in self.then)
         name = next(each for each in _OTHERS if isinstance(card, Path) or each != card.name)
         other = CardRequest(name=name) if isinstance(card, Path) else CardRequest(card.profile, name=name)
-        folder = pack(Path(self.copy)) if self.copy is not None else b"" if self.prepare is not None else None
+        own = b"" if self.prepare is not None else None
+        folder = own if self.copy is None else pack(Path(self.copy), wants_all=True)
         Quirks.parse(self.quirks)  # what is wrong is said before anything runs
         images = _image(card), _image(other)
         return Plan(self.command, action, then, *images, folder, self.own_home, self.recover, self.quirks)

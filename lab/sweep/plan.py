@@ -7,8 +7,11 @@ A plan is plain values, so that it can be sent to another process or another mac
 from __future__ import annotations
 
 import io
+import os
 import re
+import stat
 import tarfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -145,8 +148,38 @@ def seconds(text: str) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
-def pack(folder: Path) -> bytes:
-    """A folder with everything in it as a tar archive."""
+MOST_BYTES = 256 << 20
+"""Bytes of the files in the folder that each run begins with: every worker holds it in memory, and unpacks it anew."""
+MOST_FILES = 100_000
+
+
+def _files(folder: Path) -> Iterator[tuple[Path, int]]:
+    """Yield what is in a folder, with its mode. Raises ValueError as soon as it is too much, OSError."""
+    count = size = 0
+    folders = [folder]
+    while folders:
+        for entry in os.scandir(folders.pop()):
+            status = entry.stat(follow_symlinks=False)
+            count += 1
+            size += status.st_size if stat.S_ISREG(status.st_mode) else 0
+            if count > MOST_FILES or size > MOST_BYTES:
+                raise ValueError(
+                    f"the folder {folder} is too large for a copy for each run: at most {MOST_BYTES >> 20} MiB in "
+                    f"{MOST_FILES} files; copy a folder with what the command needs"
+                )
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(Path(entry.path))
+            yield Path(entry.path), status.st_mode
+
+
+def pack(folder: Path, wants_all: bool = False) -> bytes:
+    """A folder with everything in it as a tar archive, but no sockets.
+
+    Raises ValueError for one that is too large, or with `wants_all` has pipes, sockets or devices in it; OSError.
+    """
+    for path, mode in _files(folder):  # before anything is held in memory
+        if wants_all and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)):
+            raise ValueError(f"{path} is a pipe, socket or device, which no run can have a copy of; take it out")
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         archive.add(folder, arcname=".")

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from ... import __version__
-from ...card import input_file
+from ...card import input_file, json_text
 from .command import Ended
 from .outcome import FINE, Outcome, Run, Verdict, tell
 from .points import Point, parse
 
 _LONGEST = 256 << 20
 """Bytes in the longest report that is taken up again; a point has about half a kilobyte."""
+
+_REMEDY = "take it away, or give another file"
 
 
 @dataclass
@@ -80,8 +82,12 @@ class Report:
     @classmethod
     def read(cls, path: Path) -> Report:
         """Raises OSError, ValueError when it is no report of this program."""
+        content = input_file.read_regular(path, _LONGEST)
         try:
-            value = json.loads(input_file.read_regular(path, _LONGEST))
+            value = json_text.loads(content)
+        except ValueError as error:
+            raise ValueError(f"{path} is not a report of a sweep ({error}); {_REMEDY}") from None
+        try:
             points = [(parse(each["name"]), each) for each in value["points"]]
             outcomes = [Outcome.of_json(each) for each in value["outcomes"]]
             return cls(
@@ -94,5 +100,5 @@ class Report:
                 value["cardtear"],
                 value["seconds"],
             )
-        except (RecursionError, ValueError, KeyError, TypeError, AttributeError):
-            raise ValueError(f"{path} is not a report of a sweep; take it away, or give another file") from None
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise ValueError(f"{path} is not a report of a sweep; {_REMEDY}") from None

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -137,6 +138,15 @@ def test_a_broken_export_says_which_field(image: Path, tmp_path: Path) -> None:
     for noise in (b"", b"[]", b"nonsense", b"\xff\xfe", text.encode()[:-20]):
         with pytest.raises(ValueError, match=r"x\.json"):
             card_files.from_json(noise, "x.json")
+
+
+@pytest.mark.parametrize("number", ["1e999", "NaN", "-Infinity", "9" * 5000], ids=lambda each: each[:9])
+def test_numbers_of_an_export_that_are_none(ready: Path, number: str) -> None:
+    """They are named, as they are written, with their field."""
+    exported = json.loads(card_files.as_json(read_image(ready), with_keys=True))
+    text = json.dumps(exported | {"capacity": "X"}).replace('"X"', number)
+    with pytest.raises(ValueError, match=re.escape(f"no card can be made of x.json: 'capacity' is {number[:40]}")):
+        card_files.from_json(text.encode(), "x.json")
 
 
 def test_an_export_that_holds_more_than_its_card_does(image: Path) -> None:

@@ -417,3 +417,13 @@ def test_what_is_armed_and_changes_nothing(simulator: Simulator) -> None:
     remote.swap("front", CardRequest(touch="always", pin_pad=True))
     assert (front.touch(), front.pin_pad()) == (True, True)
     remote.close()
+
+
+def test_a_swap_for_the_card_that_is_there(simulator: Simulator) -> None:
+    with Control(simulator.control_socket) as control:
+        with pytest.raises(ControlFailure, match="'Alice' is in reader 'front' already; swap it for another"):
+            control.do("swap", reader="front", card={})
+        control.do("plug", reader="back")
+        control.do("insert", reader="back", card={"name": "Bob"})
+        with pytest.raises(ControlFailure, match="'Alice' is in reader 'front'; remove it there first"):
+            control.do("swap", reader="back", card={})

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cardtear.card import json_text
 from cardtear.card.profiles import CardRequest, ProfileError
 from cardtear.lab.requests import VERBS, Request, RequestError, decode, parse, trigger
 from cardtear.lab.scenario.model import Card
@@ -69,6 +70,25 @@ def test_what_only_python_takes_for_json(line: bytes) -> None:
     """No answer could give such an id back as JSON, and lines are UTF-8."""
     with pytest.raises(RequestError, match="not a line of JSON"):
         parse(line)
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e400", "NaN", "Infinity", "-Infinity", "1" * 5000], ids=lambda n: n[:9])
+@pytest.mark.parametrize(
+    "line", ['{{"do": "later", "seconds": {}}}', '{{"on": {{"x": [], "seconds": [1, {}]}}}}', "[{}]"]
+)
+def test_numbers_that_are_none_are_named(line: str, number: str) -> None:
+    """With the field that they are in, as they were written; what is long is cut."""
+    field = "'seconds' is" if "seconds" in line else "there is"
+    with pytest.raises(RequestError) as caught:
+        parse(line.format(number).encode())
+    assert f"{field} {number[:40]}" in str(caught.value)
+    assert "finite" in str(caught.value)
+    assert len(str(caught.value)) < 150
+
+
+@given(st.recursive(JSON, lambda inner: st.lists(inner, max_size=3)))
+def test_all_json_is_read_as_it_is(value: Any) -> None:
+    assert json_text.loads(json.dumps(value)) == value
 
 
 def test_nesting_has_an_end() -> None:

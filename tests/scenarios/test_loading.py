@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,27 @@ def refused(text: str) -> list[str]:
 )
 def test_errors_name_line_and_field(text: str, error: str) -> None:
     assert refused(text)[0].startswith(error)
+
+
+@pytest.mark.parametrize("number", ["1e999", ".inf", "-.inf", "NaN", "Infinity", "!!float .nan", "!!float .inf", "x"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "triggers:\n  x: {{on: {{event: remove}}, do: {{remove: front}}, {field}: {number}}}\nsteps: [crash]",
+        "steps:\n- repeat: {number}\n  steps: [crash]",
+        "steps:\n- {{block-pin: front, left: {number}}}",
+        "steps:\n- {{later: {number}, do: {{remove: front}}}}",
+        "cards:\n  alice: {{years: {number}}}\nsteps: [crash]",
+        "cards:\n  alice: {{touch_timeout: {number}}}\nsteps: [crash]",
+        "steps: [crash]\nwithin: {number}",
+    ],
+)
+def test_numbers_that_are_none_are_named(text: str, number: str) -> None:
+    """With the line; of a trigger every number."""
+    for field in ("nth", "times", "probability", "seed")[: None if "field" in text else 1]:
+        (line,) = refused(text.format(field=field, number=number))
+        named = number.removeprefix("!!float .")
+        assert re.match(r"[23]: .*, not '?" + re.escape(named) + "'?$", line), line
 
 
 def test_every_error_of_a_file_is_said_in_its_order() -> None:

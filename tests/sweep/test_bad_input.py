@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -16,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cardtear.lab.sweep import plan
+from cardtear.lab.sweep.plan import pack
 
 Sweep = Callable[..., Any]
 CALLS = ["--at", "calls"]
@@ -128,6 +132,71 @@ def test_a_report_that_is_none(sweep: Sweep, host: str, tmp_path: Path, text: st
     assert swept.code == 2
     assert "is not a report of a sweep" in swept.output
     assert (tmp_path / "other.json").read_text() == text
+
+
+def test_a_report_with_a_number_that_is_none(sweep: Sweep, host: str, tmp_path: Path, one_point: Path) -> None:
+    """It is named; a deadline without end would wait for ever."""
+    text = re.sub('"deadline": [0-9.]+', '"deadline": Infinity', one_point.read_text())
+    (tmp_path / "other.json").write_text(text)
+    swept = sweep(["--resume", "--json", str(tmp_path / "other.json")], host, "clean")
+    assert swept.code == 2
+    assert "is not a report of a sweep ('deadline' is Infinity; give a number that is finite)" in swept.output
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda path: os.mkfifo(path), "is a pipe, socket or device, which no run can have a copy of; take it out"),
+        (lambda path: bound(path), "is a pipe, socket or device, which no run can have a copy of; take it out"),
+        (lambda path: large(path, 256 << 20), "is too large for a copy for each run: at most 256 MiB in 100000 files"),
+    ],
+    ids=["pipe", "socket", "large"],
+)
+def test_folders_that_no_run_can_have(
+    sweep: Sweep, host: str, tmp_path: Path, make: Callable[[Path], object], words: str
+) -> None:
+    """Refused before anything runs, wherever in the folder it lies; what a link points to does not count."""
+    inside = tmp_path / "copied" / "further"
+    inside.mkdir(parents=True)
+    (inside / "small").write_bytes(b"x")
+    (inside / "everything").symlink_to("/")
+    (inside / "pipe").symlink_to("/dev/zero")
+    assert pack(tmp_path / "copied", wants_all=True)
+    make(inside / "odd")
+    swept = sweep(["--copy", str(tmp_path / "copied")], host, "clean")
+    assert swept.code == 2, swept.output
+    assert words in swept.output
+    assert "Traceback" not in swept.output
+    assert not swept.report
+
+
+def bound(path: Path) -> None:
+    """A socket at a path, which may be too long for one that is bound there at once."""
+    before = os.getcwd()
+    os.chdir(path.parent)
+    try:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path.name)
+    finally:
+        os.chdir(before)
+
+
+def large(path: Path, size: int) -> None:
+    """A file that takes no room, and is one byte too long beside the other."""
+    with path.open("wb") as file:
+        file.truncate(size)
+
+
+def test_a_folder_of_too_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders count, too."""
+    monkeypatch.setattr(plan, "MOST_FILES", 4)
+    for name in "abc":
+        (tmp_path / name).mkdir()
+    (tmp_path / "a" / "file").touch()
+    assert pack(tmp_path)
+    (tmp_path / "c" / "file").touch()
+    with pytest.raises(ValueError, match=f"the folder {tmp_path} is too large"):
+        pack(tmp_path)
 
 
 @pytest.fixture(scope="module")
