@@ -94,15 +94,15 @@ class PcscDoor:
 
     def _watch(self) -> None:
         """Until the end. Raises PcscError when the service goes."""
-        name, state, readers_state = None, scard.SCARD_STATE_UNAWARE, scard.SCARD_STATE_UNAWARE
+        name, state, atr, readers_state = None, scard.SCARD_STATE_UNAWARE, b"", scard.SCARD_STATE_UNAWARE
         while not self._closing.is_set():
             if name is None:
                 name, state = self._find(), scard.SCARD_STATE_UNAWARE
             is_settled = True
             states = [(_NEW_READERS, readers_state)]
             if name is not None:
-                (_, state, _), *_ = self._wait([(name, state)], 0) or [(name, state, b"")]
-                is_settled = self._see(name, state)
+                (_, state, atr), *_ = self._wait([(name, state)], 0) or [(name, state, atr)]
+                is_settled = self._see(name, state, bool(atr))
                 if state & (scard.SCARD_STATE_UNKNOWN | scard.SCARD_STATE_UNAVAILABLE):
                     name = None
                     continue
@@ -130,12 +130,18 @@ class PcscDoor:
                 return []
             raise
 
-    def _see(self, name: str, state: int) -> bool:
-        """The state of the reader is this now. False if there is a card that cannot be had yet."""
+    def _see(self, name: str, state: int, is_powered_up: bool) -> bool:
+        """The state of the reader is this now. False if there is a card that cannot be had yet.
+
+        pcscd tells of a card before it has powered it up, read its ATR and counted it. Who connects in between has the
+        card counted as another one, and the power taken away under a connection that is of no use from then on.
+        """
         if not state & scard.SCARD_STATE_PRESENT:
             self._lose()
             return True
         is_mute = bool(state & scard.SCARD_STATE_MUTE)
+        if not is_mute and not is_powered_up:
+            return False
         card = self.card
         if (
             card is not None

@@ -22,6 +22,7 @@ from cardtear.lab.simulator import Simulator
 from cardtear.lab.trigger import Trigger
 from cardtear.p11.constants import CKR
 from cardtear.reader import ApduMoment, BenchError, CardMute, CardRemoved, Change, Insertion, Moment, When
+from cardtear.reader.pcsc import PcscDoor
 from cardtear.reader.trace import ApduEntry
 from cardtear.reader.vpcd import VpcdDoor
 from cryptography import x509
@@ -342,6 +343,28 @@ def test_exclusive(empty: Near, door: VpcdDoor, context: pcsc.Context) -> None:
     context.connect(READER).disconnect(pcsc.LEAVE)
 
 
+def test_a_card_that_is_not_powered_up_yet(
+    empty: Near, door: VpcdDoor, new_host: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pcscd tells of it, without an ATR, before it counts it: it comes once, when that is done."""
+    wait, tell_early = PcscDoor._wait, [True]
+
+    def wait_and_tell(near_door: PcscDoor, states: list[tuple[str, int]], milliseconds: int) -> Any:
+        seen = wait(near_door, states, milliseconds)
+        if tell_early and seen and seen[0][0] == READER:
+            tell_early.clear()
+            return [(READER, seen[0][1] + (1 << 16), b"")]  # another counter
+        return seen
+
+    monkeypatch.setattr(PcscDoor, "_wait", wait_and_tell)
+    empty.simulator.attach_pcsc("front")
+    assert empty.next() is Change.INSERT
+    host = new_host(empty.simulator)
+    assert len(host.eval("sign(m, s, key(m, s, b'\\1'))", s=host.eval("user_session(m)"))) == 256
+    assert not tell_early
+    assert empty.nothing_happened()
+
+
 @pytest.mark.parametrize("way", ["stop", "kill"])
 def test_pcscd_ends_and_comes_back(near: Near, pcscd: OwnPcscd, host: Any, context: pcsc.Context, way: str) -> None:
     """In good order, or of kill -9, which leaves its socket behind."""
@@ -507,9 +530,13 @@ def test_readers_are_chosen_by_name(empty: Near, door: VpcdDoor) -> None:
     assert empty.next() is Change.INSERT
 
 
-def test_a_card_that_speaks_t0(empty: Near, simulator: Simulator, door: VpcdDoor, new_host: Callable[..., Any]) -> None:
+def test_a_card_that_speaks_t0(
+    empty: Near, simulator: Simulator, door: VpcdDoor, context: pcsc.Context, new_host: Callable[..., Any]
+) -> None:
     """No command has both Lc and Le then (ISO/IEC 7816-3, 12.2.1)."""
-    simulator.swap("front", CardRequest(name="Bob"), atr=bytes.fromhex("3B6500000102030405"))
+    atr = bytes.fromhex("3B6500000102030405")
+    simulator.swap("front", CardRequest(name="Bob"), atr=atr)
+    pcsc.wait_for(lambda: context.wait(READER, pcsc.PRESENT, DEADLINE) == atr)
     commands: list[bytes] = []
 
     def note(moment: Moment) -> None:
