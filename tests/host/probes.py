@@ -655,8 +655,8 @@ def both_at_once(m: Module, session: int, name: str, first: str, second: str, ke
     return "the same" if together == alone else f"{first}: {together!r}"
 
 
-def child_lists_slots(m: Module) -> str:
-    """A forked child initialises the module for itself and asks for its slots: what becomes of it within a second."""
+def child_lists_slots(m: Module, seconds: float) -> str:
+    """A forked child initialises the module for itself and asks for its slots: what becomes of it in so long."""
     child = os.fork()
     if child == 0:
         try:
@@ -664,7 +664,7 @@ def child_lists_slots(m: Module) -> str:
             os._exit(0 if m.slots() == [0] else 1)
         finally:
             os._exit(2)
-    deadline = time.monotonic() + 1
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:

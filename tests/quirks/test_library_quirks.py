@@ -100,9 +100,9 @@ def test_a_waiter_that_looks_at_a_flag(new_bed: NewBed) -> None:
 
 
 def test_forked_children_hang(new_bed: NewBed) -> None:
-    assert new_bed().host.eval("child_lists_slots(m)") == "done"
+    assert new_bed().host.eval("child_lists_slots(m, 15)") == "done"
     bed = new_bed("forked_child=hang")
-    assert bed.host.eval("child_lists_slots(m)") == "hangs"
+    assert bed.host.eval("child_lists_slots(m, 1)") == "hangs"
     assert bed.host.eval("m.slots()") == [0]
 
 

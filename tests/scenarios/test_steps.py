@@ -288,7 +288,6 @@ STORIES = {
         - expect: {nothing: {call: C_WaitForSlotEvent, when: under-way, application: app}, for: 20ms}
         - remove: front
         - wait: {background: waiting}
-          within: 1s
         - expect: {nothing: {call: C_WaitForSlotEvent, when: under-way}, for: 20ms}
         - expect: {call: C_WaitForSlotEvent, returns: any, since: start}
         """,
