@@ -178,6 +178,8 @@ def check(trigger: Trigger) -> None:
     if on.when not in possible:
         raise ValueError(f"{verb!r} at {what} is possible {' or '.join(possible)}, not {on.when!r}")
     _check_arguments(verb, trigger.arguments)
+    if verb == "delay" and not trigger.arguments["seconds"]:
+        raise ValueError("'delay' of no time does nothing; give seconds above 0")
 
 
 def _check_later(verb: str, arguments: dict[str, Any]) -> None:

@@ -155,6 +155,8 @@ class Trigger:
         _check_count("times", times)
         if not 0 < probability <= 1:
             raise ValueError(f"'probability' is above 0 and at most 1, not {probability}")
+        if seed and probability == 1:
+            raise ValueError("'seed' is for 'probability': with one of 1 nothing is left to chance")
         if isinstance(self.on, OnTime) and (nth, times, probability) != (1, 1, 1.0):
             raise ValueError("a time comes once: 'nth', 'times' and 'probability' do not go with 'seconds'")
         self.verb = verb

@@ -243,8 +243,10 @@ class NewCard:
 
 def _read(key: str, path: Path) -> object:
     """Return the value of a parameter that is in a file. Raises ValueError, OSError."""
-    from ...card.traits import from_text
+    from ...card.traits import from_text, rule_of
 
+    if rule_of(key) is None:
+        return None  # whoever takes the parameters says that there is none of the name
     return from_text(f"{key}={first_line(path, key)}")[1]
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 from collections.abc import Iterator
@@ -166,6 +167,8 @@ def _workers(dask: str | None, jobs: int | None) -> Workers:
 
     if dask is None:
         return runner.local(jobs or runner.jobs())
+    if re.search(r"[^:/]:[0-9]{1,5}$", dask) is None:
+        raise ValueError(f"--dask wants the address of a scheduler, as tcp://host:8786, not {dask!r}")
     try:
         return runner.dask(dask)
     except ModuleNotFoundError:

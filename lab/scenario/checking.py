@@ -59,6 +59,8 @@ class _Rehearsal:
         self._clients = set(scenario.clients)
         if s.APP in self._possible.clients or s.APP not in self._possible.programs:
             self._clients.add(s.APP)
+        self._started: set[str] = set()
+        """The clients that have made a call, and have not been ended since."""
         self._background: dict[str, s.Call | None] = {}
         self._busy: dict[tuple[str, str], str] = {}
         self._programs: dict[str, bool] = {}
@@ -170,6 +172,7 @@ class _Rehearsal:
 
     def _detach_pcsc(self, step: v.DetachPcsc) -> None:
         self._plugged(step.reader)
+        self._useful(step)
 
     def _require_pcsc(self) -> None:
         if not self._possible.has_pcsc:
@@ -218,6 +221,10 @@ class _Rehearsal:
     def _later(self, step: v.Later) -> None:
         self._action(step)
 
+    def _in_time(self, seconds: float) -> None:
+        if seconds > self._scenario.deadline:
+            raise self._refuse("that is longer than the whole scenario may take (its 'deadline')")
+
     # Triggers
 
     def _arm(self, step: Any, triggers: dict[str, TriggerModel] | None = None) -> None:
@@ -227,6 +234,7 @@ class _Rehearsal:
             self._action(trigger.do)
             if trigger.on.reader is not None:
                 self._state(trigger.on.reader)
+            self._in_time(trigger.on.time or 0)
             reason = never_fires(trigger, self._possible)
             if reason is not None:
                 raise self._refuse(f"this trigger can never fire: {reason}")
@@ -236,6 +244,7 @@ class _Rehearsal:
     def _action(self, action: v.Step) -> None:
         """What may happen at any time from now on: names have to be right, the reader's state is uncertain."""
         if isinstance(action, v.Later):
+            self._in_time(action.later)
             self._action(action.do)
         if isinstance(action, v.Pcscd):
             self._pcscd(action)
@@ -272,8 +281,11 @@ class _Rehearsal:
                 "or name another thread"
             )
         self._known_names(step.text.names)
+        self._started.add(step.client)
         if step.text.function == "fork":
-            self._clients |= {str(getattr(argument, "value", "")) for argument in step.text.arguments}
+            children = {str(getattr(argument, "value", "")) for argument in step.text.arguments}
+            self._clients |= children
+            self._started |= children
         if step.background is None:
             self._saved |= set(step.text.targets)
             return
@@ -334,6 +346,9 @@ class _Rehearsal:
         self._forget_client(step.exit)
 
     def _forget_client(self, client: str) -> None:
+        if client not in self._started:
+            raise self._refuse(f"the client {client!r} does not run here: it makes no call before, or has been ended")
+        self._started.discard(client)
         for place in [place for place in self._busy if place[0] == client]:
             self._background.pop(self._busy.pop(place))
 
@@ -413,8 +428,7 @@ class _Rehearsal:
             self._programs[condition.program] = False
 
     def _nothing(self, condition: c.NothingHappens) -> None:
-        if condition.for_ > self._scenario.deadline:
-            raise self._refuse("that is longer than the whole scenario may take (its 'deadline')")
+        self._in_time(condition.for_)
         match condition.nothing:
             case c.BackgroundReturns(background=name):
                 if name not in self._background:

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from functools import reduce
 from operator import or_
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
@@ -14,7 +15,7 @@ from ...card.wording import meant
 from ...p11.calls import BY_NAME
 from ..trigger import check_call
 from .expressions import read_expression
-from .fields import Count, Duration, ExitCodes, HexByte, Model, Name, Pattern, ReturnValues, State, StatusWord
+from .fields import Count, Digits, Duration, ExitCodes, HexByte, Model, Name, Pattern, ReturnValues, State, StatusWord
 
 START = "start"
 """The mark at the beginning of every scenario."""
@@ -126,11 +127,15 @@ class SessionIs(Model):
         return text
 
 
+_KINDS = {"events": get_args(Change), "apdus": [f"{each:02X}" for each in range(0x100)]}
+_OF = {"events": f"one of {', '.join(get_args(Change))}", "apdus": "an instruction byte, as 87"}
+
+
 class CountIs(Recorded):
     """How many calls, APDUs or events there were: of a kind (a call's name with * and ?, an instruction, a change)."""
 
     count: Literal["calls", "apdus", "events"]
-    of: str = "*"
+    of: Digits = "*"
     application: str = "*"
     exactly: Count | None = None
     at_least: Count | None = None
@@ -140,8 +145,18 @@ class CountIs(Recorded):
     def _bounded(self) -> Self:
         if self.exactly is None and self.at_least is None and self.at_most is None:
             raise ValueError("a count is 'exactly', 'at-least' or 'at-most' a number")
+        if self.exactly is not None and (self.at_least, self.at_most) != (None, None):
+            raise ValueError("'exactly' says it all; leave out 'at-least' and 'at-most'")
         if None not in (self.at_least, self.at_most) and self.at_least > self.at_most:  # type: ignore[operator]
             raise ValueError(f"nothing is at least {self.at_least} and at most {self.at_most}")
+        return self
+
+    @model_validator(mode="after")
+    def _of_a_kind(self) -> Self:
+        if self.count == "calls":
+            check_call_pattern(self.of)
+        elif not any(fnmatchcase(each, self.of) for each in _KINDS[self.count]):
+            raise ValueError(f"no {self.count} are of the kind {self.of!r}; it is {_OF[self.count]}")
         return self
 
     def fits(self, number: int) -> bool:

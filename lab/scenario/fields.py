@@ -12,6 +12,7 @@ import signal
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -175,8 +176,15 @@ def _pattern(value: Any) -> re.Pattern[str]:
 
 
 def _digits(value: Any) -> Any:
-    """A PIN that YAML took for a number; only those without a leading zero are, so nothing is lost."""
+    """Digits that YAML took for a number; only those without a leading zero are, so nothing is lost."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _variables(value: dict[str, str]) -> dict[str, str]:
+    for name, text in value.items():
+        if not name or "=" in name or "\0" in name + text:
+            raise ValueError(f"no variable of an environment can be {name!r}: {text!r}")
+    return value
 
 
 def _schema(**schema: Any) -> Any:
@@ -194,12 +202,14 @@ Duration = Annotated[
 HexByte = Annotated[int, BeforeValidator(_hexadecimal(0xFF, "a byte")), _schema(**_HEX)]
 StatusWord = Annotated[int, BeforeValidator(_status), _schema(**_HEX)]
 StatusWords = Annotated[frozenset[int | None] | None, BeforeValidator(_status_words), _schema(**_WORDS)]
+Digits = Annotated[str, BeforeValidator(_digits), _schema(type=["string", "integer"])]
 Command = Annotated[str, BeforeValidator(_command), _schema(type=["string", "integer"])]
 ReturnValue = Annotated[int, BeforeValidator(_return_value), _schema(type=["string", "integer"])]
 ReturnValues = Annotated[frozenset[int] | None, BeforeValidator(_return_values), _schema(**_WORDS)]
 ExitCodes = Annotated[frozenset[int] | None, BeforeValidator(_exit_codes), _schema(**_WORDS)]
 State = Annotated[int | None, BeforeValidator(_state), _schema(type="string")]
 SignalNumber = Annotated[int, BeforeValidator(_signal_number), _schema(type="string")]
+Environment = Annotated[dict[str, str], AfterValidator(_variables)]
 Pattern = Annotated[re.Pattern[str], BeforeValidator(_pattern), _schema(type="string", format="regex")]
 Pin = Annotated[str, BeforeValidator(_digits)]
 Count = Annotated[int, Field(ge=0, le=1_000_000, strict=True)]

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from ...card.profiles import CardRequest, request
 from ...p11.offer import require_known
-from .fields import Duration, Model, Name, Pattern
+from .fields import Duration, Environment, Model, Name, Pattern
 from .steps import AnyStep, Files
 from .triggers import Moment, TriggerModel
 
@@ -51,7 +51,7 @@ class Client(Model):
     """A built-in client: a process that loads a module, by default the simulator's own."""
 
     module: str | None = None
-    environment: dict[str, str] = Field(default_factory=dict)
+    environment: Environment = Field(default_factory=dict)
 
 
 class FailsWith(Model):
@@ -83,7 +83,7 @@ class Scenario(Model):
     quirks: list[str] = Field(default_factory=list)
     pcsc: bool | Name = False
     needs: list[Name] = Field(default_factory=list)
-    environment: dict[str, str] = Field(default_factory=dict)
+    environment: Environment = Field(default_factory=dict)
     files: Files = Field(default_factory=dict)
     triggers: dict[Name, TriggerModel] = Field(default_factory=dict)
     steps: Annotated[list[AnyStep], Field(min_length=1)]

@@ -34,6 +34,9 @@ _CHANGES: dict[type, tuple[str, ...]] = {
 """The events that verbs bring about."""
 
 
+_ANY = 10**9
+"""So often may happen what a trigger or PC/SC does."""
+
 _MADE_BY_THE_MODULE = ("C_GetSlotList", "C_GetSlotInfo")
 """Calls that the module makes by itself, when it is initialised or finds another simulator."""
 
@@ -50,8 +53,14 @@ class Possible:
         """Whether a step sends one."""
         self.has_pcsc = False
         """Whether the cards of a reader come from PC/SC at some time."""
-        self.events: set[tuple[str, str]] = set()
-        self.words: set[str] = set()
+        self.events: Counter[tuple[str, str]] = Counter()
+        """How often there is a change of a reader, at most."""
+        self.words: Counter[str] = Counter()
+        """How often a step says a word."""
+        self.crashes = False
+        """Whether the simulator is gone at some time."""
+        self.threads: dict[str, set[str]] = {}
+        """The threads in which a client makes calls."""
         self.awaited: set[str] = set()
         """The words for which a trigger or a step waits."""
         self.gates: set[str] = set()
@@ -65,8 +74,9 @@ class Possible:
         self.spoken_to: set[str] = set()
         """Those that are sent or asked something at some time."""
         for step, times in _walk(scenario.steps, 1):
-            self._add(step)
+            self._add(step, times)
             if isinstance(step, s.Call):
+                self.threads.setdefault(step.client, set()).add(step.thread)
                 for name in FUNCTIONS[step.text.function].calls:
                     self.calls[step.client, name] += times
                 self.clients.add(step.client)
@@ -76,7 +86,7 @@ class Possible:
         for trigger in scenario.triggers.values():
             self._add_trigger(trigger)
 
-    def _add(self, step: Any) -> None:
+    def _add(self, step: Any, times: int) -> None:
         match step:
             case s.Run():
                 self.runs_programs = True
@@ -88,7 +98,9 @@ class Possible:
             case s.Ask():
                 self.spoken_to.add(step.program)
             case v.Signal():
-                self.words.add(step.signal)
+                self.words[step.signal] += times
+            case v.Crash():
+                self.crashes = True
             case s.Arm():
                 for trigger in step.arm.values():
                     self._add_trigger(trigger)
@@ -99,16 +111,17 @@ class Possible:
             case v.Hang():
                 self.gates.add(step.hang or "")
             case v.Later():
-                self._add(step.do)
+                self._add(step.do, times)
             case v.Plug():
                 self.readers.add(step.plug)
             case v.AttachPcsc():
                 self.has_pcsc = True
+                times = _ANY
         for change in _CHANGES.get(type(step), ()):
-            self.events.add((change, step.reader))
+            self.events[change, step.reader] += times
 
     def _add_trigger(self, trigger: TriggerModel) -> None:
-        self._add(trigger.do)
+        self._add(trigger.do, _ANY)
         if trigger.on.signal is not None:
             self.awaited.add(trigger.on.signal)
 
@@ -133,9 +146,12 @@ def never_fires(trigger: TriggerModel, possible: Possible) -> str | None:
     if possible.runs_programs:
         return None
     if on.event is not None:
-        return _no_event(on.event, on.reader, possible)
+        return _no_event(on.event, on.reader, possible, trigger.nth)
     if on.signal is not None:
-        return None if on.signal in possible.words else f"nobody says {on.signal!r}, and no program runs that could"
+        if on.signal not in possible.words:
+            return f"nobody says {on.signal!r}, and no program runs that could"
+        count = possible.words[on.signal]
+        return _too_few(f"{on.signal!r} is said", count, trigger.nth)
     if on.time is not None:
         return None
     if on.call is None and on.application is None and possible.sends_apdus:
@@ -144,14 +160,21 @@ def never_fires(trigger: TriggerModel, possible: Possible) -> str | None:
     count = possible.count_calls(pattern, application)
     if count == 0:
         return f"no step calls {pattern!r}" + (f" in {application!r}" if application != "*" else "")
+    threads = max(len(each) for client, each in possible.threads.items() if fnmatchcase(client[:15], application))
+    if on.thread is not None and on.thread > threads:
+        return f"calls are made in {counted(threads, 'thread')} of a client at most, not {on.thread}"
     is_sure = on.call is not None and not any(fnmatchcase(name, on.call) for name in _MADE_BY_THE_MODULE)
     if is_sure and "ins" not in on.model_fields_set and count < trigger.nth:
-        return f"{pattern!r} is called {counted(count, 'time')} at most, not {trigger.nth}"
+        return _too_few(f"{pattern!r} is called", count, trigger.nth)
     return None
 
 
+def _too_few(what: str, count: int, nth: int) -> str | None:
+    return f"{what} {counted(count, 'time')} at most, not {nth}" if count < nth else None
+
+
 def does_nothing(action: v.Step, possible: Possible) -> str | None:
-    """Why nobody hears a word, or nothing waits at a gate, if that is so."""
+    """Why nobody hears a word, nothing waits at a gate, or it is so already, if that is so."""
     if possible.runs_programs:
         return None
     match action:
@@ -159,6 +182,10 @@ def does_nothing(action: v.Step, possible: Possible) -> str | None:
             return f"nobody waits for {word!r}: no trigger and no step does, and no program runs that could"
         case v.Release(release=gate) if (gate or "") not in possible.gates:
             return f"nothing hangs at gate {gate or ''!r}: no trigger does that, and no program runs that could"
+        case v.Restart() if not possible.crashes:
+            return "the simulator is there: no step and no trigger crashes it, and no program runs that could"
+        case v.DetachPcsc() if not possible.has_pcsc:
+            return "no step attaches a reader of PC/SC; attach-pcsc does"
     return None
 
 
@@ -178,9 +205,10 @@ def never_happens(condition: c.Recorded, possible: Possible) -> str | None:
     return None
 
 
-def _no_event(change: str, reader: str | None, possible: Possible) -> str | None:
-    if any(each == change and reader in (None, where) for each, where in possible.events):
-        return None
+def _no_event(change: str, reader: str | None, possible: Possible, nth: int = 1) -> str | None:
+    found = {each: count for each, count in possible.events.items() if each[0] == change and reader in (None, each[1])}
+    if found:
+        return _too_few(f"there is a {change!r}", sum(found.values()), nth)
     where = f"reader {reader!r}" if reader is not None else "any reader"
     return f"no step or trigger makes a {change!r} of {where}, and no program runs that could"
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from .conditions import Condition, Happening, one_of
+from .conditions import START, Condition, Happening, one_of
 from .expressions import CallText, read_call
-from .fields import Command, Duration, ExitCodes, Model, Name, Pattern, SignalNumber, StatusWords
+from .fields import Command, Duration, Environment, ExitCodes, Model, Name, Pattern, SignalNumber, StatusWords
 from .triggers import TriggerModel
 from .verbs import VERBS, AttachPcsc, DetachPcsc, Signal, Step, word
 
@@ -69,7 +69,7 @@ class Run(Step):
     name: Name | None = None
     background: bool = False
     input: str | None = None
-    environment: dict[str, str] = Field(default_factory=dict)
+    environment: Environment = Field(default_factory=dict)
     files: Files = Field(default_factory=dict)
     exits: ExitCodes = frozenset({0})
     output: Pattern | None = None
@@ -106,6 +106,12 @@ class Apdu(Step):
     status: StatusWords = frozenset({0x9000})
     data: Pattern | None = None
     within: Duration | None = None
+
+    @model_validator(mode="after")
+    def _has_data(self) -> Self:
+        if self.data is not None and self.status == frozenset({None}):
+            raise ValueError("no answer ('status: none') has no 'data'")
+        return self
 
     @property
     def reader(self) -> str:
@@ -164,6 +170,13 @@ class Mark(Step):
     """A point in time with a name, for `since`."""
 
     mark: Name
+
+    @field_validator("mark")
+    @classmethod
+    def _free(cls, name: str) -> str:
+        if name == START:
+            raise ValueError(f"{START!r} is the mark at the beginning of every scenario; choose another name")
+        return name
 
 
 class Wait(Step):

@@ -54,6 +54,8 @@ class Asked:
     def plan(self, card: CardRequest | Path) -> Plan:
         """Raises ValueError, ImageError, OSError."""
         action = Action.parse(self.action, self.seed)
+        if self.seed and action.verb != "garble":
+            raise ValueError("--seed is for --action garble: nothing else is left to chance")
         then = tuple(Then.parse(each) for each in self.then)
         name = next(each for each in _OTHERS if isinstance(card, Path) or each != card.name)
         other = CardRequest(name=name) if isinstance(card, Path) else CardRequest(card.profile, name=name)

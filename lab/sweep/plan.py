@@ -63,7 +63,7 @@ class Action:
             number = return_value(value)
             return cls(text, "return", {"value": number}, f"the call returns {name_of(CKR, number)}")
         if name == "delay" and value:
-            return cls(text, "delay", {"seconds": seconds(value)}, f"it takes {value} longer")
+            return cls(text, "delay", {"seconds": span(value)}, f"it takes {value} longer")
         if name == "cut" and value.isdigit():
             return cls(text, "cut", {"length": int(value)}, f"only {value} bytes of the answer arrive")
         known = ", ".join((*_PLAIN, "sw:6F00", "rv:CKR_DEVICE_ERROR", "delay:500ms", "cut:1"))
@@ -170,6 +170,13 @@ def _files(folder: Path) -> Iterator[tuple[Path, int]]:
             if entry.is_dir(follow_symlinks=False):
                 folders.append(Path(entry.path))
             yield Path(entry.path), status.st_mode
+
+
+def span(text: str) -> float:
+    """A span of time that is more than nothing. Raises ValueError."""
+    if not (found := seconds(text)):
+        raise ValueError(f"{text!r} is no time at all; as 500ms or 2s")
+    return found
 
 
 def pack(folder: Path, wants_all: bool = False) -> bytes:

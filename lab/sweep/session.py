@@ -16,7 +16,7 @@ from ..terminal import styled
 from . import asked, report_html, report_junit, report_svg, report_text, runner
 from .asked import Asked
 from .outcome import Outcome, Verdict
-from .plan import Plan, seconds
+from .plan import Plan, span
 from .points import Choice
 from .report import Report
 from .runner import Workers
@@ -78,7 +78,7 @@ class Session:
 
     def _begun(self, shard: str, deadline: str | None, choice: Choice) -> Report:
         """A report with nothing played yet."""
-        longest = runner.FIRST_DEADLINE if deadline is None else seconds(deadline)
+        longest = runner.FIRST_DEADLINE if deadline is None else span(deadline)
         with self.console.status("running it without any action ..."), self.workers(1) as executor:
             if self.wanted.prepare is not None:
                 self.plan = runner.prepared(executor, self.plan, self.wanted.prepare, longest)

@@ -204,6 +204,7 @@ def test_verbs_for_what_ails_a_card(cardtear: Cardtear, host: Any, user_session:
         (("remove", "front", "--call", "C_Initialize"), "'C_Initialize' is answered in the module itself"),
         (("remove", "front", "--call", "C_GetInterface*"), "'C_GetInterface*' is answered in the module itself"),
         (("delay", "1e999", *CALL), "SECONDS of 'delay' cannot be inf"),
+        (("delay", "0", *CALL), "'delay' of no time does nothing"),
         (("delay", "nan", *CALL), "SECONDS of 'delay' cannot be nan"),
         (("delay", "1e999ms", *CALL), "SECONDS of 'delay' cannot be inf"),
         (("remove", "front", "--seconds", "1e999"), "--seconds cannot be inf"),

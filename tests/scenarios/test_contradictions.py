@@ -67,7 +67,29 @@ CONTRADICTIONS = [
     ("- signal: go", 1, "nobody waits for 'go': no trigger and no step does"),
     ("- later: 1s\n  do: {release: there}", 1, "nothing hangs at gate 'there': no trigger does that"),
     ("- release:", 1, "nothing hangs at gate '': no trigger does that"),
+    ("- restart", 1, "the simulator is there: no step and no trigger crashes it"),
+    ("- detach-pcsc: front", 1, "no step attaches a reader of PC/SC"),
+    ("- stop: app", 1, "the client 'app' does not run here: it makes no call before"),
+    ("- exit: second", 1, "the client 'second' does not run here"),
+    ("- call: C_GetSlotList()\n- exit: app\n- stop: app", 3, "the client 'app' does not run here"),
     # What can never come
+    ("- later: 2m\n  do: {remove: front}", 1, "that is longer than the whole scenario may take"),
+    ("- arm: {x: {on: {time: 61s}, do: {remove: front}}}", 1, "that is longer than the whole scenario may take"),
+    (
+        "- arm: {x: {on: {event: remove}, nth: 3, do: {insert: front}}}\n- remove: front",
+        1,
+        "this trigger can never fire: there is a 'remove' 1 time at most, not 3",
+    ),
+    (
+        "- arm: {x: {on: {signal: go}, nth: 3, do: {remove: front}}}\n- repeat: 2\n  steps: [{signal: go}]",
+        1,
+        "this trigger can never fire: 'go' is said 2 times at most, not 3",
+    ),
+    (
+        "- call: C_GetSlotList()\n- arm: {x: {on: {call: C_GetSlotList, thread: 2}, do: {remove: front}}}",
+        2,
+        "this trigger can never fire: calls are made in 1 thread of a client at most, not 2",
+    ),
     ("- arm: {x: {on: {call: C_Sign}, do: {remove: front}}}", 1, "this trigger can never fire: no step calls 'C_Sign'"),
     (
         "- call: C_GetTokenInfo(0)\n- arm: {x: {on: {call: C_GetTokenInfo}, nth: 2, do: {remove: front}}}",
