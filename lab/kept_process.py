@@ -87,7 +87,9 @@ class KeptProcess:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-            raise ProcessError(f"{self._name} does not end. {self.said}") from None
+            raise ProcessError(
+                f"{self._name} did not end within {DEADLINE:.0f} s, and was killed. {self.said}"
+            ) from None
         return was_running
 
     def kill(self) -> None:

@@ -197,6 +197,22 @@ def test_one_that_dies_is_started_again(tmp_path: Path, caplog: pytest.LogCaptur
         assert ours.is_running
 
 
+def test_one_that_hangs_is_killed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who stops it hears that; at the end that is no failure of what was done with it."""
+    with daemon.own_pcscd(tmp_path) as ours:
+        for end in (ours.stop, ours.close):
+            ours.start()
+            os.kill(_process(ours), signal.SIGSTOP)
+            with monkeypatch.context() as patch:
+                patch.setattr(kept_process, "DEADLINE", 0.2)
+                with pytest.raises(ProcessError, match="was killed") if end == ours.stop else contextlib.nullcontext():
+                    end()
+            assert not ours.is_running
+        assert "pcscd did not end within 0 s, and was killed" in caplog.text
+
+
 def test_one_that_dies_again_and_again_is_left_alone(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
