@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import base64
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
 
 from asn1crypto import pem
+from asn1crypto import pkcs12 as pkcs12_structure
 from cryptography.exceptions import InternalError
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs12
@@ -56,7 +58,9 @@ def read(content: bytes, password: Password, name: str) -> Contents:
     """Read what is in a file; `name` is for the message. Raises ValueError."""
     found = Contents()
     try:
-        _read(_as_bytes(content), password, found)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the library's, of BER and old ciphers: nothing that a user can do about
+            _read(_as_bytes(content), password, found)
         if not found.keys and not found.certificates:
             raise ValueError(", ".join(found.others) or "it has neither a private key nor a certificate")
     except NO_KEY as error:
@@ -106,7 +110,8 @@ _REASONS = {
 
 # PEM
 
-_BLOCK = rb"-----BEGIN ([A-Z0-9# ]+)-----(?:(?!-----BEGIN ).)*?-----END \1-----"
+_BLOCK = rb"-----BEGIN ([ -,.-~]+)-----(?:(?!-----BEGIN ).)*?-----END \1-----"
+_IN_ONE_LINE = rb"(-----BEGIN [^-]+-----)(.*)(-----END [^-]+-----)"
 
 
 def _read_pem(content: bytes, password: Password, found: Contents) -> None:
@@ -115,13 +120,30 @@ def _read_pem(content: bytes, password: Password, found: Contents) -> None:
         raise ValueError("a block of it has a BEGIN line and no END line: it is cut off")
     for each in blocks:
         label = each[1].decode()
-        block = b"".join(line.strip() + b"\n" for line in each[0].splitlines())
+        block = b"".join(line.strip() + b"\n" for line in _lines(each[0]))
         if label.endswith("PRIVATE KEY") and label in _KEY_BLOCKS:
             found.keys.append(_key(_KEY_BLOCKS[label], block, password, found))
         elif label in _DER_BLOCKS:
-            _DER_BLOCKS[label](pem.unarmor(block)[2], found)
+            _DER_BLOCKS[label](_unarmored(block), found)
         elif not label.endswith("PARAMETERS"):  # those are in the key that follows, too
             found.others.append(_OTHER_BLOCKS.get(label, f"it is a {label}, which has no place on a card"))
+
+
+def _lines(block: bytes) -> list[bytes]:
+    """The lines of a block. One in a single line, as variables and JSON have it, is parted at spaces and `\\n`."""
+    if (whole := re.fullmatch(_IN_ONE_LINE, block)) is None:
+        return block.splitlines()
+    begin, body, end = whole.groups()
+    return [begin, *body.replace(rb"\n", b" ").split(), end]
+
+
+def _unarmored(block: bytes) -> bytes:
+    """The DER in a PEM block. Raises ValueError."""
+    try:
+        der: bytes = pem.unarmor(block)[2]
+    except ValueError:
+        raise ValueError("a block of it is not PEM between its BEGIN and END lines") from None
+    return der
 
 
 def _key(load: Callable[..., Any], data: bytes, password: Password, found: Contents) -> Any:
@@ -161,7 +183,12 @@ def _add_signed_data(der: bytes, found: Contents) -> None:
 
 
 def _add_certificate(der: bytes, found: Contents) -> None:
-    found.add_certificate(der)
+    """What is in a CERTIFICATE block, which some programs write around a PKCS #7, too. Raises ValueError."""
+    outer = elements(der)[:1] or [_NOTHING]
+    if _shape(outer[0].content).startswith("D"):
+        _add_signed_data(der, found)
+    else:
+        found.add_certificate(der)
 
 
 _KEY_BLOCKS: dict[str, Callable[..., Any]] = {
@@ -240,8 +267,22 @@ def _add_pkcs12(der: bytes, password: Password, found: Contents) -> None:
             raise ValueError(_STRICT)
         is_locked = re.search("password", str(problem), re.IGNORECASE)
         raise _Locked(str(problem)) if is_locked else problem
+    if (count := _count_keys(der)) > 1:  # the library gives one of them
+        apart = "openssl pkcs12 -in FILE -nodes -out NEW.pem"
+        raise ValueError(f"there are {count} private keys in it, and one slot; take them apart with: {apart}")
     if bundle.key is not None:
         found.keys.append(bundle.key)
     for certificate in (bundle.cert, *bundle.additional_certs):
         if certificate is not None:
             found.add_certificate(certificate.certificate.public_bytes(serialization.Encoding.DER))
+
+
+def _count_keys(der: bytes) -> int:
+    """How many private keys a PKCS #12 shows without its password (RFC 7292, 4.2); 0 if it cannot be told."""
+    try:
+        safes = pkcs12_structure.Pfx.load(der).authenticated_safe
+        readable = [each["content"].native for each in safes if each["content_type"].native == "data"]
+        bags = [bag for each in readable for bag in pkcs12_structure.SafeContents.load(each)]
+        return sum(bag["bag_id"].native in ("key_bag", "pkcs8_shrouded_key_bag") for bag in bags)
+    except (ValueError, TypeError):
+        return 0

@@ -8,11 +8,14 @@ import datetime
 import shutil
 import ssl
 import subprocess
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
+from asn1crypto import pkcs12 as asn1_pkcs12
 from cardtear.card import tlv
+from cardtear.card.certificate_reader import elements
 from cardtear.lab import key_files
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -90,6 +93,11 @@ CERTIFICATES: dict[str, bytes] = {
     "PEM in UTF-16": LEAF_PEM.decode().encode("utf-16"),
     "indented PEM": b"".join(b"    " + line + b"\n" for line in LEAF_PEM.splitlines()),
     "PEM in one line": b"-----BEGIN CERTIFICATE-----\n" + base64.b64encode(LEAF_DER) + b"\n-----END CERTIFICATE-----",
+    "PEM in a single line": LEAF_PEM.replace(b"\n", b""),
+    "PEM of a shell's variable": LEAF_PEM.replace(b"\n", b" "),
+    "PEM in a string of JSON": b'"' + LEAF_PEM.replace(b"\n", rb"\n") + b'"',
+    "with parameters of Diffie-Hellman before it": b"-----BEGIN X9.42 DH PARAMETERS-----\nMAA=\n"
+    b"-----END X9.42 DH PARAMETERS-----\n" + LEAF_PEM,
     "X509 CERTIFICATE": relabelled(LEAF_PEM, "X509 CERTIFICATE"),
     "base64 alone": base64.encodebytes(LEAF_DER),
     "chain": LEAF_PEM + CA_PEM,
@@ -98,6 +106,7 @@ CERTIFICATES: dict[str, bytes] = {
     "chain in DER": CA_DER + LEAF_DER,
     "PKCS #7": pkcs7.serialize_certificates([LEAF, CA], DER),
     "PKCS #7 in PEM": pkcs7.serialize_certificates([LEAF, CA], PEM),
+    "PKCS #7 called CERTIFICATE": pkcs7.serialize_certificates([LEAF, CA], PEM).replace(b" PKCS7-", b" CERTIFICATE-"),
     "PKCS #12 without key": pkcs12.serialize_key_and_certificates(None, None, None, [LEAF, CA], NoEncryption()),
     "with a request beside it": LEAF_PEM
     + x509.CertificateSigningRequestBuilder().subject_name(named("x")).sign(EC, hashes.SHA256()).public_bytes(PEM),
@@ -155,6 +164,30 @@ def test_private_keys(form: str) -> None:
         assert len(key_files.read(content, None, "file").keys) == 1
 
 
+def test_a_pkcs12_in_ber() -> None:
+    """As NSS writes it, with lengths that are not given. What the library says of it does not reach the user."""
+    der = KEYS["PKCS #12"][1]
+    ber = b"\x30\x80" + elements(der)[0].content + b"\0\0"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = key_files.read(ber, None, "file")
+    assert [len(found.keys), len(found.certificates)] == [1, 2]
+
+
+def test_a_pkcs12_with_two_keys() -> None:
+    """As keytool writes it for two aliases: none of them is dropped in silence, or chosen."""
+    authenticated = asn1_pkcs12.Pfx.load(KEYS["PKCS #12"][1]).authenticated_safe
+    safes = [asn1_pkcs12.SafeContents.load(each["content"].native) for each in authenticated]
+    twice = [bag for safe in safes for bag in safe for _ in range(1 + (bag["bag_id"].native == "key_bag"))]
+    data = asn1_pkcs12.ContentInfo({"content_type": "data", "content": asn1_pkcs12.SafeContents(twice).dump()})
+    whole = asn1_pkcs12.AuthenticatedSafe([data]).dump()
+    store = asn1_pkcs12.Pfx({"version": "v3", "auth_safe": {"content_type": "data", "content": whole}}).dump()
+    said = reading(store)
+    assert said == "file cannot be taken: there are 2 private keys in it, and one slot; take them apart with: " + (
+        "openssl pkcs12 -in FILE -nodes -out NEW.pem"
+    )
+
+
 @pytest.mark.parametrize("options", [("-aes128",), ("-des3",)])
 def test_keys_with_proc_type(options: tuple[str, ...]) -> None:
     """As OpenSSL wrote them once."""
@@ -206,6 +239,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         "PGP PUBLIC KEY BLOCK",
     ),
     "no certificate in it": (relabelled(LEAF_PEM, "CERTIFICATE").replace(b"MII", b"AAA", 1), "should be a certificate"),
+    "quoted in a mail": (b"> " + LEAF_PEM.replace(b"\n", b"\n> "), "is not PEM between"),
     "PKCS #7 of data": (tlv.encode(0x30, bytes.fromhex("06092A864886F70D010701"), b"\xa0\0"), "another kind"),
     "another SEQUENCE": (tlv.encode(0x30, b"\2\1\1\4\0")[:-2], "cut off"),
 }
