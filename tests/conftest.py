@@ -45,6 +45,15 @@ def load(path: Path) -> Any:
     return sys.modules[name]
 
 
+TERMINAL = pytest.StashKey[int]()
+"""A descriptor of standard error as it is while no output is caught, which of a test that hangs nobody would show."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the terminal for the stacks of a test that hangs."""
+    config.stash[TERMINAL] = os.dup(2)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """`needs` names programs, Python modules and commands that have to succeed, without which a test skips."""
     if reason := lacking(name for mark in item.iter_markers("needs") for name in mark.args):
@@ -66,8 +75,8 @@ nss_module = load(Path(__file__).parent / "clients" / "nss.py")
 
 
 @pytest.fixture(autouse=True)
-def _deadline() -> Iterator[None]:
-    faulthandler.dump_traceback_later(TEST_DEADLINE, exit=True, file=sys.__stderr__)
+def _deadline(pytestconfig: pytest.Config) -> Iterator[None]:
+    faulthandler.dump_traceback_later(TEST_DEADLINE, exit=True, file=pytestconfig.stash[TERMINAL])
     yield
     faulthandler.cancel_dump_traceback_later()
 
