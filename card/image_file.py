@@ -122,7 +122,7 @@ class ImageFile:
         self._under_way: sqlite3.Cursor | None = None
         self._is_writable = is_writable
         # To open a FIFO would be to wait for its writer; without waiting, a file with a lease could not be opened.
-        if stat.S_IFMT(os.stat(self._path).st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
+        if stat.S_IFMT(os.stat(path).st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
             raise NotAnImage
         self._file = os.open(self._path, (os.O_RDWR if is_writable else os.O_RDONLY) | os.O_CLOEXEC)
         self._lease = Lease(self._file)

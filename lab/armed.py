@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -73,9 +74,9 @@ def _request(value: Request) -> dict[str, Any]:
 def as_card(card: CardSource | object) -> str | dict[str, Any]:
     """A card, by path or by its parameters. Raises ValueError for one that is neither."""
     if isinstance(card, Path):
-        return str(card.resolve())
+        return os.path.realpath(card)
     if isinstance(card, EncryptedImage):
-        return {name: str(path.resolve()) for name, path in card._asdict().items()}
+        return {name: os.path.realpath(path) for name, path in card._asdict().items()}
     if not isinstance(card, CardRequest):
         raise ValueError(f"a card is a path or a CardRequest here, not {card!r}")
     return card.parameters

@@ -7,6 +7,7 @@ Which of them was last in a reader is known, too, so that it can be put back as 
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -94,9 +95,9 @@ class CardShelf:
     def _prepared(self, source: CardSource | Card | PutAway) -> Path | EncryptedImage | Card | PutAway:
         """The image of a source, made if need be: a path that is given, or this simulator's own copy."""
         if isinstance(source, Path):
-            return source.resolve()
+            return Path(os.path.realpath(source))
         if isinstance(source, EncryptedImage):
-            return source._replace(image=source.image.resolve())
+            return source._replace(image=Path(os.path.realpath(source.image)))
         if not isinstance(source, profiles.CardRequest):
             return source
         require_known(source)

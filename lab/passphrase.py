@@ -42,7 +42,7 @@ def handed_over(path: Path | None) -> Iterator[Path | None]:
     if path is None:
         yield None
     elif can_be_read_again(path) or not (path == STANDARD_INPUT or path.exists()):
-        yield path.resolve()
+        yield Path(os.path.realpath(path))
     else:
         passphrase = read(path)
         assert passphrase is not None

@@ -287,8 +287,8 @@ class AnyCard(NewCard):
             return self.parameters(name)
         self.refuse_with_image()
         if passphrase_file is None or not require_encrypted(self.image, self.passphrase_file):
-            return str(self.image.resolve())
-        return {"image": str(self.image.resolve()), "passphrase_file": str(passphrase_file)}
+            return os.path.realpath(self.image)
+        return {"image": os.path.realpath(self.image), "passphrase_file": str(passphrase_file)}
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ def sweep(
         action,
         tuple(then or ()),
         prepare,
-        str(copy.resolve()) if copy is not None else None,
+        os.path.realpath(copy) if copy is not None else None,
         own_home,
         recover,
         seed,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
@@ -153,5 +154,5 @@ def play_file(
     """
     text = read(path) if text is None else text
     scenario = loads(text, str(path), path.stem)
-    here = path.resolve().parent
+    here = Path(os.path.realpath(path)).parent
     return play(scenario, quirks=quirks, here=here, lines=positions(text), origin=str(path), progress=progress)

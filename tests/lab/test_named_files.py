@@ -46,7 +46,7 @@ COMMANDS = (
     "sweep --image {} -- true",
     "sweep --json {} --resume -- true",
 )
-FILES = ("/dev/zero", "folder", "missing", "long", "fifo")
+FILES = ("/dev/zero", "folder", "missing", "long", "loop", "fifo")
 Forked = Callable[[str], tuple[int, str, str]]
 
 
@@ -59,6 +59,7 @@ def place(tmp_path: Path, image: Path) -> Path:
     """A folder with a card and what can go wrong."""
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "loop").symlink_to("loop")
     with (tmp_path / "long").open("wb") as file:
         file.truncate(100 << 30)  # which takes no room on the disk
     key = ec.generate_private_key(ec.SECP256R1())
