@@ -164,7 +164,25 @@ class ImageFile:
                 with _transaction(db.cursor()):
                     image_migration.bring_up(db, image.seal)
             self._remove_journal()
+        self._seen = _seen(os.fstat(self._file))
         return image
+
+    def is_in_place(self) -> bool:
+        """Whether the file is the one that was opened, at its place."""
+        try:
+            self._require_place()
+        except Estranged:
+            return False
+        return True
+
+    def holds(self, state: CardState, seal: Seal) -> bool:
+        """Whether the file holds this state, or did so when it was last looked at and has not been changed since."""
+        if _seen(os.fstat(self._file)) != self._seen:
+            try:
+                self._require_state(state, seal)
+            except Estranged:
+                return False
+        return True
 
     def write(self, statements: Sequence[Statement], state: CardState, seal: Seal) -> None:
         """Make all the changes or none in the file, which has to hold this state. One alone changes one page.

@@ -19,7 +19,7 @@ from .device import Device
 from .keys import KeyRing
 from .makes import make_of_state
 from .status import SW
-from .store import Store
+from .store import ImageError, NotWritten, Store
 from .tables import TRAITS_OBJECT, Touch
 from .touch import NO_SENSOR, TouchSensor
 from .traits import Traits
@@ -113,14 +113,17 @@ class PivCard:
         return Traits.decode(self.store.state.objects.get(TRAITS_OBJECT)).pin_pad
 
     def set_tries(self, reference: int, left: int) -> None:
-        """Leave so many tries to the PIN or PUK, as if wrong ones had been given. Raises ValueError, CardTorn."""
+        """Leave so many tries to the PIN or PUK, as after wrong ones. Raises ValueError, CardTorn, ImageError."""
         now = self.store.state.references[reference]
         if not 0 <= left <= now.maximum:
             raise ValueError(f"of {now.maximum} tries {left} cannot be left")
+        try:
+            with self.store.together():
+                self.store.count(self._context, reference, left)
+        except NotWritten as error:
+            raise ImageError(error.why) from None
         status = self._context.status
         self._context.status = replace(status, verified=status.verified - {reference}, verified_by=-1)
-        with self.store.together():
-            self.store.count(self._context, reference, left)
 
     def deactivate(self) -> None:
         """Take the power away, at any time and from any thread, without waiting."""

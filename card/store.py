@@ -172,6 +172,16 @@ class Store:
         if self._trouble:
             self._trouble = ""
 
+    def is_in_place(self) -> bool:
+        """Whether no other file is where the image was, nor none."""
+        with self._change:
+            return self._file.is_in_place()
+
+    def is_unchanged(self) -> bool:
+        """Whether nobody else has written into the image."""
+        with self._change:
+            return self._file.holds(self.state, self._seal)
+
     def close(self) -> None:
         """Give the file free; nothing can be changed any more."""
         self.owner = None

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from ..card import output_file, profiles
 from ..card.card import Card
 from ..card.piv_card import PivCard
+from ..card.store import ImageError
 from ..p11.offer import require_known
 from ..reader.bench import Bench
 from ..reader.events import Change, Event
@@ -38,10 +39,13 @@ class CardShelf:
     """Where cards lie that are in no reader; copies of ready-made ones in `folder`. `close` closes all of them."""
 
     def __init__(self, bench: Bench, folder: Path) -> None:
+        self._bench = bench
         self._folder = folder
         self._open: dict[Path, PivCard] = {}
+        self._displaced: list[PivCard] = []
+        """Those in readers that are open, where another file has come to the image's place since."""
         self._passphrases: dict[Path, bytes | None] = {}
-        self._dead: set[Path] = set()
+        self._dead: set[tuple[Path, bytes]] = set()
         self._last: dict[str, Card | PutAway] = {}
         self._lock = threading.Lock()
         self._unsubscribe = bench.add_part(self._hear)
@@ -71,15 +75,19 @@ class CardShelf:
     def put_away(self, readers: Iterable[Reader]) -> None:
         """Close the images that were given by path and are in none of the readers, so that others can open them."""
         with self._lock:
-            inserted = [reader.insertion.card for reader in readers if reader.insertion is not None]
-            for path, card in list(self._open.items()):
-                if card not in inserted and not path.is_relative_to(self._folder):
-                    self._put_away(path, card)
+            inserted = _inserted(readers)
+            for card in [*self._open.values(), *self._displaced]:
+                if card not in inserted and not card.store.path.is_relative_to(self._folder):
+                    self._put_away(card)
 
-    def _put_away(self, path: Path, card: PivCard) -> None:
-        del self._open[path]
+    def _put_away(self, card: PivCard) -> None:
+        path = card.store.path
+        if self._open.get(path) is card:
+            del self._open[path]
+        else:
+            self._displaced.remove(card)
         if card.is_dead:
-            self._dead.add(path)
+            self._dead.add((path, card.store.state.serial))
         away = PutAway(path, self._passphrases.get(path))
         for reader, last in list(self._last.items()):
             if last is card:
@@ -89,7 +97,7 @@ class CardShelf:
     def close(self) -> None:
         """Close all images."""
         self._unsubscribe()
-        for card in self._open.values():
+        for card in [*self._open.values(), *self._displaced]:
             card.close()
 
     def _prepared(self, source: CardSource | Card | PutAway) -> Path | EncryptedImage | Card | PutAway:
@@ -114,8 +122,10 @@ class CardShelf:
         """Find the passphrase of an image that is to be opened. Raises ValueError, OSError."""
         if isinstance(source, PutAway):
             return source.passphrase
-        if not isinstance(source, EncryptedImage) or source.image in self._open:
+        if not isinstance(source, EncryptedImage):
             return None
+        if source.image in self._open:
+            return self._passphrases.get(source.image)
         if source.image in self._passphrases and not passphrase.can_be_read_again(source.passphrase_file):
             return self._passphrases[source.image]
         return passphrase.read(source.passphrase_file)
@@ -124,13 +134,33 @@ class CardShelf:
         if not isinstance(prepared, Path | EncryptedImage | PutAway):
             return prepared
         image = prepared if isinstance(prepared, Path) else prepared.image
-        known = self._open.get(image)
+        known = self._known(image)
         card = known or profiles.open_card(image, words)
         if isinstance(prepared, EncryptedImage) and not card.store.is_encrypted:
             if known is None:
                 card.close()
             raise ValueError(f"{image} is not encrypted: the passphrase file would do nothing; leave it out")
         if known is None:
+            if image in self._open:
+                self._displaced.append(self._open[image])
             self._open[image], self._passphrases[image] = card, words
-            card.is_dead = image in self._dead
+            card.is_dead = (image, card.store.state.serial) in self._dead
         return card
+
+    def _known(self, image: Path) -> PivCard | None:
+        """Return the open card of an image, if it is that of the file which is there now.
+
+        Raises ImageError where the card is in a reader, and others have written into its image.
+        """
+        card = self._open.get(image)
+        if card is None or (card.store.is_in_place() and card.store.is_unchanged()):
+            return card
+        if card not in _inserted(self._bench.readers):
+            self._put_away(card)
+        elif card.store.is_in_place():
+            raise ImageError(f"{image} was changed by another program while its card is in a reader; remove that first")
+        return None
+
+
+def _inserted(readers: Iterable[Reader]) -> list[Card]:
+    return [reader.insertion.card for reader in readers if reader.insertion is not None]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..card.card import Card
+from ..card.card import Card, CardTorn
 from ..card.piv_card import PivCard
 from ..card.profiles import CardRequest
 from ..card.store import ImageError
@@ -21,7 +21,7 @@ from ..p11.application import Application
 from ..p11.functions import HANDLERS
 from ..p11.server import Server
 from ..reader.bench import Bench
-from ..reader.errors import BenchError, CardMute, CardRemoved, NoTries, PcscdFailed, PcscdNotOurs
+from ..reader.errors import BenchError, CardMute, CardRemoved, NoTries, PcscdFailed, PcscdNotOurs, ReaderEmpty
 from ..reader.pin_pad import Entry
 from ..reader.reader import Reader
 from ..reader.slot_door import Daemon
@@ -214,7 +214,7 @@ class Simulator(Closing):
     def block_pin(self, reader: str, left: int = 0, puk: bool = False) -> None:
         """Leave so many tries to the PIN (or PUK), as if somebody had typed wrong ones. Logins are lost.
 
-        Raises BenchError, ValueError for more tries than it has.
+        Raises BenchError, ImageError, ValueError for more tries than it has.
         """
         place = self.bench.reader(reader)
         insertion = place.occupied()
@@ -222,7 +222,10 @@ class Simulator(Closing):
         if not isinstance(card, PivCard):
             raise NoTries(card.name, reader)
         with insertion.lock:
-            card.set_tries(PUK if puk else PIN, left)
+            try:
+                card.set_tries(PUK if puk else PIN, left)
+            except CardTorn:  # pulled out, or put into another reader, meanwhile
+                raise ReaderEmpty(reader) from None
             self.bench.trace.verb("block-pin", reader, f"{'PUK' if puk else 'PIN'}, {left} left")
             place.log_out()
 

@@ -404,6 +404,26 @@ def test_what_no_card_is_there_for(inside: str | None, verb: str, arguments: tup
         assert (done.exit_code, done.output) == (1, f"cardtear: {here.value}\n")
 
 
+def test_tries_that_cannot_be_written(simulator: Simulator, tmp_path: Path) -> None:
+    """Another file is where the image was: that is said, a login stays, and an armed one harms no call."""
+    image, other = tmp_path / "a.card", tmp_path / "b.card"
+    for path in (image, other):
+        create(CardRequest("blank", name=path.stem), path, places.test_ca())
+    simulator.swap("front", image)
+    for command in ("00A4040005A000000308", "0020008008313233343536FFFF"):
+        assert simulator.apdu("front", bytes.fromhex(command))[-2:] == b"\x90\0"
+    other.replace(image)
+    remote = RemoteSimulator(simulator.environment)
+    with pytest.raises(ControlFailure, match="another file now") as caught:
+        remote.reader("front").block_pin()
+    assert caught.value.code == "image-error"
+    remote.arm(Trigger("block-pin", {"reader": "front"}, on=OnSignal("go")))
+    (failed,) = remote.do("signal", signal="go")["failed"]
+    assert "another file now" in failed["problem"]
+    remote.close()
+    assert simulator.apdu("front", bytes.fromhex("00200080"))[-2:] == b"\x90\0"
+
+
 def test_what_is_armed_and_changes_nothing(simulator: Simulator) -> None:
     """It is told as what could not be carried out is; in another process the methods return it."""
     remote = RemoteSimulator(simulator.environment)

@@ -149,6 +149,37 @@ def test_an_image_that_is_gone_is_said(simulator: Simulator, control: Control, t
         control.do("insert", reader="front")
 
 
+@pytest.mark.parametrize("where", ["in the reader", "out of it", "ejected"])
+@pytest.mark.parametrize("way", ["mv", "cp"])
+def test_an_image_that_was_replaced_meanwhile(
+    simulator: Simulator, control: Control, tmp_path: Path, way: str, where: str
+) -> None:
+    """The card of a path is the one whose image is there now, and the other one stays what it was."""
+    image, other = Path(_image(tmp_path)), tmp_path / "bob.card"
+    create(CardRequest(profile="blank", name="Bob", serial="b0b"), other, places.test_ca())
+    control.do("insert", reader="front", card=str(image))
+    if where != "in the reader":
+        control.do("kill", reader="front")
+    if where == "out of it":
+        control.do("remove", reader="front")
+    elif where == "ejected":
+        simulator.remove("front")
+    content = other.read_bytes()
+    subprocess.run([way, other, image], check=True)
+    if where == "in the reader" and way == "cp":
+        with pytest.raises(Exception, match="was changed by another program"):
+            control.do("swap", reader="front", card=str(image))
+        control.do("remove", reader="front")
+    verb = "swap" if where == "in the reader" and way == "mv" else "insert"
+    assert control.do(verb, reader="front", card=str(image)) == {"card": "Bob"}
+    assert image.read_bytes() == content
+    assert _send(simulator, _pin("999999"))[-2:] == b"\x63\xc2"
+    control.do("remove", reader="front")
+    assert control.do("insert", reader="front") == {"card": "Bob"}
+    assert control.do("swap", reader="front", card={"name": "Alice", "profile": "blank"}) == {"card": "Alice"}
+    open_card(image).close()
+
+
 def test_one_that_is_in_another_reader_is_not_in_two(simulator: Simulator, control: Control) -> None:
     simulator.plug("back")
     control.do("insert", reader="front")
