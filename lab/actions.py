@@ -54,6 +54,9 @@ IN_VAIN = {
 LONGEST_RESPONSE = 65538
 """Bytes of the longest response: 65536 of data, and the status word (ISO/IEC 7816-4, 5.1)."""
 
+LONGEST_WAIT = 10**6
+"""Seconds that may be waited for anything: eleven days."""
+
 _DYING = 5.0
 """Seconds that an application may take to die of its signal; one that does not is answered after all."""
 
@@ -144,6 +147,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "length": (0, LONGEST_RESPONSE),
     "value": (0, 2**64 - 1),
     "left": (0, 15),
+    "seconds": (0, LONGEST_WAIT),
 }
 """The least and the most that an argument can be."""
 
@@ -156,10 +160,10 @@ def check(trigger: Trigger) -> None:
     verb, on = trigger.verb, trigger.on
     for name, value in trigger.arguments.items():
         least, most = _RANGES.get(name, (0, 0))
-        if name in _RANGES and not least <= value <= most:
-            raise ValueError(f"{name!r} of {verb!r} is {least} to {most}, not {value}")
+        if name in _RANGES and not (isinstance(value, int | float) and least <= value <= most):
+            raise ValueError(f"{name!r} of {verb!r} is {least} to {most}, not {value!r}")
     if verb == "later":
-        _check_later(*trigger.arguments["then"])
+        _check_later("later", trigger.arguments)
     if verb in VERBS:
         return
     fault = FAULTS.get(verb)
@@ -186,7 +190,10 @@ def _check_later(verb: str, arguments: dict[str, Any]) -> None:
     if verb not in _LATER:
         raise ValueError(f"'later' cannot do {verb!r}{meant(verb, _LATER) or ';'} it can do: {', '.join(_LATER)}")
     if verb == "later":
-        _check_later(*arguments["then"])
+        then = arguments.get("then")
+        if not (isinstance(then, tuple) and len(then) == 2):
+            raise ValueError(f"'then' of 'later' is a Request with a verb and its arguments, not {then!r}")
+        _check_later(*then)
 
 
 def _check_arguments(verb: str, arguments: dict[str, Any]) -> None:

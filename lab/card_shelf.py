@@ -107,6 +107,8 @@ class CardShelf:
         if isinstance(source, EncryptedImage):
             return source._replace(image=Path(os.path.realpath(source.image)))
         if not isinstance(source, profiles.CardRequest):
+            if not (isinstance(source, PutAway) or hasattr(source, "activate")):
+                raise ValueError(f"a card is a Path, an EncryptedImage, a CardRequest or a Card, not {source!r}")
             return source
         require_known(source)
         if not profiles.PROFILES[source.profile].piv:

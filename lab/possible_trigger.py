@@ -11,6 +11,7 @@ from ..card.wording import meant
 from ..p11.calls import BY_NAME
 from ..reader.bench import check_name
 from ..reader.errors import BenchError
+from .requests import VERBS
 from .trigger import OnApdu, OnCall, OnEvent, Trigger
 
 _AT_ONCE = frozenset(
@@ -104,6 +105,12 @@ def _matching(pattern: str) -> set[str]:
 
 def _check_arguments(verb: str, arguments: Mapping[str, Any]) -> None:
     """Refuse what the verb would refuse when it is carried out. Raises ValueError."""
+    known = VERBS[verb]
+    odd = [each for each in arguments if each not in known]
+    odd += [each for each, parameter in known.items() if parameter.needed and each not in arguments]
+    if odd:
+        takes = ", ".join(map(repr, known)) or "nothing"
+        raise ValueError(f"{verb!r} takes {takes}; see to {', '.join(map(repr, odd))}")
     if verb == "later":
         _check_arguments(*arguments["then"])
     elif verb == "plug":

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from ..card import json_text
 from ..card.profiles import CardRequest, request
 from ..card.wording import meant
-from .actions import return_value
+from .actions import LONGEST_WAIT, return_value
 from .trigger import Trigger
 
 _DIGITS = {2: "two", 4: "four"}
@@ -181,8 +181,8 @@ def _share(value: object) -> float:
 
 def _seconds(value: object) -> float:
     seconds = _share(value)
-    if not 0 <= seconds < 1e6:
-        raise RequestError(f"a number of seconds is wanted, not {value!r}")
+    if not 0 <= seconds <= LONGEST_WAIT:
+        raise RequestError(f"a number of seconds is wanted, 0 to {LONGEST_WAIT}, not {value!r}")
     return seconds
 
 

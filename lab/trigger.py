@@ -64,6 +64,8 @@ class OnApdu:
     def __post_init__(self) -> None:
         for name in ("ins", "slot"):
             value = getattr(self, name)
+            if value is not None and type(value) is not int:
+                raise ValueError(f"{name!r} is a number here, as 0x87, not {value!r}")
             if value is not None and not 0 <= value <= 0xFF:
                 raise ValueError(f"{name!r} is a byte, 00 to FF, not {value:#x}")
         if self.slot is not None and self.slot not in _SLOTS:
@@ -107,7 +109,7 @@ class OnTime:
     seconds: float
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seconds < 1e6:
+        if not 0 <= self.seconds <= 1e6:
             raise ValueError(f"'seconds' cannot be {self.seconds}")
 
 
@@ -238,11 +240,16 @@ def moment_of(fields: Mapping[str, Any]) -> On:
             try:
                 on: On = kind(**fields)
                 return on
-            except TypeError:
+            except TypeError as error:
                 known = ", ".join(repr(each) for each in kind.__dataclass_fields__)
                 odd = ", ".join(repr(each) for each in fields if each not in kind.__dataclass_fields__)
+                if not odd:
+                    raise ValueError(
+                        f"{key!r} and what goes with it: a wrong type in {dict(fields)} ({error})"
+                    ) from None
                 raise ValueError(f"{odd} does not go with {key!r}, which takes {known}") from None
-    raise ValueError(f"a moment is given by one of {', '.join(repr(key) for key in _KEYS.values())}")
+    given = f", not by {', '.join(map(repr, fields))}" if fields else ""
+    raise ValueError(f"a moment is given by one of {', '.join(repr(key) for key in _KEYS.values())}{given}")
 
 
 _KEYS: dict[type[Any], str] = {
@@ -277,8 +284,8 @@ def _check_caller(call: str, application: str) -> None:
 
 
 def _check_count(name: str, value: int | None) -> None:
-    if value is not None and value < 1:
-        raise ValueError(f"{name!r} counts from 1, it cannot be {value}")
+    if value is not None and (type(value) is not int or value < 1):
+        raise ValueError(f"{name!r} counts from 1, it cannot be {value!r}")
 
 
 def _check_choice(name: str, value: str, choices: list[Any]) -> None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -202,3 +204,48 @@ def test_somebody_else_logs_out_and_spoils_tries(simulator: Simulator, host: Any
 def test_what_can_never_be(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         Trigger(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: Trigger("remove", {"readr": "front"}, call="C_Sign"),
+            "'remove' takes 'reader'; see to 'readr', 'reader'",
+        ),
+        (lambda: Trigger("remove", {}, call="C_Sign"), "'remove' takes 'reader'; see to 'reader'"),
+        (lambda: Trigger("crash", {"reader": "front"}, call="C_Sign"), "'crash' takes nothing; see to 'reader'"),
+        (lambda: _later(Request("remove", {"readr": "front"})), "'remove' takes 'reader'; see to 'readr'"),
+        (lambda: _later(None), "'then' of 'later' is a Request"),
+        (lambda: Trigger("delay", {"seconds": -1}, call="C_Sign"), "'seconds' of 'delay' is 0 to 1000000, not -1"),
+        (
+            lambda: Trigger("delay", {"seconds": math.nan}, call="C_Sign"),
+            "'seconds' of 'delay' is 0 to 1000000, not nan",
+        ),
+        (lambda: Trigger("delay", {"seconds": "1"}, call="C_Sign"), "'seconds' of 'delay' is 0 to 1000000, not '1'"),
+        (lambda: Trigger("remove", {"reader": "front"}, ins="87"), "'ins' is a number here, as 0x87, not '87'"),
+        (
+            lambda: Trigger("remove", {"reader": "front"}, call="C_Sign", nth=1.5),
+            "'nth' counts from 1, it cannot be 1.5",
+        ),
+        (lambda: Trigger("remove", {"reader": "front"}, call="C_Sign", times="2"), "'times' counts from 1"),
+        (lambda: Trigger("remove", {"reader": "front"}, cal="C_Sign"), "'seconds', not by 'cal'"),
+        (lambda: Trigger("remove", {"reader": "front"}, call=3), "'call' and what goes with it: a wrong type in"),
+    ],
+)
+def test_what_only_python_can_arm_wrongly(simulator: Simulator, make: Callable[[], Trigger], message: str) -> None:
+    """It is refused when it is armed, and not found out by the thread that should carry it out."""
+    with pytest.raises(ValueError, match=re.escape(message)):
+        simulator.arm(make())
+
+
+def _later(then: Any) -> Trigger:
+    return Trigger("later", {"seconds": 1, "then": then}, call="C_Sign")
+
+
+@pytest.mark.parametrize("card", ["alice.card", {"name": "Bob"}, 3])
+def test_what_is_no_card(simulator: Simulator, card: Any) -> None:
+    for put in (simulator.swap, simulator.insert):
+        with pytest.raises(ValueError, match="a card is a Path, an EncryptedImage, a CardRequest or a Card, not"):
+            put("front", card)
+    assert simulator.status()["readers"][0]["card"] == "Alice"
