@@ -91,12 +91,12 @@ class CardObjects:
                 return self._create_private_key(item)
             public = item.key if isinstance(item.key, PublicKey) else None
             if public is not None and not item.is_private:
-                slot = self._slot_of(public)
+                slot = self._slot_of(public, item.attributes)
                 if slot is not None and self._find(InSlot(slot, Part.PUBLIC)) is None:
                     return self._show_public_key(slot, item)
             if item.object_class == CKO.CERTIFICATE and not item.is_private:
                 public = certified_key(certificate_reader.read(item.attributes[CKA.VALUE]))
-                slot = None if public is None else self._slot_of(public)
+                slot = None if public is None else self._slot_of(public, item.attributes)
                 if slot is not None and self._find(InSlot(slot, Part.CERTIFICATE)) is None:
                     return self._create_certificate(slot, item.attributes)
             return self._create_record(item)
@@ -231,13 +231,19 @@ class CardObjects:
     def _find(self, place: InSlot) -> P11Object | None:
         return next((item for item in self._known.values() if item.place == place), None)
 
-    def _slot_of(self, public: PublicKey) -> int | None:
-        """The slot that holds the private half of this key."""
+    def _slots_of(self, public: PublicKey) -> dict[int, bytes | None]:
+        """The slots that hold the private half of this key, and the CKA_ID in each. One key may lie in several."""
         wanted = keys.identity(public)
-        for item in self._known.values():
-            if isinstance(item.key, CardKey) and keys.identity(item.key.public) == wanted:
-                return item.key.slot
-        return None
+        owners = [(item.key, item.attributes.get(CKA.ID)) for item in self._known.values()]
+        return {
+            key.slot: name for key, name in owners if isinstance(key, CardKey) and keys.identity(key.public) == wanted
+        }
+
+    def _slot_of(self, public: PublicKey, attributes: Attributes) -> int | None:
+        """The slot that holds the private half of this key; of several, the one with the CKA_ID of `attributes`."""
+        slots = self._slots_of(public)
+        named = [slot for slot, name in slots.items() if name == attributes.get(CKA.ID)]
+        return next(iter((*named, *slots)), None)
 
     def _reread(self, slot: int) -> list[P11Object]:
         """A slot has changed by this module's hand: its objects anew, the rest is still true."""
@@ -273,10 +279,13 @@ class CardObjects:
         if not isinstance(key, keys.SessionKey):
             raise P11Error(CKR.TEMPLATE_INCONSISTENT)
         algorithm = keys.algorithm_of(key.public)
-        if self._slot_of(key.public) is not None:
-            raise P11Error(CKR.TEMPLATE_INCONSISTENT)  # the card has this key
+        name, twins = item.attributes.get(CKA.ID), self._slots_of(key.public)
+        if twins and (not name or name in twins.values()):
+            raise P11Error(CKR.TEMPLATE_INCONSISTENT)  # the card has this key, and nothing would tell the two apart
         slot = self._free_slot(item.attributes)
         certificate = self._record_of_certificate(key.public)
+        if twins and certificate is not None and certificate.attributes.get(CKA.ID) != name:
+            certificate = None  # it belongs to one of the others
         if certificate is not None:
             self._create_certificate(slot, certificate.attributes)
         overlay = replace(self._overlay(slot), private=kept(item.attributes), public=None, no_public=True)

@@ -9,6 +9,8 @@ import pytest
 from cardtear.lab.client import Failed
 from cardtear.lab.simulator import Simulator
 from cardtear.p11.constants import CKA, CKK, CKM, CKO, CKR
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 YES, NO = b"\1", b"\0"
 P256 = bytes.fromhex("06082a8648ce3d030107")
@@ -128,3 +130,37 @@ def test_asks_each_time_only_if_private(module: tuple[Simulator, Any], session: 
     for token in (YES, NO):
         with pytest.raises(Failed, match="INCONSISTENT"):
             m.copy(session, private, {CKA.PRIVATE: NO, CKA.TOKEN: token})
+
+
+@pytest.mark.parametrize("way", ["imported", "copied", "unwrapped"])
+def test_the_same_key_twice(module: tuple[Simulator, Any], session: int, way: str) -> None:
+    """Under another CKA_ID it is another object; public keys go to the one with their CKA_ID. Each goes alone.
+
+    Where no CKA_ID would tell the two apart, the second is refused.
+    """
+    _, m = module
+    given = {CKA.SENSITIVE: YES, CKA.EXTRACTABLE: NO} if way == "copied" else {}
+    first = WAYS["imported"](m, session, {CKA.ID: b"one"})
+    for name in (b"one", b""):
+        with pytest.raises(Failed, match="TEMPLATE_INCONSISTENT"):
+            WAYS[way](m, session, {**given, CKA.ID: name})
+    second = WAYS[way](m, session, {**given, CKA.ID: b"two"})
+    halves = {CKA.CLASS: CKO.PRIVATE_KEY, CKA.LABEL: b"made here", CKA.TOKEN: YES}
+    assert sorted(m.find(session, halves)) == sorted((first, second))
+    point = (
+        ec.derive_private_key(7, ec.SECP256R1())
+        .public_key()
+        .public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    )
+    half = {CKA.CLASS: CKO.PUBLIC_KEY, CKA.KEY_TYPE: CKK.EC, CKA.EC_PARAMS: P256, CKA.EC_POINT: b"\4\x41" + point}
+    for name, private in ((b"two", second), (b"one", first)):
+        m.create(session, {**half, CKA.TOKEN: YES, CKA.LABEL: b"made here", CKA.ID: name})
+        slot = m.attribute(session, private, CKA.UNIQUE_ID)[:2]
+        public = m.find(session, {CKA.CLASS: CKO.PUBLIC_KEY, CKA.ID: name})
+        assert [m.attribute(session, each, CKA.UNIQUE_ID)[:2] for each in public] == [slot]
+        m.sign_init(session, private, CKM.ECDSA)
+        assert len(m.sign(session, bytes(32))) == 64
+    m.destroy(session, first)
+    assert m.find(session, halves) == [second]
+    m.sign_init(session, second, CKM.ECDSA)
+    assert len(m.sign(session, bytes(32))) == 64
