@@ -64,7 +64,7 @@ class OnApdu:
     def __post_init__(self) -> None:
         for name in ("ins", "slot"):
             value = getattr(self, name)
-            if value is not None and type(value) is not int:
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
                 raise ValueError(f"{name!r} is a number here, as 0x87, not {value!r}")
             if value is not None and not 0 <= value <= 0xFF:
                 raise ValueError(f"{name!r} is a byte, 00 to FF, not {value:#x}")
