@@ -18,6 +18,7 @@ from typing import Any
 
 from ...p11.constants import CKR
 from ..client import Module
+from ..library_warnings import silence_library_warnings
 from .calls import Calls
 
 _Task = tuple[int, str, list[Any]]
@@ -91,6 +92,7 @@ def _name_yourself(name: str) -> None:
 
 def main() -> None:
     """The process; it ends without C_Finalize if the scenario makes no such call, but with the module's destructors."""
+    silence_library_warnings()  # Python's own of a fork beside threads, too: it is asked for
     descriptor, module, name = sys.argv[1:]
     _name_yourself(name)
     connection = Connection(int(descriptor))

@@ -41,3 +41,12 @@ def test_only_ours_are_shown() -> None:
 
 def test_who_asks_for_all_gets_all() -> None:
     assert said("-W", "always").count("of a library") == 7
+
+
+def test_a_client_that_forks_beside_threads(tmp_path: Path) -> None:
+    """Python 3.12 and newer warn of it, and show that, as it happens in a program's main file."""
+    path = tmp_path / "fork.yaml"
+    path.write_text("steps:\n- call: C_GetSlotList()\n- call: fork('child')\n- call: C_Initialize()\n  client: child\n")
+    command = (sys.executable, "-m", "cardtear.lab.cli", "play", path)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, ""), done

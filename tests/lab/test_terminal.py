@@ -269,10 +269,14 @@ def test_a_program_with_such_a_name(simulator: Simulator, tmp_path: Path) -> Non
 
 def test_on_a_terminal(tmp_path: Path) -> None:
     """Our own styles are there, and text is text; help has its styles."""
+    able = {**os.environ, "TERM": "xterm-256color"}  # whatever terminal the tests have
+    able.pop("NO_COLOR", None)
 
     def on_terminal(*command: str) -> str:
         ours, theirs = pty.openpty()
-        with subprocess.Popen([*CARDTEAR, *command], stdout=theirs, stderr=theirs, stdin=subprocess.DEVNULL) as process:
+        with subprocess.Popen(
+            [*CARDTEAR, *command], stdout=theirs, stderr=theirs, stdin=subprocess.DEVNULL, env=able
+        ) as process:
             os.close(theirs)
             output = b""
             try:
