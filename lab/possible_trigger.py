@@ -115,8 +115,9 @@ def _check_arguments(verb: str, arguments: Mapping[str, Any]) -> None:
         _check_arguments(*arguments["then"])
     elif verb == "plug":
         check_name(arguments["reader"])
-    elif "atr" in arguments:
-        check_atr(arguments["atr"])
+    for name, check_value in _CHECKS.items():
+        if arguments.get(name) is not None:
+            check_value(arguments[name])
 
 
 LONGEST_ATR = 33
@@ -126,6 +127,26 @@ def check_atr(atr: bytes) -> None:
     """Raise ValueError for what is no ATR, not even one over a bad contact."""
     if not 1 <= len(atr) <= LONGEST_ATR:
         raise ValueError(f"an ATR has 1 to {LONGEST_ATR} bytes, not {len(atr)}")
+
+
+_MOST_KEYS = 64
+"""More than any PIN has."""
+
+
+def check_pin(pin: str) -> None:
+    """Raise ValueError for what nobody can type at a PIN pad."""
+    if not (len(pin) <= _MOST_KEYS and pin.isprintable()):
+        raise ValueError(f"nobody types that at a PIN pad: at most {_MOST_KEYS} characters, printable")
+
+
+def check_command(command: bytes) -> None:
+    """Raise ValueError for what is no APDU at all."""
+    if not command:
+        raise ValueError("an APDU has at least one byte")
+
+
+_CHECKS: dict[str, Callable[[Any], None]] = {"atr": check_atr, "pin": check_pin, "command": check_command}
+"""Arguments that have to be right whatever card is in the reader then."""
 
 
 def _pattern(trigger: Trigger) -> str:

@@ -176,8 +176,8 @@ class Simulator(Closing):
         Returns False if the card that is in the reader now asks for none there. Raises ReaderEmpty.
         """
         place = self.bench.reader(reader)
-        if pin is not None and not (len(pin) <= _MOST_KEYS and pin.isprintable()):
-            raise ValueError(f"nobody types that at a PIN pad: at most {_MOST_KEYS} characters, printable")
+        if pin is not None:
+            possible_trigger.check_pin(pin)
         with self.bench.lock:
             card = place.occupied().card
             place.pin_pad.enter(Entry(b"", cancelled=True) if pin is None else Entry(pin.encode()))
@@ -207,8 +207,7 @@ class Simulator(Closing):
         Raises BenchError, CardRemoved when the card goes before it has answered, CardMute when it does not answer.
         """
         insertion = self.bench.reader(reader).occupied()
-        if not command:
-            raise ValueError("an APDU has at least one byte")
+        possible_trigger.check_command(command)
         return insertion.transmit(command)
 
     def block_pin(self, reader: str, left: int = 0, puk: bool = False) -> None:
@@ -297,8 +296,12 @@ class Simulator(Closing):
         return self._triggers.say(signal)
 
     def later(self, seconds: float, then: Request) -> None:
-        """Carry out another verb in so many seconds. Raises BenchError, ValueError for what cannot be done then."""
+        """Carry out another verb in so many seconds.
+
+        Raises BenchError, ImageError, ProfileError, ValueError for what cannot be done then.
+        """
         self.check(Trigger("later", {"seconds": seconds, "then": then}, OnTime(seconds)))
+        self._prepare_for(then.verb, then.arguments)
         self._agenda.enter(lambda: self._carry_out(then.verb, then.arguments), seconds)
 
     def put_away(self) -> None:
@@ -402,10 +405,6 @@ class Simulator(Closing):
     def _close_pcsc(self, wait: bool = True) -> None:
         if self.pcsc is not None:
             self.pcsc.close(wait)
-
-
-_MOST_KEYS = 64
-"""More than any PIN has."""
 
 
 def _checked(atr: bytes | None) -> bytes | None:

@@ -439,6 +439,30 @@ def test_what_is_armed_and_changes_nothing(simulator: Simulator) -> None:
     remote.close()
 
 
+@pytest.mark.parametrize(
+    ("then", "message"),
+    [
+        ({"do": "swap", "reader": "front", "card": "/nowhere.card"}, "there is no card image /nowhere.card"),
+        ({"do": "insert", "reader": "front", "card": {"name": "B"}, "atr": ""}, "an ATR has 1 to 33 bytes"),
+        ({"do": "pin-pad", "reader": "front", "pin": "\x1b"}, "nobody types that at a PIN pad"),
+        ({"do": "apdu", "reader": "front", "command": ""}, "an APDU has at least one byte"),
+        ({"do": "pcscd", "action": "stop"}, "has no pcscd of its own"),
+    ],
+)
+def test_what_can_never_be_done_later(simulator: Simulator, then: dict[str, Any], message: str) -> None:
+    """It is refused at once, as it is when a trigger is armed; a `later` in a `later` no less."""
+    with Control(simulator.control_socket) as control:
+        again = {"do": "later", "seconds": 1, "then": then}
+        for request in (again, {"do": "later", "seconds": 1, "then": again}):
+            with pytest.raises(ControlFailure, match=message):
+                control.do(request.pop("do"), **request)  # type: ignore[arg-type]
+            request["do"] = "later"
+        if then["do"] != "apdu":
+            with pytest.raises(ControlFailure, match=message):
+                control.do("arm", on={"signal": "x"}, then=then)
+        assert control.do("status")["triggers"] == []
+
+
 def test_a_swap_for_the_card_that_is_there(simulator: Simulator) -> None:
     with Control(simulator.control_socket) as control:
         with pytest.raises(ControlFailure, match="'Alice' is in reader 'front' already; swap it for another"):
