@@ -67,7 +67,7 @@ class TestCA:
     @classmethod
     def load_or_create(cls, folder: Path) -> TestCA:
         """The CA kept in `folder` (mode 0700), made at the first use; safe when two processes come first."""
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        output_file.make_folder(folder)
         key_file, certificate_file = folder / KEY_FILE, folder / CERTIFICATE_FILE
         if not certificate_file.exists() and not key_file.exists():
             _write_first(key_file, _pem(ec.generate_private_key(ec.SECP256R1())))

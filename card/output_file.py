@@ -64,6 +64,16 @@ def write_new(path: Path, content: str | bytes) -> None:
     _write(path, content, is_new=True)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder that is the user's alone, and those above it that are missing, whatever the umask. Raises OSError.
+
+    One that others may write to could be theirs a moment later, with the test CA in it.
+    """
+    if not folder.parent.exists():
+        make_folder(folder.parent)
+    folder.mkdir(mode=0o700, exist_ok=True)
+
+
 def check(path: Path) -> None:
     """Raise OSError for a path that `write` could not write to, without opening it."""
     with _named(path):

@@ -20,7 +20,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from . import atr, contents, keys
+from . import atr, contents, keys, output_file
 from .ca import TestCA
 from .certificate_options import CertificateOptions
 from .certificate_profiles import certify
@@ -362,7 +362,7 @@ def ready_image(wanted: CardRequest, folder: Path, ca: TestCA) -> Path:
     described = repr((_CONTENTS, this_year, astuple(wanted), *_issuers(wanted, ca)))
     path = folder / f"{wanted.profile}-{hashlib.sha256(described.encode()).hexdigest()[:20]}.card"
     if not path.exists():
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        output_file.make_folder(folder)
         with contextlib.suppress(ImageExists):  # somebody else asked for the same and was faster
             create(wanted, path, ca)
     return path

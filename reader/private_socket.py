@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from ..card.output_file import make_folder
+
 LOG = logging.getLogger(__name__)
 
 BACKLOG = 128
@@ -59,7 +61,7 @@ def closed_to_us(path: Path) -> str:
 def private_folder(folder: Path) -> Path:
     """Make the folder with mode 0700 if it is missing. Raises UnsafeFolder if it is not the user's own, or a link."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder)
     except PermissionError as error:
         check_folder(folder)
         raise UnsafeFolder(folder, f"cannot be made ({error.strerror})", OWN_FOLDER) from None

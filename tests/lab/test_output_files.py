@@ -382,6 +382,23 @@ def test_what_another_user_has_planted(tmp_path: Path, write: Callable[..., None
         os.close(reader)
 
 
+def test_folders_are_the_users_alone(tmp_path: Path) -> None:
+    """Those above it, too: where others may write they could put another in its place."""
+    folder = tmp_path / "share" / "cardtear" / "ca"
+    before = os.umask(0)
+    try:
+        for _ in range(2):
+            output_file.make_folder(folder)
+    finally:
+        os.umask(before)
+    for each in (folder, *folder.parents[:2]):
+        assert stat.S_IMODE(each.stat().st_mode) == 0o700
+    (tmp_path / "file").touch()
+    for impossible in (tmp_path / "file", tmp_path / "file" / "ca"):
+        with pytest.raises(OSError, match="file"):
+            output_file.make_folder(impossible)
+
+
 @settings(max_examples=30)
 @given(text=st.text())
 def test_any_text(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
