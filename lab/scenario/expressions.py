@@ -46,6 +46,9 @@ _WORDS: dict[str, bool | None] = {
     **dict.fromkeys(("FALSE", "CK_FALSE", "false"), False),
 }
 """As the standard and YAML write them; Python's own True, False and None are read as well."""
+
+_PIN = re.compile(r"(C_Login|C_LoginUser|C_SetPIN|C_InitPIN|C_InitToken)\((?:.*\)|.*)", re.DOTALL)
+
 _LONGEST = 1000
 
 
@@ -173,13 +176,18 @@ class _Evaluation:
         return value[0]
 
 
+def without_pin(text: str) -> str:
+    """Return a call for a message: without its arguments, where one of them is a PIN."""
+    return _PIN.sub(r"\1(...)", text)
+
+
 def _parse(text: str, mode: str) -> ast.AST:
     if len(text) > _LONGEST:
         raise ExpressionError(f"longer than {_LONGEST} characters")
     try:
         return ast.parse(text, mode=mode)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise ExpressionError(f"{text!r} cannot be read: {getattr(error, 'msg', error)}") from None
+        raise ExpressionError(f"{without_pin(text)!r} cannot be read: {getattr(error, 'msg', error)}") from None
 
 
 def _targets(statement: ast.stmt) -> tuple[tuple[str, ...], bool, ast.expr | None]:

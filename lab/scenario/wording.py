@@ -9,13 +9,13 @@ from typing import Any
 from . import steps as s
 from . import verbs as v
 from .conditions import kind_of
+from .expressions import without_pin
 from .model import Scenario
 from .verdicts import said
 
 _LONGEST = 100
 _HEADER = 8
 """Digits of CLA, INS, P1 and P2."""
-_PIN = re.compile(r"(C_Login|C_SetPIN|C_InitPIN|C_InitToken)\(.*\)", re.DOTALL)
 
 
 def secrets_of(scenario: Scenario) -> re.Pattern[str] | None:
@@ -33,7 +33,7 @@ def in_one_line(step: Any) -> str:
     verb = kind_of(step, s.STEPS, "a step")
     match step:
         case s.Call():
-            rest = _PIN.sub(r"\1(...)", step.text.text)
+            rest = without_pin(step.text.text)
             rest = rest if step.client == s.APP else f"{rest} in {step.client}"
         case v.Insert() | v.Swap():
             rest = step.reader if step.card is None else f"{step.reader}: {step.card}"

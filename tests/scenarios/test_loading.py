@@ -293,3 +293,19 @@ def _loads_or_refuses(text: str) -> None:
     else:
         message = "f.yaml:" * bool(scenario.steps)
     assert message.startswith("f.yaml:")
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "call: C_Login(s, CKU_USER, '876543'",
+        "call: C_LoginUser(s, CKU_USER, '876543",
+        'call: x = C_SetPIN(session "876543", "123456") -> CKR_OK',
+        "apdu: {front: 00200080 8765430}",
+        "pin-pad: {front: '876543', x: '1'}",
+        "pin-pad: 876543",
+    ],
+)
+def test_no_message_has_a_pin(step: str) -> None:
+    """However its step is written wrong."""
+    assert "876543" not in "".join(refused(f"steps:\n- {step}\n"))
