@@ -62,6 +62,8 @@ class _Rehearsal:
         self._started: set[str] = set()
         """The clients that have made a call, and have not been ended since."""
         self._background: dict[str, s.Call | None] = {}
+        self._unseen: dict[str, Path] = {}
+        """Calls in the background that have to return something else than CKR_OK, and that no step has waited for."""
         self._busy: dict[tuple[str, str], str] = {}
         self._programs: dict[str, bool] = {}
         self._armed: dict[str, TriggerModel] = {}
@@ -86,6 +88,8 @@ class _Rehearsal:
             self._quirks(("fails-with", number, "quirks"), failure.quirks)
         self._quirks(("quirks",), self._scenario.quirks)
         self._steps(("steps",), self._scenario.steps)
+        for name, path in self._unseen.items():
+            raise Contradiction(path, f"what this call returns is never looked at: wait: {{background: {name}}}")
 
     def _texts(self) -> Iterator[tuple[Path, str]]:
         for part in ("environment", "files"):
@@ -292,6 +296,8 @@ class _Rehearsal:
         if step.background in self._background:
             raise self._refuse(f"another call in the background is known as {step.background!r}")
         self._background[step.background] = step
+        if step.text.values - {0} or step.text.dies:
+            self._unseen[step.background] = self._path
         self._busy[place] = step.background
 
     def _known_names(self, names: set[str]) -> None:
@@ -350,7 +356,9 @@ class _Rehearsal:
             raise self._refuse(f"the client {client!r} does not run here: it makes no call before, or has been ended")
         self._started.discard(client)
         for place in [place for place in self._busy if place[0] == client]:
-            self._background.pop(self._busy.pop(place))
+            name = self._busy.pop(place)
+            self._background.pop(name)
+            self._unseen.pop(name, None)
 
     def _running(self, name: str) -> None:
         if not self._programs.get(name):
@@ -414,6 +422,7 @@ class _Rehearsal:
         if name not in self._background:
             raise self._refuse(f"no call {name!r} is under way in the background here")
         call = self._background.pop(name)
+        self._unseen.pop(name, None)
         self._busy = {place: busy for place, busy in self._busy.items() if busy != name}
         if call is not None:
             self._saved |= set(call.text.targets)
@@ -431,6 +440,7 @@ class _Rehearsal:
         self._in_time(condition.for_)
         match condition.nothing:
             case c.BackgroundReturns(background=name):
+                self._unseen.pop(name, None)
                 if name not in self._background:
                     raise self._refuse(f"no call {name!r} is under way in the background here")
             case c.ProgramDoes(program=name):

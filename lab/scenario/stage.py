@@ -254,7 +254,10 @@ class Stage(Closing):
         }
 
     def _run(self, step: s.Run) -> None:
-        self._write(step.files)
+        try:
+            self._write(step.files)
+        except OSError as error:
+            raise StepFailed(f"cannot write {error.filename}: {error.strerror}") from None
         words = [self.fill(word) for word in step.words]
         environment = self.environment() | {name: self.fill(text) for name, text in step.environment.items()}
         given = None if step.input is None else self.fill(step.input)

@@ -72,6 +72,11 @@ CONTRADICTIONS = [
     ("- stop: app", 1, "the client 'app' does not run here: it makes no call before"),
     ("- exit: second", 1, "the client 'second' does not run here"),
     ("- call: C_GetSlotList()\n- exit: app\n- stop: app", 3, "the client 'app' does not run here"),
+    (
+        "- call: C_WaitForSlotEvent() -> CKR_NO_EVENT\n  background: woken\n- remove: front",
+        1,
+        "what this call returns is never looked at: wait: {background: woken}",
+    ),
     # What can never come
     ("- later: 2m\n  do: {remove: front}", 1, "that is longer than the whole scenario may take"),
     ("- arm: {x: {on: {time: 61s}, do: {remove: front}}}", 1, "that is longer than the whole scenario may take"),

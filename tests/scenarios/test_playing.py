@@ -48,6 +48,7 @@ FAILURES = [
         4,
         "remove is not possible: reader 'front' holds no card",
     ),
+    ("- run: 'true'\n  files: {a: x, a/b: y}", 1, "run true: cannot write "),
     ("- touch: front", 1, "touch changes nothing: no key on the card that is there asks for a touch"),
     ('- pin-pad: {front: "123456"}', 1, "pin-pad changes nothing: the card that is there has no PIN asked for at"),
     (
