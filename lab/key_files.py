@@ -65,7 +65,7 @@ def read(content: bytes, password: Password, name: str) -> Contents:
             raise ValueError(", ".join(found.others) or "it has neither a private key nor a certificate")
     except NO_KEY as error:
         hint = "; the password of a file that has one goes into --password-file"
-        told = "a key in it is damaged" if isinstance(error, InternalError) else str(error)
+        told = "a key in it is damaged" if isinstance(error, InternalError) else re.sub("b'(.*?)'", r"\1", str(error))
         words = " ".join(re.split("Details:|error parsing|ParseError|See https", told)[0].split()) or "it is damaged"
         raise ValueError(f"{name} cannot be taken: {words}{hint if isinstance(error, _Locked) else ''}") from None
     return found

@@ -209,6 +209,10 @@ def test_openssh_keys_under_a_passphrase(tmp_path: Path) -> None:
     assert "ssh-keygen -p" in found if isinstance(found, str) else isinstance(found.keys[0], ED)
     with pytest.raises(ValueError, match=r"passphrase|encrypted"):
         key_files.read(content, None, "key")
+    other = [*words[:-1], str(tmp_path / "other"), "-Z", "chacha20-poly1305@openssh.com"]
+    subprocess.run(other, check=True, timeout=60)
+    said = reading((tmp_path / "other").read_bytes(), SECRET)
+    assert not isinstance(said, str) or ("chacha20" in said and "b'" not in said)
     with pytest.raises(ValueError, match="public key of OpenSSH"):
         key_files.read((tmp_path / "key.pub").read_bytes(), None, "key")
 
