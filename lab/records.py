@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import IntEnum
 from typing import Any
 
+from ..card.wording import meant
 from ..p11.calls import BY_NAME
 from ..p11.constants import CKA, CKF, CKM, CKR, CKU
 from ..reader.trace import ApduEntry, CallEntry, Entry, EventEntry, Hidden, ReturnEntry, Trace, VerbEntry
@@ -15,6 +16,27 @@ Record = dict[str, Any]
 
 _HANDLE_FLOOR = 1 << 32
 """Handles have a random epoch above this, and a counter below it, which is what people tell them apart by."""
+
+
+_OF_ALL = ("number", "time", "call")
+FIELDS = {
+    "call": (*_OF_ALL, "application", "thread", "name", "arguments"),
+    "return": (*_OF_ALL, "name", "value", "rv"),
+    "apdu": (*_OF_ALL, "reader", "card", "command", "command_length", "response", "response_length", "status"),
+    "event": (*_OF_ALL, "change", "reader", "card"),
+    "verb": (*_OF_ALL, "verb", "reader", "about"),
+}
+"""The fields of each kind of record."""
+
+
+def check(kind: str, fields: Iterable[str]) -> None:
+    """Refuse a kind of record, or a field, that there is none of. Raises ValueError."""
+    if kind not in FIELDS:
+        raise ValueError(f"the trace has no {kind!r}{meant(kind, FIELDS) or ';'} it has: {', '.join(FIELDS)}")
+    for name in fields:
+        if name not in FIELDS[kind]:
+            known = ", ".join(FIELDS[kind])
+            raise ValueError(f"{kind!r} in the trace has no {name!r}{meant(name, FIELDS[kind]) or ';'} it has: {known}")
 
 
 def as_record(entry: Entry) -> Record:

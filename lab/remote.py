@@ -128,7 +128,10 @@ class RemoteSimulator:
 
     def wait_for(self, kind: str, *, after: int = 0, deadline: float = DEADLINE, **fields: Any) -> Record:
         """The first entry of the trace with a number above `after` that has these fields, as soon as it is there:
-        `wait_for("call", name="C_WaitForSlotEvent")`. Raises TimeoutError."""
+        `wait_for("call", name="C_WaitForSlotEvent")`. Raises TimeoutError, ValueError for what no entry has."""
+        from .records import check
+
+        check(kind, fields)
         end = monotonic() + deadline
         with Control(self._path) as control, contextlib.suppress(TimeoutError):
             records = control.stream("trace", after=after)

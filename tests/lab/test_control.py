@@ -20,6 +20,7 @@ from cardtear.lab import places
 from cardtear.lab.cli import app
 from cardtear.lab.control import Control, ControlFailure
 from cardtear.lab.control_server import LINE_LIMIT
+from cardtear.lab.records import FIELDS
 from cardtear.lab.remote import RemoteSimulator
 from cardtear.lab.simulator import Simulator
 from cardtear.lab.trigger import OnSignal, Trigger
@@ -461,6 +462,23 @@ def test_what_can_never_be_done_later(simulator: Simulator, then: dict[str, Any]
             with pytest.raises(ControlFailure, match=message):
                 control.do("arm", on={"signal": "x"}, then=then)
         assert control.do("status")["triggers"] == []
+
+
+def test_waiting_for_what_no_trace_has(simulator: Simulator) -> None:
+    """It is refused, for it would wait to the deadline; every entry has the fields that are known."""
+    remote = RemoteSimulator(simulator.environment)
+    for kind, fields, message in (
+        ("cal", {}, "the trace has no 'cal'; did you mean 'call'"),
+        ("call", {"nmae": "C_Sign"}, "'call' in the trace has no 'nmae'; did you mean 'name'"),
+        ("event", {"rv": "CKR_OK"}, "'event' in the trace has no 'rv'; it has: number, time, call, change"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            remote.wait_for(kind, **fields)
+    remote.do("apdu", reader="front", command="00A40400")
+    remote.do("mute", reader="front")
+    for record in remote.trace():
+        assert ["kind", *FIELDS[record["kind"]]] == list(record)
+    remote.close()
 
 
 def test_a_swap_for_the_card_that_is_there(simulator: Simulator) -> None:
