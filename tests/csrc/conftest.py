@@ -48,7 +48,9 @@ class FakeSimulator:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
-        """Gone, with all connections."""
+        """Gone, with all connections, and with the thread that accepts them."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # a descriptor that is only closed may be another's soon
         self._listener.close()
         self.path.unlink(missing_ok=True)
         self.drop()

@@ -51,6 +51,7 @@ def test_it_says_why(new_program: Path, tmp_path: Path) -> None:
     path = tmp_path / "p11.sock"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
+        listener.settimeout(DEADLINE)
         environment = {"CARDTEAR_SOCKET": str(path)}
         assert "(Connection refused)" in run(new_program, env=environment).stderr
         listener.listen()
