@@ -27,14 +27,19 @@ class PatientHandler(logging.Handler):
         self._thread: threading.Thread | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Hand over a record; it is one line, and a traceback below it."""
+        """Hand over a record; it is one line, and a traceback below it.
+
+        Where there is no room for a thread now, it is written when the next one comes and there is.
+        """
         head, newline, trace = self.format(record).partition("\n")
         lines = "".join(f"\n{shown(line)}" for line in trace.split("\n")) if newline else ""
         self._lines.put(f"cardtear: {shown(head)}{lines}\n")
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="log", daemon=True)
-            self._thread.start()
-            atexit.register(self._end)
+            thread = threading.Thread(target=self._run, name="log", daemon=True)
+            with contextlib.suppress(RuntimeError):
+                thread.start()
+                self._thread = thread
+                atexit.register(self._end)
 
     def _run(self) -> None:
         output = Output(to_errors=True)

@@ -120,7 +120,11 @@ class Server:
     def _serve(self, connection: socket.socket, waker: FileIO) -> None:
         with connection, waker:
             try:
-                caller = self._greet(connection, waker.fileno())
+                try:
+                    caller = self._greet(connection, waker.fileno())
+                except MemoryError:
+                    connection.send(encode_welcome(WelcomeFlag.IS_BUSY), socket.MSG_DONTWAIT)
+                    return
                 if caller is None:
                     return
                 try:

@@ -161,7 +161,7 @@ def _begin(
 ) -> bool:
     try:
         threading.Thread(target=prepare(connection), name=name, daemon=True).start()
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, MemoryError, OSError) as error:
         LOG.warning("refused a connection on %s: %s", path, error)
         return False
     return True

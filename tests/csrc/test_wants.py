@@ -195,6 +195,33 @@ def test_a_simulator_without_descriptors(tmp_path: Path, new_host: Any) -> None:
             served.kill()
 
 
+def test_a_simulator_without_room_for_threads(tmp_path: Path, new_host: Any) -> None:
+    """It says so, also when it has never logged before, and goes on."""
+    folder = tmp_path / "run"
+    command = (sys.executable, "-m", "cardtear.lab.cli", "serve", "--folder", str(folder), "--profile", "blank")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as served:
+        try:
+            assert served.stdout is not None
+            assert "ready" in served.stdout.readline()
+            environment = {"CARDTEAR_SOCKET": str(folder / "p11.sock")}
+            host = new_host(None, **environment)
+            session = host.eval("user_session(m)")
+            pages = int(Path(f"/proc/{served.pid}/statm").read_text().split()[0])
+            most = pages * resource.getpagesize() + (7 << 20)  # a thread takes 8 MiB
+            resource.prlimit(served.pid, resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
+            waiting = host.start("many_waiters(m, 20)")
+            late = new_host(None, initialize=False, **environment)
+            wait_until(lambda: late.eval("rv(m.initialize)") in WANTS or late.eval("m.finalize()"))
+            assert host.eval("rv(m.session_state, s)", s=session) in (CKR.OK, *WANTS)
+            resource.prlimit(served.pid, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            wait_until(lambda: late.eval("rv(m.initialize)") == CKR.OK)
+            assert host.eval("rv(m.session_state, s)", s=session) == CKR.OK
+            host.eval("m.finalize()")
+            assert set(waiting.result(DEADLINE)) <= {CKR.CRYPTOKI_NOT_INITIALIZED, *WANTS}
+        finally:
+            served.kill()
+
+
 def cpu_seconds(process: int) -> float:
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
