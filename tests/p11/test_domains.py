@@ -176,7 +176,7 @@ def long_domain(m: Any, session: int) -> int:
 
 def calculating() -> set[threading.Thread]:
     """Threads of the simulator, which is in this process, that calculate; also those for which nobody waits."""
-    return {each for each in threading.enumerate() if each.name == "p11-calculation"}
+    return {each for each in threading.enumerate() if each.name == "p11-calculation" and each.is_alive()}
 
 
 class Calculation:
