@@ -55,7 +55,7 @@ from .tables import (
     PinRule,
     Touch,
 )
-from .traits import CERTIFICATE_RULES, RULES, Traits, rule_of
+from .traits import CERTIFICATE_RULES, RULES, Traits, rule_of, with_full_path
 from .wording import meant
 
 _CONTENTS = 14
@@ -179,6 +179,7 @@ class CardRequest(Traits):
         given = {"profile": profile, **PROFILES[profile].parameters, **parameters}
         for name, value in given.items():
             _check(name, value)
+        given = {name: with_full_path(name, value) for name, value in given.items()}
         frozen = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
         certificates = sorted((name, value) for name, value in frozen.items() if name not in RULES)
         for each in fields(self):

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import json_text
@@ -225,8 +227,18 @@ def from_text(text: str) -> tuple[str, object]:
     for read in (_json, str, lambda words: words.split(",")):
         found = read(value)
         if rule.fits(found):
-            return name, found
+            return name, with_full_path(name, found)
     return name, value
+
+
+_PATHS = re.compile(r"([0-9A-Fa-f]{2}[.])?(ca_certificate|ca_key)")
+
+
+def with_full_path(name: str, value: object, folder: Path = Path()) -> object:
+    """Return a parameter's value, or, if it is a path, where that leads from `folder`: others may read the file."""
+    if _PATHS.fullmatch(name) and isinstance(value, str) and value:  # nothing leaves it out
+        return os.path.abspath(folder / value)
+    return value
 
 
 def _json(text: str) -> object:

@@ -180,7 +180,8 @@ def check(trigger: Trigger) -> None:
         other = "an APDU, by its 'ins' (--ins, --apdu)" if fault.apdus else "a call, by its name (--call)"
         raise ValueError(f"{verb!r} is no fault of {what}; choose the moment of {other}")
     if on.when not in possible:
-        raise ValueError(f"{verb!r} at {what} is possible {' or '.join(possible)}, not {on.when!r}")
+        remedy = f"; say {possible[0]!r} (--{possible[0]}, when: {possible[0]})" if len(possible) == 1 else ""
+        raise ValueError(f"{verb!r} at {what} is possible {' or '.join(possible)}, not {on.when!r}{remedy}")
     _check_arguments(verb, trigger.arguments)
     if verb == "delay" and not trigger.arguments["seconds"]:
         raise ValueError("'delay' of no time does nothing; give seconds above 0")

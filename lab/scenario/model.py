@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from ...card.profiles import CardRequest, request
+from ...card.traits import with_full_path
 from ...p11.offer import require_known
 from .fields import Duration, Environment, Model, Name, Pattern
 from .steps import AnyStep, Files
@@ -40,9 +41,13 @@ class Card(Model):
         self.request("Alice")
         return self
 
-    def request(self, name: str) -> CardRequest:
-        """The ready-made card; `name` is on it unless a parameter says otherwise. Raises ProfileError."""
-        wanted = request({"name": name, **(self.model_extra or {})})
+    def request(self, name: str, folder: Path = Path()) -> CardRequest:
+        """The ready-made card; `name` is on it unless a parameter says otherwise, paths count from `folder`.
+
+        Raises ProfileError.
+        """
+        given = {each: with_full_path(each, value, folder) for each, value in (self.model_extra or {}).items()}
+        wanted = request({"name": name, **given})
         require_known(wanted)
         return wanted
 

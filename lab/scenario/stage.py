@@ -109,7 +109,7 @@ class Stage(Closing):
     def _card(self, name: str) -> CardSource:
         card = self.scenario.cards[name]
         if card.path is None:
-            return card.request(name.capitalize())
+            return card.request(name.capitalize(), self._here)
         copy = self.folder / f"{name}.card"
         copy_image(self._here / card.path, copy)  # it may be in use
         return copy if card.passphrase_file is None else EncryptedImage(copy, self._here / card.passphrase_file)

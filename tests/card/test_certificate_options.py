@@ -372,3 +372,15 @@ def test_what_does_something() -> None:
         card = CardRequest(profile)
         assert request(card.parameters) == card
     assert CardRequest("blank", upn=None, touch="never", objects="full", email="a@b.test")
+
+
+def test_paths_count_from_where_they_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process, in another folder, may be the one that reads the files: all of the CA's, by slot or for all."""
+    monkeypatch.chdir(tmp_path)
+    wanted = CardRequest(**{"ca_certificate": "ca.pem", "9A.ca_certificate": "a/ca.pem"}, ca_key="ca.key", ocsp="")
+    monkeypatch.chdir("/")
+    assert {name: value for name, value in wanted.parameters.items() if "ca_" in name and value} == {
+        "ca_certificate": str(tmp_path / "ca.pem"),
+        "9A.ca_certificate": str(tmp_path / "a/ca.pem"),
+        "ca_key": str(tmp_path / "ca.key"),
+    }

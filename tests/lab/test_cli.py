@@ -99,6 +99,22 @@ def one_clear_line(done: subprocess.CompletedProcess[str], *words: str, code: in
 # serve and the verbs
 
 
+def test_a_ca_is_looked_for_where_the_command_is(served: Served, tmp_path: Path) -> None:
+    """Not in the simulator's folder, where another may lie."""
+    make = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=CA -keyout ca.key -out ca.pem"
+    subprocess.run(make.split(), cwd=tmp_path, check=True, capture_output=True)
+    (tmp_path / "name").write_text("ca.key\n")
+    settings = ["--set", "ca_certificate=ca.pem", "--set-file", "ca_key=name"]
+    done = subprocess.run(
+        [*CARDTEAR, "swap", "front", *settings],
+        cwd=tmp_path,
+        env={**os.environ, **served.environment},
+        check=False,
+        timeout=DEADLINE,
+    )
+    assert done.returncode == 0
+
+
 def test_the_ready_line_is_for_shells(tmp_path: Path) -> None:
     """Its commands can be pasted, whatever the names, and a script may stop reading after the first line."""
     folder = tmp_path / "my run"

@@ -309,3 +309,11 @@ def _loads_or_refuses(text: str) -> None:
 def test_no_message_has_a_pin(step: str) -> None:
     """However its step is written wrong."""
     assert "876543" not in "".join(refused(f"steps:\n- {step}\n"))
+
+
+def test_a_ca_lies_beside_the_scenario(tmp_path: Path) -> None:
+    """As the images at a path do."""
+    card = Card.model_validate({"ca_certificate": "ca.pem", "ca_key": "../ca.key"})
+    wanted = card.request("Alice", tmp_path).parameters
+    assert wanted["ca_certificate"] == str(tmp_path / "ca.pem")
+    assert wanted["ca_key"] == str(tmp_path.parent / "ca.key")
