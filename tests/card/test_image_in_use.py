@@ -7,6 +7,7 @@ import contextlib
 import copy
 import errno
 import fcntl
+import gc
 import os
 import resource
 import shutil
@@ -326,6 +327,19 @@ def test_a_file_system_without_leases(pair: Pair, power: Callable[..., Any], mon
     assert (pair.folder / "a.card").read_bytes() == pair.other
 
 
+def descriptors(last: int) -> list[tuple[int, int] | None]:
+    """What each descriptor up to `last` is open for, by device and inode; None where it is closed."""
+    found: list[tuple[int, int] | None] = []
+    for each in range(last + 1):
+        try:
+            status = os.fstat(each)
+        except OSError:
+            found.append(None)
+        else:
+            found.append((status.st_dev, status.st_ino))
+    return found
+
+
 @pytest.mark.parametrize("room", range(5))
 def test_no_descriptors(pair: Pair, power: Callable[..., Any], room: int) -> None:
     """At the first change of a card, which opens files: it says so, loses nothing, and works when there are some."""
@@ -333,18 +347,21 @@ def test_no_descriptors(pair: Pair, power: Callable[..., Any], room: int) -> Non
     terminal.manage()
     before = copy.deepcopy(pair.card.store.state)
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    gc.collect()
     with contextlib.ExitStack() as holes:
         greatest = max(map(int, os.listdir("/proc/self/fd")))
         while (filled := os.open(os.devnull, os.O_RDONLY)) < greatest:
             holes.callback(os.close, filled)
         holes.callback(os.close, filled)
+        held = descriptors(filled)
         resource.setrlimit(resource.RLIMIT_NOFILE, (filled + 1 + room, limits[1]))
         try:
             said = changes(terminal)
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        is_full = descriptors(filled) == held  # nothing was closed meanwhile by what other tests have left
     assert all(each in (SW.MEMORY_FAILURE, 0x63C2, 0x9000) for each in said)
-    assert room > 0 or said == [SW.MEMORY_FAILURE] * 2
+    assert room > 0 or not is_full or said == [SW.MEMORY_FAILURE] * 2
     assert said[0] != SW.MEMORY_FAILURE or pair.card.store.state.references == before.references
     left = pair.card.store.state.references[PIN].tries
     assert changes(terminal) == [0x63C0 + left - 1, 0x9000]

@@ -263,7 +263,7 @@ def test_a_pin_that_is_asked_for(simulator: Simulator) -> None:
         ("insert --pin 123456 --pin-file /dev/null", "give one"),
         ("insert --pin-file /dev/null", "is no PIN"),
         ("pin-pad front 123456 --pin-file /dev/null", "give one"),
-        ("insert --puk-file /nonexistent", "No such file"),
+        ("insert --puk-file /nonexistent/puk", "No such file"),
     ],
 )
 def test_a_secret_that_is_none(cardtear: Command, simulator: Simulator, words: str, complaint: str) -> None:
