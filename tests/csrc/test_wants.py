@@ -165,61 +165,58 @@ def test_more_calls_at_once_than_there_ever_were(
     assert set(values) <= {CKR.CRYPTOKI_NOT_INITIALIZED, *WANTS}
 
 
-def test_a_simulator_without_descriptors(tmp_path: Path, new_host: Any) -> None:
-    """It says that it has none, at once; who is there already stays, and it does not spin."""
-    folder = tmp_path / "run"
-    command = (sys.executable, "-m", "cardtear.lab.cli", "serve", "--folder", str(folder))
+@contextlib.contextmanager
+def serving(folder: Path, *options: str) -> Iterator[tuple[int, dict[str, str]]]:
+    """Run a simulator as a program; gives its process, and how the module finds it."""
+    command = (sys.executable, "-m", "cardtear.lab.cli", "serve", "--folder", str(folder), *options)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as served:
         try:
             assert served.stdout is not None
             assert "ready" in served.stdout.readline()
-            environment = {"CARDTEAR_SOCKET": str(folder / "p11.sock")}
-            host = new_host(None, **environment)
-            session = host.eval("user_session(m)")
-            used = len(os.listdir(f"/proc/{served.pid}/fd"))
-            resource.prlimit(served.pid, resource.RLIMIT_NOFILE, (used + 6, used + 6))
-            waiting = host.start("many_waiters(m, 20)")
-            late = new_host(None, initialize=False, **environment)
-            wait_until(lambda: late.eval("rv(m.initialize)") in WANTS or late.eval("m.finalize()"))
-            for _ in range(20):
-                assert host.eval("rv(m.session_state, s)", s=session) in (CKR.OK, *WANTS)
-            before = cpu_seconds(served.pid)
-            sleep(0.5)  # without a call, so that nothing else costs it time
-            assert cpu_seconds(served.pid) - before < 0.25
-            assert not waiting.done()
-            host.eval("m.finalize()")
-            assert set(waiting.result(DEADLINE)) <= {CKR.CRYPTOKI_NOT_INITIALIZED, *WANTS}
-            wait_until(lambda: late.eval("rv(m.initialize)") == CKR.OK)
-            assert late.eval("m.token_info(0)[0]") == "Alice"
+            yield served.pid, {"CARDTEAR_SOCKET": str(folder / "p11.sock")}
         finally:
             served.kill()
+
+
+def test_a_simulator_without_descriptors(tmp_path: Path, new_host: Any) -> None:
+    """It says that it has none, at once; who is there already stays, and it does not spin."""
+    with serving(tmp_path / "run") as (process, environment):
+        host = new_host(None, **environment)
+        session = host.eval("user_session(m)")
+        used = len(os.listdir(f"/proc/{process}/fd"))
+        resource.prlimit(process, resource.RLIMIT_NOFILE, (used + 6, used + 6))
+        waiting = host.start("many_waiters(m, 20)")
+        late = new_host(None, initialize=False, **environment)
+        wait_until(lambda: late.eval("rv(m.initialize)") in WANTS or late.eval("m.finalize()"))
+        for _ in range(20):
+            assert host.eval("rv(m.session_state, s)", s=session) in (CKR.OK, *WANTS)
+        before = cpu_seconds(process)
+        with pytest.raises(TimeoutError):
+            waiting.result(0.5)  # without a call, so that nothing else costs it time
+        assert cpu_seconds(process) - before < 0.25
+        host.eval("m.finalize()")
+        assert set(waiting.result(DEADLINE)) <= {CKR.CRYPTOKI_NOT_INITIALIZED, *WANTS}
+        wait_until(lambda: late.eval("rv(m.initialize)") == CKR.OK)
+        assert late.eval("m.token_info(0)[0]") == "Alice"
 
 
 def test_a_simulator_without_room_for_threads(tmp_path: Path, new_host: Any) -> None:
     """It says so, also when it has never logged before, and goes on."""
-    folder = tmp_path / "run"
-    command = (sys.executable, "-m", "cardtear.lab.cli", "serve", "--folder", str(folder), "--profile", "blank")
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as served:
-        try:
-            assert served.stdout is not None
-            assert "ready" in served.stdout.readline()
-            environment = {"CARDTEAR_SOCKET": str(folder / "p11.sock")}
-            host = new_host(None, **environment)
-            session = host.eval("user_session(m)")
-            pages = int(Path(f"/proc/{served.pid}/statm").read_text().split()[0])
-            most = pages * resource.getpagesize() + (7 << 20)  # a thread takes 8 MiB
-            resource.prlimit(served.pid, resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
-            waiting = host.start("many_waiters(m, 20)")
-            late = new_host(None, initialize=False, **environment)
-            wait_until(lambda: late.eval("rv(m.initialize)") in WANTS or late.eval("m.finalize()"))
-            assert host.eval("rv(m.session_state, s)", s=session) in (CKR.OK, *WANTS)
-            resource.prlimit(served.pid, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-            wait_until(lambda: late.eval("rv(m.initialize)") == CKR.OK)
-            assert host.eval("rv(m.session_state, s)", s=session) == CKR.OK
-            host.eval("m.finalize()")
-            assert set(waiting.result(DEADLINE)) <= {CKR.CRYPTOKI_NOT_INITIALIZED, *WANTS}
-        finally:
-            served.kill()
+    with serving(tmp_path / "run", "--profile", "blank") as (process, environment):
+        host = new_host(None, **environment)
+        session = host.eval("user_session(m)")
+        pages = int(Path(f"/proc/{process}/statm").read_text().split()[0])
+        most = pages * resource.getpagesize() + (7 << 20)  # a thread takes 8 MiB
+        resource.prlimit(process, resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
+        waiting = host.start("many_waiters(m, 20)")
+        late = new_host(None, initialize=False, **environment)
+        wait_until(lambda: late.eval("rv(m.initialize)") in WANTS or late.eval("m.finalize()"))
+        assert host.eval("rv(m.session_state, s)", s=session) in (CKR.OK, *WANTS)
+        resource.prlimit(process, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        wait_until(lambda: late.eval("rv(m.initialize)") == CKR.OK)
+        assert host.eval("rv(m.session_state, s)", s=session) == CKR.OK
+        host.eval("m.finalize()")
+        assert set(waiting.result(DEADLINE)) <= {CKR.CRYPTOKI_NOT_INITIALIZED, *WANTS}
 
 
 def cpu_seconds(process: int) -> float:

@@ -28,13 +28,19 @@ CARDTEAR = str(Path(sys.executable).with_name("cardtear"))
 
 
 @contextmanager
-def pcscd(folder: Path, monkeypatch: pytest.MonkeyPatch, serve: Callable[[socket.socket], None]) -> Iterator[None]:
-    """A socket where programs look for pcscd, and what happens to each connection."""
-    path = folder / "pcscd.comm"
+def listening(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """A socket where programs look for pcscd."""
     monkeypatch.setenv("PCSCLITE_CSOCK_NAME", str(path))
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
+        yield listener
+
+
+@contextmanager
+def pcscd(folder: Path, monkeypatch: pytest.MonkeyPatch, serve: Callable[[socket.socket], None]) -> Iterator[None]:
+    """A socket where programs look for pcscd, and what happens to each connection."""
+    with listening(folder / "pcscd.comm", monkeypatch) as listener:
 
         def accept() -> None:
             while True:
@@ -84,10 +90,7 @@ def test_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuse: Callab
 def test_one_that_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_removed: bool) -> None:
     """Its end hangs up on whoever is connected, and is no refusal."""
     path = tmp_path / "pcscd.comm"
-    monkeypatch.setenv("PCSCLITE_CSOCK_NAME", str(path))
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-        listener.listen()
+    with listening(path, monkeypatch) as listener:
 
         def end() -> None:
             connection, _ = listener.accept()
