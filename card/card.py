@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from .touch import NO_SENSOR, TouchSensor
+from .applet.touch import NO_SENSOR, TouchSensor
 
 
 class CardTorn(Exception):

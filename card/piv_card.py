@@ -9,20 +9,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from . import atr
-from .applet import PivApplet
-from .applications import Applet, Applications
+from .applet.applet import PivApplet
+from .applet.applications import Applet, Applications
+from .applet.card_manager import CardManager
+from .applet.chaining import ByteProtocol, Chaining
+from .applet.context import Context
+from .applet.device import Device
+from .applet.keys import KeyRing
+from .applet.touch import NO_SENSOR, TouchSensor
+from .applet.variants import make_of_state
 from .card import CardTorn
-from .card_manager import CardManager
-from .chaining import ByteProtocol, Chaining
-from .context import Context
-from .device import Device
-from .keys import KeyRing
-from .makes import make_of_state
+from .image.store import ImageError, NotWritten, Store
 from .status import SW
-from .store import ImageError, NotWritten, Store
 from .tables import TRAITS_OBJECT, Touch
-from .touch import NO_SENSOR, TouchSensor
-from .traits import Traits
+from .token_traits import Traits
 
 LOG = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from ..reader.bench import Bench
 from ..reader.errors import CardRemoved
 from ..reader.events import Change, Event
 from ..reader.reader import Insertion, Reader
+from ..reader.testbed import Bench
 from .caller import Caller
 from .constants import CKR, CKU
 from .errors import P11Error

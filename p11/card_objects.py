@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from ..card import certificate_reader, certificates
 from ..card.tables import SLOTS
-from ..card.traits import Traits
+from ..card.token_traits import Traits
 from ..reader.errors import CardRemoved
 from . import keys
 from .attributes import TRUE, Attributes, ulong

@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, x448, x25519
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
-from ..card import curve_orders, tlv
+from ..card import tlv
+from ..card.applet import curve_orders
 from ..card.tables import Algorithm
 from .constants import CKK, CKR
 from .errors import P11Error

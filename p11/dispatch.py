@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..reader.bench import Bench
 from ..reader.errors import CardRemoved
 from ..reader.events import CallMoment, When
+from ..reader.testbed import Bench
 from ..reader.trace import Hidden
 from .caller import Caller, CallerGone
 from .calls import OF_SESSIONS

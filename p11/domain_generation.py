@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
-from ..card.dsa_keys import Domain, power
+from ..card.applet.dsa_keys import Domain, power
 
 MayStop = Callable[[], bool]
 

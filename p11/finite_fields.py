@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives.asymmetric import dsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from ..card import dsa_keys
+from ..card.applet import dsa_keys
 from ..card.tables import DSA_BITS, Algorithm
 from . import domain_generation
 from .attributes import Attributes, as_ulong, number, ulong

@@ -8,15 +8,15 @@ from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from ..card import dsa_keys
+from ..card.applet import dsa_keys
 from ..card.tables import RSA_BITS, Algorithm
-from . import curves, finite_fields, lattices
+from . import curves, finite_fields, post_quantum
 from .attributes import Attributes, as_ulong
 from .constants import CKA, CKK, CKR
 from .curves import Curve, CurveKey
 from .errors import P11Error
 
-SoftKey = rsa.RSAPrivateKey | CurveKey | lattices.PrivateKeys | finite_fields.PrivateKeys
+SoftKey = rsa.RSAPrivateKey | CurveKey | post_quantum.PrivateKeys | finite_fields.PrivateKeys
 
 Kind = int | Curve | finite_fields.DomainOfKeys | Callable[[], SoftKey]
 """Of a key pair that is to be: the bits of a modulus, a curve, a domain, or what makes a key that no card has."""
@@ -33,8 +33,8 @@ def kind_of(template: Attributes, key_type: int) -> Kind:
     try:
         if key_type == CKK.RSA:
             return as_ulong(template[CKA.MODULUS_BITS])
-        if key_type in lattices.KEY_TYPES:
-            return lattices.maker(template, key_type)
+        if key_type in post_quantum.KEY_TYPES:
+            return post_quantum.maker(template, key_type)
         if key_type in finite_fields.KEY_TYPES:
             return finite_fields.domain_of_template(template, key_type)
         return curves.named(template[CKA.EC_PARAMS], key_type)

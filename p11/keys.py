@@ -15,13 +15,14 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_public_key,
 )
 
-from ..card import dsa_keys, edwards, tlv
-from ..card import keys as arithmetic
+from ..card import tlv
+from ..card.applet import dsa_keys, edwards
+from ..card.applet import keys as arithmetic
+from ..card.applet.edwards import Variant
 from ..card.certificate_reader import NO_KEY
-from ..card.edwards import Variant
 from ..card.status import CardError
 from ..card.tables import Algorithm, PinRule
-from . import curves, finite_fields, lattices
+from . import curves, finite_fields, post_quantum
 from .attributes import Attributes, number, ulong
 from .constants import CKA, CKK, CKR
 from .curves import CurvePublicKey
@@ -30,7 +31,7 @@ from .key_kinds import RSA_SIZES, SoftKey, card_algorithm
 from .piv_client import PivClient
 from .status_words import To, error_for
 
-PublicKey = rsa.RSAPublicKey | CurvePublicKey | lattices.PublicKeys | finite_fields.PublicKeys
+PublicKey = rsa.RSAPublicKey | CurvePublicKey | post_quantum.PublicKeys | finite_fields.PublicKeys
 
 
 class PrivateKey(Protocol):
@@ -153,7 +154,7 @@ def signature_length(key: PublicKey) -> int:
         return 2 * curves.of_key(key).size
     if isinstance(key, finite_fields.PublicKeys):
         return finite_fields.signature_length(key)
-    return lattices.output_length(key)
+    return post_quantum.output_length(key)
 
 
 def algorithm_of(public: PublicKey) -> Algorithm:
@@ -181,8 +182,8 @@ def public_attributes(public: PublicKey) -> Attributes:
             CKA.MODULUS_BITS: ulong(public.key_size),
             CKA.PUBLIC_EXPONENT: number(numbers.e),
         }
-    if isinstance(public, lattices.PublicKeys):
-        return {**common, **lattices.public_attributes(public)}
+    if isinstance(public, post_quantum.PublicKeys):
+        return {**common, **post_quantum.public_attributes(public)}
     curve = curves.of_key(public)
     return {
         **common,
@@ -207,9 +208,9 @@ def private_attributes(key: SoftKey) -> Attributes:
             CKA.EXPONENT_2: number(numbers.dmq1),
             CKA.COEFFICIENT: number(numbers.iqmp),
         }
-    if isinstance(key, lattices.PrivateKeys):
+    if isinstance(key, post_quantum.PrivateKeys):
         public.pop(CKA.VALUE)
-        return {**public, **lattices.private_attributes(key)}
+        return {**public, **post_quantum.private_attributes(key)}
     if isinstance(key, finite_fields.PrivateKeys):
         return {**public, **finite_fields.private_attributes(key)}
     if isinstance(key, ec.EllipticCurvePrivateKey):
@@ -225,8 +226,8 @@ def public_from(attributes: Attributes, key_type: int) -> PublicKey:
             if modulus.bit_length() not in RSA_SIZES:
                 raise P11Error(CKR.KEY_SIZE_RANGE)
             return rsa.RSAPublicNumbers(exponent, modulus).public_key()
-        if key_type in lattices.KEY_TYPES:
-            return lattices.public_from(attributes, key_type)
+        if key_type in post_quantum.KEY_TYPES:
+            return post_quantum.public_from(attributes, key_type)
         if key_type in finite_fields.KEY_TYPES:
             return finite_fields.public_from(attributes, key_type)
         curve = curves.named(attributes[CKA.EC_PARAMS], key_type)
@@ -259,8 +260,8 @@ def private_from(attributes: Attributes, key_type: int) -> SoftKey:
     try:
         if key_type == CKK.RSA:
             return _rsa_from(attributes)
-        if key_type in lattices.KEY_TYPES:
-            return lattices.private_from(attributes, key_type)
+        if key_type in post_quantum.KEY_TYPES:
+            return post_quantum.private_from(attributes, key_type)
         if key_type in finite_fields.KEY_TYPES:
             return finite_fields.private_from(attributes, key_type)
         curve = curves.named(attributes[CKA.EC_PARAMS], key_type)
@@ -287,7 +288,7 @@ def card_numbers(key: SoftKey) -> dict[int, bytes]:
     if isinstance(key, finite_fields.SigningKey):
         value = key.private_numbers().x
         return {**dsa_keys.domain_of(key.public_key()).encode(0x09), 0x0C: number(value)}
-    if isinstance(key, finite_fields.PrivateKeys | lattices.PrivateKeys):
+    if isinstance(key, finite_fields.PrivateKeys | post_quantum.PrivateKeys):
         raise P11Error(CKR.TEMPLATE_INCONSISTENT)  # no card has any
     raw = key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
     return {0x07 if isinstance(key, curves.EdwardsKey) else 0x08: raw}

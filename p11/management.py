@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.utils import CryptographyDeprecationWarning
 
 from ..card import tlv
-from ..card.management import DEFAULT_MANAGEMENT_KEY, SALT_LENGTH, derived_key, kept_for, taken_with
+from ..card.applet.management import DEFAULT_MANAGEMENT_KEY, SALT_LENGTH, derived_key, kept_for, taken_with
 from ..card.tables import (
     ADMIN_DATA,
     BLOCK_LENGTHS,
@@ -32,7 +32,7 @@ from ..card.tables import (
     SO_KEY_OBJECT,
     Algorithm,
 )
-from ..card.traits import Traits
+from ..card.token_traits import Traits
 from .constants import CKR, CKU
 from .errors import P11Error
 from .piv_client import PivClient

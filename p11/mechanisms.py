@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum, unique
 
-from . import lattices
+from . import post_quantum
 from .constants import CKF, CKK, CKM
 
 
@@ -252,7 +252,7 @@ def _hashed(name: str, digest: str, hmac: str, general: str, derivation: str, pk
 for _line in _HASHED.strip().splitlines():
     _hashed(*_line.split())
 
-_LACKING: tuple[CKK, ...] = () if lattices.AVAILABLE else lattices.KEY_TYPES
+_LACKING: tuple[CKK, ...] = () if post_quantum.AVAILABLE else post_quantum.KEY_TYPES
 
 KNOWN: dict[int, MechanismRule] = {row.type: row for row in _ROWS}
 """All rows, also of what the installed cryptography lacks."""

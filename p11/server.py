@@ -13,9 +13,9 @@ from io import FileIO
 from pathlib import Path
 from time import monotonic
 
-from ..reader.bench import Bench
 from ..reader.private_socket import listen, serve_each
 from ..reader.reader import Reader
+from ..reader.testbed import Bench
 from .application import Application
 from .caller import Caller, CallerGone
 from .dispatch import Dispatcher, Handler

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from ..card import tlv
 from ..card.tables import CHUID, LABEL_OBJECT, PIN, PUK, TRAITS_OBJECT
-from ..card.traits import Traits
-from ..reader.bench import Bench
+from ..card.token_traits import Traits
 from ..reader.errors import CardRemoved
 from ..reader.events import Change, Event
 from ..reader.reader import Insertion
+from ..reader.testbed import Bench
 from . import management
 from .attributes import Attributes
 from .card_objects import CardObjects
@@ -24,8 +24,8 @@ from .constants import CKF, CKR, CKU
 from .errors import P11Error
 from .key_kinds import CardKind
 from .mechanisms import MechanismRule
+from .merge import offered
 from .objects import P11Object, mechanism_object, user_interface_object
-from .offer import offered
 from .piv_client import PivClient
 from .sessions import Right, Session
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Virtual readers on a bench: insertion, removal, events, the trace, and the doors through which APDUs come."""
 
-from .bench import Bench
 from .errors import (
     BenchError,
     CardElsewhere,
@@ -14,6 +13,7 @@ from .errors import (
 )
 from .events import ApduMoment, CallMoment, Change, Event, Moment, When
 from .reader import Insertion, Reader
+from .testbed import Bench
 from .trace import Trace
 
 __all__ = [

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ..card.output_file import make_folder
+from ..card.files.output_file import make_folder
 
 LOG = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from .pin_pad import PinPad
 from .touch_sensor import TouchSensor
 
 if TYPE_CHECKING:
-    from .bench import Bench
+    from .testbed import Bench
 
 
 _GIVE_UP_PIN = b"\x00\x20\xff\x80"

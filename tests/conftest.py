@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cardtear.card.profiles import CardRequest
+from cardtear.card.issuing.profiles import CardRequest
 from cardtear.csrc import module_path, module_sources
 from cardtear.lab.scenario.needs import lacking
-from cardtear.lab.simulator import Simulator
+from cardtear.lab.simulator.simulator import Simulator
 from hypothesis import settings
 
 TEST_DEADLINE = 120
@@ -70,8 +70,8 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     return report
 
 
-host_module = load(Path(__file__).parent / "host" / "host.py")
-nss_module = load(Path(__file__).parent / "clients" / "nss.py")
+host_module = load(Path(__file__).parent / "shared" / "host" / "host.py")
+nss_module = load(Path(__file__).parent / "shared" / "nss.py")
 
 
 @pytest.fixture(autouse=True)

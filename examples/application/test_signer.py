@@ -10,9 +10,9 @@ import contextlib
 from pathlib import Path
 
 import pytest
-from cardtear.card.profiles import CardRequest
-from cardtear.lab.remote import RemoteReader, RemoteSimulator
-from cardtear.lab.trigger import Trigger
+from cardtear.card.issuing.profiles import CardRequest
+from cardtear.lab.control.remote import RemoteReader, RemoteSimulator
+from cardtear.lab.simulator.trigger import Trigger
 from signer import AnotherCard, CardGone, Signer
 
 DOCUMENT = b"I owe you five pounds"

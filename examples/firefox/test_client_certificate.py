@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from cardtear.card.profiles import CardRequest
-from cardtear.lab import places
-from cardtear.lab.firefox import NOT_PRESENT, Firefox
-from cardtear.lab.remote import RemoteReader
-from cardtear.lab.tls_server import TlsServer
+from cardtear.card.issuing.profiles import CardRequest
+from cardtear.lab.clients.firefox import NOT_PRESENT, Firefox
+from cardtear.lab.clients.tls_server import TlsServer
+from cardtear.lab.control.remote import RemoteReader
+from cardtear.lab.simulator import paths
 
 ERROR = "about:neterror"
 
@@ -21,7 +21,7 @@ ERROR = "about:neterror"
 @pytest.fixture
 def server(firefox: Firefox) -> Iterator[TlsServer]:
     """A server of its own that greets whoever has a certificate of the test CA."""
-    with TlsServer(places.test_ca()) as server:
+    with TlsServer(paths.test_ca()) as server:
         yield server
 
 

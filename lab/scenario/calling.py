@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..client import rv_name
+from ..clients.pkcs11 import rv_name
 from . import steps as s
 from .clients import ClientProcess, Pending
 from .expressions import DIED, ExpressionError, evaluate

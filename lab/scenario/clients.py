@@ -17,8 +17,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from ..caller import process as process_module
-from ..client import rv_name
+from ..clients.call_process import process as process_module
+from ..clients.pkcs11 import rv_name
 
 _NAMING = 5
 """Seconds within which a child that has connected says its name; another one waits for that."""

@@ -16,8 +16,8 @@ from functools import lru_cache
 from typing import Any
 
 from ...p11 import constants
-from ..actions import return_value
-from ..caller.functions import FUNCTIONS
+from ..clients.call_process.functions import FUNCTIONS
+from ..simulator.faults import return_value
 
 DIED = "died"
 """What a call may be expected to do instead of returning: the program dies in it."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ...p11.constants import CKR
 from ...reader.events import CallMoment, Moment, When
 from ...reader.trace import ApduEntry, CallEntry, Entry, EventEntry, ReturnEntry
-from ..records import name_of
+from ..trace.records import name_of
 from .conditions import ApduHappens, CallHappens, CountIs, EventHappens, Recorded, SignalHappens
 
 _MOST_SHOWN = 8

@@ -9,11 +9,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from ...reader.vpcd_slots import PcscPlace
-from ..doctor import vpcd_listens
-from ..kept_process import ProcessError
-from ..own_pcscd import OwnPcscd, why_not
-from ..pcscd import usual_name
+from ...reader.pcsc.reader_conf import usual_name
+from ...reader.pcsc.vpcd_slots import PcscPlace
+from ..cli.doctor import vpcd_listens
+from ..processes.kept_process import ProcessError
+from ..simulator.own_pcscd import OwnPcscd, why_not
 from .model import Scenario
 
 

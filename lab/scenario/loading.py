@@ -13,9 +13,9 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from ...card import input_file
+from ...card.files import input_file
 from ...card.wording import meant
-from ..terminal import shown
+from ..processes.terminal import shown
 from .checking import Contradiction
 from .model import Scenario
 

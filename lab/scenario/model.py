@@ -8,9 +8,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from ...card.profiles import CardRequest, request
-from ...card.traits import with_full_path
-from ...p11.offer import require_known
+from ...card.issuing.profiles import CardRequest, request
+from ...card.token_traits import with_full_path
+from ...p11.merge import require_known
 from .fields import Duration, Environment, Model, Name, Pattern
 from .steps import AnyStep, Files
 from .triggers import Moment, TriggerModel

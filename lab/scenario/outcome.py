@@ -10,10 +10,10 @@ from enum import StrEnum, unique
 from pathlib import Path
 from typing import Any
 
-from ...card import output_file
-from ..junit import document
-from ..records import Record
-from ..terminal import lines
+from ...card.files import output_file
+from ..processes.terminal import lines
+from ..trace.junit import document
+from ..trace.records import Record
 
 
 @unique

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from ...p11.quirks import Quirks
-from ...reader.vpcd_slots import PcscPlace
-from ..simulator import Simulator
-from ..trigger import Trigger
-from ..triggers import Heard
+from ...reader.pcsc.vpcd_slots import PcscPlace
+from ..simulator.armed_triggers import Heard
+from ..simulator.simulator import Simulator
+from ..simulator.trigger import Trigger
 from .history import History
 
 

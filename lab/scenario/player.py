@@ -10,12 +10,12 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from ...card.profiles import ProfileError
-from ...card.store import ImageError
+from ...card.image.store import ImageError
+from ...card.issuing.profiles import ProfileError
 from ...p11.quirks import Quirks
 from ...reader.observers import Watcher
-from ..records import as_record
-from ..terminal import shown
+from ..processes.terminal import shown
+from ..trace.records import as_record
 from . import in_pcsc
 from .fields import in_words
 from .loading import Place, loads, positions, read

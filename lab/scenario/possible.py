@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from ...card.wording import counted
-from ..caller.functions import FUNCTIONS
+from ..clients.call_process.functions import FUNCTIONS
 from . import conditions as c
 from . import steps as s
 from . import verbs as v

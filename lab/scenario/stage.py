@@ -17,14 +17,14 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from ...card.store import copy_image
+from ...card.image.store import copy_image
 from ...p11.quirks import Quirks
 from ...reader.errors import BenchError, CardMute, CardRemoved
-from ..actions import IN_VAIN
-from ..closing import Closing
-from ..guard import kill_who_knows
-from ..requests import CardSource, EncryptedImage
-from ..scratch import Scratch, for_sockets
+from ..control.requests import CardSource, EncryptedImage
+from ..processes.closable import Closing
+from ..processes.reaper import kill_who_knows
+from ..processes.temp_dir import Scratch, for_sockets
+from ..simulator.faults import IN_VAIN
 from . import in_pcsc
 from . import steps as s
 from . import verbs as v
@@ -34,10 +34,10 @@ from .conditions import START
 from .fields import in_words, status_in_words
 from .history import History, Point
 from .model import Scenario
-from .places import filled, places
 from .played import Counted, Played
 from .possible import Possible
 from .programs import Program, exit_in_words
+from .substitution import filled, places
 from .triggers import TriggerModel, arguments_of
 from .verdicts import DRAINING, StepFailed, Verdicts
 

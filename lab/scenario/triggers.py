@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Triggers as scenarios have them: a moment (lab/trigger.py), and what is done then (verbs.py)."""
+"""Triggers as scenarios have them: a moment (lab/simulator/trigger.py), and what is done then (verbs.py)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ..requests import CardSource, Request
-from ..trigger import On, Trigger, moment_of
+from ..control.requests import CardSource, Request
+from ..simulator.trigger import On, Trigger, moment_of
 from .fields import Duration, HexByte, Model, Name
 from .verbs import (
     PCSC,
@@ -94,7 +94,7 @@ class TriggerModel(Model):
 
 
 def arguments_of(action: Step, cards: Cards) -> tuple[str, dict[str, Any]]:
-    """Verb and arguments of an action, as lab/actions.py and the simulator's methods take them."""
+    """Verb and arguments of an action, as lab/simulator/faults.py and the simulator's methods take them."""
     verb = verb_of(action)
     match action:
         case Insert() | Swap():
@@ -139,6 +139,6 @@ class _AnyCard(dict[str, CardSource]):
     """Stands for the cards of a scenario while a trigger is checked by itself."""
 
     def __missing__(self, name: str) -> CardSource:
-        from ...card.profiles import CardRequest
+        from ...card.issuing.profiles import CardRequest
 
         return CardRequest()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...card.wording import counted
 from ...p11.constants import CKR, CKS
-from ..records import name_of
+from ..trace.records import name_of
 from . import conditions as c
 from .expressions import read_expression
 from .fields import in_words

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from . import children
+from ..processes import subreaper
 
 KEPT = 8192
 """Bytes of output that are kept from its beginning, and as many from its end."""
@@ -85,8 +85,8 @@ def run(command: Sequence[str], environment: Mapping[str, str], folder: Path | N
 
     It has no terminal, and nothing on its standard input. No other thread of this process may run one meanwhile.
     """
-    children.adopt()
-    known = children.children()
+    subreaper.adopt()
+    known = subreaper.children()
     started = time.monotonic()
     program = subprocess.Popen(
         command,
@@ -106,7 +106,7 @@ def run(command: Sequence[str], environment: Mapping[str, str], folder: Path | N
         if program.poll() is None:
             program.kill()
             program.wait()
-        left = children.end(known)
+        left = subreaper.end(known)
     code = program.returncode
     name = None if code >= 0 else _signal_name(-code)
     return Ended(None if code < 0 else code, name, seconds, hung, output.text(), () if hung else tuple(left))

@@ -13,7 +13,7 @@ from ...card.tables import INS
 from ...p11.constants import CKR
 from ...reader.events import Change
 from ...reader.trace import ApduEntry, CallEntry, Entry, EventEntry, ReturnEntry
-from ..records import Record, as_record, name_of
+from ..trace.records import Record, as_record, name_of
 from .outcome import Repeat
 
 BEFORE, AFTER = 60, 400

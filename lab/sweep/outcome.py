@@ -8,7 +8,7 @@ from enum import StrEnum, unique
 from typing import Any, NamedTuple
 
 from ...card.wording import counted
-from ..records import Record
+from ..trace.records import Record
 from .command import Ended
 
 

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from ...p11.constants import CKR
-from ..actions import FAULTS, check, return_value
-from ..records import name_of
-from ..requests import Request
-from ..trigger import OnPlace, Trigger
+from ..control.requests import Request
+from ..simulator.faults import FAULTS, check, return_value
+from ..simulator.trigger import OnPlace, Trigger
+from ..trace.records import name_of
 from .points import Point
 
 READER = "front"

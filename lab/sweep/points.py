@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ...reader.events import ApduMoment, Moment
-from ..locator import Locator, Place
-from ..timeline import command_name
+from ..simulator.call_counter import Locator, Place
+from ..trace.timeline import command_name
 
 _NAME = re.compile(
     r"(?P<program>.+)#(?P<process>\d+):(?P<thread>\d+)/(?P<call>C_\w+)#(?P<nth>\d+)(?:/apdu#(?P<apdu>\d+))?"

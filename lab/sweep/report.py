@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ... import __version__
-from ...card import input_file, json_text
+from ...card.files import input_file, json_text
 from .command import Ended
 from .outcome import FINE, Outcome, Run, Verdict, tell
 from .points import Point, parse

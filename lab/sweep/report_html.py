@@ -18,10 +18,10 @@ from rich.console import Console
 from rich.text import Text
 
 from ...card.wording import counted
-from ..records import Record
-from ..terminal import lines
-from ..timeline import Timeline
-from .asked import again
+from ..processes.terminal import lines
+from ..trace.records import Record
+from ..trace.timeline import Timeline
+from .options import again
 from .outcome import MEANING, Outcome, Verdict, tell
 from .points import Point
 from .report import Report

@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Collection
 from xml.etree import ElementTree
 
-from ..junit import document
-from ..terminal import lines
+from ..processes.terminal import lines
+from ..trace.junit import document
 from .outcome import FINE, MEANING, Outcome, Verdict, tell
 from .report import Report
 

@@ -9,7 +9,7 @@ from collections.abc import Collection
 
 from rich.console import Console
 
-from ..terminal import styled
+from ..processes.terminal import styled
 from .outcome import Verdict
 from .report import Report
 from .report_text import table

@@ -10,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ...reader.trace import Trace
-from .. import terminal
-from ..records import follow
-from ..terminal import shown, styled
-from ..timeline import Timeline
+from ..processes import terminal
+from ..processes.terminal import shown, styled
+from ..trace.records import follow
+from ..trace.timeline import Timeline
 from .outcome import MEANING, Outcome, Verdict, tell
 from .report import Report
 from .worker import Watch

@@ -14,8 +14,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from ..guard import guarded_folder, guarded_temporaries
-from . import children, worker
+from ..processes import subreaper
+from ..processes.reaper import guarded_folder, guarded_temporaries
+from . import worker
 from .command import Ended
 from .outcome import Outcome, Run, Verdict
 from .plan import Plan
@@ -96,8 +97,8 @@ def sweep(
     the points that it may have had are played one by one, so that the one that ended it is known. Children that this
     process gets meanwhile are ended with the sweep.
     """
-    children.adopt()  # what a worker that dies leaves behind
-    known = children.children()
+    subreaper.adopt()  # what a worker that dies leaves behind
+    known = subreaper.children()
     playing = _Playing(workers, (plan, first), (deadline, watch), tell)
     try:
         todo = list(points)
@@ -109,7 +110,7 @@ def sweep(
                 for each in guilty:
                     tell(_broken(each, "the process that played it is gone"))
     finally:
-        children.end(known)
+        subreaper.end(known)
 
 
 class _Playing:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from rich import progress
 
-from ...card import output_file
+from ...card.files import output_file
 from ...card.wording import counted
-from ..terminal import styled
-from . import asked, report_html, report_junit, report_svg, report_text, runner
-from .asked import Asked
+from ..processes.terminal import styled
+from . import options, report_html, report_junit, report_svg, report_text, runner
+from .options import Asked
 from .outcome import Outcome, Verdict
 from .plan import Plan, span
 from .points import Choice
@@ -60,8 +60,8 @@ class Session:
         """Play single points, and show all that happens."""
         self._require_no_more(len(names))
         by_name = not any(each.isdigit() for each in names)
-        report = self._begun("1/1", deadline, asked.EVERYTHING if by_name else self.wanted.choice)
-        points = asked.chosen(report.points, names, self.plan.action)
+        report = self._begun("1/1", deadline, options.EVERYTHING if by_name else self.wanted.choice)
+        points = options.chosen(report.points, names, self.plan.action)
         out = self.out
         watch = report_text.watching(out)
         report.points, report.settings = points, {**report.settings, "only": names}
@@ -83,12 +83,12 @@ class Session:
             if self.wanted.prepare is not None:
                 self.plan = runner.prepared(executor, self.plan, self.wanted.prepare, longest)
             found = runner.survey(executor, self.plan, choice, longest)
-        points = asked.possible(found.points, self.plan.action)
+        points = options.possible(found.points, self.plan.action)
         return Report(
             {**self.wanted.settings(), "shard": shard},
             found.first,
             found.deadline if deadline is None else longest,
-            asked.part(points, shard),
+            options.part(points, shard),
             [each.name for each in found.odd],
         )
 

@@ -24,10 +24,10 @@ from ...p11.quirks import Quirks
 from ...reader.errors import BenchError
 from ...reader.events import Event, Moment
 from ...reader.trace import Trace
-from ..scratch import Scratch
-from ..simulator import Simulator
-from ..trigger import Trigger
-from . import children
+from ..processes import subreaper
+from ..processes.temp_dir import Scratch
+from ..simulator.simulator import Simulator
+from ..simulator.trigger import Trigger
 from .command import Ended, run
 from .log import Log
 from .outcome import FINE, Outcome, Run, judge
@@ -49,20 +49,20 @@ def begin(folder: str, parent: int) -> None:
 
     Temporary files go into a folder of its own in this one.
     """
-    children.end_with_parent()
+    subreaper.end_with_parent()
     if os.getppid() != parent:  # gone before it could be asked for
         os._exit(1)
     own = tempfile.tempdir = tempfile.mkdtemp(dir=folder)
 
     def stop(_number: int, _frame: object) -> None:
-        children.end(set())
+        subreaper.end(set())
         shutil.rmtree(own, ignore_errors=True)
         os._exit(128 + signal.SIGTERM)
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to everybody; the sweep says what follows
     signal.signal(signal.SIGTERM, stop)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # whatever the parent, or its parent, has blocked
-    children.adopt()
+    subreaper.adopt()
     logging.getLogger("cardtear").setLevel(logging.CRITICAL)  # an action may find that it is too late
 
 

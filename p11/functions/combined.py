@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from ..caller import Caller
 from ..sessions import Kind, Session
-from .parts import next_part, take_part
+from .multipart import next_part, take_part
 
 
 def C_DigestEncryptUpdate(caller: Caller, session: int, data: bytes, room: int | None) -> bytes | int:

@@ -15,7 +15,7 @@ from ..operations.rsa_aes import RsaAesUnwrap, RsaAesWrap
 from ..operations.rsa_encryption import RsaDecrypt, RsaEncrypt
 from ..sessions import Kind
 from ..wire import Mechanism
-from .parts import begin, cancel_instead, key_for, last_part, next_part, one_part, rule_for
+from .multipart import begin, cancel_instead, key_for, last_part, next_part, one_part, rule_for
 
 
 def encryption(item: P11Object, rule: MechanismRule, mechanism: Mechanism) -> Operation:

@@ -14,8 +14,8 @@ from ..operations import derivation, kbkdf, parameters
 from ..sessions import Session
 from ..templates import folded, require
 from ..wire import Mechanism, Template
-from .making import add, check_place
-from .parts import key_for, rule_for
+from .create_object import add, check_place
+from .multipart import key_for, rule_for
 from .secrets import AES_LENGTHS, composed, secret_length, with_parity
 
 

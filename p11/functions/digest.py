@@ -10,7 +10,7 @@ from ..operations import parameters
 from ..operations.digests import Digest
 from ..sessions import Kind
 from ..wire import Mechanism
-from .parts import cancel_instead, last_part, one_part, rule_for, take_part
+from .multipart import cancel_instead, last_part, one_part, rule_for, take_part
 
 
 def C_DigestInit(caller: Caller, session: int, mechanism: Mechanism | None) -> None:

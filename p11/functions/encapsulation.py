@@ -8,12 +8,12 @@ from ..caller import Caller
 from ..constants import CKA, CKF, CKO, CKR
 from ..errors import P11Error
 from ..keys import SessionKey
-from ..lattices import DecapsulationKey, EncapsulationKey, output_length
 from ..operations import parameters
+from ..post_quantum import DecapsulationKey, EncapsulationKey, output_length
 from ..sessions import Session
 from ..wire import Mechanism, Template
-from .making import add, check_place
-from .parts import key_for, rule_for
+from .create_object import add, check_place
+from .multipart import key_for, rule_for
 from .secrets import complete_secret, composed
 
 

@@ -11,7 +11,7 @@ from ..errors import P11Error
 from ..objects import P11Object
 from ..templates import compose, folded
 from ..wire import Mechanism, Template
-from .making import check_place
+from .create_object import check_place
 
 _CARD_EXPONENT = 65537
 _EXPONENTS = (3, _CARD_EXPONENT)  # those that the library makes

@@ -15,7 +15,7 @@ from ..operations import Operation, parameters
 from ..operations.ciphers import unsealed
 from ..sessions import Kind, Session
 from ..wire import Mechanism, MessageParameter
-from .parts import begin, cancel_instead, key_for, require_login, rule_for
+from .multipart import begin, cancel_instead, key_for, require_login, rule_for
 
 _MOST_DATA = 1 << 30
 _Written = tuple[bytes | None, bytes | None]

@@ -11,7 +11,7 @@ from ..objects import P11Object
 from ..sessions import Session
 from ..templates import changed, compose
 from ..wire import Answer, Query, Template
-from .making import add, check_place
+from .create_object import add, check_place
 
 _ASKED_FOR = (ulong(CKO.HW_FEATURE), ulong(CKO.MECHANISM))
 """Classes whose objects are found only when the template names the class (4.4.1, 4.12)."""

@@ -17,8 +17,8 @@ from ..operations import parameters
 from ..sessions import Session
 from ..templates import compose, folded
 from ..wire import Mechanism, Template
-from .making import add, check_place
-from .parts import rule_for
+from .create_object import add, check_place
+from .multipart import rule_for
 
 _LONGEST_SECRET = 4096
 _WITH_PARITY = (CKK.DES, CKK.DES2, CKK.DES3)

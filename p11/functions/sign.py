@@ -12,7 +12,7 @@ from ..operations.digests import Mac
 from ..operations.signatures import Recover, Sign, Verify
 from ..sessions import Kind, Session
 from ..wire import Mechanism
-from .parts import begin, cancel_instead, key_for, last_part, one_part, require_login, rule_for, take_part
+from .multipart import begin, cancel_instead, key_for, last_part, one_part, require_login, rule_for, take_part
 
 
 def C_SignInit(caller: Caller, session: int, mechanism: Mechanism | None, handle: int) -> None:

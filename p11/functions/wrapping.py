@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
-from ...card import curve_orders
+from ...card.applet import curve_orders
 from ...card.certificate_reader import NO_KEY
 from .. import keys
 from ..attributes import Attributes, On, as_ulong, ulong
@@ -27,9 +27,9 @@ from ..mechanisms import MechanismRule, Scheme
 from ..objects import P11Object
 from ..templates import folded, require
 from ..wire import Mechanism, Template
+from .create_object import add, check_place
 from .crypt import decryption, encryption
-from .making import add, check_place
-from .parts import key_for, require_login, rule_for
+from .multipart import key_for, require_login, rule_for
 from .secrets import AES_LENGTHS, composed, secret_length
 
 

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
     encode_dss_signature,
 )
 
-from ...card import edwards
-from .. import curves, finite_fields, lattices, rsa_padding
+from ...card.applet import edwards
+from .. import curves, finite_fields, post_quantum, rsa_padding
 from ..constants import CKR
 from ..errors import P11Error
 from ..keys import PrivateKey, PublicKey, signature_length
@@ -103,7 +103,7 @@ class Sign(_Message):
             return key.use(data) if self.variant is None else key.use_variant(data, self.variant)
         if self.rule.scheme is Scheme.ML_DSA:
             private = getattr(key, "private", None)  # no card has one
-            assert isinstance(private, lattices.SigningKey)
+            assert isinstance(private, post_quantum.SigningKey)
             return private.sign(data, self.context)
         if self.pss is not None:
             _require_digest(self.pss, data)
@@ -145,7 +145,7 @@ class Verify(_WithPublicKey):
                     key.verify(signature, data)
                 else:
                     edwards.verify(key, signature, data, self.variant)
-            elif isinstance(key, lattices.VerifyingKey):
+            elif isinstance(key, post_quantum.VerifyingKey):
                 key.verify(signature, data, self.context)
         except (InvalidSignature, ValueError):
             raise P11Error(CKR.SIGNATURE_INVALID) from None

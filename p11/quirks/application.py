@@ -14,10 +14,10 @@ from weakref import WeakValueDictionary
 
 from ...card.card import Card
 from ...card.piv_card import ForeignCard
-from ...reader.bench import Bench
 from ...reader.errors import CardRemoved
 from ...reader.events import Change, Event
 from ...reader.reader import Insertion
+from ...reader.testbed import Bench
 from ..application import Application
 from ..caller import Caller
 from ..constants import CKF, CKU
@@ -26,8 +26,8 @@ from ..sessions import NOBODY, Right, Session
 from ..slots import Slot
 from ..token import Token, Tokens
 from ..wire import KnownSlot
-from .fates import Doomed
 from .idle import IdleClock
+from .outcomes import Doomed
 from .slot_lists import POLICIES, PRESENT
 from .table import Quirks
 from .values import Fate

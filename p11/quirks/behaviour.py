@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from ...reader.bench import Bench
+from ...reader.testbed import Bench
 from ..dispatch import Handler
 from ..server import Server
 from .application import application_maker

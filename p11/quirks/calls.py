@@ -18,7 +18,7 @@ from ..constants import CKF, CKR, CKU
 from ..dispatch import Handler
 from ..errors import P11Error
 from .application import QuirkyApplication
-from .fates import Doomed, meet, wait_for_ever
+from .outcomes import Doomed, meet, wait_for_ever
 from .table import Quirks
 from .values import Fate, Outcome, is_among, lookup
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ..broken_certificates import KINDS, P256_KEY, certificate, key_info, mutated, name
+from ..shared.broken_certificates import KINDS, P256_KEY, certificate, key_info, mutated, name
 
 UNREADABLE = {
     "dates that are none": ("not_before", "not_after"),

@@ -8,11 +8,11 @@ import json
 from typing import Any
 
 import pytest
-from cardtear.card import certificate_options
-from cardtear.card.profiles import CardRequest
-from cardtear.card.security import PIN_FORMATS
+from cardtear.card.applet.security import PIN_FORMATS
+from cardtear.card.issuing import certificate_options
+from cardtear.card.issuing.profiles import CardRequest
 from cardtear.card.tables import OBJECT_LIMIT
-from cardtear.card.traits import CERTIFICATE_RULES, MANAGEMENT_POLICIES, RULES, Traits, from_text
+from cardtear.card.token_traits import CERTIFICATE_RULES, MANAGEMENT_POLICIES, RULES, Traits, from_text
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -17,16 +17,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from cardtear.card import profiles
-from cardtear.card.profiles import CardRequest
+from cardtear.card.issuing import profiles
+from cardtear.card.issuing.profiles import CardRequest
 from cardtear.card.tables import INS
 from cardtear.csrc import module_path
-from cardtear.lab import places
-from cardtear.lab.simulator import Simulator
-from cardtear.lab.trigger import Trigger
+from cardtear.lab.simulator import paths
+from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.simulator.trigger import Trigger
 from cardtear.reader.trace import ApduEntry, CallEntry
 
-from ..programs import DEADLINE, ENGLISH, Ended, Run, Succeed, runner, well
+from ..shared.programs import DEADLINE, ENGLISH, Ended, Run, Succeed, runner, well
 
 PROVIDER = next(Path("/usr/lib").glob("*/ossl-modules/pkcs11.so"), None)
 """OpenSSL's provider of PKCS #11, which Debian has from 13 on."""
@@ -169,7 +169,7 @@ class Tearing:
         **options: Any,
     ) -> None:
         """`between` allows a state; `failed` knows how the program says that it did not work."""
-        prepared = self.copy(profiles.ready_image(card, places.image_cache(), places.test_ca()))
+        prepared = self.copy(profiles.ready_image(card, paths.image_cache(), paths.test_ca()))
         prepare()
         before = self.contents()
         self.simulator.remove("front")

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 from cardtear.card import certificates
-from cardtear.card.profiles import CardRequest
+from cardtear.card.issuing.key_files import Contents
+from cardtear.card.issuing.personalisation import put_certificates
+from cardtear.card.issuing.profiles import CardRequest
 from cardtear.card.tables import SLOTS
-from cardtear.lab.card_contents import put_certificates
-from cardtear.lab.key_files import Contents
-from cardtear.lab.simulator import Simulator
+from cardtear.lab.simulator.simulator import Simulator
 
-from ..broken_certificates import KINDS, certificate, extension, mutated, name
-from ..token.test_broken_certificates import with_objects
+from ..p11.token.test_broken_certificates import with_objects
+from ..shared.broken_certificates import KINDS, certificate, extension, mutated, name
 
 Succeed = Callable[..., str]
 BASIC_CONSTRAINTS = bytes.fromhex("551D13")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from cardtear.card.profiles import CardRequest
+from cardtear.card.issuing.profiles import CardRequest
 
 pytestmark = pytest.mark.needs("certutil", "modutil", "pk12util", "openssl")
 

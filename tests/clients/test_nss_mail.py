@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from cardtear.lab import places
+from cardtear.lab.simulator import paths
 
 pytestmark = pytest.mark.needs("certutil", "modutil", "cmsutil", "signver", "openssl")
 
@@ -21,7 +21,7 @@ def mail(new_nss: Callable[..., Any]) -> Callable[..., Any]:
 
     def make(**parameters: Any) -> Any:
         nss = new_nss(**parameters)
-        nss.trust(places.test_ca().certificate_pem())
+        nss.trust(paths.test_ca().certificate_pem())
         (nss.folder / "mail").write_text(TEXT)
         return nss
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from cardtear.card.profiles import CardRequest
-from cardtear.lab import places
-from cardtear.lab.trigger import Trigger
+from cardtear.card.issuing.profiles import CardRequest
+from cardtear.lab.simulator import paths
+from cardtear.lab.simulator.trigger import Trigger
 from cardtear.p11.constants import CKR
 
 pytestmark = pytest.mark.needs("certutil", "modutil", "pk12util", "cmsutil", "openssl")
@@ -177,7 +177,7 @@ def test_changing_the_pin(nss: Any, when: str) -> None:
 def test_signing_a_mail(new_nss: Callable[..., Any], ins: int, when: str) -> None:
     """cmsutil -S with the key that wants the PIN each time: no signature, and one at the next try."""
     nss = new_nss()
-    nss.trust(places.test_ca().certificate_pem())
+    nss.trust(paths.test_ca().certificate_pem())
     (nss.folder / "mail").write_text("text")
     signer = ("-N", "Alice:Certificate for Digital Signature")
     command = ("cmsutil", "-S", "-d", nss.database, "-f", "pin", *signer, "-i", "mail", "-o", "signed")

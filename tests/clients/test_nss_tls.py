@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from cardtear.lab.trigger import Trigger
+from cardtear.lab.simulator.trigger import Trigger
 
 pytestmark = pytest.mark.needs("certutil", "modutil", "selfserv", "tstclnt")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cardtear.lab.simulator import Simulator
-from cardtear.lab.trigger import Trigger
+from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.simulator.trigger import Trigger
 
 pytestmark = pytest.mark.needs("certutil", "modutil")
 

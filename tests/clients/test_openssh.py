@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cardtear.card.profiles import CardRequest
-from cardtear.lab.simulator import Simulator
-from cardtear.lab.trigger import Trigger
+from cardtear.card.issuing.profiles import CardRequest
+from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.simulator.trigger import Trigger
 
 pytestmark = pytest.mark.needs("ssh-keygen", "ssh-agent", "ssh-add", "ssh")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cardtear.card.profiles import CardRequest
-from cardtear.lab.simulator import Simulator
-from cardtear.lab.trigger import Trigger
+from cardtear.card.issuing.profiles import CardRequest
+from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.simulator.trigger import Trigger
 from cardtear.reader.trace import CallEntry, ReturnEntry
 
 pytestmark = pytest.mark.needs("openssl", "pkcs11-tool", "p11tool")

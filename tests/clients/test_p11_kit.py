@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cardtear.card.profiles import CardRequest
+from cardtear.card.issuing.profiles import CardRequest
 from cardtear.lab.scenario.needs import lacking
-from cardtear.lab.simulator import Simulator
-from cardtear.lab.trigger import Trigger
+from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.simulator.trigger import Trigger
 
 pytestmark = pytest.mark.needs("p11-kit", "pkcs11-tool", "openssl")
 

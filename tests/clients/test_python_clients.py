@@ -9,9 +9,9 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from cardtear.card.profiles import CardRequest
+from cardtear.card.issuing.profiles import CardRequest
 from cardtear.csrc import module_path
-from cardtear.lab.simulator import Simulator
+from cardtear.lab.simulator.simulator import Simulator
 
 PYKCS11 = """
 import sys, PyKCS11

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from cardtear.card.profiles import CardRequest
-from cardtear.lab.simulator import Simulator
-from cardtear.lab.trigger import Trigger
+from cardtear.card.issuing.profiles import CardRequest
+from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.simulator.trigger import Trigger
 
-from ..dsa_domains import DOMAINS
+from ..shared.dsa_domains import DOMAINS
 
 pytestmark = pytest.mark.needs("PyKCS11", "pkcs11", "pkcs11-tool")
 

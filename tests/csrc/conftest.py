@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from cardtear.csrc import module_path, module_sources
-from cardtear.lab.client import Module
+from cardtear.lab.clients.pkcs11 import Module
 from cardtear.p11.constants import CKR
 from cardtear.p11.wire import CODECS, REQUEST_HEADER, NullPointer, decode_hello, encode_welcome
 

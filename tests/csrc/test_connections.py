@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cardtear.lab.client import Module
+from cardtear.lab.clients.pkcs11 import Module
 from cardtear.p11.constants import CKR
 
 

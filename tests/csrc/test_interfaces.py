@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from cardtear.csrc import module_path
 from cardtear.csrc.generate import LISTS, STRUCTS
-from cardtear.lab.client import Module
+from cardtear.lab.clients.pkcs11 import Module
 from cardtear.p11.calls import CALLS
 from cardtear.p11.constants import CKF, CKR
 from cardtear.p11.return_values import returned

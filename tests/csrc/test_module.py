@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 from cardtear import __version__, csrc
 from cardtear.csrc.generate import stale
-from cardtear.lab.client import Module
-from cardtear.lab.simulator import Simulator
+from cardtear.lab.clients.pkcs11 import Module
+from cardtear.lab.simulator.simulator import Simulator
 from cardtear.p11.calls import CALLS
 from cardtear.p11.constants import CKR
 from cardtear.p11.wire import NO_LENGTH, REPLY_HEADER, encode_welcome
@@ -58,7 +58,7 @@ def test_generated_files_are_fresh() -> None:
 
 def test_a_client_parses_no_header() -> None:
     """It takes longer than all else in the start of a client of a scenario, or of a host process of these tests."""
-    script = "import sys, cardtear.lab.caller.process; print(*sys.modules)"
+    script = "import sys, cardtear.lab.clients.call_process.process; print(*sys.modules)"
     loaded = subprocess.run((sys.executable, "-c", script), capture_output=True, text=True, check=True, timeout=60)
     assert "cardtear.csrc.declarations" in loaded.stdout.split()
     assert not {"pycparser", "cffi.cparser", "cryptography"} & set(loaded.stdout.split())

@@ -7,7 +7,7 @@ import struct
 from typing import Any, NamedTuple
 
 import pytest
-from cardtear.lab.client import Module
+from cardtear.lab.clients.pkcs11 import Module
 from cardtear.p11.constants import CKM, CKR, CKZ
 from cardtear.p11.wire import NO_LENGTH, REPLY_HEADER, Mechanism, MessageParameter
 

@@ -8,7 +8,7 @@ import os
 from typing import Any
 
 import pytest
-from cardtear.lab.client import Failed, Module
+from cardtear.lab.clients.pkcs11 import Failed, Module
 from cardtear.p11.constants import CKF, CKR
 from cardtear.p11.slot_record import SlotRecord
 from cardtear.p11.slots import Slot

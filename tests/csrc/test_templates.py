@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from cardtear.lab.client import Module
+from cardtear.lab.clients.pkcs11 import Module
 from cardtear.p11.constants import CKA, CKR
 from cardtear.p11.wire import ATTRIBUTE_SIZE
 

@@ -16,7 +16,7 @@ from time import monotonic, sleep
 from typing import Any
 
 import pytest
-from cardtear.lab.simulator import Simulator
+from cardtear.lab.simulator.simulator import Simulator
 from cardtear.p11.calls import CALLS
 from cardtear.p11.constants import CKR
 
@@ -168,7 +168,7 @@ def test_more_calls_at_once_than_there_ever_were(
 @contextlib.contextmanager
 def serving(folder: Path, *options: str) -> Iterator[tuple[int, dict[str, str]]]:
     """Run a simulator as a program; gives its process, and how the module finds it."""
-    command = (sys.executable, "-m", "cardtear.lab.cli", "serve", "--folder", str(folder), *options)
+    command = (sys.executable, "-m", "cardtear.lab.cli.main", "serve", "--folder", str(folder), *options)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as served:
         try:
             assert served.stdout is not None

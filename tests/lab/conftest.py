@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cardtear.card.ca import TestCA
-from cardtear.card.profiles import CardRequest, ready_image
+from cardtear.card.issuing.ca import TestCA
+from cardtear.card.issuing.profiles import CardRequest, ready_image
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
@@ -33,7 +33,7 @@ def cli(tmp_path: Path) -> Cli:
     environment.pop("CARDTEAR_PASSPHRASE_FILE", None)
 
     def run(*words: object, said: str | None = None, **more: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "cardtear.lab.cli", *map(str, words)]
+        command = [sys.executable, "-m", "cardtear.lab.cli.main", *map(str, words)]
         return subprocess.run(
             command,
             cwd=tmp_path,

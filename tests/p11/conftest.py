@@ -8,10 +8,10 @@ from functools import cached_property
 from typing import Any
 
 import pytest
-from cardtear.card.profiles import CardRequest
+from cardtear.card.issuing.profiles import CardRequest
 from cardtear.csrc import module_path
-from cardtear.lab.client import Module
-from cardtear.lab.simulator import Simulator
+from cardtear.lab.clients.pkcs11 import Module
+from cardtear.lab.simulator.simulator import Simulator
 from cardtear.p11.constants import CKA, CKM, CKR
 from cardtear.p11.return_values import RETURN_VALUES
 

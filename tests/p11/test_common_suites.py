@@ -7,8 +7,8 @@ import struct
 from typing import Any
 
 import pytest
-from cardtear.card.profiles import CardRequest
-from cardtear.lab.simulator import Simulator
+from cardtear.card.issuing.profiles import CardRequest
+from cardtear.lab.simulator.simulator import Simulator
 from cardtear.p11.constants import CKA, CKF, CKK, CKM, CKR
 from cryptography.hazmat.primitives.asymmetric import rsa
 

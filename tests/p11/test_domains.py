@@ -13,12 +13,12 @@ from typing import Any
 
 import gmpy2
 import pytest
-from cardtear.lab.client import Failed
-from cardtear.lab.simulator import Simulator
+from cardtear.lab.clients.pkcs11 import Failed
+from cardtear.lab.simulator.simulator import Simulator
 from cardtear.p11.attributes import as_ulong
 from cardtear.p11.constants import CKA, CKK, CKM, CKO, CKP, CKR
 
-from ..dsa_domains import DOMAINS
+from ..shared.dsa_domains import DOMAINS
 
 YES, NO = b"\1", b"\0"
 DEADLINE = 20.0

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from cardtear.card import dsa_keys
-from cardtear.card.profiles import CardRequest
+from cardtear.card.applet import dsa_keys
+from cardtear.card.issuing.profiles import CardRequest
 from cardtear.card.tables import INS
-from cardtear.lab.client import Failed
-from cardtear.lab.simulator import Simulator
-from cardtear.lab.trigger import Trigger
+from cardtear.lab.clients.pkcs11 import Failed
+from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.simulator.trigger import Trigger
 from cardtear.p11.constants import CKA, CKC, CKF, CKK, CKM, CKO, CKR
 from cardtear.p11.mechanisms import MECHANISMS, Scheme
 from cryptography import x509
@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
 
-from ..dsa_domains import DOMAINS
+from ..shared.dsa_domains import DOMAINS
 
 YES, NO = b"\1", b"\0"
 LABEL = b"made here"

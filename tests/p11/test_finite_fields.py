@@ -7,14 +7,14 @@ import hashlib
 from typing import Any
 
 import pytest
-from cardtear.card.profiles import CardRequest
-from cardtear.card.traits import Traits
-from cardtear.lab.client import Failed
-from cardtear.lab.simulator import Simulator
+from cardtear.card.issuing.profiles import CardRequest
+from cardtear.card.token_traits import Traits
+from cardtear.lab.clients.pkcs11 import Failed
+from cardtear.lab.simulator.simulator import Simulator
 from cardtear.p11.constants import CKA, CKD, CKK, CKM, CKO, CKR
 from cardtear.p11.finite_fields import KEY_TYPES
 from cardtear.p11.mechanisms import MECHANISMS, Scheme
-from cardtear.p11.offer import offered
+from cardtear.p11.merge import offered
 from cardtear.p11.operations import derivation
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from cardtear.card.profiles import CardRequest
-from cardtear.lab.simulator import Simulator
+from cardtear.card.issuing.profiles import CardRequest
+from cardtear.lab.simulator.simulator import Simulator
 from cardtear.p11.constants import CKF, CKK, CKR
 from cardtear.p11.mechanisms import MECHANISMS, MechanismRule, Scheme
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from cardtear.lab.mechanisms_page import page
 from cardtear.p11.constants import CKM
 from cardtear.p11.mechanisms import KNOWN
+from pages.mechanisms_page import page
 
 
 def test_the_page_is_fresh() -> None:

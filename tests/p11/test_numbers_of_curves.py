@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from asn1crypto import keys as asn1
-from cardtear.card import curve_orders
-from cardtear.lab.client import Failed
+from cardtear.card.applet import curve_orders
+from cardtear.lab.clients.pkcs11 import Failed
 from cardtear.p11 import curves
 from cardtear.p11.constants import CKA, CKK, CKM, CKO, CKR
 from cryptography.hazmat.primitives.asymmetric import ec

@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 from cardtear.card.tables import INS
 from cardtear.csrc import module_path
-from cardtear.lab.client import Failed
-from cardtear.lab.simulator import Simulator
-from cardtear.lab.trigger import OnApdu, Trigger
+from cardtear.lab.clients.pkcs11 import Failed
+from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.simulator.trigger import OnApdu, Trigger
 from cardtear.p11.calls import BY_NAME
 from cardtear.p11.constants import CKA, CKK, CKM, CKO, CKR, CKU
 from cardtear.p11.errors import P11Error
 from cardtear.p11.return_values import RETURN_VALUES, returned
 from cardtear.p11.status_words import STATUS_WORDS, To, error_for
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "host"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "shared" / "host"))
 import probes  # type: ignore[import-not-found]
 
 P256 = bytes.fromhex("06082a8648ce3d030107")

@@ -7,8 +7,8 @@ import hashlib
 from typing import Any, NamedTuple
 
 import pytest
-from cardtear.card.profiles import CardRequest
-from cardtear.lab.simulator import Simulator
+from cardtear.card.issuing.profiles import CardRequest
+from cardtear.lab.simulator.simulator import Simulator
 from cardtear.p11.constants import CKA, CKD, CKK, CKO
 from cryptography.hazmat.primitives.asymmetric import x25519
 

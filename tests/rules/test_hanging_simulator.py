@@ -27,7 +27,7 @@ PATIENCE = 1.0
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """`cardtear serve` in a process of its own."""
-    command = (sys.executable, "-m", "cardtear.lab.cli", "serve", "--folder", str(tmp_path / "run"))
+    command = (sys.executable, "-m", "cardtear.lab.cli.main", "serve", "--folder", str(tmp_path / "run"))
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert "ready" in process.stdout.readline()

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cardtear.lab.control import Control
-from cardtear.lab.simulator import Simulator
+from cardtear.lab.control.client import Control
+from cardtear.lab.simulator.simulator import Simulator
 from cardtear.p11.constants import CKF, CKR
 
 
@@ -34,7 +34,7 @@ class Served:
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "cardtear.lab.cli", "serve", "--folder", str(self.folder)]
+        command = [sys.executable, "-m", "cardtear.lab.cli.main", "serve", "--folder", str(self.folder)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         assert "ready" in self.process.stdout.readline()

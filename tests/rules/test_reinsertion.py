@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from cardtear.card.profiles import CardRequest
-from cardtear.lab.simulator import Simulator
+from cardtear.card.issuing.profiles import CardRequest
+from cardtear.lab.simulator.simulator import Simulator
 from cardtear.p11.constants import CKR, CKS
 
 

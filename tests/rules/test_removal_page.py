@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cardtear.card.profiles import CardRequest
-from cardtear.lab.records import name_of
-from cardtear.lab.simulator import Simulator
-from cardtear.lab.trigger import Trigger
+from cardtear.card.issuing.profiles import CardRequest
+from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.simulator.trigger import Trigger
+from cardtear.lab.trace.records import name_of
 from cardtear.p11.constants import CKR, CKS
 from cardtear.reader.errors import BenchError
 from cardtear.reader.trace import ReturnEntry

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cardtear.card.profiles import CardRequest
-from cardtear.lab.control import Control
-from cardtear.lab.simulator import Simulator
+from cardtear.card.issuing.profiles import CardRequest
+from cardtear.lab.control.client import Control
+from cardtear.lab.simulator.simulator import Simulator
 from cardtear.p11.constants import CKR
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -31,7 +31,7 @@ class Served:
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "cardtear.lab.cli", "serve", "--folder", str(self.folder)]
+        command = [sys.executable, "-m", "cardtear.lab.cli.main", "serve", "--folder", str(self.folder)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         assert "ready" in self.process.stdout.readline()

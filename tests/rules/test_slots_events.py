@@ -8,8 +8,8 @@ import time
 from typing import Any
 
 import pytest
-from cardtear.card.profiles import CardRequest
-from cardtear.lab.simulator import Simulator
+from cardtear.card.issuing.profiles import CardRequest
+from cardtear.lab.simulator.simulator import Simulator
 from cardtear.p11.constants import CKF, CKR
 from cardtear.reader.trace import CallEntry, Entry
 

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: MIT
+"""GENERAL AUTHENTICATE (SP 800-73-4 part 2, 3.2.4): what a private key or the management key is used for."""
+
+from __future__ import annotations
+
+from .. import tlv
+from ..status import SW, CardError
+from ..tables import ATTESTATION, CARD_AUTHENTICATION, EDWARDS_VARIANTS, MANAGEMENT_KEY, TRAITS_OBJECT, Touch
+from ..token_traits import Traits
+from . import management
+from .commands import GeneralAuthenticate
+from .context import Context
+from .keys import EcKey, EdwardsKey, MontgomeryKey, PrivateKey
+from .touch import CACHED_SECONDS
+
+_CHALLENGE, _RESPONSE, _EXPONENTIATION, _VARIANT = 0x81, 0x82, 0x85, 0x8E
+_TEMPLATE = 0x7C
+
+
+def general_authenticate(context: Context, command: GeneralAuthenticate) -> bytes:
+    """The dynamic authentication template with the result.
+
+    Raises CardError: 6A86 for a key that is not there, or is for another algorithm, or only signs attestations (6A80 on
+    Yubico's cards); 6982 without the PIN, without a touch, or without contacts; 6A80 for a template that is none.
+    """
+    algorithm, number, fields = command
+    stored = context.store.state.keys.get(number)
+    variants = EDWARDS_VARIANTS if context.make.has_edwards_variants else {}
+    if stored is None or stored.algorithm != variants.get(algorithm, algorithm) or number == ATTESTATION:
+        raise CardError(SW.INCORRECT_P1P2 if context.make.is_strict else SW.INCORRECT_DATA)
+    if context.is_restricted and number != CARD_AUTHENTICATION:
+        raise CardError(SW.SECURITY_STATUS_NOT_SATISFIED)
+    if number == MANAGEMENT_KEY:
+        if _RESPONSE in fields or len(fields) > 1:  # the step that proves the key
+            _require_touch(context, stored.touch)
+        return management.authenticate(stored, context.status, fields)
+    context.status.require_pin(stored.pin_rule)
+    if fields.get(_RESPONSE) != b"":
+        raise CardError(SW.INCORRECT_DATA)
+    _require_touch(context, stored.touch)
+    result = _use(context.keys.unpack(number, stored), fields, algorithm in variants)
+    return tlv.encode(_TEMPLATE, tlv.encode(_RESPONSE, result))
+
+
+def _require_touch(context: Context, touch: Touch) -> None:
+    """Wait for the finger that a key asks for. Raises CardError(6982) when it does not come in time."""
+    if touch is Touch.NEVER or (touch is Touch.CACHED and context.sensor.was_touched(CACHED_SECONDS)):
+        return
+    traits = Traits.decode(context.store.state.objects.get(TRAITS_OBJECT))
+    if not context.sensor.wait(traits.touch_timeout):
+        raise CardError(SW.SECURITY_STATUS_NOT_SATISFIED)
+
+
+def _use(key: PrivateKey, fields: dict[int, bytes], is_variant: bool) -> bytes:
+    """The one operation that the key is there for; a NIST curve has two, told apart by the field that comes."""
+    point, challenge = fields.get(_EXPONENTIATION), fields.get(_CHALLENGE)
+    if point is not None and isinstance(key, (EcKey, MontgomeryKey)):
+        return key.agree(point)
+    if challenge is None or isinstance(key, MontgomeryKey):
+        raise CardError(SW.INCORRECT_DATA)
+    if is_variant and isinstance(key, EdwardsKey):
+        return key.answer_variant(challenge, fields.get(_VARIANT, b""))
+    return key.answer(challenge)

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: MIT
+"""Key pairs in their slots: GENERATE ASYMMETRIC KEY PAIR (SP 800-73-4 part 2, 3.3.2), Yubico's IMPORT and MOVE KEY."""
+
+from __future__ import annotations
+
+from .. import tlv
+from ..image.state import StoredKey
+from ..status import SW, CardError
+from ..tables import ATTESTATION, Access
+from . import keys
+from .commands import GenerateKeyPair
+from .context import Context
+from .extensions import ImportKey, MoveKey
+
+_PUBLIC_KEY = 0x7F49
+
+
+def generate_key_pair(context: Context, command: GenerateKeyPair) -> bytes:
+    """A new key pair in place of the one before; the answer is the public key. Nothing is kept of one that is torn.
+
+    Raises CardError(6A80) for an algorithm that the card has not, and for numbers that are no domain.
+    """
+    _require_slot(context, command.slot)
+    if command.algorithm not in context.make.algorithms:
+        raise CardError(SW.INCORRECT_DATA)
+    context.status.require(Access.MANAGEMENT)
+    value, policy = keys.make(command.algorithm, command.domain), command.policy
+    stored = StoredKey(command.algorithm, value, False, policy.pin_rule, policy.touch)
+    public = context.keys.unpack(command.slot, stored).public_template()
+    context.commit(keys={command.slot: stored})
+    return tlv.encode(_PUBLIC_KEY, public)
+
+
+def import_key(context: Context, command: ImportKey) -> bytes:
+    """A private key from outside. Raises CardError: 6A80 for numbers that make none, 6A86 for an algorithm too new."""
+    _require_slot(context, command.slot)
+    if command.algorithm not in context.make.algorithms:
+        raise CardError(SW.INCORRECT_P1P2)
+    context.status.require(Access.MANAGEMENT)
+    value, policy = keys.assemble(command.algorithm, command.numbers), command.policy
+    context.commit(keys={command.slot: StoredKey(command.algorithm, value, True, policy.pin_rule, policy.touch)})
+    return b""
+
+
+def move_key(context: Context, command: MoveKey) -> bytes:
+    """To an empty slot, with its policies and without its certificate; or away.
+
+    Raises CardError: 6A88 for a slot without key, 6A80 for a destination that has one.
+    """
+    _require_slot(context, command.source)
+    context.status.require(Access.MANAGEMENT)
+    held = context.store.state.keys
+    key = held.get(command.source)
+    if key is None:
+        raise CardError(SW.REFERENCE_NOT_FOUND)
+    if command.destination is None:
+        context.commit(keys={command.source: None})
+        return b""
+    if command.destination in held:
+        raise CardError(SW.INCORRECT_DATA)
+    context.commit(keys={command.source: None, command.destination: key})
+    return b""
+
+
+def _require_slot(context: Context, number: int) -> None:
+    """Not every make of card can attest. Raises CardError(6A86)."""
+    if number == ATTESTATION and not context.make.attests:
+        raise CardError(SW.INCORRECT_P1P2)

@@ -1,0 +1,353 @@
+# SPDX-License-Identifier: MIT
+"""Private keys: how they come into being, and what is done with them: RSA, signatures and key agreement on curves.
+
+The classes work alone, too: each is made of a private key of cryptography and knows nothing of slots. What a key does
+with a challenge is its `answer`, what it does with somebody's point is to `agree`; some can do both. The arithmetic is
+OpenSSL's (through cryptography); only the bare RSA operation on arbitrary blocks, which cryptography does not offer, is
+GMP's, in the variant whose running time does not depend on the key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa, x448, x25519
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+
+from .. import tlv
+from ..certificate_reader import Certificate
+from ..image.state import StoredKey
+from ..status import SW, CardError
+from ..tables import DSA_BITS, EDWARDS_ALGORITHMS, KEY_PAIR_ALGORITHMS, RSA_BITS, Algorithm
+from . import curve_orders, dsa_keys, edwards
+
+try:
+    from cryptography.hazmat.primitives.asymmetric.utils import NoDigestInfo
+
+    _NO_DIGEST_INFO: NoDigestInfo | None = NoDigestInfo()
+except ImportError:  # cryptography before 47: GMP does every block
+    _NO_DIGEST_INFO = None
+
+EC_CURVES: dict[Algorithm, ec.EllipticCurve] = {
+    Algorithm.P224: ec.SECP224R1(),
+    Algorithm.P256: ec.SECP256R1(),
+    Algorithm.P384: ec.SECP384R1(),
+    Algorithm.P521: ec.SECP521R1(),
+    Algorithm.K256: ec.SECP256K1(),
+}
+# A digest of the field's length; longer ones are cut, shorter ones padded (SP 800-73-4 part 2, A.4).
+_DIGESTS: dict[str, hashes.HashAlgorithm] = {
+    "secp224r1": hashes.SHA224(),
+    "secp256r1": hashes.SHA256(),
+    "secp384r1": hashes.SHA384(),
+    "secp521r1": hashes.SHA512(),  # no digest is longer
+    "secp256k1": hashes.SHA256(),
+}
+_RAW: dict[Algorithm, Any] = {
+    Algorithm.ED25519: ed25519.Ed25519PrivateKey,
+    Algorithm.X25519: x25519.X25519PrivateKey,
+    Algorithm.ED448: ed448.Ed448PrivateKey,
+    Algorithm.X448: x448.X448PrivateKey,
+}
+"""Keys that are bare bytes."""
+# Made here and not with each key, also because the library loads a part of itself when the first is made.
+_SCHEMES = {curve: ec.ECDSA(Prehashed(digest)) for curve, digest in _DIGESTS.items()}
+_PADDING = PKCS1v15()
+_EXPONENT = 65537
+_GREATEST_EXPONENT = 2**256  # FIPS 186-5, 5.1: public exponents are less
+_CRT_TAGS = (0x01, 0x02, 0x03, 0x04, 0x05)
+_SCALAR_TAG, _EDWARDS_TAG, _MONTGOMERY_TAG = 0x06, 0x07, 0x08
+_DSA_TAGS = (0x09, 0x0A, 0x0B, 0x0C)
+_SHORTEST_PADDING = b"\x00\x01" + 8 * b"\xff"
+
+
+class RsaKey:
+    """An RSA key: one operation, on blocks of the length of the modulus."""
+
+    def __init__(self, key: rsa.RSAPrivateKey) -> None:
+        self._key = key
+        self.length = (key.key_size + 7) // 8
+
+    def answer(self, block: bytes) -> bytes:
+        """The private operation on one block. Raises CardError(6A80) when it does not fit the modulus."""
+        if len(block) != self.length:
+            raise CardError(SW.INCORRECT_DATA)
+        if _NO_DIGEST_INFO is not None and block.startswith(_SHORTEST_PADDING):
+            separator = block.find(0, 2)
+            if separator > 0 and block.startswith(b"\xff" * (separator - 2), 2):
+                return self._key.sign(block[separator + 1 :], _PADDING, _NO_DIGEST_INFO)
+        return self._bare(int.from_bytes(block, "big")).to_bytes(self.length, "big")
+
+    @cached_property
+    def _bare(self) -> _BareRsa:
+        return _BareRsa(self._key.private_numbers())
+
+    def public_template(self) -> bytes:
+        """Modulus and exponent as in the answer of GENERATE ASYMMETRIC KEY PAIR (SP 800-73-4 part 2, table 15)."""
+        numbers = self._key.public_key().public_numbers()
+        exponent = numbers.e.to_bytes((numbers.e.bit_length() + 7) // 8, "big")
+        return tlv.encode(0x81, numbers.n.to_bytes(self.length, "big")) + tlv.encode(0x82, exponent)
+
+
+class _BareRsa:
+    """RSA on any number below the modulus, by the Chinese remainder theorem (RFC 8017, 5.1.2).
+
+    Many cards never need it, and GMP takes 10 ms to load: both wait until it is wanted.
+    """
+
+    def __init__(self, numbers: rsa.RSAPrivateNumbers) -> None:
+        import gmpy2
+
+        self._power = gmpy2.powmod_sec
+        self._n = numbers.public_numbers.n
+        self._p, self._q = gmpy2.mpz(numbers.p), gmpy2.mpz(numbers.q)
+        self._dp, self._dq = gmpy2.mpz(numbers.dmp1), gmpy2.mpz(numbers.dmq1)
+        self._q_inverse = gmpy2.mpz(numbers.iqmp)
+
+    def __call__(self, number: int) -> int:
+        """Raises CardError(6A80) for a number that does not fit the modulus."""
+        if number >= self._n:
+            raise CardError(SW.INCORRECT_DATA)
+        at_p = self._power(number % self._p, self._dp, self._p)
+        at_q = self._power(number % self._q, self._dq, self._q)
+        return int(at_q + self._q * ((at_p - at_q) * self._q_inverse % self._p))
+
+
+class EcKey:
+    """A key on P-256, P-384 or the like: signatures and key agreement."""
+
+    def __init__(self, key: ec.EllipticCurvePrivateKey) -> None:
+        self._key = key
+        self._curve = key.curve
+        self._digest_length = _DIGESTS[key.curve.name].digest_size
+        self._zeros = max((key.key_size + 7) // 8 - self._digest_length, 0)
+        self._scheme = _SCHEMES[key.curve.name]
+
+    def answer(self, digest: bytes) -> bytes:
+        """An ECDSA signature (DER) of a digest. Raises CardError(6A80) for an empty one or one over 64 bytes.
+
+        On P-521 it may be filled up with zeros to the 66 bytes of the order.
+        """
+        digest = digest[self._zeros :] if len(digest) > 64 and not any(digest[: self._zeros]) else digest
+        if not 1 <= len(digest) <= 64:
+            raise CardError(SW.INCORRECT_DATA)
+        return self._key.sign(digest[: self._digest_length].rjust(self._digest_length, b"\0"), self._scheme)
+
+    def agree(self, point: bytes) -> bytes:
+        """The shared secret's x coordinate. Raises CardError(6A80) for a point that is not on the curve."""
+        try:
+            peer = ec.EllipticCurvePublicKey.from_encoded_point(self._curve, point)
+        except ValueError:
+            raise CardError(SW.INCORRECT_DATA) from None
+        return self._key.exchange(ec.ECDH(), peer)
+
+    def public_template(self) -> bytes:
+        """The point, uncompressed."""
+        point = self._key.public_key().public_bytes(
+            serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
+        )
+        return tlv.encode(0x86, point)
+
+
+class EdwardsKey:
+    """An Ed25519 or Ed448 key: signatures of messages (RFC 8032, 5.1.6 and 5.2.6), which are not hashed before."""
+
+    def __init__(self, key: ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey) -> None:
+        self._key = key
+
+    def answer(self, message: bytes) -> bytes:
+        """A signature of 64 or 114 bytes."""
+        return self._key.sign(message)
+
+    def answer_variant(self, message: bytes, variant: bytes) -> bytes:
+        """The same with a context or of a hash. Raises CardError(6A80) for what tells of neither."""
+        try:
+            return edwards.sign(self._key, message, edwards.Variant.decode(variant))
+        except ValueError:
+            raise CardError(SW.INCORRECT_DATA) from None
+
+    def public_template(self) -> bytes:
+        """The public key, 32 or 57 bytes."""
+        return tlv.encode(0x86, self._key.public_key().public_bytes_raw())
+
+
+class MontgomeryKey:
+    """An X25519 or X448 key: key agreement (RFC 7748, 5)."""
+
+    def __init__(self, key: x25519.X25519PrivateKey | x448.X448PrivateKey) -> None:
+        self._key = key
+
+    def agree(self, point: bytes) -> bytes:
+        """The shared secret, as long as a point. Raises CardError(6A80) for one of small order or another length."""
+        try:
+            if isinstance(self._key, x448.X448PrivateKey):
+                return self._key.exchange(x448.X448PublicKey.from_public_bytes(point))
+            return self._key.exchange(x25519.X25519PublicKey.from_public_bytes(point))
+        except ValueError:
+            raise CardError(SW.INCORRECT_DATA) from None
+
+    def public_template(self) -> bytes:
+        """The public key, 32 or 56 bytes."""
+        return tlv.encode(0x86, self._key.public_key().public_bytes_raw())
+
+
+PrivateKey = RsaKey | EcKey | EdwardsKey | MontgomeryKey | dsa_keys.DsaKey
+Key = (
+    rsa.RSAPrivateKey
+    | ec.EllipticCurvePrivateKey
+    | ed25519.Ed25519PrivateKey
+    | ed448.Ed448PrivateKey
+    | x25519.X25519PrivateKey
+    | x448.X448PrivateKey
+    | dsa.DSAPrivateKey
+)
+
+
+class KeyRing:
+    """The private keys of a card, ready for use: each is unpacked once for as long as its slot holds the same."""
+
+    def __init__(self) -> None:
+        self._unpacked: dict[int, tuple[StoredKey, PrivateKey]] = {}
+
+    def unpack(self, slot: int, stored: StoredKey) -> PrivateKey:
+        """The key that a slot holds. Unpacking takes about a millisecond, finding it unpacked takes none."""
+        known = self._unpacked.get(slot)
+        if known is not None and known[0] is stored:
+            return known[1]
+        key = load(stored)
+        self._unpacked[slot] = (stored, key)
+        return key
+
+
+def make(algorithm: Algorithm, domain: Sequence[bytes]) -> bytes:
+    """A new private key as PKCS #8 DER, by the numbers of GENERATE ASYMMETRIC KEY PAIR. Raises CardError(6A80)."""
+    if algorithm not in DSA_BITS:
+        return pack(generate(algorithm))
+    try:
+        return pack(dsa_keys.generate(_domain(algorithm, *(int.from_bytes(number, "big") for number in domain))))
+    except ValueError:
+        raise CardError(SW.INCORRECT_DATA) from None
+
+
+def generate(algorithm: Algorithm) -> Key:
+    """A new private key of cryptography, of a kind that needs no domain."""
+    if algorithm in RSA_BITS:
+        return rsa.generate_private_key(_EXPONENT, RSA_BITS[algorithm])
+    if algorithm in EC_CURVES:
+        return ec.generate_private_key(EC_CURVES[algorithm])
+    made: Key = _RAW[algorithm].generate()
+    return made
+
+
+def algorithm_of(key: object) -> Algorithm:
+    """The card's name for the kind of a private key of cryptography. Raises ValueError for one that no card has."""
+    curve_orders.require_in_range(key)
+    if isinstance(key, rsa.RSAPrivateKey):
+        kinds = [each for each, bits in RSA_BITS.items() if bits == key.key_size]
+    elif isinstance(key, ec.EllipticCurvePrivateKey):
+        kinds = [each for each, curve in EC_CURVES.items() if curve.name == key.curve.name]
+    elif isinstance(key, dsa.DSAPrivateKey):
+        kinds = [each for each, bits in DSA_BITS.items() if bits == key.key_size]
+    else:
+        kinds = [each for each, kind in _RAW.items() if isinstance(key, kind)]
+    if not kinds:
+        there = ", ".join(sorted(each.name for each in KEY_PAIR_ALGORITHMS))
+        raise ValueError(f"no card has a key of {_kind_of(key)}; there are {there}")
+    return kinds[0]
+
+
+def _kind_of(key: object) -> str:
+    """What a key of cryptography is, for people."""
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return f"the curve {key.curve.name}"
+    kind = type(key).__name__.removeprefix("_").removesuffix("PrivateKey")
+    size = getattr(key, "key_size", None)
+    return kind if size is None else f"{kind} with {size} bits"
+
+
+def assemble(algorithm: Algorithm, numbers: dict[int, bytes]) -> bytes:
+    """A private key as PKCS #8 DER from the numbers of IMPORT KEY. Raises CardError(6A80) when they make none."""
+    try:
+        return pack(_assemble(algorithm, numbers))
+    except ValueError:
+        raise CardError(SW.INCORRECT_DATA) from None
+
+
+def load(stored: StoredKey) -> PrivateKey:
+    """A stored key, ready for use."""
+    return wrap(serialization.load_der_private_key(stored.value, None, unsafe_skip_rsa_key_validation=True))
+
+
+def belongs(certificate: Certificate, stored: StoredKey) -> bool:
+    """Whether a certificate is that of a key pair."""
+    return bool(_public(stored) == certificate.public_key)
+
+
+def same_pair(one: StoredKey, other: StoredKey) -> bool:
+    """Whether two stored keys are of one pair, whatever their policies are."""
+    return bool(_public(one) == _public(other))
+
+
+def _public(stored: StoredKey) -> Any:
+    private: Any = serialization.load_der_private_key(stored.value, None, unsafe_skip_rsa_key_validation=True)
+    return private.public_key()
+
+
+def wrap(key: object) -> PrivateKey:
+    """A private key of cryptography, ready for use. Raises ValueError for one of another kind than the card's."""
+    if isinstance(key, rsa.RSAPrivateKey):
+        return RsaKey(key)
+    if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in _DIGESTS:
+        return EcKey(key)
+    if isinstance(key, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey):
+        return EdwardsKey(key)
+    if isinstance(key, x25519.X25519PrivateKey | x448.X448PrivateKey):
+        return MontgomeryKey(key)
+    if isinstance(key, dsa.DSAPrivateKey):
+        return dsa_keys.DsaKey(key)
+    raise ValueError(f"a card has no keys of type {type(key).__name__}")
+
+
+def _assemble(algorithm: Algorithm, numbers: dict[int, bytes]) -> Key:
+    if algorithm in RSA_BITS and numbers.keys() == set(_CRT_TAGS):
+        return _rsa_key(RSA_BITS[algorithm], *(int.from_bytes(numbers[tag], "big") for tag in _CRT_TAGS))
+    if algorithm in EC_CURVES and numbers.keys() == {_SCALAR_TAG}:
+        return curve_orders.private_key(int.from_bytes(numbers[_SCALAR_TAG], "big"), EC_CURVES[algorithm])
+    tag = _EDWARDS_TAG if algorithm in EDWARDS_ALGORITHMS else _MONTGOMERY_TAG
+    if algorithm in _RAW and numbers.keys() == {tag}:
+        made: Key = _RAW[algorithm].from_private_bytes(numbers[tag])
+        return made
+    if algorithm in DSA_BITS and numbers.keys() == set(_DSA_TAGS):
+        *domain, value = (int.from_bytes(numbers[tag], "big") for tag in _DSA_TAGS)
+        return dsa_keys.private_key(_domain(algorithm, *domain), value)
+    raise ValueError("the numbers of another kind of key")
+
+
+def _domain(algorithm: Algorithm, p: int, q: int, g: int) -> dsa_keys.Domain:
+    """Raises ValueError for a prime of another length, for numbers of any length would take any time."""
+    if p.bit_length() != DSA_BITS[algorithm]:
+        raise ValueError("a prime of another length")
+    return dsa_keys.Domain(p, q, g)
+
+
+def _rsa_key(bits: int, p: int, q: int, dp: int, dq: int, q_inverse: int) -> rsa.RSAPrivateKey:
+    """The public exponent does not come along; it is what dP undoes, unless that is too great to be one."""
+    n = p * q
+    if n.bit_length() != bits:  # asked first, for numbers of any length would take any time
+        raise ValueError("a modulus of another length")
+    e = pow(dp, -1, p - 1)
+    if not 2 < e < _GREATEST_EXPONENT:
+        raise ValueError("no public exponent")
+    d = rsa.rsa_recover_private_exponent(e, p, q)
+    return rsa.RSAPrivateNumbers(p, q, d, dp, dq, q_inverse, rsa.RSAPublicNumbers(e, n)).private_key()
+
+
+def pack(key: Key) -> bytes:
+    """A private key of cryptography as PKCS #8 DER."""
+    return key.private_bytes(
+        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )

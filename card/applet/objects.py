@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: MIT
+"""Data objects: GET DATA and PUT DATA under the access rules of the table (SP 800-73-4 part 2, 3.1.2 and 3.3.1)."""
+
+from __future__ import annotations
+
+from .. import tlv
+from ..status import SW, CardError
+from ..tables import SELF_TAGGED, DataObject, object_rules
+from .commands import GetData, PutData
+from .context import Context
+
+_DATA = 0x53
+_FURTHER = DataObject("Further")
+
+
+def get_data(context: Context, command: GetData) -> bytes:
+    """The object with its tag. Raises CardError: 6A82 for one that is not there, 6982 for one not to be read now."""
+    tag, rules = command.tag, _rules(context, command.tag)
+    context.status.require(rules.contactless if context.is_restricted else rules.read)
+    value = context.store.state.objects.get(tag)
+    if value is None:
+        raise CardError(SW.NOT_FOUND)
+    return tlv.encode(tag if tag in SELF_TAGGED else _DATA, value)
+
+
+def put_data(context: Context, command: PutData) -> bytes:
+    """Write an object; an empty one is deleted. Raises CardError: 6A84 for one too long, or if the card is full."""
+    rules = _rules(context, command.tag)
+    context.status.require(rules.write)
+    if len(command.value) > rules.limit:
+        raise CardError(SW.NOT_ENOUGH_MEMORY)
+    context.commit(objects={command.tag: command.value})
+    return b""
+
+
+def _rules(context: Context, tag: int) -> DataObject:
+    rules = object_rules(tag)
+    if rules is not None:
+        return rules
+    if tag in context.make.further_objects:
+        return _FURTHER
+    raise CardError(SW.NOT_FOUND)

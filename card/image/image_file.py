@@ -1,0 +1,417 @@
+# SPDX-License-Identifier: MIT
+"""The file of a card in use: locked, kept open, and written only while it is the file that was opened.
+
+Other programs can move the file, put another in its place or write into it, whatever is locked. So before each change,
+or a few that follow one another at once, the file's status is compared with what it was after the last one; when it
+differs, what the file holds is compared with the card in memory, and nothing is written unless both are the same.
+From that look to the end of the change nobody else can open the file (file_lease). For that it has to be open once in
+this process: the descriptor that SQLite opens is also the one that is locked and read here.
+
+SQLite makes each change whole or not at all, also when the process is killed, by a journal beside the image. It finds
+that journal by its name only and would undo a change in whatever file has come to the image's name since. So a journal
+is given to SQLite only when the image is not sound without it. Nothing is flushed to the disk: a machine that loses its
+power is not provided for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import sqlite3
+import stat
+import struct
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from . import file_lease, image_format, image_migration
+from .encryption import NoPassphrase, Seal, WrongPassphrase
+from .file_lease import Lease
+from .image_format import Image, NotAnImage, Statement
+from .image_migration import UnknownFormat
+from .state import CardState
+
+PATIENCE = 2.0
+"""Seconds to wait for somebody who has the image open in SQLite's own shell."""
+
+_SETTINGS = (
+    "synchronous = OFF",
+    "locking_mode = EXCLUSIVE",
+    "journal_mode = OFF",
+    "cache_size = 6",
+    "cache_spill = OFF",
+    "shrink_memory",
+)
+"""The cache is small, and what was taken before that is given back: each of thousands of cards has its own."""
+
+LONGEST = 5 << 28
+"""Bytes in the longest file that is read: the greatest capacity that a card can have, and what SQLite adds."""
+
+_HEADER = struct.Struct(">16sHBB8xI")
+"""Magic string, page size, versions for writing and reading, pages in the file (SQLite's file format, 1.3)."""
+
+_MAGIC = b"SQLite format 3\0"
+_WAL = 2
+_GREATEST_PAGE = 1 << 16
+"""Bytes in a page whose size is written as 1."""
+
+UNSOUND = (sqlite3.Error, ValueError, KeyError)
+"""What reading a damaged image raises, or one that is half written."""
+
+
+class InUse(Exception):
+    """Somebody else has the image open; the argument says who, in words for a message."""
+
+
+class InWalMode(Exception):
+    """Another program has put the image into SQLite's WAL mode: changes may be in a file beside it."""
+
+
+class Estranged(Exception):
+    """The file does not belong to the card any more; the argument says why."""
+
+
+_NOT_THE_CARD = (*UNSOUND, NotAnImage, InWalMode, UnknownFormat, NoPassphrase, WrongPassphrase)
+
+
+def load(content: bytes, key: bytes | Seal | None) -> tuple[Image, bool]:
+    """Read the bytes of an image, with its passphrase or seal; and whether it has the present format.
+
+    Raises NotAnImage, InWalMode, UnknownFormat, NoPassphrase, WrongPassphrase, and UNSOUND for a damaged one.
+    """
+    _require_whole(content[: _HEADER.size], len(content))
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+        db.deserialize(content)
+        is_current = not image_migration.bring_up(db, key)
+        return image_format.load(db, key), is_current
+
+
+def _require_whole(beginning: bytes, size: int) -> None:
+    """Refuse a file before it is read: one that is not SQLite's, or not as long as it says. Raises as `load`."""
+    if len(beginning) < _HEADER.size or size > LONGEST:
+        raise NotAnImage
+    magic, page, writing, reading, pages = _HEADER.unpack(beginning)
+    if magic != _MAGIC:
+        raise NotAnImage
+    if _WAL in (writing, reading):
+        raise InWalMode
+    length = pages * (_GREATEST_PAGE if page == 1 else page)
+    if size != length:
+        raise ValueError("its end is missing" if size < length else "there is more behind its end")
+
+
+class ImageFile:
+    """The locked file of an image, from construction to `close`. Raises OSError, InUse. Not for several threads.
+
+    While `is_together` is set changes follow one another at once, until `end`: the file is looked at before the first
+    and after the last, and nobody else can open it meanwhile.
+    """
+
+    def __init__(self, path: Path, is_writable: bool = True) -> None:
+        self._path = Path(os.path.realpath(path))
+        self._journal = Path(f"{self._path}-journal")
+        self._db: sqlite3.Connection | None = None
+        self._sqlite_file: int | None = None
+        self._cursor: sqlite3.Cursor | None = None
+        self._seen: tuple[int, ...] = ()
+        """Which file it is, and when it was last written, moved or the like, after our own last change."""
+        self.is_together = False
+        self._under_way: sqlite3.Cursor | None = None
+        self._is_writable = is_writable
+        # To open a FIFO would be to wait for its writer; without waiting, a file with a lease could not be opened.
+        if stat.S_IFMT(os.stat(path).st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
+            raise NotAnImage
+        self._file = os.open(self._path, (os.O_RDWR if is_writable else os.O_RDONLY) | os.O_CLOEXEC)
+        self._lease = Lease(self._file)
+        self._is_open = True
+        try:
+            self._lock()
+        except InUse:
+            os.close(self._file)
+            raise
+
+    def read(self) -> bytes:
+        """Read the whole file. Raises NotAnImage, InWalMode, ValueError for one that is not as long as it says."""
+        size = os.fstat(self._file).st_size
+        _require_whole(os.pread(self._file, _HEADER.size, 0), size)
+        return os.pread(self._file, size, 0)
+
+    def settle(self, key: bytes | Seal | None) -> None:
+        """Undo the change in the middle of which a process was killed. Raises as `load` if the key does not fit."""
+        if self._is_journal_hot():
+            try:
+                load(self.read(), key)
+            except UNSOUND:
+                with contextlib.closing(self._connected()) as db, _transaction(db.cursor()):
+                    pass
+            else:
+                self._journal.unlink()  # of a change that had not begun or was complete, or of another file
+        self._remove_journal()
+
+    def open(self, passphrase: bytes | None) -> Image:
+        """Read the card, after undoing what a killed process left half done. An earlier format becomes the present one.
+
+        Raises as `load`, and OSError or sqlite3.Error if something of that cannot be written.
+        """
+        self.settle(passphrase)
+        image, is_current = load(self.read(), passphrase)
+        if not is_current and self._is_writable:
+            with contextlib.closing(self._connected()) as db:
+                db.execute("PRAGMA journal_mode = PERSIST")
+                with _transaction(db.cursor()):
+                    image_migration.bring_up(db, image.seal)
+            self._remove_journal()
+        self._seen = _seen(os.fstat(self._file))
+        return image
+
+    def is_in_place(self) -> bool:
+        """Whether the file is the one that was opened, at its place."""
+        try:
+            self._require_place()
+        except Estranged:
+            return False
+        return True
+
+    def holds(self, state: CardState, seal: Seal) -> bool:
+        """Whether the file holds this state, or did so when it was last looked at and has not been changed since."""
+        if _seen(os.fstat(self._file)) != self._seen:
+            try:
+                self._require_state(state, seal)
+            except Estranged:
+                return False
+        return True
+
+    def write(self, statements: Sequence[Statement], state: CardState, seal: Seal) -> None:
+        """Make all the changes or none in the file, which has to hold this state. One alone changes one page.
+
+        Raises Estranged, OSError, sqlite3.Error.
+        """
+        cursor = self._under_way or self._begun(state, seal)
+        try:
+            if len(statements) == 1:
+                cursor.execute(*statements[0])
+            else:
+                self._write_together(cursor, statements)
+        except BaseException:
+            self._under_way = None
+            self._lease.give_back()
+            self._disconnect()
+            with contextlib.suppress(OSError, sqlite3.Error, Estranged):  # else at the next change, or the next opening
+                self._require_place()
+                self.settle(seal)
+            raise
+        if self.is_together:
+            self._under_way = cursor
+        else:
+            self._ended()
+
+    def end(self) -> None:
+        """End what `is_together` began, whether anything was changed or not."""
+        self.is_together = False
+        if self._under_way is not None:
+            self._under_way = None
+            self._ended()
+
+    def close(self) -> None:
+        """Give the file free."""
+        if self._is_open:
+            self._is_open = False
+            self._disconnect()
+            self._remove_journal()
+            fcntl.flock(self._file, fcntl.LOCK_UN)  # also where a forked process still has the descriptor
+            os.close(self._file)
+
+    def leave_to_parent(self) -> None:
+        """Write nothing any more, and keep nothing locked, in a process that was forked from the file's own."""
+        if self._db is not None:
+            # SQLite must not end the connection either: it would undo what the parent is about to do.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._db))
+            self._db = self._cursor = None
+            if self._sqlite_file is not None:
+                os.close(self._sqlite_file)
+        if self._is_open:
+            self._is_open = False
+            os.close(self._file)
+
+    def _lock(self) -> None:
+        """Lock the file for this process. Raises InUse."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InUse(_holder(os.fstat(self._file).st_ino)) from None
+
+    def _begun(self, state: CardState, seal: Seal) -> sqlite3.Cursor:
+        """Begin a change, if the file is at its place and holds this state, and keep others out. Raises as `write`."""
+        if self._cursor is not None:
+            if not self._lease.take():
+                self._require_no_writer()
+            if self._is_as_seen():
+                return self._cursor
+            self._lease.give_back()
+        cursor = self._connect(seal)
+        try:
+            if not self._lease.take():
+                self._require_no_writer()
+            self._require_place()  # SQLite has opened it by its name
+            self._require_state(state, seal)
+        except BaseException:
+            self._lease.give_back()
+            self._disconnect()
+            raise
+        return cursor
+
+    def _ended(self) -> None:
+        """End a change: let others in."""
+        self._seen = _seen(os.fstat(self._file))
+        self._lease.give_back()
+
+    def _is_as_seen(self) -> bool:
+        """Whether the file is at its place, where another may have been mounted, and nobody has changed it."""
+        try:
+            return _seen(os.stat(self._path)) == self._seen
+        except OSError:
+            return False
+
+    def _require_no_writer(self) -> None:
+        """Where the file system has no leases, or somebody goes on reading the file, the looks have to do."""
+        process = file_lease.writer(os.fstat(self._file)) if self._lease.is_shared else None
+        if process is not None:
+            raise Estranged(f"is open for writing in another program ({_command(process)})")
+
+    def _write_together(self, cursor: sqlite3.Cursor, statements: Sequence[Statement]) -> None:
+        """Make changes of several pages, of which a journal keeps what was there as long as they are not complete."""
+        self._has_journal()
+        cursor.execute("PRAGMA journal_mode = PERSIST")
+        with _transaction(cursor):
+            for statement in statements:
+                cursor.execute(*statement)
+        cursor.execute("PRAGMA journal_mode = OFF")
+        self._remove_journal()
+
+    def _connect(self, seal: Seal) -> sqlite3.Cursor:
+        """Have SQLite open the file, and go over to its descriptor. Raises as `write`."""
+        self._disconnect()
+        self._require_place()
+        with contextlib.suppress(*_NOT_THE_CARD):
+            self.settle(seal)
+        spare = os.dup(self._file)
+        os.close(spare)
+        self._db = self._opened()
+        try:
+            self._sqlite_file = file_lease.own_descriptor(self._file, spare)
+            if self._sqlite_file is not None:
+                own = os.dup(self._sqlite_file)
+                os.close(self._file)  # before SQLite locks anything: closing a file gives those locks free (fcntl(2))
+                self._file = own
+                self._lease = Lease(self._file)
+                self._lock()
+            self._set(self._db)
+            self._cursor = self._db.cursor()
+        except InUse as error:
+            self._disconnect()
+            raise Estranged(f"is open in another simulator{error}") from None
+        except BaseException:
+            self._disconnect()
+            raise
+        return self._cursor
+
+    def _require_state(self, state: CardState, seal: Seal) -> None:
+        try:
+            if load(self.read(), seal)[0].state == state:
+                return
+        except _NOT_THE_CARD:
+            pass
+        raise Estranged("was changed by another program")
+
+    def _disconnect(self) -> None:
+        """End SQLite's part, which undoes a change that is not complete."""
+        if self._db is not None:
+            if self._cursor is not None:
+                self._cursor.close()  # SQLite keeps the connection for as long as there are statements of it
+            self._db.close()
+            self._db = self._cursor = self._sqlite_file = None
+
+    def _require_place(self) -> None:
+        if not self._is_open:
+            raise Estranged("is in use by the process that has opened it, of which this one is a copy")
+        try:
+            there = os.stat(self._path)
+        except OSError as error:
+            raise Estranged(f"is not there any more ({error.strerror})") from None
+        if not os.path.samestat(there, os.fstat(self._file)):
+            raise Estranged("is another file now")
+
+    def _is_journal_hot(self) -> bool:
+        """Whether there is a journal of a change that has not come to its end (SQLite's file format, 3)."""
+        if not self._has_journal():
+            return False
+        with self._journal.open("rb") as journal:
+            return journal.read(1) not in (b"", b"\0")
+
+    def _has_journal(self) -> bool:
+        """Whether there is a journal. Raises OSError for what is no file, as a FIFO, from which nothing might come."""
+        try:
+            mode = self._journal.lstat().st_mode
+        except FileNotFoundError:
+            return False
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, f"{self._journal} is no file; remove it")
+        return True
+
+    def _remove_journal(self) -> None:
+        """Remove the journal of past changes. SQLite would do so by name, also when that is another file's."""
+        with contextlib.suppress(OSError, Estranged):
+            self._require_place()
+            if not self._is_journal_hot():
+                self._journal.unlink()
+
+    def _opened(self) -> sqlite3.Connection:
+        """Open a connection, which has locked nothing yet; it makes no file where there is none."""
+        address = f"file:{quote(os.fsencode(self._path))}?mode=rw"
+        return sqlite3.connect(address, uri=True, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
+
+    def _connected(self) -> sqlite3.Connection:
+        """Open a connection that keeps its lock."""
+        db = self._opened()
+        self._set(db)
+        return db
+
+    @staticmethod
+    def _set(db: sqlite3.Connection) -> None:
+        """A change of one page is one system call, and needs no journal to be whole when the process is killed."""
+        for setting in _SETTINGS:
+            db.execute(f"PRAGMA {setting}")
+
+
+@contextlib.contextmanager
+def _transaction(cursor: sqlite3.Cursor) -> Iterator[None]:
+    """Commit at the end. After an exception the connection has to be closed."""
+    cursor.execute("BEGIN IMMEDIATE")
+    yield
+    cursor.execute("COMMIT")
+
+
+def _seen(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_ctime_ns
+
+
+def _holder(inode: int) -> str:
+    """Say who has a file locked, as Linux tells it: words for a message, none if it does not."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/locks").read_text().splitlines():
+            match line.split():
+                case [_, "FLOCK", _, "WRITE", process, file, *_] if file.endswith(f":{inode}"):
+                    return f" ({_command(int(process))})"
+    return ""
+
+
+def _command(process: int) -> str:
+    """Name a process with its command."""
+    command = ""
+    with contextlib.suppress(OSError, ValueError):
+        words = Path(f"/proc/{process}/cmdline").read_text().rstrip("\0").split("\0")
+        command = ": " + " ".join(os.path.basename(word) for word in words[:3] if word.isprintable())
+    return f"process {process}{command}"

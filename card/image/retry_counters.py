@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: MIT
+"""The counters of tries in an image: each has a digest of its own.
+
+A try is counted before the PIN is compared, so a VERIFY writes twice; the digest over the whole image stays as it is.
+"""
+
+from __future__ import annotations
+
+from .encryption import Seal
+
+_TAG_LENGTH = 8
+_COUNT_LENGTH = 4
+_WIDE = 1 << 62
+"""Set in every tag, so that SQLite stores each in eight bytes and none needs more room than the one before it."""
+
+
+def tag(seal: Seal, number: int, left: int) -> int:
+    """The digest of a reference's tries: a positive number that SQLite can store."""
+    made = seal.tag(b"tries %d %s" % (number, left.to_bytes(_COUNT_LENGTH, "big")))
+    return int.from_bytes(made[:_TAG_LENGTH], "big") >> 1 | _WIDE
+
+
+def left(seal: Seal, number: int, stored: int, found: int) -> int:
+    """The tries in the row of a reference. Raises ValueError if it was changed."""
+    if not 0 <= stored < 1 << 8 * _COUNT_LENGTH or found != tag(seal, number, stored):
+        raise ValueError(f"the counter of reference {number:02X} is damaged")
+    return stored

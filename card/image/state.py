@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""What a card keeps without power: references (PIN and PUK), keys, data objects, and what it was born with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ..applet.security import PinRules
+from ..tables import PinRule, Touch
+
+DEFAULT_CAPACITY = 1024 * 1024
+
+
+class Reference(NamedTuple):
+    """A PIN or PUK: its eight bytes, the tries that are left, and how many there are at most."""
+
+    value: bytes
+    tries: int
+    maximum: int
+
+    def __repr__(self) -> str:
+        return f"Reference(tries={self.tries}, maximum={self.maximum})"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """A key in a slot: the bytes of a management key, or a private key as PKCS #8 DER, and its policies."""
+
+    algorithm: int
+    value: bytes = field(repr=False)
+    imported: bool = False
+    pin_rule: PinRule = PinRule.ALWAYS
+    touch: Touch = Touch.NEVER
+
+
+@dataclass(slots=True)
+class CardState:
+    """What the image holds, in memory. `serial` has eight bytes; `capacity` is bytes of keys and data objects."""
+
+    name: str
+    profile: str
+    atr: bytes
+    serial: bytes
+    references: dict[int, Reference] = field(default_factory=dict)
+    keys: dict[int, StoredKey] = field(default_factory=dict)
+    objects: dict[int, bytes] = field(default_factory=dict)
+    capacity: int = DEFAULT_CAPACITY
+    pin_rules: PinRules = field(default_factory=PinRules)
+
+    @property
+    def used(self) -> int:
+        """Bytes of the capacity that are taken."""
+        return sum(map(len, self.objects.values())) + sum(len(key.value) for key in self.keys.values())

@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: MIT
+"""Commands that let something happen at a certain moment: triggers, and the words and gates that go with them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Annotated, Any
+
+import typer
+
+from ...card.image.passphrase import handed_over
+from ..processes.terminal import say
+from .answers import ask, do, errors, fail
+from .options import AnyCard, Json, grouped
+from .parsing import App
+from .secret_input import first_line
+
+app = App()
+
+_READER = ("reader",)
+WORDS: dict[str, tuple[str, ...]] = {
+    "remove": _READER,
+    "insert": _READER,
+    "swap": _READER,
+    "plug": _READER,
+    "unplug": _READER,
+    "reset": _READER,
+    "logout": _READER,
+    "close-sessions": _READER,
+    "mute": _READER,
+    "kill": _READER,
+    "touch": _READER,
+    "block-pin": ("reader", "left", "puk"),
+    "pin-pad": ("reader", "pin"),
+    "release": ("gate",),
+    "crash": (),
+    "restart": (),
+    "pcscd": ("action",),
+    "answer": ("status", "data"),
+    "garble": ("count", "seed"),
+    "cut": ("length",),
+    "return": ("value",),
+    "delay": ("seconds",),
+    "hang": ("gate",),
+    "crash-application": (),
+}
+"""What a trigger can do (actions.py), and what the words after it mean, in their order."""
+
+
+def _span(word: str) -> float:
+    """Seconds, as 0.5, 0.5s or 500ms. Raises ValueError."""
+    if word.endswith("ms"):
+        return float(word.removesuffix("ms")) / 1000
+    return float(word.removesuffix("s"))
+
+
+_READ: dict[str, Callable[[str], object]] = {
+    "left": int,
+    "count": int,
+    "seed": int,
+    "length": int,
+    "seconds": _span,
+    "puk": lambda word: {"true": True, "false": False}.get(word, word),
+}
+"""Words that are no text."""
+
+_AT = "The moment"
+_AMONG = "Which of these moments"
+
+
+@app.command(
+    epilog="Examples: cardtear arm remove front --call C_Sign --during; cardtear arm answer 6F00 --ins 87; "
+    "cardtear arm hang here --call C_Login --application firefox*. Actions: "
+    + "; ".join(" ".join((verb, *(f"{word.upper()}" for word in words))) for verb, words in WORDS.items())
+)
+@grouped
+def arm(
+    *,
+    verb: Annotated[
+        str, typer.Argument(metavar="ACTION", help="What is to happen; they are listed below.", show_default=False)
+    ],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[WORD]...",
+            help="The reader's name, or what else the action takes, as listed below.",
+            show_default=False,
+        ),
+    ] = None,
+    call: Annotated[
+        str | None,
+        typer.Option(help="A PKCS #11 call, as C_Sign or C_Sign*.", rich_help_panel=_AT, show_default=False),
+    ] = None,
+    ins: Annotated[
+        str | None,
+        typer.Option(
+            help="An APDU with this instruction byte, as 87; with --call, one of that call.",
+            rich_help_panel=_AT,
+            show_default=False,
+        ),
+    ] = None,
+    apdu: Annotated[bool, typer.Option("--apdu", help="Any APDU.", rich_help_panel=_AT)] = False,
+    event: Annotated[
+        str | None,
+        typer.Option(
+            help="insert, remove, plug, unplug, reset, logout or close-sessions.",
+            rich_help_panel=_AT,
+            show_default=False,
+        ),
+    ] = None,
+    signal: Annotated[
+        str | None, typer.Option(help="The word of a `cardtear signal`.", rich_help_panel=_AT, show_default=False)
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="So many seconds from now.", rich_help_panel=_AT, show_default=False)
+    ] = None,
+    before: Annotated[
+        bool,
+        typer.Option("--before", help="Before it is carried out (default).", rich_help_panel=_AT),
+    ] = False,
+    during: Annotated[
+        bool,
+        typer.Option("--during", help="When the call sends its first APDU or begins to wait.", rich_help_panel=_AT),
+    ] = False,
+    after: Annotated[bool, typer.Option("--after", help="When it has been carried out.", rich_help_panel=_AT)] = False,
+    application: Annotated[
+        str | None,
+        typer.Option(help="Only of this program, as ssh or java*.", rich_help_panel=_AMONG, show_default=False),
+    ] = None,
+    thread: Annotated[
+        int | None,
+        typer.Option(
+            help="Only of its n-th thread, in the order of first calls.", rich_help_panel=_AMONG, show_default=False
+        ),
+    ] = None,
+    reader: Annotated[
+        str | None, typer.Option(help="Only of this reader.", rich_help_panel=_AMONG, show_default=False)
+    ] = None,
+    slot: Annotated[
+        str | None, typer.Option(help="Only of this PIV key slot, as 9C.", rich_help_panel=_AMONG, show_default=False)
+    ] = None,
+    link: Annotated[
+        int | None,
+        typer.Option(help="Only the n-th link of a chained command.", rich_help_panel=_AMONG, show_default=False),
+    ] = None,
+    nth: Annotated[int, typer.Option(help="Skip the first N-1 of them.", rich_help_panel=_AMONG)] = 1,
+    times: Annotated[str, typer.Option(metavar="N|always", help="How many times.", rich_help_panel=_AMONG)] = "1",
+    probability: Annotated[float, typer.Option(help="At each of them with this chance.", rich_help_panel=_AMONG)] = 1.0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same choice.", rich_help_panel=_AMONG)] = 0,
+    later: Annotated[
+        float | None,
+        typer.Option(help="Not at once but so many seconds after the moment.", show_default=False),
+    ] = None,
+    card: AnyCard,
+    as_json: Json = False,
+) -> None:
+    """Do ACTION at a call, APDU, event, signal or time. Prints a number for `cardtear disarm`."""
+    with errors(as_json), handed_over(card.passphrase_file) as file:
+        if not apdu and all(each is None for each in (call, ins, event, signal, seconds)):
+            raise ValueError("say when: --call, --ins, --apdu, --event, --signal or --seconds (cardtear arm --help)")
+        for option, number in (("--seconds", seconds), ("--probability", probability), ("--later", later)):
+            _check_finite(option, number)
+        whens = [each for each, given in (("before", before), ("during", during), ("after", after)) if given]
+        if len(whens) > 1:
+            raise ValueError(f"--{whens[0]} and --{whens[1]} are two moments; arm two triggers")
+        given = {
+            "call": call,
+            "ins": ins,
+            "event": event,
+            "signal": signal,
+            "seconds": seconds,
+            "when": whens[0] if whens else None,
+            "application": application,
+            "thread": thread,
+            "reader": reader,
+            "slot": slot,
+            "link": link,
+        }
+        on: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+        if apdu:
+            on.setdefault("ins", None)
+        on |= {"nth": nth, "times": _times(times), "probability": probability, "seed": seed}
+        then = _action(verb, words or [])
+        if verb == "pin-pad" and card.pin_file is not None:
+            if "pin" in then:
+                raise ValueError("PIN and --pin-file are two of them; give one")
+            then["pin"] = first_line(card.pin_file, "PIN")
+            card = replace(card, pin_file=None)
+        if verb not in ("insert", "swap") and not card.is_usual:
+            raise ValueError(f"{verb!r} takes no card: what is {(*card.words, '--image')[0]} for?")
+        if verb == "swap" or (verb == "insert" and not card.is_usual):
+            then["card"] = card.named(file, "Bob" if verb == "swap" else "Alice")
+        if later is not None:
+            then = {"do": "later", "seconds": later, "then": then}
+        what = " ".join((verb, *(words or [])[: 1 if verb == "pin-pad" else None]))  # a PIN is not repeated
+
+        def show(result: dict[str, Any]) -> None:
+            say(f"armed as {result['trigger']}: {what}")
+            if "note" in result:
+                say(f"cardtear: {result['note']}", to_errors=True)
+
+        do(as_json, "arm", show, on=on, then=then)
+
+
+@app.command()
+def disarm(
+    trigger: Annotated[int, typer.Argument(help="Its number, as arm and status say it.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Cancel a trigger. One that is over already is no error."""
+
+    def show(result: dict[str, bool]) -> None:
+        say(f"disarmed: {trigger}" if result["armed"] else f"{trigger} was over already")
+
+    do(as_json, "disarm", show, trigger=trigger)
+
+
+@app.command()
+def signal(word: Annotated[str, typer.Argument(help="Any word.", show_default=False)], as_json: Json = False) -> None:
+    """Fire the triggers that wait for a word (arm --signal). Exit 1: none does, or one could not do its action."""
+    result = ask(as_json, "signal", signal=word)
+    if not result["heard"]:
+        fail(as_json, "nobody-waits", f"no trigger waits for {word!r}; `cardtear status` shows what is armed", 1)
+    for each in result.get("failed", [])[: 0 if as_json else None]:
+        say(f"cardtear: trigger {each['trigger']}: {each['do']} failed: {each['problem']}", to_errors=True)
+    say(json.dumps(result) if as_json else f"said: {word}")
+    if "failed" in result:
+        raise typer.Exit(1)
+
+
+@app.command()
+def release(
+    gate: Annotated[str, typer.Argument(help="The gate's name, as `arm hang` had it.", show_default=False)] = "",
+    as_json: Json = False,
+) -> None:
+    """Let go on what `arm hang` has stopped at a gate. Exit 1: nothing is."""
+    result = ask(as_json, "release", gate=gate)
+    if not result["released"]:
+        fail(as_json, "nothing-hangs", f"nothing hangs at gate {gate!r}", 1)
+    say(json.dumps(result) if as_json else "released" + f": {gate}" * bool(gate))
+
+
+def _action(verb: str, words: list[str]) -> dict[str, Any]:
+    """An action and the words after it, as the control channel has them. Raises ValueError."""
+    names = WORDS.get(verb)
+    if names is None:
+        raise ValueError(f"there is no action {verb!r}; there are: {', '.join(WORDS)}")
+    if len(words) > len(names):
+        wanted = " ".join(map(str.upper, names)) or "no further words"
+        raise ValueError(f"{verb!r} takes {wanted}; what is {words[len(names)]!r}?")
+    action: dict[str, Any] = {"do": verb}
+    for name, word in zip(names, words, strict=False):
+        try:
+            action[name] = _READ.get(name, str)(word)
+        except ValueError:
+            raise ValueError(f"{name.upper()} of {verb!r} is a number, not {word!r}") from None
+        _check_finite(f"{name.upper()} of {verb!r}", action[name])
+    return action
+
+
+def _check_finite(name: str, value: object) -> None:
+    """Refuse what JSON has no number for. Raises ValueError."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name} cannot be {value}: give a number that is finite")
+
+
+def _times(word: str) -> int | None:
+    if word == "always":
+        return None
+    try:
+        return int(word)
+    except ValueError:
+        raise ValueError(f"--times is a number or 'always', not {word!r}") from None

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: MIT
+"""A simulator's temporary folder, with the cards in it that were made for it; none outlives its simulator.
+
+Each folder holds a file that its simulator has locked. Who dies without tidying up loses the lock, and a process that
+waits for that takes the folder away; if that was killed, too, the next simulator of the same user does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+from ..simulator import paths
+from . import temp_dir_guard
+from .closable import Closing
+from .temp_dir_guard import LOCK, PREFIX
+
+
+class Scratch(Closing):
+    """A new folder of mode 0700 in `parent`, else in TMPDIR, from construction to `close`; a context manager."""
+
+    def __init__(self, parent: Path | None = None) -> None:
+        parent = parent or Path(tempfile.gettempdir())
+        temp_dir_guard.remove_left(parent)
+        _guard(parent)
+        while True:
+            self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+            self._lock = temp_dir_guard.locked(self.path / LOCK, os.O_CREAT | os.O_EXCL)
+            if self._lock is not None:
+                return
+            # Another simulator has swept it away between the two.
+
+    def close(self) -> None:
+        """Remove it with everything in it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def for_sockets(folder: Path, longest: str, undo: contextlib.ExitStack) -> Path:
+    """Return a folder, which need not be there yet, that can have sockets of names up to `longest`.
+
+    It is the one that is given, beside other temporary files, or one in /tmp until `undo` where TMPDIR is too deep.
+    """
+    if paths.can_be_socket(folder / longest):
+        return folder
+    return undo.enter_context(Scratch(paths.SHORT_FOLDER)).path / folder.name
+
+
+_GUARDS: dict[tuple[int, Path], subprocess.Popen[bytes]] = {}
+"""By process, for a forked one has none, and folder."""
+
+_STARTING = threading.Lock()
+
+
+def _guard(parent: Path) -> None:
+    """Have what is left in the folder removed when this process has ended, however it does.
+
+    Who has become another user may be unable to start Python again, and leaves it to the next simulator.
+    """
+    with _STARTING, contextlib.suppress(OSError):
+        if (os.getpid(), parent) not in _GUARDS:
+            _GUARDS[os.getpid(), parent] = subprocess.Popen(
+                [sys.executable, "-I", "-S", temp_dir_guard.__file__, str(parent), str(os.getpid())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                env={},
+                start_new_session=True,  # Ctrl-C, and what kills a process group, is not for it
+            )

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: MIT
+"""The triggers that are armed in a simulator: each fires at its moments, until it is over or taken back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+from ...reader.events import ApduMoment, Event, Moment
+from ...reader.testbed import Bench
+from .barriers import Gates
+from .faults import FAULTS
+from .scheduler import Agenda
+from .trigger import OnApdu, OnCall, OnEvent, OnPlace, OnSignal, OnTime, Trigger
+from .trigger_encoding import action_words
+
+
+class Failure(NamedTuple):
+    """A trigger that has fired and whose verb could not be carried out."""
+
+    trigger: int
+    do: str
+    problem: str
+
+
+class Heard(NamedTuple):
+    """How many triggers wait for a signal, and those of them whose verb could not be carried out now."""
+
+    waiting: int
+    failures: list[Failure]
+
+
+class Triggers:
+    """By number. `carry_out` does a verb, or returns why it cannot; `acted` hears that a trigger has done its own, or
+    begins its fault."""
+
+    def __init__(
+        self,
+        bench: Bench,
+        agenda: Agenda,
+        gates: Gates,
+        carry_out: Callable[[str, Mapping[str, Any]], str | None],
+        acted: Callable[[Trigger], None],
+    ) -> None:
+        self._bench, self._agenda, self._gates = bench, agenda, gates
+        self._carry_out, self._acted = carry_out, acted
+        self._armed: dict[int, tuple[Trigger, Callable[[], None]]] = {}
+        self._last = 0
+        self._lock = threading.Lock()
+
+    @property
+    def armed(self) -> dict[int, Trigger]:
+        """Those that are not over, by number."""
+        with self._lock:
+            return {number: trigger for number, (trigger, _) in self._armed.items()}
+
+    def arm(self, trigger: Trigger) -> int:
+        """Act when its moment comes; a number for `disarm`."""
+        with self._lock:
+            number = self._last = self._last + 1
+            self._armed[number] = trigger, _nothing
+        disarm = _nothing
+        match trigger.on:
+            case OnEvent():
+                disarm = self._bench.add_part(partial(self._hear, number, trigger))
+            case OnTime(seconds=seconds):
+                self._agenda.enter(partial(self._act, number, trigger, None), seconds)
+            case OnCall() | OnApdu() | OnPlace():
+                watch = partial(self._act, number, trigger)
+                self._bench.watch(watch)
+                disarm = partial(self._bench.unwatch, watch)
+        with self._lock:
+            if number in self._armed:
+                self._armed[number] = trigger, disarm
+                return number
+        disarm()  # it has fired already
+        return number
+
+    def disarm(self, number: int) -> bool:
+        """Take a trigger back, and return whether it was not over yet. Raises ValueError for one that never was."""
+        with self._lock:
+            if not 1 <= number <= self._last:
+                raise ValueError(f"there is no trigger {number}; {self._words()}")
+            trigger, disarm = self._armed.pop(number, (None, _nothing))
+        disarm()
+        return trigger is not None
+
+    def say(self, signal: str) -> Heard:
+        """Fire those that wait for a word."""
+        waiting = [each for each in self.armed.items() if each[1].on == OnSignal(signal)]
+        failures = []
+        for number, trigger in waiting:
+            before = trigger.failed
+            self._act(number, trigger, signal)
+            if trigger.failed > before:
+                failures.append(Failure(number, trigger.verb, str(trigger.problem)))
+        return Heard(len(waiting), failures)
+
+    def _words(self) -> str:
+        return f"armed are: {', '.join(map(str, sorted(self._armed)))}" if self._armed else "none is armed"
+
+    def _hear(self, number: int, trigger: Trigger, event: Event) -> None:
+        """Listeners hold the bench's lock and hear of changes in turn; what follows from one comes after it."""
+        if trigger.fires(event):
+            self._agenda.enter(partial(self._do, trigger))
+            if trigger.is_over:
+                self._agenda.enter(partial(self.disarm, number))
+
+    def _act(self, number: int, trigger: Trigger, moment: Moment | str | None) -> bytes | int | None:
+        """Fire if it is time. The answer is a fault's."""
+        if not trigger.fires(moment):
+            return None
+        if trigger.is_over:
+            self.disarm(number)
+        fault = FAULTS.get(trigger.verb)
+        if fault is not None:
+            reader = moment.insertion.reader.name if isinstance(moment, ApduMoment) else None
+            self._bench.trace.verb(trigger.verb, reader, action_words(trigger))
+            self._acted(trigger)
+            return fault.act(self._gates, moment, **trigger.arguments)
+        self._do(trigger)
+        return None
+
+    def _do(self, trigger: Trigger) -> None:
+        problem = self._carry_out(trigger.verb, trigger.arguments)
+        if problem is not None:
+            trigger.problem = problem
+            trigger.failed += 1
+        self._acted(trigger)
+
+
+def _nothing() -> None:
+    """Nothing has to be undone."""

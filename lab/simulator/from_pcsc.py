@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""Readers of a simulator whose cards come from PC/SC."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from ...reader.errors import BenchError, ReaderOccupied
+from ...reader.testbed import Bench
+
+if TYPE_CHECKING:
+    from ...reader.pcsc.pcsc_card import PcscCard
+    from ...reader.pcsc.pcsc_reader import PcscDoor
+
+_PATIENCE = 5.0
+"""Seconds to wait for a first look at PC/SC."""
+
+
+class NoPyscard(BenchError):
+    code = "no-pyscard"
+
+    def __init__(self) -> None:
+        super().__init__("cards of PC/SC need pyscard: pip install 'cardtear[pcsc]'")
+
+
+class AttachedAlready(BenchError):
+    code = "attached-already"
+
+    def __init__(self, reader: str) -> None:
+        super().__init__(f"the cards of reader {reader!r} come from PC/SC already")
+
+
+class NoCardInPcsc(BenchError):
+    code = "no-card-in-pcsc"
+
+    def __init__(self, reader: str) -> None:
+        super().__init__(f"PC/SC has no card for reader {reader!r} now")
+
+
+class FromPcsc:
+    """The doors by the names of our readers. Each ends with `close`."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._doors: dict[str, PcscDoor] = {}
+        self._lock = threading.Lock()
+
+    def attach(self, reader: str, name: str, exclusive: bool) -> str | None:
+        """From now on the cards of the reader of PC/SC with this name come and go in `reader`. Raises BenchError.
+
+        Returns when it has been looked for a first time: the name of the card, if there is one.
+        """
+        place = self._bench.reader(reader)
+        try:
+            from ...reader.pcsc.pcsc_reader import PcscDoor  # nobody else needs pyscard
+        except ModuleNotFoundError as error:
+            if error.name != "smartcard":
+                raise
+            raise NoPyscard from None
+        with self._lock:
+            if reader in self._doors:
+                raise AttachedAlready(reader)
+            if (insertion := place.insertion) is not None:
+                raise ReaderOccupied(reader, insertion.card.name, "remove it first")
+            door = self._doors[reader] = PcscDoor(place, name, exclusive)
+        door.ready.wait(_PATIENCE)
+        return None if door.card is None else door.card.name
+
+    def detach(self, reader: str) -> bool:
+        """The card leaves `reader`; others stay away. Returns False if it is not attached."""
+        door = self._doors.pop(reader, None)
+        if door is not None:
+            door.close()
+        return door is not None
+
+    def name_of(self, reader: str) -> str | None:
+        """By what the reader of PC/SC is found whose cards are in `reader`, "" for any; None if it is not attached."""
+        door = self._doors.get(reader)
+        return None if door is None else door.wanted
+
+    def card(self, reader: str) -> PcscCard | None:
+        """The card to put back into an attached reader; None for another reader. Raises BenchError."""
+        door = self._doors.get(reader)
+        if door is None:
+            return None
+        card = door.card
+        if card is None or card.is_lost:
+            raise NoCardInPcsc(reader)
+        return card
+
+    def close(self) -> None:
+        """Detach all."""
+        for reader in list(self._doors):
+            self.detach(reader)

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: MIT
+"""What a trigger that is about to be armed needs, so that one that can never fire or act is refused or told of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+from ...card.wording import meant
+from ...p11.calls import BY_NAME
+from ...reader.errors import BenchError
+from ...reader.testbed import check_name
+from ..control.requests import VERBS
+from .trigger import OnApdu, OnCall, OnEvent, Trigger
+
+_AT_ONCE = frozenset(
+    {
+        "C_GetSlotList",
+        "C_GetSlotInfo",
+        "C_GetSessionInfo",
+        "C_FindObjects",
+        "C_FindObjectsFinal",
+        "C_DigestInit",
+        "C_Digest",
+        "C_DigestUpdate",
+        "C_DigestFinal",
+        "C_SeedRandom",
+        "C_GenerateRandom",
+        "C_SessionCancel",
+    }
+)
+"""Calls that send no APDU and wait for nothing: they have no moment `during`."""
+
+_FROM_MEMORY = frozenset(
+    {"C_OpenSession", "C_GetAttributeValue", "C_GetObjectSize"}
+    | {name for name in BY_NAME if name.endswith("Init") and name not in ("C_FindObjectsInit", "C_DigestInit")}
+)
+"""Calls that are answered from what was read of the card before, unless the card has changed meanwhile."""
+
+_WAITS = frozenset({"delay", "hang"})
+"""Faults with which any call waits."""
+
+
+class UnknownReader(BenchError):
+    """A trigger for a reader that never was."""
+
+    code = "no-such-reader"
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        there = ", ".join(known)
+        question = meant(name, there.split(", "))
+        super().__init__(
+            f"there never was a reader {name!r}{question or ';'} "
+            + (f"there are: {there}" if there else "plug it in, or arm a `plug` of it, first")
+        )
+
+
+def check(trigger: Trigger, armed: Iterable[Trigger], readers: Callable[[], list[str]], has_quirks: bool) -> None:
+    """Refuse a trigger that can never fire or act; `readers` are all that ever were plugged in.
+
+    Raises UnknownReader, and ValueError for a moment that its call does not have.
+    """
+    _check_arguments(trigger.verb, trigger.arguments)
+    others = list(armed)
+    named = set(_readers(trigger.verb, trigger.arguments))
+    if isinstance(trigger.on, OnApdu | OnEvent) and trigger.on.reader is not None:
+        named.add(trigger.on.reader)
+    if named:
+        known = readers()
+        coming = {name for each in (*others, trigger) for name in _plugged(each.verb, each.arguments)}
+        for name in sorted(named - coming - set(known)):
+            raise UnknownReader(name, known)
+    if isinstance(trigger.on, OnApdu) and _matching(trigger.on.call) <= _AT_ONCE:
+        raise ValueError(
+            f"{trigger.on.call} sends no APDU; leave out the APDU's --ins or 'ins' to choose the call itself"
+        )
+    if _calls(trigger) and _calls(trigger) <= _AT_ONCE and not has_quirks and not any(map(_makes_wait, others)):
+        raise ValueError(
+            f"{_pattern(trigger)} sends no APDU and waits for nothing, so nothing happens 'during' it: "
+            "choose 'before' or 'after'"
+        )
+
+
+def doubt(trigger: Trigger) -> str | None:
+    """Return why a trigger may never fire though it could, None if nothing speaks against it."""
+    if _calls(trigger) and _calls(trigger) <= _FROM_MEMORY | _AT_ONCE:
+        return (
+            f"{_pattern(trigger)} is mostly answered without an APDU, and 'during' is the moment of the first one: "
+            "this may never fire; 'before' and 'after' always come"
+        )
+    return None
+
+
+def _calls(trigger: Trigger) -> set[str]:
+    """The calls of a trigger that fires during them; none for another one."""
+    if not isinstance(trigger.on, OnCall) or trigger.on.when != "during":
+        return set()
+    return _matching(trigger.on.call)
+
+
+def _matching(pattern: str) -> set[str]:
+    return {name for name in BY_NAME if fnmatchcase(name, pattern)}
+
+
+def _check_arguments(verb: str, arguments: Mapping[str, Any]) -> None:
+    """Refuse what the verb would refuse when it is carried out. Raises ValueError."""
+    known = VERBS[verb]
+    odd = [each for each in arguments if each not in known]
+    odd += [each for each, parameter in known.items() if parameter.needed and each not in arguments]
+    if odd:
+        takes = ", ".join(map(repr, known)) or "nothing"
+        raise ValueError(f"{verb!r} takes {takes}; see to {', '.join(map(repr, odd))}")
+    if verb == "later":
+        _check_arguments(*arguments["then"])
+    elif verb == "plug":
+        check_name(arguments["reader"])
+    for name, check_value in _CHECKS.items():
+        if arguments.get(name) is not None:
+            check_value(arguments[name])
+
+
+LONGEST_ATR = 33
+
+
+def check_atr(atr: bytes) -> None:
+    """Raise ValueError for what is no ATR, not even one over a bad contact."""
+    if not 1 <= len(atr) <= LONGEST_ATR:
+        raise ValueError(f"an ATR has 1 to {LONGEST_ATR} bytes, not {len(atr)}")
+
+
+_MOST_KEYS = 64
+"""More than any PIN has."""
+
+
+def check_pin(pin: str) -> None:
+    """Raise ValueError for what nobody can type at a PIN pad."""
+    if not (len(pin) <= _MOST_KEYS and pin.isprintable()):
+        raise ValueError(f"nobody types that at a PIN pad: at most {_MOST_KEYS} characters, printable")
+
+
+def check_command(command: bytes) -> None:
+    """Raise ValueError for what is no APDU at all."""
+    if not command:
+        raise ValueError("an APDU has at least one byte")
+
+
+_CHECKS: dict[str, Callable[[Any], None]] = {"atr": check_atr, "pin": check_pin, "command": check_command}
+"""Arguments that have to be right whatever card is in the reader then."""
+
+
+def _pattern(trigger: Trigger) -> str:
+    assert isinstance(trigger.on, OnCall)
+    return trigger.on.call
+
+
+def _makes_wait(trigger: Trigger) -> bool:
+    return trigger.verb in _WAITS
+
+
+def _readers(verb: str, arguments: Mapping[str, Any]) -> Iterable[str]:
+    """The readers that an action needs."""
+    if verb == "later":
+        yield from _readers(*arguments["then"])
+    elif verb != "plug" and "reader" in arguments:
+        yield arguments["reader"]
+
+
+def _plugged(verb: str, arguments: Mapping[str, Any]) -> Iterable[str]:
+    """The readers that an action brings."""
+    if verb == "later":
+        yield from _plugged(*arguments["then"])
+    elif verb == "plug":
+        yield arguments["reader"]

@@ -1,0 +1,413 @@
+# SPDX-License-Identifier: MIT
+"""The simulator: a bench, the socket for PKCS #11 modules and the socket for scripts, in one process."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...card.card import Card, CardTorn
+from ...card.image.store import ImageError
+from ...card.issuing.profiles import CardRequest
+from ...card.piv_card import PivCard
+from ...card.tables import PIN, PUK
+from ...card.wording import reason
+from ...csrc import module_path
+from ...p11.application import Application
+from ...p11.functions import HANDLERS
+from ...p11.server import Server
+from ...reader.errors import BenchError, CardMute, CardRemoved, NoTries, PcscdFailed, PcscdNotOurs, ReaderEmpty
+from ...reader.pcsc.slot_adapter import Daemon
+from ...reader.pcsc.vpcd_slots import PcscPlace, VpcdSlots
+from ...reader.pin_pad import Entry
+from ...reader.reader import Reader
+from ...reader.testbed import Bench
+from ..control.requests import CardSource, Request
+from ..control.server import ControlServer
+from ..processes.closable import Closing
+from ..processes.kept_process import ProcessError
+from ..processes.temp_dir import Scratch, for_sockets
+from . import paths, possible_trigger
+from .armed_triggers import Heard, Triggers
+from .barriers import Gates
+from .card_shelf import CardShelf
+from .faults import IN_VAIN
+from .from_pcsc import FromPcsc
+from .scheduler import Agenda
+from .status import of_reader
+from .trigger import OnTime, Trigger
+from .trigger_encoding import as_armed
+
+if TYPE_CHECKING:
+    from ...p11.quirks import Quirks
+
+LOG = logging.getLogger(__name__)
+
+
+class Simulator(Closing):
+    """A bench with its doors, from construction to `close`; a context manager.
+
+    `folder` holds the sockets and has mode 0700; without one a temporary folder is made, and removed at the end.
+    `quirks` make the module misbehave as real middleware does; `pcsc` is where pcscd finds the readers, too. Raises
+    SocketError when somebody else listens there, or the folder is not the user's own.
+    """
+
+    def __init__(self, folder: Path | None = None, quirks: Quirks | None = None, pcsc: PcscPlace | None = None) -> None:
+        self.quirks = quirks if quirks is not None and quirks.given else None
+        self._is_gone = False
+        scratch = Scratch()
+        self._scratch = scratch.path
+        self.bench = Bench()
+        self._gates = Gates(self.bench)
+        self._agenda = Agenda()
+        self._from_pcsc = FromPcsc(self.bench)
+        self._triggers = Triggers(
+            self.bench, self._agenda, self._gates, self._carry_out, lambda trigger: self.acted(trigger)
+        )
+        self._shelf = CardShelf(self.bench, self._scratch)
+        self._undo = contextlib.ExitStack()
+        self._undo.callback(scratch.close)
+        self.folder = folder if folder is not None else self._own_folder()
+        try:
+            self._server = self._new_server()
+            self._undo.callback(self._shelf.close)
+            self._undo.callback(lambda: self._server.close())
+            self._pcsc_place = pcsc
+            self.pcsc = self._new_pcsc()
+            self._undo.callback(self._close_pcsc)
+            self._control = ControlServer(self, self.folder / paths.CONTROL_SOCKET)
+            self._undo.callback(self._control.close)
+            self._undo.callback(self._agenda.close)
+            self._undo.callback(self._gates.close)
+            self._undo.callback(self._from_pcsc.close)
+        except BaseException:
+            self._undo.close()
+            raise
+
+    def close(self) -> None:
+        """End: applications see their cards go, images are closed, sockets and temporary files removed."""
+        self._undo.close()
+
+    @property
+    def module_socket(self) -> Path:
+        """Where the PKCS #11 module finds this simulator (CARDTEAR_SOCKET)."""
+        return self._server.path
+
+    @property
+    def control_socket(self) -> Path:
+        """Where scripts find it (CARDTEAR_CONTROL)."""
+        return self._control.path
+
+    @property
+    def stopped(self) -> threading.Event:
+        """Set when a script has asked for the end."""
+        return self._control.stopped
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables by which programs find the module and this simulator."""
+        return {
+            "CARDTEAR_MODULE": str(module_path()),
+            "CARDTEAR_SOCKET": str(self.module_socket),
+            "CARDTEAR_CONTROL": str(self.control_socket),
+        }
+
+    # The verbs
+
+    def plug(self, reader: str, contactless: bool = False) -> Reader:
+        """Plug a reader in, for cards with contacts or for contactless ones."""
+        return self.bench.plug(reader, contactless)
+
+    def unplug(self, reader: str) -> None:
+        """Pull a reader out, with the card that is in it."""
+        self.bench.unplug(reader)
+
+    def insert(self, reader: str, card: CardSource | Card | None = None, atr: bytes | None = None) -> Card:
+        """Put a card into a reader, and return it: by default the one that was last in it, as it was left.
+
+        In a reader that has had none that is the standard one, in one that is attached to PC/SC the card there. With
+        `atr` (1 to 33 bytes) that one arrives instead of the card's own, as over a bad contact.
+        Raises BenchError, ImageError, ProfileError, with nothing changed.
+        """
+        place = self.bench.reader(reader)
+        wanted = card or self._from_pcsc.card(reader) or self._shelf.last(reader) or CardRequest()
+        with self._shelf.taken(wanted) as chosen:
+            place.insert(chosen, _checked(atr))
+        return chosen
+
+    def remove(self, reader: str) -> Card:
+        """Pull the card out; when this returns, no application has anything left of it."""
+        return self.bench.reader(reader).remove()
+
+    def swap(self, reader: str, card: CardSource | Card, atr: bytes | None = None) -> Card:
+        """Exchange the card for another at one instant, and return the new one. Raises as `insert`."""
+        place = self.bench.reader(reader)
+        with self._shelf.taken(card) as chosen:
+            place.swap(chosen, _checked(atr))
+        return chosen
+
+    def attach_pcsc(self, reader: str, name: str = "", exclusive: bool = False) -> str | None:
+        """From now on the card in the first PC/SC reader that has `name` in its own lies in this reader, too.
+
+        It comes and goes as it does there; `remove` takes it from our applications, `insert` gives it back. With
+        `exclusive` other PC/SC programs cannot use it. The name of the card if there is one now. Raises BenchError.
+        """
+        self.bench.reader(reader)
+        self.bench.trace.verb("attach-pcsc", reader, name or "any")
+        return self._from_pcsc.attach(reader, name, exclusive)
+
+    def detach_pcsc(self, reader: str) -> bool:
+        """The end of that; the card leaves the reader. Returns False if it was not attached."""
+        self.bench.reader(reader)
+        self.bench.trace.verb("detach-pcsc", reader)
+        return self._from_pcsc.detach(reader)
+
+    def reset(self, reader: str) -> None:
+        """Reset the card, as another program could: every login is lost, sessions stay."""
+        self.bench.reader(reader).reset()
+
+    def pin_pad(self, reader: str, pin: str | None = None) -> bool:
+        """Type a PIN at the reader's PIN pad, or press its red key. It waits there until a program asks for it.
+
+        Returns False if the card that is in the reader now asks for none there. Raises ReaderEmpty.
+        """
+        place = self.bench.reader(reader)
+        if pin is not None:
+            possible_trigger.check_pin(pin)
+        with self.bench.lock:
+            card = place.occupied().card
+            place.pin_pad.enter(Entry(b"", cancelled=True) if pin is None else Entry(pin.encode()))
+            self.bench.trace.verb("pin-pad", reader, "the red key" if pin is None else "a PIN")
+        return card.asks_at_the_pin_pad and not card.is_dead
+
+    def touch(self, reader: str) -> bool:
+        """Lay a finger on the card: one key that asks for a touch, now or later, gets it.
+
+        Returns False if no key that is on the card now asks for one, or the card is mute. Raises ReaderEmpty.
+        """
+        insertion = self.bench.reader(reader).touch()
+        self.bench.trace.verb("touch", reader)
+        return insertion.card.asks_for_touches and not insertion.is_mute
+
+    def logout(self, reader: str) -> None:
+        """Take the PIN's verification back, as another program could: logins are lost, sessions stay."""
+        self.bench.reader(reader).log_out()
+
+    def close_sessions(self, reader: str) -> None:
+        """End every session on the card, which stays, as a module's idle time-out does; logins end with them."""
+        self._server.close_sessions(self.bench.reader(reader))
+
+    def apdu(self, reader: str, command: bytes) -> bytes:
+        """Send a command APDU as another program would; returns the response, status word included.
+
+        Raises BenchError, CardRemoved when the card goes before it has answered, CardMute when it does not answer.
+        """
+        insertion = self.bench.reader(reader).occupied()
+        possible_trigger.check_command(command)
+        return insertion.transmit(command)
+
+    def block_pin(self, reader: str, left: int = 0, puk: bool = False) -> None:
+        """Leave so many tries to the PIN (or PUK), as if somebody had typed wrong ones. Logins are lost.
+
+        Raises BenchError, ImageError, ValueError for more tries than it has.
+        """
+        place = self.bench.reader(reader)
+        insertion = place.occupied()
+        card = insertion.card
+        if not isinstance(card, PivCard):
+            raise NoTries(card.name, reader)
+        with insertion.lock:
+            try:
+                card.set_tries(PUK if puk else PIN, left)
+            except CardTorn:  # pulled out, or put into another reader, meanwhile
+                raise ReaderEmpty(reader) from None
+            self.bench.trace.verb("block-pin", reader, f"{'PUK' if puk else 'PIN'}, {left} left")
+            place.log_out()
+
+    def mute(self, reader: str) -> None:
+        """The card does not answer any more until it is reset or taken out."""
+        self.bench.reader(reader).mute()
+        self.bench.trace.verb("mute", reader)
+
+    def kill(self, reader: str) -> None:
+        """The card does not answer any more, in any reader, for as long as this simulator knows it."""
+        self.bench.reader(reader).mute(for_life=True)
+        self.bench.trace.verb("kill", reader)
+
+    def release(self, gate: str = "") -> int:
+        """Let go on what hangs at a gate (the fault `hang`), and return how much that is."""
+        self.bench.trace.verb("release", None, gate)
+        return self._gates.open(gate)
+
+    def crash(self) -> bool:
+        """Be gone for every application, as a simulator that died: connections break, in the middle of calls too.
+
+        Returns False if it was gone already.
+        """
+        self.bench.trace.verb("crash")
+        was_there, self._is_gone = not self._is_gone, True
+        self._server.close()
+        self._close_pcsc(wait=False)
+        return was_there
+
+    def restart(self) -> bool:
+        """Be there again after `crash`, with the bench as it is now. Returns False if it was there."""
+        if not self._is_gone:
+            self.bench.trace.verb("restart")
+            return False
+        self._server.close()
+        self._close_pcsc()
+        self.bench.trace.verb("restart")
+        self._server = self._new_server()
+        self.pcsc = self._new_pcsc()
+        self._is_gone = False
+        return True
+
+    def pcscd(self, action: str) -> bool:
+        """Stop the pcscd that is this simulator's own, or start it again: `stop`, `start`.
+
+        Returns when it is gone, or answers; False if that was so already. Raises BenchError.
+        """
+        daemon = self._own_pcscd()
+        self.bench.trace.verb("pcscd", None, action)
+        try:
+            return {"stop": daemon.stop, "start": daemon.start}[action]()
+        except ProcessError as error:
+            raise PcscdFailed(str(error)) from None
+
+    @property
+    def is_pcscd_stopped(self) -> bool:
+        """Whether there is a pcscd of its own that does not run."""
+        place = self._pcsc_place
+        return place is not None and place.daemon is not None and not place.daemon.is_running
+
+    def _own_pcscd(self) -> Daemon:
+        if self._pcsc_place is None or self._pcsc_place.daemon is None:
+            raise PcscdNotOurs
+        return self._pcsc_place.daemon
+
+    def signal(self, signal: str) -> Heard:
+        """Fire the triggers that wait for a word; return how many wait for it, and which could not do their action."""
+        self.bench.trace.verb("signal", None, signal)
+        return self._triggers.say(signal)
+
+    def later(self, seconds: float, then: Request) -> None:
+        """Carry out another verb in so many seconds.
+
+        Raises BenchError, ImageError, ProfileError, ValueError for what cannot be done then.
+        """
+        self.check(Trigger("later", {"seconds": seconds, "then": then}, OnTime(seconds)))
+        self._prepare_for(then.verb, then.arguments)
+        self._agenda.enter(lambda: self._carry_out(then.verb, then.arguments), seconds)
+
+    def put_away(self) -> None:
+        """Close the images that were given by path and are in no reader now, so that others can open them."""
+        self._shelf.put_away(self.bench.readers)
+
+    def prepare(self, card: CardSource) -> None:
+        """Make or open a card now, so that it is in a reader at once later on. Raises ImageError, ProfileError."""
+        self._prepare_for("insert", {"card": card})
+
+    # Triggers
+
+    def acted(self, trigger: Trigger) -> None:
+        """A trigger has done its verb, or begins its fault. Nothing here; for those who want to know."""
+
+    @property
+    def triggers(self) -> dict[int, Trigger]:
+        """Those that are armed and not over, by number."""
+        return self._triggers.armed
+
+    def arm(self, trigger: Trigger) -> int:
+        """Do what the trigger says when its moment comes; a number for `disarm`.
+
+        Raises ImageError, ProfileError, BenchError (a reader that never was), ValueError (a moment that never comes).
+        """
+        self.check(trigger)
+        self._prepare_for(trigger.verb, trigger.arguments)
+        return self._triggers.arm(trigger)
+
+    def check(self, trigger: Trigger) -> None:
+        """Refuse a trigger that can never fire or act. Raises BenchError, ValueError."""
+        possible_trigger.check(trigger, self.triggers.values(), lambda: self.bench.known, self.quirks is not None)
+
+    def disarm(self, trigger: int) -> bool:
+        """Take the trigger of this number back, and return whether it was not over yet. Raises ValueError for none."""
+        return self._triggers.disarm(trigger)
+
+    def _prepare_for(self, verb: str, arguments: Mapping[str, Any]) -> None:
+        """The moment itself is no time to make keys, or to find that an image is missing."""
+        if verb == "later":
+            self._prepare_for(*arguments["then"])
+        elif verb == "pcscd":
+            self._own_pcscd()
+        elif verb in ("insert", "swap") and (card := arguments.get("card")) is not None:
+            with self._shelf.taken(card):
+                pass
+        elif verb == "insert" and self._shelf.last(arguments["reader"]) is None:
+            with self._shelf.taken(CardRequest()):  # unless another one is put in before
+                pass
+
+    def _carry_out(self, verb: str, arguments: Mapping[str, Any]) -> str | None:
+        """Do a verb whose time has come; return why it cannot be done, or does nothing."""
+        try:
+            if getattr(self, verb.replace("-", "_"))(**arguments) is False:
+                return IN_VAIN.get(verb)
+        except (BenchError, CardRemoved, CardMute, ImageError, OSError, ValueError) as error:
+            # What it should act on, or the file of a passphrase, may be gone by then.
+            LOG.warning("an armed %s came to nothing: %s", verb, reason(error))
+            return reason(error)
+        return None
+
+    @property
+    def applications(self) -> list[Application]:
+        """Those that have the module initialised."""
+        return self._server.applications
+
+    def status(self) -> dict[str, Any]:
+        """Readers with their cards, and the applications that have the module initialised."""
+        with self.bench.lock:
+            readers = [of_reader(reader, self.pcsc, self._from_pcsc) for reader in self.bench.readers]
+        applications = [
+            {"name": each.name, "sessions": len(each.sessions), "logged_in": bool(each.rights)}
+            for each in self.applications
+        ]
+        triggers = [{"trigger": number, **as_armed(each)} for number, each in sorted(self.triggers.items())]
+        return {
+            "readers": readers,
+            "applications": applications,
+            "triggers": triggers,
+            "module": str(module_path()),
+            "quirks": str(self.quirks or ""),
+        }
+
+    # Parts
+
+    def _own_folder(self) -> Path:
+        """Where the sockets lie if nobody says: beside the cards, unless TMPDIR is too deep for a socket."""
+        return for_sockets(self._scratch / "run", paths.CONTROL_SOCKET, self._undo)
+
+    def _new_server(self) -> Server:
+        path = self.folder / paths.MODULE_SOCKET
+        if self.quirks is None:
+            return Server(self.bench, path, HANDLERS)
+        from ...p11.quirks.behaviour import new_server  # nobody else needs to load it
+
+        return new_server(self.bench, path, HANDLERS, self.quirks)
+
+    def _new_pcsc(self) -> VpcdSlots | None:
+        return VpcdSlots(self.bench, self._pcsc_place) if self._pcsc_place is not None else None
+
+    def _close_pcsc(self, wait: bool = True) -> None:
+        if self.pcsc is not None:
+            self.pcsc.close(wait)
+
+
+def _checked(atr: bytes | None) -> bytes | None:
+    if atr is not None:
+        possible_trigger.check_atr(atr)
+    return atr

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: MIT
+"""What `status` says of a reader (docs/control.md)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...card.piv_card import ForeignCard, PivCard
+from ...reader.pcsc.vpcd_slots import VpcdSlots
+from ...reader.reader import Reader
+from .from_pcsc import FromPcsc
+
+
+def of_reader(reader: Reader, slots: VpcdSlots | None, from_pcsc: FromPcsc) -> dict[str, Any]:
+    """Its card, and how it is tied to PC/SC. The caller holds the bench's lock."""
+    insertion = reader.insertion
+    card = None if insertion is None else insertion.card
+    door = None if slots is None else slots.door_of(reader)
+    return {
+        "name": reader.name,
+        "card": None if card is None else card.name,
+        "profile": card.profile if isinstance(card, PivCard | ForeignCard) else None,
+        "atr": None if insertion is None else insertion.atr.hex().upper(),
+        "contactless": reader.is_contactless,
+        "pcsc": None if door is None else {"port": door.port, "shown": door.is_shown},
+        "from_pcsc": from_pcsc.name_of(reader.name),
+    }

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""The pytest plugin, and simulators kept ready for tests."""

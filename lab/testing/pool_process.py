@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: MIT
+"""The process of a pool: makes and ends simulators as lines of JSON on standard input say, one answer for each.
+
+It ends, with all of its simulators and files, when standard input does or the process that started it is gone, however
+that went. What is left of one that was killed itself, the next one clears away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import select
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ...p11.quirks import Quirks
+from ...reader.pcsc.vpcd_slots import PcscPlace
+from ...reader.waiting import readable
+from ..processes.library_warnings import silence_library_warnings
+from ..processes.temp_dir import Scratch
+from ..simulator.own_pcscd import OwnPcscd, why_not
+from ..simulator.simulator import Simulator
+
+_GRACE = 5.0
+"""Seconds that a killed program may take to be gone."""
+
+
+class Host:
+    """The simulators by number, and other programs that are to end with the run."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._simulators: dict[int, Simulator] = {}
+        self._adopted: list[int] = []
+        self._pcscd: OwnPcscd | None = None
+
+    def carry_out(self, line: bytes) -> dict[str, Any]:
+        """Carry out the request of a line, by its verb; the answer has `error` when it cannot be."""
+        try:
+            request = json.loads(line)
+            return self._VERBS[request["do"]](self, **request["arguments"])
+        except Exception as error:
+            return {"error": f"{type(error).__name__}: {error}"}
+
+    def close(self) -> None:
+        """End all."""
+        for simulator in self._simulators.values():
+            simulator.close()
+        if self._pcscd is not None:
+            self._pcscd.close()
+        for program in self._adopted:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(program, signal.SIGKILL)
+                readable(_GRACE, program)  # its files go next
+
+    def _start(self, quirks: list[str], pcsc: str | None) -> dict[str, Any]:
+        # The sockets of one that has ended are the next one's: a module that is still loaded in the tests' process, and
+        # has not been finalised, finds it there.
+        number = next(each for each in itertools.count(1) if each not in self._simulators)
+        place, variables = (None, {}) if pcsc is None else self._pcsc(pcsc)
+        simulator = self._simulators[number] = Simulator(self._folder / f"run-{number}", Quirks.parse(quirks), place)
+        return {"number": number, "environment": simulator.environment | variables}
+
+    def _pcsc(self, name: str) -> tuple[PcscPlace, dict[str, str]]:
+        """Where pcscd is, and by which variables programs find it. Raises ProcessError, ValueError."""
+        if why_not() is not None:
+            return PcscPlace(), {}
+        if self._pcscd is None:
+            folder = self._folder / "pcscd"
+            folder.mkdir()
+            daemon = OwnPcscd(folder, name)
+            daemon.__enter__()
+            self._pcscd = daemon
+        self._pcscd.start()  # one test may have stopped it
+        return self._pcscd.place, self._pcscd.environment
+
+    def _end(self, number: int) -> dict[str, Any]:
+        self._simulators.pop(number).close()
+        return {}
+
+    def _make_folder(self) -> dict[str, Any]:
+        return {"folder": tempfile.mkdtemp(dir=self._folder)}
+
+    def _adopt(self, process: int) -> dict[str, Any]:
+        self._adopted.append(os.pidfd_open(process))  # a number may be another's by then
+        return {}
+
+    _VERBS: ClassVar[dict[str, Callable[..., dict[str, Any]]]] = {
+        "start": _start,
+        "end": _end,
+        "make-folder": _make_folder,
+        "adopt": _adopt,
+    }
+
+
+def lines(parent: int) -> Iterator[bytes]:
+    """The lines of standard input, until its end or the parent's: a child of it may hold the other end for longer."""
+    poll = select.poll()
+    poll.register(0, select.POLLIN)
+    try:
+        poll.register(os.pidfd_open(parent), select.POLLIN)
+    except ProcessLookupError:
+        return
+    pending = bytearray()
+    while [fd for fd, _ in poll.poll()] == [0] and (some := os.read(0, 65536)):
+        pending += some
+        if b"\n" in some:
+            *whole, rest = bytes(pending).split(b"\n")
+            pending[:] = rest
+            yield from whole
+
+
+def main() -> None:
+    """The entry point; the argument is the process with which all ends."""
+    silence_library_warnings()
+    with Scratch() as scratch, contextlib.closing(Host(scratch.path)) as host:
+        tempfile.tempdir = str(scratch.path)
+        for line in lines(int(sys.argv[1])):
+            sys.stdout.write(json.dumps(host.carry_out(line)) + "\n")
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

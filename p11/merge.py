@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""Which mechanisms a token offers: of all that this module has, those that its traits leave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ..card.issuing.profiles import CardRequest, ProfileError
+from ..card.token_traits import Traits
+from ..card.wording import meant
+from .constants import CKF, CKK, CKM
+from .mechanisms import KNOWN, MECHANISMS, MechanismRule
+
+_OLD = frozenset({CKK.DES, CKK.DSA, CKK.DH, CKK.X9_42_DH})
+"""Keys that only old test suites make."""
+
+
+_PASSWORDS = frozenset({CKM.PKCS5_PBKD2})
+"""NSS would make the keys of PKCS #12 files by it on the token, and send it the password."""
+
+
+def offered(traits: Traits) -> Mapping[int, MechanismRule]:
+    """The rows of the mechanism table, with the flags that are true for this token."""
+    rows = {}
+    for number, rule in MECHANISMS.items():
+        if traits.mechanisms is not None and f"CKM_{rule.type.name}" not in traits.mechanisms:
+            continue
+        if not traits.legacy and _is_old(rule):
+            continue
+        if rule.flags & CKF.GENERATE_KEY_PAIR and not traits.key_generation:
+            continue
+        rows[number] = rule if traits.hardware else replace(rule, flags=rule.flags & ~CKF.HW)
+    return rows
+
+
+def _is_old(rule: MechanismRule) -> bool:
+    """Whether only a token with `legacy` has it."""
+    return rule.type in _PASSWORDS or not _OLD.isdisjoint(rule.key_types[:1])
+
+
+def require_known(wanted: CardRequest) -> None:
+    """Refuse names of mechanisms that the token would not have. Raises ProfileError."""
+    if not wanted.mechanisms:
+        return
+    known = {f"CKM_{each}": KNOWN.get(number) for each, number in CKM.__members__.items()}
+    for name in wanted.mechanisms:
+        if name not in known:
+            raise ProfileError(f"there is no mechanism {name!r}{meant(name, known)}")
+        rule = known[name]
+        if rule is None:
+            raise ProfileError(f"no token here has the mechanism {name!r}; those that there are: docs/mechanisms.md")
+        if _is_old(rule) and not wanted.legacy:
+            raise ProfileError(f"the mechanism {name!r} is an old one: it wants legacy=true, too")

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: MIT
+"""Which reader of the bench is in which slot of vpcd.
+
+A slot is a TCP port, the slots of one vpcd follow each other. Debian's vpcd has two; readers beyond them wait until
+pcscd is configured for more.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from time import monotonic
+
+from ..events import Change, Event
+from ..reader import Reader
+from ..testbed import Bench
+from . import vpcd_wire
+from .network_namespace import Inside
+from .slot_adapter import Daemon, SlotDoor
+from .vpcd import VpcdDoor
+from .vpcd_reversed import ReversedDoor
+
+SLOTS_OF_VPCD = 2
+"""How many slots a reader of Debian's vpcd has in pcscd."""
+
+
+_LAST_PORT = 0xFFFF
+_TOO_MANY = f"Debian's vpcd has {SLOTS_OF_VPCD} slots, `cardtear pcsc --readers N` tells how to have more"
+
+
+@dataclass(frozen=True, slots=True)
+class PcscPlace:
+    """Where pcscd's vpcd is: the port of its first slot, and whether it connects to us instead of listening.
+
+    `inside` makes a block in which this thread's new sockets are in vpcd's network (NetworkNamespace.entered). `daemon`
+    is that pcscd, if it is ours to stop and start.
+    """
+
+    port: int = vpcd_wire.PORT
+    is_reversed: bool = False
+    inside: Inside = nullcontext
+    daemon: Daemon | None = None
+
+
+class VpcdSlots:
+    """Shows all readers of a bench to pcscd until `close`, each in the first slot that is free when it is plugged in.
+
+    An unplugged reader keeps its slot until another needs it. Raises ValueError for ports that do not exist.
+    """
+
+    def __init__(self, bench: Bench, place: PcscPlace) -> None:
+        if not 0 < place.port <= _LAST_PORT:
+            raise ValueError(f"not a TCP port: {place.port}")
+        self._bench = bench
+        self._place = place
+        self._doors: list[SlotDoor] = []
+        self._add_doors(None)
+        with bench.lock:
+            for reader in bench.readers:
+                self._find_slot(Event(Change.PLUG, reader))
+            self._unsubscribe = bench.add_part(self._find_slot)
+
+    def close(self, wait: bool = True) -> None:
+        """All cards leave pcscd; with `wait` when commands that they are at have ended, too."""
+        self._unsubscribe()
+        for door in self._doors:
+            door.close(wait)
+
+    def door_of(self, reader: Reader) -> SlotDoor | None:
+        """The slot in which a reader is, if there is one for it."""
+        return next((door for door in self._doors if door.reader is reader), None)
+
+    def wait_until_shown(self, seconds: float) -> list[str]:
+        """Until pcscd has every card that is in a reader, or for so long; the readers whose cards it has not got."""
+        deadline = monotonic() + seconds
+        return [
+            door.reader.name
+            for door in self._doors
+            if door.reader is not None
+            and door.reader.insertion is not None
+            and not door.wait_until_shown(max(0.0, deadline - monotonic()))
+        ]
+
+    def _find_slot(self, event: Event) -> None:
+        """Of the bench's events, those of readers that are plugged in. Called with its lock held."""
+        reader = event.reader
+        if event.change is not Change.PLUG or any(door.reader is reader for door in self._doors):
+            return
+        for door in self._doors:
+            if door.reader is None or not door.reader.plugged:
+                door.show(reader)
+                return
+        self._add_doors(reader)
+
+    def _add_doors(self, reader: Reader | None) -> None:
+        """More slots: one by one as readers need them, or all of a vpcd at once, for it connects to all of them."""
+        first = self._place.port + len(self._doors)
+        if not self._place.is_reversed:
+            if reader is not None and first <= _LAST_PORT:
+                hint = {} if len(self._doors) < SLOTS_OF_VPCD else {"hint": _TOO_MANY}
+                place = self._place
+                self._doors.append(
+                    VpcdDoor(self._bench, first, reader, inside=place.inside, daemon=place.daemon, **hint)
+                )
+            return
+        for port in range(first, min(first + SLOTS_OF_VPCD, _LAST_PORT + 1)):
+            self._doors.append(ReversedDoor(self._bench, port, reader, self._place.inside))
+            reader = None

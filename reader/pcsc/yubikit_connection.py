@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: MIT
+"""The door for Python programs on yubikit (PyPI: yubikey-manager): its SmartCardConnection over a virtual reader."""
+
+from __future__ import annotations
+
+from yubikit.core import TRANSPORT
+from yubikit.core.smartcard import SmartCardConnection
+
+from ..reader import Reader
+from .pyscard_connection import PyscardConnection
+
+
+class YubikitConnection(SmartCardConnection):
+    """For `yubikit.piv.PivSession` and the like, connected from the beginning until `close`.
+
+    `connection` is pyscard's, as in ykman's class: its `disconnect` and `connect` are a reset. Exceptions are those of
+    pyscard, as with yubikit over PC/SC. Over NFC (`transport`) yubikit sends short APDUs only.
+    """
+
+    def __init__(self, reader: Reader, transport: TRANSPORT = TRANSPORT.USB) -> None:
+        self._transport = transport
+        self.connection = PyscardConnection(reader)
+        self.connection.connect()
+
+    @property
+    def transport(self) -> TRANSPORT:
+        """USB or NFC."""
+        return self._transport
+
+    def send_and_receive(self, apdu: bytes) -> tuple[bytes, int]:
+        """One command APDU to the data and the status word."""
+        data, sw1, sw2 = self.connection.transmit(list(apdu))
+        return bytes(data), sw1 << 8 | sw2
+
+    def close(self) -> None:
+        """Disconnect, which resets the card."""
+        self.connection.disconnect()

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: MIT
+"""What the benchmark measures and measures with: simulators, SoftHSM2, an echo server, applications over them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import perf_counter_ns
+
+from cardtear.csrc import module_path
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.hashes import SHA256
+
+PIN, PUK = "123456", "12345678"
+HOST_SOURCE = Path(__file__).with_name("host.c")
+SOFTHSM = ("/usr/lib/softhsm/libsofthsm2.so", "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so")
+
+ECHO_SERVER = """
+import socket, sys
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen(1)
+print("ready", flush=True)
+connection, _ = listener.accept()
+receive, send = connection.recv, connection.send
+while data := receive(1):
+    send(data)
+"""
+
+
+class Host:
+    """The C application over one token of one module; a context manager."""
+
+    def __init__(
+        self,
+        program: Path,
+        module: str,
+        argument: str = "",
+        token: int = 0,
+        echo: Path | None = None,
+        control: Path | None = None,
+    ) -> None:
+        command = [str(program), "measure", module, argument, PIN, str(token), str(echo or ""), str(control or "")]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._answer()
+
+    def __enter__(self) -> Host:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait(10)
+
+    def begin(self, name: str, count: int) -> None:
+        """Start measuring; `results` waits for the end. In between others can be started."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{name} {count}\n")
+        self.process.stdin.flush()
+
+    def results(self) -> list[int]:
+        """What has been begun, in nanoseconds."""
+        return [int(value) for value in self._answer().split()]
+
+    def measure(self, name: str, count: int = 1) -> list[int]:
+        """The results of `count` measurements, in nanoseconds."""
+        self.begin(name, count)
+        return self.results()
+
+    def _answer(self) -> str:
+        assert self.process.stdout is not None
+        line: str = self.process.stdout.readline()
+        if not line:
+            raise SystemExit("the measuring application failed")
+        return line
+
+
+class InProcess:
+    """The same signatures by the `cryptography` package, without a card or a module."""
+
+    def __init__(self) -> None:
+        rsa_key = rsa.generate_private_key(65537, 2048)
+        ec_key = ec.generate_private_key(ec.SECP256R1())
+        padding, digest, ecdsa = PKCS1v15(), Prehashed(SHA256()), ec.ECDSA(Prehashed(SHA256()))
+        self._once: dict[str, Callable[[bytes], bytes]] = {
+            "sign_rsa": lambda data: rsa_key.sign(data, padding, digest),
+            "sign_ec": lambda data: ec_key.sign(data, ecdsa),
+        }
+
+    def measure(self, name: str, count: int) -> list[int]:
+        """The results of `count` measurements, in nanoseconds."""
+        once, times = self._once[name], []
+        for number in range(count):
+            data = number.to_bytes(32, "big")
+            start = perf_counter_ns()
+            once(data)
+            times.append(perf_counter_ns() - start)
+        return times
+
+
+class Bed:
+    """A temporary folder in which everything lies: the host program, sockets, images, a SoftHSM2 token if it can be."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.program = folder / "host"
+        self.softhsm = next((path for path in SOFTHSM if Path(path).exists()), None)
+        # A cache, a test CA and tokens of its own: nothing of the user's is touched.
+        for variable, name in (("XDG_CACHE_HOME", "cache"), ("XDG_DATA_HOME", "data")):
+            (folder / name).mkdir()
+            os.environ[variable] = str(folder / name)
+        _run("cc", "-O2", "-I", module_path().parent, "-o", self.program, HOST_SOURCE, "-ldl", "-pthread")
+        if self.softhsm is not None and shutil.which("softhsm2-util") and shutil.which("pkcs11-tool"):
+            self._make_token(self.softhsm)
+        else:
+            self.softhsm = None
+
+    def _make_token(self, module: str) -> None:
+        tokens, configuration = self.folder / "tokens", self.folder / "softhsm2.conf"
+        tokens.mkdir()
+        configuration.write_text(f"directories.tokendir = {tokens}\nlog.level = ERROR\n")
+        os.environ["SOFTHSM2_CONF"] = str(configuration)
+        _run("softhsm2-util", "--init-token", "--free", "--label", "bench", "--pin", PIN, "--so-pin", PUK)
+        for kind, number in (("rsa:2048", "01"), ("EC:prime256v1", "04")):
+            tool = ("pkcs11-tool", "--module", module, "--token-label", "bench", "--login", "--pin", PIN)
+            _run(*tool, "--keypairgen", "--key-type", kind, "--id", number)
+
+    @contextlib.contextmanager
+    def simulator(self, name: str, *options: str) -> Iterator[Served]:
+        """`cardtear serve` with these options and its sockets in a folder of this name, ready, while the block runs."""
+        folder = self.folder / name
+        program = str(Path(sys.executable).with_name("cardtear"))
+        command = [program, "serve", "--json", "--folder", str(folder), *options]
+        start = perf_counter_ns()
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        with _ended(process):
+            assert process.stdout is not None
+            if not process.stdout.readline():
+                raise SystemExit("cardtear serve does not start")
+            yield Served(folder, perf_counter_ns() - start, process.pid)
+
+    @contextlib.contextmanager
+    def echo_server(self) -> Iterator[Path]:
+        """The socket of a Python program on which each byte comes back."""
+        socket = self.folder / "echo.sock"
+        server = subprocess.Popen([sys.executable, "-c", ECHO_SERVER, socket], stdout=subprocess.PIPE, text=True)
+        with _ended(server):
+            assert server.stdout is not None
+            server.stdout.readline()
+            yield socket
+
+    def ours(self, served: Served, token: int = 0, echo: Path | None = None) -> Host:
+        """An application over a simulator."""
+        return Host(self.program, str(module_path()), served.argument, token, echo, served.control)
+
+    def theirs(self) -> Host | None:
+        """An application over SoftHSM2, where that is installed."""
+        return Host(self.program, self.softhsm) if self.softhsm is not None else None
+
+    def first_signature(self, served: Served | None) -> int:
+        """Nanoseconds in a new process from dlopen to its first RSA signature; without a simulator by SoftHSM2."""
+        module = str(module_path()) if served is not None else str(self.softhsm)
+        return int(_run(self.program, "first", module, served.argument if served is not None else "", PIN, 0))
+
+
+class Served:
+    """A simulator that is ready: where its sockets are, and the nanoseconds that its start took."""
+
+    def __init__(self, folder: Path, duration: int, pid: int) -> None:
+        self.socket = folder / "p11.sock"
+        self.argument = f"socket={self.socket}"
+        self.control = folder / "control.sock"
+        self.duration = duration
+        self._pid = pid
+
+    def resident(self) -> float:
+        """Memory in MB."""
+        status = Path(f"/proc/{self._pid}/status").read_text()
+        return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmRSS:"))
+
+
+@contextlib.contextmanager
+def _ended(process: subprocess.Popen[str]) -> Iterator[None]:
+    """The process while the block runs."""
+    with process:
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+def _run(*command: object) -> str:
+    """What a program prints. Ends the benchmark when it fails."""
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=60)
+    if done.returncode != 0:
+        raise SystemExit(f"{command[0]} failed: {done.stderr.strip()}")
+    return done.stdout

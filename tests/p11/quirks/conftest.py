@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: MIT
+"""A host whose module has quirks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+
+import pytest
+from cardtear.lab.simulator.simulator import Simulator
+from cardtear.p11.quirks import Quirks
+from cardtear.reader.trace import CallEntry
+
+
+class Bed(NamedTuple):
+    """A simulator with the standard card in `front`, and a host with the module initialised."""
+
+    simulator: Simulator
+    host: Any
+
+    def value(self, expression: str, **names: Any) -> int:
+        """The CK_RV of an expression that may fail."""
+        return int(self.host.eval(f"rv(lambda: {expression})", **names))
+
+    def again(self) -> None:
+        """The card is pulled and put back."""
+        card = self.simulator.remove("front")
+        self.simulator.insert("front", card)
+
+    def wait_for_call(self, name: str, count: int = 1) -> None:
+        """Until the module has made so many calls of that name."""
+        trace = self.simulator.bench.trace
+        self.until(lambda: sum(isinstance(each, CallEntry) and each.name == name for each in trace.entries()) >= count)
+
+    def wait_for_waiter(self) -> None:
+        """Until a thread waits for an event."""
+        self.until(lambda: any(each.waiters for each in self.simulator._server.applications))
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Until something is so."""
+        deadline = time.monotonic() + 10
+        while not condition():
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+
+
+@pytest.fixture
+def new_bed(new_host: Callable[..., Any]) -> Iterator[Callable[..., Bed]]:
+    """Makes a bed of quirks, as a script names them; without any, one that is as it should be."""
+    with ExitStack() as stack:
+
+        def make(*quirks: str) -> Bed:
+            simulator = stack.enter_context(Simulator(quirks=Quirks.parse(quirks)))
+            simulator.plug("front")
+            simulator.insert("front")
+            return Bed(simulator, new_host(simulator))
+
+        yield make
