@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """One application: a process between C_Initialize and C_Finalize, with its slots, sessions, logins and handles.
 
-All of it changes under the bench's lock, so that a removal takes everything of a card away at one instant.
+All of it changes under the testbed's lock, so that a removal takes everything of a card away at one instant.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from ..reader.errors import CardRemoved
 from ..reader.events import Change, Event
 from ..reader.reader import Insertion, Reader
-from ..reader.testbed import Bench
+from ..reader.testbed import Testbed
 from .caller import Caller
 from .constants import CKR, CKU
 from .errors import P11Error
@@ -41,7 +41,7 @@ class Application:
 
     def __init__(
         self,
-        bench: Bench,
+        testbed: Testbed,
         tokens: Tokens,
         name: str,
         pid: int,
@@ -49,7 +49,7 @@ class Application:
         comes_later: bool = False,
     ) -> None:
         self.record = SlotRecord()
-        self.bench = bench
+        self.testbed = testbed
         self.name = f"{name}[{pid}]"
         self.pid = pid
         self.sessions: dict[int, Session] = {}
@@ -66,15 +66,15 @@ class Application:
         self.slots: dict[int, Slot] = {}
         self._by_name: dict[str, Slot] = {}
         self._told: set[Slot] = set()
-        with bench.lock:
+        with testbed.lock:
             for known in known_slots:
                 self._add(known.number, known.name, known.listed).event = known.event
-            for reader in bench.readers:
+            for reader in testbed.readers:
                 is_new = reader.name not in self._by_name
                 slot = self._attach(reader, listed=not comes_later)
                 slot.event |= comes_later and (is_new or slot.token is not None)
             self.record_slots()
-            self._unsubscribe = bench.add_part(self._hear)
+            self._unsubscribe = testbed.add_part(self._hear)
 
     def close(self) -> None:
         """Close all sessions; the card forgets the PIN if no other application is logged in."""
@@ -83,7 +83,7 @@ class Application:
 
     def end(self) -> list[Token]:
         """Close all sessions, and return the tokens to which nobody is logged in any more; no card is asked."""
-        with self.bench.lock:
+        with self.testbed.lock:
             self.finalized = True
             self._unsubscribe()
             tokens = {session.token for session in self.sessions.values()} | set(self.rights)
@@ -99,7 +99,7 @@ class Application:
         return Slot(number, name, listed)
 
     def list_slots(self, refresh: bool, token_present: bool) -> list[Slot]:
-        """What C_GetSlotList shows; new slots when `refresh` says so. The caller holds the bench's lock."""
+        """What C_GetSlotList shows; new slots when `refresh` says so. The caller holds the testbed's lock."""
         slots = self.slots.values()
         if refresh and not all(slot.listed for slot in slots):
             for slot in slots:
@@ -122,7 +122,7 @@ class Application:
         return token
 
     def take_event(self) -> int | None:
-        """The number of a slot to which something has happened, once. The caller holds the bench's lock."""
+        """The number of a slot to which something has happened, once. The caller holds the testbed's lock."""
         for slot in self.slots.values():
             if slot.event:
                 slot.event = False
@@ -131,14 +131,14 @@ class Application:
         return None
 
     def record_slots(self) -> None:
-        """Bring the record of all slots up to date. The caller holds the bench's lock."""
+        """Bring the record of all slots up to date. The caller holds the testbed's lock."""
         for slot in self._by_name.values():
             self._record(slot)
 
     def settle_events(self) -> None:
         """The events that were taken have been sent: only now they are gone from the record, too."""
         if self._told:
-            with self.bench.lock:
+            with self.testbed.lock:
                 while self._told:
                     self._record(self._told.pop())
 
@@ -166,7 +166,7 @@ class Application:
         if read_write:
             token.require_writable()
         most = token.traits().most_sessions
-        with self.bench.lock:
+        with self.testbed.lock:
             if slot.token is not token:
                 raise CardRemoved(slot.name)
             if most and sum(each.token is token for each in self.sessions.values()) >= most:
@@ -180,7 +180,7 @@ class Application:
 
     def close_session(self, session: Session) -> bool:
         """End a session with its objects; with the last one of a token the login ends. True: it did."""
-        with self.bench.lock:
+        with self.testbed.lock:
             if self.sessions.pop(session.handle, None) is None:
                 raise P11Error(CKR.SESSION_HANDLE_INVALID)
             session.token.sessions.discard(session)
@@ -190,7 +190,7 @@ class Application:
             return self.drop_sessions(session.token)
 
     def drop_sessions(self, token: Token) -> bool:
-        """End all sessions on a token. True if that ended the card's last login. The caller holds the bench's lock."""
+        """Close all sessions on a token, with the testbed's lock held. True if that ended the card's last login."""
         for session in [each for each in self.sessions.values() if each.token is token]:
             del self.sessions[session.handle]
             token.sessions.discard(session)
@@ -199,7 +199,7 @@ class Application:
 
     def require_login_possible(self, session: Session, role: CKU) -> None:
         """Raises P11Error if somebody is logged in, or an SO would be in a read-only session; CardRemoved."""
-        with self.bench.lock:
+        with self.testbed.lock:
             self.require_open(session)
             now = session.role
             if now is not None:
@@ -210,21 +210,21 @@ class Application:
 
     def log_in(self, session: Session, right: Right) -> None:
         """The card has accepted the PIN. Raises P11Error, CardRemoved when that comes too late."""
-        with self.bench.lock:
+        with self.testbed.lock:
             self.require_open(session)
             self.rights[session.token] = right
             session.token.users.add(self)
 
     def lose_login(self, token: Token) -> None:
         """The card has no PIN verified any more: sessions stay, the user is out."""
-        with self.bench.lock:
+        with self.testbed.lock:
             if self.rights.get(token, NOBODY).role is CKU.USER:
                 self._forget_private_objects(token)
                 self._end_role(token)
 
     def log_out(self, session: Session) -> bool:
         """Raises P11Error(USER_NOT_LOGGED_IN). True if nobody is logged in to the card any more."""
-        with self.bench.lock:
+        with self.testbed.lock:
             if session.role is None:
                 raise P11Error(CKR.USER_NOT_LOGGED_IN)
             self._forget_private_objects(session.token)
@@ -234,14 +234,14 @@ class Application:
 
     def save_state(self, name: bytes, token: Token, kind: Kind, operation: Saved) -> None:
         """Keep a copy of an operation; the oldest goes when there are too many."""
-        with self.bench.lock:
+        with self.testbed.lock:
             self._states[name] = (token, kind, operation)
             while len(self._states) > _MOST_STATES:
                 del self._states[next(iter(self._states))]
 
     def saved_state(self, name: bytes, token: Token) -> tuple[Kind, Saved]:
         """Raises P11Error(SAVED_STATE_INVALID), also for a state of another token or one that has been pulled."""
-        with self.bench.lock:
+        with self.testbed.lock:
             owner, kind, operation = self._states.get(name, (None, Kind.DIGEST, None))
             if owner is not token or operation is None:
                 raise P11Error(CKR.SAVED_STATE_INVALID)
@@ -256,7 +256,7 @@ class Application:
     def handles(self, session: Session, items: Iterable[P11Object]) -> list[int]:
         """Those of several, or of none. Raises CardRemoved, or P11Error(SESSION_CLOSED)."""
         found = []
-        with self.bench.lock:
+        with self.testbed.lock:
             self.require_open(session)
             for item in items:
                 handle = self._handle_of.get(item)
@@ -268,7 +268,7 @@ class Application:
 
     def add_session_object(self, session: Session, item: P11Object) -> int:
         """An object that lives as long as the session. Raises CardRemoved."""
-        with self.bench.lock:
+        with self.testbed.lock:
             handle = self.handle(session, item)
             self._objects[handle] = (session.token, item, session)
             return handle
@@ -290,7 +290,7 @@ class Application:
 
     def forget_object(self, handle: int) -> None:
         """An object is gone; its handle stays invalid."""
-        with self.bench.lock:
+        with self.testbed.lock:
             known = self._objects.pop(handle, None)
             if known is not None:
                 self._handle_of.pop(known[1], None)
@@ -299,19 +299,19 @@ class Application:
         """The objects of the token and of this application's sessions on it that may be seen now."""
         on_card = session.token.objects(session.is_user)
         logged_in = session.is_user  # the card may have said otherwise
-        with self.bench.lock:
+        with self.testbed.lock:
             own = [item for token, item, owner in self._objects.values() if owner and token is session.token]
         return on_card + [item for item in own if logged_in or not item.is_private]
 
-    # What the bench says
+    # What the testbed says
 
     def _hear(self, event: Event) -> None:
-        """A change of the bench, at the instant it happens."""
+        """A change of the testbed, at the instant it happens."""
         slot = self._by_name.get(event.reader.name) or self._attach(event.reader, listed=False)
-        self._follow_bench(slot, event)
+        self._follow_testbed(slot, event)
         self._record(slot)
 
-    def _follow_bench(self, slot: Slot, event: Event) -> None:
+    def _follow_testbed(self, slot: Slot, event: Event) -> None:
         if event.change in (Change.RESET, Change.LOGOUT):
             if slot.token is not None:
                 self._logged_out_by_others(slot.token)

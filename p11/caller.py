@@ -40,8 +40,8 @@ class Caller:
 
         A caller that is waiting sends nothing, so anything on its connection is its end.
         """
-        if self.application.bench.watchers:
-            self.application.bench.call_under_way()
+        if self.application.testbed.watchers:
+            self.application.testbed.call_under_way()
         poll = select.poll()
         poll.register(self._waker, select.POLLIN)
         poll.register(self._connection, select.POLLIN)

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..reader.errors import CardRemoved
 from ..reader.events import CallMoment, When
-from ..reader.testbed import Bench
+from ..reader.testbed import Testbed
 from ..reader.trace import Hidden
 from .caller import Caller, CallerGone
 from .calls import OF_SESSIONS
@@ -34,10 +34,10 @@ _WORK_IN_SESSIONS = OF_SESSIONS - {"C_CloseSession"}
 
 
 class Dispatcher:
-    """Carries out the calls of all applications of one bench with the given handlers, by function name."""
+    """Carries out the calls of all applications of one testbed with the given handlers, by function name."""
 
-    def __init__(self, bench: Bench, handlers: Mapping[str, Handler]) -> None:
-        self._bench = bench
+    def __init__(self, testbed: Testbed, handlers: Mapping[str, Handler]) -> None:
+        self._testbed = testbed
         self._table: dict[int, tuple[Codec, Handler | None]] = {
             number: (codec, handlers.get(codec.name)) for number, codec in CODECS.items()
         }
@@ -53,18 +53,18 @@ class Dispatcher:
             arguments = codec.decode(frame)
         except NullPointer as missing:
             return self._refuse(caller, codec, missing.first)
-        bench = self._bench
+        testbed = self._testbed
         name, application = codec.name, caller.application.name
         shown = _shown(arguments, codec.secret) if codec.secret else arguments
-        call = bench.trace.call(application, caller.thread, name, shown)
+        call = testbed.trace.call(application, caller.thread, name, shown)
         value: int = CKR.FUNCTION_NOT_SUPPORTED
         results: tuple[Any, ...] = ()
         moment = live = None
         sessions = caller.application.sessions
         try:
-            if bench.watchers:
+            if testbed.watchers:
                 moment = CallMoment(When.BEFORE, application, caller.thread, name, arguments, 0, call, caller)
-                forced = bench.begin_call(moment)
+                forced = testbed.begin_call(moment)
                 if isinstance(forced, int):
                     value, handler = forced, None
             if name in _WORK_IN_SESSIONS:
@@ -80,8 +80,8 @@ class Dispatcher:
         except CardRemoved:
             value = CKR.DEVICE_REMOVED
         except CallerGone:
-            bench.trace.answer(call, name, CKR.FUNCTION_CANCELED)
-            bench.end_call()
+            testbed.trace.answer(call, name, CKR.FUNCTION_CANCELED)
+            testbed.end_call()
             raise
         except Exception as error:
             LOG.exception("%s failed for %s", name, application)
@@ -93,12 +93,12 @@ class Dispatcher:
             value, results = self._finish(moment, value, results)
         if value and value != CKR.BUFFER_TOO_SMALL:
             _end_operation(caller, name, arguments)
-        bench.trace.answer(call, name, value)
+        testbed.trace.answer(call, name, value)
         return codec.encode(value, results, arguments)
 
     def _refuse(self, caller: Caller, codec: Codec, session: int) -> bytes:
         """CKR_ARGUMENTS_BAD, which ends the operation that the function works on, like any error."""
-        trace, name = self._bench.trace, codec.name
+        trace, name = self._testbed.trace, codec.name
         call = trace.call(caller.application.name, caller.thread, name, ())
         _end_operation(caller, name, (session,))
         value = returned(name, CKR.ARGUMENTS_BAD)
@@ -107,14 +107,14 @@ class Dispatcher:
 
     def _finish(self, moment: CallMoment, value: int, results: tuple[Any, ...]) -> tuple[int, tuple[Any, ...]]:
         """The moment AFTER: what goes out, and what watchers put in its place. Raises CallerGone."""
-        bench = self._bench
+        testbed = self._testbed
         try:
-            forced = bench.notify(replace(moment, when=When.AFTER, value=value))
+            forced = testbed.notify(replace(moment, when=When.AFTER, value=value))
         except CallerGone:
-            bench.trace.answer(moment.number, moment.name, CKR.FUNCTION_CANCELED)
+            testbed.trace.answer(moment.number, moment.name, CKR.FUNCTION_CANCELED)
             raise
         finally:
-            bench.end_call()
+            testbed.end_call()
         return (forced, ()) if isinstance(forced, int) else (value, results)
 
 

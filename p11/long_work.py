@@ -38,12 +38,12 @@ def calculated(caller: Caller, live: Session, work: Callable[[Callable[[], bool]
             caller.wake()
 
     caller.prepare_to_wait()
-    with application.bench.lock:
+    with application.testbed.lock:
         application.waiters.add(caller)
     threading.Thread(target=run, name="p11-calculation", daemon=True).start()
     try:
         while not outcome.done():
-            with application.bench.lock:
+            with application.testbed.lock:
                 if not token.is_present:
                     raise CardRemoved(token.insertion.reader.name)
                 if application.finalized:
@@ -53,6 +53,6 @@ def calculated(caller: Caller, live: Session, work: Callable[[Callable[[], bool]
             caller.wait(_LOOK_EVERY)
     finally:
         abandoned.set()
-        with application.bench.lock:
+        with application.testbed.lock:
             application.waiters.discard(caller)
     return outcome.result()

@@ -15,7 +15,7 @@ from time import monotonic
 
 from ..reader.private_socket import listen, serve_each
 from ..reader.reader import Reader
-from ..reader.testbed import Bench
+from ..reader.testbed import Testbed
 from .application import Application
 from .caller import Caller, CallerGone
 from .dispatch import Dispatcher, Handler
@@ -39,7 +39,7 @@ _MOST_AT_ONCE = 1 << 20
 
 
 class Server:
-    """Serves the applications of one bench on a Unix socket, from construction to `close`.
+    """Serves the applications of one testbed on a Unix socket, from construction to `close`.
 
     `new_application` makes an Application of its arguments; with `leaves_calls` the module's C_Finalize does not end
     the calls that are under way. Raises SocketInUse if a simulator listens there already, UnsafeFolder if the folder is
@@ -48,7 +48,7 @@ class Server:
 
     def __init__(
         self,
-        bench: Bench,
+        testbed: Testbed,
         path: Path,
         handlers: Mapping[str, Handler],
         new_application: Callable[..., Application] = Application,
@@ -57,9 +57,9 @@ class Server:
         self.path = path
         self._new_application = new_application
         self._welcome = encode_welcome(WelcomeFlag.LEAVES_CALLS if leaves_calls else 0)
-        self._bench = bench
-        self._tokens = Tokens(bench)
-        self._dispatch = Dispatcher(bench, handlers)
+        self._testbed = testbed
+        self._tokens = Tokens(testbed)
+        self._dispatch = Dispatcher(testbed, handlers)
         self._lock = threading.Lock()
         self._applications: dict[bytes, tuple[Application, set[socket.socket]]] = {}
         self._closing = False
@@ -83,7 +83,7 @@ class Server:
 
         With the last session a login ends, and the card forgets the PIN. Raises ReaderEmpty.
         """
-        with self._bench.lock:
+        with self._testbed.lock:
             insertion = reader.insertion
             token = self._tokens.of(insertion) if insertion is not None else None
             had_users = token is not None and bool(token.users)
@@ -92,7 +92,7 @@ class Server:
             token.give_up()
 
     def close(self) -> None:
-        """Stop listening and drop every connection; applications see their cards go. Closing twice does no harm."""
+        """Stop listening and drop every connection; applications see their cards go. Closable twice does no harm."""
         if self._closing:
             return
         self._closing = True
@@ -167,7 +167,9 @@ class Server:
 
     def _begin(self, hello: Hello) -> tuple[Application, set[socket.socket]]:
         comes_later = HelloFlag.COMES_LATER in hello.flags
-        application = self._new_application(self._bench, self._tokens, hello.name, hello.pid, hello.slots, comes_later)
+        application = self._new_application(
+            self._testbed, self._tokens, hello.name, hello.pid, hello.slots, comes_later
+        )
         known = self._applications[hello.application] = (application, set())
         return known
 

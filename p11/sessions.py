@@ -100,7 +100,7 @@ class Session:
         self.token = token
         self.read_write = read_write
         self.flags = flags
-        self.lock = OwnLock(token.insertion.reader.bench.call_under_way)
+        self.lock = OwnLock(token.insertion.reader.testbed.call_under_way)
         self.operations: dict[Kind, Operation] = {}
         self.found: list[int] | None = None  # what C_FindObjects has still to give
 

@@ -34,7 +34,7 @@ class SlotRecord:
         return self._file.fileno()
 
     def close(self) -> None:
-        """Let go of it; the module keeps its own. Closing twice does no harm."""
+        """Let go of it; the module keeps its own. Closable twice does no harm."""
         self._file.close()
 
     def write(self, slot: Slot, is_shown: bool) -> None:

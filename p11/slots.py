@@ -10,7 +10,7 @@ from .token import Token
 
 
 class Slot:
-    """A reader by name. It stays when the reader is unplugged, empty. Changes under the bench's lock only.
+    """A reader by name. It stays when the reader is unplugged, empty. Changes under the testbed's lock only.
 
     `event` is the flag that C_WaitForSlotEvent takes; `listed` tells whether C_GetSlotList shows the slot already.
     `place` is the slot's own in the SlotRecord.

@@ -16,7 +16,7 @@ from ..card.token_traits import Traits
 from ..reader.errors import CardRemoved
 from ..reader.events import Change, Event
 from ..reader.reader import Insertion
-from ..reader.testbed import Bench
+from ..reader.testbed import Testbed
 from . import management
 from .attributes import Attributes
 from .card_objects import CardObjects
@@ -38,7 +38,7 @@ _PUK_LENGTHS = (6, 8)
 class Token:
     """What is known of a card, who is logged in to it, and all applications' sessions on it.
 
-    `users` and `sessions` change under the bench's lock only.
+    `users` and `sessions` change under the testbed's lock only.
     """
 
     def __init__(self, insertion: Insertion) -> None:
@@ -346,22 +346,22 @@ _COUNTERS = (
 
 
 class Tokens:
-    """The tokens of a bench, one for each card that is in a reader."""
+    """The tokens of a testbed, one for each card that is in a reader."""
 
-    def __init__(self, bench: Bench) -> None:
-        self._bench = bench
+    def __init__(self, testbed: Testbed) -> None:
+        self._testbed = testbed
         self._tokens: dict[Insertion, Token] = {}
-        self._unsubscribe = bench.add_part(self._hear)
+        self._unsubscribe = testbed.add_part(self._hear)
 
     def of(self, insertion: Insertion) -> Token:
-        """The token of a stay. The caller holds the bench's lock."""
+        """The token of a stay. The caller holds the testbed's lock."""
         token = self._tokens.get(insertion)
         if token is None:
             token = self._tokens[insertion] = Token(insertion)
         return token
 
     def close(self) -> None:
-        """Stop listening to the bench."""
+        """Stop listening to the testbed."""
         self._unsubscribe()
 
     def _hear(self, event: Event) -> None:

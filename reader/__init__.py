@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Virtual readers on a bench: insertion, removal, events, the trace, and the doors through which APDUs come."""
+"""Virtual readers on a testbed: insertion, removal, events, the trace, and the doors through which APDUs come."""
 
 from .errors import (
-    BenchError,
     CardElsewhere,
     CardMute,
     CardRemoved,
@@ -10,16 +9,15 @@ from .errors import (
     ReaderEmpty,
     ReaderExists,
     ReaderOccupied,
+    TestbedError,
 )
 from .events import ApduMoment, CallMoment, Change, Event, Moment, When
 from .reader import Insertion, Reader
-from .testbed import Bench
+from .testbed import Testbed
 from .trace import Trace
 
 __all__ = [
     "ApduMoment",
-    "Bench",
-    "BenchError",
     "CallMoment",
     "CardElsewhere",
     "CardMute",
@@ -33,6 +31,8 @@ __all__ = [
     "ReaderEmpty",
     "ReaderExists",
     "ReaderOccupied",
+    "Testbed",
+    "TestbedError",
     "Trace",
     "When",
 ]

@@ -6,13 +6,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 
-class BenchError(Exception):
-    """A verb of the bench that cannot be carried out; nothing has changed. `code` is for programs."""
+class TestbedError(Exception):
+    """A verb of the testbed that cannot be carried out; nothing has changed. `code` is for programs."""
 
+    __test__ = False  # not a test, whatever pytest makes of the name
     code = "bench-error"
 
 
-class NoSuchReader(BenchError):
+class NoSuchReader(TestbedError):
     code = "no-such-reader"
 
     def __init__(self, name: str, known: Iterable[str] = ()) -> None:
@@ -22,28 +23,28 @@ class NoSuchReader(BenchError):
         )
 
 
-class ReaderExists(BenchError):
+class ReaderExists(TestbedError):
     code = "reader-exists"
 
     def __init__(self, name: str) -> None:
         super().__init__(f"a reader {name!r} is plugged in already; unplug it first or choose another name")
 
 
-class ReaderOccupied(BenchError):
+class ReaderOccupied(TestbedError):
     code = "reader-occupied"
 
     def __init__(self, name: str, card: str, remedy: str = "remove or swap it") -> None:
         super().__init__(f"reader {name!r} holds the card {card!r} already; {remedy}")
 
 
-class ReaderEmpty(BenchError):
+class ReaderEmpty(TestbedError):
     code = "reader-empty"
 
     def __init__(self, name: str) -> None:
         super().__init__(f"reader {name!r} holds no card; insert one first")
 
 
-class NoTries(BenchError):
+class NoTries(TestbedError):
     code = "no-tries"
 
     def __init__(self, card: str, reader: str) -> None:
@@ -53,14 +54,14 @@ class NoTries(BenchError):
         )
 
 
-class CardElsewhere(BenchError):
+class CardElsewhere(TestbedError):
     code = "card-elsewhere"
 
     def __init__(self, card: str, reader: str, remedy: str = "; remove it there first") -> None:
         super().__init__(f"the card {card!r} is in reader {reader!r}{remedy}")
 
 
-class PcscdNotOurs(BenchError):
+class PcscdNotOurs(TestbedError):
     code = "pcscd-not-ours"
 
     def __init__(self) -> None:
@@ -70,7 +71,7 @@ class PcscdNotOurs(BenchError):
         )
 
 
-class PcscdFailed(BenchError):
+class PcscdFailed(TestbedError):
     """It does not stop or start; the message says why."""
 
     code = "pcscd-failed"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What happens on a bench: changes of cards and readers, and the moments at which a script may act.
+"""What happens on a testbed: changes of cards and readers, and the moments at which a script may act.
 
-This file holds values only; who sends them is bench.py and reader.py.
+This file holds values only; who sends them is testbed.py and reader.py.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One change, as the bench's listeners get it: synchronously, with the bench's lock held.
+    """One change, as the testbed's listeners get it: synchronously, with the testbed's lock held.
 
     `insertion` is the stay that began, ended, was reset, had its PIN taken back or lost its sessions; None for plug
     and unplug.
@@ -92,9 +92,9 @@ class CallMoment:
 class ApduMoment:
     """An APDU is about to reach the card (BEFORE) or has been answered by it (AFTER). `call` is what it is sent for.
 
-    Watchers are called in the thread that sends the APDU, without the bench's lock: they may remove the card. A watcher
-    may return a response: BEFORE, it is the answer and the card never gets the command; AFTER, it takes the place of
-    the card's answer.
+    Watchers are called in the thread that sends the APDU, without the testbed's lock: they may remove the card. A
+    watcher may return a response: BEFORE, it is the answer and the card never gets the command; AFTER, it takes the
+    place of the card's answer.
     """
 
     when: When

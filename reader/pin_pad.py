@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A reader's PIN pad: what a person types there, a script types here. It changes under the bench's lock only."""
+"""A reader's PIN pad: what a person types there, a script types here. It changes under the testbed's lock only."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class PinPad:
         self._entries: deque[Entry] = deque(maxlen=16)
 
     def enter(self, entry: Entry) -> None:
-        """Somebody types. The caller holds the bench's lock."""
+        """Somebody types. The caller holds the testbed's lock."""
         self._entries.append(entry)
         for asker in self.askers:
             asker()
 
     def take(self) -> Entry | None:
-        """The oldest entry that nobody has taken. The caller holds the bench's lock."""
+        """The oldest entry that nobody has taken. The caller holds the testbed's lock."""
         return self._entries.popleft() if self._entries else None

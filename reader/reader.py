@@ -19,7 +19,7 @@ from .pin_pad import PinPad
 from .touch_sensor import TouchSensor
 
 if TYPE_CHECKING:
-    from .testbed import Bench
+    from .testbed import Testbed
 
 
 _GIVE_UP_PIN = b"\x00\x20\xff\x80"
@@ -27,7 +27,7 @@ _GIVE_UP_PIN = b"\x00\x20\xff\x80"
 
 @runtime_checkable
 class SharedCard(Protocol):
-    """A card that others can reach behind the bench's back, and which so has a lock that keeps them away, too."""
+    """A card that others can reach behind the testbed's back, and which so has a lock that keeps them away, too."""
 
     def lock_for(self, insertion: Insertion) -> TransactionLock:
         """The transaction lock of a stay that begins."""
@@ -60,10 +60,10 @@ class Insertion:
         if isinstance(self.card, SharedCard):
             lock = self.card.lock_for(self)
         elif self.reader.new_other_side is not None:
-            shared = CardLock(self.reader.new_other_side(self), self.reader.bench.call_under_way)
+            shared = CardLock(self.reader.new_other_side(self), self.reader.testbed.call_under_way)
             return shared, shared.inside
         else:
-            lock = OwnLock(self.reader.bench.call_under_way)
+            lock = OwnLock(self.reader.testbed.call_under_way)
         return lock, lock
 
     @property
@@ -76,9 +76,9 @@ class Insertion:
 
         Raises CardRemoved if the card is gone before, during or right after the command, CardMute if it is mute.
         """
-        bench = self.reader.bench
+        testbed = self.reader.testbed
         with self.lock:
-            watched = bool(bench.watchers)
+            watched = bool(testbed.watchers)
             response = self._before(command) if watched else None
             if self.is_over or self.is_mute:
                 self._require_answering()
@@ -86,9 +86,9 @@ class Insertion:
                 try:
                     response = self.activation.transmit(command)
                 except CardTorn:
-                    bench.trace.apdu(self, command, None)
+                    testbed.trace.apdu(self, command, None)
                     raise CardRemoved(self.reader.name) from None
-            bench.trace.apdu(self, command, response)
+            testbed.trace.apdu(self, command, response)
             if watched:
                 response = self._after(command, response)
             if self.is_over or self.is_mute:
@@ -97,14 +97,14 @@ class Insertion:
 
     def _before(self, command: bytes) -> bytes | None:
         """What watchers answer in the card's place."""
-        bench = self.reader.bench
-        answer = bench.notify(ApduMoment(When.BEFORE, self, command, call=bench.call_under_way()))
+        testbed = self.reader.testbed
+        answer = testbed.notify(ApduMoment(When.BEFORE, self, command, call=testbed.call_under_way()))
         return answer if isinstance(answer, bytes) else None
 
     def _after(self, command: bytes, response: bytes) -> bytes:
         """The response, or what watchers put in its place."""
-        bench = self.reader.bench
-        answer = bench.notify(ApduMoment(When.AFTER, self, command, response, bench.call_under_way()))
+        testbed = self.reader.testbed
+        answer = testbed.notify(ApduMoment(When.AFTER, self, command, response, testbed.call_under_way()))
         return answer if isinstance(answer, bytes) else response
 
     def _require_answering(self) -> None:
@@ -119,29 +119,29 @@ class Insertion:
         A reset that is not warm has taken the power away for a moment. One that is `is_known` was the wish of the other
         side's programs (card_lock.py), which else are told.
         """
-        bench = self.reader.bench
+        testbed = self.reader.testbed
         self.sensor.cancel()
         with self.lock:
-            with bench.lock:
+            with testbed.lock:
                 if self.removed.is_set():
                     raise CardRemoved(self.reader.name)
                 self.activation = self.card.activate(self.sensor, self.reader.is_contactless, is_warm)
                 self.is_mute = self.card.is_dead
-                bench.announce(Event(Change.RESET, self.reader, self))
+                testbed.announce(Event(Change.RESET, self.reader, self))
                 atr = self.atr
             if not is_known:
                 self.lock.tell_of_reset()
             return atr
 
     def was_reset(self, activation: Activation) -> None:
-        """The card tells that somebody outside the bench has reset it. The caller holds the bench's lock."""
+        """The card tells that somebody outside the testbed has reset it. The caller holds the testbed's lock."""
         if not self.removed.is_set():
             self.activation = activation
-            self.reader.bench.announce(Event(Change.RESET, self.reader, self))
+            self.reader.testbed.announce(Event(Change.RESET, self.reader, self))
 
     def log_out(self) -> None:
         """Take the PIN's verification back (SP 800-73-4 part 2, 3.2.1). Raises CardRemoved."""
-        bench = self.reader.bench
+        testbed = self.reader.testbed
         with self.lock:
             if self.removed.is_set():
                 raise CardRemoved(self.reader.name)
@@ -149,16 +149,16 @@ class Insertion:
                 response = self.activation.transmit(_GIVE_UP_PIN)
             except CardTorn:
                 raise CardRemoved(self.reader.name) from None
-            bench.trace.apdu(self, _GIVE_UP_PIN, response)
-            with bench.lock:
-                bench.announce(Event(Change.LOGOUT, self.reader, self))
+            testbed.trace.apdu(self, _GIVE_UP_PIN, response)
+            with testbed.lock:
+                testbed.announce(Event(Change.LOGOUT, self.reader, self))
 
 
 class Reader:
-    """A virtual reader of a bench. `insertion` is the stay of the card that is in it now, or None."""
+    """A virtual reader of a testbed. `insertion` is the stay of the card that is in it now, or None."""
 
-    def __init__(self, bench: Bench, name: str) -> None:
-        self.bench = bench
+    def __init__(self, testbed: Testbed, name: str) -> None:
+        self.testbed = testbed
         self.name = name
         self.plugged = False
         self.is_contactless = False
@@ -172,15 +172,15 @@ class Reader:
 
         Raises ReaderOccupied, CardElsewhere, or NoSuchReader if the reader itself is unplugged.
         """
-        with self.bench.lock:
+        with self.testbed.lock:
             self._require_plugged()
             if self.insertion is not None:
                 raise ReaderOccupied(self.name, self.insertion.card.name)
-            for other in self.bench.readers:
+            for other in self.testbed.readers:
                 if other.insertion is not None and other.insertion.card is card:
                     raise CardElsewhere(card.name, other.name)
             insertion = self.insertion = Insertion(self, card, atr)
-            self.bench.announce(Event(Change.INSERT, self, insertion))
+            self.testbed.announce(Event(Change.INSERT, self, insertion))
             return insertion
 
     def remove(self) -> Card:
@@ -188,29 +188,29 @@ class Reader:
 
         When this returns, every listener knows: no session, login or object handle of that card is left.
         """
-        with self.bench.lock:
+        with self.testbed.lock:
             self._require_plugged()
             return self.end_stay(self.occupied())
 
     def end_stay(self, insertion: Insertion) -> Card:
         """The end of a stay, by the card's removal or the reader's, which is not `plugged` any more then.
 
-        The caller holds the bench's lock.
+        The caller holds the testbed's lock.
         """
         self.insertion = None
         insertion.is_over, insertion.is_reader_gone = True, not self.plugged
         insertion.removed.set()
         insertion.card.deactivate()
         insertion.sensor.cancel()
-        self.bench.announce(Event(Change.REMOVE, self, insertion))
+        self.testbed.announce(Event(Change.REMOVE, self, insertion))
         return insertion.card
 
     def swap(self, card: Card, atr: bytes | None = None) -> Card:
         """Exchange the card for another at one instant, as seen by every application. Returns the old card."""
-        with self.bench.lock:
+        with self.testbed.lock:
             if self.insertion is not None and self.insertion.card is card:
                 raise CardElsewhere(card.name, self.name, " already; swap it for another")
-            for other in self.bench.readers:
+            for other in self.testbed.readers:
                 if other is not self and other.insertion is not None and other.insertion.card is card:
                     raise CardElsewhere(card.name, other.name)
             old = self.remove()
@@ -240,8 +240,8 @@ class Reader:
 
     def close_sessions(self) -> None:
         """Tell every application that its sessions on the card are over; the card stays. Raises ReaderEmpty."""
-        with self.bench.lock:
-            self.bench.announce(Event(Change.CLOSE_SESSIONS, self, self.occupied()))
+        with self.testbed.lock:
+            self.testbed.announce(Event(Change.CLOSE_SESSIONS, self, self.occupied()))
 
     def occupied(self) -> Insertion:
         """Return the stay of the card that is in it. Raises ReaderEmpty."""
@@ -252,4 +252,4 @@ class Reader:
 
     def _require_plugged(self) -> None:
         if not self.plugged:
-            raise NoSuchReader(self.name, [each.name for each in self.bench.readers])
+            raise NoSuchReader(self.name, [each.name for each in self.testbed.readers])

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The bench: the readers that are plugged in, and everybody who wants to know what happens to them.
+"""The testbed: the readers that are plugged in, and everybody who wants to know what happens to them.
 
-The bench's lock is the one lock of the physical world. Whoever holds it sees presence, sessions and event flags
+The testbed's lock is the one lock of the physical world. Whoever holds it sees presence, sessions and event flags
 agree with each other; it is never held while a card works or anybody waits.
 """
 
@@ -33,11 +33,13 @@ def check_name(name: str) -> None:
         raise ValueError(f"not a reader name: {name!r} (1 to 64 bytes, printable, no blanks at the ends)")
 
 
-class Bench:
+class Testbed:
     """Virtual readers by name, in the order in which they were first plugged in.
 
     Thread-safe. An unplugged reader is remembered, so that plugging in the same name again gives the same Reader.
     """
+
+    __test__ = False  # not a test, whatever pytest makes of the name
 
     def __init__(self) -> None:
         self.lock = threading.RLock()

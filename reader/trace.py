@@ -86,7 +86,7 @@ class ApduEntry(NamedTuple):
 
 
 class EventEntry(NamedTuple):
-    """A change of the bench, by the name that events.py has for it."""
+    """A change of the testbed, by the name that events.py has for it."""
 
     number: int
     time: float
@@ -97,7 +97,7 @@ class EventEntry(NamedTuple):
 
 
 class VerbEntry(NamedTuple):
-    """A verb or fault that is no change of the bench: a touch, a word, an answer that is not the card's.
+    """A verb or fault that is no change of the testbed: a touch, a word, an answer that is not the card's.
 
     `about` is what there is to say of it beside the reader; nothing that is secret.
     """
@@ -194,12 +194,12 @@ class Trace:
         self._record(_entry(ApduEntry, fields))
 
     def event(self, event: Event) -> None:
-        """Record a change of the bench."""
+        """Record a change of the testbed."""
         reader, card = event.reader.name, event.insertion.card.name if event.insertion is not None else None
         self._record(EventEntry(next(self._numbers), monotonic(), self._thread.call, event.change, reader, card))
 
     def verb(self, verb: str, reader: str | None = None, about: str = "") -> None:
-        """Record a verb or fault that is no change of the bench."""
+        """Record a verb or fault that is no change of the testbed."""
         self._record(VerbEntry(next(self._numbers), monotonic(), self._thread.call, verb, reader, about))
 
     def _record_and_tell(self, entry: Entry) -> None:

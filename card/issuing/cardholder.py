@@ -15,7 +15,7 @@ _START, _FIELD, _END = 0xB, 0xD, 0xF
 
 
 @dataclass(frozen=True)
-class Person:
+class Cardholder:
     """The holder, and the card by its UUID, version 4 unless its end was asked for."""
 
     name: str

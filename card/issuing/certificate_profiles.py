@@ -17,7 +17,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsag
 
 from ..tables import CARD_AUTHENTICATION, EC_ALGORITHMS
 from .ca import TestCA, key_usage
-from .cardholder import Person
+from .cardholder import Cardholder
 from .certificate_options import CertificateOptions
 from .cms import octets
 
@@ -64,7 +64,7 @@ _AS_THE_PROFILE = CertificateOptions()
 
 def certify(
     ca: TestCA,
-    person: Person,
+    person: Cardholder,
     slot: int,
     algorithm: int,
     key: CertificatePublicKeyTypes,
@@ -79,7 +79,7 @@ def certify(
 
 
 def certify_issuer(
-    ca: TestCA, person: Person, key: CertificatePublicKeyTypes, options: CertificateOptions = _AS_THE_PROFILE
+    ca: TestCA, person: Cardholder, key: CertificatePublicKeyTypes, options: CertificateOptions = _AS_THE_PROFILE
 ) -> x509.Certificate:
     """That of somebody who signs what is on the person's card; it is good as long as the card."""
     issuer = replace(person, name="PIV content signing", address="issuer@example.com")
@@ -88,7 +88,7 @@ def certify_issuer(
 
 
 def _issue(
-    ca: TestCA, person: Person, profile: Profile, key: CertificatePublicKeyTypes, options: CertificateOptions
+    ca: TestCA, person: Cardholder, profile: Profile, key: CertificatePublicKeyTypes, options: CertificateOptions
 ) -> x509.Certificate:
     kind, name = NameOID.COMMON_NAME, person.name
     if not profile.names_holder:
@@ -103,7 +103,7 @@ def _issue(
 
 
 def _extensions(
-    person: Person, profile: Profile, options: CertificateOptions
+    person: Cardholder, profile: Profile, options: CertificateOptions
 ) -> Iterator[tuple[x509.ExtensionType, bool]]:
     """Each with whether it is critical."""
     policy = x509.ObjectIdentifier(f"{_COMMON_POLICY}.{profile.policy}")
@@ -131,7 +131,7 @@ def _extensions(
         yield x509.UnrecognizedExtension(_INTERIM, _INVESTIGATED), False
 
 
-def _alternative_names(person: Person, profile: Profile) -> Iterator[x509.GeneralName]:
+def _alternative_names(person: Cardholder, profile: Profile) -> Iterator[x509.GeneralName]:
     if profile.names_card:
         yield x509.OtherName(_FASC_N, octets(person.fasc_n))
         yield x509.UniformResourceIdentifier(person.uri)

@@ -28,7 +28,7 @@ from ..tables import (
 )
 from . import biometrics, cms
 from .ca import TestCA
-from .cardholder import Person
+from .cardholder import Cardholder
 from .certificate_options import CertificateOptions
 from .certificate_profiles import certify_issuer
 from .cms import Signer
@@ -51,7 +51,7 @@ _DATA_GROUPS = {
 }
 
 
-def blank(person: Person, pin_usage: bytes, retired: int = 0) -> dict[int, bytes]:
+def blank(person: Cardholder, pin_usage: bytes, retired: int = 0) -> dict[int, bytes]:
     """Those that every card has, and the history of so many retired keys; nobody has signed anything yet."""
     return {
         CHUID: _chuid(person),
@@ -61,12 +61,12 @@ def blank(person: Person, pin_usage: bytes, retired: int = 0) -> dict[int, bytes
     }
 
 
-def few(person: Person, signer: Signer, pin_usage: bytes, retired: int) -> dict[int, bytes]:
+def few(person: Cardholder, signer: Signer, pin_usage: bytes, retired: int) -> dict[int, bytes]:
     """The same, signed by the issuer."""
     return _secured(blank(person, pin_usage, retired) | {CHUID: _chuid(person, signer)}, signer)
 
 
-def full(person: Person, signer: Signer, pin_usage: bytes, retired: int) -> dict[int, bytes]:
+def full(person: Cardholder, signer: Signer, pin_usage: bytes, retired: int) -> dict[int, bytes]:
     """All of the standard's but certificates: signed by the issuer, of realistic sizes."""
     chance = random.Random(person.guid)
     holder = biometrics.Holder(person.fasc_n, person.guid, person.issued, person.expires)
@@ -98,13 +98,13 @@ def fields(*fields: tuple[int, bytes]) -> bytes:
     return b"".join(tlv.encode(tag, value) for tag, value in fields)
 
 
-def issuer(person: Person, ca: TestCA, options: CertificateOptions) -> Signer:
+def issuer(person: Cardholder, ca: TestCA, options: CertificateOptions) -> Signer:
     """Somebody who signs what is on this card, and nothing else."""
     key = ec.generate_private_key(ec.SECP256R1())
     return Signer(key, certify_issuer(ca, person, key.public_key(), options))
 
 
-def _chuid(person: Person, signer: Signer | None = None) -> bytes:
+def _chuid(person: Cardholder, signer: Signer | None = None) -> bytes:
     """The signature, if there is one, is over everything but itself, and carries the issuer's certificate."""
     content = (0x30, person.fasc_n), (0x34, person.guid), (0x35, f"{person.expires:%Y%m%d}".encode())
     to_sign = fields(*content, _ERROR_DETECTION_CODE)
@@ -131,7 +131,7 @@ def _key_history(on_card: int) -> bytes:
     return fields((0xC1, bytes([on_card])), (0xC2, b"\0"), _ERROR_DETECTION_CODE)
 
 
-def _printed(person: Person) -> bytes:
+def _printed(person: Cardholder) -> bytes:
     return fields(
         (0x01, person.printed_name.encode()),
         (0x02, b"EMPLOYEE"),

@@ -55,7 +55,7 @@ from ..token_traits import CERTIFICATE_RULES, RULES, Traits, rule_of, with_full_
 from ..wording import meant
 from . import contents
 from .ca import TestCA
-from .cardholder import YEARS, Person
+from .cardholder import YEARS, Cardholder
 from .certificate_options import CertificateOptions
 from .certificate_profiles import certify
 from .contents import fields as data
@@ -343,7 +343,7 @@ def create(wanted: CardRequest, path: Path, ca: TestCA, passphrase: bytes | None
         capacity=wanted.capacity,
         pin_rules=wanted.pin_rules,
     )
-    person = Person(wanted.name, wanted.address, guid, wanted.years)
+    person = Cardholder(wanted.name, wanted.address, guid, wanted.years)
     ca = _own_ca(wanted.certificate()) or ca
     state.objects |= _piv_objects(wanted, person, ca)
     _provide_management_key(wanted, state)
@@ -433,7 +433,7 @@ def _provide_management_key(wanted: CardRequest, state: CardState) -> None:
     state.keys[MANAGEMENT_KEY] = StoredKey(algorithm, key)
 
 
-def _piv_objects(wanted: CardRequest, person: Person, ca: TestCA) -> dict[int, bytes]:
+def _piv_objects(wanted: CardRequest, person: Cardholder, ca: TestCA) -> dict[int, bytes]:
     """The data objects of PIV but certificates; a YubiKey comes with the discovery object only."""
     usage = _PIN_USAGE[wanted.global_pin is not None, wanted.primary_pin]
     if wanted.make.attests:
@@ -454,7 +454,7 @@ _PIN_USAGE = {
 }
 
 
-def _provide_keys(wanted: CardRequest, state: CardState, person: Person, ca: TestCA) -> None:
+def _provide_keys(wanted: CardRequest, state: CardState, person: Cardholder, ca: TestCA) -> None:
     """Key pairs with their certificates, and the one that attests others."""
     touch = Touch[wanted.touch.upper()]
     for slot, algorithm in PROFILES[wanted.profile].keys.items():

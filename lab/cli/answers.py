@@ -62,13 +62,13 @@ def writable(paths: Iterable[Path | None], as_json: bool = False, inputs: Iterab
 
 
 def _refusals() -> tuple[type[Exception], ...]:
-    """What the bench, card images, sockets and the control channel raise; imported only when something is raised."""
+    """What the testbed, card images, sockets and the control channel raise; imported only when something is raised."""
     from ...card.image.store import ImageError
-    from ...reader.errors import BenchError
+    from ...reader.errors import TestbedError
     from ...reader.private_socket import SocketError
     from ..control.client import ControlFailure
 
-    return BenchError, ImageError, SocketError, ControlFailure, ValueError, OSError
+    return TestbedError, ImageError, SocketError, ControlFailure, ValueError, OSError
 
 
 def fail(as_json: bool, code: str, message: str, exit_code: int, several: bool = False) -> NoReturn:

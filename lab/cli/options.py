@@ -19,7 +19,7 @@ from .secret_input import first_line
 
 if TYPE_CHECKING:
     from ...card.issuing.profiles import CardRequest
-    from ...reader.pcsc.vpcd_slots import PcscPlace
+    from ...reader.pcsc.vpcd_slots import PcscSlots
     from ..control.requests import CardSource
 
 
@@ -319,12 +319,12 @@ class Surroundings:
     ] = None
 
     @property
-    def place(self) -> PcscPlace | None:
+    def place(self) -> PcscSlots | None:
         """Where pcscd is, if the readers are to be shown to it."""
         if not self.pcsc and not self.pcsc_reversed and self.pcsc_port is None:
             return None
-        from ...reader.pcsc.vpcd_slots import PcscPlace
+        from ...reader.pcsc.vpcd_slots import PcscSlots
 
         if self.pcsc_port is None:
-            return PcscPlace(is_reversed=self.pcsc_reversed)
-        return PcscPlace(self.pcsc_port, self.pcsc_reversed)
+            return PcscSlots(is_reversed=self.pcsc_reversed)
+        return PcscSlots(self.pcsc_port, self.pcsc_reversed)

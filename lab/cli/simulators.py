@@ -22,7 +22,7 @@ from .parsing import App, ForProgram
 
 if TYPE_CHECKING:
     from ...p11.quirks import Quirks
-    from ...reader.pcsc.vpcd_slots import PcscPlace
+    from ...reader.pcsc.vpcd_slots import PcscSlots
     from ..simulator.own_pcscd import OwnPcscd
     from ..simulator.simulator import Simulator
     from ..trace.records import Record
@@ -111,7 +111,7 @@ def run(
         showing = undo.enter_context(contextlib.ExitStack())  # ends after the simulator
         simulator = undo.enter_context(_simulator(readers, card, surroundings, place))
         if trace:
-            showing.callback(follow(simulator.bench.trace, _timeline(as_json, to_errors=True)[0]))
+            showing.callback(follow(simulator.testbed.trace, _timeline(as_json, to_errors=True)[0]))
         _wait_for_pcscd(simulator, daemon, as_json)
         try:
             with guarded(simulator.folder):
@@ -203,11 +203,11 @@ def pcscd(action: PcscdAction, as_json: Json = False) -> None:
 def _started_pcscd(undo: contextlib.ExitStack, as_json: bool, name: str, readers: int) -> OwnPcscd:
     """A pcscd that ends with `undo`. Raises ValueError for a name that no reader can have."""
     from ..processes.kept_process import ProcessError
-    from ..processes.temp_dir import Scratch
+    from ..processes.temp_dir import TempDir
     from ..simulator.own_pcscd import OwnPcscd
 
     try:
-        return undo.enter_context(OwnPcscd(undo.enter_context(Scratch()).path, name, readers))
+        return undo.enter_context(OwnPcscd(undo.enter_context(TempDir()).path, name, readers))
     except ProcessError as error:
         fail(as_json, "no-pcscd", str(error), 1, several=True)
 
@@ -225,7 +225,7 @@ def _wait_for_pcscd(simulator: Simulator, daemon: OwnPcscd | None, as_json: bool
 
 @contextlib.contextmanager
 def _simulator(
-    readers: list[str], card: AnyCard, surroundings: Surroundings, place: PcscPlace | None, folder: Path | None = None
+    readers: list[str], card: AnyCard, surroundings: Surroundings, place: PcscSlots | None, folder: Path | None = None
 ) -> Iterator[Simulator]:
     """A simulator with readers, the first ones mirroring PC/SC's, and a card in the next one; `place` is pcscd's."""
     from ..simulator.simulator import Simulator

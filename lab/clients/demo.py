@@ -56,7 +56,7 @@ class Demonstration:
         """All of it. Raises Wrong, ApplicationFailed."""
         started = time.monotonic()
         with Simulator() as simulator:
-            stop = simulator.bench.trace.add_part(self._show)
+            stop = simulator.testbed.trace.add_part(self._show)
             simulator.plug(READER)
             application = Application(simulator.module_socket)
             try:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from ...csrc import only_us_preload
-from ..processes.closable import Closing
+from ..processes.closable import Closable
 
 T = TypeVar("T")
 
@@ -110,7 +110,7 @@ class Slot(NamedTuple):
     status: int | None = None
 
 
-class Mozilla(Closing):
+class Mozilla(Closable):
     """A program with a profile of its own; a context manager, which always ends the program.
 
     `environment` tells the module where the simulator is; every PIN prompt is answered with `pin`. A `profile` is a

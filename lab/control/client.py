@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ...reader.private_socket import OWN_FOLDER, closed_to_us, peer_is_ours
-from ..processes.closable import Closing
+from ..processes.closable import Closable
 from ..processes.lines import Lines, UnfinishedLine
 from ..simulator import paths
 
@@ -35,7 +35,7 @@ class ControlFailure(Exception):
         self.code = code
 
 
-class Control(Closing):
+class Control(Closable):
     """A connection to a simulator: at `path`, else $CARDTEAR_CONTROL, else the user's own. A context manager.
 
     Every method returns when the verb has taken effect, and raises ControlFailure.

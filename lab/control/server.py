@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 from ...card.image.store import ImageError
 from ...card.issuing.profiles import ProfileError
 from ...card.wording import reason
-from ...reader.errors import BenchError, CardMute, CardRemoved
+from ...reader.errors import CardMute, CardRemoved, TestbedError
 from ...reader.private_socket import listen, serve_each
 from ...reader.trace import Entry, EventEntry
 from ..processes.lines import LINE_SECONDS, Lines, UnfinishedLine
 from ..simulator import possible_trigger
 from ..trace.records import as_record
 from .requests import CardSource, Request, RequestError, decode, parse, trigger
-from .trace_stream import Feed
+from .trace_stream import TraceStream
 
 if TYPE_CHECKING:
     from ..simulator.simulator import Simulator
@@ -133,7 +133,7 @@ class ControlServer:
             finally:
                 if request.verb == "shutdown":  # answered, for connections are dropped then; or nobody wants to hear it
                     self.stopped.set()
-        except (BenchError, CardMute, CardRemoved, ImageError, ProfileError, RequestError) as error:
+        except (TestbedError, CardMute, CardRemoved, ImageError, ProfileError, RequestError) as error:
             yield _failure(number, error.code, error)
         except ValueError as error:
             yield _failure(number, RequestError.code, error)
@@ -163,8 +163,8 @@ class ControlServer:
         """
         if after is None and not follow:
             after = 0
-        trace = self._simulator.bench.trace
-        with Feed(trace, is_wanted) as feed:
+        trace = self._simulator.testbed.trace
+        with TraceStream(trace, is_wanted) as feed:
             yield _success(number, None)
             kept = [] if after is None else list(filter(is_wanted, trace.entries(after)))
             known = {entry.number for entry in kept}

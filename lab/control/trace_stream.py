@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable, Iterator
 
 from ...reader.trace import Entry, Trace
-from ..processes.closable import Closing
+from ..processes.closable import Closable
 
 ROOM = 10_000
 """Entries that wait for a slow reader; what comes beyond them is lost to it, and counted."""
@@ -17,7 +17,7 @@ ROOM = 10_000
 _BATCH = 4096
 
 
-class Feed(Closing):
+class TraceStream(Closable):
     """Entries of a trace that `is_wanted`, from construction to `close`; a context manager.
 
     Recording threads never wait for it.

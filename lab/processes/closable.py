@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 
-class Closing(ABC):
+class Closable(ABC):
     """Something with a `close`, which is a context manager by that."""
 
     @abstractmethod

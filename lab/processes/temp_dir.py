@@ -18,11 +18,11 @@ from pathlib import Path
 
 from ..simulator import paths
 from . import temp_dir_guard
-from .closable import Closing
+from .closable import Closable
 from .temp_dir_guard import LOCK, PREFIX
 
 
-class Scratch(Closing):
+class TempDir(Closable):
     """A new folder of mode 0700 in `parent`, else in TMPDIR, from construction to `close`; a context manager."""
 
     def __init__(self, parent: Path | None = None) -> None:
@@ -51,7 +51,7 @@ def for_sockets(folder: Path, longest: str, undo: contextlib.ExitStack) -> Path:
     """
     if paths.can_be_socket(folder / longest):
         return folder
-    return undo.enter_context(Scratch(paths.SHORT_FOLDER)).path / folder.name
+    return undo.enter_context(TempDir(paths.SHORT_FOLDER)).path / folder.name
 
 
 _GUARDS: dict[tuple[int, Path], subprocess.Popen[bytes]] = {}

@@ -36,7 +36,7 @@ class Recorded(Model):
 
 
 class EventHappens(Recorded):
-    """A change of the bench."""
+    """A change of the testbed."""
 
     event: Change
     reader: Name | None = None

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from ...reader.pcsc.reader_conf import usual_name
-from ...reader.pcsc.vpcd_slots import PcscPlace
+from ...reader.pcsc.vpcd_slots import PcscSlots
 from ..cli.doctor import vpcd_listens
 from ..processes.kept_process import ProcessError
 from ..simulator.own_pcscd import OwnPcscd, why_not
@@ -26,7 +26,7 @@ def missing() -> str | None:
 class InPcsc(NamedTuple):
     """Where pcscd is, by which variables programs find it, and what a pcscd of our own has said."""
 
-    place: PcscPlace | None = None
+    place: PcscSlots | None = None
     environment: Mapping[str, str] = MappingProxyType({})
     said: Callable[[], str] = str
 
@@ -37,7 +37,7 @@ def start(undo: contextlib.ExitStack, folder: Path, scenario: Scenario) -> InPcs
     It has as many readers as the scenario has in the beginning, named as it wants or as the makers of its cards do.
     """
     if why_not() is not None:
-        return InPcsc(PcscPlace())
+        return InPcsc(PcscSlots())
     profiles = {(card.model_extra or {}).get("profile") for card in scenario.cards.values()}
     name = scenario.pcsc if isinstance(scenario.pcsc, str) else usual_name("yubikey" if "yubikey" in profiles else "")
     folder.mkdir()

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ...p11.quirks import Quirks
-from ...reader.pcsc.vpcd_slots import PcscPlace
+from ...reader.pcsc.vpcd_slots import PcscSlots
 from ..simulator.armed_triggers import Heard
 from ..simulator.simulator import Simulator
 from ..simulator.trigger import Trigger
@@ -14,11 +14,11 @@ from .history import History
 class Played(Simulator):
     """A simulator that tells a history of words and of triggers that have done their work."""
 
-    def __init__(self, history: History, quirks: Quirks, pcsc: PcscPlace | None) -> None:
+    def __init__(self, history: History, quirks: Quirks, pcsc: PcscSlots | None) -> None:
         super().__init__(quirks=quirks, pcsc=pcsc)
         self._history = history
-        self.bench.trace.add_part(history.add)
-        self.bench.watch(history.watch)
+        self.testbed.trace.add_part(history.add)
+        self.testbed.watch(history.watch)
 
     def signal(self, signal: str) -> Heard:
         """As every simulator; the scenario itself hears all words."""

@@ -19,11 +19,11 @@ from typing import Any
 
 from ...card.image.store import copy_image
 from ...p11.quirks import Quirks
-from ...reader.errors import BenchError, CardMute, CardRemoved
+from ...reader.errors import CardMute, CardRemoved, TestbedError
 from ..control.requests import CardSource, EncryptedImage
-from ..processes.closable import Closing
+from ..processes.closable import Closable
 from ..processes.reaper import kill_who_knows
-from ..processes.temp_dir import Scratch, for_sockets
+from ..processes.temp_dir import TempDir, for_sockets
 from ..simulator.faults import IN_VAIN
 from . import in_pcsc
 from . import steps as s
@@ -45,7 +45,7 @@ _PCSCD_PATIENCE = 20.0
 """Seconds that pcscd has for the cards of the beginning. It looks every 0.4 s."""
 
 
-class Stage(Closing):
+class Stage(Closable):
     """Where a scenario is played; a context manager. `deadline` is of the monotonic clock, for everything."""
 
     def __init__(self, scenario: Scenario, here: Path, quirks: Quirks) -> None:
@@ -65,7 +65,7 @@ class Stage(Closing):
         self._spoken_to = Possible(scenario).spoken_to
         self._undo = contextlib.ExitStack()
         try:
-            scratch = self._undo.enter_context(Scratch())
+            scratch = self._undo.enter_context(TempDir())
             self.folder = scratch.path / "work"
             self._temporary = scratch.path / "tmp"
             for folder in (self.folder, self._temporary):
@@ -196,7 +196,7 @@ class Stage(Closing):
             raise StepFailed(f"{verb} does not come to an end: the card is at work, and does not let go")
         try:
             result = done.result()
-        except (BenchError, CardRemoved, CardMute) as error:
+        except (TestbedError, CardRemoved, CardMute) as error:
             raise StepFailed(f"{verb} is not possible: {error}") from error
         if result is False and verb in IN_VAIN:
             raise StepFailed(f"{verb} changes nothing: {IN_VAIN[verb]}")

@@ -17,7 +17,7 @@ class Step(Model):
     note: str | None = None
 
 
-# The bench
+# The testbed
 
 
 class OnReader(Step):

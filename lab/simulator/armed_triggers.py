@@ -9,10 +9,10 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from ...reader.events import ApduMoment, Event, Moment
-from ...reader.testbed import Bench
-from .barriers import Gates
+from ...reader.testbed import Testbed
+from .barriers import Barriers
 from .faults import FAULTS
-from .scheduler import Agenda
+from .scheduler import Scheduler
 from .trigger import OnApdu, OnCall, OnEvent, OnPlace, OnSignal, OnTime, Trigger
 from .trigger_encoding import action_words
 
@@ -38,13 +38,13 @@ class Triggers:
 
     def __init__(
         self,
-        bench: Bench,
-        agenda: Agenda,
-        gates: Gates,
+        testbed: Testbed,
+        agenda: Scheduler,
+        gates: Barriers,
         carry_out: Callable[[str, Mapping[str, Any]], str | None],
         acted: Callable[[Trigger], None],
     ) -> None:
-        self._bench, self._agenda, self._gates = bench, agenda, gates
+        self._testbed, self._agenda, self._gates = testbed, agenda, gates
         self._carry_out, self._acted = carry_out, acted
         self._armed: dict[int, tuple[Trigger, Callable[[], None]]] = {}
         self._last = 0
@@ -64,13 +64,13 @@ class Triggers:
         disarm = _nothing
         match trigger.on:
             case OnEvent():
-                disarm = self._bench.add_part(partial(self._hear, number, trigger))
+                disarm = self._testbed.add_part(partial(self._hear, number, trigger))
             case OnTime(seconds=seconds):
                 self._agenda.enter(partial(self._act, number, trigger, None), seconds)
             case OnCall() | OnApdu() | OnPlace():
                 watch = partial(self._act, number, trigger)
-                self._bench.watch(watch)
-                disarm = partial(self._bench.unwatch, watch)
+                self._testbed.watch(watch)
+                disarm = partial(self._testbed.unwatch, watch)
         with self._lock:
             if number in self._armed:
                 self._armed[number] = trigger, disarm
@@ -102,7 +102,7 @@ class Triggers:
         return f"armed are: {', '.join(map(str, sorted(self._armed)))}" if self._armed else "none is armed"
 
     def _hear(self, number: int, trigger: Trigger, event: Event) -> None:
-        """Listeners hold the bench's lock and hear of changes in turn; what follows from one comes after it."""
+        """Listeners hold the testbed's lock and hear of changes in turn; what follows from one comes after it."""
         if trigger.fires(event):
             self._agenda.enter(partial(self._do, trigger))
             if trigger.is_over:
@@ -117,7 +117,7 @@ class Triggers:
         fault = FAULTS.get(trigger.verb)
         if fault is not None:
             reader = moment.insertion.reader.name if isinstance(moment, ApduMoment) else None
-            self._bench.trace.verb(trigger.verb, reader, action_words(trigger))
+            self._testbed.trace.verb(trigger.verb, reader, action_words(trigger))
             self._acted(trigger)
             return fault.act(self._gates, moment, **trigger.arguments)
         self._do(trigger)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Gates: what hangs waits at one by name, until it is opened, or who waits there is gone."""
+"""Barriers: what hangs waits at one by name, until it is opened, or who waits there is gone."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from ...reader.events import Waiting
 if TYPE_CHECKING:
     from ...reader.events import Event
     from ...reader.reader import Insertion
-    from ...reader.testbed import Bench
+    from ...reader.testbed import Testbed
 
 
-class Gates:
+class Barriers:
     """The gates of one simulator, all closed. `open` lets through who waits now; `close` lets through everybody."""
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, testbed: Testbed) -> None:
         self._changed = threading.Condition()
         self._openings: dict[str, int] = {}
         self._waiting: dict[str, set[Waiting]] = {}
         self._cards: Counter[str] = Counter()
         """How many wait at each gate on a card's behalf."""
         self._is_over = False
-        self._unsubscribe = bench.add_part(self._hear)
+        self._unsubscribe = testbed.add_part(self._hear)
 
     def open(self, gate: str) -> int:
         """Let through everybody who waits at the gate now, and return how many that are."""

@@ -24,7 +24,7 @@ class Place(NamedTuple):
     apdu: int | None = None
 
 
-class Locator:
+class CallCounter:
     """Counts the moments of one run; shown all of them, from the first on, by one thread at a time."""
 
     def __init__(self) -> None:

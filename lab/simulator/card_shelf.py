@@ -22,7 +22,7 @@ from ...card.piv_card import PivCard
 from ...p11.merge import require_known
 from ...reader.events import Change, Event
 from ...reader.reader import Reader, SharedCard
-from ...reader.testbed import Bench
+from ...reader.testbed import Testbed
 from ..control.requests import CardSource, EncryptedImage
 from . import paths
 
@@ -40,8 +40,8 @@ class PutAway(NamedTuple):
 class CardShelf:
     """Where cards lie that are in no reader; copies of ready-made ones in `folder`. `close` closes all of them."""
 
-    def __init__(self, bench: Bench, folder: Path) -> None:
-        self._bench = bench
+    def __init__(self, testbed: Testbed, folder: Path) -> None:
+        self._testbed = testbed
         self._folder = folder
         self._open: dict[Path, PivCard] = {}
         self._displaced: list[PivCard] = []
@@ -50,14 +50,14 @@ class CardShelf:
         self._dead: set[tuple[Path, bytes]] = set()
         self._last: dict[str, Card | PutAway] = {}
         self._lock = threading.Lock()
-        self._unsubscribe = bench.add_part(self._hear)
+        self._unsubscribe = testbed.add_part(self._hear)
 
     def last(self, reader: str) -> Card | PutAway | None:
         """Return the card of ours that was in a reader last, None where none ever was."""
         return self._last.get(reader)
 
     def _hear(self, event: Event) -> None:
-        """Remember which card went where; PC/SC's are not ours to put back. The bench's lock is held."""
+        """Remember which card went where; PC/SC's are not ours to put back. The testbed's lock is held."""
         if event.change is Change.INSERT and event.insertion is not None:
             card = event.insertion.card
             if not isinstance(card, SharedCard):
@@ -159,7 +159,7 @@ class CardShelf:
         card = self._open.get(image)
         if card is None or (card.store.is_in_place() and card.store.is_unchanged()):
             return card
-        if card not in _inserted(self._bench.readers):
+        if card not in _inserted(self._testbed.readers):
             self._put_away(card)
         elif card.store.is_in_place():
             raise ImageError(f"{image} was changed by another program while its card is in a reader; remove that first")

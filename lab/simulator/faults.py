@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a trigger can do: the bench's verbs, and faults at the call or APDU at which it fires.
+"""What a trigger can do: the testbed's verbs, and faults at the call or APDU at which it fires.
 
 A fault is a function of the moment; what it returns is the answer in place of the real one (reader/events.py). A fault
 that takes time ends early when the card or the application goes.
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ...card.wording import meant
 from ...p11.constants import CKR
 from ...reader.events import ApduMoment, CallMoment, Moment, Waiting
-from .barriers import Gates
+from .barriers import Barriers
 from .trigger import OnApdu, OnCall, OnPlace
 
 if TYPE_CHECKING:
@@ -69,12 +69,12 @@ class Fault(NamedTuple):
     apdus: tuple[str, ...] = ()
 
 
-def answer(_gates: Gates, _moment: ApduMoment, status: int, data: bytes = b"") -> bytes:
+def answer(_gates: Barriers, _moment: ApduMoment, status: int, data: bytes = b"") -> bytes:
     """This response; before the APDU, the card never gets it."""
     return data + status.to_bytes(2, "big")
 
 
-def garble(_gates: Gates, moment: ApduMoment, count: int = 1, seed: int = 0) -> bytes:
+def garble(_gates: Barriers, moment: ApduMoment, count: int = 1, seed: int = 0) -> bytes:
     """`count` bytes of the response are other ones than the card sent; which, the seed says."""
     chance, response = random.Random(seed), bytearray(moment.response)
     for place in chance.sample(range(len(response)), min(count, len(response))):
@@ -82,17 +82,17 @@ def garble(_gates: Gates, moment: ApduMoment, count: int = 1, seed: int = 0) -> 
     return bytes(response)
 
 
-def cut(_gates: Gates, moment: ApduMoment, length: int = 0) -> bytes:
+def cut(_gates: Barriers, moment: ApduMoment, length: int = 0) -> bytes:
     """Only the first `length` bytes of the response arrive."""
     return moment.response[:length]
 
 
-def give(_gates: Gates, _moment: CallMoment, value: int) -> int:
+def give(_gates: Barriers, _moment: CallMoment, value: int) -> int:
     """This CK_RV; before the call, nothing of it is carried out."""
     return value
 
 
-def delay(_gates: Gates, moment: Moment, seconds: float) -> None:
+def delay(_gates: Barriers, moment: Moment, seconds: float) -> None:
     """It takes so much longer; after the APDU, the card had it and is slow to answer (waiting time extension)."""
     if isinstance(moment, ApduMoment):
         moment.insertion.removed.wait(seconds)
@@ -109,7 +109,7 @@ def _wait(caller: Waiting, seconds: float) -> None:
         caller.wait(left)
 
 
-def hang(gates: Gates, moment: Moment, gate: str = "") -> None:
+def hang(gates: Barriers, moment: Moment, gate: str = "") -> None:
     """It does not go on until the gate is opened by `release`."""
     if isinstance(moment, ApduMoment):
         gates.wait(gate, moment.insertion)
@@ -118,7 +118,7 @@ def hang(gates: Gates, moment: Moment, gate: str = "") -> None:
         gates.wait_for(gate, moment.caller)
 
 
-def crash_application(_gates: Gates, moment: Moment) -> None:
+def crash_application(_gates: Barriers, moment: Moment) -> None:
     """The application dies of a segmentation fault, as when the middleware in it crashes; in the call, not after it."""
     call = moment if isinstance(moment, CallMoment) else moment.call
     if call is not None:

@@ -6,32 +6,32 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from ...reader.errors import BenchError, ReaderOccupied
-from ...reader.testbed import Bench
+from ...reader.errors import ReaderOccupied, TestbedError
+from ...reader.testbed import Testbed
 
 if TYPE_CHECKING:
     from ...reader.pcsc.pcsc_card import PcscCard
-    from ...reader.pcsc.pcsc_reader import PcscDoor
+    from ...reader.pcsc.pcsc_reader import PcscReader
 
 _PATIENCE = 5.0
 """Seconds to wait for a first look at PC/SC."""
 
 
-class NoPyscard(BenchError):
+class NoPyscard(TestbedError):
     code = "no-pyscard"
 
     def __init__(self) -> None:
         super().__init__("cards of PC/SC need pyscard: pip install 'cardtear[pcsc]'")
 
 
-class AttachedAlready(BenchError):
+class AttachedAlready(TestbedError):
     code = "attached-already"
 
     def __init__(self, reader: str) -> None:
         super().__init__(f"the cards of reader {reader!r} come from PC/SC already")
 
 
-class NoCardInPcsc(BenchError):
+class NoCardInPcsc(TestbedError):
     code = "no-card-in-pcsc"
 
     def __init__(self, reader: str) -> None:
@@ -41,19 +41,19 @@ class NoCardInPcsc(BenchError):
 class FromPcsc:
     """The doors by the names of our readers. Each ends with `close`."""
 
-    def __init__(self, bench: Bench) -> None:
-        self._bench = bench
-        self._doors: dict[str, PcscDoor] = {}
+    def __init__(self, testbed: Testbed) -> None:
+        self._testbed = testbed
+        self._doors: dict[str, PcscReader] = {}
         self._lock = threading.Lock()
 
     def attach(self, reader: str, name: str, exclusive: bool) -> str | None:
-        """From now on the cards of the reader of PC/SC with this name come and go in `reader`. Raises BenchError.
+        """From now on the cards of the reader of PC/SC with this name come and go in `reader`. Raises TestbedError.
 
         Returns when it has been looked for a first time: the name of the card, if there is one.
         """
-        place = self._bench.reader(reader)
+        place = self._testbed.reader(reader)
         try:
-            from ...reader.pcsc.pcsc_reader import PcscDoor  # nobody else needs pyscard
+            from ...reader.pcsc.pcsc_reader import PcscReader  # nobody else needs pyscard
         except ModuleNotFoundError as error:
             if error.name != "smartcard":
                 raise
@@ -63,7 +63,7 @@ class FromPcsc:
                 raise AttachedAlready(reader)
             if (insertion := place.insertion) is not None:
                 raise ReaderOccupied(reader, insertion.card.name, "remove it first")
-            door = self._doors[reader] = PcscDoor(place, name, exclusive)
+            door = self._doors[reader] = PcscReader(place, name, exclusive)
         door.ready.wait(_PATIENCE)
         return None if door.card is None else door.card.name
 
@@ -80,7 +80,7 @@ class FromPcsc:
         return None if door is None else door.wanted
 
     def card(self, reader: str) -> PcscCard | None:
-        """The card to put back into an attached reader; None for another reader. Raises BenchError."""
+        """The card to put back into an attached reader; None for another reader. Raises TestbedError."""
         door = self._doors.get(reader)
         if door is None:
             return None

@@ -28,10 +28,10 @@ from ...csrc import only_us_path, only_us_preload
 from ...reader.pcsc.network_namespace import NetworkNamespace
 from ...reader.pcsc.pcscd_call import refusal
 from ...reader.pcsc.reader_conf import READER, configuration, copies, find_daemon, find_driver, options
-from ...reader.pcsc.vpcd_slots import SLOTS_OF_VPCD, PcscPlace
+from ...reader.pcsc.vpcd_slots import SLOTS_OF_VPCD, PcscSlots
 from ...reader.pcsc.vpcd_wire import PORT
 from ..processes.kept_process import KeptProcess, ProcessError
-from ..processes.temp_dir import Scratch, for_sockets
+from ..processes.temp_dir import TempDir, for_sockets
 from ..processes.terminal import lines
 from .paths import SHORT_FOLDER
 
@@ -166,7 +166,7 @@ class OwnPcscd(KeptProcess):
             fcntl.flock(lock, fcntl.LOCK_EX)
         return ()
 
-    def _own_network(self, readers: int) -> PcscPlace:
+    def _own_network(self, readers: int) -> PcscSlots:
         """Return where vpcd will be: in a network of its own, else in this one. Raises ProcessError."""
         try:
             network = NetworkNamespace()
@@ -183,9 +183,9 @@ class OwnPcscd(KeptProcess):
                 error.strerror,
                 port,
             )
-            return PcscPlace(port, daemon=self)
+            return PcscSlots(port, daemon=self)
         self._undo.callback(network.close)
-        return PcscPlace(PORT, inside=network.entered, daemon=self)
+        return PcscSlots(PORT, inside=network.entered, daemon=self)
 
     def _driver(self, driver: str, readers: int) -> str:
         """Where vpcd is; for more readers than it has slots a copy of ours, with further copies beside it.
@@ -196,7 +196,7 @@ class OwnPcscd(KeptProcess):
             return driver
         folder = self._folder
         if not _PLAIN.fullmatch(str(folder)):
-            folder = self._undo.enter_context(Scratch(SHORT_FOLDER)).path
+            folder = self._undo.enter_context(TempDir(SHORT_FOLDER)).path
         folder /= "drivers"
         folder.mkdir(exist_ok=True)
         copied = str(shutil.copy(driver, folder))
@@ -234,7 +234,7 @@ def _socket_here() -> Path:
     """Where this process looks for any pcscd of its own: once, when it first needs PC/SC, and so it is always there."""
     undo = contextlib.ExitStack()
     atexit.register(undo.close)
-    folder = for_sockets(undo.enter_context(Scratch()).path, _SOCKET, undo)
+    folder = for_sockets(undo.enter_context(TempDir()).path, _SOCKET, undo)
     folder.mkdir(exist_ok=True)
     return folder / _SOCKET
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...card.wording import meant
 from ...p11.calls import BY_NAME
-from ...reader.errors import BenchError
+from ...reader.errors import TestbedError
 from ...reader.testbed import check_name
 from ..control.requests import VERBS
 from .trigger import OnApdu, OnCall, OnEvent, Trigger
@@ -42,7 +42,7 @@ _WAITS = frozenset({"delay", "hang"})
 """Faults with which any call waits."""
 
 
-class UnknownReader(BenchError):
+class UnknownReader(TestbedError):
     """A trigger for a reader that never was."""
 
     code = "no-such-reader"

@@ -13,7 +13,7 @@ from time import monotonic
 LOG = logging.getLogger(__name__)
 
 
-class Agenda:
+class Scheduler:
     """Carries out in a thread of its own, one after the other, until `close`; what is left then is not done."""
 
     def __init__(self) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The simulator: a bench, the socket for PKCS #11 modules and the socket for scripts, in one process."""
+"""The simulator: a testbed, the socket for PKCS #11 modules and the socket for scripts, in one process."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from ...csrc import module_path
 from ...p11.application import Application
 from ...p11.functions import HANDLERS
 from ...p11.server import Server
-from ...reader.errors import BenchError, CardMute, CardRemoved, NoTries, PcscdFailed, PcscdNotOurs, ReaderEmpty
+from ...reader.errors import CardMute, CardRemoved, NoTries, PcscdFailed, PcscdNotOurs, ReaderEmpty, TestbedError
 from ...reader.pcsc.slot_adapter import Daemon
-from ...reader.pcsc.vpcd_slots import PcscPlace, VpcdSlots
+from ...reader.pcsc.vpcd_slots import PcscSlots, VpcdSlots
 from ...reader.pin_pad import Entry
 from ...reader.reader import Reader
-from ...reader.testbed import Bench
+from ...reader.testbed import Testbed
 from ..control.requests import CardSource, Request
 from ..control.server import ControlServer
-from ..processes.closable import Closing
+from ..processes.closable import Closable
 from ..processes.kept_process import ProcessError
-from ..processes.temp_dir import Scratch, for_sockets
+from ..processes.temp_dir import TempDir, for_sockets
 from . import paths, possible_trigger
 from .armed_triggers import Heard, Triggers
-from .barriers import Gates
+from .barriers import Barriers
 from .card_shelf import CardShelf
 from .faults import IN_VAIN
 from .from_pcsc import FromPcsc
-from .scheduler import Agenda
+from .scheduler import Scheduler
 from .status import of_reader
 from .trigger import OnTime, Trigger
 from .trigger_encoding import as_armed
@@ -48,27 +48,27 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 
-class Simulator(Closing):
-    """A bench with its doors, from construction to `close`; a context manager.
+class Simulator(Closable):
+    """A testbed with its doors, from construction to `close`; a context manager.
 
     `folder` holds the sockets and has mode 0700; without one a temporary folder is made, and removed at the end.
     `quirks` make the module misbehave as real middleware does; `pcsc` is where pcscd finds the readers, too. Raises
     SocketError when somebody else listens there, or the folder is not the user's own.
     """
 
-    def __init__(self, folder: Path | None = None, quirks: Quirks | None = None, pcsc: PcscPlace | None = None) -> None:
+    def __init__(self, folder: Path | None = None, quirks: Quirks | None = None, pcsc: PcscSlots | None = None) -> None:
         self.quirks = quirks if quirks is not None and quirks.given else None
         self._is_gone = False
-        scratch = Scratch()
+        scratch = TempDir()
         self._scratch = scratch.path
-        self.bench = Bench()
-        self._gates = Gates(self.bench)
-        self._agenda = Agenda()
-        self._from_pcsc = FromPcsc(self.bench)
+        self.testbed = Testbed()
+        self._gates = Barriers(self.testbed)
+        self._agenda = Scheduler()
+        self._from_pcsc = FromPcsc(self.testbed)
         self._triggers = Triggers(
-            self.bench, self._agenda, self._gates, self._carry_out, lambda trigger: self.acted(trigger)
+            self.testbed, self._agenda, self._gates, self._carry_out, lambda trigger: self.acted(trigger)
         )
-        self._shelf = CardShelf(self.bench, self._scratch)
+        self._shelf = CardShelf(self.testbed, self._scratch)
         self._undo = contextlib.ExitStack()
         self._undo.callback(scratch.close)
         self.folder = folder if folder is not None else self._own_folder()
@@ -91,6 +91,11 @@ class Simulator(Closing):
     def close(self) -> None:
         """End: applications see their cards go, images are closed, sockets and temporary files removed."""
         self._undo.close()
+
+    @property
+    def bench(self) -> Testbed:
+        """Another name of `testbed`."""
+        return self.testbed
 
     @property
     def module_socket(self) -> Path:
@@ -120,20 +125,20 @@ class Simulator(Closing):
 
     def plug(self, reader: str, contactless: bool = False) -> Reader:
         """Plug a reader in, for cards with contacts or for contactless ones."""
-        return self.bench.plug(reader, contactless)
+        return self.testbed.plug(reader, contactless)
 
     def unplug(self, reader: str) -> None:
         """Pull a reader out, with the card that is in it."""
-        self.bench.unplug(reader)
+        self.testbed.unplug(reader)
 
     def insert(self, reader: str, card: CardSource | Card | None = None, atr: bytes | None = None) -> Card:
         """Put a card into a reader, and return it: by default the one that was last in it, as it was left.
 
         In a reader that has had none that is the standard one, in one that is attached to PC/SC the card there. With
         `atr` (1 to 33 bytes) that one arrives instead of the card's own, as over a bad contact.
-        Raises BenchError, ImageError, ProfileError, with nothing changed.
+        Raises TestbedError, ImageError, ProfileError, with nothing changed.
         """
-        place = self.bench.reader(reader)
+        place = self.testbed.reader(reader)
         wanted = card or self._from_pcsc.card(reader) or self._shelf.last(reader) or CardRequest()
         with self._shelf.taken(wanted) as chosen:
             place.insert(chosen, _checked(atr))
@@ -141,11 +146,11 @@ class Simulator(Closing):
 
     def remove(self, reader: str) -> Card:
         """Pull the card out; when this returns, no application has anything left of it."""
-        return self.bench.reader(reader).remove()
+        return self.testbed.reader(reader).remove()
 
     def swap(self, reader: str, card: CardSource | Card, atr: bytes | None = None) -> Card:
         """Exchange the card for another at one instant, and return the new one. Raises as `insert`."""
-        place = self.bench.reader(reader)
+        place = self.testbed.reader(reader)
         with self._shelf.taken(card) as chosen:
             place.swap(chosen, _checked(atr))
         return chosen
@@ -154,34 +159,34 @@ class Simulator(Closing):
         """From now on the card in the first PC/SC reader that has `name` in its own lies in this reader, too.
 
         It comes and goes as it does there; `remove` takes it from our applications, `insert` gives it back. With
-        `exclusive` other PC/SC programs cannot use it. The name of the card if there is one now. Raises BenchError.
+        `exclusive` other PC/SC programs cannot use it. The name of the card if there is one now. Raises TestbedError.
         """
-        self.bench.reader(reader)
-        self.bench.trace.verb("attach-pcsc", reader, name or "any")
+        self.testbed.reader(reader)
+        self.testbed.trace.verb("attach-pcsc", reader, name or "any")
         return self._from_pcsc.attach(reader, name, exclusive)
 
     def detach_pcsc(self, reader: str) -> bool:
         """The end of that; the card leaves the reader. Returns False if it was not attached."""
-        self.bench.reader(reader)
-        self.bench.trace.verb("detach-pcsc", reader)
+        self.testbed.reader(reader)
+        self.testbed.trace.verb("detach-pcsc", reader)
         return self._from_pcsc.detach(reader)
 
     def reset(self, reader: str) -> None:
         """Reset the card, as another program could: every login is lost, sessions stay."""
-        self.bench.reader(reader).reset()
+        self.testbed.reader(reader).reset()
 
     def pin_pad(self, reader: str, pin: str | None = None) -> bool:
         """Type a PIN at the reader's PIN pad, or press its red key. It waits there until a program asks for it.
 
         Returns False if the card that is in the reader now asks for none there. Raises ReaderEmpty.
         """
-        place = self.bench.reader(reader)
+        place = self.testbed.reader(reader)
         if pin is not None:
             possible_trigger.check_pin(pin)
-        with self.bench.lock:
+        with self.testbed.lock:
             card = place.occupied().card
             place.pin_pad.enter(Entry(b"", cancelled=True) if pin is None else Entry(pin.encode()))
-            self.bench.trace.verb("pin-pad", reader, "the red key" if pin is None else "a PIN")
+            self.testbed.trace.verb("pin-pad", reader, "the red key" if pin is None else "a PIN")
         return card.asks_at_the_pin_pad and not card.is_dead
 
     def touch(self, reader: str) -> bool:
@@ -189,33 +194,33 @@ class Simulator(Closing):
 
         Returns False if no key that is on the card now asks for one, or the card is mute. Raises ReaderEmpty.
         """
-        insertion = self.bench.reader(reader).touch()
-        self.bench.trace.verb("touch", reader)
+        insertion = self.testbed.reader(reader).touch()
+        self.testbed.trace.verb("touch", reader)
         return insertion.card.asks_for_touches and not insertion.is_mute
 
     def logout(self, reader: str) -> None:
         """Take the PIN's verification back, as another program could: logins are lost, sessions stay."""
-        self.bench.reader(reader).log_out()
+        self.testbed.reader(reader).log_out()
 
     def close_sessions(self, reader: str) -> None:
         """End every session on the card, which stays, as a module's idle time-out does; logins end with them."""
-        self._server.close_sessions(self.bench.reader(reader))
+        self._server.close_sessions(self.testbed.reader(reader))
 
     def apdu(self, reader: str, command: bytes) -> bytes:
         """Send a command APDU as another program would; returns the response, status word included.
 
-        Raises BenchError, CardRemoved when the card goes before it has answered, CardMute when it does not answer.
+        Raises TestbedError, CardRemoved when the card goes before it has answered, CardMute when it does not answer.
         """
-        insertion = self.bench.reader(reader).occupied()
+        insertion = self.testbed.reader(reader).occupied()
         possible_trigger.check_command(command)
         return insertion.transmit(command)
 
     def block_pin(self, reader: str, left: int = 0, puk: bool = False) -> None:
         """Leave so many tries to the PIN (or PUK), as if somebody had typed wrong ones. Logins are lost.
 
-        Raises BenchError, ImageError, ValueError for more tries than it has.
+        Raises TestbedError, ImageError, ValueError for more tries than it has.
         """
-        place = self.bench.reader(reader)
+        place = self.testbed.reader(reader)
         insertion = place.occupied()
         card = insertion.card
         if not isinstance(card, PivCard):
@@ -225,22 +230,22 @@ class Simulator(Closing):
                 card.set_tries(PUK if puk else PIN, left)
             except CardTorn:  # pulled out, or put into another reader, meanwhile
                 raise ReaderEmpty(reader) from None
-            self.bench.trace.verb("block-pin", reader, f"{'PUK' if puk else 'PIN'}, {left} left")
+            self.testbed.trace.verb("block-pin", reader, f"{'PUK' if puk else 'PIN'}, {left} left")
             place.log_out()
 
     def mute(self, reader: str) -> None:
         """The card does not answer any more until it is reset or taken out."""
-        self.bench.reader(reader).mute()
-        self.bench.trace.verb("mute", reader)
+        self.testbed.reader(reader).mute()
+        self.testbed.trace.verb("mute", reader)
 
     def kill(self, reader: str) -> None:
         """The card does not answer any more, in any reader, for as long as this simulator knows it."""
-        self.bench.reader(reader).mute(for_life=True)
-        self.bench.trace.verb("kill", reader)
+        self.testbed.reader(reader).mute(for_life=True)
+        self.testbed.trace.verb("kill", reader)
 
     def release(self, gate: str = "") -> int:
         """Let go on what hangs at a gate (the fault `hang`), and return how much that is."""
-        self.bench.trace.verb("release", None, gate)
+        self.testbed.trace.verb("release", None, gate)
         return self._gates.open(gate)
 
     def crash(self) -> bool:
@@ -248,20 +253,20 @@ class Simulator(Closing):
 
         Returns False if it was gone already.
         """
-        self.bench.trace.verb("crash")
+        self.testbed.trace.verb("crash")
         was_there, self._is_gone = not self._is_gone, True
         self._server.close()
         self._close_pcsc(wait=False)
         return was_there
 
     def restart(self) -> bool:
-        """Be there again after `crash`, with the bench as it is now. Returns False if it was there."""
+        """Be there again after `crash`, with the testbed as it is now. Returns False if it was there."""
         if not self._is_gone:
-            self.bench.trace.verb("restart")
+            self.testbed.trace.verb("restart")
             return False
         self._server.close()
         self._close_pcsc()
-        self.bench.trace.verb("restart")
+        self.testbed.trace.verb("restart")
         self._server = self._new_server()
         self.pcsc = self._new_pcsc()
         self._is_gone = False
@@ -270,10 +275,10 @@ class Simulator(Closing):
     def pcscd(self, action: str) -> bool:
         """Stop the pcscd that is this simulator's own, or start it again: `stop`, `start`.
 
-        Returns when it is gone, or answers; False if that was so already. Raises BenchError.
+        Returns when it is gone, or answers; False if that was so already. Raises TestbedError.
         """
         daemon = self._own_pcscd()
-        self.bench.trace.verb("pcscd", None, action)
+        self.testbed.trace.verb("pcscd", None, action)
         try:
             return {"stop": daemon.stop, "start": daemon.start}[action]()
         except ProcessError as error:
@@ -292,13 +297,13 @@ class Simulator(Closing):
 
     def signal(self, signal: str) -> Heard:
         """Fire the triggers that wait for a word; return how many wait for it, and which could not do their action."""
-        self.bench.trace.verb("signal", None, signal)
+        self.testbed.trace.verb("signal", None, signal)
         return self._triggers.say(signal)
 
     def later(self, seconds: float, then: Request) -> None:
         """Carry out another verb in so many seconds.
 
-        Raises BenchError, ImageError, ProfileError, ValueError for what cannot be done then.
+        Raises TestbedError, ImageError, ProfileError, ValueError for what cannot be done then.
         """
         self.check(Trigger("later", {"seconds": seconds, "then": then}, OnTime(seconds)))
         self._prepare_for(then.verb, then.arguments)
@@ -306,7 +311,7 @@ class Simulator(Closing):
 
     def put_away(self) -> None:
         """Close the images that were given by path and are in no reader now, so that others can open them."""
-        self._shelf.put_away(self.bench.readers)
+        self._shelf.put_away(self.testbed.readers)
 
     def prepare(self, card: CardSource) -> None:
         """Make or open a card now, so that it is in a reader at once later on. Raises ImageError, ProfileError."""
@@ -325,15 +330,15 @@ class Simulator(Closing):
     def arm(self, trigger: Trigger) -> int:
         """Do what the trigger says when its moment comes; a number for `disarm`.
 
-        Raises ImageError, ProfileError, BenchError (a reader that never was), ValueError (a moment that never comes).
+        Raises ImageError, ProfileError, TestbedError (a reader that never was), ValueError (a moment that never comes).
         """
         self.check(trigger)
         self._prepare_for(trigger.verb, trigger.arguments)
         return self._triggers.arm(trigger)
 
     def check(self, trigger: Trigger) -> None:
-        """Refuse a trigger that can never fire or act. Raises BenchError, ValueError."""
-        possible_trigger.check(trigger, self.triggers.values(), lambda: self.bench.known, self.quirks is not None)
+        """Refuse a trigger that can never fire or act. Raises TestbedError, ValueError."""
+        possible_trigger.check(trigger, self.triggers.values(), lambda: self.testbed.known, self.quirks is not None)
 
     def disarm(self, trigger: int) -> bool:
         """Take the trigger of this number back, and return whether it was not over yet. Raises ValueError for none."""
@@ -357,7 +362,7 @@ class Simulator(Closing):
         try:
             if getattr(self, verb.replace("-", "_"))(**arguments) is False:
                 return IN_VAIN.get(verb)
-        except (BenchError, CardRemoved, CardMute, ImageError, OSError, ValueError) as error:
+        except (TestbedError, CardRemoved, CardMute, ImageError, OSError, ValueError) as error:
             # What it should act on, or the file of a passphrase, may be gone by then.
             LOG.warning("an armed %s came to nothing: %s", verb, reason(error))
             return reason(error)
@@ -370,8 +375,8 @@ class Simulator(Closing):
 
     def status(self) -> dict[str, Any]:
         """Readers with their cards, and the applications that have the module initialised."""
-        with self.bench.lock:
-            readers = [of_reader(reader, self.pcsc, self._from_pcsc) for reader in self.bench.readers]
+        with self.testbed.lock:
+            readers = [of_reader(reader, self.pcsc, self._from_pcsc) for reader in self.testbed.readers]
         applications = [
             {"name": each.name, "sessions": len(each.sessions), "logged_in": bool(each.rights)}
             for each in self.applications
@@ -394,13 +399,13 @@ class Simulator(Closing):
     def _new_server(self) -> Server:
         path = self.folder / paths.MODULE_SOCKET
         if self.quirks is None:
-            return Server(self.bench, path, HANDLERS)
+            return Server(self.testbed, path, HANDLERS)
         from ...p11.quirks.behaviour import new_server  # nobody else needs to load it
 
-        return new_server(self.bench, path, HANDLERS, self.quirks)
+        return new_server(self.testbed, path, HANDLERS, self.quirks)
 
     def _new_pcsc(self) -> VpcdSlots | None:
-        return VpcdSlots(self.bench, self._pcsc_place) if self._pcsc_place is not None else None
+        return VpcdSlots(self.testbed, self._pcsc_place) if self._pcsc_place is not None else None
 
     def _close_pcsc(self, wait: bool = True) -> None:
         if self.pcsc is not None:

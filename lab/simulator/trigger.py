@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A trigger: at a certain moment something is done: a verb of the bench, or a fault at that call or APDU.
+"""A trigger: at a certain moment something is done: a verb of the testbed, or a fault at that call or APDU.
 
 What is a moment here, and whether it has come; carrying it out is the simulator's part. The classes On... are plain
 dataclasses, so that a scenario file can be checked against them.
@@ -18,7 +18,7 @@ from ...card.tables import ATTESTATION, INS, MANAGEMENT_KEY, SLOTS
 from ...card.wording import meant
 from ...p11.calls import BY_NAME, IN_MODULE
 from ...reader.events import ApduMoment, CallMoment, Change, Event, Moment, When
-from .call_counter import Locator, Place
+from .call_counter import CallCounter, Place
 
 _CHAINED = 0x10
 _KEYED = frozenset({INS.GENERAL_AUTHENTICATE, INS.GENERATE_ASYMMETRIC_KEY_PAIR, INS.IMPORT_KEY})
@@ -82,7 +82,7 @@ class OnApdu:
 
 @dataclass(frozen=True)
 class OnEvent:
-    """A change of the bench (reader/events.py), of one reader or of any."""
+    """A change of the testbed (reader/events.py), of one reader or of any."""
 
     event: Literal["plug", "unplug", "insert", "remove", "reset", "logout", "close-sessions"]
     reader: str | None = None
@@ -176,7 +176,7 @@ class Trigger:
         self._chance = random.Random(seed)
         self._threads: dict[str, dict[int, int]] = {}
         self._links: dict[str, int] = {}
-        self._locator = Locator()
+        self._locator = CallCounter()
         self._lock = threading.Lock()
 
     @property

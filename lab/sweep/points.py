@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ...reader.events import ApduMoment, Moment
-from ..simulator.call_counter import Locator, Place
+from ..simulator.call_counter import CallCounter, Place
 from ..trace.timeline import command_name
 
 _NAME = re.compile(
@@ -47,11 +47,11 @@ def parse(name: str) -> Point:
 
 
 class Recorder:
-    """A watcher of the bench (bench.py) that only notes where each moment lies."""
+    """A watcher of the testbed (testbed.py) that only notes where each moment lies."""
 
     def __init__(self) -> None:
         self.points: list[Point] = []
-        self._locator = Locator()
+        self._locator = CallCounter()
         self._lock = threading.Lock()
 
     def __call__(self, moment: Moment) -> None:

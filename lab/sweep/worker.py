@@ -21,11 +21,11 @@ from pathlib import Path
 from ...card.card import Card
 from ...csrc import module_path
 from ...p11.quirks import Quirks
-from ...reader.errors import BenchError
+from ...reader.errors import TestbedError
 from ...reader.events import Event, Moment
 from ...reader.trace import Trace
 from ..processes import subreaper
-from ..processes.temp_dir import Scratch
+from ..processes.temp_dir import TempDir
 from ..simulator.simulator import Simulator
 from ..simulator.trigger import Trigger
 from .command import Ended, run
@@ -89,15 +89,15 @@ class Bed:
 
         After a garbled answer it is put in anew: what cannot be told from the truth is believed until then.
         """
-        with contextlib.suppress(BenchError):  # what was to come later may have come meanwhile
+        with contextlib.suppress(TestbedError):  # what was to come later may have come meanwhile
             self.simulator.plug(READER)
-        insertion = self.simulator.bench.reader(READER).insertion
+        insertion = self.simulator.testbed.reader(READER).insertion
         is_right = insertion is not None and not insertion.is_mute and insertion.card is self.own
         if is_right and self.plan.action.verb != "garble":
             return
-        with contextlib.suppress(BenchError):
+        with contextlib.suppress(TestbedError):
             self.simulator.remove(READER)
-        with contextlib.suppress(BenchError):
+        with contextlib.suppress(TestbedError):
             self.simulator.insert(READER, self.card)
 
     def _environment(self) -> dict[str, str]:
@@ -112,7 +112,7 @@ class Bed:
 @contextlib.contextmanager
 def bed(plan: Plan) -> Iterator[Bed]:
     """A simulator with a copy of the plan's card in its reader, and a folder of the run's own."""
-    with Scratch() as own_folder:
+    with TempDir() as own_folder:
         scratch = own_folder.path
         for name in ("dir", "tmp", "home"):
             (scratch / name).mkdir(mode=0o700)
@@ -140,9 +140,9 @@ def prepare(plan: Plan, script: str, deadline: float) -> tuple[Ended, Plan]:
 def record(plan: Plan, deadline: float) -> tuple[Run, list[Point]]:
     """Run the command without any action: how it ended, and where a point could be. Raises OSError."""
     recorder = Recorder()
-    with _ONE_AT_A_TIME, bed(plan) as place, place.simulator.bench.watching(recorder):
+    with _ONE_AT_A_TIME, bed(plan) as place, place.simulator.testbed.watching(recorder):
         log = Log(place.own.name)
-        stop = place.simulator.bench.trace.add_part(log)
+        stop = place.simulator.testbed.trace.add_part(log)
         ended = place.run(plan.command, deadline)
         stop()
     return _run(ended, log), recorder.points
@@ -157,9 +157,9 @@ def play(plan: Plan, first: Run, point: Point, deadline: float, watch: Watch | N
         started = time.monotonic()
         with bed(plan) as place:
             log = Log(place.own.name, *_WHOLE) if watch else Log(place.own.name)
-            bench = place.simulator.bench
-            unwatch = watch(bench.trace) if watch else None
-            stop = bench.trace.add_part(log)
+            testbed = place.simulator.testbed
+            unwatch = watch(testbed.trace) if watch else None
+            stop = testbed.trace.add_part(log)
             triggers = [_Marking(each, log) for each in plan.triggers(point, place.other)]
             for trigger in triggers:
                 place.simulator.arm(trigger)

@@ -18,7 +18,7 @@ from typing import Any
 
 from ...reader.waiting import readable
 from ..control.remote import RemoteSimulator
-from ..processes.closable import Closing
+from ..processes.closable import Closable
 
 DEADLINE = 60.0
 """Seconds that the process may take for anything; the first card of its kind is made then."""
@@ -28,7 +28,7 @@ class PoolError(Exception):
     """No simulator came, and why."""
 
 
-class Pool(Closing):
+class Pool(Closable):
     """The simulators of one test run (of one worker, under xdist). A context manager; threads may share it."""
 
     def __init__(self) -> None:

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ...p11.quirks import Quirks
-from ...reader.pcsc.vpcd_slots import PcscPlace
+from ...reader.pcsc.vpcd_slots import PcscSlots
 from ...reader.waiting import readable
 from ..processes.library_warnings import silence_library_warnings
-from ..processes.temp_dir import Scratch
+from ..processes.temp_dir import TempDir
 from ..simulator.own_pcscd import OwnPcscd, why_not
 from ..simulator.simulator import Simulator
 
@@ -67,10 +67,10 @@ class Host:
         simulator = self._simulators[number] = Simulator(self._folder / f"run-{number}", Quirks.parse(quirks), place)
         return {"number": number, "environment": simulator.environment | variables}
 
-    def _pcsc(self, name: str) -> tuple[PcscPlace, dict[str, str]]:
+    def _pcsc(self, name: str) -> tuple[PcscSlots, dict[str, str]]:
         """Where pcscd is, and by which variables programs find it. Raises ProcessError, ValueError."""
         if why_not() is not None:
-            return PcscPlace(), {}
+            return PcscSlots(), {}
         if self._pcscd is None:
             folder = self._folder / "pcscd"
             folder.mkdir()
@@ -119,7 +119,7 @@ def lines(parent: int) -> Iterator[bytes]:
 def main() -> None:
     """The entry point; the argument is the process with which all ends."""
     silence_library_warnings()
-    with Scratch() as scratch, contextlib.closing(Host(scratch.path)) as host:
+    with TempDir() as scratch, contextlib.closing(Host(scratch.path)) as host:
         tempfile.tempdir = str(scratch.path)
         for line in lines(int(sys.argv[1])):
             sys.stdout.write(json.dumps(host.carry_out(line)) + "\n")

@@ -27,7 +27,7 @@ EVENTS = {
     "logout": ("●", "{card}'s card in {reader} is logged out", "bold white on rgb(150,90,0)"),
     "close-sessions": ("●", "the sessions on {card}'s card in {reader} end", "bold white on rgb(150,90,0)"),
 }
-"""Sign, words and style of each change of the bench."""
+"""Sign, words and style of each change of the testbed."""
 
 _UNKNOWN = "●", "{change} in {reader}", "bold white on grey30"
 """An event of a simulator that knows more of them."""
@@ -47,7 +47,7 @@ VERBS = {
     "restart": "the simulator is there again",
     **{fault: f"fault: {fault} {{about}}" for fault in FAULTS},
 }
-"""The words of each verb, and of each fault when it begins, that is no change of the bench."""
+"""The words of each verb, and of each fault when it begins, that is no change of the testbed."""
 
 _VERB = "bold black on grey78"
 

@@ -94,7 +94,7 @@ def C_SetAttributeValue(caller: Caller, session: int, handle: int, template: Tem
     if item.place is not None:
         live.token.change(item, change, live.right)
     else:
-        with application.bench.lock:
+        with application.testbed.lock:
             item.become(change(item.attributes))
 
 

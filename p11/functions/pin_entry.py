@@ -26,12 +26,12 @@ def given_or_pad(caller: Caller, token: Token, pin: bytes | None) -> bytes:
     pad, application = token.insertion.reader.pin_pad, caller.application
     deadline = monotonic() + traits.pin_pad_timeout
     caller.prepare_to_wait()
-    with application.bench.lock:
+    with application.testbed.lock:
         application.waiters.add(caller)
         pad.askers.add(caller.wake)
     try:
         while True:
-            with application.bench.lock:
+            with application.testbed.lock:
                 if not token.is_present:
                     raise CardRemoved(token.insertion.reader.name)
                 if application.finalized:
@@ -46,6 +46,6 @@ def given_or_pad(caller: Caller, token: Token, pin: bytes | None) -> bytes:
                 raise P11Error(CKR.FUNCTION_CANCELED)
             caller.wait(left)
     finally:
-        with application.bench.lock:
+        with application.testbed.lock:
             application.waiters.discard(caller)
             pad.askers.discard(caller.wake)

@@ -38,7 +38,7 @@ def C_CloseAllSessions(caller: Caller, slot: int) -> None:
     """On an empty slot there is nothing to close."""
     application = caller.application
     place = application.slot(slot)
-    with application.bench.lock:
+    with application.testbed.lock:
         token = place.token
         left_alone = token is not None and application.drop_sessions(token)
     if token is not None and left_alone:
@@ -67,7 +67,7 @@ def C_Login(caller: Caller, session: int, user: int, pin: bytes | None) -> None:
         application.require_login_possible(live, role)  # another thread may have been faster
         right = _proved(token, role, pin)
         try:
-            with application.bench.lock:
+            with application.testbed.lock:
                 application.require_login_possible(live, role)
                 application.log_in(live, right)
         except P11Error:

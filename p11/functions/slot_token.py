@@ -13,7 +13,7 @@ from .pin_entry import given_or_pad
 def C_GetSlotList(caller: Caller, token_present: int, room: int | None) -> list[int] | int:
     """New slots appear when the length is asked for, so that the answer to the second call fits."""
     application = caller.application
-    with application.bench.lock:
+    with application.testbed.lock:
         slots = application.list_slots(room is None, bool(token_present))
         numbers = [slot.number for slot in slots]
     if room is None:
@@ -35,7 +35,7 @@ def C_GetTokenInfo(caller: Caller, slot: int) -> bytes:
     label, serial = token.names()
     flags = token.flags()
     most = token.traits().most_sessions
-    with application.bench.lock:
+    with application.testbed.lock:
         sessions = [each for each in application.sessions.values() if each.token is token]
     read_write = sum(each.read_write for each in sessions)
     return abi.token_info(label, "PIV", serial, flags, len(sessions), read_write, token.pin_lengths(), most)
@@ -44,7 +44,7 @@ def C_GetTokenInfo(caller: Caller, slot: int) -> bytes:
 def C_WaitForSlotEvent(caller: Caller, flags: int) -> int:
     """Takes one slot's event flag. A waiter holds no lock; C_Finalize and the application's end release it."""
     application = caller.application
-    lock = application.bench.lock
+    lock = application.testbed.lock
     caller.prepare_to_wait()
     with lock:
         application.waiters.add(caller)
@@ -83,7 +83,7 @@ def C_InitToken(caller: Caller, slot: int, pin: bytes | None, label: bytes) -> N
     application = caller.application
     token = application.token(slot)
     token.require_recognised()
-    with application.bench.lock:
+    with application.testbed.lock:
         if token.sessions:
             raise P11Error(CKR.SESSION_EXISTS)
     try:

@@ -17,7 +17,7 @@ from ...card.piv_card import ForeignCard
 from ...reader.errors import CardRemoved
 from ...reader.events import Change, Event
 from ...reader.reader import Insertion
-from ...reader.testbed import Bench
+from ...reader.testbed import Testbed
 from ..application import Application
 from ..caller import Caller
 from ..constants import CKF, CKU
@@ -93,7 +93,7 @@ class QuirkyApplication(Application):
         self,
         quirks: Quirks,
         family: Family,
-        bench: Bench,
+        testbed: Testbed,
         tokens: Tokens,
         name: str,
         pid: int,
@@ -111,7 +111,7 @@ class QuirkyApplication(Application):
         self._waits_for_login = False
         self._missed: set[QuirkySlot] = set()
         self._chance = random.Random(0)
-        super().__init__(bench, tokens, name, pid, known_slots, comes_later)
+        super().__init__(testbed, tokens, name, pid, known_slots, comes_later)
         for slot in self.slots.values():
             slot.has_token = slot.token is not None
         self.idle_clock = IdleClock(self, quirks.idle_timeout) if quirks.idle_timeout else None
@@ -183,7 +183,7 @@ class QuirkyApplication(Application):
         if self.quirks.stale_login == "no":
             super().lose_login(token)
 
-    # What the bench says
+    # What the testbed says
 
     def _inserted(self, slot: Slot, insertion: Insertion) -> None:
         assert isinstance(slot, QuirkySlot)
@@ -235,7 +235,7 @@ class QuirkyApplication(Application):
         super()._happened(slot, event)
 
     def release_events(self) -> None:
-        """What has been held back is an event now. The caller holds the bench's lock."""
+        """What has been held back is an event now. The caller holds the testbed's lock."""
         self._waits_for_login = False
         for slot in self.slots.values():
             if slot.held_event:
@@ -262,7 +262,7 @@ class QuirkyApplication(Application):
     def catch_up(self) -> None:
         """Look at the readers, as this module does when it is called, and bring stale logins to the card."""
         if self._missed and self.quirks.unnoticed_removal == "between-calls":
-            with self.bench.lock:
+            with self.testbed.lock:
                 for slot in list(self._missed):
                     self._catch_up(slot)
         while self._to_verify:
@@ -273,7 +273,7 @@ class QuirkyApplication(Application):
                     token.piv.verify(pin)
 
     def _catch_up(self, slot: QuirkySlot) -> None:
-        """The removal comes to light, unless the same card is back. The caller holds the bench's lock."""
+        """The removal comes to light, unless the same card is back. The caller holds the testbed's lock."""
         old = slot.token
         insertion = slot.reader.insertion if slot.reader is not None else None
         assert old is not None

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from ...reader.testbed import Bench
+from ...reader.testbed import Testbed
 from ..dispatch import Handler
 from ..server import Server
 from .application import application_maker
@@ -14,7 +14,7 @@ from .calls import layered
 from .table import Quirks
 
 
-def new_server(bench: Bench, path: Path, handlers: Mapping[str, Handler], quirks: Quirks) -> Server:
+def new_server(testbed: Testbed, path: Path, handlers: Mapping[str, Handler], quirks: Quirks) -> Server:
     """The server of a module with quirks. Raises SocketError."""
     ends_waiters_itself = quirks.finalize_mode in ("no_event", "flag_only")
-    return Server(bench, path, layered(handlers, quirks), application_maker(quirks), ends_waiters_itself)
+    return Server(testbed, path, layered(handlers, quirks), application_maker(quirks), ends_waiters_itself)

@@ -139,7 +139,7 @@ def _tick(caller: Caller) -> int:
     """The clock makes an event."""
     _wait(caller, _TICK)
     application = _application(caller)
-    with application.bench.lock:
+    with application.testbed.lock:
         slot = next(iter(application.slots.values()), None)
         if slot is None:
             raise P11Error(CKR.NO_EVENT)
@@ -151,13 +151,13 @@ def _hear_nothing(caller: Caller) -> None:
     """Wait until C_Finalize."""
     application = caller.application
     caller.prepare_to_wait()
-    with application.bench.lock:
+    with application.testbed.lock:
         application.waiters.add(caller)
     try:
         while not application.finalized:
             caller.wait()
     finally:
-        with application.bench.lock:
+        with application.testbed.lock:
             application.waiters.discard(caller)
     raise P11Error(CKR.CRYPTOKI_NOT_INITIALIZED)
 
@@ -182,7 +182,7 @@ def _released_waiter(quirks: Quirks, name: str, handler: Handler) -> Handler:
                     wait_for_ever(caller)  # it looks at the flag, and the flag is up again
             raise
         finally:
-            with application.bench.lock:
+            with application.testbed.lock:
                 for finalizer in application.finalizers:
                     finalizer.wake()
 
@@ -201,13 +201,13 @@ def _finalize(quirks: Quirks, name: str, handler: Handler) -> Handler:
                 meet(Fate.CRASH, caller)
             return handler(caller)
         caller.prepare_to_wait()
-        with application.bench.lock:
+        with application.testbed.lock:
             application.finalizers.add(caller)
         try:
             while application.waiters:
                 caller.wait()
         finally:
-            with application.bench.lock:
+            with application.testbed.lock:
                 application.finalizers.discard(caller)
         return handler(caller)
 
@@ -228,7 +228,7 @@ def _events(quirks: Quirks, name: str, handler: Handler) -> Handler:
         try:
             return handler(caller, *arguments)
         finally:
-            with application.bench.lock:
+            with application.testbed.lock:
                 if eats:
                     for each in application.slots.values() if slot is None else (slot,):
                         each.event = False

@@ -34,7 +34,7 @@ class IdleClock:
         self._note(handle, monotonic())
 
     def _note(self, handle: int, when: float) -> None:
-        with self._application.bench.lock:
+        with self._application.testbed.lock:
             session = self._application.sessions.get(handle)
             if session is not None:
                 self._used[session] = when
@@ -52,7 +52,7 @@ class IdleClock:
         The trace has an event of it, which nobody else hears: other applications' sessions go on.
         """
         application, left_alone, closed = self._application, set[Token](), set[Token]()
-        with application.bench.lock:
+        with application.testbed.lock:
             self._timer = None
             open_ones = set(application.sessions.values())
             self._used = {session: when for session, when in self._used.items() if session in open_ones}
@@ -64,7 +64,7 @@ class IdleClock:
                     if application.close_session(session):
                         left_alone.add(session.token)
             for insertion in (token.insertion for token in closed):
-                application.bench.trace.event(Event(Change.CLOSE_SESSIONS, insertion.reader, insertion))
+                application.testbed.trace.event(Event(Change.CLOSE_SESSIONS, insertion.reader, insertion))
             waiting = [when for when in self._used.values() if when < math.inf]
             if waiting and not application.finalized:
                 self._wait(max(min(waiting) + self._seconds - now, 0.001))

@@ -2,7 +2,7 @@
 """What C_GetSlotList(NULL) does to the slots: policies by name (the quirk slotlist_policy).
 
 A policy gets the slots by number, which it may change, and all slots that have ever been there, in their order. The
-caller holds the bench's lock.
+caller holds the testbed's lock.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A card that PC/SC has, as a card of the bench: it goes into a virtual reader, and out of it when a script says so.
+"""A card that PC/SC has, as a card of the testbed: it goes into a virtual reader, and out of it when a script says so.
 
 All that is said to it goes through one thread, so that nobody who pulls it waits for it, not even while it works or
 another program holds it. Pulled out of a virtual reader the card loses its power, but goes on with the command that it
@@ -87,7 +87,7 @@ class PcscCard:
     def lock_for(self, insertion: Insertion) -> Transaction:
         """A stay begins: the lock that also keeps other programs away from the card."""
         self._insertion = insertion
-        return Transaction(self, insertion.reader.bench.call_under_way)
+        return Transaction(self, insertion.reader.testbed.call_under_way)
 
     # What happens to it in PC/SC
 
@@ -102,8 +102,8 @@ class PcscCard:
         self.is_dead = True
         insertion = self._insertion
         if insertion is not None:
-            bench = insertion.reader.bench
-            with bench.lock:
+            testbed = insertion.reader.testbed
+            with testbed.lock:
                 if not insertion.removed.is_set():
                     insertion.reader.end_stay(insertion)
         self._do(lambda: self._disconnect(power_off=False))
@@ -149,7 +149,7 @@ class PcscCard:
         self.revision += 1
         insertion = self._insertion
         if insertion is not None:
-            with insertion.reader.bench.lock:
+            with insertion.reader.testbed.lock:
                 if activation is self._activation:
                     self._activation = PcscActivation(self, self._atr)
                     insertion.was_reset(self._activation)

@@ -15,7 +15,7 @@ from typing import Any
 
 from smartcard import scard
 
-from ..errors import BenchError
+from ..errors import TestbedError
 from ..reader import Reader
 from .pcsc_card import PcscCard
 from .pcsc_channel import Channel, PcscError, call, wait_for_change
@@ -40,11 +40,11 @@ _COUNTER = 0xFFFF0000
 """The part of a state that counts insertions and removals."""
 
 
-class PcscDoor:
+class PcscReader:
     """Mirrors into `reader` the card in the first reader of PC/SC that has `name` in its own, until `close`.
 
     The service may come later, go, and come back, and so may the reader. `card` is the card that is there now; pulled
-    out of the virtual reader it can be inserted again. A card of the bench that is in the virtual reader stays there.
+    out of the virtual reader it can be inserted again. A card of the testbed that is in the virtual reader stays there.
     """
 
     def __init__(self, reader: Reader, name: str = "", exclusive: bool = False) -> None:
@@ -160,7 +160,7 @@ class PcscDoor:
                 return False
         self._counter = state & _COUNTER
         self.card = PcscCard(name, channel, self._exclusive)
-        with contextlib.suppress(BenchError):  # unplugged, or occupied by another card: a script's wish
+        with contextlib.suppress(TestbedError):  # unplugged, or occupied by another card: a script's wish
             self._reader.insert(self.card)
         return True
 

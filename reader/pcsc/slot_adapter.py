@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from ..card_lock import OtherQueue
 from ..events import Change, Event
 from ..reader import Insertion, Reader
-from ..testbed import Bench
+from ..testbed import Testbed
 from ..waiting import readable, waiter
 from . import pcscd_call, tcp_peer, vpcd_wire
 from .vpcd_dialogue import Dialogue
@@ -57,37 +57,37 @@ class Daemon(Protocol):
         ...
 
 
-class SlotDoor(ABC):
+class SlotAdapter(ABC):
     """Shows a reader to pcscd until `close`, in one slot of vpcd.
 
     vpcd may come later, go, and come back; a word about it is logged. Other doors of the same reader stay open: who
     shares a card shares its state, and a reset through PC/SC takes the login of everybody.
     """
 
-    def __init__(self, bench: Bench, port: int, reader: Reader | None, hint: str) -> None:
+    def __init__(self, testbed: Testbed, port: int, reader: Reader | None, hint: str) -> None:
         self.port = port
         self._hint = hint
         self.reader = reader
-        self._bench = bench
+        self._testbed = testbed
         self._closing = False
         self._is_missed = False
         self._refused: str | None = None
         self._has_asked = False
-        self._shown = threading.Condition(bench.lock)
+        self._shown = threading.Condition(testbed.lock)
         self._dialogue: Dialogue | None = None
         """With the card that pcscd has in this slot now."""
         self._held: Dialogue | None = None
         """That which may keep its card between commands. Our thread's own."""
         self._turn = _new_turn()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._unsubscribe = bench.add_part(self._hear)
+        self._unsubscribe = testbed.add_part(self._hear)
         self._thread = threading.Thread(target=self._run, name=f"vpcd-{port}", daemon=True)
         self._thread.start()
         self._share(reader)
 
     def show(self, reader: Reader | None) -> None:
         """From now on this slot is that reader."""
-        with self._bench.lock:
+        with self._testbed.lock:
             self.reader = reader
             self._share(reader)
             self._cut()
@@ -95,7 +95,7 @@ class SlotDoor(ABC):
     def close(self, wait: bool = True) -> None:
         """Take the card away from pcscd, and end; with `wait` when a command that the card is at has ended, too."""
         self._unsubscribe()
-        with self._bench.lock:
+        with self._testbed.lock:
             if not self._closing:
                 self._closing = True
                 self._cut()
@@ -107,7 +107,7 @@ class SlotDoor(ABC):
     @property
     def is_shown(self) -> bool:
         """Whether pcscd has the card that is in the reader now, powered up."""
-        with self._bench.lock:
+        with self._testbed.lock:
             return self._dialogue is not None and self._dialogue.is_shown
 
     def wait_until_shown(self, seconds: float) -> bool:
@@ -136,7 +136,7 @@ class SlotDoor(ABC):
         try:
             self._show_cards()
         finally:
-            with self._bench.lock:  # `close` writes to it, when we may have seen already that it is the end
+            with self._testbed.lock:  # `close` writes to it, when we may have seen already that it is the end
                 os.close(self._wake)
 
     @abstractmethod
@@ -145,10 +145,10 @@ class SlotDoor(ABC):
 
     @abstractmethod
     def _cut(self) -> None:
-        """The stay is over, or another begins. Called with the bench's lock held; wakes our thread."""
+        """The stay is over, or another begins. Called with the testbed's lock held; wakes our thread."""
 
     def _sleep(self, seconds: float | None, *others: socket.socket) -> None:
-        """Until the bench changes, somebody else has something to say, or for so long."""
+        """Until the testbed changes, somebody else has something to say, or for so long."""
         waiting: list[int | socket.socket] = [self._wake, *others]
         if self._wake in readable(seconds, *waiting):
             os.eventfd_read(self._wake)
@@ -202,7 +202,7 @@ class SlotDoor(ABC):
 
     def _miss(self, why: str) -> None:
         """Log that vpcd is not there: once, until it is."""
-        with self._bench.lock:
+        with self._testbed.lock:
             reader = self.reader
             if self._is_missed or self._closing or reader is None or reader.insertion is None:
                 return
@@ -223,7 +223,7 @@ class SlotDoor(ABC):
     def _greet(self) -> None:
         """pcscd has the card."""
         self._refused = None
-        with self._bench.lock:
+        with self._testbed.lock:
             was_missed, self._is_missed = self._is_missed, False
             self._shown.notify_all()
             name = self.reader.name if self.reader is not None else ""
@@ -238,7 +238,7 @@ class SlotDoor(ABC):
 class _Programs:
     """Those of PC/SC, as the other side of one stay's lock (card_lock.py)."""
 
-    def __init__(self, door: SlotDoor, turn: PcscTurn, insertion: Insertion) -> None:
+    def __init__(self, door: SlotAdapter, turn: PcscTurn, insertion: Insertion) -> None:
         self._door, self._turn, self._insertion = door, turn, insertion
 
     @property

@@ -19,11 +19,11 @@ from time import monotonic
 
 from ..errors import CardMute, CardRemoved
 from ..reader import Insertion, Reader
-from ..testbed import Bench
+from ..testbed import Testbed
 from . import tcp_peer, vpcd_wire
 from .network_namespace import Inside
 from .pcscd_call import call_pcscd, may_listen
-from .slot_adapter import LOOPBACK, Daemon, SlotDoor
+from .slot_adapter import LOOPBACK, Daemon, SlotAdapter
 from .vpcd_dialogue import Dialogue
 from .vpcd_wire import Control
 
@@ -42,12 +42,12 @@ _SOMETHING = object()
 """A card that pcscd believes in and that has never been one of ours."""
 
 
-class VpcdDoor(SlotDoor):
-    """The slot of a vpcd that listens on a port. `hint` is what to do when it does not, the rest as in PcscPlace."""
+class VpcdDoor(SlotAdapter):
+    """The slot of a vpcd that listens on a port. `hint` is what to do when it does not, the rest as in PcscSlots."""
 
     def __init__(
         self,
-        bench: Bench,
+        testbed: Testbed,
         port: int = vpcd_wire.PORT,
         reader: Reader | None = None,
         hint: str = _HINT,
@@ -67,7 +67,7 @@ class VpcdDoor(SlotDoor):
         self._was_reached = False
         self._call: socket.socket | None = None
         self._nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        super().__init__(bench, port, reader, hint)
+        super().__init__(testbed, port, reader, hint)
 
     def _cut(self) -> None:
         """Fail the command that is under way, and wake our thread.
@@ -99,7 +99,7 @@ class VpcdDoor(SlotDoor):
 
     def _has_something_to_show(self) -> bool:
         """Return whether there is a card, or an empty slot that pcscd has not seen yet."""
-        with self._bench.lock:
+        with self._testbed.lock:
             return self._insertion() is not None or self._believed is not None
 
     def _insertion(self) -> Insertion | None:
@@ -113,7 +113,7 @@ class VpcdDoor(SlotDoor):
             self._miss(error.strerror or str(error))
             return False
         with connection:
-            with self._bench.lock:
+            with self._testbed.lock:
                 if self._closing:
                     return True
                 self._connection = connection
@@ -135,7 +135,7 @@ class VpcdDoor(SlotDoor):
                 self._miss(error.strerror or str(error))
             finally:
                 self._let_go()
-                with self._bench.lock:
+                with self._testbed.lock:
                     self._connection = self._dialogue = None
                     self._is_answering = False
         return monotonic() - start > _WORTH_IT
@@ -180,7 +180,7 @@ class VpcdDoor(SlotDoor):
         `is_first`: the connection has only just been accepted. From the return until `_answer` has ended, a removal
         fails what is under way.
         """
-        with self._bench.lock:
+        with self._testbed.lock:
             insertion = self._insertion()
             if is_first and insertion is not None and self._believed in (None, insertion):
                 self._dialogue = Dialogue(insertion, insertion is self._powered, self._turn)
@@ -199,7 +199,7 @@ class VpcdDoor(SlotDoor):
         except (CardMute, CardRemoved):
             self._break_off(connection)
             return False
-        with self._bench.lock:
+        with self._testbed.lock:
             if self._dialogue is not dialogue:
                 return False
             self._is_answering = False

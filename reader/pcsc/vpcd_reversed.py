@@ -16,11 +16,11 @@ import socket
 from ..errors import CardMute, CardRemoved
 from ..private_socket import SocketError
 from ..reader import Reader
-from ..testbed import Bench
+from ..testbed import Testbed
 from ..waiting import readable
 from . import tcp_peer, vpcd_wire
 from .network_namespace import Inside
-from .slot_adapter import LOG, LOOPBACK, SlotDoor
+from .slot_adapter import LOG, LOOPBACK, SlotAdapter
 from .vpcd_dialogue import NO_ATR, Dialogue
 from .vpcd_wire import Control
 
@@ -33,12 +33,12 @@ _GONE = b"\x6f\x00"
 """The answer to a command that no card answers: an error must not be a broken connection here."""
 
 
-class ReversedDoor(SlotDoor):
-    """A slot of a vpcd that connects to a port of ours. `inside` as in PcscPlace. Raises SocketError."""
+class ReversedDoor(SlotAdapter):
+    """A slot of a vpcd that connects to a port of ours. `inside` as in PcscSlots. Raises SocketError."""
 
     def __init__(
         self,
-        bench: Bench,
+        testbed: Testbed,
         port: int = vpcd_wire.PORT,
         reader: Reader | None = None,
         inside: Inside = contextlib.nullcontext,
@@ -53,7 +53,7 @@ class ReversedDoor(SlotDoor):
             raise SocketError(f"port {port} is taken; is vpcd itself listening there? See docs/pcsc.md") from None
         self._connection: socket.socket | None = None
         self._owes_an_answer = False
-        super().__init__(bench, port, reader, _HINT)
+        super().__init__(testbed, port, reader, _HINT)
 
     def _cut(self) -> None:
         """An answer that is owed is given now; the connection stays unless we end."""
@@ -90,7 +90,7 @@ class ReversedDoor(SlotDoor):
 
     def _talk(self, connection: socket.socket) -> None:
         """To one vpcd until it goes."""
-        with self._bench.lock:
+        with self._testbed.lock:
             if self._closing:
                 return
             self._connection = connection
@@ -101,7 +101,7 @@ class ReversedDoor(SlotDoor):
             self._let_go()
             if self._closing:
                 LOG.warning("vpcd was connected to port %d until now: see whether pcscd still runs", self.port)
-            with self._bench.lock:
+            with self._testbed.lock:
                 self._connection = self._dialogue = None
                 self._owes_an_answer = False
 
@@ -109,7 +109,7 @@ class ReversedDoor(SlotDoor):
         dialogue = self._turn_to_the_card()
         control = vpcd_wire.control(body)
         was_shown = dialogue is not None and dialogue.is_shown
-        with self._bench.lock:
+        with self._testbed.lock:
             self._owes_an_answer = control is None
         try:
             answer = dialogue.answer(body) if dialogue is not None else None
@@ -117,7 +117,7 @@ class ReversedDoor(SlotDoor):
             answer = None
         if answer is None and control in (None, Control.ATR):
             answer = NO_ATR if control is Control.ATR else _GONE
-        with self._bench.lock:
+        with self._testbed.lock:
             is_due = self._owes_an_answer or control is Control.ATR
             self._owes_an_answer = False
         if is_due and answer is not None:
@@ -127,7 +127,7 @@ class ReversedDoor(SlotDoor):
 
     def _turn_to_the_card(self) -> Dialogue | None:
         """The dialogue with the card that is in the reader now, a new one if need be."""
-        with self._bench.lock:
+        with self._testbed.lock:
             insertion = self.reader.insertion if self.reader is not None else None
             dialogue = self._dialogue
             if insertion is None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which reader of the bench is in which slot of vpcd.
+"""Which reader of the testbed is in which slot of vpcd.
 
 A slot is a TCP port, the slots of one vpcd follow each other. Debian's vpcd has two; readers beyond them wait until
 pcscd is configured for more.
@@ -13,10 +13,10 @@ from time import monotonic
 
 from ..events import Change, Event
 from ..reader import Reader
-from ..testbed import Bench
+from ..testbed import Testbed
 from . import vpcd_wire
 from .network_namespace import Inside
-from .slot_adapter import Daemon, SlotDoor
+from .slot_adapter import Daemon, SlotAdapter
 from .vpcd import VpcdDoor
 from .vpcd_reversed import ReversedDoor
 
@@ -29,7 +29,7 @@ _TOO_MANY = f"Debian's vpcd has {SLOTS_OF_VPCD} slots, `cardtear pcsc --readers 
 
 
 @dataclass(frozen=True, slots=True)
-class PcscPlace:
+class PcscSlots:
     """Where pcscd's vpcd is: the port of its first slot, and whether it connects to us instead of listening.
 
     `inside` makes a block in which this thread's new sockets are in vpcd's network (NetworkNamespace.entered). `daemon`
@@ -43,22 +43,22 @@ class PcscPlace:
 
 
 class VpcdSlots:
-    """Shows all readers of a bench to pcscd until `close`, each in the first slot that is free when it is plugged in.
+    """Shows all readers of a testbed to pcscd until `close`, each in the first slot that is free when it is plugged in.
 
     An unplugged reader keeps its slot until another needs it. Raises ValueError for ports that do not exist.
     """
 
-    def __init__(self, bench: Bench, place: PcscPlace) -> None:
+    def __init__(self, testbed: Testbed, place: PcscSlots) -> None:
         if not 0 < place.port <= _LAST_PORT:
             raise ValueError(f"not a TCP port: {place.port}")
-        self._bench = bench
+        self._testbed = testbed
         self._place = place
-        self._doors: list[SlotDoor] = []
+        self._doors: list[SlotAdapter] = []
         self._add_doors(None)
-        with bench.lock:
-            for reader in bench.readers:
+        with testbed.lock:
+            for reader in testbed.readers:
                 self._find_slot(Event(Change.PLUG, reader))
-            self._unsubscribe = bench.add_part(self._find_slot)
+            self._unsubscribe = testbed.add_part(self._find_slot)
 
     def close(self, wait: bool = True) -> None:
         """All cards leave pcscd; with `wait` when commands that they are at have ended, too."""
@@ -66,7 +66,7 @@ class VpcdSlots:
         for door in self._doors:
             door.close(wait)
 
-    def door_of(self, reader: Reader) -> SlotDoor | None:
+    def door_of(self, reader: Reader) -> SlotAdapter | None:
         """The slot in which a reader is, if there is one for it."""
         return next((door for door in self._doors if door.reader is reader), None)
 
@@ -82,7 +82,7 @@ class VpcdSlots:
         ]
 
     def _find_slot(self, event: Event) -> None:
-        """Of the bench's events, those of readers that are plugged in. Called with its lock held."""
+        """Of the testbed's events, those of readers that are plugged in. Called with its lock held."""
         reader = event.reader
         if event.change is not Change.PLUG or any(door.reader is reader for door in self._doors):
             return
@@ -100,9 +100,9 @@ class VpcdSlots:
                 hint = {} if len(self._doors) < SLOTS_OF_VPCD else {"hint": _TOO_MANY}
                 place = self._place
                 self._doors.append(
-                    VpcdDoor(self._bench, first, reader, inside=place.inside, daemon=place.daemon, **hint)
+                    VpcdDoor(self._testbed, first, reader, inside=place.inside, daemon=place.daemon, **hint)
                 )
             return
         for port in range(first, min(first + SLOTS_OF_VPCD, _LAST_PORT + 1)):
-            self._doors.append(ReversedDoor(self._bench, port, reader, self._place.inside))
+            self._doors.append(ReversedDoor(self._testbed, port, reader, self._place.inside))
             reader = None

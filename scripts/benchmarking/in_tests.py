@@ -97,11 +97,11 @@ def page(simulator: Simulator, browser: firefox.Firefox, url: str) -> tuple[list
         return any(token == name for token, _ in certificates)
 
     browser.wait(browser.certificates, is_known, f"{name}'s certificates")
-    before = max(entry.number for entry in simulator.bench.trace.entries())
+    before = max(entry.number for entry in simulator.testbed.trace.entries())
     start = perf_counter()
     if browser.open(url) != f"client: {name}":
         raise SystemExit("the browser does not open a page with the card")
-    return simulator.bench.trace.entries(before), perf_counter() - start
+    return simulator.testbed.trace.entries(before), perf_counter() - start
 
 
 def cost(entries: Sequence[Entry]) -> float:

@@ -149,7 +149,7 @@ class Tearing:
         """
         seen: Counter[int] = Counter()
         found, calls = [], {}
-        for entry in self.simulator.bench.trace.entries(since):
+        for entry in self.simulator.testbed.trace.entries(since):
             if isinstance(entry, CallEntry):
                 calls[entry.call] = entry.name
             elif isinstance(entry, ApduEntry) and entry.command[1] in kinds:
@@ -177,7 +177,7 @@ class Tearing:
         self.simulator.insert("front", BLANK)
 
         self.copy(prepared)
-        since = self.simulator.bench.trace.entries()[-1].number
+        since = self.simulator.testbed.trace.entries()[-1].number
         first = self.run(*command, **options)
         assert first.code == 0, first.output
         points = self.points(since, kinds)
@@ -188,7 +188,7 @@ class Tearing:
             self.simulator.arm(Trigger("remove", {"reader": "front"}, ins=ins, nth=nth, when=when))
             ended = self.run(*command, **options)
             where = f"{when} {INS(ins).name} number {nth}: {ended.output}"
-            assert self.simulator.bench.reader("front").insertion is None, where
+            assert self.simulator.testbed.reader("front").insertion is None, where
             assert failed(ended), where
             self.simulator.insert("front", self.folder / f"{self.number}.card")
             found = self.contents()

@@ -138,7 +138,7 @@ def test_write_ed25519(blank: Simulator, p11tool: Succeed, succeed: Succeed) -> 
 def test_generate_by_the_wrong_mechanism(blank: Simulator, run: Run, module: str, contents: Any) -> None:
     """GnuTLS before 3.8 generates Ed25519 keys by CKM_EDDSA, which is no mechanism for that: refused, nothing made."""
     ended = run("p11tool", "--provider", module, "--batch", "--login", "--generate-privkey=ed25519", TOKEN, **PINS)
-    calls = [entry for entry in blank.bench.trace.entries() if isinstance(entry, CallEntry)]
+    calls = [entry for entry in blank.testbed.trace.entries() if isinstance(entry, CallEntry)]
     (asked,) = (entry.arguments[1] for entry in calls if entry.name == "C_GenerateKeyPair")
     if asked == CKM.EDDSA:
         assert ended.code != 0

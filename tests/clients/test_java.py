@@ -103,7 +103,7 @@ class TestKeytool:
         generate = ("-genkeypair", "-alias", "made", *KINDS["p256"], "-dname", "CN=Java")
         blank.arm(Trigger("remove", {"reader": "front"}, ins=ins, nth=nth))
         ended = run(*keytool_command(*generate))
-        assert blank.bench.reader("front").insertion is None
+        assert blank.testbed.reader("front").insertion is None
         assert ended.code != 0
         assert "CKR_" in ended.output or "keytool error" in ended.output, ended.output
         blank.insert("front", BLANK)
@@ -220,7 +220,7 @@ class TestProgram:
         client.do("load")
         blank.arm(Trigger("remove", {"reader": "front"}, ins=0x87))
         assert client.ask("sign", "rsa", "SHA256withRSA", DATA).startswith("error")
-        assert blank.bench.reader("front").insertion is None
+        assert blank.testbed.reader("front").insertion is None
         if noticed:
             assert client.ask("sign", "rsa", "SHA256withRSA", DATA).startswith("error")
             assert client.ask("load").startswith("error")

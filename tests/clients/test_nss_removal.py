@@ -48,7 +48,7 @@ def pulled(nss: Any, when: str, ins: int, nth: int, *command: str, is_silent: bo
     """
     nss.simulator.arm(Trigger("remove", {"reader": "front"}, ins=ins, nth=nth, when=when))
     ended = nss.run(*command)
-    if nss.simulator.bench.reader("front").insertion is not None:
+    if nss.simulator.testbed.reader("front").insertion is not None:
         nss.simulator.remove("front")
         assert ended.code == 0, ended.output
         nss.simulator.insert("front", nss.card)

@@ -83,6 +83,6 @@ def test_card_of_the_client_goes(new_nss: Callable[..., Any], version: str, on: 
         nss.simulator.arm(Trigger("remove", {"reader": "front"}, **on))
         ended = nss.fetch(*ask)
         assert "200 OK" not in ended.output
-        assert nss.simulator.bench.reader("front").insertion is None
+        assert nss.simulator.testbed.reader("front").insertion is None
         nss.simulator.insert("front", nss.card)
         assert "200 OK" in nss.fetch(*ask).output

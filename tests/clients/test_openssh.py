@@ -156,7 +156,7 @@ class TestLogin:
         succeed("ssh-add", "-s", module, **agent)
         simulator.arm(Trigger("remove", {"reader": "front"}, ins=0x87, nth=2))
         assert "Permission denied" in run(*login, **agent).output
-        assert simulator.bench.reader("front").insertion is None
+        assert simulator.testbed.reader("front").insertion is None
         assert "Permission denied" in run(*login, **agent).output
         simulator.insert("front")
         run("ssh-add", "-e", module, **agent)

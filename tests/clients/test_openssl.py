@@ -203,9 +203,9 @@ class TestTls:
         with serve(port, *server, **configuration):
             blank.arm(Trigger("remove", {"reader": "front"}, ins=0x87))
             failed = run("timeout", "5", *client, stdin="GET / HTTP/1.0\r\n\r\n", **configuration)
-            assert blank.bench.reader("front").insertion is None
+            assert blank.testbed.reader("front").insertion is None
             assert "200 ok" not in failed.output
-            entries = blank.bench.trace.entries()
+            entries = blank.testbed.trace.entries()
             assert {each.number for each in entries if isinstance(each, CallEntry)} == {
                 each.call for each in entries if isinstance(each, ReturnEntry)
             }

@@ -109,7 +109,7 @@ def test_all_by_the_token(
     """Digests and the derivation of TLS 1.3's keys as well."""
     with serve(port, *serving(port), **configured("")):
         assert "200 ok" in fetch(run, port, "tls1_3")
-    called = {entry.name for entry in simulator.bench.trace.entries() if isinstance(entry, CallEntry)}
+    called = {entry.name for entry in simulator.testbed.trace.entries() if isinstance(entry, CallEntry)}
     assert called >= {"C_DigestInit", "C_DeriveKey"}
 
 

@@ -134,7 +134,7 @@ def test_card_goes(blank: Simulator, door: Door, contents: Any, ins: int) -> Non
     before = contents()
     blank.arm(Trigger("remove", {"reader": "front"}, ins=ins))
     ended = door.try_to(*USER, *command)
-    assert blank.bench.reader("front").insertion is None
+    assert blank.testbed.reader("front").insertion is None
     assert ended.code != 0
     assert "CKR_" in ended.output
     gone = door.try_to("--list-objects")

@@ -212,7 +212,7 @@ def test_hotplug(simulator: Simulator, module: str, tmp_path: Path) -> None:
         process.stdin.flush()
         end = time.monotonic() + 20
         while True:
-            calls = [each for each in simulator.bench.trace.entries() if isinstance(each, CallEntry)]
+            calls = [each for each in simulator.testbed.trace.entries() if isinstance(each, CallEntry)]
             if sum(each.name == call for each in calls) >= count:
                 return
             assert process.poll() is None

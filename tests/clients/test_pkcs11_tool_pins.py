@@ -105,7 +105,7 @@ class TestCardGoes:
         change = (*tool, *options, "--new-pin", "654321")
         simulator.arm(Trigger("remove", {"reader": "front"}, ins=ins, when=when))
         ended = run(*change)
-        assert simulator.bench.reader("front").insertion is None
+        assert simulator.testbed.reader("front").insertion is None
         assert ended.code != 0
         assert "CKR_DEVICE_REMOVED" in ended.output
         simulator.insert("front")
@@ -124,7 +124,7 @@ class TestCardGoes:
         # The first of these commands proves the PUK at the login.
         simulator.arm(Trigger("remove", {"reader": "front"}, ins=INS.CHANGE_REFERENCE_DATA, nth=2, when=when))
         ended = run(*tool, *change)
-        assert simulator.bench.reader("front").insertion is None
+        assert simulator.testbed.reader("front").insertion is None
         assert ended.code != 0
         simulator.insert("front")
         assert run(*tool, *SO, "12345678" if when == "before" else "87654321", "--list-objects").code == 0
@@ -136,7 +136,7 @@ class TestCardGoes:
         start = (*tool, "--init-token", "--label", "Fresh", "--so-pin", "12345678")
         simulator.arm(Trigger("remove", {"reader": "front"}, ins=ins, when="after"))
         ended = run(*start)
-        assert simulator.bench.reader("front").insertion is None
+        assert simulator.testbed.reader("front").insertion is None
         assert ended.code != 0
         simulator.insert("front")
         assert run(*tool, *USER, "--list-objects").code != 0

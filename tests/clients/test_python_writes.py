@@ -180,7 +180,7 @@ with token.open(rw=True, user_pin="123456") as session:
     blank.arm(Trigger("remove", {"reader": "front"}, ins=ins, when=when))
     ended = run(sys.executable, "-c", program, module)
     assert "DeviceRemoved" in ended.output, ended.output
-    assert blank.bench.reader("front").insertion is None
+    assert blank.testbed.reader("front").insertion is None
     blank.insert("front", BLANK)
     found = contents()
     assert found.count("label: rsa", "ID: 10") == found.objects.total()

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 from cardtear.card.card import CardTorn
-from cardtear.reader import Bench, Reader
+from cardtear.reader import Reader, Testbed
 
 
 class EchoCard:
@@ -50,12 +50,12 @@ class EchoActivation:
 
 
 @pytest.fixture
-def bench() -> Bench:
-    return Bench()
+def bench() -> Testbed:
+    return Testbed()
 
 
 @pytest.fixture
-def front(bench: Bench) -> Reader:
+def front(bench: Testbed) -> Reader:
     """A reader without a card."""
     return bench.plug("front")
 

@@ -16,7 +16,7 @@ from cardtear.p11.constants import CKR, CKS
 from cardtear.reader import observers
 from cardtear.reader.events import Change, Event
 from cardtear.reader.observers import Watcher
-from cardtear.reader.testbed import Bench
+from cardtear.reader.testbed import Testbed
 from cardtear.reader.trace import Entry, Trace
 
 DEADLINE = 10.0
@@ -56,7 +56,7 @@ KINDS = ("raises", "fails", "exits", "cannot write", "slow", "unsubscribes")
 def test_a_watcher_of_the_trace(simulator: Simulator, host: Any, kind: str, caplog: pytest.LogCaptureFixture) -> None:
     """The call is answered at once and rightly, changes take effect, a good watcher hears everything in order."""
     bad, good = Watching(kind), [list[Entry](), list[Entry]()]
-    trace = simulator.bench.trace
+    trace = simulator.testbed.trace
     stops = [trace.subscribe(good[0].append)]
     bad.stop = trace.subscribe(bad)
     stops.append(trace.subscribe(good[1].append))
@@ -86,9 +86,9 @@ def test_a_watcher_of_the_trace(simulator: Simulator, host: Any, kind: str, capl
 def test_a_listener_of_the_bench(simulator: Simulator, host: Any, kind: str, caplog: pytest.LogCaptureFixture) -> None:
     """It runs inside the change; sessions, the other listeners and the order are as without it."""
     bad, good = Watching(kind), [list[Event](), list[Event]()]
-    simulator.bench.subscribe(good[0].append)
-    bad.stop = simulator.bench.subscribe(bad)
-    simulator.bench.subscribe(good[1].append)
+    simulator.testbed.subscribe(good[0].append)
+    bad.stop = simulator.testbed.subscribe(bad)
+    simulator.testbed.subscribe(good[1].append)
     session = host.eval("user_session(m)")
     simulator.logout("front")
     simulator.remove("front")
@@ -101,7 +101,7 @@ def test_a_listener_of_the_bench(simulator: Simulator, host: Any, kind: str, cap
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
 def test_what_ends_the_program_is_not_held_up(kind: type[BaseException]) -> None:
     """Ctrl-C may come while a listener runs."""
-    bench = Bench()
+    bench = Testbed()
 
     def interrupted(_event: Event) -> None:
         raise kind
@@ -119,8 +119,8 @@ def test_changes_that_a_listener_makes(simulator: Simulator) -> None:
         if event.change is Change.REMOVE:
             simulator.insert("front")
 
-    simulator.bench.subscribe(push_back)
-    simulator.bench.subscribe(lambda event: heard.append(event.change))
+    simulator.testbed.subscribe(push_back)
+    simulator.testbed.subscribe(lambda event: heard.append(event.change))
     simulator.remove("front")
     assert heard == [Change.REMOVE, Change.INSERT]
 
@@ -131,9 +131,9 @@ def test_a_watcher_of_calls_and_apdus(
 ) -> None:
     """The call goes on as if nobody had watched; others see it."""
     bad, good = Watching(kind), [list[Any](), list[Any]()]
-    bad.stop = lambda: simulator.bench.unwatch(bad)
+    bad.stop = lambda: simulator.testbed.unwatch(bad)
     for watcher in (good[0].append, bad, good[1].append):
-        simulator.bench.watch(watcher)
+        simulator.testbed.watch(watcher)
     assert host.eval("user_session(m)")
     assert good[0] == good[1]
     assert len(good[0]) > 4
@@ -143,7 +143,7 @@ def test_a_watcher_of_calls_and_apdus(
 
 def test_a_part_that_raises(caplog: pytest.LogCaptureFixture) -> None:
     """It is logged and stays; the others are told."""
-    bench, heard = Bench(), list[Change]()
+    bench, heard = Testbed(), list[Change]()
     bad = Watching("raises")
     bench.add_part(bad)
     bench.add_part(lambda event: heard.append(event.change))
@@ -194,7 +194,7 @@ def test_the_end_of_a_watcher_that_hangs(monkeypatch: pytest.MonkeyPatch, caplog
     assert "has not ended within" in caplog.text
 
 
-def test_no_watcher_costs_nothing(bench: Bench) -> None:
+def test_no_watcher_costs_nothing(bench: Testbed) -> None:
     """Recording is then one append to a ring, by the very method of the ring."""
     trace = bench.trace
     plain = trace._record

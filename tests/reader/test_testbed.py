@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from cardtear.reader import (
     ApduMoment,
-    Bench,
     CardElsewhere,
     CardRemoved,
     Change,
@@ -22,6 +21,7 @@ from cardtear.reader import (
     ReaderEmpty,
     ReaderExists,
     ReaderOccupied,
+    Testbed,
     When,
 )
 
@@ -29,7 +29,7 @@ COMMAND = bytes.fromhex("00CB3FFF")
 ANSWER = COMMAND + b"\x90\x00"
 
 
-def heard(bench: Bench) -> list[tuple[str, str]]:
+def heard(bench: Testbed) -> list[tuple[str, str]]:
     """What a listener is told, as (change, reader)."""
     changes: list[tuple[str, str]] = []
     bench.subscribe(lambda event: changes.append((event.change.value, event.reader.name)))
@@ -39,7 +39,7 @@ def heard(bench: Bench) -> list[tuple[str, str]]:
 # Readers
 
 
-def test_readers_keep_the_order_of_plugging(bench: Bench) -> None:
+def test_readers_keep_the_order_of_plugging(bench: Testbed) -> None:
     readers = [bench.plug(name) for name in ("z", "a", "m")]
     assert bench.readers == readers
     bench.unplug("a")
@@ -48,24 +48,24 @@ def test_readers_keep_the_order_of_plugging(bench: Bench) -> None:
     assert [reader.name for reader in bench.readers] == ["z", "a", "m"]
 
 
-def test_a_name_is_plugged_in_once(bench: Bench, front: Reader) -> None:
+def test_a_name_is_plugged_in_once(bench: Testbed, front: Reader) -> None:
     with pytest.raises(ReaderExists):
         bench.plug("front")
     assert bench.reader("front") is front
 
 
 @pytest.mark.parametrize("name", ["", " front", "front ", "fr\nont", "x" * 65, "é" * 33])
-def test_unusable_names(bench: Bench, name: str) -> None:
+def test_unusable_names(bench: Testbed, name: str) -> None:
     with pytest.raises(ValueError, match="not a reader name"):
         bench.plug(name)
     assert bench.readers == []
 
 
-def test_longest_name(bench: Bench) -> None:
+def test_longest_name(bench: Testbed) -> None:
     assert bench.plug("é" * 32).plugged
 
 
-def test_unknown_reader_names_those_that_are_there(bench: Bench, front: Reader) -> None:
+def test_unknown_reader_names_those_that_are_there(bench: Testbed, front: Reader) -> None:
     with pytest.raises(NoSuchReader, match="front"):
         bench.reader("back")
     with pytest.raises(NoSuchReader):
@@ -75,7 +75,7 @@ def test_unknown_reader_names_those_that_are_there(bench: Bench, front: Reader) 
         bench.reader("front")
 
 
-def test_unplug_takes_the_card_out_first(bench: Bench, front: Reader, echo: Any) -> None:
+def test_unplug_takes_the_card_out_first(bench: Testbed, front: Reader, echo: Any) -> None:
     insertion = front.insert(echo)
     changes = heard(bench)
     bench.unplug("front")
@@ -84,7 +84,7 @@ def test_unplug_takes_the_card_out_first(bench: Bench, front: Reader, echo: Any)
     assert not front.plugged
 
 
-def test_unplugged_reader_takes_no_card(bench: Bench, front: Reader, echo: Any) -> None:
+def test_unplugged_reader_takes_no_card(bench: Testbed, front: Reader, echo: Any) -> None:
     bench.unplug("front")
     with pytest.raises(NoSuchReader):
         front.insert(echo)
@@ -116,7 +116,7 @@ def test_one_card_in_a_reader(front: Reader, echo: Any, new_card: Any) -> None:
     assert front.insertion is insertion
 
 
-def test_one_reader_for_a_card(bench: Bench, front: Reader, echo: Any, new_card: Any) -> None:
+def test_one_reader_for_a_card(bench: Testbed, front: Reader, echo: Any, new_card: Any) -> None:
     back = bench.plug("back")
     front.insert(echo)
     with pytest.raises(CardElsewhere):
@@ -151,7 +151,7 @@ def test_an_old_insertion_stays_dead_when_its_card_is_back(front: Reader, echo: 
 
 
 def test_swap_is_a_removal_and_an_insertion_at_one_instant(
-    bench: Bench, front: Reader, echo: Any, new_card: Any
+    bench: Testbed, front: Reader, echo: Any, new_card: Any
 ) -> None:
     front.insert(echo)
     changes = heard(bench)
@@ -163,7 +163,7 @@ def test_swap_is_a_removal_and_an_insertion_at_one_instant(
     assert front.insertion.card is other
 
 
-def test_reset_is_a_new_activation_of_the_same_stay(bench: Bench, front: Reader, echo: Any) -> None:
+def test_reset_is_a_new_activation_of_the_same_stay(bench: Testbed, front: Reader, echo: Any) -> None:
     insertion = front.insert(echo)
     before = insertion.atr
     changes = heard(bench)
@@ -178,7 +178,7 @@ def test_reset_is_a_new_activation_of_the_same_stay(bench: Bench, front: Reader,
 
 
 def test_listeners_hear_in_the_same_thread_under_the_lock_when_all_is_done(
-    bench: Bench, front: Reader, echo: Any
+    bench: Testbed, front: Reader, echo: Any
 ) -> None:
     seen: list[tuple[Change, bool]] = []
 
@@ -199,7 +199,7 @@ def test_listeners_hear_in_the_same_thread_under_the_lock_when_all_is_done(
     assert seen == [(Change.INSERT, True), (Change.RESET, True), (Change.REMOVE, False)]
 
 
-def test_events_carry_the_stay(bench: Bench, front: Reader, echo: Any) -> None:
+def test_events_carry_the_stay(bench: Testbed, front: Reader, echo: Any) -> None:
     events: list[Event] = []
     bench.subscribe(events.append)
     insertion = front.insert(echo)
@@ -209,7 +209,7 @@ def test_events_carry_the_stay(bench: Bench, front: Reader, echo: Any) -> None:
     assert {event.reader for event in events} == {front}
 
 
-def test_unsubscribed_listeners_hear_nothing(bench: Bench, front: Reader, echo: Any) -> None:
+def test_unsubscribed_listeners_hear_nothing(bench: Testbed, front: Reader, echo: Any) -> None:
     events: list[Event] = []
     stop = bench.subscribe(events.append)
     front.insert(echo)
@@ -219,7 +219,7 @@ def test_unsubscribed_listeners_hear_nothing(bench: Bench, front: Reader, echo: 
     assert [event.change for event in events] == [Change.INSERT]
 
 
-def test_a_listener_may_use_the_bench(bench: Bench, front: Reader, echo: Any) -> None:
+def test_a_listener_may_use_the_bench(bench: Testbed, front: Reader, echo: Any) -> None:
     """The lock is re-entrant: a card can be pushed back as soon as it is pulled."""
     changes: list[Change] = []
 
@@ -238,7 +238,7 @@ def test_a_listener_may_use_the_bench(bench: Bench, front: Reader, echo: Any) ->
 # Watchers
 
 
-def test_watchers_see_both_sides_of_an_apdu(bench: Bench, front: Reader, echo: Any) -> None:
+def test_watchers_see_both_sides_of_an_apdu(bench: Testbed, front: Reader, echo: Any) -> None:
     moments: list[Moment] = []
     insertion = front.insert(echo)
     with bench.watching(moments.append):
@@ -250,7 +250,7 @@ def test_watchers_see_both_sides_of_an_apdu(bench: Bench, front: Reader, echo: A
     ]
 
 
-def test_a_method_can_be_unwatched(bench: Bench) -> None:
+def test_a_method_can_be_unwatched(bench: Testbed) -> None:
     """Every access to a method makes a new object; watching has to end all the same."""
 
     class Watcher:
@@ -264,7 +264,7 @@ def test_a_method_can_be_unwatched(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(("when", "reached"), [(When.BEFORE, 0), (When.AFTER, 1)])
-def test_a_watcher_may_remove_the_card(bench: Bench, front: Reader, echo: Any, when: When, reached: int) -> None:
+def test_a_watcher_may_remove_the_card(bench: Testbed, front: Reader, echo: Any, when: When, reached: int) -> None:
     insertion = front.insert(echo)
     activation = insertion.activation
 
@@ -372,7 +372,7 @@ def test_a_transaction_keeps_others_out(front: Reader, echo: Any) -> None:
     assert insertion.activation.commands == 3 * [b"\0\0\0\1"] + [b"\0\0\0\2"]
 
 
-def test_threads_hammering(bench: Bench, new_card: Any) -> None:
+def test_threads_hammering(bench: Testbed, new_card: Any) -> None:
     """Cards move between readers that come and go while others speak to them: every stay begins and ends once."""
     cards = [new_card(name) for name in "abc"]
     names = ("one", "two")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from cardtear.reader import Bench, Reader, Trace
+from cardtear.reader import Reader, Testbed, Trace
 from cardtear.reader import trace as trace_file
 from cardtear.reader.trace import ApduEntry, CallEntry, Entry, EventEntry, Hidden, ReturnEntry
 from hypothesis import given
@@ -119,7 +119,7 @@ def test_a_torn_command_has_no_status() -> None:
     assert (entry.response, entry.response_length, entry.status) == (b"", 0, None)
 
 
-def test_calls_and_what_happens_in_them(bench: Bench, front: Reader, echo: Any) -> None:
+def test_calls_and_what_happens_in_them(bench: Testbed, front: Reader, echo: Any) -> None:
     trace = bench.trace
     insertion = front.insert(echo)
     number = trace.call("app[1]", 7, "C_Login", (1, 1, Hidden(6)))
@@ -133,7 +133,7 @@ def test_calls_and_what_happens_in_them(bench: Bench, front: Reader, echo: Any) 
     assert events == [("plug", None), ("insert", None), ("remove", number), ("insert", None)]
 
 
-def test_another_thread_is_in_no_call(bench: Bench, front: Reader, echo: Any) -> None:
+def test_another_thread_is_in_no_call(bench: Testbed, front: Reader, echo: Any) -> None:
     number = bench.trace.call("app[1]", 7, "C_Sign", ())
     thread = threading.Thread(target=front.insert, args=(echo,))
     thread.start()

@@ -133,12 +133,12 @@ def test_R21_removal_at_every_apdu_of_a_signature(
 def test_R22_removal_wakes_a_call_on_a_slow_card(simulator: Simulator, host: Any, user_session: int) -> None:
     """The removal does not wait for the card, and nobody waits for ever."""
     key = host.eval("key(m, s, b'\\1')", s=user_session)
-    insertion = simulator.bench.reader("front").insertion
+    insertion = simulator.testbed.reader("front").insertion
     assert insertion is not None
     with insertion.lock:  # as long as somebody else has the card
         signing = host.start("rv(lambda: sign(m, s, k))", s=user_session, k=key)
         end = time.monotonic() + 10
-        while not any(getattr(each, "name", "") == "C_Sign" for each in simulator.bench.trace.entries()):
+        while not any(getattr(each, "name", "") == "C_Sign" for each in simulator.testbed.trace.entries()):
             assert time.monotonic() < end
             time.sleep(0.001)
         hand = threading.Thread(target=simulator.remove, args=("front",))  # the lock would let this thread in

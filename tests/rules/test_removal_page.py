@@ -14,7 +14,7 @@ from cardtear.lab.simulator.simulator import Simulator
 from cardtear.lab.simulator.trigger import Trigger
 from cardtear.lab.trace.records import name_of
 from cardtear.p11.constants import CKR, CKS
-from cardtear.reader.errors import BenchError
+from cardtear.reader.errors import TestbedError
 from cardtear.reader.trace import ReturnEntry
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "removal.md").read_text()
@@ -57,7 +57,7 @@ class Trial:
     def __init__(self, simulator: Simulator, host: Any, name: str) -> None:
         self._simulator, self._host, self._name = simulator, host, name
         needs, self._expression = CALLS[name]
-        if simulator.bench.reader("front").insertion is None:
+        if simulator.testbed.reader("front").insertion is None:
             simulator.insert("front")
         host.eval("m.check('C_CloseAllSessions', 0)")
         host.eval("events(m)")
@@ -84,7 +84,7 @@ class Trial:
 
     def now(self) -> str:
         """What the call says, the first time that it is made."""
-        trace = self._simulator.bench.trace
+        trace = self._simulator.testbed.trace
         before = max((entry.number for entry in trace.entries()), default=0)
         self._host.eval(f"rv(lambda: {self._expression})", **self._names)
         answers = (each for each in trace.entries(before) if isinstance(each, ReturnEntry) and each.name == self._name)
@@ -162,12 +162,12 @@ def test_what_is_left(simulator: Simulator, host: Any) -> None:
     table = _table("What happens, and what is left")
     said = {verb: row for row in table for verb in re.findall(r"`([a-z-]+)`", row.pop("verb"))}
     found = {}
-    card = simulator.bench.reader("front").insertion.card  # type: ignore[union-attr]
+    card = simulator.testbed.reader("front").insertion.card  # type: ignore[union-attr]
     for verb in VERBS:
         found[verb] = effects(simulator, host, verb)
-        with contextlib.suppress(BenchError):
+        with contextlib.suppress(TestbedError):
             simulator.remove("front")
-        with contextlib.suppress(BenchError):
+        with contextlib.suppress(TestbedError):
             simulator.plug("front")
         if verb == "crash":
             simulator.restart()

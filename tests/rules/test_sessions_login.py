@@ -31,11 +31,11 @@ def test_R33_login_is_of_the_application(simulator: Simulator, host: Any, new_ho
     other = new_host(simulator)
     stranger = other.eval("m.open_session(0)")
     host.eval("m.login(s)", s=first)
-    apdus = [each for each in simulator.bench.trace.entries() if isinstance(each, ApduEntry)]
+    apdus = [each for each in simulator.testbed.trace.entries() if isinstance(each, ApduEntry)]
     assert host.eval("m.session_state(s)", s=first) == CKS.RO_USER_FUNCTIONS
     assert host.eval("m.session_state(s)", s=second) == CKS.RW_USER_FUNCTIONS
     assert other.eval("m.session_state(s)", s=stranger) == CKS.RO_PUBLIC_SESSION
-    assert [each for each in simulator.bench.trace.entries() if isinstance(each, ApduEntry)] == apdus
+    assert [each for each in simulator.testbed.trace.entries() if isinstance(each, ApduEntry)] == apdus
     host.eval("(m.close_session(a), m.close_session(b))", a=first, b=second)
     assert host.eval("m.session_state(m.open_session(0))") == CKS.RO_PUBLIC_SESSION
 
@@ -192,7 +192,7 @@ def test_R36_token_info_between_pin_and_signature(host: Any, user_session: int) 
 def test_R35_verification_lost_behind_the_modules_back(simulator: Simulator, host: Any, user_session: int) -> None:
     """Another program makes the card forget the PIN: the next private operation says so, and login helps again."""
     key = host.eval("key(m, s, b'\\1')", s=user_session)
-    insertion = simulator.bench.reader("front").insertion
+    insertion = simulator.testbed.reader("front").insertion
     assert insertion is not None
     assert insertion.transmit(bytes.fromhex("0020FF80")) == b"\x90\x00"
     assert value_of(host, "sign(m, s, k)", s=user_session, k=key) == CKR.USER_NOT_LOGGED_IN

@@ -61,7 +61,7 @@ def test_R04_slot_info_works_for_every_slot_that_was_shown(simulator: Simulator,
 def test_R05_removable_is_constant_and_present_costs_no_card_access(simulator: Simulator, host: Any) -> None:
     """The flags are the simulator's knowledge at call time; the card is not asked."""
     host.eval("m.token_info(0)")
-    before = len([each for each in simulator.bench.trace.entries() if type(each).__name__ == "ApduEntry"])
+    before = len([each for each in simulator.testbed.trace.entries() if type(each).__name__ == "ApduEntry"])
     for present in (True, False, True):
         assert bool(host.eval("flags_of(m, 0) & PRESENT")) is present
         assert host.eval("flags_of(m, 0) & REMOVABLE")
@@ -69,7 +69,7 @@ def test_R05_removable_is_constant_and_present_costs_no_card_access(simulator: S
             simulator.remove("front")
         else:
             simulator.insert("front")
-    after = len([each for each in simulator.bench.trace.entries() if type(each).__name__ == "ApduEntry"])
+    after = len([each for each in simulator.testbed.trace.entries() if type(each).__name__ == "ApduEntry"])
     assert after == before
 
 
@@ -135,7 +135,7 @@ def wait_until_blocked(simulator: Simulator, after: int = 0, deadline: float = 1
     """Until a C_WaitForSlotEvent has arrived, behind this number in the trace."""
     end = time.monotonic() + deadline
     while time.monotonic() < end:
-        if any(getattr(each, "name", "") == "C_WaitForSlotEvent" for each in simulator.bench.trace.entries(after)):
+        if any(getattr(each, "name", "") == "C_WaitForSlotEvent" for each in simulator.testbed.trace.entries(after)):
             return
         time.sleep(0.001)
     raise TimeoutError
@@ -145,7 +145,7 @@ def test_R11_blocked_waiter_returns_soon_and_state_is_new(simulator: Simulator, 
     """Within 100 ms, and what the slot says right afterwards is the new state."""
     times = []
     for _ in range(5):
-        before = max((each.number for each in simulator.bench.trace.entries()), default=0)
+        before = max((each.number for each in simulator.testbed.trace.entries()), default=0)
         waiting = host.start("(m.wait_for_slot_event(), m.is_present(0))")
         wait_until_blocked(simulator, before)
         started = time.monotonic()
@@ -177,7 +177,7 @@ def test_R13_finalize_releases_waiter(simulator: Simulator, host: Any) -> None:
         if isinstance(entry, CallEntry) and entry.name == "C_WaitForSlotEvent":
             arrived.release()
 
-    unsubscribe = simulator.bench.trace.subscribe(see)
+    unsubscribe = simulator.testbed.trace.subscribe(see)
     for _ in range(1000):
         waiting = host.start("rv(m.wait_for_slot_event)")
         assert arrived.acquire(timeout=10)

@@ -38,7 +38,7 @@ class Nss:
     def __init__(self, folder: Path, simulator: Simulator, pin: str = "123456") -> None:
         self.folder = folder
         self.simulator = simulator
-        self.card = simulator.bench.reader("front").insertion.card
+        self.card = simulator.testbed.reader("front").insertion.card
         self.database = f"sql:{folder}"
         self._serials = itertools.count(1)
         (folder / "pin").write_text(f"{pin}\n")
@@ -155,7 +155,7 @@ class Nss:
 
     def calls(self, program: str) -> list[dict[str, Any]]:
         """The calls and answers of all runs of a program, as records of the trace."""
-        records = [as_record(entry) for entry in self.simulator.bench.trace.entries()]
+        records = [as_record(entry) for entry in self.simulator.testbed.trace.entries()]
         numbers = {each["number"] for each in records if each.get("application", "").startswith(f"{program}[")}
         return [each for each in records if each["kind"] in ("call", "return") and each["call"] in numbers]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from cardtear.card import atr
 from cardtear.card.piv_card import PivCard
-from cardtear.reader import Bench
+from cardtear.reader import Testbed
 
 from ..conftest import Terminal
 
@@ -39,7 +39,7 @@ def test_what_is_lost(new_card: Callable[..., PivCard], power: Callable[..., Any
 def test_another_answer_to_a_warm_reset(new_card: Callable[..., PivCard]) -> None:
     """It counts for the transport, too: this one offers T=0 alone."""
     card = new_card("blank", warm_atr=atr.PIV["t0"].hex())
-    bench = Bench()
+    bench = Testbed()
     insertion = bench.plug("front").insert(card)
     assert insertion.atr == atr.PIV["both"]
     assert insertion.reset() == atr.PIV["t0"]
@@ -58,7 +58,7 @@ def test_the_same_answer_to_both(new_card: Callable[..., PivCard]) -> None:
 
 def test_a_contactless_reader_stays_one(new_card: Callable[..., PivCard]) -> None:
     """After a reset, and when it is plugged in again it is what it is plugged in as."""
-    card, bench = new_card("blank"), Bench()
+    card, bench = new_card("blank"), Testbed()
     insertion = bench.plug("front", is_contactless=True).insert(card)
     for _ in range(2):
         insertion.transmit(bytes.fromhex("00A4040005A000000308"))

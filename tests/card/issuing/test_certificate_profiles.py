@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cardtear.card import tlv
 from cardtear.card.issuing import cms
-from cardtear.card.issuing.cardholder import Person, fasc_n
+from cardtear.card.issuing.cardholder import Cardholder, fasc_n
 from cardtear.card.piv_card import PivCard
 from cardtear.card.tables import SLOTS
 from cryptography import x509
@@ -153,7 +153,7 @@ def test_fasc_n_of_nists_first_test_card() -> None:
 @given(st.binary(min_size=16, max_size=16))
 def test_fasc_n_can_be_read_by_its_rules(guid: bytes) -> None:
     """Forty characters of five bits, each of odd parity, separators in their places, and a check over all of them."""
-    bits = f"{int.from_bytes(Person('Alice', 'alice@example.com', guid).fasc_n, 'big'):0200b}"
+    bits = f"{int.from_bytes(Cardholder('Alice', 'alice@example.com', guid).fasc_n, 'big'):0200b}"
     characters = [bits[at : at + 5] for at in range(0, 200, 5)]
     assert all(each.count("1") % 2 for each in characters)
     codes = [int(each[3::-1], 2) for each in characters]

@@ -47,7 +47,7 @@ def card(request: pytest.FixtureRequest) -> CardRequest:
 @pytest.fixture
 def firefox(bench: Simulator, browser: Firefox, card: CardRequest) -> Iterator[Firefox]:
     """The browser, with that card in the reader, to which nobody is logged in."""
-    if bench.bench.reader("front").insertion is None:
+    if bench.testbed.reader("front").insertion is None:
         bench.insert("front", card)
     else:
         bench.swap("front", card)

@@ -47,7 +47,7 @@ def context(pcscd: OwnPcscd) -> Iterator[pcsc.Context]:
 @pytest.fixture
 def door(simulator: Simulator, context: pcsc.Context, pcscd: OwnPcscd) -> Iterator[VpcdDoor]:
     """The standard card in a reader that pcscd sees."""
-    door = VpcdDoor(simulator.bench, pcscd.place.port, simulator.bench.reader("front"), inside=pcscd.place.inside)
+    door = VpcdDoor(simulator.testbed, pcscd.place.port, simulator.testbed.reader("front"), inside=pcscd.place.inside)
     context.wait(READER, pcsc.PRESENT, DEADLINE)
     yield door
     door.close()
@@ -91,11 +91,11 @@ class Pulling:
     def in_the_middle(self, *command: str, ins: int | None = None, **options: Any) -> tuple[str, Ended]:
         """What it says undisturbed, and how it ends without its card, which is pulled at the middle one of its APDUs
         (of that instruction)."""
-        before = self._simulator.bench.trace.entries()[-1].number
+        before = self._simulator.testbed.trace.entries()[-1].number
         undisturbed = self._run(*command, **options)
         sent = [
             entry.command
-            for entry in self._simulator.bench.trace.entries(before)
+            for entry in self._simulator.testbed.trace.entries(before)
             if isinstance(entry, ApduEntry) and ins in (None, entry.command[1])
         ]
         assert sent, f"{command[0]} has not used the card"
@@ -103,7 +103,7 @@ class Pulling:
         nth = sum(each[1] == wanted[1] for each in sent[: len(sent) // 2 + 1])
         self._simulator.arm(Trigger("remove", {"reader": "front"}, ins=wanted[1], nth=nth))
         pulled = self._run(*command, **options)
-        assert self._simulator.bench.reader("front").insertion is None, f"nothing was pulled:\n{pulled.output}"
+        assert self._simulator.testbed.reader("front").insertion is None, f"nothing was pulled:\n{pulled.output}"
         self._context.wait(READER, pcsc.EMPTY, DEADLINE)
         self._simulator.insert("front")
         self._context.wait(READER, pcsc.PRESENT, DEADLINE)

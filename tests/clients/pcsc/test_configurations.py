@@ -74,7 +74,7 @@ def test_the_command_writes_it(tmp_path: Path) -> None:
 
 def apdus_since_insertion(simulator: Simulator) -> list[bytes]:
     """What has reached the card that is in a reader now."""
-    entries = simulator.bench.trace.entries()
+    entries = simulator.testbed.trace.entries()
     last = max(place for place, each in enumerate(entries) if getattr(each, "change", None) == Change.INSERT)
     return [each.command for each in entries[last:] if isinstance(each, ApduEntry)]
 
@@ -140,7 +140,7 @@ class TestReversed:
     def test_removal(self, simulator: Simulator, context: pcsc.Context, daemon: OwnPcscd) -> None:
         """In the middle of a command, and before one: an error, no hang, and pcscd lives."""
         card = context.connect(READER)
-        with simulator.bench.watching(lambda _moment: simulator.remove("front")):
+        with simulator.testbed.watching(lambda _moment: simulator.remove("front")):
             assert card.transmit(SELECT) == GONE
         assert card.transmit(SELECT) == GONE
         with pytest.raises(pcsc.PcscError):

@@ -20,8 +20,8 @@ from cardtear.lab.scenario import play_file
 from cardtear.lab.simulator.simulator import Simulator
 from cardtear.lab.simulator.trigger import Trigger
 from cardtear.p11.constants import CKR
-from cardtear.reader import ApduMoment, BenchError, CardMute, CardRemoved, Change, Insertion, Moment, When
-from cardtear.reader.pcsc.pcsc_reader import PcscDoor
+from cardtear.reader import ApduMoment, CardMute, CardRemoved, Change, Insertion, Moment, TestbedError, When
+from cardtear.reader.pcsc.pcsc_reader import PcscReader
 from cardtear.reader.pcsc.reader_conf import configuration, find_driver
 from cardtear.reader.pcsc.vpcd import VpcdDoor
 from cardtear.reader.trace import ApduEntry
@@ -51,7 +51,7 @@ class Near:
         self.simulator = simulator
         self.reader = simulator.plug("front")
         self._changes: queue.SimpleQueue[Change] = queue.SimpleQueue()
-        simulator.bench.subscribe(lambda event: self._changes.put(event.change))
+        simulator.testbed.subscribe(lambda event: self._changes.put(event.change))
 
     def next(self) -> Change:
         """The next change that has not been asked for."""
@@ -152,7 +152,7 @@ def test_a_swap_is_another_card(near: Near, simulator: Simulator) -> None:
 def test_torn_in_the_middle_of_a_command(near: Near, simulator: Simulator, host: Any) -> None:
     session = host.eval("user_session(m)")
     key = host.eval("key(m, s, b'\\1')", s=session)
-    with simulator.bench.watching(torn_at(simulator, 0x87)):
+    with simulator.testbed.watching(torn_at(simulator, 0x87)):
         assert host.eval("rv(lambda: sign(m, s, k))", s=session, k=key) == CKR.DEVICE_REMOVED
     assert near.next() is Change.REMOVE
     assert host.eval("rv(lambda: m.session_state(s))", s=session) == CKR.SESSION_HANDLE_INVALID
@@ -168,7 +168,7 @@ def test_removal_is_played_on_top(near: Near, simulator: Simulator, host: Any) -
     near.simulator.arm(Trigger("remove", {"reader": "front"}, call="C_Sign", when="during"))
     assert host.eval("rv(lambda: sign(m, s, k))", s=session, k=key) == CKR.DEVICE_REMOVED
     assert near.next() is Change.REMOVE
-    assert simulator.bench.reader("front").insertion is not None
+    assert simulator.testbed.reader("front").insertion is not None
     near.simulator.insert("front")
     assert near.next() is Change.INSERT
     assert near.stay.transmit(SELECT)[-2:] == OK
@@ -193,7 +193,7 @@ def test_removal_wakes_who_waits_for_a_busy_card(near: Near, simulator: Simulato
         except CardRemoved as error:
             failed.append(error)
 
-    with simulator.bench.watching(hold):
+    with simulator.testbed.watching(hold):
         sender = threading.Thread(target=send)
         sender.start()
         assert busy.wait(DEADLINE)
@@ -210,7 +210,7 @@ def test_faults_and_the_trace(near: Near, host: Any) -> None:
     near.simulator.arm(Trigger("answer", {"status": 0x6983}, ins=0x20))
     session = host.eval("m.open_session(0)")
     assert host.eval("rv(lambda: m.login(s))", s=session) == CKR.PIN_LOCKED
-    entries = [each for each in near.simulator.bench.trace.entries() if isinstance(each, ApduEntry)]
+    entries = [each for each in near.simulator.testbed.trace.entries() if isinstance(each, ApduEntry)]
     assert (READER, 0x6983) in {(each.card, each.status) for each in entries}
     host.eval("m.login(s)", s=session)
 
@@ -347,16 +347,16 @@ def test_a_card_that_is_not_powered_up_yet(
     empty: Near, door: VpcdDoor, new_host: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """pcscd tells of it, without an ATR, before it counts it: it comes once, when that is done."""
-    wait, tell_early = PcscDoor._wait, [True]
+    wait, tell_early = PcscReader._wait, [True]
 
-    def wait_and_tell(near_door: PcscDoor, states: list[tuple[str, int]], milliseconds: int) -> Any:
+    def wait_and_tell(near_door: PcscReader, states: list[tuple[str, int]], milliseconds: int) -> Any:
         seen = wait(near_door, states, milliseconds)
         if tell_early and seen and seen[0][0] == READER:
             tell_early.clear()
             return [(READER, seen[0][1] + (1 << 16), b"")]  # another counter
         return seen
 
-    monkeypatch.setattr(PcscDoor, "_wait", wait_and_tell)
+    monkeypatch.setattr(PcscReader, "_wait", wait_and_tell)
     empty.simulator.attach_pcsc("front")
     assert empty.next() is Change.INSERT
     host = new_host(empty.simulator)
@@ -373,7 +373,7 @@ def test_pcscd_ends_and_comes_back(near: Near, pcscd: OwnPcscd, host: Any, conte
     assert near.next() is Change.REMOVE
     assert host.eval("rv(lambda: m.session_state(s))", s=session) == CKR.SESSION_HANDLE_INVALID
     assert host.eval("m.slots(present=True)") == []
-    with pytest.raises(BenchError, match="no card for reader 'front'"):
+    with pytest.raises(TestbedError, match="no card for reader 'front'"):
         near.simulator.insert("front")
     pcscd.start()
     assert near.next() is Change.INSERT
@@ -435,7 +435,7 @@ def test_scripts_have_the_last_word(near: Near, simulator: Simulator) -> None:
 
 def test_faults_for_other_programs_of_pcsc(near: Near, pcscd: OwnPcscd, context: pcsc.Context) -> None:
     """The card goes through our reader back into PC/SC, as another one: pulled there, it is still in the first."""
-    door = VpcdDoor(near.simulator.bench, pcscd.place.port + 1, near.reader, inside=pcscd.place.inside)
+    door = VpcdDoor(near.simulator.testbed, pcscd.place.port + 1, near.reader, inside=pcscd.place.inside)
     atr = context.wait(SECOND_READER, pcsc.PRESENT, DEADLINE)
     assert atr == context.wait(READER, pcsc.PRESENT, DEADLINE)
     program = context.connect(SECOND_READER)
@@ -521,9 +521,9 @@ steps:
 def test_readers_are_chosen_by_name(empty: Near, door: VpcdDoor) -> None:
     empty.simulator.attach_pcsc("front", "no such")
     assert empty.nothing_happened()
-    with pytest.raises(BenchError, match="already"):
+    with pytest.raises(TestbedError, match="already"):
         empty.simulator.attach_pcsc("front")
-    with pytest.raises(BenchError, match="no reader 'back'"):
+    with pytest.raises(TestbedError, match="no reader 'back'"):
         empty.simulator.attach_pcsc("back")
     empty.simulator.detach_pcsc("front")
     empty.simulator.attach_pcsc("front", "PCD 00 00")
@@ -543,7 +543,7 @@ def test_a_card_that_speaks_t0(
         if isinstance(moment, ApduMoment) and moment.when is When.BEFORE:
             commands.append(moment.command)
 
-    with simulator.bench.watching(note):
+    with simulator.testbed.watching(note):
         empty.simulator.attach_pcsc("front")
         while not empty.reader.insertion or empty.stay.card.is_dead or empty.stay.atr[1] != 0x65:
             empty.next()

@@ -54,7 +54,7 @@ def test_a_card_that_is_pulled(
     """While scdaemon looks at it: an error, no hang; and the same as before when the card is back."""
     shown.arm(Trigger("remove", {"reader": "front"}, ins=INS.SELECT))
     pulled = run(*STATUS, **home)
-    assert shown.bench.reader("front").insertion is None
+    assert shown.testbed.reader("front").insertion is None
     assert pulled.code != 0
     context.wait(READER, pcsc.EMPTY, DEADLINE)
     shown.insert("front")

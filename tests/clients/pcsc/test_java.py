@@ -45,7 +45,7 @@ def java(shown: Simulator, pcscd: OwnPcscd, classes: Path) -> Iterator[Program]:
     option = f"-Dsun.security.smartcardio.library={library()}"
     with Program("java", *QUICK, option, "-cp", str(classes), "SmartCardIo", READER, **pcscd.environment) as program:
         assert program.hear() == f"ok {READER}"
-        insertion = shown.bench.reader("front").insertion
+        insertion = shown.testbed.reader("front").insertion
         assert insertion is not None
         assert program.ask("connect") == f"ok {insertion.atr.hex()}"
         assert program.ask(SELECT).endswith("9000")

@@ -35,7 +35,7 @@ def connect_and_select(context: pcsc.Context) -> pcsc.Card:
 
 
 def test_insertion_and_removal(simulator: Simulator, door: VpcdDoor, context: pcsc.Context) -> None:
-    insertion = simulator.bench.reader("front").insertion
+    insertion = simulator.testbed.reader("front").insertion
     assert insertion is not None
     assert context.wait(READER, pcsc.PRESENT, DEADLINE) == insertion.atr
     for _ in range(2):
@@ -70,16 +70,16 @@ def test_a_card_that_comes_while_pcscd_does_not_look(
 def test_removal_in_the_middle_of_an_apdu(simulator: Simulator, card: pcsc.Card) -> None:
     """The program waits for a signature when the card goes: it gets an error, and soon."""
     start = monotonic()
-    with simulator.bench.watching(lambda _moment: simulator.remove("front")), pytest.raises(pcsc.PcscError):
+    with simulator.testbed.watching(lambda _moment: simulator.remove("front")), pytest.raises(pcsc.PcscError):
         card.transmit(SELECT)
     assert monotonic() - start < DEADLINE
 
 
 def test_login_is_shared_and_a_reset_takes_it(simulator: Simulator, card: pcsc.Card) -> None:
     changes: list[Change] = []
-    simulator.bench.subscribe(lambda event: changes.append(event.change))
+    simulator.testbed.subscribe(lambda event: changes.append(event.change))
     assert card.transmit(VERIFY) == b"\x90\x00"
-    insertion = simulator.bench.reader("front").insertion
+    insertion = simulator.testbed.reader("front").insertion
     assert insertion is not None
     assert insertion.transmit(PIN_STATUS) == b"\x90\x00"
     card.reconnect(pcsc.RESET)
@@ -146,7 +146,7 @@ def test_reconnect(card: pcsc.Card, initialization: int, left: bytes) -> None:
 
 def test_status_and_attributes(simulator: Simulator, card: pcsc.Card) -> None:
     """What programs ask of a reader. vpcd has neither attributes nor features, and a program goes on without."""
-    insertion = simulator.bench.reader("front").insertion
+    insertion = simulator.testbed.reader("front").insertion
     assert insertion is not None
     names, _, protocol, atr = card.status()
     assert (names, atr) == ([READER], insertion.atr)
@@ -174,7 +174,7 @@ def test_the_longest_commands_and_answers(simulator: Simulator, card: pcsc.Card)
             return answers[-1]
         return None
 
-    with simulator.bench.watching(enlarge):
+    with simulator.testbed.watching(enlarge):
         assert card.transmit(bytes.fromhex("00CB3FFF000000")) == answers[0]
     assert card.transmit(PIN_STATUS) == b"\x63\xc3"
 

@@ -15,7 +15,7 @@ from cardtear.card.issuing.profiles import CardRequest
 from cardtear.lab.control.remote import RemoteSimulator
 from cardtear.lab.simulator.simulator import Simulator
 from cardtear.lab.simulator.trigger import Trigger
-from cardtear.reader.errors import BenchError
+from cardtear.reader.errors import TestbedError
 
 from . import pcsc
 from .daemon import OwnPcscd
@@ -148,7 +148,7 @@ def test_one_that_starts_again_is_not_started(pcscd: OwnPcscd) -> None:
 
 def test_without_one_of_its_own(simulator: Simulator) -> None:
     """It is refused, also as what a trigger is to do: the machine's pcscd is not ours to stop."""
-    with pytest.raises(BenchError, match="own-pcscd"):
+    with pytest.raises(TestbedError, match="own-pcscd"):
         simulator.pcscd("stop")
-    with pytest.raises(BenchError, match="own-pcscd"):
+    with pytest.raises(TestbedError, match="own-pcscd"):
         simulator.arm(Trigger("pcscd", {"action": "stop"}, ins=0xA4))

@@ -39,12 +39,12 @@ def monitor(shown: Simulator, pcscd: OwnPcscd) -> Iterator[Program]:
 def test_monitors(monitor: Program, shown: Simulator) -> None:
     """Each removal and insertion is seen, of a card with another ATR too."""
     for atr in (None, bytes.fromhex("3B80018181")[:-1] + b"\x81"):
-        old = shown.bench.reader("front").insertion
+        old = shown.testbed.reader("front").insertion
         assert old is not None
         shown.remove("front")
         assert monitor.hear() == f"card out {old.atr.hex(' ').upper()}"
         shown.insert("front", CardRequest(name="Bob"), atr=atr)
-        new = shown.bench.reader("front").insertion
+        new = shown.testbed.reader("front").insertion
         assert new is not None
         assert monitor.hear() == f"card in {new.atr.hex(' ').upper()}"
 

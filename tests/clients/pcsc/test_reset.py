@@ -68,7 +68,7 @@ def is_told(card: pcsc.Card, ask: str = "SCardTransmit") -> None:
 def test_a_program_is_told(shown: Simulator, card: pcsc.Card, ask: str) -> None:
     """Whatever it calls next; and the card is reset once, not once more for pcscd."""
     changes: list[Change] = []
-    shown.bench.subscribe(lambda event: changes.append(event.change))
+    shown.testbed.subscribe(lambda event: changes.append(event.change))
     shown.reset("front")
     if ask == "SCardBeginTransaction":
         with pytest.raises(pcsc.PcscError, match=f"{WAS_RESET:08X}"):
@@ -166,7 +166,7 @@ def test_a_removal_while_the_programs_are_told(
 def test_pcscd_is_gone(shown: Simulator, card: pcsc.Card, pcscd: OwnPcscd, context: pcsc.Context) -> None:
     """A reset needs none."""
     changes: list[Change] = []
-    shown.bench.subscribe(lambda event: changes.append(event.change))
+    shown.testbed.subscribe(lambda event: changes.append(event.change))
     pcscd.kill()
     start = monotonic()
     shown.reset("front")

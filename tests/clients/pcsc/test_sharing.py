@@ -104,7 +104,7 @@ def test_another_application_of_the_card(card: pcsc.Card, host: Any, user: int) 
 
 def test_removal_ends_both(shown: Simulator, card: pcsc.Card, host: Any, user: int) -> None:
     """While the program's command is under way."""
-    with shown.bench.watching(lambda _moment: shown.remove("front")), pytest.raises(pcsc.PcscError):
+    with shown.testbed.watching(lambda _moment: shown.remove("front")), pytest.raises(pcsc.PcscError):
         card.transmit(PIN_STATUS)
     assert value_of(host, "m.session_state(s)", s=user) == CKR.SESSION_HANDLE_INVALID
 
@@ -124,7 +124,7 @@ def test_a_program_is_not_interrupted(
         if isinstance(moment, CallMoment) and moment.name == "C_Sign" and moment.when is When.BEFORE:
             begun.set()
 
-    with shown.bench.watching(watch):
+    with shown.testbed.watching(watch):
         card.transmit(first)
         waiting = host.start("sign(m, s, k)", s=user, k=key)
         assert begun.wait(pcsc.DEADLINE)
@@ -135,7 +135,7 @@ def test_a_program_is_not_interrupted(
     monkeypatch.setattr(vpcd_dialogue, "SILENCE", 0.0)
     card.transmit(PIN_STATUS)
     assert len(waiting.result(pcsc.DEADLINE)) == 256
-    sent = [entry.command[1] for entry in shown.bench.trace.entries() if isinstance(entry, ApduEntry)]
+    sent = [entry.command[1] for entry in shown.testbed.trace.entries() if isinstance(entry, ApduEntry)]
     ours = [INS.GENERAL_AUTHENTICATE, INS.GENERAL_AUTHENTICATE, INS.GET_RESPONSE]
     assert sent[-6:] == [first[1], second[1], INS.VERIFY, *ours]
 

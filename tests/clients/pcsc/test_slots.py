@@ -15,7 +15,7 @@ import pytest
 from cardtear.card.issuing.profiles import CardRequest
 from cardtear.lab.simulator.simulator import Simulator
 from cardtear.reader import ApduMoment, Moment, When
-from cardtear.reader.pcsc.vpcd_slots import PcscPlace
+from cardtear.reader.pcsc.vpcd_slots import PcscSlots
 
 from . import pcsc
 from .daemon import OwnPcscd
@@ -96,7 +96,7 @@ def test_a_pcscd_that_is_killed(shown: Simulator, pcscd: OwnPcscd, context: pcsc
             pcscd.kill()
             killed.set()
 
-    with shown.bench.watching(kill), pytest.raises(pcsc.PcscError):
+    with shown.testbed.watching(kill), pytest.raises(pcsc.PcscError):
         card.transmit(pcsc.SELECT)
     assert killed.wait(DEADLINE)
     pcscd.start()
@@ -108,7 +108,7 @@ def test_a_pcscd_that_is_killed(shown: Simulator, pcscd: OwnPcscd, context: pcsc
 def test_a_crash_is_a_removal(shown: Simulator, context: pcsc.Context) -> None:
     """As of the whole simulator: what it was doing fails, and after a restart the card is there again."""
     card = context.connect(READER)
-    with shown.bench.watching(lambda _moment: shown.crash()), pytest.raises(pcsc.PcscError):
+    with shown.testbed.watching(lambda _moment: shown.crash()), pytest.raises(pcsc.PcscError):
         card.transmit(pcsc.SELECT)
     context.wait(READER, pcsc.EMPTY, DEADLINE)
     shown.restart()
@@ -136,4 +136,4 @@ def test_run_without_pcscd(run: Callable[..., Any]) -> None:
 
 def test_no_such_port() -> None:
     with pytest.raises(ValueError, match="65536"):
-        Simulator(pcsc=PcscPlace(65536))
+        Simulator(pcsc=PcscSlots(65536))

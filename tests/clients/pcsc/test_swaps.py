@@ -41,7 +41,7 @@ def swap(simulator: Simulator, name: str, gap: float | None) -> None:
 
 def commands_of_new_cards(simulator: Simulator) -> list[bytes]:
     """What has reached other cards than the first one."""
-    entries = simulator.bench.trace.entries()
+    entries = simulator.testbed.trace.entries()
     first = next(
         place for place, each in enumerate(entries) if isinstance(each, EventEntry) and each.change == Change.REMOVE
     )
@@ -123,7 +123,7 @@ def test_another_simulator_comes_at_once(pcscd: OwnPcscd, context: pcsc.Context,
                 card.transmit(SELECT)
             code = failure.value.code
             assert code in NEVER_POWERED
-        assert [each for each in simulator.bench.trace.entries() if isinstance(each, ApduEntry)] == []
+        assert [each for each in simulator.testbed.trace.entries() if isinstance(each, ApduEntry)] == []
         assert succeed_in_time(lambda: context.connect(READER).transmit(SELECT))[-2:] == b"\x90\x00"
 
 

@@ -60,7 +60,7 @@ class Signing:
             if isinstance(moment, CallMoment) and moment.name == "C_SignInit" and moment.when is When.BEFORE:
                 begun.set()
 
-        with self._simulator.bench.watching(watch):
+        with self._simulator.testbed.watching(watch):
             waiting = self._host.start("rv(lambda: sign(m, s, k))", **self._names)
             assert begun.wait(DEADLINE)
         return waiting
@@ -78,7 +78,7 @@ def signing(shown: Simulator, host: Any, card: pcsc.Card) -> Signing:
 
 
 def instructions(simulator: Simulator) -> list[int]:
-    return [entry.command[1] for entry in simulator.bench.trace.entries() if isinstance(entry, ApduEntry)]
+    return [entry.command[1] for entry in simulator.testbed.trace.entries() if isinstance(entry, ApduEntry)]
 
 
 def test_the_application_waits_for_its_end(shown: Simulator, signing: Signing, card: pcsc.Card) -> None:
@@ -151,7 +151,7 @@ def test_a_program_that_has_the_card_for_itself(
 @pytest.mark.needs("opensc-tool")
 def test_a_program_waits_for_ours(shown: Simulator, signing: Signing, card: pcsc.Card, run: Run) -> None:
     """A reset by opensc-tool comes when a sequence of our side is over, not within it."""
-    insertion = shown.bench.reader("front").insertion
+    insertion = shown.testbed.reader("front").insertion
     assert insertion is not None
     resets: list[int] = []
     with insertion.lock:

@@ -32,7 +32,7 @@ class YubiKey:
         self._reader = simulator.plug("front")
         self._card = simulator.insert("front", CardRequest(profile="yubikey", **parameters))
         self._context = pcsc.Context()
-        self._door = VpcdDoor(simulator.bench, pcscd.place.port, self._reader, inside=pcscd.place.inside)
+        self._door = VpcdDoor(simulator.testbed, pcscd.place.port, self._reader, inside=pcscd.place.inside)
         self._context.wait(READER, pcsc.PRESENT, DEADLINE)
 
     def close(self) -> None:
@@ -58,7 +58,7 @@ class YubiKey:
 
     def commands(self) -> set[tuple[int, int]]:
         """INS and P2 of all commands so far."""
-        entries = [each for each in self.simulator.bench.trace.entries() if isinstance(each, ApduEntry)]
+        entries = [each for each in self.simulator.testbed.trace.entries() if isinstance(each, ApduEntry)]
         return {(entry.command[1], entry.command[3]) for entry in entries}
 
 

@@ -95,7 +95,7 @@ def card(request: pytest.FixtureRequest) -> CardRequest:
 @pytest.fixture
 def thunderbird(bench: Simulator, program: Thunderbird, card: CardRequest) -> Iterator[Thunderbird]:
     """Thunderbird, with that card in the reader, to which nobody is logged in, and its certificates chosen."""
-    if bench.bench.reader("front").insertion is None:
+    if bench.testbed.reader("front").insertion is None:
         bench.insert("front", card)
     else:
         bench.swap("front", card)

@@ -87,7 +87,7 @@ def test_card_goes_in_the_signature(
     thunderbird.write(BOB, "torn", "Hello again.")
     bench.arm(Trigger("remove", {"reader": "front"}, **on))  # type: ignore[arg-type]
     assert "Unable to sign message" in (thunderbird.send() or "")
-    assert bench.bench.reader("front").insertion is None
+    assert bench.testbed.reader("front").insertion is None
     assert post_office.is_empty
     thunderbird.wait_for_status(NOT_PRESENT)
     bench.insert("front", card)

@@ -260,7 +260,7 @@ def test_a_card_in_use_is_copied_but_not_changed(cli: Cli, image: Path, tmp_path
     with Simulator() as simulator:
         simulator.plug("front")
         simulator.insert("front", image)
-        insertion = simulator.bench.reader("front").insertion
+        insertion = simulator.testbed.reader("front").insertion
         assert insertion is not None
         insertion.transmit(SELECT)
         assert insertion.transmit(WRONG) == b"\x63\xc2"

@@ -301,7 +301,7 @@ def _restore(simulator: Simulator, folder: Path, kept: list[Path]) -> None:
     for each in simulator.status()["readers"]:
         if each["name"] != "front":
             simulator.unplug(each["name"])
-    if simulator.bench.reader("front").insertion is None:
+    if simulator.testbed.reader("front").insertion is None:
         simulator.insert("front")
     for path in set(folder.iterdir()) - set(kept):
         path.unlink()

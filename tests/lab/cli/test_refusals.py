@@ -186,7 +186,7 @@ module.check("C_DigestInit", session, sha256); module.check("C_DigestUpdate", se
 count[0] = 64; module.check("C_DigestFinal", session, room, count)
 module.call("C_SeedRandom", session, room, 8); module.check("C_GenerateRandom", session, room, 8)
 """
-    with simulator.bench.watching(watch):
+    with simulator.testbed.watching(watch):
         done = subprocess.run(
             [sys.executable, "-c", script],
             env={**os.environ, **simulator.environment},
@@ -270,7 +270,7 @@ def test_a_secret_that_is_none(cardtear: Command, simulator: Simulator, words: s
     simulator.remove("front")
     done = cardtear(*words.split())
     assert (done.returncode != 0, complaint in done.stderr) == (True, True), done.stderr
-    assert simulator.bench.reader("front").insertion is None
+    assert simulator.testbed.reader("front").insertion is None
 
 
 def test_the_only_reader_need_not_be_named(cardtear: Command, simulator: Simulator) -> None:
@@ -292,7 +292,7 @@ def test_an_image_is_as_it_is(cardtear: Command, simulator: Simulator) -> None:
     assert (done.returncode, "as it is: --name" in done.stderr) == (2, True)
     assert cardtear("run", "--image", "any.card", "--set", "upn=a@b", "--", "true").returncode == 2
     assert cardtear("sweep", "--image", "any.card", "--pin", "123456", "--", "true").returncode == 2
-    assert simulator.bench.reader("front").insertion is not None
+    assert simulator.testbed.reader("front").insertion is not None
 
 
 @pytest.mark.parametrize("words", ["--version", "status", "card profiles", "--help"])

@@ -141,7 +141,7 @@ def test_every_verb(
         )
     for name in ("attach", "detach"):  # the library of PC/SC looks for its service once in a process, and not here
         monkeypatch.setattr(bare_simulator._from_pcsc, name, lambda *_: None)
-    trace = bare_simulator.bench.trace
+    trace = bare_simulator.testbed.trace
     before = trace.entries()[-1].number
     control.do(verb, **arguments)
     records = [as_record(entry) for entry in trace.entries(before)]
@@ -180,7 +180,7 @@ def test_every_fault(
         host.eval("rv(m.token_info, 0)")
     if fault == "crash-application":
         host.process.wait(10)
-    records = [as_record(entry) for entry in simulator.bench.trace.entries()]
+    records = [as_record(entry) for entry in simulator.testbed.trace.entries()]
     found = [each for each in records if each["kind"] == "verb" and each["verb"] == fault]
     assert [each["about"] for each in found] == [about]
     assert found[0]["call"] is not None

@@ -24,7 +24,7 @@ from cardtear.lab.simulator import paths
 from cardtear.lab.simulator.simulator import Simulator
 from cardtear.lab.simulator.trigger import OnSignal, Trigger
 from cardtear.lab.trace.records import FIELDS
-from cardtear.reader.errors import BenchError
+from cardtear.reader.errors import TestbedError
 from cardtear.reader.events import Change
 from cardtear.reader.private_socket import SocketInUse, listen
 from typer.testing import CliRunner
@@ -64,7 +64,7 @@ def control(simulator: Simulator) -> Iterator[Control]:
 
 
 def _send_select(simulator: Simulator) -> bytes:
-    insertion = simulator.bench.reader("front").insertion
+    insertion = simulator.testbed.reader("front").insertion
     assert insertion is not None
     return insertion.transmit(bytes.fromhex("00A404000BA000000308000010000100"))
 
@@ -211,10 +211,10 @@ def test_an_apdu_of_a_script(simulator: Simulator, control: Control) -> None:
 def test_an_armed_removal_happens_at_the_nth_apdu(simulator: Simulator, control: Control) -> None:
     control.do("arm", on={"ins": "A4", "nth": 2, "when": "after"}, then={"do": "remove", "reader": "front"})
     _send_select(simulator)
-    assert simulator.bench.reader("front").insertion is not None
+    assert simulator.testbed.reader("front").insertion is not None
     with pytest.raises(Exception, match="removed"):
         _send_select(simulator)
-    assert simulator.bench.reader("front").insertion is None
+    assert simulator.testbed.reader("front").insertion is None
     control.do("insert", reader="front")
     _send_select(simulator)  # it was armed once
 
@@ -260,7 +260,7 @@ def test_the_same_card_comes_back_as_it_was_left(simulator: Simulator) -> None:
 
 def test_listeners_have_run_when_the_answer_comes(simulator: Simulator, control: Control) -> None:
     changes: list[Change] = []
-    simulator.bench.subscribe(lambda event: changes.append(event.change))
+    simulator.testbed.subscribe(lambda event: changes.append(event.change))
     control.do("swap", reader="front", card={"name": "Bob"})
     assert changes == [Change.REMOVE, Change.INSERT]
 
@@ -318,7 +318,7 @@ def test_a_verb_that_takes_long(simulator: Simulator, monkeypatch: pytest.Monkey
     """A simulator that lives is waited for, however long it takes."""
     monkeypatch.setattr(control_module, "PATIENCE", 0.1)
     with Control(simulator.control_socket) as control, ThreadPoolExecutor(1) as pool:
-        with simulator.bench.lock:
+        with simulator.testbed.lock:
             removal = pool.submit(control.do, "remove", reader="front")
             with pytest.raises(TimeoutError):
                 removal.result(1)
@@ -390,7 +390,7 @@ def test_what_no_card_is_there_for(inside: str | None, verb: str, arguments: tup
         simulator.plug("front")
         if inside is not None:
             simulator.insert("front", CardRequest(inside))
-        with pytest.raises(BenchError) as here:
+        with pytest.raises(TestbedError) as here:
             getattr(simulator, verb.replace("-", "_"))("front", **words)
         assert here.value.code == code
         remote = RemoteSimulator(simulator.environment)

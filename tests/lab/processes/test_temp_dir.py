@@ -14,7 +14,7 @@ from pathlib import Path
 from time import monotonic, sleep
 
 import pytest
-from cardtear.lab.processes.temp_dir import Scratch
+from cardtear.lab.processes.temp_dir import TempDir
 
 DEADLINE = 30.0
 
@@ -28,7 +28,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_one_for_each(folder: Path) -> None:
     """A second one leaves the first alone; each is private, and gone when it is closed."""
-    with Scratch() as one, Scratch() as two:
+    with TempDir() as one, TempDir() as two:
         (one.path / "card").write_text("card")
         assert one.path.stat().st_mode & 0o777 == 0o700
         assert set(folder.iterdir()) == {one.path, two.path}
@@ -44,7 +44,7 @@ def test_what_a_killed_run_left_behind(folder: Path) -> None:
         assert running.stdout is not None
         assert running.stdout.readline() == "ready\n"
         (left,) = folder.glob("cardtear-*")
-        with Scratch():
+        with TempDir():
             assert list(left.glob("*.card"))
             before = set(folder.iterdir())
             running.send_signal(signal.SIGKILL)
@@ -64,7 +64,7 @@ def test_what_was_left_with_nobody_to_take_it_away(folder: Path) -> None:
         (folder / name / "a.card").write_text("card")
     with (folder / "cardtear-alive" / "alive").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with Scratch() as ours:
+        with TempDir() as ours:
             assert set(folder.iterdir()) == {ours.path, folder / "cardtear-alive"}
 
 
@@ -73,7 +73,7 @@ def test_others_are_left_alone(folder: Path) -> None:
     (folder / "cardtear-mine").mkdir()
     (folder / "cardtear-link").symlink_to(folder / "cardtear-mine")
     (folder / "cardtear-file").write_text("mine")
-    with Scratch():
+    with TempDir():
         pass
     assert {each.name for each in folder.iterdir()} == {"cardtear-mine", "cardtear-link", "cardtear-file"}
 
@@ -82,7 +82,7 @@ def test_many_at_once(folder: Path) -> None:
     """Nobody sweeps away what another is just making."""
 
     def make(_: int) -> bool:
-        with Scratch() as scratch:
+        with TempDir() as scratch:
             return scratch.path.is_dir()
 
     with ThreadPoolExecutor(16) as pool:

@@ -30,7 +30,7 @@ def _value(host: Any, expression: str, **names: Any) -> int:
 
 def _card_says(simulator: Simulator) -> bytes:
     """To the question whether the PIN is verified."""
-    insertion = simulator.bench.reader("front").insertion
+    insertion = simulator.testbed.reader("front").insertion
     assert insertion is not None
     return insertion.transmit(VERIFIED)
 
@@ -130,7 +130,7 @@ def test_a_card_that_goes_meanwhile_is_gone(simulator: Simulator, host: Any, use
 
 def test_another_programs_login_is_left_alone(simulator: Simulator, host: Any, ro_session: int) -> None:
     """Nobody of ours has given the PIN: it is not ours to take back."""
-    insertion = simulator.bench.reader("front").insertion
+    insertion = simulator.testbed.reader("front").insertion
     assert insertion is not None
     assert insertion.transmit(b"\x00\x20\x00\x80\x08123456\xff\xff") == b"\x90\x00"
     simulator.close_sessions("front")

@@ -39,7 +39,7 @@ def test_a_reader_that_holds_our_card(
 ) -> None:
     """It is refused for as long as the card lies there, by the control channel, too; nothing is attached."""
     pytest.importorskip("smartcard")
-    monkeypatch.setattr("cardtear.reader.pcsc.pcsc_reader.PcscDoor", _Door)
+    monkeypatch.setattr("cardtear.reader.pcsc.pcsc_reader.PcscReader", _Door)
     monkeypatch.setattr(_Door, "card", None)
     remote = RemoteSimulator(simulator.environment)
     with pytest.raises(ReaderOccupied, match="'front' holds the card 'Alice' already; remove it first"):
@@ -89,7 +89,7 @@ class _Door:
 def test_the_last_card_of_an_attached_reader(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is PC/SC's; when that is detached, ours is the last one again."""
     pytest.importorskip("smartcard")
-    monkeypatch.setattr("cardtear.reader.pcsc.pcsc_reader.PcscDoor", _Door)
+    monkeypatch.setattr("cardtear.reader.pcsc.pcsc_reader.PcscReader", _Door)
     _Door.card = shared = _Shared("Real", b"\x3b\x00")
     simulator.swap("front", CardRequest(name="Zoe"))
     zoe = simulator.remove("front")

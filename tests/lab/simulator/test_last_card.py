@@ -31,7 +31,7 @@ def _pin(pin: str) -> bytes:
 
 
 def _send(simulator: Simulator, command: bytes) -> bytes:
-    insertion = simulator.bench.reader("front").insertion
+    insertion = simulator.testbed.reader("front").insertion
     assert insertion is not None
     insertion.transmit(SELECT)
     return insertion.transmit(command)

@@ -27,7 +27,7 @@ def touched(bare_simulator: Simulator, new_host: Any, request: pytest.FixtureReq
 
 
 def sensor_of(simulator: Simulator) -> TouchSensor:
-    insertion = simulator.bench.reader("front").insertion
+    insertion = simulator.testbed.reader("front").insertion
     assert insertion is not None
     return insertion.sensor
 

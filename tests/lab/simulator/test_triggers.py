@@ -159,7 +159,7 @@ def test_events_signals_and_time(simulator: Simulator, host: Any) -> None:
     deadline = time.monotonic() + 10
     while not host.eval("m.is_present(0)"):
         assert time.monotonic() < deadline
-    changes = [entry.change for entry in simulator.bench.trace.entries() if isinstance(entry, EventEntry)]
+    changes = [entry.change for entry in simulator.testbed.trace.entries() if isinstance(entry, EventEntry)]
     assert changes[-2:] == ["remove", "insert"]
     assert host.eval("m.wait_for_slot_event()") == 0
     simulator.arm(Trigger("remove", FRONT, seconds=0.01))

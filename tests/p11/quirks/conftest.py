@@ -31,7 +31,7 @@ class Bed(NamedTuple):
 
     def wait_for_call(self, name: str, count: int = 1) -> None:
         """Until the module has made so many calls of that name."""
-        trace = self.simulator.bench.trace
+        trace = self.simulator.testbed.trace
         self.until(lambda: sum(isinstance(each, CallEntry) and each.name == name for each in trace.entries()) >= count)
 
     def wait_for_waiter(self) -> None:

@@ -78,4 +78,4 @@ def _unblock(bed: Any) -> None:
 
 
 def _apdus(bed: Any) -> int:
-    return sum(isinstance(each, ApduEntry) for each in bed.simulator.bench.trace.entries())
+    return sum(isinstance(each, ApduEntry) for each in bed.simulator.testbed.trace.entries())

@@ -16,7 +16,7 @@ import pytest
 from cardtear.card.issuing.profiles import CardRequest
 from cardtear.p11.constants import CKR
 from cardtear.p11.quirks import BUGS, PROFILES
-from cardtear.reader.errors import BenchError
+from cardtear.reader.errors import TestbedError
 
 _WAITS = ("crash", "hang", "latency", "recognition_delay", "wfse_mode=deaf", "wfse_mode=ticking")
 SETTINGS = sorted(
@@ -49,7 +49,7 @@ def test_at_random(new_bed: Callable[..., Any], seed: int, caplog: pytest.LogCap
     ]
     calls = ["busy_session(m)", "events_of(m)", "[rv(m.slots)]", "[rv(m.slot_info, 0)]", "[rv(m.open_session, 0)]"]
     for _ in range(25):
-        with contextlib.suppress(BenchError):  # nothing was there to be pulled, or something was already
+        with contextlib.suppress(TestbedError):  # nothing was there to be pulled, or something was already
             chance.choice(verbs)()
         values = bed.host.eval(chance.choice(calls), deadline=60)
         assert set(values) <= STANDARD, [hex(value) for value in values]

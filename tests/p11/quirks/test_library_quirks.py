@@ -117,4 +117,4 @@ def test_polling_asks_the_card(new_bed: NewBed, count: int) -> None:
 
 
 def _apdus(bed: Any) -> int:
-    return sum(isinstance(each, ApduEntry) for each in bed.simulator.bench.trace.entries())
+    return sum(isinstance(each, ApduEntry) for each in bed.simulator.testbed.trace.entries())

@@ -94,7 +94,7 @@ def test_it_goes_beside_its_key(bare_simulator: Simulator, writer: tuple[Any, in
     info = host.eval("m.attribute(s, h, CKA.PUBLIC_KEY_INFO)", s=session, h=private)
     broken = certificate(serial=b"\2\1\xfb", version=tlv.encode(0xA0, b"\2\1\7"), key=info)
     host.eval(CREATE, s=session, v=broken, more={CKA.TOKEN: b"\1", CKA.ID: b"\1"})
-    insertion = bare_simulator.bench.reader("front").insertion
+    insertion = bare_simulator.testbed.reader("front").insertion
     assert insertion is not None
     assert certificates.decode(insertion.card.store.state.objects[SLOTS[0x9A].certificate]) == broken
 

@@ -58,7 +58,7 @@ def test_uninitialised_token(token: Callable[..., Any]) -> None:
 def test_initialisation_that_is_cut_off_can_be_done_again(bare_simulator: Simulator, token: Callable[..., Any]) -> None:
     """Nothing of the old token is usable in between."""
     host = token(profile="piv")
-    image = bare_simulator.bench.reader("front").insertion.card.store.path  # type: ignore[union-attr, attr-defined]
+    image = bare_simulator.testbed.reader("front").insertion.card.store.path  # type: ignore[union-attr, attr-defined]
     from cardtear.lab.simulator.trigger import Trigger
 
     bare_simulator.arm(Trigger("remove", {"reader": "front"}, ins=0xDB, nth=4))
@@ -139,7 +139,7 @@ def test_the_so_has_public_objects(token: Callable[..., Any]) -> None:
 def test_the_so_after_others_have_been_at_the_card(bare_simulator: Simulator, token: Callable[..., Any]) -> None:
     """The key is kept for the PUK that was: he may not write then, and the user may; a new token heals it."""
     host = token()
-    card = bare_simulator.bench.reader("front").insertion
+    card = bare_simulator.testbed.reader("front").insertion
     assert card is not None
     card.transmit(bytes.fromhex("00A4040009A00000030800001000"))
     change = bytes.fromhex("0024008110") + b"12345678" + b"11111111"

@@ -114,7 +114,7 @@ def test_chosen_slot_and_free_slot(bare_simulator: Simulator, writer: tuple[Any,
     host, session = writer
     for identity in (b"\3", b"\7", b"\7", b"any"):
         host.eval("ec_pair(m, s, b'x', ID=i)", s=session, i=identity)
-    card = bare_simulator.bench.reader("front").insertion.card  # type: ignore[union-attr]
+    card = bare_simulator.testbed.reader("front").insertion.card  # type: ignore[union-attr]
     slots = {slot for slot in card.store.state.keys if slot != 0x9B}  # type: ignore[attr-defined]
     assert slots == {0x9D, 0x84, 0x9A, 0x9C}
 

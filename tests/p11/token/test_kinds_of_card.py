@@ -30,7 +30,7 @@ CERTIFICATES = f"m.find(s, {{0: {int(CKO.CERTIFICATE)}}})"
 
 def transmit(simulator: Simulator, command: bytes) -> bytes:
     """What another program sends."""
-    insertion = simulator.bench.reader("front").insertion
+    insertion = simulator.testbed.reader("front").insertion
     assert insertion is not None
     return insertion.transmit(command)
 
@@ -50,7 +50,7 @@ def test_a_card_that_does_not_tell_of_its_keys(bare_simulator: Simulator, token:
     host = token(profile="yubikey", firmware="5.2.7")
     session = host.eval("user_session(m, read_write=True)")
     assert host.eval("rv(lambda: ec_pair(m, s, b'pair'))", s=session) == CKR.FUNCTION_FAILED
-    sent = [each for each in bare_simulator.bench.trace.entries() if isinstance(each, ApduEntry)]
+    sent = [each for each in bare_simulator.testbed.trace.entries() if isinstance(each, ApduEntry)]
     assert not any(each.command[1] == INS.GENERATE_ASYMMETRIC_KEY_PAIR for each in sent)
     host.eval("data(m, s, b'note')", s=session)
     assert host.eval("objects(m, s)", s=session)

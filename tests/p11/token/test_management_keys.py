@@ -47,7 +47,7 @@ def load(name: str) -> Any:
 
 def open_session(simulator: Simulator) -> Any:
     """yubikit at the card in the reader."""
-    connection = load("cardtear.reader.pcsc.yubikit_connection").YubikitConnection(simulator.bench.reader("front"))
+    connection = load("cardtear.reader.pcsc.yubikit_connection").YubikitConnection(simulator.testbed.reader("front"))
     return load("yubikit.piv").PivSession(connection)
 
 
@@ -80,7 +80,7 @@ def test_as_yubicos_software_has_left_it(
     assert host.eval(public, s=session) == CKR.USER_NOT_LOGGED_IN
     host.eval("m.login(s)", s=session)
     assert host.eval(WRITE, s=session) == CKR.OK
-    insertion = bare_simulator.bench.reader("front").insertion
+    insertion = bare_simulator.testbed.reader("front").insertion
     assert insertion is not None
     bare_simulator.remove("front")
     bare_simulator.insert("front", insertion.card)
@@ -140,7 +140,7 @@ def test_nobody_stays_verified_after_a_change_without_login(
     session = host.eval("m.open_session(0, True)")
     for new in ("654321", "secret"):
         host.eval("rv(lambda: m.set_pin(s, '123456', n))", s=session, n=new)
-        last = [each for each in bare_simulator.bench.trace.entries() if isinstance(each, ApduEntry)][-1]
+        last = [each for each in bare_simulator.testbed.trace.entries() if isinstance(each, ApduEntry)][-1]
         assert last.command[:4] == bytes.fromhex("0020FF80")
     assert host.eval(WRITE, s=session) == CKR.USER_NOT_LOGGED_IN
 
@@ -186,9 +186,9 @@ def test_torn_while_the_key_is_changed(
         bare_simulator.insert("front", copy)
         session = host.eval("(s := m.open_session(0, True), m.login(s, a, u))[0]", a=old, u=user)
         pull = Pull(bare_simulator, points)
-        bare_simulator.bench.watch(pull)
+        bare_simulator.testbed.watch(pull)
         value = host.eval(change, s=session, a=old, b=new)
-        bare_simulator.bench.unwatch(pull)
+        bare_simulator.testbed.unwatch(pull)
         if not pull.has_come:
             break
         assert value == CKR.DEVICE_REMOVED

@@ -69,7 +69,7 @@ def test_private_data_cannot_be_read_without_the_pin(bare_simulator: Simulator, 
     host, session = writer
     host.eval("data(m, s, b'shut', b'a secret value', PRIVATE)", s=session)
     host.eval("m.finalize()")
-    reader = bare_simulator.bench.reader("front")
+    reader = bare_simulator.testbed.reader("front")
     insertion = reader.insertion
     assert insertion is not None
     insertion.reset()
@@ -131,7 +131,7 @@ def test_certificate_of_a_key_lies_in_its_slot(bare_simulator: Simulator, writer
         for attributes in both if first == "key" else reversed(both):
             host.eval("m.create(s, t)", s=session, t=attributes)
         assert len(host.eval("m.find(s, {CKA.ID: i})", s=session, i=first.encode())) == 2
-    card = bare_simulator.bench.reader("front").insertion.card  # type: ignore[union-attr]
+    card = bare_simulator.testbed.reader("front").insertion.card  # type: ignore[union-attr]
     stored = card.store.state.objects  # type: ignore[attr-defined]
     assert 0x5FC105 in stored
     assert 0x5FC10B in stored
@@ -160,7 +160,7 @@ def test_objects_travel_with_the_image(
     host, session = writer
     host.eval("data(m, s, b'traveller')", s=session)
     host.eval("ec_pair(m, s, b'key')", s=session)
-    path = bare_simulator.bench.reader("front").insertion.card.store.path  # type: ignore[union-attr, attr-defined]
+    path = bare_simulator.testbed.reader("front").insertion.card.store.path  # type: ignore[union-attr, attr-defined]
     shutil.copy(path, tmp_path / "copy.card")
     with Simulator() as elsewhere:
         elsewhere.plug("other")
@@ -209,9 +209,9 @@ def test_nothing_is_read_twice(bare_simulator: Simulator, writer: tuple[Any, int
     host, session = writer
     host.eval("data(m, s, b'one')", s=session)
     host.eval("objects(m, s)", s=session)
-    before = len(bare_simulator.bench.trace.entries())
+    before = len(bare_simulator.testbed.trace.entries())
     host.eval("[m.find(s, {}) for _ in range(5)]", s=session)
-    entries = bare_simulator.bench.trace.entries()[before:]
+    entries = bare_simulator.testbed.trace.entries()[before:]
     assert [each for each in entries if type(each).__name__ == "ApduEntry"] == []
 
 

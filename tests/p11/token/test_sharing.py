@@ -38,11 +38,11 @@ class Gate:
 
     def __init__(self, simulator: Simulator, ins: int) -> None:
         self.reached, self._open = threading.Event(), threading.Event()
-        self._bench, self._ins, self._lock = simulator.bench, ins, threading.Lock()
-        self._bench.watch(self._watch)
+        self._testbed, self._ins, self._lock = simulator.testbed, ins, threading.Lock()
+        self._testbed.watch(self._watch)
 
     def open(self) -> None:
-        self._bench.unwatch(self._watch)
+        self._testbed.unwatch(self._watch)
         self._open.set()
 
     def _watch(self, moment: ApduMoment | CallMoment) -> None:
@@ -233,7 +233,7 @@ def test_session_closed_during_a_call(
 
 
 def _insertion(simulator: Simulator) -> Any:
-    insertion = simulator.bench.reader("front").insertion
+    insertion = simulator.testbed.reader("front").insertion
     assert insertion is not None
     return insertion
 
@@ -255,7 +255,7 @@ def _under_way(simulator: Simulator, name: str, count: int) -> None:
     """Wait until so many calls of that name have begun and not ended."""
     end = time.monotonic() + DEADLINE
     while True:
-        entries = simulator.bench.trace.entries()
+        entries = simulator.testbed.trace.entries()
         begun = {entry.call for entry in entries if isinstance(entry, CallEntry) and entry.name == name}
         ended = {entry.call for entry in entries if isinstance(entry, ReturnEntry)}
         if len(begun - ended) >= count:

@@ -75,9 +75,9 @@ def test_torn_anywhere(tmp_path: Path, image: Path, new_host: Callable[..., Any]
             session = host.eval("user_session(m, read_write=True)")
             before = host.eval("objects(m, s)", s=session)
             pull = Pull(simulator, place, When.AFTER if after else When.BEFORE)
-            simulator.bench.watch(pull)
+            simulator.testbed.watch(pull)
             value = host.eval(f"rv(lambda: {OPERATIONS[operation]})", s=session)
-            simulator.bench.unwatch(pull)
+            simulator.testbed.unwatch(pull)
             if not pull.has_come:
                 break
             assert value in GONE

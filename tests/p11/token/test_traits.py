@@ -103,7 +103,7 @@ def test_pin_pad(bare_simulator: Simulator, token: Callable[..., Any]) -> None:
     host.eval("m.logout(s)", s=session)
     waiting = host.start(NO_PIN, s=session)
     until = time.monotonic() + 10
-    while not bare_simulator.bench.reader("front").pin_pad.askers:
+    while not bare_simulator.testbed.reader("front").pin_pad.askers:
         assert time.monotonic() < until
         time.sleep(0.001)
     bare_simulator.pin_pad("front", "123456")
@@ -124,7 +124,7 @@ def test_card_pulled_while_the_pad_waits(bare_simulator: Simulator, token: Calla
     session = host.eval("m.open_session(0)")
     waiting = host.start(NO_PIN, s=session)
     until = time.monotonic() + 10
-    while not bare_simulator.bench.reader("front").pin_pad.askers:
+    while not bare_simulator.testbed.reader("front").pin_pad.askers:
         assert time.monotonic() < until
         time.sleep(0.001)
     bare_simulator.remove("front")

@@ -69,7 +69,7 @@ def test_a_card_that_answers_anything(
     from cardtear.reader.pcsc.pcsc_card import PcscCard
 
     host = started()
-    bare_simulator.bench.reader("front").insert(PcscCard("noise", Noise(answers)))  # type: ignore[arg-type]
+    bare_simulator.testbed.reader("front").insert(PcscCard("noise", Noise(answers)))  # type: ignore[arg-type]
     try:
         for call in CALLS:
             assert host.eval(f"rv(lambda: {call})", DEADLINE) != CKR.GENERAL_ERROR, call

@@ -20,7 +20,7 @@ from cardtear.reader import Reader
 from cardtear.reader.pcsc import pcscd_call, tcp_peer
 from cardtear.reader.pcsc.vpcd import VpcdDoor
 from cardtear.reader.pcsc.vpcd_reversed import ReversedDoor
-from cardtear.reader.pcsc.vpcd_slots import PcscPlace, VpcdSlots
+from cardtear.reader.pcsc.vpcd_slots import PcscSlots, VpcdSlots
 from cardtear.reader.pcsc.vpcd_wire import Control, encode
 
 from .test_vpcd import Vpcd
@@ -128,7 +128,11 @@ def test_the_door_says_it(
     """Once, when pcscd has the card."""
     front.insert(echo)
     vpcd = Vpcd()
-    with closing(vpcd), pcscd(tmp_path, monkeypatch, hang_up), closing(VpcdDoor(front.bench, vpcd.port, front)) as door:
+    with (
+        closing(vpcd),
+        pcscd(tmp_path, monkeypatch, hang_up),
+        closing(VpcdDoor(front.testbed, vpcd.port, front)) as door,
+    ):
         vpcd.accept()
         for _ in range(2):  # as pcscd looks before it powers a card up
             vpcd.atr()
@@ -248,7 +252,7 @@ def test_the_service_listens(service: Path, front: Reader, echo: Any, own: bool)
     with vpcd_of_the_service(LISTEN, port) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "listens\n"
-        with closing(VpcdSlots(front.bench, PcscPlace(port, daemon=Ours() if own else None))):
+        with closing(VpcdSlots(front.testbed, PcscSlots(port, daemon=Ours() if own else None))):
             got = process.stdout.readline().strip()
     assert got == ("" if own else encode(insertion.atr).hex())
 
@@ -269,7 +273,7 @@ def test_the_service_connects(service: Path, front: Reader, echo: Any, caplog: p
     """In the reversed mode whoever connects is this user or root."""
     front.insert(echo)
     port = free_port()
-    with closing(ReversedDoor(front.bench, port, front)), vpcd_of_the_service(CONNECT, port) as process:
+    with closing(ReversedDoor(front.testbed, port, front)), vpcd_of_the_service(CONNECT, port) as process:
         assert process.stdout is not None
         assert process.stdout.readline().strip() == ""
     assert f"user {SERVICE}" in caplog.text

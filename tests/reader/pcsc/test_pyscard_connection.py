@@ -30,7 +30,7 @@ def reader(simulator: Simulator) -> Any:
     """What pyscard calls a reader, with the standard card in it."""
     from cardtear.reader.pcsc.pyscard_connection import PyscardReader
 
-    return PyscardReader(simulator.bench.reader("front"))
+    return PyscardReader(simulator.testbed.reader("front"))
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def code_of(caught: Any) -> int:
 
 
 def test_what_a_connection_tells(simulator: Simulator, reader: Any, connection: Any) -> None:
-    insertion = simulator.bench.reader("front").insertion
+    insertion = simulator.testbed.reader("front").insertion
     assert insertion is not None
     assert bytes(connection.getATR()) == insertion.atr
     assert str(reader) == connection.getReader() == "front"
@@ -102,7 +102,7 @@ def test_a_removal_ends_the_connection(simulator: Simulator, reader: Any, connec
             simulator.remove("front")
 
     removed = load("scard").SCARD_W_REMOVED_CARD
-    with simulator.bench.watching(pull), pytest.raises(load("Exceptions").CardConnectionException) as caught:
+    with simulator.testbed.watching(pull), pytest.raises(load("Exceptions").CardConnectionException) as caught:
         connection.transmit(PIN_STATUS)
     assert code_of(caught) == removed
     simulator.insert("front")
@@ -131,7 +131,7 @@ def test_a_reset_by_others_asks_for_a_reconnect(simulator: Simulator, connection
 
 def test_who_leaves_the_card_says_what_becomes_of_it(simulator: Simulator, reader: Any) -> None:
     changes: list[Change] = []
-    simulator.bench.subscribe(lambda event: changes.append(event.change))
+    simulator.testbed.subscribe(lambda event: changes.append(event.change))
     first, second = reader.createConnection(), reader.createConnection()
     first.connect(disposition=load("scard").SCARD_LEAVE_CARD)
     first.transmit(SELECT)
@@ -167,7 +167,7 @@ def test_a_response_that_is_none(simulator: Simulator, connection: Any) -> None:
     def cut(moment: Moment) -> bytes | None:
         return b"\x90" if isinstance(moment, ApduMoment) and moment.when is When.AFTER else None
 
-    with simulator.bench.watching(cut), pytest.raises(load("Exceptions").CardConnectionException, match="no valid"):
+    with simulator.testbed.watching(cut), pytest.raises(load("Exceptions").CardConnectionException, match="no valid"):
         connection.transmit(PIN_STATUS)
     assert connection.transmit(PIN_STATUS) == NOT_VERIFIED
 
@@ -227,7 +227,7 @@ def test_the_reader_is_unplugged(simulator: Simulator, reader: Any, connection: 
 def test_the_reader_is_unplugged_in_the_middle_of_a_command(simulator: Simulator, connection: Any) -> None:
     CardConnectionException = load("Exceptions").CardConnectionException
     with (
-        simulator.bench.watching(lambda _moment: simulator.unplug("front")),
+        simulator.testbed.watching(lambda _moment: simulator.unplug("front")),
         pytest.raises(CardConnectionException) as caught,
     ):
         connection.transmit(PIN_STATUS)

@@ -14,7 +14,7 @@ from time import monotonic, sleep
 from typing import Any
 
 import pytest
-from cardtear.reader import Bench, CardRemoved, Change, Reader
+from cardtear.reader import CardRemoved, Change, Reader, Testbed
 from cardtear.reader.pcsc import slot_adapter, vpcd_dialogue
 from cardtear.reader.pcsc.vpcd import VpcdDoor
 from cardtear.reader.pcsc.vpcd_wire import BROKEN_OFF, Control, Decoder, encode
@@ -129,7 +129,7 @@ def vpcd() -> Iterator[Vpcd]:
 
 @contextmanager
 def door_of(reader: Reader, port: int) -> Iterator[VpcdDoor]:
-    door = VpcdDoor(reader.bench, port, reader)
+    door = VpcdDoor(reader.testbed, port, reader)
     try:
         yield door
     finally:
@@ -165,7 +165,7 @@ def test_a_card_that_is_in_already(front: Reader, echo: Any, vpcd: Vpcd) -> None
 
 
 @pytest.mark.usefixtures("door")
-def test_only_its_own_reader(bench: Bench, echo: Any, new_card: Any, front: Reader, vpcd: Vpcd) -> None:
+def test_only_its_own_reader(bench: Testbed, echo: Any, new_card: Any, front: Reader, vpcd: Vpcd) -> None:
     back = bench.plug("back")
     back.insert(echo)
     assert vpcd.nobody_comes()
@@ -327,7 +327,7 @@ def test_removal_cuts_off_an_apdu_at_once(front: Reader, echo: Any, vpcd: Vpcd) 
 
 
 @pytest.mark.usefixtures("door")
-def test_reset_and_power(bench: Bench, front: Reader, echo: Any, vpcd: Vpcd) -> None:
+def test_reset_and_power(bench: Testbed, front: Reader, echo: Any, vpcd: Vpcd) -> None:
     """A reset is one at once; no power is felt when it comes back; the first power-on finds a fresh card."""
     front.insert(echo)
     changes: list[Change] = []
@@ -346,7 +346,7 @@ def test_reset_and_power(bench: Bench, front: Reader, echo: Any, vpcd: Vpcd) -> 
 
 
 @pytest.mark.usefixtures("door")
-def test_a_card_that_vpcd_lost_was_without_power(bench: Bench, front: Reader, echo: Any, vpcd: Vpcd) -> None:
+def test_a_card_that_vpcd_lost_was_without_power(bench: Testbed, front: Reader, echo: Any, vpcd: Vpcd) -> None:
     front.insert(echo)
     changes: list[Change] = []
     bench.subscribe(lambda event: changes.append(event.change))

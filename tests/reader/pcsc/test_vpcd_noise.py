@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Any
 
 import pytest
-from cardtear.reader import Bench, Reader
+from cardtear.reader import Reader, Testbed
 from cardtear.reader.pcsc import slot_adapter, vpcd
 from cardtear.reader.pcsc.vpcd import VpcdDoor
 from cardtear.reader.pcsc.vpcd_reversed import ReversedDoor
@@ -48,7 +48,7 @@ def listener() -> Iterator[socket.socket]:
 
 
 @pytest.fixture
-def door(bench: Bench, front: Reader, listener: socket.socket, new_card: Any) -> Iterator[VpcdDoor]:
+def door(bench: Testbed, front: Reader, listener: socket.socket, new_card: Any) -> Iterator[VpcdDoor]:
     door = VpcdDoor(bench, listener.getsockname()[1], front)
     front.insert(new_card())
     yield door
@@ -82,7 +82,7 @@ def test_whatever_vpcd_sends(door: VpcdDoor, listener: socket.socket, messages: 
 
 
 @pytest.fixture
-def reversed_door(bench: Bench, front: Reader, new_card: Any) -> Iterator[ReversedDoor]:
+def reversed_door(bench: Testbed, front: Reader, new_card: Any) -> Iterator[ReversedDoor]:
     """A card that waits for vpcd."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -41,7 +41,7 @@ class Card:
         """A connection that nobody uses yet."""
         from cardtear.reader.pcsc.yubikit_connection import YubikitConnection
 
-        connection = YubikitConnection(self.simulator.bench.reader("front"), **options)
+        connection = YubikitConnection(self.simulator.testbed.reader("front"), **options)
         self._connections.append(connection)
         return connection
 
@@ -311,14 +311,14 @@ def test_the_card_is_pulled(card: Card, manager: Any, ins: int, when: When) -> N
 
     key = manager.generate_key(slot("AUTHENTICATION"), kind("ECCP256"))
     manager.verify_pin(PIN)
-    inserted = card.simulator.bench.reader("front").insertion
+    inserted = card.simulator.testbed.reader("front").insertion
     assert inserted is not None
     commands = {
         0x47: lambda: manager.generate_key(slot("RETIRED1"), kind("ECCP256")),
         0x87: lambda: manager.sign(slot("AUTHENTICATION"), kind("ECCP256"), MESSAGE, hashes.SHA256()),
         0xDB: lambda: manager.put_certificate(slot("AUTHENTICATION"), certificate_for(key)),
     }
-    with card.simulator.bench.watching(pull), pytest.raises(load("smartcard.Exceptions").CardConnectionException):
+    with card.simulator.testbed.watching(pull), pytest.raises(load("smartcard.Exceptions").CardConnectionException):
         commands[ins]()
     with pytest.raises(load("smartcard.Exceptions").CardConnectionException):
         manager.get_pin_attempts()
@@ -338,7 +338,7 @@ def test_yubikits_own_connection_over_pyscards(card: Card) -> None:
     """ykman's class over our reader, for programs that take a reader of pyscard."""
     from cardtear.reader.pcsc.pyscard_connection import PyscardReader
 
-    reader = PyscardReader(card.simulator.bench.reader("front"))
+    reader = PyscardReader(card.simulator.testbed.reader("front"))
     device = load("ykman.pcsc").ScardYubiKeyDevice(reader)
     with device.open_connection(load("yubikit.core.smartcard").SmartCardConnection) as connection:
         assert load("yubikit.piv").PivSession(connection).version >= (5, 7, 0)

@@ -160,11 +160,11 @@ def test_F26_session_objects(nss: Any, new_host: Callable[..., Any]) -> None:
     """Temporary objects cost the card nothing: no command, nothing written, gone with the session."""
     host = new_host(nss.simulator)
     session = host.eval("m.open_session(0)")
-    last = nss.simulator.bench.trace.entries()[-1].number
+    last = nss.simulator.testbed.trace.entries()[-1].number
     handle = host.eval("data(m, s, b'temporary', where=SESSION)", s=session)
     assert host.eval("m.attribute(s, h, CKA.VALUE)", s=session, h=handle) == b"value"
     written = [
-        each for each in nss.simulator.bench.trace.entries(last) if getattr(each, "command", b"")[1:2] == b"\xdb"
+        each for each in nss.simulator.testbed.trace.entries(last) if getattr(each, "command", b"")[1:2] == b"\xdb"
     ]
     assert written == []
     host.eval("m.close_session(s)", s=session)

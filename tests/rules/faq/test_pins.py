@@ -30,10 +30,10 @@ def change_pin(nss: Any, old: str, new: str) -> Any:
 
 def type_at_the_pad(simulator: Simulator, *pins: str | None) -> None:
     """A person at the pad of `front`: what is typed, or None for the red key."""
-    with simulator.bench.lock:
+    with simulator.testbed.lock:
         for pin in pins:
             entry = Entry(b"", cancelled=True) if pin is None else Entry(pin.encode())
-            simulator.bench.reader("front").pin_pad.enter(entry)
+            simulator.testbed.reader("front").pin_pad.enter(entry)
 
 
 def test_F32_password_change(nss: Any, new_host: Callable[..., Any]) -> None:
@@ -93,7 +93,7 @@ def test_F33_card_goes_while_the_token_is_made(new_nss: Callable[..., Any], new_
         nss.card = nss.simulator.swap("front", CardRequest(profile="uninitialised", serial=f"{nth:X}"))
         nss.simulator.arm(Trigger("remove", {"reader": "front"}, ins=0xDB, nth=nth))
         ended = nss.run("certutil", "-T", "-d", nss.database, "-h", "Alice", "-0", "87654321")
-        if nss.simulator.bench.reader("front").insertion is not None:
+        if nss.simulator.testbed.reader("front").insertion is not None:
             break
         assert ended.code != 0
         nss.simulator.insert("front", nss.card)

@@ -242,7 +242,7 @@ def test_F14_login_state_is_the_truth(new_nss: Callable[..., Any], new_host: Cal
         CKS.RW_PUBLIC_SESSION,
     ]
     nss.private_keys()
-    trace = nss.simulator.bench.trace.entries()
+    trace = nss.simulator.testbed.trace.entries()
     asked = {entry.call for entry in trace if getattr(entry, "name", "") == "C_GetSessionInfo"}
     assert asked
     assert not [entry for entry in trace if hasattr(entry, "command") and entry.call in asked]
