@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""Who makes a call: one connection of an application, and the way a call waits without losing sight of its caller."""
+"""The caller of a function: one connection of an application, and how a call waits while watching the connection."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import socket
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from ..reader.events import CallerIsGone
-
-if TYPE_CHECKING:
-    from .application import Application
+from .application import Application
 
 
 class CallerGone(CallerIsGone):
@@ -19,9 +18,9 @@ class CallerGone(CallerIsGone):
 
 
 class Caller:
-    """One connection of an application. `thread` is the application's thread that makes the call under way.
+    """One connection of an application. `thread` is the application's thread that makes the current call.
 
-    `waker` is an eventfd of whoever serves the connection, so that a wait needs no descriptor that may not be there.
+    `waker` is an eventfd that the server opens with the connection, so that no wait fails for want of a descriptor.
     """
 
     def __init__(self, application: Application, connection: socket.socket, waker: int) -> None:
@@ -32,13 +31,26 @@ class Caller:
         self._remembers = False
 
     def prepare_to_wait(self) -> None:
-        """From now on `wake` is remembered: look at the state after this and before `wait`, and nothing is missed."""
+        """Record wake() from now on: what is read between this and `wait` cannot change unnoticed."""
         self._remembers = True
 
-    def wait(self, timeout: float | None = None) -> bool:
-        """Sleep until `wake` is called (True) or `timeout` seconds are over (False). Raises CallerGone.
+    @contextlib.contextmanager
+    def woken_by_application(self) -> Iterator[None]:
+        """Let removals, C_Finalize and the application's other changes end `wait` until the block is left."""
+        application = self.application
+        self.prepare_to_wait()
+        with application.testbed.lock:
+            application.waiters.add(self.wake)
+        try:
+            yield
+        finally:
+            with application.testbed.lock:
+                application.waiters.discard(self.wake)
 
-        A caller that is waiting sends nothing, so anything on its connection is its end.
+    def wait(self, timeout: float | None = None) -> bool:
+        """Sleep until `wake` is called (True) or `timeout` seconds have passed (False). Raises CallerGone.
+
+        An application sends nothing while a call is under way, so its connection is readable only when it has ended.
         """
         if self.application.testbed.watchers:
             self.application.testbed.call_under_way()
@@ -54,10 +66,10 @@ class Caller:
         return False
 
     def wake(self) -> None:
-        """End the wait that is under way, or the next one. From any thread."""
+        """End the current wait, or the next one. May be called from any thread."""
         if self._remembers:
             os.eventfd_write(self._waker, 1)
 
     def close(self) -> None:
-        """Nobody is to be woken any more."""
+        """Make wake() do nothing from now on."""
         self._remembers = False

@@ -16,7 +16,7 @@ from ..reader.trace import Hidden
 from .caller import Caller, CallerGone
 from .calls import OF_SESSIONS
 from .constants import CKR
-from .errors import Misbehaviour, P11Error
+from .errors import ForcedValue, P11Error
 from .return_values import returned
 from .sessions import Session
 from .wire import CODECS, REQUEST_HEADER, Codec, Mechanism, MessageParameter, NullPointer, WireError
@@ -24,6 +24,7 @@ from .wire import CODECS, REQUEST_HEADER, Codec, Mechanism, MessageParameter, Nu
 LOG = logging.getLogger(__name__)
 
 Handler = Callable[..., Any]
+"""Carries out one function: called with the caller and the decoded arguments, returns the results."""
 
 _WANTS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 """What passes: the simulator has no descriptors or no memory now. The application may try again."""
@@ -31,6 +32,19 @@ _WANTS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
 _WORK_IN_SESSIONS = OF_SESSIONS - {"C_CloseSession"}
 """Functions that say CKR_SESSION_CLOSED when the session ends while they work and the card stays (5.1.2)."""
+
+
+def in_session(name: str, handler: Handler) -> Handler:
+    """Give a handler the open session in place of its handle, if the function's first parameter is a session."""
+    if name not in OF_SESSIONS:
+        return handler
+
+    def call(caller: Caller, handle: int, *arguments: Any) -> Any:
+        application = caller.application
+        session = application.sessions.get(handle)
+        return handler(caller, session if session is not None else application.session(handle), *arguments)
+
+    return call
 
 
 class Dispatcher:
@@ -73,7 +87,7 @@ class Dispatcher:
                 answer = handler(caller, *arguments)
                 results = () if answer is None else answer if type(answer) is tuple else (answer,)
                 value = 0
-        except Misbehaviour as error:
+        except ForcedValue as error:
             value = error.value
         except P11Error as error:
             value, results = returned(name, error.value), error.results

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How failure is said in PKCS #11: exceptions that carry the CK_RV."""
+"""P11Error: the exception that carries a function's return value, and the outputs that go with it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from .constants import CKR
 
 
 class P11Error(Exception):
-    """Raised at the place that knows the return value; turned into an answer in dispatch.py, once.
+    """Raised where the return value is known; dispatch.py makes the reply of it, in one place.
 
-    `results` are the outputs that go with it, for the few functions that have both (CKR_BUFFER_TOO_SMALL and its
-    length, C_GetAttributeValue).
+    `value` is the CK_RV. `results` are outputs besides it, for the few functions that have both (the length with
+    CKR_BUFFER_TOO_SMALL, C_GetAttributeValue).
     """
 
     def __init__(self, value: CKR, *results: object) -> None:
@@ -19,5 +19,5 @@ class P11Error(Exception):
         self.results = results
 
 
-class Misbehaviour(P11Error):
-    """A value that a function shall return whatever the standard says of it: a quirk's."""
+class ForcedValue(P11Error):
+    """A return value set by a quirk, which the function returns even if the standard does not list it."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Let a call calculate for long without missing a removal."""
+"""Run a long calculation in a thread, so that a removal ends the call at once."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from .sessions import Session
 _T = TypeVar("_T")
 
 _LOOK_EVERY = 0.1
-"""Seconds until it is noticed that another thread has closed the session, which wakes nobody."""
+"""Seconds until it is noticed that another thread has closed the session, which does not wake the caller."""
 
 
-def calculated(caller: Caller, live: Session, work: Callable[[Callable[[], bool]], _T]) -> _T:
-    """Return what `work` does in a thread of its own; it is given a function that says whether it may stop.
+def calculated(caller: Caller, session: Session, work: Callable[[Callable[[], bool]], _T]) -> _T:
+    """Run `work` in a thread and return its result; its argument is a function that tells whether it may stop.
 
-    Raises what `work` raises; CardRemoved as soon as the card goes, P11Error(SESSION_CLOSED, CRYPTOKI_NOT_INITIALIZED)
-    when the session or the application ends, CallerGone. What works on then is of no use to anybody.
+    Raises what `work` raises; CardRemoved as soon as the card is removed, P11Error(SESSION_CLOSED,
+    CRYPTOKI_NOT_INITIALIZED) when the session or the application ends, CallerGone. The thread's result is dropped then.
     """
-    application, token = caller.application, live.token
+    application, token = caller.application, session.token
     abandoned, outcome = threading.Event(), Future[_T]()
 
     def run() -> None:
@@ -37,22 +37,18 @@ def calculated(caller: Caller, live: Session, work: Callable[[Callable[[], bool]
         if not abandoned.is_set():
             caller.wake()
 
-    caller.prepare_to_wait()
-    with application.testbed.lock:
-        application.waiters.add(caller)
-    threading.Thread(target=run, name="p11-calculation", daemon=True).start()
     try:
-        while not outcome.done():
-            with application.testbed.lock:
-                if not token.is_present:
-                    raise CardRemoved(token.insertion.reader.name)
-                if application.finalized:
-                    raise P11Error(CKR.CRYPTOKI_NOT_INITIALIZED)
-                if live.handle not in application.sessions:
-                    raise P11Error(CKR.SESSION_CLOSED)
-            caller.wait(_LOOK_EVERY)
+        with caller.woken_by_application():
+            threading.Thread(target=run, name="p11-calculation", daemon=True).start()
+            while not outcome.done():
+                with application.testbed.lock:
+                    if not token.is_present:
+                        raise CardRemoved(token.insertion.reader.name)
+                    if application.finalized:
+                        raise P11Error(CKR.CRYPTOKI_NOT_INITIALIZED)
+                    if session.handle not in application.sessions:
+                        raise P11Error(CKR.SESSION_CLOSED)
+                caller.wait(_LOOK_EVERY)
     finally:
         abandoned.set()
-        with application.testbed.lock:
-            application.waiters.discard(caller)
     return outcome.result()

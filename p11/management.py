@@ -35,8 +35,8 @@ from ..card.tables import (
 from ..card.token_traits import Traits
 from .constants import CKR, CKU
 from .errors import P11Error
+from .login import Right
 from .piv_client import PivClient
-from .sessions import Right
 from .status_words import To
 
 with warnings.catch_warnings():

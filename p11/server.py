@@ -86,7 +86,7 @@ class Server:
         with self._testbed.lock:
             insertion = reader.insertion
             token = self._tokens.of(insertion) if insertion is not None else None
-            had_users = token is not None and bool(token.users)
+            had_users = token is not None and bool(token.logins.rights)
             reader.close_sessions()
         if token is not None and had_users:
             token.give_up()

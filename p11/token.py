@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A token: one card for as long as it stays in its reader, as all applications share it."""
+"""Token: a card while it is in its reader, shared by all applications."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ..card import tlv
 from ..card.tables import CHUID, LABEL_OBJECT, PIN, PUK, TRAITS_OBJECT
@@ -23,33 +23,37 @@ from .card_objects import CardObjects
 from .constants import CKF, CKR, CKU
 from .errors import P11Error
 from .key_kinds import CardKind
+from .login import Logins, Right
 from .mechanisms import MechanismRule
 from .merge import offered
 from .objects import P11Object, mechanism_object, user_interface_object
+from .operations import Operation
+from .operations.kinds import OperationKind
 from .piv_client import PivClient
-from .sessions import Right, Session
-
-if TYPE_CHECKING:
-    from .application import Application
 
 _PUK_LENGTHS = (6, 8)
 
 
-class Token:
-    """What is known of a card, who is logged in to it, and all applications' sessions on it.
+class TokenSession(Protocol):
+    """What a token uses of the sessions with it."""
 
-    `users` and `sessions` change under the testbed's lock only.
+    operations: dict[OperationKind, Operation]
+
+
+class Token:
+    """What is known of a card, the logins to it, and all applications' sessions with it.
+
+    `logins` and `sessions` change under the testbed's lock only.
     """
 
     def __init__(self, insertion: Insertion) -> None:
         self.insertion = insertion
         self.piv = PivClient(insertion)
-        self.users: set[Application] = set()
-        self.sessions: set[Session] = set()
+        self.logins = Logins()
+        self.sessions: set[TokenSession] = set()
         self._lock = threading.Lock()
         self._names: tuple[object, str, str] | None = None  # as of a revision of the card
         self._traits: Traits | None = None
-        self._pin = b""  # of whoever is logged in, for a management key that is derived from it
         self._objects: CardObjects | None = None
         self._tries: dict[int, tuple[int | None, int | None]] = {}
         self._refused: set[int] = set()  # PIN and PUK, while the last one that was given was wrong
@@ -152,7 +156,7 @@ class Token:
         with self._proving(PIN):
             _check_length(pin, self.pin_lengths(), CKR.PIN_INCORRECT)
             self.piv.verify(pin)
-        self._pin = pin
+        self.logins.pin = pin
         return Right(CKU.USER)
 
     def change_pin(self, right: Right, old: bytes, new: bytes) -> Right:
@@ -167,9 +171,9 @@ class Token:
                 try:
                     management.change_reference(self.piv, traits, PIN, old, new)
                 finally:
-                    if not self.users:
+                    if not self.logins.rights:
                         self.piv.give_up_verification()
-                self._pin = new if self.users else b""
+                self.logins.pin = new if self.logins.rights else b""
             return right
         with self._proving(PUK), self.piv.lock:
             _check_length(old, _PUK_LENGTHS, CKR.PIN_INCORRECT)
@@ -233,9 +237,8 @@ class Token:
         A wrong PIN takes the verification away, also from another application, or for another purpose than login.
         """
         with contextlib.suppress(CardRemoved, P11Error), self.piv.lock:
-            if self.users and not self.piv.is_verified():
-                for application in tuple(self.users):
-                    application.lose_login(self)
+            if self.logins.rights and not self.piv.is_verified():
+                self.logins.report_loss()
 
     def follow(self, error: BaseException) -> None:
         """What the card has refused because it has forgotten the PIN: then the user is out for us, too."""
@@ -254,8 +257,8 @@ class Token:
     def give_up(self) -> None:
         """Take the PIN back from a card to which nobody is logged in; one that is gone has forgotten it already."""
         with contextlib.suppress(CardRemoved, P11Error), self.piv.lock:
-            if not self.users:
-                self._pin = b""
+            if not self.logins.rights:
+                self.logins.pin = b""
                 self.piv.give_up_verification()
 
     # Objects
@@ -315,7 +318,7 @@ class Token:
         """The objects, with the card's lock held and the right to write proved to it. Raises P11Error, CardRemoved."""
         with self.piv.lock, self.following():
             self.require_writable()
-            management.require(self.piv, self.traits(), right._replace(secret=right.secret or self._pin))
+            management.require(self.piv, self.traits(), right._replace(secret=right.secret or self.logins.pin))
             yield self._card_objects()
 
     def _card_objects(self) -> CardObjects:
@@ -354,7 +357,7 @@ class Tokens:
         self._unsubscribe = testbed.add_part(self._hear)
 
     def of(self, insertion: Insertion) -> Token:
-        """The token of a stay. The caller holds the testbed's lock."""
+        """Return the token of an insertion. The caller holds the testbed's lock."""
         token = self._tokens.get(insertion)
         if token is None:
             token = self._tokens[insertion] = Token(insertion)
@@ -365,12 +368,8 @@ class Tokens:
         self._unsubscribe()
 
     def _hear(self, event: Event) -> None:
-        if event.insertion is None:
-            return
-        if event.change is Change.REMOVE:
+        if event.insertion is not None and event.change is Change.REMOVE:
             self._tokens.pop(event.insertion, None)
-        elif event.change in (Change.RESET, Change.LOGOUT):
-            self.of(event.insertion).users.clear()
 
 
 def _check_length(pin: bytes, lengths: tuple[int, int], error: CKR) -> None:

@@ -378,7 +378,7 @@ class Simulator(Closable):
         with self.testbed.lock:
             readers = [of_reader(reader, self.pcsc, self._from_pcsc) for reader in self.testbed.readers]
         applications = [
-            {"name": each.name, "sessions": len(each.sessions), "logged_in": bool(each.rights)}
+            {"name": each.name, "sessions": len(each.sessions), "logged_in": each.is_logged_in}
             for each in self.applications
         ]
         triggers = [{"trigger": number, **as_armed(each)} for number, each in sorted(self.triggers.items())]

@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: MIT
 """The functions of PKCS #11 by chapter of the standard, and the table in which dispatch finds them.
 
-A handler has its function's name and parameters: pointer and length are one argument, an output buffer appears as the
-room in it (None for a NULL pointer), results are returned. What has no handler answers CKR_FUNCTION_NOT_SUPPORTED.
+A handler has its function's name and parameters: the session is given as the open Session, pointer and length are one
+argument, an output buffer appears as the room in it (None for a NULL pointer), results are returned. A function without
+handler returns CKR_FUNCTION_NOT_SUPPORTED.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
+from ..dispatch import Handler, in_session
 from . import (
     combined,
     crypt,
@@ -48,6 +47,9 @@ _CHAPTERS = (
     random,
 )
 
-HANDLERS: dict[str, Callable[..., Any]] = {
-    name: function for module in _CHAPTERS for name, function in vars(module).items() if name.startswith("C_")
+HANDLERS: dict[str, Handler] = {
+    name: in_session(name, function)
+    for module in _CHAPTERS
+    for name, function in vars(module).items()
+    if name.startswith("C_")
 }

@@ -11,9 +11,10 @@ from ..mechanisms import MechanismRule, Scheme
 from ..objects import P11Object
 from ..operations import Operation
 from ..operations.ciphers import cipher
+from ..operations.kinds import OperationKind
 from ..operations.rsa_aes import RsaAesUnwrap, RsaAesWrap
 from ..operations.rsa_encryption import RsaDecrypt, RsaEncrypt
-from ..sessions import Kind
+from ..sessions import Session
 from ..wire import Mechanism
 from .multipart import begin, cancel_instead, key_for, last_part, next_part, one_part, rule_for
 
@@ -40,53 +41,51 @@ def decryption(item: P11Object, rule: MechanismRule, mechanism: Mechanism) -> Op
     return RsaDecrypt(item.key, rule, mechanism)
 
 
-def C_EncryptInit(caller: Caller, session: int, mechanism: Mechanism | None, handle: int) -> None:
+def C_EncryptInit(caller: Caller, session: Session, mechanism: Mechanism | None, handle: int) -> None:
     """Begin."""
-    live = caller.application.session(session)
-    with live.lock:
-        if cancel_instead(live, Kind.ENCRYPT, mechanism) or mechanism is None:
+    with session.lock:
+        if cancel_instead(session, OperationKind.ENCRYPT, mechanism) or mechanism is None:
             return
-        rule = rule_for(live, CKF.ENCRYPT, mechanism)
-        item = key_for(caller, live, CKA.ENCRYPT, rule, handle)
-        begin(live, Kind.ENCRYPT, item, encryption(item, rule, mechanism))
+        rule = rule_for(session, CKF.ENCRYPT, mechanism)
+        item = key_for(caller, session, CKA.ENCRYPT, rule, handle)
+        begin(session, OperationKind.ENCRYPT, item, encryption(item, rule, mechanism))
 
 
-def C_Encrypt(caller: Caller, session: int, data: bytes, room: int | None) -> bytes | int:
+def C_Encrypt(caller: Caller, session: Session, data: bytes, room: int | None) -> bytes | int:
     """In one part."""
-    return one_part(caller.application.session(session), Kind.ENCRYPT, data, room)
+    return one_part(session, OperationKind.ENCRYPT, data, room)
 
 
-def C_EncryptUpdate(caller: Caller, session: int, data: bytes, room: int | None) -> bytes | int:
+def C_EncryptUpdate(caller: Caller, session: Session, data: bytes, room: int | None) -> bytes | int:
     """One part of many; keys that take their data in one piece give nothing before the end."""
-    return next_part(caller.application.session(session), Kind.ENCRYPT, data, room)
+    return next_part(session, OperationKind.ENCRYPT, data, room)
 
 
-def C_EncryptFinal(caller: Caller, session: int, room: int | None) -> bytes | int:
+def C_EncryptFinal(caller: Caller, session: Session, room: int | None) -> bytes | int:
     """The rest of the ciphertext."""
-    return last_part(caller.application.session(session), Kind.ENCRYPT, room)
+    return last_part(session, OperationKind.ENCRYPT, room)
 
 
-def C_DecryptInit(caller: Caller, session: int, mechanism: Mechanism | None, handle: int) -> None:
+def C_DecryptInit(caller: Caller, session: Session, mechanism: Mechanism | None, handle: int) -> None:
     """Begin; the card is not asked before there is something to decrypt."""
-    live = caller.application.session(session)
-    with live.lock:
-        if cancel_instead(live, Kind.DECRYPT, mechanism) or mechanism is None:
+    with session.lock:
+        if cancel_instead(session, OperationKind.DECRYPT, mechanism) or mechanism is None:
             return
-        rule = rule_for(live, CKF.DECRYPT, mechanism)
-        item = key_for(caller, live, CKA.DECRYPT, rule, handle)
-        begin(live, Kind.DECRYPT, item, decryption(item, rule, mechanism))
+        rule = rule_for(session, CKF.DECRYPT, mechanism)
+        item = key_for(caller, session, CKA.DECRYPT, rule, handle)
+        begin(session, OperationKind.DECRYPT, item, decryption(item, rule, mechanism))
 
 
-def C_Decrypt(caller: Caller, session: int, data: bytes, room: int | None) -> bytes | int:
+def C_Decrypt(caller: Caller, session: Session, data: bytes, room: int | None) -> bytes | int:
     """In one part."""
-    return one_part(caller.application.session(session), Kind.DECRYPT, data, room)
+    return one_part(session, OperationKind.DECRYPT, data, room)
 
 
-def C_DecryptUpdate(caller: Caller, session: int, data: bytes, room: int | None) -> bytes | int:
+def C_DecryptUpdate(caller: Caller, session: Session, data: bytes, room: int | None) -> bytes | int:
     """One part of many; what is authenticated gives nothing before the end."""
-    return next_part(caller.application.session(session), Kind.DECRYPT, data, room)
+    return next_part(session, OperationKind.DECRYPT, data, room)
 
 
-def C_DecryptFinal(caller: Caller, session: int, room: int | None) -> bytes | int:
+def C_DecryptFinal(caller: Caller, session: Session, room: int | None) -> bytes | int:
     """The rest of the plaintext."""
-    return last_part(caller.application.session(session), Kind.DECRYPT, room)
+    return last_part(session, OperationKind.DECRYPT, room)

@@ -19,25 +19,24 @@ from .multipart import key_for, rule_for
 from .secrets import AES_LENGTHS, composed, secret_length, with_parity
 
 
-def C_DeriveKey(caller: Caller, session: int, mechanism: Mechanism, base: int, template: Template) -> int:
+def C_DeriveKey(caller: Caller, session: Session, mechanism: Mechanism, base: int, template: Template) -> int:
     """Key agreement with a key on the card or in the session, and secrets out of secrets."""
-    live = caller.application.session(session)
-    rule = rule_for(live, CKF.DERIVE, mechanism)
-    item = _base(caller, live, rule, base)
+    rule = rule_for(session, CKF.DERIVE, mechanism)
+    item = _base(caller, session, rule, base)
     demanded = item.attributes.get(CKA.DERIVE_TEMPLATE) or []
     given = folded(template)
     require({**dict(demanded), **given}, demanded)
     if rule.type == CKM.HKDF_DATA:
-        return _data(caller, live, rule, mechanism, item, given)
+        return _data(caller, session, rule, mechanism, item, given)
     key_type = None if CKA.KEY_TYPE in given else CKK.GENERIC_SECRET
-    attributes = composed(live, On.DERIVE, [*demanded, *template], CKO.SECRET_KEY, key_type)
-    check_place(live, attributes)
+    attributes = composed(session, On.DERIVE, [*demanded, *template], CKO.SECRET_KEY, key_type)
+    check_place(session, attributes)
     wanted = secret_length(attributes, None if key_type is None and rule.scheme in _OF_TYPE_AND_LENGTH else 0) or None
     others: list[P11Object] = []
     if rule.scheme in _AGREEMENTS:
-        value = _agreed(live, rule, item, mechanism, wanted)
+        value = _agreed(session, rule, item, mechanism, wanted)
     else:
-        others = _other_keys(caller, live, rule.scheme, mechanism)
+        others = _other_keys(caller, session, rule.scheme, mechanism)
         value = _derived(rule, mechanism, item, others, wanted)
     if wanted is not None and len(value) < wanted:
         data_is_short = rule.scheme is Scheme.ENCRYPT_DATA
@@ -48,43 +47,43 @@ def C_DeriveKey(caller: Caller, session: int, mechanism: Mechanism, base: int, t
         raise P11Error(CKR.KEY_SIZE_RANGE)
     attributes[CKA.VALUE] = with_parity(value, attributes)
     _inherit(attributes, {**dict(demanded), **given}, [item, *others], rule.scheme in _READABLE)
-    return add(caller, live, attributes)
+    return add(caller, session, attributes)
 
 
-def _base(caller: Caller, live: Session, rule: MechanismRule, handle: int) -> P11Object:
+def _base(caller: Caller, session: Session, rule: MechanismRule, handle: int) -> P11Object:
     """The base key; for HKDF also a data object, which is the secret itself (6.62.3)."""
     if rule.scheme is Scheme.HKDF:
-        item = caller.application.object(live, handle, CKR.KEY_HANDLE_INVALID)
+        item = caller.application.object(session, handle, CKR.KEY_HANDLE_INVALID)
         if item.object_class == CKO.DATA:
             return item
-    return key_for(caller, live, CKA.DERIVE, rule, handle)
+    return key_for(caller, session, CKA.DERIVE, rule, handle)
 
 
 def _data(
-    caller: Caller, live: Session, rule: MechanismRule, mechanism: Mechanism, item: P11Object, given: Attributes
+    caller: Caller, session: Session, rule: MechanismRule, mechanism: Mechanism, item: P11Object, given: Attributes
 ) -> int:
     """HKDF_DATA: what is derived as the value of a data object; CKA_VALUE_LEN tells how much (6.62.4)."""
     told = given.pop(CKA.VALUE_LEN, None)
     wanted = None if told is None else as_ulong(told)
-    attributes = composed(live, On.DERIVE, list(given.items()), CKO.DATA, None)
-    check_place(live, attributes)
-    value = _derived(rule, mechanism, item, _other_keys(caller, live, rule.scheme, mechanism), wanted)
+    attributes = composed(session, On.DERIVE, list(given.items()), CKO.DATA, None)
+    check_place(session, attributes)
+    value = _derived(rule, mechanism, item, _other_keys(caller, session, rule.scheme, mechanism), wanted)
     if wanted is not None and not 1 <= wanted <= len(value):
         raise P11Error(CKR.KEY_SIZE_RANGE)
-    return add(caller, live, {**attributes, CKA.VALUE: value[:wanted]})
+    return add(caller, session, {**attributes, CKA.VALUE: value[:wanted]})
 
 
-def _agreed(live: Session, rule: MechanismRule, item: P11Object, mechanism: Mechanism, wanted: int | None) -> bytes:
+def _agreed(session: Session, rule: MechanismRule, item: P11Object, mechanism: Mechanism, wanted: int | None) -> bytes:
     key = item.key
     if key is None or isinstance(key, bytes | PublicKey):
         raise P11Error(CKR.KEY_HANDLE_INVALID)
-    with live.token.following():
+    with session.token.following():
         if rule.scheme is Scheme.DH:
             return derivation.agreed_in_field(key, rule, mechanism, wanted)
         return derivation.agreed(key, mechanism, wanted)
 
 
-def _other_keys(caller: Caller, live: Session, scheme: Scheme, mechanism: Mechanism) -> list[P11Object]:
+def _other_keys(caller: Caller, session: Session, scheme: Scheme, mechanism: Mechanism) -> list[P11Object]:
     """The second key of a derivation that has one."""
     handle: int | None = None
     if scheme is Scheme.CONCATENATE_KEY:
@@ -93,7 +92,7 @@ def _other_keys(caller: Caller, live: Session, scheme: Scheme, mechanism: Mechan
         handle = derivation.hkdf_salt_handle(mechanism)
     if handle is None:
         return []
-    item = caller.application.object(live, handle, CKR.KEY_HANDLE_INVALID)
+    item = caller.application.object(session, handle, CKR.KEY_HANDLE_INVALID)
     if not isinstance(item.key, bytes):
         raise P11Error(CKR.KEY_HANDLE_INVALID)
     return [item]

@@ -18,13 +18,12 @@ from .secrets import complete_secret, composed
 
 
 def C_EncapsulateKey(
-    caller: Caller, session: int, mechanism: Mechanism, handle: int, template: Template, room: int | None
+    caller: Caller, session: Session, mechanism: Mechanism, handle: int, template: Template, room: int | None
 ) -> tuple[bytes | int, int]:
     """A new secret key, and the ciphertext from which the other side gets the same. No key is made to ask how long."""
-    live = caller.application.session(session)
-    rule = rule_for(live, CKF.ENCAPSULATE, mechanism)
+    rule = rule_for(session, CKF.ENCAPSULATE, mechanism)
     parameters.none(mechanism)
-    item = key_for(caller, live, CKA.ENCAPSULATE, rule, handle)
+    item = key_for(caller, session, CKA.ENCAPSULATE, rule, handle)
     if not isinstance(item.key, EncapsulationKey):
         raise P11Error(CKR.KEY_HANDLE_INVALID)
     length = output_length(item.key)
@@ -33,29 +32,28 @@ def C_EncapsulateKey(
     if room < length:
         raise P11Error(CKR.BUFFER_TOO_SMALL, length, 0)
     secret, ciphertext = item.key.encapsulate()
-    return ciphertext, _made(caller, live, template, secret)
+    return ciphertext, _made(caller, session, template, secret)
 
 
 def C_DecapsulateKey(
-    caller: Caller, session: int, mechanism: Mechanism, handle: int, template: Template, ciphertext: bytes
+    caller: Caller, session: Session, mechanism: Mechanism, handle: int, template: Template, ciphertext: bytes
 ) -> int:
     """The secret key in a ciphertext. A wrong ciphertext of the right length gives another key (FIPS 203, 7.3)."""
-    live = caller.application.session(session)
-    rule = rule_for(live, CKF.DECAPSULATE, mechanism)
+    rule = rule_for(session, CKF.DECAPSULATE, mechanism)
     parameters.none(mechanism)
-    item = key_for(caller, live, CKA.DECAPSULATE, rule, handle)
+    item = key_for(caller, session, CKA.DECAPSULATE, rule, handle)
     if not isinstance(item.key, SessionKey) or not isinstance(item.key.private, DecapsulationKey):
         raise P11Error(CKR.KEY_HANDLE_INVALID)
     try:
         secret = item.key.private.decapsulate(ciphertext)
     except ValueError:
         raise P11Error(CKR.WRAPPED_KEY_LEN_RANGE) from None
-    return _made(caller, live, template, secret)
+    return _made(caller, session, template, secret)
 
 
-def _made(caller: Caller, live: Session, template: Template, secret: bytes) -> int:
-    attributes = composed(live, On.DERIVE, template, CKO.SECRET_KEY, None)
+def _made(caller: Caller, session: Session, template: Template, secret: bytes) -> int:
+    attributes = composed(session, On.DERIVE, template, CKO.SECRET_KEY, None)
     if CKA.EXTRACTABLE not in dict(template):
         attributes[CKA.EXTRACTABLE] = TRUE
-    check_place(live, attributes)
-    return add(caller, live, complete_secret(attributes, secret))
+    check_place(session, attributes)
+    return add(caller, session, complete_secret(attributes, secret))

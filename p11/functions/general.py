@@ -6,6 +6,7 @@ from __future__ import annotations
 from ..caller import Caller
 from ..constants import CKR
 from ..errors import P11Error
+from ..sessions import Session
 
 
 def C_Finalize(caller: Caller) -> None:
@@ -13,13 +14,11 @@ def C_Finalize(caller: Caller) -> None:
     caller.application.close()
 
 
-def C_GetFunctionStatus(caller: Caller, session: int) -> None:
+def C_GetFunctionStatus(caller: Caller, session: Session) -> None:
     """There are no parallel functions."""
-    caller.application.session(session)
     raise P11Error(CKR.FUNCTION_NOT_PARALLEL)
 
 
-def C_CancelFunction(caller: Caller, session: int) -> None:
+def C_CancelFunction(caller: Caller, session: Session) -> None:
     """There are no parallel functions."""
-    caller.application.session(session)
     raise P11Error(CKR.FUNCTION_NOT_PARALLEL)

@@ -9,6 +9,7 @@ from ..caller import Caller
 from ..constants import CKA, CKF, CKO, CKR, CKU
 from ..errors import P11Error
 from ..objects import P11Object
+from ..sessions import Session
 from ..templates import compose, folded
 from ..wire import Mechanism, Template
 from .create_object import check_place
@@ -18,18 +19,17 @@ _EXPONENTS = (3, _CARD_EXPONENT)  # those that the library makes
 
 
 def C_GenerateKeyPair(
-    caller: Caller, session: int, mechanism: Mechanism, public: Template, private: Template
+    caller: Caller, session: Session, mechanism: Mechanism, public: Template, private: Template
 ) -> tuple[int, int]:
     """Both keys on the card, or both in the session. The CKA_ID, if the templates have none, is made from the key."""
     application = caller.application
-    live = application.session(session)
-    rule = live.token.mechanism(mechanism.type)
+    rule = session.token.mechanism(mechanism.type)
     key_type = rule.key_type
     if key_type is None or not rule.flags & CKF.GENERATE_KEY_PAIR:
         raise P11Error(CKR.MECHANISM_INVALID)
     if mechanism.parameter:
         raise P11Error(CKR.MECHANISM_PARAM_INVALID)
-    as_user, by_so = live.role is CKU.USER, live.role is CKU.SO
+    as_user, by_so = session.role is CKU.USER, session.role is CKU.SO
     halves = [
         compose(On.GENERATE, template, object_class=object_class, key_type=key_type, logged_in=as_user, by_so=by_so)
         for template, object_class in ((public, CKO.PUBLIC_KEY), (private, CKO.PRIVATE_KEY))
@@ -45,18 +45,18 @@ def C_GenerateKeyPair(
         public_half[CKA.TOKEN] = private_half[CKA.TOKEN]
     for half in halves:
         half[CKA.KEY_GEN_MECHANISM] = ulong(mechanism.type)
-        check_place(live, half)
+        check_place(session, half)
     if on_card:
         if exponent != _CARD_EXPONENT:
             raise P11Error(CKR.TEMPLATE_INCONSISTENT)  # 6.1.4
         for half in halves:
             if not half[CKA.ID]:
                 del half[CKA.ID]  # the card's objects have one made from the key
-        pair = live.token.generate(key_kinds.card_kind(kind), public_half, private_half, live.right)
+        pair = session.token.generate(key_kinds.card_kind(kind), public_half, private_half, session.right)
         if public_half[CKA.TOKEN] == TRUE:
-            return application.handle(live, pair[0]), application.handle(live, pair[1])
+            return application.handle(session, pair[0]), application.handle(session, pair[1])
         session_half = P11Object({**pair[0].attributes, CKA.TOKEN: boolean(False)}, pair[0].key)
-        return application.add_session_object(live, session_half), application.handle(live, pair[1])
+        return application.add_session_object(session, session_half), application.handle(session, pair[1])
     if exponent not in _EXPONENTS:
         raise P11Error(CKR.TEMPLATE_INCONSISTENT)
     key = key_kinds.generate(kind, exponent)
@@ -68,10 +68,10 @@ def C_GenerateKeyPair(
         keys.SessionKey(key, private_half[CKA.ALWAYS_AUTHENTICATE] == TRUE),
     )
     if public_half[CKA.TOKEN] == TRUE:
-        handle = application.handle(live, live.token.create(made_public, live.right))
+        handle = application.handle(session, session.token.create(made_public, session.right))
     else:
-        handle = application.add_session_object(live, made_public)
-    return handle, application.add_session_object(live, made_private)
+        handle = application.add_session_object(session, made_public)
+    return handle, application.add_session_object(session, made_private)
 
 
 def _identified(half: Attributes, key: key_kinds.SoftKey) -> Attributes:

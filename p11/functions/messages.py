@@ -13,7 +13,8 @@ from ..constants import CKA, CKF, CKG, CKR
 from ..errors import P11Error
 from ..operations import Operation, parameters
 from ..operations.ciphers import unsealed
-from ..sessions import Kind, Session
+from ..operations.kinds import OperationKind
+from ..sessions import Session
 from ..wire import Mechanism, MessageParameter
 from .multipart import begin, cancel_instead, key_for, require_login, rule_for
 
@@ -61,18 +62,17 @@ class Messages(Operation):
         return (given & ~mask | made).to_bytes(len(iv), "big")
 
 
-def C_MessageEncryptInit(caller: Caller, session: int, mechanism: Mechanism | None, handle: int) -> None:
+def C_MessageEncryptInit(caller: Caller, session: Session, mechanism: Mechanism | None, handle: int) -> None:
     """A key for many messages."""
-    _begin(caller, session, mechanism, handle, Kind.MESSAGE_ENCRYPT, CKF.MESSAGE_ENCRYPT, CKA.ENCRYPT)
+    _begin(caller, session, mechanism, handle, OperationKind.MESSAGE_ENCRYPT, CKF.MESSAGE_ENCRYPT, CKA.ENCRYPT)
 
 
 def C_EncryptMessage(
-    caller: Caller, session: int, parameter: MessageParameter, additional: bytes, data: bytes, room: int | None
+    caller: Caller, session: Session, parameter: MessageParameter, additional: bytes, data: bytes, room: int | None
 ) -> tuple[bytes | int, _Written] | int:
     """One whole message; the tag goes into the parameter."""
-    live = caller.application.session(session)
-    with live.lock:
-        messages = _idle(live, Kind.MESSAGE_ENCRYPT)
+    with session.lock:
+        messages = _idle(session, OperationKind.MESSAGE_ENCRYPT)
         sealing = parameters.gcm_message(parameter)
         if room is None:
             return len(data)
@@ -85,12 +85,11 @@ def C_EncryptMessage(
 
 
 def C_EncryptMessageBegin(
-    caller: Caller, session: int, parameter: MessageParameter, additional: bytes
+    caller: Caller, session: Session, parameter: MessageParameter, additional: bytes
 ) -> tuple[_Written]:
     """A message in parts; the IV goes into the parameter."""
-    live = caller.application.session(session)
-    with live.lock:
-        messages = _idle(live, Kind.MESSAGE_ENCRYPT)
+    with session.lock:
+        messages = _idle(session, OperationKind.MESSAGE_ENCRYPT)
         sealing = parameters.gcm_message(parameter)
         iv = messages.next_iv(sealing)
         messages.context, messages.sealing = _encryptor(messages.key, iv, additional), sealing
@@ -98,12 +97,11 @@ def C_EncryptMessageBegin(
 
 
 def C_EncryptMessageNext(
-    caller: Caller, session: int, parameter: MessageParameter, data: bytes, room: int | None, flags: int
+    caller: Caller, session: Session, parameter: MessageParameter, data: bytes, room: int | None, flags: int
 ) -> tuple[bytes, _Written] | bytes | int:
     """One part; with the last one the tag goes into the parameter."""
-    live = caller.application.session(session)
-    with live.lock:
-        messages = _busy(live, Kind.MESSAGE_ENCRYPT)
+    with session.lock:
+        messages = _busy(session, OperationKind.MESSAGE_ENCRYPT)
         if room is None:
             return len(data)
         if room < len(data):
@@ -117,23 +115,22 @@ def C_EncryptMessageNext(
         return result, (None, tag)
 
 
-def C_MessageEncryptFinal(caller: Caller, session: int) -> None:
+def C_MessageEncryptFinal(caller: Caller, session: Session) -> None:
     """No more messages."""
-    _end(caller, session, Kind.MESSAGE_ENCRYPT)
+    _end(caller, session, OperationKind.MESSAGE_ENCRYPT)
 
 
-def C_MessageDecryptInit(caller: Caller, session: int, mechanism: Mechanism | None, handle: int) -> None:
+def C_MessageDecryptInit(caller: Caller, session: Session, mechanism: Mechanism | None, handle: int) -> None:
     """A key for many messages."""
-    _begin(caller, session, mechanism, handle, Kind.MESSAGE_DECRYPT, CKF.MESSAGE_DECRYPT, CKA.DECRYPT)
+    _begin(caller, session, mechanism, handle, OperationKind.MESSAGE_DECRYPT, CKF.MESSAGE_DECRYPT, CKA.DECRYPT)
 
 
 def C_DecryptMessage(
-    caller: Caller, session: int, parameter: MessageParameter, additional: bytes, data: bytes, room: int | None
+    caller: Caller, session: Session, parameter: MessageParameter, additional: bytes, data: bytes, room: int | None
 ) -> bytes | int:
     """One whole message. Raises P11Error(AEAD_DECRYPT_FAILED): the next one can be tried."""
-    live = caller.application.session(session)
-    with live.lock:
-        messages = _idle(live, Kind.MESSAGE_DECRYPT)
+    with session.lock:
+        messages = _idle(session, OperationKind.MESSAGE_DECRYPT)
         sealing = parameters.gcm_message(parameter)
         if room is None:
             return len(data)
@@ -142,23 +139,21 @@ def C_DecryptMessage(
         return _opened(messages.key, sealing, additional, data)
 
 
-def C_DecryptMessageBegin(caller: Caller, session: int, parameter: MessageParameter, additional: bytes) -> None:
+def C_DecryptMessageBegin(caller: Caller, session: Session, parameter: MessageParameter, additional: bytes) -> None:
     """A message in parts."""
-    live = caller.application.session(session)
-    with live.lock:
-        messages = _idle(live, Kind.MESSAGE_DECRYPT)
+    with session.lock:
+        messages = _idle(session, OperationKind.MESSAGE_DECRYPT)
         messages.sealing = parameters.gcm_message(parameter)
         messages.context, messages.additional = True, additional
         messages.data.clear()
 
 
 def C_DecryptMessageNext(
-    caller: Caller, session: int, parameter: MessageParameter, data: bytes, room: int | None, flags: int
+    caller: Caller, session: Session, parameter: MessageParameter, data: bytes, room: int | None, flags: int
 ) -> bytes | int:
     """One part; all of it comes out with the last one, when the tag has been found right."""
-    live = caller.application.session(session)
-    with live.lock:
-        messages = _busy(live, Kind.MESSAGE_DECRYPT)
+    with session.lock:
+        messages = _busy(session, OperationKind.MESSAGE_DECRYPT)
         last = bool(flags & CKF.END_OF_MESSAGE)
         length = len(messages.data) + len(data) if last else 0
         if room is None:
@@ -175,59 +170,63 @@ def C_DecryptMessageNext(
         return _opened(messages.key, sealing, messages.additional, bytes(messages.data))
 
 
-def C_MessageDecryptFinal(caller: Caller, session: int) -> None:
+def C_MessageDecryptFinal(caller: Caller, session: Session) -> None:
     """No more messages."""
-    _end(caller, session, Kind.MESSAGE_DECRYPT)
+    _end(caller, session, OperationKind.MESSAGE_DECRYPT)
 
 
 def _begin(
-    caller: Caller, session: int, mechanism: Mechanism | None, handle: int, kind: Kind, flag: CKF, usage: CKA
+    caller: Caller,
+    session: Session,
+    mechanism: Mechanism | None,
+    handle: int,
+    kind: OperationKind,
+    flag: CKF,
+    usage: CKA,
 ) -> None:
-    live = caller.application.session(session)
-    with live.lock:
-        if cancel_instead(live, kind, mechanism) or mechanism is None:
+    with session.lock:
+        if cancel_instead(session, kind, mechanism) or mechanism is None:
             return
-        rule = rule_for(live, flag, mechanism)
+        rule = rule_for(session, flag, mechanism)
         if mechanism.parameter and len(mechanism.pointers) != 2:  # it may be left out: each message has its own
             raise parameters.invalid()
-        item = key_for(caller, live, usage, rule, handle)
+        item = key_for(caller, session, usage, rule, handle)
         if not isinstance(item.key, bytes):
             raise P11Error(CKR.KEY_HANDLE_INVALID)
-        begin(live, kind, item, Messages(item.key))
+        begin(session, kind, item, Messages(item.key))
 
 
-def _messages(live: Session, kind: Kind) -> Messages:
-    operation = live.operation(kind)
+def _messages(session: Session, kind: OperationKind) -> Messages:
+    operation = session.operation(kind)
     assert isinstance(operation, Messages)
     try:
-        require_login(live, operation)
+        require_login(session, operation)
     except P11Error:
-        live.end(kind)
+        session.end(kind)
         raise
     return operation
 
 
-def _idle(live: Session, kind: Kind) -> Messages:
+def _idle(session: Session, kind: OperationKind) -> Messages:
     """Between two messages. Raises P11Error(OPERATION_ACTIVE) within one."""
-    messages = _messages(live, kind)
+    messages = _messages(session, kind)
     if messages.context is not None:
         raise P11Error(CKR.OPERATION_ACTIVE)
     return messages
 
 
-def _busy(live: Session, kind: Kind) -> Messages:
+def _busy(session: Session, kind: OperationKind) -> Messages:
     """Within a message. Raises P11Error(OPERATION_NOT_INITIALIZED) outside of one."""
-    messages = _messages(live, kind)
+    messages = _messages(session, kind)
     if messages.context is None:
         raise P11Error(CKR.OPERATION_NOT_INITIALIZED)
     return messages
 
 
-def _end(caller: Caller, session: int, kind: Kind) -> None:
-    live = caller.application.session(session)
-    with live.lock:
-        live.operation(kind)
-        live.end(kind)
+def _end(caller: Caller, session: Session, kind: OperationKind) -> None:
+    with session.lock:
+        session.operation(kind)
+        session.end(kind)
 
 
 def _encryptor(key: bytes, iv: bytes, additional: bytes) -> Any:

@@ -14,35 +14,36 @@ from ..errors import P11Error
 from ..mechanisms import MechanismRule
 from ..objects import P11Object
 from ..operations import Operation
-from ..sessions import Kind, Session
+from ..operations.kinds import OperationKind
+from ..sessions import Session
 from ..wire import Mechanism
 
 _NO_KEY, _ALLOWED_MECHANISMS = CKR.KEY_HANDLE_INVALID, CKA.ALLOWED_MECHANISMS
 
 
-def cancel_instead(live: Session, kind: Kind, mechanism: Mechanism | None) -> bool:
+def cancel_instead(session: Session, kind: OperationKind, mechanism: Mechanism | None) -> bool:
     """An Init function with a NULL mechanism ends what is under way (PKCS #11 3.0); with nothing to end it is wrong."""
     if mechanism is None:
-        if kind not in live.operations:
+        if kind not in session.operations:
             raise P11Error(CKR.ARGUMENTS_BAD)
-        live.end(kind)
+        session.end(kind)
         return True
-    if kind in live.operations:
+    if kind in session.operations:
         raise P11Error(CKR.OPERATION_ACTIVE)
     return False
 
 
-def rule_for(live: Session, flag: CKF, mechanism: Mechanism) -> MechanismRule:
+def rule_for(session: Session, flag: CKF, mechanism: Mechanism) -> MechanismRule:
     """The mechanism's row, if the token offers it for this. Raises P11Error(MECHANISM_INVALID)."""
-    rule = live.token.mechanism(mechanism.type)
+    rule = session.token.mechanism(mechanism.type)
     if not rule.flags & flag:
         raise P11Error(CKR.MECHANISM_INVALID)
     return rule
 
 
-def key_for(caller: Caller, live: Session, usage: CKA, rule: MechanismRule, handle: int) -> P11Object:
+def key_for(caller: Caller, session: Session, usage: CKA, rule: MechanismRule, handle: int) -> P11Object:
     """The key, if it may be used so; a private one by the user only. Raises P11Error."""
-    item = caller.application.object(live, handle, _NO_KEY)
+    item = caller.application.object(session, handle, _NO_KEY)
     if item.key is None:
         raise P11Error(CKR.KEY_HANDLE_INVALID)
     if item.key_type not in rule.key_types:
@@ -55,110 +56,110 @@ def key_for(caller: Caller, live: Session, usage: CKA, rule: MechanismRule, hand
     return item
 
 
-def begin(live: Session, kind: Kind, item: P11Object, operation: Operation) -> None:
+def begin(session: Session, kind: OperationKind, item: P11Object, operation: Operation) -> None:
     """Start an operation with a key; with a private one of the session, too, it ends when the login does."""
     operation.needs_login = operation.needs_login or item.is_private
-    live.begin(kind, operation)
+    session.begin(kind, operation)
 
 
-def one_part(live: Session, kind: Kind, data: bytes, room: int | None) -> bytes | int:
+def one_part(session: Session, kind: OperationKind, data: bytes, room: int | None) -> bytes | int:
     """The whole operation in one call."""
-    with live.lock:
-        operation = live.operation(kind)
+    with session.lock:
+        operation = session.operation(kind)
         if operation.held is not None:
-            return _give(live, kind, operation, b"", room)
+            return _give(session, kind, operation, b"", room)
         if operation.parts:
             raise P11Error(CKR.OPERATION_ACTIVE)
         operation.in_one_part = True
-        length = _length(live, kind, operation, len(data), True)
+        length = _length(session, kind, operation, len(data), True)
         if room is None:
             return length
         if room < length and operation.exact:
             raise P11Error(CKR.BUFFER_TOO_SMALL, length)
-        return _give(live, kind, operation, _take(live, kind, operation, data), room)
+        return _give(session, kind, operation, _take(session, kind, operation, data), room)
 
 
-def next_part(live: Session, kind: Kind, data: bytes, room: int | None) -> bytes | int:
+def next_part(session: Session, kind: OperationKind, data: bytes, room: int | None) -> bytes | int:
     """More data, and what comes out for it."""
-    with live.lock:
-        operation = _in_parts(live, kind)
-        length = _length(live, kind, operation, len(data), False)
+    with session.lock:
+        operation = _in_parts(session, kind)
+        length = _length(session, kind, operation, len(data), False)
         if room is None:
             # Told that nothing comes out, some applications call again without a buffer, and the data is never taken.
             return length or len(data)
         if room < length:
             raise P11Error(CKR.BUFFER_TOO_SMALL, length)
-        return _take(live, kind, operation, data)
+        return _take(session, kind, operation, data)
 
 
-def last_part(live: Session, kind: Kind, room: int | None) -> bytes | int:
+def last_part(session: Session, kind: OperationKind, room: int | None) -> bytes | int:
     """The rest of the result."""
-    with live.lock:
-        operation = _in_parts(live, kind)
+    with session.lock:
+        operation = _in_parts(session, kind)
         if operation.held is None:
-            length = _length(live, kind, operation, 0, True)
+            length = _length(session, kind, operation, 0, True)
             if room is None:
                 return length
             if operation.exact and room < length:
                 raise P11Error(CKR.BUFFER_TOO_SMALL, length)
-        return _give(live, kind, operation, b"", room)
+        return _give(session, kind, operation, b"", room)
 
 
-def take_part(live: Session, kind: Kind, data: bytes) -> None:
+def take_part(session: Session, kind: OperationKind, data: bytes) -> None:
     """More data, for operations that give nothing for it."""
-    with live.lock:
-        _take(live, kind, _in_parts(live, kind), data)
+    with session.lock:
+        _take(session, kind, _in_parts(session, kind), data)
 
 
-def _in_parts(live: Session, kind: Kind) -> Operation:
+def _in_parts(session: Session, kind: OperationKind) -> Operation:
     """The operation for one of its parts. One that was asked for its result as a whole has none: that ends it."""
-    operation = live.operation(kind)
+    operation = session.operation(kind)
     if operation.in_one_part:
-        live.end(kind)
+        session.end(kind)
         raise P11Error(CKR.OPERATION_ACTIVE)
     return operation
 
 
-def _length(live: Session, kind: Kind, operation: Operation, more: int, final: bool) -> int:
+def _length(session: Session, kind: OperationKind, operation: Operation, more: int, final: bool) -> int:
     """What would come out. Data of a length that cannot be taken is refused already here, and that ends it."""
     try:
         return operation.output_length(more, final)
     except P11Error:
-        live.end(kind)
+        session.end(kind)
         raise
 
 
-def _take(live: Session, kind: Kind, operation: Operation, data: bytes) -> bytes:
+def _take(session: Session, kind: OperationKind, operation: Operation, data: bytes) -> bytes:
     operation.parts += 1
     try:
-        require_login(live, operation)
+        require_login(session, operation)
         return operation.update(data)
     except BaseException:
-        live.end(kind)
+        session.end(kind)
         raise
 
 
-def require_login(live: Session, operation: Operation) -> None:
+def require_login(session: Session, operation: Operation) -> None:
     """Between Init and here the login may have gone, while the card is still open to another application's PIN."""
-    if (operation.needs_login and not live.is_user) or (operation.asks_each_time and not operation.context_login):
+    if (operation.needs_login and not session.is_user) or (operation.asks_each_time and not operation.context_login):
         raise P11Error(CKR.USER_NOT_LOGGED_IN)
 
 
-def _give(live: Session, kind: Kind, operation: Operation, before: bytes, room: int | None) -> bytes | int:
+def _give(session: Session, kind: OperationKind, operation: Operation, before: bytes, room: int | None) -> bytes | int:
     """A result of unforeseen length is held until there is room for it."""
     try:
-        require_login(live, operation)
+        require_login(session, operation)
         if operation.held is None:
             rest = operation.finish()
             operation.held = before + rest if before else rest
     except BaseException as error:
-        live.end(kind)
-        live.token.follow(error)
+        session.end(kind)
+        session.token.follow(error)
         raise
     result = operation.held
     if room is None:
         return len(result)
     if room < len(result):
         raise P11Error(CKR.BUFFER_TOO_SMALL, len(result))
-    live.end(kind)
+    session.end(kind)
     return result

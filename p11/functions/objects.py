@@ -20,42 +20,39 @@ _PROFILE = ulong(CKO.PROFILE)
 """Profile objects, likewise: who takes stock of a token, or empties it, means what has been put there."""
 
 
-def C_CreateObject(caller: Caller, session: int, template: Template) -> int:
+def C_CreateObject(caller: Caller, session: Session, template: Template) -> int:
     """In the session, or on the card: keys in its key slots, certificates beside them, everything else as data."""
-    live = caller.application.session(session)
-    role = live.role
-    return add(caller, live, compose(On.CREATE, template, logged_in=role is CKU.USER, by_so=role is CKU.SO))
+    role = session.role
+    return add(caller, session, compose(On.CREATE, template, logged_in=role is CKU.USER, by_so=role is CKU.SO))
 
 
-def C_CopyObject(caller: Caller, session: int, handle: int, template: Template) -> int:
+def C_CopyObject(caller: Caller, session: Session, handle: int, template: Template) -> int:
     """A copy, with other attributes where the template says so; a key never leaves the card for it."""
     application = caller.application
-    live = application.session(session)
-    item = application.object(live, handle)
+    item = application.object(session, handle)
     if item.attributes.get(CKA.COPYABLE, TRUE) == FALSE:
         raise P11Error(CKR.ACTION_PROHIBITED)
-    attributes = changed(On.COPY, item.attributes, template, live.role is CKU.SO)
+    attributes = changed(On.COPY, item.attributes, template, session.role is CKU.SO)
     attributes.pop(CKA.UNIQUE_ID, None)
     if attributes[CKA.TOKEN] == TRUE and item.object_class == CKO.PRIVATE_KEY and CKA.COPYABLE not in dict(template):
         attributes[CKA.COPYABLE] = FALSE  # on the card it will be for ever
-    check_place(live, attributes)
+    check_place(session, attributes)
     copy = P11Object(attributes, item.key)
     if attributes[CKA.TOKEN] == TRUE:
-        return application.handle(live, live.token.create(copy, live.right))
-    return application.add_session_object(live, copy)
+        return application.handle(session, session.token.create(copy, session.right))
+    return application.add_session_object(session, copy)
 
 
-def C_DestroyObject(caller: Caller, session: int, handle: int) -> None:
+def C_DestroyObject(caller: Caller, session: Session, handle: int) -> None:
     """From the session, or from the card."""
     application = caller.application
-    live = application.session(session)
-    item = application.object(live, handle)
+    item = application.object(session, handle)
     if item.attributes.get(CKA.DESTROYABLE, TRUE) == FALSE:
         raise P11Error(CKR.ACTION_PROHIBITED)
     if item.place is not None:
-        _require_read_write(live)
+        _require_read_write(session)
         try:
-            live.token.destroy(item, live.right)
+            session.token.destroy(item, session.right)
         except P11Error as error:
             if error.value is CKR.USER_NOT_LOGGED_IN and not item.is_private:
                 raise P11Error(CKR.ACTION_PROHIBITED) from None  # he sees it, and may not
@@ -63,76 +60,72 @@ def C_DestroyObject(caller: Caller, session: int, handle: int) -> None:
     application.forget_object(handle)
 
 
-def C_GetObjectSize(caller: Caller, session: int, handle: int) -> int:
+def C_GetObjectSize(caller: Caller, session: Session, handle: int) -> int:
     """Bytes of all attribute values."""
     application = caller.application
-    item = application.object(application.session(session), handle)
+    item = application.object(session, handle)
     return sum(len(value) for value in item.attributes.values() if isinstance(value, bytes))
 
 
-def C_GetAttributeValue(caller: Caller, session: int, handle: int, wanted: Query) -> list[Answer]:
+def C_GetAttributeValue(caller: Caller, session: Session, handle: int, wanted: Query) -> list[Answer]:
     """All attributes are looked at, whatever is wrong with one of them."""
     application = caller.application
-    item = application.object(application.session(session), handle)
+    item = application.object(session, handle)
     return query(item.attributes, item.hidden, wanted)
 
 
-def C_SetAttributeValue(caller: Caller, session: int, handle: int, template: Template) -> None:
+def C_SetAttributeValue(caller: Caller, session: Session, handle: int, template: Template) -> None:
     """All of the template or nothing."""
     application = caller.application
-    live = application.session(session)
-    item = application.object(live, handle)
+    item = application.object(session, handle)
     if item.attributes.get(CKA.TOKEN) == TRUE:
-        _require_read_write(live)
+        _require_read_write(session)
     if item.attributes.get(CKA.MODIFIABLE, TRUE) == FALSE:
         raise P11Error(CKR.ACTION_PROHIBITED)
-    by_so = live.role is CKU.SO
+    by_so = session.role is CKU.SO
 
     def change(attributes: Attributes) -> Attributes:
         return changed(On.SET, attributes, template, by_so)
 
     if item.place is not None:
-        live.token.change(item, change, live.right)
+        session.token.change(item, change, session.right)
     else:
         with application.testbed.lock:
             item.become(change(item.attributes))
 
 
-def C_FindObjectsInit(caller: Caller, session: int, template: Template) -> None:
+def C_FindObjectsInit(caller: Caller, session: Session, template: Template) -> None:
     """The search is made here, at once; C_FindObjects hands it out."""
     application = caller.application
-    live = application.session(session)
-    with live.lock:
-        if live.found is not None:
+    with session.lock:
+        if session.found is not None:
             raise P11Error(CKR.OPERATION_ACTIVE)
         asked = dict(template)
         wanted = asked.get(CKA.CLASS)
-        candidates = live.token.features() if wanted in _ASKED_FOR else application.visible_objects(live)
+        candidates = session.token.features() if wanted in _ASKED_FOR else application.visible_objects(session)
         if wanted != _PROFILE and CKA.PROFILE_ID not in asked:
             candidates = [item for item in candidates if item.attributes[CKA.CLASS] != _PROFILE]
-        live.found = application.handles(live, [item for item in candidates if item.matches(template)])
+        session.found = application.handles_of(session, [item for item in candidates if item.matches(template)])
 
 
-def C_FindObjects(caller: Caller, session: int, room: int) -> list[int]:
+def C_FindObjects(caller: Caller, session: Session, room: int) -> list[int]:
     """The next handles, as many as there is room for."""
-    live = caller.application.session(session)
-    with live.lock:
-        if live.found is None:
+    with session.lock:
+        if session.found is None:
             raise P11Error(CKR.OPERATION_NOT_INITIALIZED)
-        given, live.found = live.found[:room], live.found[room:]
+        given, session.found = session.found[:room], session.found[room:]
         return given
 
 
-def C_FindObjectsFinal(caller: Caller, session: int) -> None:
+def C_FindObjectsFinal(caller: Caller, session: Session) -> None:
     """The search is over."""
-    live = caller.application.session(session)
-    with live.lock:
-        if live.found is None:
+    with session.lock:
+        if session.found is None:
             raise P11Error(CKR.OPERATION_NOT_INITIALIZED)
-        live.found = None
+        session.found = None
 
 
-def _require_read_write(live: Session) -> None:
-    if not live.read_write:
+def _require_read_write(session: Session) -> None:
+    if not session.read_write:
         raise P11Error(CKR.SESSION_READ_ONLY)
-    live.token.require_writable()
+    session.token.require_writable()

@@ -6,16 +6,15 @@ from __future__ import annotations
 import os
 
 from ..caller import Caller
+from ..sessions import Session
 
 
-def C_SeedRandom(caller: Caller, session: int, seed: bytes) -> None:
+def C_SeedRandom(caller: Caller, session: Session, seed: bytes) -> None:
     """Mixed into the operating system's pool, which needs none and is harmed by none."""
-    caller.application.session(session)
     with open("/dev/urandom", "wb", buffering=0) as pool:
         pool.write(seed)
 
 
-def C_GenerateRandom(caller: Caller, session: int, length: int) -> bytes:
+def C_GenerateRandom(caller: Caller, session: Session, length: int) -> bytes:
     """Without login."""
-    caller.application.session(session)
     return os.urandom(length)

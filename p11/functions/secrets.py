@@ -25,34 +25,33 @@ _WITH_PARITY = (CKK.DES, CKK.DES2, CKK.DES3)
 AES_LENGTHS = (16, 24, 32)
 
 
-def C_GenerateKey(caller: Caller, session: int, mechanism: Mechanism, template: Template) -> int:
+def C_GenerateKey(caller: Caller, session: Session, mechanism: Mechanism, template: Template) -> int:
     """A secret key, by the operating system's random numbers or of a password; or domain parameters."""
-    live = caller.application.session(session)
-    rule = rule_for(live, CKF.GENERATE, mechanism)
+    rule = rule_for(session, CKF.GENERATE, mechanism)
     if rule.scheme is Scheme.GENERATE_DOMAIN:
         parameters.none(mechanism)
-        attributes = composed(live, On.GENERATE, template, CKO.DOMAIN_PARAMETERS, rule.key_type)
-        check_place(live, attributes)
+        attributes = composed(session, On.GENERATE, template, CKO.DOMAIN_PARAMETERS, rule.key_type)
+        check_place(session, attributes)
         make = new_domain(attributes, as_ulong(attributes[CKA.KEY_TYPE]))
-        return add(caller, live, {**attributes, **calculated(caller, live, make)})
+        return add(caller, session, {**attributes, **calculated(caller, session, make)})
     if rule.scheme is Scheme.PBKDF2:
         password = parameters.password(mechanism)
         key_type = None if CKA.KEY_TYPE in folded(template) else CKK.GENERIC_SECRET
-        attributes = composed(live, On.GENERATE, template, CKO.SECRET_KEY, key_type)
+        attributes = composed(session, On.GENERATE, template, CKO.SECRET_KEY, key_type)
         length = secret_length(attributes, None)
         password.require_bounded(length)
-        value = calculated(caller, live, lambda _: password.stretched(length))
+        value = calculated(caller, session, lambda _: password.stretched(length))
     else:
         parameters.none(mechanism)
-        attributes = composed(live, On.GENERATE, template, CKO.SECRET_KEY, rule.key_type)
+        attributes = composed(session, On.GENERATE, template, CKO.SECRET_KEY, rule.key_type)
         value = os.urandom(secret_length(attributes, None))
     attributes[CKA.VALUE] = with_parity(value, attributes)
     attributes[CKA.KEY_GEN_MECHANISM] = ulong(mechanism.type)
-    return add(caller, live, attributes)
+    return add(caller, session, attributes)
 
 
-def composed(live: Session, on: On, template: Template, kind: CKO, key_type: int | None) -> Attributes:
-    role = live.role
+def composed(session: Session, on: On, template: Template, kind: CKO, key_type: int | None) -> Attributes:
+    role = session.role
     return compose(on, template, object_class=kind, key_type=key_type, logged_in=role is CKU.USER, by_so=role is CKU.SO)
 
 

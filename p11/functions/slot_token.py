@@ -7,6 +7,7 @@ from .. import abi
 from ..caller import Caller
 from ..constants import CKF, CKR, CKU
 from ..errors import P11Error
+from ..sessions import Session
 from .pin_entry import given_or_pad
 
 
@@ -45,10 +46,7 @@ def C_WaitForSlotEvent(caller: Caller, flags: int) -> int:
     """Takes one slot's event flag. A waiter holds no lock; C_Finalize and the application's end release it."""
     application = caller.application
     lock = application.testbed.lock
-    caller.prepare_to_wait()
-    with lock:
-        application.waiters.add(caller)
-    try:
+    with caller.woken_by_application():
         while True:
             with lock:
                 if application.finalized:
@@ -59,9 +57,6 @@ def C_WaitForSlotEvent(caller: Caller, flags: int) -> int:
             if flags & CKF.DONT_BLOCK:
                 raise P11Error(CKR.NO_EVENT)
             caller.wait()
-    finally:
-        with lock:
-            application.waiters.discard(caller)
 
 
 def C_GetMechanismList(caller: Caller, slot: int, room: int | None) -> list[int] | int:
@@ -93,33 +88,31 @@ def C_InitToken(caller: Caller, slot: int, pin: bytes | None, label: bytes) -> N
     token.initialise(given_or_pad(caller, token, pin), name)
 
 
-def C_InitPIN(caller: Caller, session: int, pin: bytes | None) -> None:
+def C_InitPIN(caller: Caller, session: Session, pin: bytes | None) -> None:
     """The SO gives the user a PIN (5.5.8)."""
-    live = caller.application.session(session)
-    if live.role is not CKU.SO:
+    if session.role is not CKU.SO:
         raise P11Error(CKR.USER_NOT_LOGGED_IN)
-    pin = given_or_pad(caller, live.token, pin)
+    pin = given_or_pad(caller, session.token, pin)
     try:
-        live.token.initialise_pin(live.right, pin)
+        session.token.initialise_pin(session.right, pin)
     except P11Error as error:
         if error.value in (CKR.PIN_INCORRECT, CKR.PIN_LOCKED):  # the PUK that the SO has given is good no longer
-            caller.application.log_out(live)
+            caller.application.log_out(session)
         raise
 
 
-def C_SetPIN(caller: Caller, session: int, old: bytes | None, new: bytes | None) -> None:
+def C_SetPIN(caller: Caller, session: Session, old: bytes | None, new: bytes | None) -> None:
     """CHANGE REFERENCE DATA: of the PUK for an SO, of the PIN for everybody else (5.5.9)."""
     application = caller.application
-    live = application.session(session)
-    if not live.token.traits().change_pin:
+    if not session.token.traits().change_pin:
         raise P11Error(CKR.FUNCTION_NOT_SUPPORTED)
-    if not live.read_write:
+    if not session.read_write:
         raise P11Error(CKR.SESSION_READ_ONLY)
-    old, new = given_or_pad(caller, live.token, old), given_or_pad(caller, live.token, new)
+    old, new = given_or_pad(caller, session.token, old), given_or_pad(caller, session.token, new)
     try:
-        right = live.token.change_pin(live.right, old, new)
+        right = session.token.change_pin(session.right, old, new)
     except P11Error:
-        live.token.follow_card()
+        session.token.follow_card()
         raise
-    if right is not live.right and live.role is CKU.SO:
-        application.log_in(live, right)
+    if right is not session.right and session.role is CKU.SO:
+        application.log_in(session, right)

@@ -13,21 +13,20 @@ from ..caller import Caller
 from ..constants import CKR
 from ..errors import P11Error
 from ..operations.digests import Digest, Mac
-from ..sessions import Kind
+from ..sessions import Session
 
 _NAME = 32
 
 
-def C_GetOperationState(caller: Caller, session: int, room: int | None) -> bytes | int:
+def C_GetOperationState(caller: Caller, session: Session, room: int | None) -> bytes | int:
     """Of a digest, an HMAC or a CMAC. Raises P11Error(STATE_UNSAVEABLE) for anything else."""
     application = caller.application
-    live = application.session(session)
-    with live.lock:
-        if not live.operations:
+    with session.lock:
+        if not session.operations:
             raise P11Error(CKR.OPERATION_NOT_INITIALIZED)
-        if len(live.operations) > 1:
+        if len(session.operations) > 1:
             raise P11Error(CKR.STATE_UNSAVEABLE)
-        ((kind, operation),) = live.operations.items()
+        ((kind, operation),) = session.operations.items()
         if not isinstance(operation, Digest | Mac):
             raise P11Error(CKR.STATE_UNSAVEABLE)
         if room is None:
@@ -35,25 +34,24 @@ def C_GetOperationState(caller: Caller, session: int, room: int | None) -> bytes
         if room < _NAME:
             raise P11Error(CKR.BUFFER_TOO_SMALL, _NAME)
         name = os.urandom(_NAME)
-        application.save_state(name, live.token, kind, operation.copy())
+        application.saved_states.add(name, session.token, kind, operation.copy())
         return name
 
 
-def C_SetOperationState(caller: Caller, session: int, name: bytes, encryption_key: int, key: int) -> None:
+def C_SetOperationState(caller: Caller, session: Session, name: bytes, encryption_key: int, key: int) -> None:
     """Go on from a saved state. A MAC has its key within; one that is given all the same has to be a key."""
     application = caller.application
-    live = application.session(session)
     if not name:
         raise P11Error(CKR.ARGUMENTS_BAD)  # a NULL pointer, as a rule
-    with live.lock:
-        kind, operation = application.saved_state(name, live.token)
+    with session.lock:
+        kind, operation = application.saved_states.find(name, session.token)
         if encryption_key:
             raise P11Error(CKR.KEY_NOT_NEEDED)
         if key:
             if isinstance(operation, Digest):
                 raise P11Error(CKR.KEY_NOT_NEEDED)
-            if application.object(live, key, CKR.KEY_HANDLE_INVALID).key != operation.key:
+            if application.object(session, key, CKR.KEY_HANDLE_INVALID).key != operation.key:
                 raise P11Error(CKR.KEY_CHANGED)
-        for active in tuple(live.operations):
-            live.end(active)
-        live.begin(Kind(kind), operation.copy())
+        for active in tuple(session.operations):
+            session.end(active)
+        session.begin(kind, operation.copy())

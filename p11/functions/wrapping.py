@@ -25,6 +25,7 @@ from ..key_kinds import SoftKey
 from ..keys import PublicKey, SessionKey
 from ..mechanisms import MechanismRule, Scheme
 from ..objects import P11Object
+from ..sessions import Session
 from ..templates import folded, require
 from ..wire import Mechanism, Template
 from .create_object import add, check_place
@@ -34,16 +35,15 @@ from .secrets import AES_LENGTHS, composed, secret_length
 
 
 def C_WrapKey(
-    caller: Caller, session: int, mechanism: Mechanism, wrapping: int, handle: int, room: int | None
+    caller: Caller, session: Session, mechanism: Mechanism, wrapping: int, handle: int, room: int | None
 ) -> bytes | int:
     """A secret key's value, or a session's private key as PKCS #8, enciphered. The card's keys never leave it."""
     application = caller.application
-    live = application.session(session)
-    rule = rule_for(live, CKF.WRAP, mechanism)
+    rule = rule_for(session, CKF.WRAP, mechanism)
     with _at_fault(CKR.WRAPPING_KEY_HANDLE_INVALID, CKR.WRAPPING_KEY_TYPE_INCONSISTENT):
-        wrapping_key = key_for(caller, live, CKA.WRAP, rule, wrapping)
+        wrapping_key = key_for(caller, session, CKA.WRAP, rule, wrapping)
         operation = encryption(wrapping_key, rule, mechanism)
-    item = application.object(live, handle, CKR.KEY_HANDLE_INVALID)
+    item = application.object(session, handle, CKR.KEY_HANDLE_INVALID)
     payload = _payload(item)
     if not isinstance(item.key, bytes) and rule.scheme in _FOR_SECRETS:
         raise P11Error(CKR.KEY_NOT_WRAPPABLE)
@@ -67,13 +67,12 @@ def C_WrapKey(
 
 
 def C_UnwrapKey(
-    caller: Caller, session: int, mechanism: Mechanism, unwrapping: int, wrapped: bytes, template: Template
+    caller: Caller, session: Session, mechanism: Mechanism, unwrapping: int, wrapped: bytes, template: Template
 ) -> int:
     """A key from an enciphered one; the card's RSA key can decipher it, and it is the session's then."""
-    live = caller.application.session(session)
-    rule = rule_for(live, CKF.UNWRAP, mechanism)
+    rule = rule_for(session, CKF.UNWRAP, mechanism)
     with _at_fault(CKR.UNWRAPPING_KEY_HANDLE_INVALID, CKR.UNWRAPPING_KEY_TYPE_INCONSISTENT):
-        item = key_for(caller, live, CKA.UNWRAP, rule, unwrapping)
+        item = key_for(caller, session, CKA.UNWRAP, rule, unwrapping)
         operation = decryption(item, rule, mechanism)
     given = folded(template)
     object_class = as_ulong(given.get(CKA.CLASS, ulong(CKO.SECRET_KEY)))
@@ -81,11 +80,11 @@ def C_UnwrapKey(
         raise P11Error(CKR.TEMPLATE_INCONSISTENT)
     demanded = item.attributes.get(CKA.UNWRAP_TEMPLATE) or []
     require({**dict(demanded), **given}, demanded)
-    attributes = composed(live, On.UNWRAP, [*demanded, *template], CKO(object_class), None)
-    check_place(live, attributes)
+    attributes = composed(session, On.UNWRAP, [*demanded, *template], CKO(object_class), None)
+    check_place(session, attributes)
     try:
-        with live.token.following():
-            require_login(live, operation)
+        with session.token.following():
+            require_login(session, operation)
             value = operation.update(wrapped) + operation.finish()
     except P11Error as error:
         raise P11Error(_UNWRAPPING.get(error.value, error.value)) from None
@@ -93,7 +92,7 @@ def C_UnwrapKey(
         attributes |= _private_numbers(value, as_ulong(attributes[CKA.KEY_TYPE]))
     else:
         attributes[CKA.VALUE] = _cut(value, attributes, rule)
-    return add(caller, live, attributes)
+    return add(caller, session, attributes)
 
 
 def _payload(item: P11Object) -> bytes:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a server needs to be a module with quirks."""
+"""The server of a module with quirks."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 from ...reader.testbed import Testbed
 from ..dispatch import Handler
 from ..server import Server
-from .application import application_maker
 from .calls import layered
+from .module import application_maker
 from .table import Quirks
 
 
 def new_server(testbed: Testbed, path: Path, handlers: Mapping[str, Handler], quirks: Quirks) -> Server:
-    """The server of a module with quirks. Raises SocketError."""
+    """Start the server of a module with quirks. Raises SocketError."""
     ends_waiters_itself = quirks.finalize_mode in ("no_event", "flag_only")
     return Server(testbed, path, layered(handlers, quirks), application_maker(quirks), ends_waiters_itself)

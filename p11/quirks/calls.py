@@ -17,10 +17,11 @@ from ..calls import BY_NAME, OF_SESSIONS, OF_SLOTS
 from ..constants import CKF, CKR, CKU
 from ..dispatch import Handler
 from ..errors import P11Error
-from .application import QuirkyApplication
-from .outcomes import Doomed, meet, wait_for_ever
+from .module import QuirkyModule, module_of
+from .outcomes import OutcomeReached, bring_about, wait_for_ever
+from .slots import quirky
 from .table import Quirks
-from .values import Fate, Outcome, is_among, lookup
+from .values import CallFailure, CallOutcome, is_among, lookup
 
 Layer = Callable[[Quirks, str, Handler], Handler]
 
@@ -44,12 +45,6 @@ def _around(quirks: Quirks, name: str, handler: Handler) -> Handler:
     return handler
 
 
-def _application(caller: Caller) -> QuirkyApplication:
-    application = caller.application
-    assert isinstance(application, QuirkyApplication)
-    return application
-
-
 def _wait(caller: Caller, seconds: float) -> None:
     caller.prepare_to_wait()
     deadline = monotonic() + seconds
@@ -67,18 +62,18 @@ def _recognition(quirks: Quirks, name: str, handler: Handler) -> Handler:
     not_yet = quirks.recognition_rv or CKR.TOKEN_NOT_RECOGNIZED
 
     def call(caller: Caller, number: int, *arguments: Any) -> Any:
-        slot = _application(caller).slots.get(number)
+        slot = module_of(caller).slot_of(True, number)
         if slot is not None and slot.token is not None:
             if monotonic() < slot.inserted_at + quirks.recognition_delay:
-                raise Doomed(not_yet)
+                raise OutcomeReached(not_yet)
             if slot.failures_left:
                 slot.failures_left -= 1
-                raise Doomed(not_yet)
+                raise OutcomeReached(not_yet)
         try:
             return handler(caller, number, *arguments)
         except P11Error as error:
             if error.value is CKR.TOKEN_NOT_RECOGNIZED and quirks.tokeninfo_rv is not None:
-                raise Doomed(quirks.tokeninfo_rv) from None
+                raise OutcomeReached(quirks.tokeninfo_rv) from None
             raise
 
     return call
@@ -89,11 +84,11 @@ def _session_info(quirks: Quirks, name: str, handler: Handler) -> Handler:
     if name != "C_GetSessionInfo" or not quirks.session_info_apdus:
         return handler
 
-    def call(caller: Caller, session: int) -> Any:
-        live = caller.application.session(session)
+    def call(caller: Caller, handle: int) -> Any:
+        session = caller.application.session(handle)
         for _ in range(quirks.session_info_apdus):
-            live.token.piv.is_verified()
-        return handler(caller, session)
+            session.token.piv.is_verified()
+        return handler(caller, handle)
 
     return call
 
@@ -103,11 +98,11 @@ def _login(quirks: Quirks, name: str, handler: Handler) -> Handler:
     if name != "C_Login" or quirks.stale_login != "works":
         return handler
 
-    def call(caller: Caller, session: int, user: int, pin: bytes | None) -> Any:
-        result = handler(caller, session, user, pin)
-        live = caller.application.session(session)
+    def call(caller: Caller, handle: int, user: int, pin: bytes | None) -> Any:
+        result = handler(caller, handle, user, pin)
+        session = caller.application.session(handle)
         if user == CKU.USER and pin is not None:
-            _application(caller).pins[live.token] = pin
+            module_of(caller).pins[session.token] = pin
         return result
 
     return call
@@ -138,9 +133,9 @@ def _waiting(quirks: Quirks, name: str, handler: Handler) -> Handler:
 def _tick(caller: Caller) -> int:
     """The clock makes an event."""
     _wait(caller, _TICK)
-    application = _application(caller)
+    application = caller.application
     with application.testbed.lock:
-        slot = next(iter(application.slots.values()), None)
+        slot = next(map(quirky, application.slots.values()), None)
         if slot is None:
             raise P11Error(CKR.NO_EVENT)
         slot.is_hidden = not slot.is_hidden
@@ -149,16 +144,9 @@ def _tick(caller: Caller) -> int:
 
 def _hear_nothing(caller: Caller) -> None:
     """Wait until C_Finalize."""
-    application = caller.application
-    caller.prepare_to_wait()
-    with application.testbed.lock:
-        application.waiters.add(caller)
-    try:
-        while not application.finalized:
+    with caller.woken_by_application():
+        while not caller.application.finalized:
             caller.wait()
-    finally:
-        with application.testbed.lock:
-            application.waiters.discard(caller)
     raise P11Error(CKR.CRYPTOKI_NOT_INITIALIZED)
 
 
@@ -168,7 +156,7 @@ def _released_waiter(quirks: Quirks, name: str, handler: Handler) -> Handler:
         return handler
 
     def call(caller: Caller, flags: int) -> Any:
-        application = _application(caller)
+        module = module_of(caller)
         try:
             return handler(caller, flags)
         except P11Error as error:
@@ -178,12 +166,12 @@ def _released_waiter(quirks: Quirks, name: str, handler: Handler) -> Handler:
                 raise P11Error(CKR.NO_EVENT) from None
             if quirks.finalize_mode == "flag_only":
                 _wait(caller, _FLAG_IS_LOOKED_AT)
-                if application.family.by_pid.get(application.pid) is not application:
-                    wait_for_ever(caller)  # it looks at the flag, and the flag is up again
+                if not module.is_latest:
+                    wait_for_ever(caller)  # the flag that this module looks at is set again
             raise
         finally:
-            with application.testbed.lock:
-                for finalizer in application.finalizers:
+            with caller.application.testbed.lock:
+                for finalizer in module.finalizers:
                     finalizer.wake()
 
     return call
@@ -195,20 +183,20 @@ def _finalize(quirks: Quirks, name: str, handler: Handler) -> Handler:
         return handler
 
     def call(caller: Caller) -> Any:
-        application = _application(caller)
+        application, module = caller.application, module_of(caller)
         if quirks.finalize_mode == "crash":
             if application.waiters:
-                meet(Fate.CRASH, caller)
+                bring_about(CallFailure.CRASH, caller)
             return handler(caller)
         caller.prepare_to_wait()
         with application.testbed.lock:
-            application.finalizers.add(caller)
+            module.finalizers.add(caller)
         try:
             while application.waiters:
                 caller.wait()
         finally:
             with application.testbed.lock:
-                application.finalizers.discard(caller)
+                module.finalizers.discard(caller)
         return handler(caller)
 
     return call
@@ -223,8 +211,8 @@ def _events(quirks: Quirks, name: str, handler: Handler) -> Handler:
     subject = _subject(name)
 
     def call(caller: Caller, *arguments: Any) -> Any:
-        application = _application(caller)
-        slot = subject(application, arguments)
+        application, module = caller.application, module_of(caller)
+        slot = subject(module, arguments)
         try:
             return handler(caller, *arguments)
         finally:
@@ -234,22 +222,22 @@ def _events(quirks: Quirks, name: str, handler: Handler) -> Handler:
                         each.event = False
                     application.record_slots()
                 if releases:
-                    application.release_events()
+                    module.release_events(application)
 
     return call
 
 
 def _reinserted(quirks: Quirks, name: str, handler: Handler) -> Handler:
     """Calls on a slot from which a card has been pulled."""
-    outcome: Outcome | None = lookup(quirks.reinserted_rv, name)
+    outcome: CallOutcome | None = lookup(quirks.reinserted_rv, name)
     if outcome is None:
         return handler
     subject = _subject(name)
 
     def call(caller: Caller, *arguments: Any) -> Any:
-        slot = subject(_application(caller), arguments)
+        slot = subject(module_of(caller), arguments)
         if slot is not None and slot.was_emptied and slot.token is not None:
-            raise Doomed(outcome)
+            raise OutcomeReached(outcome)
         return handler(caller, *arguments)
 
     return call
@@ -261,7 +249,7 @@ def _idle(quirks: Quirks, name: str, handler: Handler) -> Handler:
         return handler
 
     def call(caller: Caller, number: int, *arguments: Any) -> Any:
-        clock = _application(caller).idle_clock
+        clock = module_of(caller).idle_clock
         assert clock is not None
         if name == "C_OpenSession":
             handle = handler(caller, number, *arguments)
@@ -284,7 +272,7 @@ def _time(quirks: Quirks, name: str, handler: Handler) -> Handler:
         return handler
 
     def call(caller: Caller, *arguments: Any) -> Any:
-        if hangs or (quirks.forked_child == "hang" and _application(caller).is_child):
+        if hangs or (quirks.forked_child == "hang" and module_of(caller).is_child):
             wait_for_ever(caller)
         _wait(caller, seconds or 0)
         return handler(caller, *arguments)
@@ -297,14 +285,14 @@ def _outermost(quirks: Quirks, _name: str, handler: Handler) -> Handler:
 
     def call(caller: Caller, *arguments: Any) -> Any:
         try:
-            _application(caller).catch_up()
+            module_of(caller).catch_up()
             return handler(caller, *arguments)
-        except Doomed as doomed:
-            meet(doomed.outcome, caller)
+        except OutcomeReached as doomed:
+            bring_about(doomed.outcome, caller)
         except CardRemoved:
             if quirks.torn_call is None:
                 raise
-            meet(quirks.torn_call, caller)
+            bring_about(quirks.torn_call, caller)
 
     return call
 
@@ -324,9 +312,9 @@ _LAYERS: tuple[Layer, ...] = (
 )
 
 
-def _subject(name: str) -> Callable[[QuirkyApplication, tuple[Any, ...]], Any]:
+def _subject(name: str) -> Callable[[QuirkyModule, tuple[Any, ...]], Any]:
     """What finds the slot that a call of a function is about; None for those that are about all of them."""
     if not BY_NAME[name].signature.startswith("u") or name == "C_WaitForSlotEvent":
-        return lambda _application, _arguments: None
+        return lambda _module, _arguments: None
     is_slot = name in OF_SLOTS
-    return lambda application, arguments: application.slot_of(is_slot, arguments[0])
+    return lambda module, arguments: module.slot_of(is_slot, arguments[0])

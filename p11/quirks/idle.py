@@ -6,14 +6,11 @@ from __future__ import annotations
 import math
 import threading
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from ...reader.events import Change, Event
+from ..application import Application
 from ..sessions import Session
 from ..token import Token
-
-if TYPE_CHECKING:
-    from ..application import Application
 
 
 class IdleClock:

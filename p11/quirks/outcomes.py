@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How a call ends that does not end as it should: with a return value, with the application's death, or not at all."""
+"""Bring about the outcome of a call that a quirk sets: a return value, the application's death, or no return."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ import signal
 from typing import NoReturn
 
 from ..caller import Caller
-from ..errors import Misbehaviour
-from .values import Fate, Outcome
+from ..errors import ForcedValue
+from .values import CallFailure, CallOutcome
 
 
-class Doomed(Exception):
-    """Raised where a call meets its outcome; carried out where the caller is known."""
+class OutcomeReached(Exception):
+    """Raised where a call meets the outcome that a quirk sets; brought about where the caller is known."""
 
-    def __init__(self, outcome: Outcome) -> None:
+    def __init__(self, outcome: CallOutcome) -> None:
         super().__init__(str(outcome))
         self.outcome = outcome
 
 
-def meet(outcome: Outcome, caller: Caller) -> NoReturn:
-    """Carry an outcome out. Raises Misbehaviour with its value, CallerGone when the application has died or gone."""
-    if not isinstance(outcome, Fate):
-        raise Misbehaviour(outcome)
-    if outcome is Fate.CRASH:
-        # As when the middleware in it makes one; the call is never answered, for the signal may take a while.
+def bring_about(outcome: CallOutcome, caller: Caller) -> NoReturn:
+    """End a call with an outcome. Raises ForcedValue with its value, CallerGone when the application has ended."""
+    if not isinstance(outcome, CallFailure):
+        raise ForcedValue(outcome)
+    if outcome is CallFailure.CRASH:
+        # As a crash of the middleware would; the call never returns, for the signal may take a while.
         os.kill(caller.application.pid, signal.SIGSEGV)
     wait_for_ever(caller)
 
 
 def wait_for_ever(caller: Caller) -> NoReturn:
-    """Never answer. Raises CallerGone when the application is gone, or the simulator."""
+    """Never return. Raises CallerGone when the application or the simulator ends."""
     caller.prepare_to_wait()
     while True:
         caller.wait()

@@ -14,7 +14,21 @@ from typing import Any, NamedTuple, Self
 
 from ...card.wording import meant
 from ..constants import CKR
-from .values import CALLS, COUNT, FLAG, OUTCOME, SECONDS, SHARE, Calls, Kind, Outcome, by_call, choice, show, subset
+from .values import (
+    CALLS,
+    COUNT,
+    FLAG,
+    OUTCOME,
+    SECONDS,
+    SHARE,
+    CallOutcome,
+    Calls,
+    ValueType,
+    by_call,
+    choice,
+    show,
+    subset,
+)
 
 _OPENSC = "https://github.com/OpenSC/OpenSC/"
 _YUBICO = "https://github.com/Yubico/yubico-piv-tool/"
@@ -28,14 +42,14 @@ _SOFTHSM = "https://github.com/softhsm/SoftHSMv2/blob/develop/src/lib/SoftHSM.cp
 class Row(NamedTuple):
     """What is known of a quirk."""
 
-    kind: Kind
+    kind: ValueType
     about: str
     seen: str
     link: str
     bugs: tuple[str, ...] = ()
 
 
-def _row(default: Any, kind: Kind, about: str, seen: str, link: str, bugs: str = "") -> Any:
+def _row(default: Any, kind: ValueType, about: str, seen: str, link: str, bugs: str = "") -> Any:
     return dataclasses.field(default=default, metadata={"row": Row(kind, about, seen, link, tuple(bugs.split()))})
 
 
@@ -45,7 +59,7 @@ class Quirks:
 
     # Handles, sessions and login after a removal
 
-    stale_handle_rv: Outcome | None = _row(
+    stale_handle_rv: CallOutcome | None = _row(
         None,
         OUTCOME,
         "a session of a card that was pulled, when a card is in the slot again",
@@ -53,7 +67,7 @@ class Quirks:
         "https://github.com/Fedict/eid-mw/issues/103",
         "B01 B30",
     )
-    absent_handle_rv: Outcome | None = _row(
+    absent_handle_rv: CallOutcome | None = _row(
         None,
         OUTCOME,
         "a session of a card that was pulled, while the slot is empty",
@@ -94,7 +108,7 @@ class Quirks:
         _YUBICO + "issues/445",
         "B18 B28",
     )
-    reinserted_rv: tuple[tuple[str, Outcome], ...] = _row(
+    reinserted_rv: tuple[tuple[str, CallOutcome], ...] = _row(
         (),
         by_call(OUTCOME),
         "calls on a slot from which a card has been pulled since C_Initialize, whatever is in it now",
@@ -102,7 +116,7 @@ class Quirks:
         _YUBICO + "issues/270",
         "B02 B22 B29 B30",
     )
-    torn_call: Outcome | None = _row(
+    torn_call: CallOutcome | None = _row(
         None,
         OUTCOME,
         "a call that finds the card gone, or in the middle of which it is pulled",
@@ -139,7 +153,7 @@ class Quirks:
         "OpenSC 0.21: slots that have been seen are in it, with a token or without; blind: OpenSC with some Rutokens",
         _OPENSC + "pull/2248",
     )
-    slotinfo_rv: Outcome | None = _row(
+    slotinfo_rv: CallOutcome | None = _row(
         None,
         OUTCOME,
         "C_GetSlotInfo of an empty slot",
@@ -147,7 +161,7 @@ class Quirks:
         _MOZILLA + "1682863",
         "B15",
     )
-    unplugged_rv: Outcome | None = _row(
+    unplugged_rv: CallOutcome | None = _row(
         None,
         OUTCOME,
         "C_GetSlotInfo of an unplugged reader",
@@ -170,7 +184,7 @@ class Quirks:
 
     # Recognition
 
-    tokeninfo_rv: Outcome | None = _row(
+    tokeninfo_rv: CallOutcome | None = _row(
         None,
         OUTCOME,
         "a card that is not recognised, where it should be CKR_TOKEN_NOT_RECOGNIZED",
@@ -194,7 +208,7 @@ class Quirks:
         _MOZILLA + "1297397",
         "B25",
     )
-    recognition_rv: Outcome | None = _row(
+    recognition_rv: CallOutcome | None = _row(
         None,
         OUTCOME,
         "what these two say; without it CKR_TOKEN_NOT_RECOGNIZED",

@@ -14,22 +14,22 @@ from ..constants import CKR
 
 
 @unique
-class Fate(StrEnum):
-    """What can become of a call other than a return value."""
+class CallFailure(StrEnum):
+    """How a call ends that does not return."""
 
     CRASH = "crash"
     HANG = "hang"
 
 
-Outcome = CKR | Fate
-"""How a call ends: with a return value, with the application's death (SIGSEGV), or not at all."""
+CallOutcome = CKR | CallFailure
+"""How a call ends: with a return value, with the application's death (SIGSEGV), or never."""
 
 Calls = tuple[str, ...]
 """Names of functions, also with * and ?."""
 
 
-class Kind(NamedTuple):
-    """A kind of value: `words` for people, `read` makes it of text or raises ValueError."""
+class ValueType(NamedTuple):
+    """A type of value: `words` describe it, `read` parses it from text or raises ValueError."""
 
     words: str
     read: Callable[[str], Any]
@@ -66,9 +66,9 @@ def _flag(text: str) -> bool:
     return _FLAGS[text.lower()]
 
 
-def _outcome(text: str) -> Outcome:
-    if text in list(Fate):
-        return Fate(text)
+def _outcome(text: str) -> CallOutcome:
+    if text in list(CallFailure):
+        return CallFailure(text)
     return CKR[text.removeprefix("CKR_")]
 
 
@@ -103,37 +103,37 @@ def _calls(text: str) -> Calls:
     return tuple(_call(each) for each in text.split(",") if each)
 
 
-def choice(*names: str) -> Kind:
+def choice(*names: str) -> ValueType:
     """One of some words."""
 
     def read(text: str) -> str:
         return names[names.index(text)]
 
-    return Kind(" | ".join(names), read)
+    return ValueType(" | ".join(names), read)
 
 
-def subset(*names: str) -> Kind:
+def subset(*names: str) -> ValueType:
     """Some of some words, with commas."""
 
     def read(text: str) -> tuple[str, ...]:
         return tuple(names[names.index(each)] for each in text.split(",") if each)
 
-    return Kind(f"some of {', '.join(names)}", read)
+    return ValueType(f"some of {', '.join(names)}", read)
 
 
-def by_call(kind: Kind) -> Kind:
+def by_call(kind: ValueType) -> ValueType:
     """A value for each of some calls: C_NAME:VALUE, with commas."""
 
     def read(text: str) -> tuple[tuple[str, Any], ...]:
         pairs = (each.split(":", 1) for each in text.split(",") if each)
         return tuple((_call(name), kind.read(value)) for name, value in pairs)
 
-    return Kind(f"C_NAME:VALUE,... ({kind.words})", read)
+    return ValueType(f"C_NAME:VALUE,... ({kind.words})", read)
 
 
-FLAG = Kind("true | false", _flag)
-OUTCOME = Kind("CKR_... | crash | hang", _outcome)
-SECONDS = Kind("seconds", _seconds)
-SHARE = Kind("0 to 1", _share)
-COUNT = Kind("a whole number", _count)
-CALLS = Kind("C_NAME,...", _calls)
+FLAG = ValueType("true | false", _flag)
+OUTCOME = ValueType("CKR_... | crash | hang", _outcome)
+SECONDS = ValueType("seconds", _seconds)
+SHARE = ValueType("0 to 1", _share)
+COUNT = ValueType("a whole number", _count)
+CALLS = ValueType("C_NAME,...", _calls)

@@ -120,9 +120,9 @@ def test_a_record_as_a_simulator_writes_it(fake: Any, record: Any, follower: Mod
     fake.record = written.fileno()
     follower.finalize()
     follower.initialize(fake.path)
-    for place, (number, name, event) in enumerate([(0, "quiet", False), (3, "told", True), (4, "dropped", True)]):
+    for position, (number, name, event) in enumerate([(0, "quiet", False), (3, "told", True), (4, "dropped", True)]):
         slot = Slot(number, name, True)
-        slot.place, slot.event = place, event
+        slot.record_position, slot.event = position, event
         written.write(slot, name != "dropped")
     written.close()
     fake.close()
