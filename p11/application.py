@@ -273,7 +273,7 @@ class Application:
         if known is None or known[0] is not session.token:
             raise P11Error(error)
         item = known[1]
-        if item.place is not None and not session.token.is_fresh:
+        if item.location is not None and not session.token.is_fresh:
             session.token.objects(session.is_user)
         if item.gone:
             self.forget_object(handle)

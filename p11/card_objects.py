@@ -45,7 +45,7 @@ _PROFILES = (CKP.BASELINE_PROVIDER, CKP.EXTENDED_PROVIDER, CKP.AUTHENTICATION_TO
 
 @dataclass(frozen=True, slots=True)
 class InRecord:
-    """A place outside of PIV, by number; private ones are read with the PIN only."""
+    """A record, by number; private ones are read with the PIN only."""
 
     private: bool
     number: int
@@ -108,18 +108,20 @@ class CardObjects:
             slot = self._free_slot(private)
             with self._overlaid(slot, Overlay(public=kept(public), private=kept(private))):
                 self._card.generate(slot, kind.algorithm, pin_rule(private), kind.domain)
-            made = {item.place.part: item for item in self._reread(slot)}
+            made = {item.location.part: item for item in self._reread(slot)}
             return made[Part.PUBLIC], made[Part.PRIVATE]
 
     def change(self, item: P11Object, change: Callable[[Attributes], Attributes]) -> None:
         """Give an object other attributes, made from those that it has. Raises P11Error, CardRemoved: it keeps them."""
         with self._card.lock:
             self._require(item)
-            place, attributes = item.place, change(item.attributes)
-            if isinstance(place, InRecord):
-                self._card.write_object(RECORD_TAGS[place.private][place.number], encode_attributes(attributes))
-            elif isinstance(place, InSlot):
-                self._write_overlay(place.slot, _with_part(self._overlay(place.slot), place.part, kept(attributes)))
+            location, attributes = item.location, change(item.attributes)
+            if isinstance(location, InRecord):
+                self._card.write_object(RECORD_TAGS[location.private][location.number], encode_attributes(attributes))
+            elif isinstance(location, InSlot):
+                self._write_overlay(
+                    location.slot, _with_part(self._overlay(location.slot), location.part, kept(attributes))
+                )
             else:
                 raise P11Error(CKR.ACTION_PROHIBITED)
             item.become(attributes)
@@ -129,10 +131,10 @@ class CardObjects:
         """Take an object from the card. Raises P11Error, CardRemoved: it stays."""
         with self._card.lock:
             self._require(item)
-            if isinstance(item.place, InRecord):
-                self._destroy_record(item.place, item)
-            elif isinstance(item.place, InSlot):
-                self._destroy_in_slot(item.place, item)
+            if isinstance(item.location, InRecord):
+                self._destroy_record(item.location, item)
+            elif isinstance(item.location, InSlot):
+                self._destroy_in_slot(item.location, item)
             else:
                 raise P11Error(CKR.ACTION_PROHIBITED)
 
@@ -183,7 +185,7 @@ class CardObjects:
                 attributes = decode_object(read(tags[number], as_user=private))
             except RecordError:
                 continue
-            yield P11Object(attributes, place=InRecord(private, number))
+            yield P11Object(attributes, location=InRecord(private, number))
 
     def _read_slot(self, slot: int) -> Iterator[P11Object]:
         for item in read_slot(self._card, slot, self._overlay(slot)):
@@ -214,7 +216,7 @@ class CardObjects:
                 self._known[unique] = item
             else:
                 old.become(item.attributes)
-                old.key, old.place = item.key, item.place
+                old.key, old.location = item.key, item.location
         for item in before.values():
             self._forget(item)
 
@@ -228,8 +230,8 @@ class CardObjects:
         if item.gone:
             raise P11Error(CKR.OBJECT_HANDLE_INVALID)
 
-    def _find(self, place: InSlot) -> P11Object | None:
-        return next((item for item in self._known.values() if item.place == place), None)
+    def _find(self, location: InSlot) -> P11Object | None:
+        return next((item for item in self._known.values() if item.location == location), None)
 
     def _slots_of(self, public: PublicKey) -> dict[int, bytes | None]:
         """The slots that hold the private half of this key, and the CKA_ID in each. One key may lie in several."""
@@ -248,7 +250,7 @@ class CardObjects:
     def _reread(self, slot: int) -> list[P11Object]:
         """A slot has changed by this module's hand: its objects anew, the rest is still true."""
         fresh = list(self._read_slot(slot))
-        self._keep(fresh, lambda item: isinstance(item.place, InSlot) and item.place.slot == slot)
+        self._keep(fresh, lambda item: isinstance(item.location, InSlot) and item.location.slot == slot)
         self._written()
         return [self._known[item.attributes[CKA.UNIQUE_ID]] for item in fresh]
 
@@ -292,13 +294,13 @@ class CardObjects:
         with self._overlaid(slot, overlay):
             self._card.import_key(slot, algorithm, keys.card_numbers(key.private), pin_rule(item.attributes))
         if certificate is not None:
-            self._destroy_record(certificate.place, certificate)
-        return next(made for made in self._reread(slot) if made.place.part is Part.PRIVATE)
+            self._destroy_record(certificate.location, certificate)
+        return next(made for made in self._reread(slot) if made.location.part is Part.PRIVATE)
 
     def _record_of_certificate(self, public: PublicKey) -> P11Object | None:
         """The certificate of a key that comes after it."""
         for item in self._known.values():
-            in_record = isinstance(item.place, InRecord) and not item.place.private
+            in_record = isinstance(item.location, InRecord) and not item.location.private
             if in_record and item.object_class == CKO.CERTIFICATE:
                 certificate = certificate_reader.read(item.attributes.get(CKA.VALUE, b""))
                 if certified_key(certificate) == public:
@@ -311,7 +313,7 @@ class CardObjects:
         value = certificates.encode(attributes[CKA.VALUE])
         with self._overlaid(slot, overlay):
             self._card.write_object(SLOTS[slot].certificate, value)
-        return next(made for made in self._reread(slot) if made.place.part is Part.CERTIFICATE)
+        return next(made for made in self._reread(slot) if made.location.part is Part.CERTIFICATE)
 
     def _pinned(self, slot: int) -> Overlay:
         """The overlay with all that the keys say now: what follows from there being a certificate shall not change."""
@@ -325,21 +327,21 @@ class CardObjects:
 
     def _show_public_key(self, slot: int, item: P11Object) -> P11Object:
         self._write_overlay(slot, replace(self._overlay(slot), public=kept(item.attributes), no_public=False))
-        return next(made for made in self._reread(slot) if made.place.part is Part.PUBLIC)
+        return next(made for made in self._reread(slot) if made.location.part is Part.PUBLIC)
 
-    def _destroy_record(self, place: InRecord, item: P11Object) -> None:
-        self._write_index(place.private, self._read_index(place.private).without_record(place.number))
-        self._card.write_object(RECORD_TAGS[place.private][place.number], b"")
+    def _destroy_record(self, location: InRecord, item: P11Object) -> None:
+        self._write_index(location.private, self._read_index(location.private).without_record(location.number))
+        self._card.write_object(RECORD_TAGS[location.private][location.number], b"")
         self._forget(item)
         self._written()
 
-    def _destroy_in_slot(self, place: InSlot, item: P11Object) -> None:
-        slot, overlay = place.slot, self._overlay(place.slot)
-        if place.part is Part.CERTIFICATE:
+    def _destroy_in_slot(self, location: InSlot, item: P11Object) -> None:
+        slot, overlay = location.slot, self._overlay(location.slot)
+        if location.part is Part.CERTIFICATE:
             self._write_overlay(slot, self._pinned(slot))
             self._card.write_object(SLOTS[slot].certificate, b"")
             self._write_overlay(slot, replace(self._pinned(slot), certificate=None))
-        elif place.part is Part.PUBLIC:
+        elif location.part is Part.PUBLIC:
             private = self._find(InSlot(slot, Part.PRIVATE))
             hidden = private is not None
             self._write_overlay(slot, replace(overlay, public=None, public_info=b"", no_public=hidden))
@@ -361,7 +363,7 @@ class CardObjects:
         card does not tell of keys without a certificate: one may be in any slot, and a new one would not be found.
         """
         wanted = [slot for slot, position in POSITION.items() if position == attributes.get(CKA.ID)]
-        taken = {item.place.slot for item in self._known.values() if isinstance(item.place, InSlot)}
+        taken = {item.location.slot for item in self._known.values() if isinstance(item.location, InSlot)}
         for slot in (*wanted, *_FREE_ORDER):
             if slot not in taken and slot in OVERLAY_TAGS:
                 if self._card.metadata(slot) is None:
@@ -403,4 +405,4 @@ def _with_part(overlay: Overlay, part: Part, attributes: Attributes) -> Overlay:
 
 
 def _is_private_record(item: P11Object) -> bool:
-    return isinstance(item.place, InRecord) and item.place.private
+    return isinstance(item.location, InRecord) and item.location.private

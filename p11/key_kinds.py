@@ -34,7 +34,7 @@ def kind_of(template: Attributes, key_type: int) -> Kind:
         if key_type == CKK.RSA:
             return as_ulong(template[CKA.MODULUS_BITS])
         if key_type in post_quantum.KEY_TYPES:
-            return post_quantum.maker(template, key_type)
+            return post_quantum.key_generator(template, key_type)
         if key_type in finite_fields.KEY_TYPES:
             return finite_fields.domain_of_template(template, key_type)
         return curves.named(template[CKA.EC_PARAMS], key_type)

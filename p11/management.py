@@ -51,7 +51,7 @@ _SALT, _NEXT_SALT = 0x80, 0x81
 _ADMIN, _ADMIN_FLAGS, _ADMIN_SALT = 0x80, 0x81, 0x82
 _IS_PROTECTED = 0x02
 _SALT_OF = {PIN: (ADMIN_DATA, (_ADMIN, _ADMIN_SALT)), PUK: (SALT_OBJECT, (_SALT,))}
-"""Where the salt is of a key that is derived: for the PIN Yubico's software has a place."""
+"""Data object and tags of the salt of a derived key; for the PIN they are those of Yubico's software."""
 
 _TEMPLATE, _WITNESS, _CHALLENGE, _RESPONSE = 0x7C, 0x80, 0x81, 0x82
 
@@ -174,8 +174,8 @@ def _candidates(card: PivClient, traits: Traits, right: Right) -> Iterator[bytes
 
 def _protected_keys(card: PivClient) -> Iterator[bytes]:
     """Those that lie on the card for the user. Raises P11Error(USER_NOT_LOGGED_IN) when it does not know him."""
-    for place in (PRINTED_INFORMATION, KEY_OBJECT):
-        key = _field(card.read_object(place, as_user=True), _PROTECTED_DATA, _PROTECTED_KEY)
+    for tag in (PRINTED_INFORMATION, KEY_OBJECT):
+        key = _field(card.read_object(tag, as_user=True), _PROTECTED_DATA, _PROTECTED_KEY)
         if key is not None:
             yield key
 
@@ -202,8 +202,8 @@ def _is_protected(card: PivClient) -> bool:
 
 def _salts(card: PivClient, reference: int) -> list[bytes]:
     """The salt of the key, and while the PIN or PUK is being changed that of the next one. None: it is not derived."""
-    place, path = _SALT_OF[reference]
-    salt = _field(card.read_object(place), *path)
+    tag, path = _SALT_OF[reference]
+    salt = _field(card.read_object(tag), *path)
     if salt is None:
         return []
     following = _field(card.read_object(SALT_OBJECT), _NEXT_SALT)

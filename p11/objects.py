@@ -31,15 +31,15 @@ _SECRET_LENGTHS: dict[int, tuple[int, ...]] = {
 class P11Object:
     """Any object. `key` is what operations work with: a public or a private key, or the bytes of a secret.
 
-    `place` tells where on the card it lies; a session object has none. `gone` is true once it has been destroyed, or
+    `location` tells where on the card it is; a session object has none. `gone` is true once it has been destroyed, or
     has vanished from the card. One that `is_private` is seen only after login.
     """
 
-    __slots__ = ("_key", "attributes", "gone", "hidden", "is_private", "place")
+    __slots__ = ("_key", "attributes", "gone", "hidden", "is_private", "location")
 
-    def __init__(self, attributes: Attributes, key: Key | None = None, place: Any = None) -> None:
+    def __init__(self, attributes: Attributes, key: Key | None = None, location: Any = None) -> None:
         self._key = key
-        self.place = place
+        self.location = location
         self.gone = False
         self.become(attributes)
 

@@ -80,7 +80,7 @@ def private_from(attributes: Attributes, key_type: int) -> PrivateKeys:
     return made
 
 
-def maker(attributes: Attributes, key_type: int) -> Callable[[], PrivateKeys]:
+def key_generator(attributes: Attributes, key_type: int) -> Callable[[], PrivateKeys]:
     """What makes new keys of the parameter set of a template. Raises P11Error(PARAMETER_SET_NOT_SUPPORTED)."""
     made: Callable[[], PrivateKeys] = _row(attributes, key_type)[2].generate
     return made

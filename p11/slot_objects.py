@@ -66,7 +66,7 @@ class Part(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class InSlot:
-    """A place in PIV."""
+    """A position among the objects of a key slot."""
 
     slot: int
     part: Part

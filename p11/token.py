@@ -25,11 +25,11 @@ from .errors import P11Error
 from .key_kinds import CardKind
 from .login import Logins, Right
 from .mechanisms import MechanismRule
-from .merge import offered
 from .objects import P11Object, mechanism_object, user_interface_object
 from .operations import Operation
 from .operations.kinds import OperationKind
 from .piv_client import PivClient
+from .token_mechanisms import token_mechanisms
 
 _PUK_LENGTHS = (6, 8)
 
@@ -94,7 +94,7 @@ class Token:
     def mechanisms(self) -> Mapping[int, MechanismRule]:
         """What the token can do, by mechanism."""
         if self._mechanisms is None:
-            self._mechanisms = offered(self.traits())
+            self._mechanisms = token_mechanisms(self.traits())
         return self._mechanisms
 
     def mechanism(self, number: int) -> MechanismRule:

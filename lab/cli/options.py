@@ -234,7 +234,7 @@ class NewCard:
     def request(self) -> CardRequest:
         """Raises ValueError."""
         from ...card.issuing.profiles import request
-        from ...p11.merge import require_known
+        from ...p11.token_mechanisms import require_known
 
         wanted = request(self.parameters())
         require_known(wanted)

@@ -165,7 +165,7 @@ def _card(value: object) -> CardSource:
             raise RequestError("an encrypted image is an object with 'image' and 'passphrase_file', both paths")
         return EncryptedImage(*(_named(name, _path, value[name]) for name in ("image", "passphrase_file")))
     if isinstance(value, dict):
-        from ...p11.merge import require_known  # clients need not load the mechanisms
+        from ...p11.token_mechanisms import require_known  # clients need not load the mechanisms
 
         wanted = request(value)
         require_known(wanted)

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from ...card.issuing.profiles import CardRequest, request
 from ...card.token_traits import with_full_path
-from ...p11.merge import require_known
+from ...p11.token_mechanisms import require_known
 from .fields import Duration, Environment, Model, Name, Pattern
 from .steps import AnyStep, Files
 from .triggers import Moment, TriggerModel

@@ -19,7 +19,7 @@ from ...card.image import passphrase
 from ...card.image.store import ImageError
 from ...card.issuing import profiles
 from ...card.piv_card import PivCard
-from ...p11.merge import require_known
+from ...p11.token_mechanisms import require_known
 from ...reader.events import Change, Event
 from ...reader.reader import Reader, SharedCard
 from ...reader.testbed import Testbed

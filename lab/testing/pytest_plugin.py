@@ -229,7 +229,7 @@ def _pcsc(request: pytest.FixtureRequest) -> str | None:
 def _wanted_card(request: pytest.FixtureRequest) -> CardRequest:
     """The card that options and marker ask for. Fails the test for what none can be."""
     from ...card.issuing.profiles import CardRequest, ProfileError
-    from ...p11.merge import require_known
+    from ...p11.token_mechanisms import require_known
 
     marked = {name: value for name, value in _marked(request).items() if name not in _NOT_OF_CARDS}
     try:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from ..caller import Caller
 from ..operations.kinds import OperationKind
 from ..sessions import Session
-from .multipart import next_part, take_part
+from .multipart import update, update_with_output
 
 
 def C_DigestEncryptUpdate(caller: Caller, session: Session, data: bytes, room: int | None) -> bytes | int:
@@ -34,16 +34,16 @@ def _on_plaintext(
 ) -> bytes | int:
     with session.lock:
         session.operation(first)
-        result = next_part(session, second, data, room)
+        result = update_with_output(session, second, data, room)
         if room is not None:
-            take_part(session, first, data)
+            update(session, first, data)
         return result
 
 
 def _on_decrypted(session: Session, second: OperationKind, data: bytes, room: int | None) -> bytes | int:
     with session.lock:
         session.operation(second)
-        result = next_part(session, OperationKind.DECRYPT, data, room)
+        result = update_with_output(session, OperationKind.DECRYPT, data, room)
         if isinstance(result, bytes):
-            take_part(session, second, result)
+            update(session, second, result)
         return result

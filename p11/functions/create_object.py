@@ -14,12 +14,12 @@ from ..slot_objects import ON_CARD
 _PRIVATE_KEY = ulong(CKO.PRIVATE_KEY)
 
 
-def add(caller: Caller, session: Session, attributes: Attributes) -> int:
+def new_object(caller: Caller, session: Session, attributes: Attributes) -> int:
     """The handle of a new object with these attributes, complete as templates.compose leaves them.
 
     Raises P11Error: SESSION_READ_ONLY, USER_NOT_LOGGED_IN, what finished() says of the material, DEVICE_MEMORY.
     """
-    check_place(session, attributes)
+    require_creatable(session, attributes)
     item = finished(attributes)
     if attributes[CKA.TOKEN] == TRUE:
         item = session.token.create(item, session.right)
@@ -27,7 +27,7 @@ def add(caller: Caller, session: Session, attributes: Attributes) -> int:
     return caller.application.add_session_object(session, item)
 
 
-def check_place(session: Session, attributes: Attributes) -> None:
+def require_creatable(session: Session, attributes: Attributes) -> None:
     """Whether this session may make such an object: on the token only read/write, private ones only as the user.
 
     And whether the token can: a template that asks for a private key that can be had from the card is

@@ -16,7 +16,7 @@ from ..operations.rsa_aes import RsaAesUnwrap, RsaAesWrap
 from ..operations.rsa_encryption import RsaDecrypt, RsaEncrypt
 from ..sessions import Session
 from ..wire import Mechanism
-from .multipart import begin, cancel_instead, key_for, last_part, next_part, one_part, rule_for
+from .multipart import begin, cancel_instead, final_part, key_for, rule_for, single_part, update_with_output
 
 
 def encryption(item: P11Object, rule: MechanismRule, mechanism: Mechanism) -> Operation:
@@ -53,17 +53,17 @@ def C_EncryptInit(caller: Caller, session: Session, mechanism: Mechanism | None,
 
 def C_Encrypt(caller: Caller, session: Session, data: bytes, room: int | None) -> bytes | int:
     """In one part."""
-    return one_part(session, OperationKind.ENCRYPT, data, room)
+    return single_part(session, OperationKind.ENCRYPT, data, room)
 
 
 def C_EncryptUpdate(caller: Caller, session: Session, data: bytes, room: int | None) -> bytes | int:
     """One part of many; keys that take their data in one piece give nothing before the end."""
-    return next_part(session, OperationKind.ENCRYPT, data, room)
+    return update_with_output(session, OperationKind.ENCRYPT, data, room)
 
 
 def C_EncryptFinal(caller: Caller, session: Session, room: int | None) -> bytes | int:
     """The rest of the ciphertext."""
-    return last_part(session, OperationKind.ENCRYPT, room)
+    return final_part(session, OperationKind.ENCRYPT, room)
 
 
 def C_DecryptInit(caller: Caller, session: Session, mechanism: Mechanism | None, handle: int) -> None:
@@ -78,14 +78,14 @@ def C_DecryptInit(caller: Caller, session: Session, mechanism: Mechanism | None,
 
 def C_Decrypt(caller: Caller, session: Session, data: bytes, room: int | None) -> bytes | int:
     """In one part."""
-    return one_part(session, OperationKind.DECRYPT, data, room)
+    return single_part(session, OperationKind.DECRYPT, data, room)
 
 
 def C_DecryptUpdate(caller: Caller, session: Session, data: bytes, room: int | None) -> bytes | int:
     """One part of many; what is authenticated gives nothing before the end."""
-    return next_part(session, OperationKind.DECRYPT, data, room)
+    return update_with_output(session, OperationKind.DECRYPT, data, room)
 
 
 def C_DecryptFinal(caller: Caller, session: Session, room: int | None) -> bytes | int:
     """The rest of the plaintext."""
-    return last_part(session, OperationKind.DECRYPT, room)
+    return final_part(session, OperationKind.DECRYPT, room)

@@ -14,7 +14,7 @@ from ..operations import derivation, kbkdf, parameters
 from ..sessions import Session
 from ..templates import folded, require
 from ..wire import Mechanism, Template
-from .create_object import add, check_place
+from .create_object import new_object, require_creatable
 from .multipart import key_for, rule_for
 from .secrets import AES_LENGTHS, composed, secret_length, with_parity
 
@@ -30,7 +30,7 @@ def C_DeriveKey(caller: Caller, session: Session, mechanism: Mechanism, base: in
         return _data(caller, session, rule, mechanism, item, given)
     key_type = None if CKA.KEY_TYPE in given else CKK.GENERIC_SECRET
     attributes = composed(session, On.DERIVE, [*demanded, *template], CKO.SECRET_KEY, key_type)
-    check_place(session, attributes)
+    require_creatable(session, attributes)
     wanted = secret_length(attributes, None if key_type is None and rule.scheme in _OF_TYPE_AND_LENGTH else 0) or None
     others: list[P11Object] = []
     if rule.scheme in _AGREEMENTS:
@@ -47,7 +47,7 @@ def C_DeriveKey(caller: Caller, session: Session, mechanism: Mechanism, base: in
         raise P11Error(CKR.KEY_SIZE_RANGE)
     attributes[CKA.VALUE] = with_parity(value, attributes)
     _inherit(attributes, {**dict(demanded), **given}, [item, *others], rule.scheme in _READABLE)
-    return add(caller, session, attributes)
+    return new_object(caller, session, attributes)
 
 
 def _base(caller: Caller, session: Session, rule: MechanismRule, handle: int) -> P11Object:
@@ -66,11 +66,11 @@ def _data(
     told = given.pop(CKA.VALUE_LEN, None)
     wanted = None if told is None else as_ulong(told)
     attributes = composed(session, On.DERIVE, list(given.items()), CKO.DATA, None)
-    check_place(session, attributes)
+    require_creatable(session, attributes)
     value = _derived(rule, mechanism, item, _other_keys(caller, session, rule.scheme, mechanism), wanted)
     if wanted is not None and not 1 <= wanted <= len(value):
         raise P11Error(CKR.KEY_SIZE_RANGE)
-    return add(caller, session, {**attributes, CKA.VALUE: value[:wanted]})
+    return new_object(caller, session, {**attributes, CKA.VALUE: value[:wanted]})
 
 
 def _agreed(session: Session, rule: MechanismRule, item: P11Object, mechanism: Mechanism, wanted: int | None) -> bytes:

@@ -11,7 +11,7 @@ from ..operations.digests import Digest
 from ..operations.kinds import OperationKind
 from ..sessions import Session
 from ..wire import Mechanism
-from .multipart import cancel_instead, last_part, one_part, rule_for, take_part
+from .multipart import cancel_instead, final_part, rule_for, single_part, update
 
 
 def C_DigestInit(caller: Caller, session: Session, mechanism: Mechanism | None) -> None:
@@ -26,12 +26,12 @@ def C_DigestInit(caller: Caller, session: Session, mechanism: Mechanism | None) 
 
 def C_Digest(caller: Caller, session: Session, data: bytes, room: int | None) -> bytes | int:
     """In one part."""
-    return one_part(session, OperationKind.DIGEST, data, room)
+    return single_part(session, OperationKind.DIGEST, data, room)
 
 
 def C_DigestUpdate(caller: Caller, session: Session, data: bytes) -> None:
     """One part of many."""
-    take_part(session, OperationKind.DIGEST, data)
+    update(session, OperationKind.DIGEST, data)
 
 
 def C_DigestKey(caller: Caller, session: Session, handle: int) -> None:
@@ -41,9 +41,9 @@ def C_DigestKey(caller: Caller, session: Session, handle: int) -> None:
     key = application.object(session, handle, CKR.KEY_HANDLE_INVALID).key
     if not isinstance(key, bytes):
         raise P11Error(CKR.KEY_INDIGESTIBLE)
-    take_part(session, OperationKind.DIGEST, key)
+    update(session, OperationKind.DIGEST, key)
 
 
 def C_DigestFinal(caller: Caller, session: Session, room: int | None) -> bytes | int:
     """The digest of all parts."""
-    return last_part(session, OperationKind.DIGEST, room)
+    return final_part(session, OperationKind.DIGEST, room)

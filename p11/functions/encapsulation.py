@@ -12,7 +12,7 @@ from ..operations import parameters
 from ..post_quantum import DecapsulationKey, EncapsulationKey, output_length
 from ..sessions import Session
 from ..wire import Mechanism, Template
-from .create_object import add, check_place
+from .create_object import new_object, require_creatable
 from .multipart import key_for, rule_for
 from .secrets import complete_secret, composed
 
@@ -55,5 +55,5 @@ def _made(caller: Caller, session: Session, template: Template, secret: bytes) -
     attributes = composed(session, On.DERIVE, template, CKO.SECRET_KEY, None)
     if CKA.EXTRACTABLE not in dict(template):
         attributes[CKA.EXTRACTABLE] = TRUE
-    check_place(session, attributes)
-    return add(caller, session, complete_secret(attributes, secret))
+    require_creatable(session, attributes)
+    return new_object(caller, session, complete_secret(attributes, secret))

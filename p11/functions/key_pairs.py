@@ -12,7 +12,7 @@ from ..objects import P11Object
 from ..sessions import Session
 from ..templates import compose, folded
 from ..wire import Mechanism, Template
-from .create_object import check_place
+from .create_object import require_creatable
 
 _CARD_EXPONENT = 65537
 _EXPONENTS = (3, _CARD_EXPONENT)  # those that the library makes
@@ -45,7 +45,7 @@ def C_GenerateKeyPair(
         public_half[CKA.TOKEN] = private_half[CKA.TOKEN]
     for half in halves:
         half[CKA.KEY_GEN_MECHANISM] = ulong(mechanism.type)
-        check_place(session, half)
+        require_creatable(session, half)
     if on_card:
         if exponent != _CARD_EXPONENT:
             raise P11Error(CKR.TEMPLATE_INCONSISTENT)  # 6.1.4

@@ -12,7 +12,7 @@ from ..caller import Caller
 from ..constants import CKA, CKF, CKG, CKR
 from ..errors import P11Error
 from ..operations import Operation, parameters
-from ..operations.ciphers import unsealed
+from ..operations.ciphers import gcm_decrypted
 from ..operations.kinds import OperationKind
 from ..sessions import Session
 from ..wire import Mechanism, MessageParameter
@@ -29,7 +29,7 @@ class Messages(Operation):
         self.key = key
         self.counter = 0
         self.context: Any = None
-        self.sealing: parameters.MessageSealing | None = None
+        self.aead: parameters.GcmMessageParameters | None = None
         self.additional = b""
         self.data = bytearray()
 
@@ -38,12 +38,12 @@ class Messages(Operation):
         self.context = None
         self.data.clear()
 
-    def next_iv(self, sealing: parameters.MessageSealing) -> bytes:
+    def next_iv(self, aead: parameters.GcmMessageParameters) -> bytes:
         """The IV of the next message: the fixed bits as they are, the rest as the generator makes it."""
-        iv, generator = sealing.iv, sealing.generator
+        iv, generator = aead.iv, aead.generator
         if generator == CKG.NO_GENERATE:
             return iv
-        free = 8 * len(iv) - sealing.fixed_bits
+        free = 8 * len(iv) - aead.fixed_bits
         if free < 32 and generator in (CKG.GENERATE, CKG.GENERATE_RANDOM):
             raise parameters.invalid()  # too few for values that are never to come back
         mask = (1 << free) - 1
@@ -73,15 +73,15 @@ def C_EncryptMessage(
     """One whole message; the tag goes into the parameter."""
     with session.lock:
         messages = _idle(session, OperationKind.MESSAGE_ENCRYPT)
-        sealing = parameters.gcm_message(parameter)
+        aead = parameters.gcm_message(parameter)
         if room is None:
             return len(data)
         if room < len(data):
             raise P11Error(CKR.BUFFER_TOO_SMALL, len(data))
-        iv = messages.next_iv(sealing)
+        iv = messages.next_iv(aead)
         context = _encryptor(messages.key, iv, additional)
         result = context.update(data) + context.finalize()
-        return result, (iv, context.tag[: len(sealing.tag)])
+        return result, (iv, context.tag[: len(aead.tag)])
 
 
 def C_EncryptMessageBegin(
@@ -90,9 +90,9 @@ def C_EncryptMessageBegin(
     """A message in parts; the IV goes into the parameter."""
     with session.lock:
         messages = _idle(session, OperationKind.MESSAGE_ENCRYPT)
-        sealing = parameters.gcm_message(parameter)
-        iv = messages.next_iv(sealing)
-        messages.context, messages.sealing = _encryptor(messages.key, iv, additional), sealing
+        aead = parameters.gcm_message(parameter)
+        iv = messages.next_iv(aead)
+        messages.context, messages.aead = _encryptor(messages.key, iv, additional), aead
         return ((iv, None),)
 
 
@@ -107,10 +107,10 @@ def C_EncryptMessageNext(
         if room < len(data):
             raise P11Error(CKR.BUFFER_TOO_SMALL, len(data))
         result = bytes(messages.context.update(data))
-        if not flags & CKF.END_OF_MESSAGE or messages.sealing is None:
+        if not flags & CKF.END_OF_MESSAGE or messages.aead is None:
             return result
         messages.context.finalize()
-        tag = messages.context.tag[: len(messages.sealing.tag)]
+        tag = messages.context.tag[: len(messages.aead.tag)]
         messages.context = None
         return result, (None, tag)
 
@@ -131,19 +131,19 @@ def C_DecryptMessage(
     """One whole message. Raises P11Error(AEAD_DECRYPT_FAILED): the next one can be tried."""
     with session.lock:
         messages = _idle(session, OperationKind.MESSAGE_DECRYPT)
-        sealing = parameters.gcm_message(parameter)
+        aead = parameters.gcm_message(parameter)
         if room is None:
             return len(data)
         if room < len(data):
             raise P11Error(CKR.BUFFER_TOO_SMALL, len(data))
-        return _opened(messages.key, sealing, additional, data)
+        return _opened(messages.key, aead, additional, data)
 
 
 def C_DecryptMessageBegin(caller: Caller, session: Session, parameter: MessageParameter, additional: bytes) -> None:
     """A message in parts."""
     with session.lock:
         messages = _idle(session, OperationKind.MESSAGE_DECRYPT)
-        messages.sealing = parameters.gcm_message(parameter)
+        messages.aead = parameters.gcm_message(parameter)
         messages.context, messages.additional = True, additional
         messages.data.clear()
 
@@ -166,8 +166,8 @@ def C_DecryptMessageNext(
         if not last:
             return b""
         messages.context = None
-        sealing = parameters.gcm_message(parameter)  # the tag may be known only now
-        return _opened(messages.key, sealing, messages.additional, bytes(messages.data))
+        aead = parameters.gcm_message(parameter)  # the tag may be known only now
+        return _opened(messages.key, aead, messages.additional, bytes(messages.data))
 
 
 def C_MessageDecryptFinal(caller: Caller, session: Session) -> None:
@@ -235,8 +235,8 @@ def _encryptor(key: bytes, iv: bytes, additional: bytes) -> Any:
     return context
 
 
-def _opened(key: bytes, sealing: parameters.MessageSealing, additional: bytes, data: bytes) -> bytes:
+def _opened(key: bytes, aead: parameters.GcmMessageParameters, additional: bytes, data: bytes) -> bytes:
     try:
-        return unsealed(key, sealing.iv, additional, data, sealing.tag)
+        return gcm_decrypted(key, aead.iv, additional, data, aead.tag)
     except P11Error:
         raise P11Error(CKR.AEAD_DECRYPT_FAILED) from None

@@ -62,12 +62,12 @@ def begin(session: Session, kind: OperationKind, item: P11Object, operation: Ope
     session.begin(kind, operation)
 
 
-def one_part(session: Session, kind: OperationKind, data: bytes, room: int | None) -> bytes | int:
+def single_part(session: Session, kind: OperationKind, data: bytes, room: int | None) -> bytes | int:
     """The whole operation in one call."""
     with session.lock:
         operation = session.operation(kind)
-        if operation.held is not None:
-            return _give(session, kind, operation, b"", room)
+        if operation.pending_result is not None:
+            return _return_result(session, kind, operation, b"", room)
         if operation.parts:
             raise P11Error(CKR.OPERATION_ACTIVE)
         operation.in_one_part = True
@@ -76,10 +76,10 @@ def one_part(session: Session, kind: OperationKind, data: bytes, room: int | Non
             return length
         if room < length and operation.exact:
             raise P11Error(CKR.BUFFER_TOO_SMALL, length)
-        return _give(session, kind, operation, _take(session, kind, operation, data), room)
+        return _return_result(session, kind, operation, _update(session, kind, operation, data), room)
 
 
-def next_part(session: Session, kind: OperationKind, data: bytes, room: int | None) -> bytes | int:
+def update_with_output(session: Session, kind: OperationKind, data: bytes, room: int | None) -> bytes | int:
     """More data, and what comes out for it."""
     with session.lock:
         operation = _in_parts(session, kind)
@@ -89,26 +89,26 @@ def next_part(session: Session, kind: OperationKind, data: bytes, room: int | No
             return length or len(data)
         if room < length:
             raise P11Error(CKR.BUFFER_TOO_SMALL, length)
-        return _take(session, kind, operation, data)
+        return _update(session, kind, operation, data)
 
 
-def last_part(session: Session, kind: OperationKind, room: int | None) -> bytes | int:
+def final_part(session: Session, kind: OperationKind, room: int | None) -> bytes | int:
     """The rest of the result."""
     with session.lock:
         operation = _in_parts(session, kind)
-        if operation.held is None:
+        if operation.pending_result is None:
             length = _length(session, kind, operation, 0, True)
             if room is None:
                 return length
             if operation.exact and room < length:
                 raise P11Error(CKR.BUFFER_TOO_SMALL, length)
-        return _give(session, kind, operation, b"", room)
+        return _return_result(session, kind, operation, b"", room)
 
 
-def take_part(session: Session, kind: OperationKind, data: bytes) -> None:
+def update(session: Session, kind: OperationKind, data: bytes) -> None:
     """More data, for operations that give nothing for it."""
     with session.lock:
-        _take(session, kind, _in_parts(session, kind), data)
+        _update(session, kind, _in_parts(session, kind), data)
 
 
 def _in_parts(session: Session, kind: OperationKind) -> Operation:
@@ -129,7 +129,7 @@ def _length(session: Session, kind: OperationKind, operation: Operation, more: i
         raise
 
 
-def _take(session: Session, kind: OperationKind, operation: Operation, data: bytes) -> bytes:
+def _update(session: Session, kind: OperationKind, operation: Operation, data: bytes) -> bytes:
     operation.parts += 1
     try:
         require_login(session, operation)
@@ -145,18 +145,20 @@ def require_login(session: Session, operation: Operation) -> None:
         raise P11Error(CKR.USER_NOT_LOGGED_IN)
 
 
-def _give(session: Session, kind: OperationKind, operation: Operation, before: bytes, room: int | None) -> bytes | int:
+def _return_result(
+    session: Session, kind: OperationKind, operation: Operation, before: bytes, room: int | None
+) -> bytes | int:
     """A result of unforeseen length is held until there is room for it."""
     try:
         require_login(session, operation)
-        if operation.held is None:
+        if operation.pending_result is None:
             rest = operation.finish()
-            operation.held = before + rest if before else rest
+            operation.pending_result = before + rest if before else rest
     except BaseException as error:
         session.end(kind)
         session.token.follow(error)
         raise
-    result = operation.held
+    result = operation.pending_result
     if room is None:
         return len(result)
     if room < len(result):

@@ -11,7 +11,7 @@ from ..objects import P11Object
 from ..sessions import Session
 from ..templates import changed, compose
 from ..wire import Answer, Query, Template
-from .create_object import add, check_place
+from .create_object import new_object, require_creatable
 
 _ASKED_FOR = (ulong(CKO.HW_FEATURE), ulong(CKO.MECHANISM))
 """Classes whose objects are found only when the template names the class (4.4.1, 4.12)."""
@@ -23,7 +23,7 @@ _PROFILE = ulong(CKO.PROFILE)
 def C_CreateObject(caller: Caller, session: Session, template: Template) -> int:
     """In the session, or on the card: keys in its key slots, certificates beside them, everything else as data."""
     role = session.role
-    return add(caller, session, compose(On.CREATE, template, logged_in=role is CKU.USER, by_so=role is CKU.SO))
+    return new_object(caller, session, compose(On.CREATE, template, logged_in=role is CKU.USER, by_so=role is CKU.SO))
 
 
 def C_CopyObject(caller: Caller, session: Session, handle: int, template: Template) -> int:
@@ -36,7 +36,7 @@ def C_CopyObject(caller: Caller, session: Session, handle: int, template: Templa
     attributes.pop(CKA.UNIQUE_ID, None)
     if attributes[CKA.TOKEN] == TRUE and item.object_class == CKO.PRIVATE_KEY and CKA.COPYABLE not in dict(template):
         attributes[CKA.COPYABLE] = FALSE  # on the card it will be for ever
-    check_place(session, attributes)
+    require_creatable(session, attributes)
     copy = P11Object(attributes, item.key)
     if attributes[CKA.TOKEN] == TRUE:
         return application.handle(session, session.token.create(copy, session.right))
@@ -49,7 +49,7 @@ def C_DestroyObject(caller: Caller, session: Session, handle: int) -> None:
     item = application.object(session, handle)
     if item.attributes.get(CKA.DESTROYABLE, TRUE) == FALSE:
         raise P11Error(CKR.ACTION_PROHIBITED)
-    if item.place is not None:
+    if item.location is not None:
         _require_read_write(session)
         try:
             session.token.destroy(item, session.right)
@@ -87,7 +87,7 @@ def C_SetAttributeValue(caller: Caller, session: Session, handle: int, template:
     def change(attributes: Attributes) -> Attributes:
         return changed(On.SET, attributes, template, by_so)
 
-    if item.place is not None:
+    if item.location is not None:
         session.token.change(item, change, session.right)
     else:
         with application.testbed.lock:

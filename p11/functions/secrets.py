@@ -17,7 +17,7 @@ from ..operations import parameters
 from ..sessions import Session
 from ..templates import compose, folded
 from ..wire import Mechanism, Template
-from .create_object import add, check_place
+from .create_object import new_object, require_creatable
 from .multipart import rule_for
 
 _LONGEST_SECRET = 4096
@@ -31,9 +31,9 @@ def C_GenerateKey(caller: Caller, session: Session, mechanism: Mechanism, templa
     if rule.scheme is Scheme.GENERATE_DOMAIN:
         parameters.none(mechanism)
         attributes = composed(session, On.GENERATE, template, CKO.DOMAIN_PARAMETERS, rule.key_type)
-        check_place(session, attributes)
+        require_creatable(session, attributes)
         make = new_domain(attributes, as_ulong(attributes[CKA.KEY_TYPE]))
-        return add(caller, session, {**attributes, **calculated(caller, session, make)})
+        return new_object(caller, session, {**attributes, **calculated(caller, session, make)})
     if rule.scheme is Scheme.PBKDF2:
         password = parameters.password(mechanism)
         key_type = None if CKA.KEY_TYPE in folded(template) else CKK.GENERIC_SECRET
@@ -47,7 +47,7 @@ def C_GenerateKey(caller: Caller, session: Session, mechanism: Mechanism, templa
         value = os.urandom(secret_length(attributes, None))
     attributes[CKA.VALUE] = with_parity(value, attributes)
     attributes[CKA.KEY_GEN_MECHANISM] = ulong(mechanism.type)
-    return add(caller, session, attributes)
+    return new_object(caller, session, attributes)
 
 
 def composed(session: Session, on: On, template: Template, kind: CKO, key_type: int | None) -> Attributes:

@@ -17,15 +17,15 @@ _WITH_PRIVATE_KEYS = (OperationKind.SIGN, OperationKind.DECRYPT, OperationKind.S
 _SESSION_FLAGS = CKF.RW_SESSION | CKF.SERIAL_SESSION
 
 
-def C_OpenSession(caller: Caller, slot: int, flags: int) -> int:
+def C_OpenSession(caller: Caller, slot_id: int, flags: int) -> int:
     """Read-only or read/write; parallel sessions are history."""
     application = caller.application
-    place = application.slot(slot)
+    slot = application.slot(slot_id)
     if not flags & CKF.SERIAL_SESSION:
         raise P11Error(CKR.SESSION_PARALLEL_NOT_SUPPORTED)
-    token = application.token(slot)
+    token = application.token(slot_id)
     token.require_recognised()
-    return application.open_session(place, token, bool(flags & CKF.RW_SESSION), flags & _SESSION_FLAGS).handle
+    return application.open_session(slot, token, bool(flags & CKF.RW_SESSION), flags & _SESSION_FLAGS).handle
 
 
 def C_CloseSession(caller: Caller, session: Session) -> None:
@@ -35,12 +35,12 @@ def C_CloseSession(caller: Caller, session: Session) -> None:
         session.token.give_up()
 
 
-def C_CloseAllSessions(caller: Caller, slot: int) -> None:
+def C_CloseAllSessions(caller: Caller, slot_id: int) -> None:
     """On an empty slot there is nothing to close."""
     application = caller.application
-    place = application.slot(slot)
+    slot = application.slot(slot_id)
     with application.testbed.lock:
-        token = place.token
+        token = slot.token
         left_alone = token is not None and application.drop_sessions(token)
     if token is not None and left_alone:
         token.give_up()

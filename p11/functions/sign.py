@@ -13,7 +13,7 @@ from ..operations.kinds import OperationKind
 from ..operations.signatures import Recover, Sign, Verify
 from ..sessions import Session
 from ..wire import Mechanism
-from .multipart import begin, cancel_instead, key_for, last_part, one_part, require_login, rule_for, take_part
+from .multipart import begin, cancel_instead, final_part, key_for, require_login, rule_for, single_part, update
 
 
 def C_SignInit(caller: Caller, session: Session, mechanism: Mechanism | None, handle: int) -> None:
@@ -23,17 +23,17 @@ def C_SignInit(caller: Caller, session: Session, mechanism: Mechanism | None, ha
 
 def C_Sign(caller: Caller, session: Session, data: bytes, room: int | None) -> bytes | int:
     """In one part."""
-    return one_part(session, OperationKind.SIGN, data, room)
+    return single_part(session, OperationKind.SIGN, data, room)
 
 
 def C_SignUpdate(caller: Caller, session: Session, data: bytes) -> None:
     """One part of many."""
-    take_part(session, OperationKind.SIGN, data)
+    update(session, OperationKind.SIGN, data)
 
 
 def C_SignFinal(caller: Caller, session: Session, room: int | None) -> bytes | int:
     """The signature of all parts."""
-    return last_part(session, OperationKind.SIGN, room)
+    return final_part(session, OperationKind.SIGN, room)
 
 
 def C_SignRecoverInit(caller: Caller, session: Session, mechanism: Mechanism | None, handle: int) -> None:
@@ -43,7 +43,7 @@ def C_SignRecoverInit(caller: Caller, session: Session, mechanism: Mechanism | N
 
 def C_SignRecover(caller: Caller, session: Session, data: bytes, room: int | None) -> bytes | int:
     """In one part; there is no other way."""
-    return one_part(session, OperationKind.SIGN_RECOVER, data, room)
+    return single_part(session, OperationKind.SIGN_RECOVER, data, room)
 
 
 def C_VerifyInit(caller: Caller, session: Session, mechanism: Mechanism | None, handle: int) -> None:
@@ -58,7 +58,7 @@ def C_Verify(caller: Caller, session: Session, data: bytes, signature: bytes) ->
 
 def C_VerifyUpdate(caller: Caller, session: Session, data: bytes) -> None:
     """One part of many."""
-    take_part(session, OperationKind.VERIFY, data)
+    update(session, OperationKind.VERIFY, data)
 
 
 def C_VerifyFinal(caller: Caller, session: Session, signature: bytes) -> None:
@@ -73,7 +73,7 @@ def C_VerifySignatureInit(
     with session.lock:
         begin_verifying(caller, session, mechanism, handle, OperationKind.VERIFY_SIGNATURE)
         if mechanism is not None:
-            session.operations[OperationKind.VERIFY_SIGNATURE].held = signature
+            session.operations[OperationKind.VERIFY_SIGNATURE].pending_result = signature
 
 
 def C_VerifySignature(caller: Caller, session: Session, data: bytes) -> None:
@@ -83,7 +83,7 @@ def C_VerifySignature(caller: Caller, session: Session, data: bytes) -> None:
 
 def C_VerifySignatureUpdate(caller: Caller, session: Session, data: bytes) -> None:
     """One part of many."""
-    take_part(session, OperationKind.VERIFY_SIGNATURE, data)
+    update(session, OperationKind.VERIFY_SIGNATURE, data)
 
 
 def C_VerifySignatureFinal(caller: Caller, session: Session) -> None:
@@ -107,12 +107,12 @@ def C_VerifyRecover(caller: Caller, session: Session, signature: bytes, room: in
     """The data."""
     with session.lock:
         operation = session.operation(OperationKind.VERIFY_RECOVER)
-        if operation.held is None and isinstance(operation, Recover):
+        if operation.pending_result is None and isinstance(operation, Recover):
             if room is None:
                 return operation.length
             require_login(session, operation)
-            operation.held = operation.recovered(signature)
-        data = operation.held or b""
+            operation.pending_result = operation.recovered(signature)
+        data = operation.pending_result or b""
         if room is None:
             return len(data)
         if room < len(data):
@@ -152,14 +152,14 @@ def check(session: Session, kind: OperationKind, signature: bytes | None = None)
         session.end(kind)
         require_login(session, operation)
         if isinstance(operation, Verify | Mac):
-            operation.check(signature if signature is not None else operation.held or b"")
+            operation.check(signature if signature is not None else operation.pending_result or b"")
 
 
 def _verify(session: Session, kind: OperationKind, data: bytes, signature: bytes | None = None) -> None:
     with session.lock:
         if session.operation(kind).parts:
             raise P11Error(CKR.OPERATION_ACTIVE)
-        take_part(session, kind, data)
+        update(session, kind, data)
         check(session, kind, signature)
 
 

@@ -24,15 +24,15 @@ def C_GetSlotList(caller: Caller, token_present: int, room: int | None) -> list[
     return numbers
 
 
-def C_GetSlotInfo(caller: Caller, slot: int) -> bytes:
+def C_GetSlotInfo(caller: Caller, slot_id: int) -> bytes:
     """What is known at this instant; the card is not asked."""
-    return caller.application.slot(slot).info
+    return caller.application.slot(slot_id).info
 
 
-def C_GetTokenInfo(caller: Caller, slot: int) -> bytes:
+def C_GetTokenInfo(caller: Caller, slot_id: int) -> bytes:
     """Label and serial number are the card's own, the PIN flags its counter's."""
     application = caller.application
-    token = application.token(slot)
+    token = application.token(slot_id)
     label, serial = token.names()
     flags = token.flags()
     most = token.traits().most_sessions
@@ -59,24 +59,24 @@ def C_WaitForSlotEvent(caller: Caller, flags: int) -> int:
             caller.wait()
 
 
-def C_GetMechanismList(caller: Caller, slot: int, room: int | None) -> list[int] | int:
+def C_GetMechanismList(caller: Caller, slot_id: int, room: int | None) -> list[int] | int:
     """What this token offers."""
-    mechanisms = caller.application.token(slot).mechanisms()
+    mechanisms = caller.application.token(slot_id).mechanisms()
     if room is not None and room < len(mechanisms):
         raise P11Error(CKR.BUFFER_TOO_SMALL, len(mechanisms))
     return list(mechanisms)
 
 
-def C_GetMechanismInfo(caller: Caller, slot: int, mechanism: int) -> bytes:
+def C_GetMechanismInfo(caller: Caller, slot_id: int, mechanism: int) -> bytes:
     """Key sizes in the unit of the mechanism."""
-    rule = caller.application.token(slot).mechanism(mechanism)
+    rule = caller.application.token(slot_id).mechanism(mechanism)
     return abi.mechanism_info(*rule.sizes, rule.flags)
 
 
-def C_InitToken(caller: Caller, slot: int, pin: bytes | None, label: bytes) -> None:
+def C_InitToken(caller: Caller, slot_id: int, pin: bytes | None, label: bytes) -> None:
     """Everything on the token goes; the SO proves his PIN, the user has none afterwards (5.5.7)."""
     application = caller.application
-    token = application.token(slot)
+    token = application.token(slot_id)
     token.require_recognised()
     with application.testbed.lock:
         if token.sessions:

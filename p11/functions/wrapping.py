@@ -28,7 +28,7 @@ from ..objects import P11Object
 from ..sessions import Session
 from ..templates import folded, require
 from ..wire import Mechanism, Template
-from .create_object import add, check_place
+from .create_object import new_object, require_creatable
 from .crypt import decryption, encryption
 from .multipart import key_for, require_login, rule_for
 from .secrets import AES_LENGTHS, composed, secret_length
@@ -81,7 +81,7 @@ def C_UnwrapKey(
     demanded = item.attributes.get(CKA.UNWRAP_TEMPLATE) or []
     require({**dict(demanded), **given}, demanded)
     attributes = composed(session, On.UNWRAP, [*demanded, *template], CKO(object_class), None)
-    check_place(session, attributes)
+    require_creatable(session, attributes)
     try:
         with session.token.following():
             require_login(session, operation)
@@ -92,7 +92,7 @@ def C_UnwrapKey(
         attributes |= _private_numbers(value, as_ulong(attributes[CKA.KEY_TYPE]))
     else:
         attributes[CKA.VALUE] = _cut(value, attributes, rule)
-    return add(caller, session, attributes)
+    return new_object(caller, session, attributes)
 
 
 def _payload(item: P11Object) -> bytes:

@@ -15,7 +15,7 @@ MOST_KEPT = 1 << 16
 
 
 class Operation:
-    """The base of all. `parts` counts the updates; `held` is a result for which there was no room yet.
+    """The base of all. `parts` counts the updates; `pending_result` is a result for which there was no room yet.
 
     `in_one_part` is true once the whole operation was asked for in one call that told the length only.
 
@@ -26,7 +26,7 @@ class Operation:
     needs_login = False
     asks_each_time = False
     context_login = False
-    held: bytes | None = None
+    pending_result: bytes | None = None
     parts = 0
     in_one_part = False
 

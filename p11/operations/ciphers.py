@@ -30,7 +30,7 @@ with warnings.catch_warnings():
 
 _DES_KEYS = (CKK.DES, CKK.DES2, CKK.DES3)
 
-_MOST_SEALED = 48 << 20
+_MOST_AUTHENTICATED = 48 << 20
 """Bytes that are given out at once: less than a frame of the wire holds."""
 
 
@@ -65,12 +65,12 @@ def cipher(encrypts: bool, rule: MechanismRule, mechanism: Mechanism, key: bytes
         case Scheme.CTR | Scheme.OFB | Scheme.CFB | Scheme.CFB8 | Scheme.CHACHA20:
             return Stream(encrypts, rule, mechanism, key)
         case Scheme.GCM:
-            return Seal(mechanism, key) if encrypts else Unseal(mechanism, key)
+            return GcmEncrypt(mechanism, key) if encrypts else GcmDecrypt(mechanism, key)
         case Scheme.CCM:
-            sealing = parameters.ccm(mechanism)
-            return SealWhole(encrypts, sealing, AESCCM(key, sealing.tag_length))
+            aead = parameters.ccm(mechanism)
+            return WholeAead(encrypts, aead, AESCCM(key, aead.tag_length))
         case Scheme.CHACHA20_POLY1305:
-            return SealWhole(encrypts, parameters.poly1305(mechanism), ChaCha20Poly1305(key))
+            return WholeAead(encrypts, parameters.poly1305(mechanism), ChaCha20Poly1305(key))
         case Scheme.KEY_WRAP | Scheme.KEY_WRAP_PAD:
             return Wrap(encrypts, rule, mechanism, key)
     raise P11Error(CKR.MECHANISM_INVALID)
@@ -185,14 +185,14 @@ class Stream(Operation):
 _STREAMS: dict[Scheme, Any] = {Scheme.OFB: OFB, Scheme.CFB: CFB, Scheme.CFB8: CFB8}
 
 
-class Seal(Operation):
+class GcmEncrypt(Operation):
     """GCM encryption: the tag comes behind the ciphertext."""
 
     def __init__(self, mechanism: Mechanism, key: bytes) -> None:
-        sealing = parameters.gcm(mechanism)
-        self._tag_length = sealing.tag_length
-        self._context: Any = Cipher(algorithms.AES(key), modes.GCM(sealing.nonce)).encryptor()
-        self._context.authenticate_additional_data(sealing.additional)
+        aead = parameters.gcm(mechanism)
+        self._tag_length = aead.tag_length
+        self._context: Any = Cipher(algorithms.AES(key), modes.GCM(aead.nonce)).encryptor()
+        self._context.authenticate_additional_data(aead.additional)
 
     def output_length(self, more: int, final: bool) -> int:
         """What goes in, and the tag."""
@@ -208,32 +208,32 @@ class Seal(Operation):
         return bytes(self._context.tag[: self._tag_length])
 
 
-class Unseal(Collector):
+class GcmDecrypt(Collector):
     """GCM decryption: nothing is given before the tag has been found right."""
 
-    limit = _MOST_SEALED
+    limit = _MOST_AUTHENTICATED
     too_long = CKR.ENCRYPTED_DATA_LEN_RANGE
 
     def __init__(self, mechanism: Mechanism, key: bytes) -> None:
         super().__init__(0)
-        self._sealing = parameters.gcm(mechanism)
+        self._parameters = parameters.gcm(mechanism)
         self._key = key
 
     def output_length(self, more: int, final: bool) -> int:
         """All but the tag, at the end."""
-        return max(self._size + more - self._sealing.tag_length, 0) if final else 0
+        return max(self._size + more - self._parameters.tag_length, 0) if final else 0
 
     def finish(self) -> bytes:
         """Raises P11Error: ENCRYPTED_DATA_LEN_RANGE without room for a tag, ENCRYPTED_DATA_INVALID for a wrong one."""
-        sealing, data = self._sealing, self.collected()
-        if len(data) < sealing.tag_length:
+        aead, data = self._parameters, self.collected()
+        if len(data) < aead.tag_length:
             raise P11Error(CKR.ENCRYPTED_DATA_LEN_RANGE)
-        body = memoryview(data)[: len(data) - sealing.tag_length]
-        tag = data[len(data) - sealing.tag_length :]
-        return unsealed(self._key, sealing.nonce, sealing.additional, body, tag)
+        body = memoryview(data)[: len(data) - aead.tag_length]
+        tag = data[len(data) - aead.tag_length :]
+        return gcm_decrypted(self._key, aead.nonce, aead.additional, body, tag)
 
 
-def unsealed(key: bytes, nonce: bytes, additional: bytes, body: bytes | memoryview, tag: bytes) -> bytes:
+def gcm_decrypted(key: bytes, nonce: bytes, additional: bytes, body: bytes | memoryview, tag: bytes) -> bytes:
     """AES-GCM decryption of a whole text. Raises P11Error(ENCRYPTED_DATA_INVALID)."""
     mode = modes.GCM(nonce, tag, min_tag_length=min(len(tag), 16))
     context = Cipher(algorithms.AES(key), mode).decryptor()
@@ -244,34 +244,34 @@ def unsealed(key: bytes, nonce: bytes, additional: bytes, body: bytes | memoryvi
         raise P11Error(CKR.ENCRYPTED_DATA_INVALID) from None
 
 
-class SealWhole(Collector):
+class WholeAead(Collector):
     """CCM, which has to know the length before it begins, and ChaCha20-Poly1305, for which the library wants it all."""
 
-    limit = _MOST_SEALED
+    limit = _MOST_AUTHENTICATED
 
-    def __init__(self, encrypts: bool, sealing: parameters.Sealing, aead: AESCCM | ChaCha20Poly1305) -> None:
+    def __init__(self, encrypts: bool, aead: parameters.AeadParameters, cipher: AESCCM | ChaCha20Poly1305) -> None:
         super().__init__(0)
         self._encrypts = encrypts
         self.too_long = CKR.DATA_LEN_RANGE if encrypts else CKR.ENCRYPTED_DATA_LEN_RANGE
-        self._sealing = sealing
-        self._aead = aead
+        self._parameters = aead
+        self._cipher = cipher
 
     def output_length(self, more: int, final: bool) -> int:
         """With the tag, or without."""
-        tag = self._sealing.tag_length
+        tag = self._parameters.tag_length
         return max(self._size + more + (tag if self._encrypts else -tag), 0) if final else 0
 
     def finish(self) -> bytes:
         """Raises P11Error: DATA_LEN_RANGE, ENCRYPTED_DATA_LEN_RANGE for another length than the parameter's;
         ENCRYPTED_DATA_INVALID.
         """
-        sealing, data = self._sealing, self.collected()
-        body = len(data) - (0 if self._encrypts else sealing.tag_length)
-        if body < 0 or sealing.data_length not in (None, body):
+        aead, data = self._parameters, self.collected()
+        body = len(data) - (0 if self._encrypts else aead.tag_length)
+        if body < 0 or aead.data_length not in (None, body):
             raise P11Error(self.too_long)
-        work = self._aead.encrypt if self._encrypts else self._aead.decrypt
+        work = self._cipher.encrypt if self._encrypts else self._cipher.decrypt
         try:
-            return work(sealing.nonce, data, sealing.additional)
+            return work(aead.nonce, data, aead.additional)
         except ValueError:
             raise P11Error(self.too_long) from None
         except InvalidTag:

@@ -92,8 +92,8 @@ class Mac(Operation):
             self._mac = hmac.new(key, digestmod=str(rule.digest))
             longest = self._mac.digest_size
         elif rule.scheme is Scheme.GMAC:
-            sealing = parameters.gmac(mechanism)
-            self._mac, self._length = _Gmac(key, sealing.nonce), sealing.tag_length
+            aead = parameters.gmac(mechanism)
+            self._mac, self._length = _Gmac(key, aead.nonce), aead.tag_length
             return
         else:
             cipher = block_cipher(rule, key)

@@ -128,7 +128,7 @@ class Password(NamedTuple):
         return hashlib.pbkdf2_hmac(self.digest, self.password, self.salt, self.iterations, length)
 
 
-class Sealing(NamedTuple):
+class AeadParameters(NamedTuple):
     """What GCM, CCM and ChaCha20-Poly1305 have in common; only CCM is told the length of the data."""
 
     nonce: bytes
@@ -137,7 +137,7 @@ class Sealing(NamedTuple):
     data_length: int | None = None
 
 
-class MessageSealing(NamedTuple):
+class GcmMessageParameters(NamedTuple):
     """CK_GCM_MESSAGE_PARAMS: `fixed_bits` of the IV stay when `generator` makes the rest."""
 
     iv: bytes
@@ -194,7 +194,7 @@ def counter(mechanism: Mechanism) -> tuple[int, bytes]:
     return bits, block
 
 
-def gcm(mechanism: Mechanism) -> Sealing:
+def gcm(mechanism: Mechanism) -> AeadParameters:
     """CK_GCM_PARAMS, or the form without ulIvBits that NSS and older programs use."""
     if len(mechanism.parameter) == _NSS_GCM.size:
         _, _, _, _, tag_bits = _unpack(_NSS_GCM, mechanism.parameter)
@@ -203,33 +203,33 @@ def gcm(mechanism: Mechanism) -> Sealing:
     nonce, additional = _pointed(mechanism.pointers, 2)
     if not 8 <= len(nonce) <= 128 or not 32 <= tag_bits <= 128 or tag_bits % 8:
         raise invalid()
-    return Sealing(nonce, additional, tag_bits // 8)
+    return AeadParameters(nonce, additional, tag_bits // 8)
 
 
-def gmac(mechanism: Mechanism) -> Sealing:
+def gmac(mechanism: Mechanism) -> AeadParameters:
     """CK_GCM_PARAMS without additional data: that comes as the data."""
-    sealing = gcm(mechanism)
-    if sealing.additional:
+    aead = gcm(mechanism)
+    if aead.additional:
         raise invalid()
-    return sealing
+    return aead
 
 
-def ccm(mechanism: Mechanism) -> Sealing:
+def ccm(mechanism: Mechanism) -> AeadParameters:
     """CK_CCM_PARAMS."""
     data_length, _, _, _, _, tag_length = _unpack(_CCM, mechanism.parameter)
     nonce, additional = _pointed(mechanism.pointers, 2)
     if not 7 <= len(nonce) <= 13 or tag_length not in range(4, 17, 2):
         raise invalid()
-    return Sealing(nonce, additional, tag_length, data_length)
+    return AeadParameters(nonce, additional, tag_length, data_length)
 
 
-def poly1305(mechanism: Mechanism) -> Sealing:
+def poly1305(mechanism: Mechanism) -> AeadParameters:
     """CK_SALSA20_CHACHA20_POLY1305_PARAMS; the nonce is that of RFC 8439, not the older one of eight bytes."""
     _unpack(_POLY1305, mechanism.parameter)
     nonce, additional = _pointed(mechanism.pointers, 2)
     if len(nonce) != 12:
         raise invalid()
-    return Sealing(nonce, additional, 16)
+    return AeadParameters(nonce, additional, 16)
 
 
 def chacha20(mechanism: Mechanism) -> tuple[int, bytes]:
@@ -241,7 +241,7 @@ def chacha20(mechanism: Mechanism) -> tuple[int, bytes]:
     return counter_bits, block + nonce
 
 
-def gcm_message(parameter: MessageParameter | None) -> MessageSealing:
+def gcm_message(parameter: MessageParameter | None) -> GcmMessageParameters:
     """CK_GCM_MESSAGE_PARAMS."""
     if parameter is None:
         raise invalid()
@@ -250,7 +250,7 @@ def gcm_message(parameter: MessageParameter | None) -> MessageSealing:
     fits = 8 <= len(nonce) <= 128 and fixed_bits <= 8 * len(nonce) and 32 <= tag_bits <= 128 and tag_bits % 8 == 0
     if not fits or len(tag) != tag_bits // 8:
         raise invalid()
-    return MessageSealing(nonce, fixed_bits, generator, tag)
+    return GcmMessageParameters(nonce, fixed_bits, generator, tag)
 
 
 def eddsa(mechanism: Mechanism, is_448: bool) -> Variant | None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from cardtear.card.token_traits import Traits
 from cardtear.p11.constants import CKF, CKM
 from cardtear.p11.mechanisms import KNOWN, MechanismRule
-from cardtear.p11.merge import offered
+from cardtear.p11.token_mechanisms import token_mechanisms
 
 _HEAD = """# Mechanisms
 
@@ -53,7 +53,7 @@ _MOST_KEY_TYPES = 4
 
 def page() -> str:
     """The whole page, as Markdown."""
-    old = offered(Traits(legacy=True)).keys() - offered(Traits()).keys()
+    old = token_mechanisms(Traits(legacy=True)).keys() - token_mechanisms(Traits()).keys()
     rows = [_row(rule, is_old=number in old) for number, rule in sorted(KNOWN.items())]
     missing = ", ".join(f"`CKM_{each.name}`" for each in CKM if each not in KNOWN and each is not CKM.VENDOR_DEFINED)
     return _HEAD + "\n".join(rows) + "\n" + _MISSING + missing + ".\n" + _FAMILIES

@@ -14,8 +14,8 @@ from cardtear.lab.simulator.simulator import Simulator
 from cardtear.p11.constants import CKA, CKD, CKK, CKM, CKO, CKR
 from cardtear.p11.finite_fields import KEY_TYPES
 from cardtear.p11.mechanisms import MECHANISMS, Scheme
-from cardtear.p11.merge import offered
 from cardtear.p11.operations import derivation
+from cardtear.p11.token_mechanisms import token_mechanisms
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
@@ -239,6 +239,6 @@ def test_they_go_with_the_card(module: tuple[Simulator, Any], pair: tuple[int, i
 def test_only_for_old_suites() -> None:
     """Whoever did not ask for them is offered none."""
     old = {number for number, rule in MECHANISMS.items() if rule.key_types and rule.key_types[0] in KEY_TYPES}
-    assert old.isdisjoint(offered(Traits()))
-    assert old <= set(offered(Traits(legacy=True)))
+    assert old.isdisjoint(token_mechanisms(Traits()))
+    assert old <= set(token_mechanisms(Traits(legacy=True)))
     assert CardRequest().legacy is False

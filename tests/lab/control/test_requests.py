@@ -18,7 +18,7 @@ from cardtear.lab.scenario.model import Card
 from cardtear.lab.simulator.simulator import Simulator
 from cardtear.lab.simulator.trigger import Trigger
 from cardtear.p11.mechanisms import KNOWN
-from cardtear.p11.merge import require_known
+from cardtear.p11.token_mechanisms import require_known
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which mechanisms a token offers: of all that this module has, those that its traits leave."""
+"""The mechanisms of a token: those of the module that the token's traits allow."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from .constants import CKF, CKK, CKM
 from .mechanisms import KNOWN, MECHANISMS, MechanismRule
 
 _OLD = frozenset({CKK.DES, CKK.DSA, CKK.DH, CKK.X9_42_DH})
-"""Keys that only old test suites make."""
+"""Key types that only old test suites use."""
 
 
 _PASSWORDS = frozenset({CKM.PKCS5_PBKD2})
-"""NSS would make the keys of PKCS #12 files by it on the token, and send it the password."""
+"""NSS would derive the keys of PKCS #12 files on the token, and send it the password."""
 
 
-def offered(traits: Traits) -> Mapping[int, MechanismRule]:
-    """The rows of the mechanism table, with the flags that are true for this token."""
+def token_mechanisms(traits: Traits) -> Mapping[int, MechanismRule]:
+    """Return the rows of the mechanism table that a token has, with the flags that it has."""
     rows = {}
     for number, rule in MECHANISMS.items():
         if traits.mechanisms is not None and f"CKM_{rule.type.name}" not in traits.mechanisms:
@@ -35,12 +35,12 @@ def offered(traits: Traits) -> Mapping[int, MechanismRule]:
 
 
 def _is_old(rule: MechanismRule) -> bool:
-    """Whether only a token with `legacy` has it."""
+    """Return whether only a token with `legacy` has the mechanism."""
     return rule.type in _PASSWORDS or not _OLD.isdisjoint(rule.key_types[:1])
 
 
 def require_known(wanted: CardRequest) -> None:
-    """Refuse names of mechanisms that the token would not have. Raises ProfileError."""
+    """Raise ProfileError for names of mechanisms that the token would not have."""
     if not wanted.mechanisms:
         return
     known = {f"CKM_{each}": KNOWN.get(number) for each, number in CKM.__members__.items()}
