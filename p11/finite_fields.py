@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives.asymmetric import dsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from ..card.applet import dsa_keys
+from ..card.crypto import domain_generation, dsa_keys
+from ..card.crypto.domain_generation import MayStop
 from ..card.tables import DSA_BITS, Algorithm
-from . import domain_generation
 from .attributes import Attributes, as_ulong, number, ulong
 from .constants import CKA, CKK, CKR
-from .domain_generation import MayStop
 from .errors import P11Error
 
 

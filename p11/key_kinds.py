@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from ..card.applet import dsa_keys
+from ..card.crypto import dsa_keys
+from ..card.crypto.curves import Curve, CurveKey
 from ..card.tables import RSA_BITS, Algorithm
 from . import curves, finite_fields, post_quantum
 from .attributes import Attributes, as_ulong
 from .constants import CKA, CKK, CKR
-from .curves import Curve, CurveKey
 from .errors import P11Error
 
 SoftKey = rsa.RSAPrivateKey | CurveKey | post_quantum.PrivateKeys | finite_fields.PrivateKeys

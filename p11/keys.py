@@ -16,16 +16,16 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from ..card import tlv
-from ..card.applet import dsa_keys, edwards
 from ..card.applet import keys as arithmetic
-from ..card.applet.edwards import Variant
 from ..card.certificate_reader import NO_KEY
+from ..card.crypto import dsa_keys, edwards
+from ..card.crypto.curves import CurvePublicKey, EdwardsKey, WeierstrassKey
+from ..card.crypto.edwards import Variant
 from ..card.status import CardError
 from ..card.tables import Algorithm, PinRule
 from . import curves, finite_fields, post_quantum
 from .attributes import Attributes, number, ulong
 from .constants import CKA, CKK, CKR
-from .curves import CurvePublicKey
 from .errors import P11Error
 from .key_kinds import RSA_SIZES, SoftKey, card_algorithm
 from .piv_client import PivClient
@@ -119,7 +119,7 @@ class SessionKey:
         if isinstance(key, finite_fields.SigningKey):
             digest, scheme = curves.hash_to_sign(data, self.signature_length // 2)
             return key.sign(digest, scheme)
-        if isinstance(key, curves.EdwardsKey):
+        if isinstance(key, EdwardsKey):
             return key.sign(data)
         raise P11Error(CKR.KEY_TYPE_INCONSISTENT)
 
@@ -130,7 +130,7 @@ class SessionKey:
             if isinstance(key, finite_fields.AgreementKey):
                 return key.exchange(point)
             peer = (curves.of_key(key.public_key()).public(point),)
-            secret: bytes = key.exchange(*((ec.ECDH(), *peer) if isinstance(key, curves.WeierstrassKey) else peer))
+            secret: bytes = key.exchange(*((ec.ECDH(), *peer) if isinstance(key, WeierstrassKey) else peer))
         except ValueError:
             raise P11Error(CKR.DATA_INVALID) from None
         return secret
@@ -141,7 +141,7 @@ class SessionKey:
 
     def use_variant(self, message: bytes, variant: Variant) -> bytes:
         """The same operation as a card's."""
-        if not isinstance(self.private, curves.EdwardsKey):
+        if not isinstance(self.private, EdwardsKey):
             raise P11Error(CKR.KEY_TYPE_INCONSISTENT)
         return edwards.sign(self.private, message, variant)
 
@@ -187,7 +187,7 @@ def public_attributes(public: PublicKey) -> Attributes:
     curve = curves.of_key(public)
     return {
         **common,
-        CKA.KEY_TYPE: ulong(curve.key_type),
+        CKA.KEY_TYPE: ulong(curves.KEY_TYPES[curve.family]),
         CKA.EC_PARAMS: curve.parameters,
         CKA.EC_POINT: tlv.encode(0x04, point(public)),
     }
@@ -291,7 +291,7 @@ def card_numbers(key: SoftKey) -> dict[int, bytes]:
     if isinstance(key, finite_fields.PrivateKeys | post_quantum.PrivateKeys):
         raise P11Error(CKR.TEMPLATE_INCONSISTENT)  # no card has any
     raw = key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
-    return {0x07 if isinstance(key, curves.EdwardsKey) else 0x08: raw}
+    return {0x07 if isinstance(key, EdwardsKey) else 0x08: raw}
 
 
 def point(public: CurvePublicKey) -> bytes:

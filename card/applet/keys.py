@@ -20,10 +20,10 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from .. import tlv
 from ..certificate_reader import Certificate
+from ..crypto import curve_orders, curves, dsa_keys, edwards
 from ..image.state import StoredKey
 from ..status import SW, CardError
-from ..tables import DSA_BITS, EDWARDS_ALGORITHMS, KEY_PAIR_ALGORITHMS, RSA_BITS, Algorithm
-from . import curve_orders, dsa_keys, edwards
+from ..tables import DSA_BITS, KEY_PAIR_ALGORITHMS, RSA_BITS, Algorithm
 
 try:
     from cryptography.hazmat.primitives.asymmetric.utils import NoDigestInfo
@@ -32,13 +32,10 @@ try:
 except ImportError:  # cryptography before 47: GMP does every block
     _NO_DIGEST_INFO = None
 
-EC_CURVES: dict[Algorithm, ec.EllipticCurve] = {
-    Algorithm.P224: ec.SECP224R1(),
-    Algorithm.P256: ec.SECP256R1(),
-    Algorithm.P384: ec.SECP384R1(),
-    Algorithm.P521: ec.SECP521R1(),
-    Algorithm.K256: ec.SECP256K1(),
-}
+_DSA_SCHEMES = {digest.digest_size: Prehashed(digest) for digest in (hashes.SHA1(), hashes.SHA224(), hashes.SHA256())}
+"""By bytes of the order, which are those of a digest; a longer one is cut (FIPS 186-4, 4.6)."""
+_LONGEST_DSA_DIGEST = 64
+
 # A digest of the field's length; longer ones are cut, shorter ones padded (SP 800-73-4 part 2, A.4).
 _DIGESTS: dict[str, hashes.HashAlgorithm] = {
     "secp224r1": hashes.SHA224(),
@@ -47,20 +44,17 @@ _DIGESTS: dict[str, hashes.HashAlgorithm] = {
     "secp521r1": hashes.SHA512(),  # no digest is longer
     "secp256k1": hashes.SHA256(),
 }
-_RAW: dict[Algorithm, Any] = {
-    Algorithm.ED25519: ed25519.Ed25519PrivateKey,
-    Algorithm.X25519: x25519.X25519PrivateKey,
-    Algorithm.ED448: ed448.Ed448PrivateKey,
-    Algorithm.X448: x448.X448PrivateKey,
-}
-"""Keys that are bare bytes."""
 # Made here and not with each key, also because the library loads a part of itself when the first is made.
 _SCHEMES = {curve: ec.ECDSA(Prehashed(digest)) for curve, digest in _DIGESTS.items()}
 _PADDING = PKCS1v15()
 _EXPONENT = 65537
 _GREATEST_EXPONENT = 2**256  # FIPS 186-5, 5.1: public exponents are less
 _CRT_TAGS = (0x01, 0x02, 0x03, 0x04, 0x05)
-_SCALAR_TAG, _EDWARDS_TAG, _MONTGOMERY_TAG = 0x06, 0x07, 0x08
+_CURVE_TAGS = {
+    curves.CurveFamily.WEIERSTRASS: 0x06,
+    curves.CurveFamily.EDWARDS: 0x07,
+    curves.CurveFamily.MONTGOMERY: 0x08,
+}
 _DSA_TAGS = (0x09, 0x0A, 0x0B, 0x0C)
 _SHORTEST_PADDING = b"\x00\x01" + 8 * b"\xff"
 
@@ -195,7 +189,27 @@ class MontgomeryKey:
         return tlv.encode(0x86, self._key.public_key().public_bytes_raw())
 
 
-PrivateKey = RsaKey | EcKey | EdwardsKey | MontgomeryKey | dsa_keys.DsaKey
+class DsaKey:
+    """A DSA key of a card: signatures of digests."""
+
+    def __init__(self, key: dsa.DSAPrivateKey) -> None:
+        self._key = key
+        self._domain = dsa_keys.domain_of(key.public_key())
+        self._length = (self._domain.q.bit_length() + 7) // 8
+
+    def answer(self, digest: bytes) -> bytes:
+        """A signature (DER) of a digest. Raises CardError(6A80) for an empty one or one over 64 bytes."""
+        if not 1 <= len(digest) <= _LONGEST_DSA_DIGEST:
+            raise CardError(SW.INCORRECT_DATA)
+        return self._key.sign(digest[: self._length].rjust(self._length, b"\0"), _DSA_SCHEMES[self._length])
+
+    def public_template(self) -> bytes:
+        """Domain and public value (ISO/IEC 7816-8, table 3)."""
+        value = dsa_keys.octets(self._key.public_key().public_numbers().y)
+        return b"".join(tlv.encode(*each) for each in {**self._domain.encode(0x81), 0x84: value}.items())
+
+
+PrivateKey = RsaKey | EcKey | EdwardsKey | MontgomeryKey | DsaKey
 Key = (
     rsa.RSAPrivateKey
     | ec.EllipticCurvePrivateKey
@@ -237,10 +251,7 @@ def generate(algorithm: Algorithm) -> Key:
     """A new private key of cryptography, of a kind that needs no domain."""
     if algorithm in RSA_BITS:
         return rsa.generate_private_key(_EXPONENT, RSA_BITS[algorithm])
-    if algorithm in EC_CURVES:
-        return ec.generate_private_key(EC_CURVES[algorithm])
-    made: Key = _RAW[algorithm].generate()
-    return made
+    return curves.BY_ALGORITHM[algorithm].generate()
 
 
 def algorithm_of(key: object) -> Algorithm:
@@ -248,12 +259,11 @@ def algorithm_of(key: object) -> Algorithm:
     curve_orders.require_in_range(key)
     if isinstance(key, rsa.RSAPrivateKey):
         kinds = [each for each, bits in RSA_BITS.items() if bits == key.key_size]
-    elif isinstance(key, ec.EllipticCurvePrivateKey):
-        kinds = [each for each, curve in EC_CURVES.items() if curve.name == key.curve.name]
     elif isinstance(key, dsa.DSAPrivateKey):
         kinds = [each for each, bits in DSA_BITS.items() if bits == key.key_size]
     else:
-        kinds = [each for each, kind in _RAW.items() if isinstance(key, kind)]
+        curve = curves.of_key(key.public_key()) if isinstance(key, curves.CurveKey) else None
+        kinds = [curve.algorithm] if curve is not None and curve.algorithm is not None else []
     if not kinds:
         there = ", ".join(sorted(each.name for each in KEY_PAIR_ALGORITHMS))
         raise ValueError(f"no card has a key of {_kind_of(key)}; there are {there}")
@@ -308,19 +318,16 @@ def wrap(key: object) -> PrivateKey:
     if isinstance(key, x25519.X25519PrivateKey | x448.X448PrivateKey):
         return MontgomeryKey(key)
     if isinstance(key, dsa.DSAPrivateKey):
-        return dsa_keys.DsaKey(key)
+        return DsaKey(key)
     raise ValueError(f"a card has no keys of type {type(key).__name__}")
 
 
 def _assemble(algorithm: Algorithm, numbers: dict[int, bytes]) -> Key:
     if algorithm in RSA_BITS and numbers.keys() == set(_CRT_TAGS):
         return _rsa_key(RSA_BITS[algorithm], *(int.from_bytes(numbers[tag], "big") for tag in _CRT_TAGS))
-    if algorithm in EC_CURVES and numbers.keys() == {_SCALAR_TAG}:
-        return curve_orders.private_key(int.from_bytes(numbers[_SCALAR_TAG], "big"), EC_CURVES[algorithm])
-    tag = _EDWARDS_TAG if algorithm in EDWARDS_ALGORITHMS else _MONTGOMERY_TAG
-    if algorithm in _RAW and numbers.keys() == {tag}:
-        made: Key = _RAW[algorithm].from_private_bytes(numbers[tag])
-        return made
+    curve = curves.BY_ALGORITHM.get(algorithm)
+    if curve is not None and numbers.keys() == {_CURVE_TAGS[curve.family]}:
+        return curve.private(numbers[_CURVE_TAGS[curve.family]])
     if algorithm in DSA_BITS and numbers.keys() == set(_DSA_TAGS):
         *domain, value = (int.from_bytes(numbers[tag], "big") for tag in _DSA_TAGS)
         return dsa_keys.private_key(_domain(algorithm, *domain), value)

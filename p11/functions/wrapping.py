@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
-from ...card.applet import curve_orders
 from ...card.certificate_reader import NO_KEY
+from ...card.crypto import curve_orders
 from .. import keys
 from ..attributes import Attributes, On, as_ulong, ulong
 from ..caller import Caller

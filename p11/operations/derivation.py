@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 from cryptography.hazmat.primitives.kdf.x963kdf import X963KDF
 
 from ...card.certificate_reader import elements
+from ...card.crypto.curves import MontgomeryPublicKey
 from .. import curves
 from ..constants import CKD, CKF, CKM, CKR
-from ..curves import MontgomeryPublicKey
 from ..errors import P11Error
 from ..keys import PrivateKey
 from ..mechanisms import DIGESTS, MechanismRule, Scheme

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives import hashes
 
-from ...card.applet.edwards import Variant
+from ...card.crypto.edwards import Variant
 from ..constants import CKD, CKG, CKH, CKP, CKR, CKZ
 from ..errors import P11Error
 from ..mechanisms import DIGESTS

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
     encode_dss_signature,
 )
 
-from ...card.applet import edwards
+from ...card.crypto import edwards
+from ...card.crypto.curves import EdwardsPublicKey
 from .. import curves, finite_fields, post_quantum, rsa_padding
 from ..constants import CKR
 from ..errors import P11Error
@@ -140,7 +141,7 @@ class Verify(_WithPublicKey):
                     key.verify(encode_dss_signature(r, s), digest, scheme)
                 else:
                     key.verify(encode_dss_signature(r, s), digest, ec.ECDSA(scheme))
-            elif isinstance(key, curves.EdwardsPublicKey):
+            elif isinstance(key, EdwardsPublicKey):
                 if self.variant is None:
                     key.verify(signature, data)
                 else:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from cardtear.card.applet import dsa_keys
+from cardtear.card.crypto import dsa_keys
 from cardtear.card.issuing.profiles import CardRequest
 from cardtear.card.tables import INS
 from cardtear.lab.clients.pkcs11 import Failed

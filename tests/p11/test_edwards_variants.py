@@ -9,10 +9,10 @@ import sys
 from typing import Any
 
 import pytest
+from cardtear.card.crypto.curves import BY_NAME
 from cardtear.card.issuing.profiles import CardRequest
 from cardtear.lab.clients.pkcs11 import Failed
 from cardtear.lab.simulator.simulator import Simulator
-from cardtear.p11 import curves
 from cardtear.p11.constants import CKA, CKK, CKM, CKO, CKR
 from Crypto.PublicKey import ECC
 from Crypto.Signature import eddsa
@@ -100,7 +100,7 @@ def mechanism(m: Any, prehashed: bool, context: bytes) -> tuple[Any, Any]:
 
 
 def keys_of(m: Any, session: int, private: bytes, public: bytes) -> tuple[int, int]:
-    parameters = curves._BY_NAME[NAMES[len(private)]].parameters
+    parameters = BY_NAME[NAMES[len(private)]].parameters
     kind = {CKA.KEY_TYPE: CKK.EC_EDWARDS, CKA.EC_PARAMS: parameters}
     signer = m.create(session, {CKA.CLASS: CKO.PRIVATE_KEY, CKA.VALUE: private, CKA.PRIVATE: NO, **kind})
     return signer, m.create(session, {CKA.CLASS: CKO.PUBLIC_KEY, CKA.EC_POINT: public, **kind})
@@ -151,7 +151,7 @@ def test_examples(
 @pytest.mark.parametrize("length", [1, 255, 256])
 def test_contexts(m: Any, session: int, name: str, prehashed: bool, length: int) -> None:
     """Up to 255 bytes; each makes another signature, which is none without it."""
-    parameters = {CKA.EC_PARAMS: curves._BY_NAME[name].parameters}
+    parameters = {CKA.EC_PARAMS: BY_NAME[name].parameters}
     public, private = m.generate_pair(session, CKM.EC_EDWARDS_KEY_PAIR_GEN, parameters, {CKA.PRIVATE: NO})
     context = bytes(length)
     if length > 255:
@@ -176,7 +176,7 @@ def test_no_context_and_no_hash(m: Any, session: int) -> None:
     hashed = b"SigEd25519 no Ed25519 collisions" + bytes(2) + signature[:32] + public + DATA
     k, s = int.from_bytes(hashlib.sha512(hashed).digest(), "little"), int.from_bytes(signature[32:], "little")
     assert base_point() * s == point(signature[:32]) + point(public) * k  # RFC 8032, 5.1.7
-    parameters = {CKA.EC_PARAMS: curves._BY_NAME["edwards448"].parameters}
+    parameters = {CKA.EC_PARAMS: BY_NAME["edwards448"].parameters}
     public_448, private = m.generate_pair(session, CKM.EC_EDWARDS_KEY_PAIR_GEN, parameters, {CKA.PRIVATE: NO})
     assert begun(m, session, "C_SignInit", private, False, b"") is CKR.OK
     value = m.attribute(session, public_448, CKA.EC_POINT)[-57:]
@@ -216,7 +216,7 @@ def test_examples_on_the_card(
     signature: bytes,
 ) -> None:
     """Our own card has a command for them."""
-    parameters = curves._BY_NAME[NAMES[len(private)]].parameters
+    parameters = BY_NAME[NAMES[len(private)]].parameters
     kind = {CKA.CLASS: CKO.PRIVATE_KEY, CKA.KEY_TYPE: CKK.EC_EDWARDS, CKA.EC_PARAMS: parameters}
     key = m.create(on_card, {**kind, CKA.VALUE: private, CKA.TOKEN: YES, CKA.PRIVATE: YES})
     try:
@@ -234,7 +234,7 @@ def test_no_other_card_has_them(module: tuple[Simulator, Any]) -> None:
     m.slots()
     session = m.open_session(2, read_write=True)
     m.login(session)
-    both = {CKA.TOKEN: YES, CKA.EC_PARAMS: curves._BY_NAME["edwards25519"].parameters}
+    both = {CKA.TOKEN: YES, CKA.EC_PARAMS: BY_NAME["edwards25519"].parameters}
     _, private = m.generate_pair(session, CKM.EC_EDWARDS_KEY_PAIR_GEN, both, {CKA.TOKEN: YES, CKA.PRIVATE: YES})
     for prehashed, context in ((True, b""), (True, b"x"), (False, b"x"), (False, b"")):
         assert begun(m, session, "C_SignInit", private, prehashed, context) is CKR.MECHANISM_PARAM_INVALID

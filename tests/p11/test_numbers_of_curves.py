@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from asn1crypto import keys as asn1
-from cardtear.card.applet import curve_orders
+from cardtear.card.crypto import curve_orders
+from cardtear.card.crypto.curves import BY_NAME, Curve
 from cardtear.lab.clients.pkcs11 import Failed
 from cardtear.p11 import curves
 from cardtear.p11.constants import CKA, CKK, CKM, CKO, CKR
@@ -18,18 +19,18 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 YES, NO = b"\1", b"\0"
 ORDERS = {
     curves.named(row.parameters, CKK.EC): curve_orders._ORDERS[name]
-    for name, row in curves._BY_NAME.items()
+    for name, row in BY_NAME.items()
     if name in curve_orders._ORDERS
 }
 CURVES = pytest.mark.parametrize("curve", ORDERS, ids=lambda curve: curve.name)
 
 
-def wrong(curve: curves.Curve) -> list[int]:
+def wrong(curve: Curve) -> list[int]:
     order = ORDERS[curve]
     return [0, order, order + 1, order + 7, (1 << 8 * curve.size) - 1]
 
 
-def created(m: Any, session: int, curve: curves.Curve, number: int) -> CKR:
+def created(m: Any, session: int, curve: Curve, number: int) -> CKR:
     value = number.to_bytes(curve.size, "big")
     kind = {CKA.CLASS: CKO.PRIVATE_KEY, CKA.KEY_TYPE: CKK.EC, CKA.EC_PARAMS: curve.parameters, CKA.PRIVATE: NO}
     try:
@@ -40,7 +41,7 @@ def created(m: Any, session: int, curve: curves.Curve, number: int) -> CKR:
 
 
 @CURVES
-def test_created(m: Any, curve: curves.Curve) -> None:
+def test_created(m: Any, curve: Curve) -> None:
     session = m.open_session(0)
     assert created(m, session, curve, ORDERS[curve] - 1) is CKR.OK
     assert created(m, session, curve, 1) is CKR.OK
@@ -49,7 +50,7 @@ def test_created(m: Any, curve: curves.Curve) -> None:
 
 
 @CURVES
-def test_unwrapped(m: Any, curve: curves.Curve) -> None:
+def test_unwrapped(m: Any, curve: Curve) -> None:
     session = m.open_session(0)
     aes = {CKA.CLASS: CKO.SECRET_KEY, CKA.KEY_TYPE: CKK.AES, CKA.VALUE: bytes(16), CKA.UNWRAP: YES}
     key = m.create(session, aes)
@@ -63,7 +64,7 @@ def test_unwrapped(m: Any, curve: curves.Curve) -> None:
         assert value == expected, number
 
 
-def pkcs8(curve: curves.Curve, number: int) -> bytes:
+def pkcs8(curve: Curve, number: int) -> bytes:
     """PKCS #8 of a number, right or wrong; the public key in it is another's."""
     der = ec.derive_private_key(2, curve.group).private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     info = asn1.PrivateKeyInfo.load(der)

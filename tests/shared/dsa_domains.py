@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from asn1crypto import core, pem
-from cardtear.card.applet.dsa_keys import Domain
+from cardtear.card.crypto.dsa_keys import Domain
 
 _HEXADECIMAL = {
     1024: (

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 from cardtear.card import tlv
-from cardtear.card.applet import dsa_keys, keys
-from cardtear.card.applet.dsa_keys import Domain
+from cardtear.card.applet import keys
+from cardtear.card.crypto import dsa_keys
+from cardtear.card.crypto.dsa_keys import Domain
 from cardtear.card.issuing.profiles import open_card
 from cardtear.card.piv_card import PivCard
 from cardtear.card.tables import DSA_BITS, SLOTS, Algorithm

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from cardtear.card import tlv
-from cardtear.card.applet import edwards
+from cardtear.card.crypto import edwards
 from cardtear.card.tables import EDWARDS_VARIANTS, Algorithm
 from cryptography.hazmat.primitives.asymmetric import ed448, ed25519
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from cardtear.card import certificates, tlv
-from cardtear.card.applet import dsa_keys
+from cardtear.card.crypto import dsa_keys
 from cardtear.card.image.store import Store, read_image
 from cardtear.card.issuing import data_objects, export, key_files, personalisation
 from cardtear.card.issuing.ca import TestCA

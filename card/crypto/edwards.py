@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """EdDSA with a context or of a hash: Ed25519ctx, Ed25519ph, Ed448 with a context, Ed448ph (RFC 8032, 5.1 and 5.2).
 
-They are pycryptodome's, for cryptography has only the bare ones; it is loaded (0.1 s) when one of them is wanted.
+By pycryptodome, for cryptography has only the plain variants; it is loaded (0.1 s) at the first use.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ _LONGEST_CONTEXT = 255
 
 
 class Variant(NamedTuple):
-    """What is signed beside the message, and whether it is the message's hash that is signed."""
+    """A variant of EdDSA: the context that is signed with the message, and whether the message is hashed before."""
 
     context: bytes
     prehashed: bool
 
     def encode(self) -> bytes:
-        """As a card takes it: a byte that tells of the hash, and the context."""
+        """Encode for a card: a byte that tells of the hash, and the context."""
         return bytes([self.prehashed]) + self.context
 
     @classmethod
     def decode(cls, data: bytes) -> Variant:
-        """Raises ValueError."""
+        """Decode what encode() makes. Raises ValueError."""
         if data[:1] not in (b"\0", b"\1") or len(data) > 1 + _LONGEST_CONTEXT:
             raise ValueError("no variant of EdDSA")
         return cls(data[1:], data[0] == 1)
 
 
 def sign(key: ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey, message: bytes, variant: Variant) -> bytes:
-    """A signature of 64 or 114 bytes."""
+    """Return a signature of 64 or 114 bytes."""
     from Crypto.Signature import eddsa
 
     raw = key.private_bytes_raw()
@@ -45,7 +45,7 @@ def sign(key: ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey, message: bytes,
 def verify(
     key: ed25519.Ed25519PublicKey | ed448.Ed448PublicKey, signature: bytes, message: bytes, variant: Variant
 ) -> None:
-    """Raises InvalidSignature."""
+    """Verify a signature. Raises InvalidSignature."""
     from Crypto.Signature import eddsa
 
     raw = key.public_bytes_raw()
@@ -56,7 +56,7 @@ def verify(
 
 
 class _Context(bytes):
-    """A context that is there also when it is empty, which for pycryptodome would be Ed25519 itself."""
+    """A context that counts as given when it is empty; pycryptodome takes an empty one for plain Ed25519."""
 
     def __bool__(self) -> bool:
         return True
@@ -69,7 +69,7 @@ def _scheme(key: Any, variant: Variant) -> Any:
 
 
 def _input(message: bytes, size: int, variant: Variant) -> Any:
-    """The message, or what hashes it."""
+    """Return the message, or a hash object that has taken it in."""
     if not variant.prehashed:
         return message
     from Crypto.Hash import SHA512, SHAKE256

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Make private keys on Weierstrass curves of numbers, none of them beyond the order of the base point.
+"""Private keys on Weierstrass curves, of numbers below the order of the base point only.
 
-cryptography before 47 takes any number for a key, and so makes keys that others cannot read.
+cryptography before 47 takes any number, and makes keys of it that other programs cannot read.
 """
 
 from __future__ import annotations

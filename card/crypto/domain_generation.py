@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Make domain parameters: of DSA and X9.42 (FIPS 186-4, A.1.1 and A.2.1) and of Diffie-Hellman in a safe prime.
+"""Generation of domain parameters: DSA and X9.42 (FIPS 186-4, A.1.1 and A.2.1), Diffie-Hellman in a safe prime.
 
-The libraries make them, too, but cannot be stopped, and a large safe prime takes minutes. Here a function is asked
+The libraries generate them, too, but cannot be stopped, and a large safe prime takes minutes. Here a function is called
 between two candidates. GMP tests them.
 """
 
@@ -12,23 +12,23 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
-from ..card.applet.dsa_keys import Domain, power
+from .dsa_keys import Domain, power
 
 MayStop = Callable[[], bool]
 
 _ROUNDS = 40
-"""Of the test of Miller and Rabin: an error in 2^80 (FIPS 186-4, C.3)."""
+"""Rounds of the Miller-Rabin test: an error probability of 2^-80 (FIPS 186-4, C.3)."""
 
 _SIEVED_TO = 1 << 16
 _WINDOW = 1 << 15
 
 
 class Stopped(Exception):
-    """Nobody wants it any more."""
+    """Raised when the generation may stop, because its result is not needed any more."""
 
 
 def with_order(bits: int, order_bits: int, may_stop: MayStop) -> Domain:
-    """A prime, an order of another length that divides it less one, and a base of that order. Raises Stopped."""
+    """Generate a prime p, a prime q of another length that divides p - 1, and a base of order q. Raises Stopped."""
     import gmpy2
 
     q = _order(order_bits, may_stop)
@@ -41,7 +41,7 @@ def with_order(bits: int, order_bits: int, may_stop: MayStop) -> Domain:
 
 
 def safe_prime(bits: int, may_stop: MayStop) -> tuple[int, int]:
-    """A prime p of which (p - 1) / 2 is prime, too, and 2, whose order that is. Raises Stopped."""
+    """Generate a prime p such that (p - 1) / 2 is prime, and return it with 2, whose order that is. Raises Stopped."""
     import gmpy2
 
     while True:
@@ -55,7 +55,7 @@ def safe_prime(bits: int, may_stop: MayStop) -> tuple[int, int]:
 
 
 def _candidates(bits: int) -> Iterator[int]:
-    """Numbers q = 3 modulo 4 such that neither q nor 2q + 1 has a small factor; 2 is a square modulo 2q + 1 then."""
+    """Yield numbers q = 3 modulo 4, neither q nor 2q + 1 with a small factor; 2 is a square modulo 2q + 1 then."""
     start = secrets.randbits(bits) | 3 << (bits - 2) | 3
     window = bytearray(b"\1") * _WINDOW
     for prime in _small_primes():
@@ -92,7 +92,7 @@ def _look(may_stop: MayStop) -> None:
 
 @cache
 def _small_primes() -> tuple[int, ...]:
-    """The odd ones."""
+    """Return the odd primes below _SIEVED_TO."""
     sieve = bytearray(b"\1") * _SIEVED_TO
     for number in range(3, 256, 2):
         if sieve[number]:
