@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Two operations on the same data (5.17)."""
+"""Functions of two operations on the same data (5.17)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def C_SignEncryptUpdate(caller: Caller, session: Session, data: bytes, room: int
 
 
 def C_DecryptDigestUpdate(caller: Caller, session: Session, data: bytes, room: int | None) -> bytes | int:
-    """Decrypt, and digest what comes out."""
+    """Decrypt, and digest the plaintext."""
     return _on_decrypted(session, OperationKind.DIGEST, data, room)
 
 
 def C_DecryptVerifyUpdate(caller: Caller, session: Session, data: bytes, room: int | None) -> bytes | int:
-    """Decrypt, and verify what comes out."""
+    """Decrypt, and verify the plaintext."""
     return _on_decrypted(session, OperationKind.VERIFY, data, room)
 
 

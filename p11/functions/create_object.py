@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How a new object comes into being, whichever function makes it: in the session, or on the card."""
+"""Create an object from complete attributes, in the session or on the card."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _PRIVATE_KEY = ulong(CKO.PRIVATE_KEY)
 
 
 def new_object(caller: Caller, session: Session, attributes: Attributes) -> int:
-    """The handle of a new object with these attributes, complete as templates.compose leaves them.
+    """Create an object and return its handle; the attributes are complete, as templates.compose leaves them.
 
-    Raises P11Error: SESSION_READ_ONLY, USER_NOT_LOGGED_IN, what finished() says of the material, DEVICE_MEMORY.
+    Raises P11Error: SESSION_READ_ONLY, USER_NOT_LOGGED_IN, DEVICE_MEMORY, those of objects.finished; CardRemoved.
     """
     require_creatable(session, attributes)
     item = finished(attributes)
@@ -28,10 +28,10 @@ def new_object(caller: Caller, session: Session, attributes: Attributes) -> int:
 
 
 def require_creatable(session: Session, attributes: Attributes) -> None:
-    """Whether this session may make such an object: on the token only read/write, private ones only as the user.
+    """Raise P11Error if the session may not create an object: on the token only read/write, private only as the user.
 
-    And whether the token can: a template that asks for a private key that can be had from the card is
-    CKR_TEMPLATE_INCONSISTENT, for it violates a requirement of the token (4.1.1).
+    A template for an extractable private key on the card is CKR_TEMPLATE_INCONSISTENT: the token does not support it
+    (4.1.1).
     """
     if attributes[CKA.TOKEN] == TRUE:
         if not session.read_write:

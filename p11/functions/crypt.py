@@ -20,7 +20,7 @@ from .multipart import begin, cancel_instead, final_part, key_for, rule_for, sin
 
 
 def encryption(item: P11Object, rule: MechanismRule, mechanism: Mechanism) -> Operation:
-    """With a public or a secret key. Raises P11Error."""
+    """Return the operation that encrypts with a public or a secret key. Raises P11Error."""
     if isinstance(item.key, bytes):
         return cipher(True, rule, mechanism, item.key)
     if isinstance(item.key, PublicKey):
@@ -31,7 +31,7 @@ def encryption(item: P11Object, rule: MechanismRule, mechanism: Mechanism) -> Op
 
 
 def decryption(item: P11Object, rule: MechanismRule, mechanism: Mechanism) -> Operation:
-    """With a private or a secret key. Raises P11Error."""
+    """Return the operation that decrypts with a private or a secret key. Raises P11Error."""
     if isinstance(item.key, bytes):
         return cipher(False, rule, mechanism, item.key)
     if item.key is None or isinstance(item.key, PublicKey):
@@ -42,7 +42,7 @@ def decryption(item: P11Object, rule: MechanismRule, mechanism: Mechanism) -> Op
 
 
 def C_EncryptInit(caller: Caller, session: Session, mechanism: Mechanism | None, handle: int) -> None:
-    """Begin."""
+    """Begin an encryption."""
     with session.lock:
         if cancel_instead(session, OperationKind.ENCRYPT, mechanism) or mechanism is None:
             return
@@ -52,22 +52,22 @@ def C_EncryptInit(caller: Caller, session: Session, mechanism: Mechanism | None,
 
 
 def C_Encrypt(caller: Caller, session: Session, data: bytes, room: int | None) -> bytes | int:
-    """In one part."""
+    """Encrypt in one part."""
     return single_part(session, OperationKind.ENCRYPT, data, room)
 
 
 def C_EncryptUpdate(caller: Caller, session: Session, data: bytes, room: int | None) -> bytes | int:
-    """One part of many; keys that take their data in one piece give nothing before the end."""
+    """Encrypt one part of several; mechanisms that need all data at once return it with the last part."""
     return update_with_output(session, OperationKind.ENCRYPT, data, room)
 
 
 def C_EncryptFinal(caller: Caller, session: Session, room: int | None) -> bytes | int:
-    """The rest of the ciphertext."""
+    """Return the rest of the ciphertext."""
     return final_part(session, OperationKind.ENCRYPT, room)
 
 
 def C_DecryptInit(caller: Caller, session: Session, mechanism: Mechanism | None, handle: int) -> None:
-    """Begin; the card is not asked before there is something to decrypt."""
+    """Begin a decryption; sends no APDU."""
     with session.lock:
         if cancel_instead(session, OperationKind.DECRYPT, mechanism) or mechanism is None:
             return
@@ -77,15 +77,15 @@ def C_DecryptInit(caller: Caller, session: Session, mechanism: Mechanism | None,
 
 
 def C_Decrypt(caller: Caller, session: Session, data: bytes, room: int | None) -> bytes | int:
-    """In one part."""
+    """Decrypt in one part."""
     return single_part(session, OperationKind.DECRYPT, data, room)
 
 
 def C_DecryptUpdate(caller: Caller, session: Session, data: bytes, room: int | None) -> bytes | int:
-    """One part of many; what is authenticated gives nothing before the end."""
+    """Decrypt one part of several; authenticated mechanisms return the plaintext with the last part."""
     return update_with_output(session, OperationKind.DECRYPT, data, room)
 
 
 def C_DecryptFinal(caller: Caller, session: Session, room: int | None) -> bytes | int:
-    """The rest of the plaintext."""
+    """Return the rest of the plaintext."""
     return final_part(session, OperationKind.DECRYPT, room)

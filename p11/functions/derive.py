@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Keys derived (5.18.5): key agreement, and secrets out of secrets."""
+"""Key derivation (5.18.5): key agreement, and derivation from secret keys."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .secrets import AES_LENGTHS, composed, secret_length, with_parity
 
 
 def C_DeriveKey(caller: Caller, session: Session, mechanism: Mechanism, base: int, template: Template) -> int:
-    """Key agreement with a key on the card or in the session, and secrets out of secrets."""
+    """Derive a key, by key agreement with a private key or from a secret key."""
     rule = rule_for(session, CKF.DERIVE, mechanism)
     item = _base(caller, session, rule, base)
     demanded = item.attributes.get(CKA.DERIVE_TEMPLATE) or []
@@ -51,7 +51,7 @@ def C_DeriveKey(caller: Caller, session: Session, mechanism: Mechanism, base: in
 
 
 def _base(caller: Caller, session: Session, rule: MechanismRule, handle: int) -> P11Object:
-    """The base key; for HKDF also a data object, which is the secret itself (6.62.3)."""
+    """Return the base key; for HKDF it may be a data object with the secret (6.62.3)."""
     if rule.scheme is Scheme.HKDF:
         item = caller.application.object(session, handle, CKR.KEY_HANDLE_INVALID)
         if item.object_class == CKO.DATA:
@@ -62,7 +62,7 @@ def _base(caller: Caller, session: Session, rule: MechanismRule, handle: int) ->
 def _data(
     caller: Caller, session: Session, rule: MechanismRule, mechanism: Mechanism, item: P11Object, given: Attributes
 ) -> int:
-    """HKDF_DATA: what is derived as the value of a data object; CKA_VALUE_LEN tells how much (6.62.4)."""
+    """Create a data object with the derived bytes (HKDF_DATA); CKA_VALUE_LEN sets their number (6.62.4)."""
     told = given.pop(CKA.VALUE_LEN, None)
     wanted = None if told is None else as_ulong(told)
     attributes = composed(session, On.DERIVE, list(given.items()), CKO.DATA, None)
@@ -84,7 +84,7 @@ def _agreed(session: Session, rule: MechanismRule, item: P11Object, mechanism: M
 
 
 def _other_keys(caller: Caller, session: Session, scheme: Scheme, mechanism: Mechanism) -> list[P11Object]:
-    """The second key of a derivation that has one."""
+    """Return the second key, for a derivation that has one."""
     handle: int | None = None
     if scheme is Scheme.CONCATENATE_KEY:
         handle = parameters.ulong(mechanism)
@@ -119,9 +119,10 @@ def _derived(
 
 
 def _inherit(attributes: Attributes, given: Attributes, sources: list[P11Object], readable: bool) -> None:
-    """A derived key is as secret as what it comes from has been (6.3.17, 6.31).
+    """Set what a derived key inherits from its base keys: sensitive, extractable and their history (6.3.17, 6.31).
 
-    Where that could be read off from it, it has to stay so. Raises P11Error(TEMPLATE_INCONSISTENT).
+    Where the base key could be read off the derived key, a secret that it protects stays protected. Raises
+    P11Error(TEMPLATE_INCONSISTENT).
     """
     for kind, secret in ((CKA.SENSITIVE, TRUE), (CKA.EXTRACTABLE, FALSE)):
         if readable and any(source.attributes.get(kind) == secret for source in sources):

@@ -15,7 +15,7 @@ from .multipart import cancel_instead, final_part, rule_for, single_part, update
 
 
 def C_DigestInit(caller: Caller, session: Session, mechanism: Mechanism | None) -> None:
-    """Begin."""
+    """Begin a digest."""
     with session.lock:
         if cancel_instead(session, OperationKind.DIGEST, mechanism) or mechanism is None:
             return
@@ -25,17 +25,17 @@ def C_DigestInit(caller: Caller, session: Session, mechanism: Mechanism | None) 
 
 
 def C_Digest(caller: Caller, session: Session, data: bytes, room: int | None) -> bytes | int:
-    """In one part."""
+    """Digest in one part."""
     return single_part(session, OperationKind.DIGEST, data, room)
 
 
 def C_DigestUpdate(caller: Caller, session: Session, data: bytes) -> None:
-    """One part of many."""
+    """Digest one part of several."""
     update(session, OperationKind.DIGEST, data)
 
 
 def C_DigestKey(caller: Caller, session: Session, handle: int) -> None:
-    """The value of a secret key as a part."""
+    """Digest the value of a secret key as one part of several."""
     application = caller.application
     session.operation(OperationKind.DIGEST)
     key = application.object(session, handle, CKR.KEY_HANDLE_INVALID).key
@@ -45,5 +45,5 @@ def C_DigestKey(caller: Caller, session: Session, handle: int) -> None:
 
 
 def C_DigestFinal(caller: Caller, session: Session, room: int | None) -> bytes | int:
-    """The digest of all parts."""
+    """Return the digest of all parts."""
     return final_part(session, OperationKind.DIGEST, room)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Key encapsulation (PKCS #11 3.2, 5.18.9 and 5.18.10): a secret key for the holder of a private key."""
+"""Key encapsulation (PKCS #11 3.2, 5.18.9 and 5.18.10)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .secrets import complete_secret, composed
 def C_EncapsulateKey(
     caller: Caller, session: Session, mechanism: Mechanism, handle: int, template: Template, room: int | None
 ) -> tuple[bytes | int, int]:
-    """A new secret key, and the ciphertext from which the other side gets the same. No key is made to ask how long."""
+    """Create a secret key, and the ciphertext for the holder of the private key; asked for the length, create none."""
     rule = rule_for(session, CKF.ENCAPSULATE, mechanism)
     parameters.none(mechanism)
     item = key_for(caller, session, CKA.ENCAPSULATE, rule, handle)
@@ -38,7 +38,7 @@ def C_EncapsulateKey(
 def C_DecapsulateKey(
     caller: Caller, session: Session, mechanism: Mechanism, handle: int, template: Template, ciphertext: bytes
 ) -> int:
-    """The secret key in a ciphertext. A wrong ciphertext of the right length gives another key (FIPS 203, 7.3)."""
+    """Create the secret key of a ciphertext; a wrong one of the right length gives another key (FIPS 203, 7.3)."""
     rule = rule_for(session, CKF.DECAPSULATE, mechanism)
     parameters.none(mechanism)
     item = key_for(caller, session, CKA.DECAPSULATE, rule, handle)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""General-purpose functions and the legacy of parallel ones (5.4, 5.20)."""
+"""C_Finalize and the functions of parallel operation (5.4, 5.20)."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from ..sessions import Session
 
 
 def C_Finalize(caller: Caller) -> None:
-    """The application's state goes at once; its connections follow."""
+    """End the application; its connections are closed afterwards."""
     caller.application.close()
 
 
 def C_GetFunctionStatus(caller: Caller, session: Session) -> None:
-    """There are no parallel functions."""
+    """Return CKR_FUNCTION_NOT_PARALLEL."""
     raise P11Error(CKR.FUNCTION_NOT_PARALLEL)
 
 
 def C_CancelFunction(caller: Caller, session: Session) -> None:
-    """There are no parallel functions."""
+    """Return CKR_FUNCTION_NOT_PARALLEL."""
     raise P11Error(CKR.FUNCTION_NOT_PARALLEL)

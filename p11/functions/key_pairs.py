@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Generating key pairs (5.18.2): by the card in one of its key slots, or in the session."""
+"""Key pair generation (5.18.2): by the card in one of its key slots, or in the session."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _EXPONENTS = (3, _CARD_EXPONENT)  # those that the library makes
 def C_GenerateKeyPair(
     caller: Caller, session: Session, mechanism: Mechanism, public: Template, private: Template
 ) -> tuple[int, int]:
-    """Both keys on the card, or both in the session. The CKA_ID, if the templates have none, is made from the key."""
+    """Generate a key pair on the card or in the session; a CKA_ID not in the templates is derived from the key."""
     application = caller.application
     rule = session.token.mechanism(mechanism.type)
     key_type = rule.key_type

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Message-based encryption and decryption (PKCS #11 3.0, 5.9, 5.11): AES-GCM, many messages with one key."""
+"""Message-based encryption and decryption (PKCS #11 3.0, 5.9, 5.11): AES-GCM, several messages with one key."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _Written = tuple[bytes | None, bytes | None]
 
 
 class Messages(Operation):
-    """A key for many messages; `context` and `data` are those of a message that comes in parts."""
+    """An operation on several messages; `context` and `data` are those of a message in parts."""
 
     def __init__(self, key: bytes) -> None:
         self.key = key
@@ -34,12 +34,12 @@ class Messages(Operation):
         self.data = bytearray()
 
     def end_message(self) -> None:
-        """Be ready for the next one."""
+        """End the current message; others can follow."""
         self.context = None
         self.data.clear()
 
     def next_iv(self, aead: parameters.GcmMessageParameters) -> bytes:
-        """The IV of the next message: the fixed bits as they are, the rest as the generator makes it."""
+        """Return the IV of the next message: its fixed bits, and the rest as the generator makes it."""
         iv, generator = aead.iv, aead.generator
         if generator == CKG.NO_GENERATE:
             return iv
@@ -63,14 +63,14 @@ class Messages(Operation):
 
 
 def C_MessageEncryptInit(caller: Caller, session: Session, mechanism: Mechanism | None, handle: int) -> None:
-    """A key for many messages."""
+    """Begin the encryption of messages."""
     _begin(caller, session, mechanism, handle, OperationKind.MESSAGE_ENCRYPT, CKF.MESSAGE_ENCRYPT, CKA.ENCRYPT)
 
 
 def C_EncryptMessage(
     caller: Caller, session: Session, parameter: MessageParameter, additional: bytes, data: bytes, room: int | None
 ) -> tuple[bytes | int, _Written] | int:
-    """One whole message; the tag goes into the parameter."""
+    """Encrypt one whole message; return the tag in the parameter."""
     with session.lock:
         messages = _idle(session, OperationKind.MESSAGE_ENCRYPT)
         aead = parameters.gcm_message(parameter)
@@ -87,7 +87,7 @@ def C_EncryptMessage(
 def C_EncryptMessageBegin(
     caller: Caller, session: Session, parameter: MessageParameter, additional: bytes
 ) -> tuple[_Written]:
-    """A message in parts; the IV goes into the parameter."""
+    """Begin the encryption of a message in parts; return the IV in the parameter."""
     with session.lock:
         messages = _idle(session, OperationKind.MESSAGE_ENCRYPT)
         aead = parameters.gcm_message(parameter)
@@ -99,7 +99,7 @@ def C_EncryptMessageBegin(
 def C_EncryptMessageNext(
     caller: Caller, session: Session, parameter: MessageParameter, data: bytes, room: int | None, flags: int
 ) -> tuple[bytes, _Written] | bytes | int:
-    """One part; with the last one the tag goes into the parameter."""
+    """Encrypt one part of a message; return the tag in the parameter with the last part."""
     with session.lock:
         messages = _busy(session, OperationKind.MESSAGE_ENCRYPT)
         if room is None:
@@ -116,19 +116,19 @@ def C_EncryptMessageNext(
 
 
 def C_MessageEncryptFinal(caller: Caller, session: Session) -> None:
-    """No more messages."""
+    """End the encryption of messages."""
     _end(caller, session, OperationKind.MESSAGE_ENCRYPT)
 
 
 def C_MessageDecryptInit(caller: Caller, session: Session, mechanism: Mechanism | None, handle: int) -> None:
-    """A key for many messages."""
+    """Begin the decryption of messages."""
     _begin(caller, session, mechanism, handle, OperationKind.MESSAGE_DECRYPT, CKF.MESSAGE_DECRYPT, CKA.DECRYPT)
 
 
 def C_DecryptMessage(
     caller: Caller, session: Session, parameter: MessageParameter, additional: bytes, data: bytes, room: int | None
 ) -> bytes | int:
-    """One whole message. Raises P11Error(AEAD_DECRYPT_FAILED): the next one can be tried."""
+    """Decrypt one whole message. After P11Error(AEAD_DECRYPT_FAILED) another message can be decrypted."""
     with session.lock:
         messages = _idle(session, OperationKind.MESSAGE_DECRYPT)
         aead = parameters.gcm_message(parameter)
@@ -140,7 +140,7 @@ def C_DecryptMessage(
 
 
 def C_DecryptMessageBegin(caller: Caller, session: Session, parameter: MessageParameter, additional: bytes) -> None:
-    """A message in parts."""
+    """Begin the decryption of a message in parts."""
     with session.lock:
         messages = _idle(session, OperationKind.MESSAGE_DECRYPT)
         messages.aead = parameters.gcm_message(parameter)
@@ -151,7 +151,7 @@ def C_DecryptMessageBegin(caller: Caller, session: Session, parameter: MessagePa
 def C_DecryptMessageNext(
     caller: Caller, session: Session, parameter: MessageParameter, data: bytes, room: int | None, flags: int
 ) -> bytes | int:
-    """One part; all of it comes out with the last one, when the tag has been found right."""
+    """Decrypt one part of a message; return the plaintext with the last part, after the tag has been verified."""
     with session.lock:
         messages = _busy(session, OperationKind.MESSAGE_DECRYPT)
         last = bool(flags & CKF.END_OF_MESSAGE)
@@ -171,7 +171,7 @@ def C_DecryptMessageNext(
 
 
 def C_MessageDecryptFinal(caller: Caller, session: Session) -> None:
-    """No more messages."""
+    """End the decryption of messages."""
     _end(caller, session, OperationKind.MESSAGE_DECRYPT)
 
 
@@ -208,7 +208,7 @@ def _messages(session: Session, kind: OperationKind) -> Messages:
 
 
 def _idle(session: Session, kind: OperationKind) -> Messages:
-    """Between two messages. Raises P11Error(OPERATION_ACTIVE) within one."""
+    """Return the operation between two messages. Raises P11Error(OPERATION_ACTIVE) within one."""
     messages = _messages(session, kind)
     if messages.context is not None:
         raise P11Error(CKR.OPERATION_ACTIVE)
@@ -216,7 +216,7 @@ def _idle(session: Session, kind: OperationKind) -> Messages:
 
 
 def _busy(session: Session, kind: OperationKind) -> Messages:
-    """Within a message. Raises P11Error(OPERATION_NOT_INITIALIZED) outside of one."""
+    """Return the operation within a message. Raises P11Error(OPERATION_NOT_INITIALIZED) between two."""
     messages = _messages(session, kind)
     if messages.context is None:
         raise P11Error(CKR.OPERATION_NOT_INITIALIZED)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""How an operation begins, how data goes through it in one part or in many, and when it ends (5.2, 5.8 to 5.13).
+"""Begin, continue and end operations, in one part or several (5.2, 5.8 to 5.13).
 
-Asking for the length, and a buffer that is too small, leave the operation as it was; every other end, good or bad,
-ends it. (dispatch.py ends that of a function that has failed; what is ended here is one of two.)
+A call that asks for the length, and CKR_BUFFER_TOO_SMALL, leave the operation active; every other end, good or bad,
+ends it. (dispatch.py ends the operation of a function that has failed; this file ends one of two.)
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ _NO_KEY, _ALLOWED_MECHANISMS = CKR.KEY_HANDLE_INVALID, CKA.ALLOWED_MECHANISMS
 
 
 def cancel_instead(session: Session, kind: OperationKind, mechanism: Mechanism | None) -> bool:
-    """An Init function with a NULL mechanism ends what is under way (PKCS #11 3.0); with nothing to end it is wrong."""
+    """End the active operation if an Init function has a NULL mechanism (PKCS #11 3.0); return whether it had.
+
+    Raises P11Error: ARGUMENTS_BAD if none is active then, OPERATION_ACTIVE if one is otherwise.
+    """
     if mechanism is None:
         if kind not in session.operations:
             raise P11Error(CKR.ARGUMENTS_BAD)
@@ -34,7 +37,7 @@ def cancel_instead(session: Session, kind: OperationKind, mechanism: Mechanism |
 
 
 def rule_for(session: Session, flag: CKF, mechanism: Mechanism) -> MechanismRule:
-    """The mechanism's row, if the token offers it for this. Raises P11Error(MECHANISM_INVALID)."""
+    """Return the mechanism's row, if the token has it for this use. Raises P11Error(MECHANISM_INVALID)."""
     rule = session.token.mechanism(mechanism.type)
     if not rule.flags & flag:
         raise P11Error(CKR.MECHANISM_INVALID)
@@ -42,7 +45,7 @@ def rule_for(session: Session, flag: CKF, mechanism: Mechanism) -> MechanismRule
 
 
 def key_for(caller: Caller, session: Session, usage: CKA, rule: MechanismRule, handle: int) -> P11Object:
-    """The key, if it may be used so; a private one by the user only. Raises P11Error."""
+    """Return a key that may be used so, a private one only to the user. Raises P11Error."""
     item = caller.application.object(session, handle, _NO_KEY)
     if item.key is None:
         raise P11Error(CKR.KEY_HANDLE_INVALID)
@@ -57,13 +60,13 @@ def key_for(caller: Caller, session: Session, usage: CKA, rule: MechanismRule, h
 
 
 def begin(session: Session, kind: OperationKind, item: P11Object, operation: Operation) -> None:
-    """Start an operation with a key; with a private one of the session, too, it ends when the login does."""
+    """Begin an operation with a key; with a private object it needs the login until its end."""
     operation.needs_login = operation.needs_login or item.is_private
     session.begin(kind, operation)
 
 
 def single_part(session: Session, kind: OperationKind, data: bytes, room: int | None) -> bytes | int:
-    """The whole operation in one call."""
+    """Carry out a whole operation in one call."""
     with session.lock:
         operation = session.operation(kind)
         if operation.pending_result is not None:
@@ -80,7 +83,7 @@ def single_part(session: Session, kind: OperationKind, data: bytes, room: int | 
 
 
 def update_with_output(session: Session, kind: OperationKind, data: bytes, room: int | None) -> bytes | int:
-    """More data, and what comes out for it."""
+    """Take more data and return the output for it."""
     with session.lock:
         operation = _in_parts(session, kind)
         length = _length(session, kind, operation, len(data), False)
@@ -93,7 +96,7 @@ def update_with_output(session: Session, kind: OperationKind, data: bytes, room:
 
 
 def final_part(session: Session, kind: OperationKind, room: int | None) -> bytes | int:
-    """The rest of the result."""
+    """Return the rest of the output."""
     with session.lock:
         operation = _in_parts(session, kind)
         if operation.pending_result is None:
@@ -106,13 +109,13 @@ def final_part(session: Session, kind: OperationKind, room: int | None) -> bytes
 
 
 def update(session: Session, kind: OperationKind, data: bytes) -> None:
-    """More data, for operations that give nothing for it."""
+    """Take more data, in an operation without output before the end."""
     with session.lock:
         _update(session, kind, _in_parts(session, kind), data)
 
 
 def _in_parts(session: Session, kind: OperationKind) -> Operation:
-    """The operation for one of its parts. One that was asked for its result as a whole has none: that ends it."""
+    """Return the operation for a part of several; end one that has begun as a single part."""
     operation = session.operation(kind)
     if operation.in_one_part:
         session.end(kind)
@@ -121,7 +124,7 @@ def _in_parts(session: Session, kind: OperationKind) -> Operation:
 
 
 def _length(session: Session, kind: OperationKind, operation: Operation, more: int, final: bool) -> int:
-    """What would come out. Data of a length that cannot be taken is refused already here, and that ends it."""
+    """Return the length of the output. A length of data that the operation cannot take ends it here already."""
     try:
         return operation.output_length(more, final)
     except P11Error:
@@ -140,7 +143,10 @@ def _update(session: Session, kind: OperationKind, operation: Operation, data: b
 
 
 def require_login(session: Session, operation: Operation) -> None:
-    """Between Init and here the login may have gone, while the card is still open to another application's PIN."""
+    """Raise P11Error(USER_NOT_LOGGED_IN) if the login has ended since Init.
+
+    The card itself may still have the PIN verified, for another application.
+    """
     if (operation.needs_login and not session.is_user) or (operation.asks_each_time and not operation.context_login):
         raise P11Error(CKR.USER_NOT_LOGGED_IN)
 
@@ -148,7 +154,7 @@ def require_login(session: Session, operation: Operation) -> None:
 def _return_result(
     session: Session, kind: OperationKind, operation: Operation, before: bytes, room: int | None
 ) -> bytes | int:
-    """A result of unforeseen length is held until there is room for it."""
+    """Return the result, or keep it until there is room for it."""
     try:
         require_login(session, operation)
         if operation.pending_result is None:

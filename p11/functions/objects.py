@@ -21,13 +21,13 @@ _PROFILE = ulong(CKO.PROFILE)
 
 
 def C_CreateObject(caller: Caller, session: Session, template: Template) -> int:
-    """In the session, or on the card: keys in its key slots, certificates beside them, everything else as data."""
+    """Create an object in the session or on the card: keys in key slots, certificates beside them, others as data."""
     role = session.role
     return new_object(caller, session, compose(On.CREATE, template, logged_in=role is CKU.USER, by_so=role is CKU.SO))
 
 
 def C_CopyObject(caller: Caller, session: Session, handle: int, template: Template) -> int:
-    """A copy, with other attributes where the template says so; a key never leaves the card for it."""
+    """Copy an object, with the attributes of the template; a key on the card cannot be copied."""
     application = caller.application
     item = application.object(session, handle)
     if item.attributes.get(CKA.COPYABLE, TRUE) == FALSE:
@@ -44,7 +44,7 @@ def C_CopyObject(caller: Caller, session: Session, handle: int, template: Templa
 
 
 def C_DestroyObject(caller: Caller, session: Session, handle: int) -> None:
-    """From the session, or from the card."""
+    """Delete an object from the session or from the card."""
     application = caller.application
     item = application.object(session, handle)
     if item.attributes.get(CKA.DESTROYABLE, TRUE) == FALSE:
@@ -61,21 +61,21 @@ def C_DestroyObject(caller: Caller, session: Session, handle: int) -> None:
 
 
 def C_GetObjectSize(caller: Caller, session: Session, handle: int) -> int:
-    """Bytes of all attribute values."""
+    """Return the bytes of all attribute values."""
     application = caller.application
     item = application.object(session, handle)
     return sum(len(value) for value in item.attributes.values() if isinstance(value, bytes))
 
 
 def C_GetAttributeValue(caller: Caller, session: Session, handle: int, wanted: Query) -> list[Answer]:
-    """All attributes are looked at, whatever is wrong with one of them."""
+    """Return the values of attributes; each is looked up, whatever is wrong with another (5.7.5)."""
     application = caller.application
     item = application.object(session, handle)
     return query(item.attributes, item.hidden, wanted)
 
 
 def C_SetAttributeValue(caller: Caller, session: Session, handle: int, template: Template) -> None:
-    """All of the template or nothing."""
+    """Change all attributes of the template, or none."""
     application = caller.application
     item = application.object(session, handle)
     if item.attributes.get(CKA.TOKEN) == TRUE:
@@ -95,7 +95,7 @@ def C_SetAttributeValue(caller: Caller, session: Session, handle: int, template:
 
 
 def C_FindObjectsInit(caller: Caller, session: Session, template: Template) -> None:
-    """The search is made here, at once; C_FindObjects hands it out."""
+    """Search for objects; C_FindObjects returns the result of now."""
     application = caller.application
     with session.lock:
         if session.found is not None:
@@ -109,7 +109,7 @@ def C_FindObjectsInit(caller: Caller, session: Session, template: Template) -> N
 
 
 def C_FindObjects(caller: Caller, session: Session, room: int) -> list[int]:
-    """The next handles, as many as there is room for."""
+    """Return the next handles, as many as there is room for."""
     with session.lock:
         if session.found is None:
             raise P11Error(CKR.OPERATION_NOT_INITIALIZED)
@@ -118,7 +118,7 @@ def C_FindObjects(caller: Caller, session: Session, room: int) -> list[int]:
 
 
 def C_FindObjectsFinal(caller: Caller, session: Session) -> None:
-    """The search is over."""
+    """End the search."""
     with session.lock:
         if session.found is None:
             raise P11Error(CKR.OPERATION_NOT_INITIALIZED)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Random numbers (5.19): the operating system's."""
+"""Random numbers of the operating system (5.19)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ..sessions import Session
 
 
 def C_SeedRandom(caller: Caller, session: Session, seed: bytes) -> None:
-    """Mixed into the operating system's pool, which needs none and is harmed by none."""
+    """Add the seed to the operating system's pool."""
     with open("/dev/urandom", "wb", buffering=0) as pool:
         pool.write(seed)
 
 
 def C_GenerateRandom(caller: Caller, session: Session, length: int) -> bytes:
-    """Without login."""
+    """Return random bytes, also without login."""
     return os.urandom(length)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Secret keys and domain parameters generated (5.18.1), and what all secret keys have to be, however they are made."""
+"""Generation of secret keys and domain parameters (5.18.1), and the rules for all new secret keys."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ AES_LENGTHS = (16, 24, 32)
 
 
 def C_GenerateKey(caller: Caller, session: Session, mechanism: Mechanism, template: Template) -> int:
-    """A secret key, by the operating system's random numbers or of a password; or domain parameters."""
+    """Generate a secret key, at random or from a password, or domain parameters."""
     rule = rule_for(session, CKF.GENERATE, mechanism)
     if rule.scheme is Scheme.GENERATE_DOMAIN:
         parameters.none(mechanism)
@@ -56,7 +56,7 @@ def composed(session: Session, on: On, template: Template, kind: CKO, key_type: 
 
 
 def secret_length(attributes: Attributes, default: int | None) -> int:
-    """CKA_VALUE_LEN, taken out of the attributes. Raises P11Error: TEMPLATE_INCOMPLETE, KEY_SIZE_RANGE."""
+    """Remove CKA_VALUE_LEN from the attributes and return it. Raises P11Error: TEMPLATE_INCOMPLETE, KEY_SIZE_RANGE."""
     key_type = as_ulong(attributes[CKA.KEY_TYPE])
     told = attributes.pop(CKA.VALUE_LEN, None)
     fixed = FIXED_LENGTHS.get(key_type)
@@ -72,14 +72,14 @@ def secret_length(attributes: Attributes, default: int | None) -> int:
 
 
 def with_parity(value: bytes, attributes: Attributes) -> bytes:
-    """Of a DES key each byte has an odd number of ones."""
+    """Return the value of a DES key with an odd number of ones in each byte, that of others as it is."""
     if as_ulong(attributes[CKA.KEY_TYPE]) not in _WITH_PARITY:
         return value
     return bytes(each if each.bit_count() % 2 else each ^ 1 for each in value)
 
 
 def complete_secret(attributes: Attributes, value: bytes) -> Attributes:
-    """A key of a shared secret, or of its first CKA_VALUE_LEN bytes. Raises P11Error(KEY_SIZE_RANGE)."""
+    """Add the key, the first CKA_VALUE_LEN bytes of a shared secret. Raises P11Error(KEY_SIZE_RANGE)."""
     wanted = secret_length(attributes, len(value))
     if wanted > len(value) or (as_ulong(attributes[CKA.KEY_TYPE]) == CKK.AES and wanted not in AES_LENGTHS):
         raise P11Error(CKR.KEY_SIZE_RANGE)

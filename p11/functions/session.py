@@ -18,7 +18,7 @@ _SESSION_FLAGS = CKF.RW_SESSION | CKF.SERIAL_SESSION
 
 
 def C_OpenSession(caller: Caller, slot_id: int, flags: int) -> int:
-    """Read-only or read/write; parallel sessions are history."""
+    """Open a read-only or read/write session."""
     application = caller.application
     slot = application.slot(slot_id)
     if not flags & CKF.SERIAL_SESSION:
@@ -29,14 +29,14 @@ def C_OpenSession(caller: Caller, slot_id: int, flags: int) -> int:
 
 
 def C_CloseSession(caller: Caller, session: Session) -> None:
-    """With the last session on a token the login ends."""
+    """Close a session, and with the last one on a token end the login."""
     application = caller.application
     if application.close_session(session):
         session.token.give_up()
 
 
 def C_CloseAllSessions(caller: Caller, slot_id: int) -> None:
-    """On an empty slot there is nothing to close."""
+    """Close all sessions of the application with a token; on an empty slot there are none."""
     application = caller.application
     slot = application.slot(slot_id)
     with application.testbed.lock:
@@ -47,12 +47,12 @@ def C_CloseAllSessions(caller: Caller, slot_id: int) -> None:
 
 
 def C_GetSessionInfo(caller: Caller, session: Session) -> bytes:
-    """The truth of this instant; the card is not asked."""
+    """Return the session state from memory; sends no APDU."""
     return abi.session_info(session.slot.number, session.state, session.flags)
 
 
 def C_Login(caller: Caller, session: Session, user: int, pin: bytes | None) -> None:
-    """VERIFY for a user, the PUK for the SO, VERIFY once more for a key that asks each time (CKU_CONTEXT_SPECIFIC)."""
+    """Log in: VERIFY for the user, the PUK for the SO, VERIFY again for a key that always authenticates."""
     application = caller.application
     if user not in (CKU.USER, CKU.SO, CKU.CONTEXT_SPECIFIC):
         raise P11Error(CKR.USER_TYPE_INVALID)
@@ -75,14 +75,14 @@ def C_Login(caller: Caller, session: Session, user: int, pin: bytes | None) -> N
 
 
 def C_LoginUser(caller: Caller, session: Session, user: int, pin: bytes | None, name: bytes | None) -> None:
-    """A card has no user names."""
+    """Log in without user name; a card has none, so that one is CKR_USER_TYPE_INVALID."""
     if name:
         raise P11Error(CKR.USER_TYPE_INVALID)
     C_Login(caller, session, user, pin)
 
 
 def C_Logout(caller: Caller, session: Session) -> None:
-    """For this application; the card forgets the PIN when nobody else is logged in."""
+    """Log out; end the PIN verification if no other application is logged in to the card."""
     application = caller.application
     with session.lock:
         for kind in _WITH_PRIVATE_KEYS:
@@ -92,7 +92,7 @@ def C_Logout(caller: Caller, session: Session) -> None:
 
 
 def C_SessionCancel(caller: Caller, session: Session, flags: int) -> None:
-    """Ends the operations whose flags are given (PKCS #11 3.0, 5.6.10)."""
+    """End the operations whose flags are given (PKCS #11 3.0, 5.6.10)."""
     with session.lock:
         for kind, flag in _CANCEL.items():
             if flags & flag:
@@ -116,7 +116,7 @@ _CANCEL = {
 
 
 def C_GetSessionValidationFlags(caller: Caller, session: Session, kind: int) -> int:
-    """No validation by any authority is claimed (PKCS #11 3.2, 5.6.11)."""
+    """Return 0: no validation is claimed (PKCS #11 3.2, 5.6.11)."""
     return 0
 
 

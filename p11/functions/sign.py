@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Signatures and MACs, made and verified, also with the data recovered from them (5.11 to 5.14)."""
+"""Signing, verification and MACs, also with data recovery (5.11 to 5.14)."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from .multipart import begin, cancel_instead, final_part, key_for, require_login
 
 
 def C_SignInit(caller: Caller, session: Session, mechanism: Mechanism | None, handle: int) -> None:
-    """Begin; the card is not asked before there is something to sign."""
+    """Begin a signature; sends no APDU."""
     _begin_signing(caller, session, mechanism, handle, OperationKind.SIGN, CKF.SIGN, CKA.SIGN)
 
 
 def C_Sign(caller: Caller, session: Session, data: bytes, room: int | None) -> bytes | int:
-    """In one part."""
+    """Sign in one part."""
     return single_part(session, OperationKind.SIGN, data, room)
 
 
 def C_SignUpdate(caller: Caller, session: Session, data: bytes) -> None:
-    """One part of many."""
+    """Take one part of several to sign."""
     update(session, OperationKind.SIGN, data)
 
 
 def C_SignFinal(caller: Caller, session: Session, room: int | None) -> bytes | int:
-    """The signature of all parts."""
+    """Return the signature of all parts."""
     return final_part(session, OperationKind.SIGN, room)
 
 
@@ -42,34 +42,34 @@ def C_SignRecoverInit(caller: Caller, session: Session, mechanism: Mechanism | N
 
 
 def C_SignRecover(caller: Caller, session: Session, data: bytes, room: int | None) -> bytes | int:
-    """In one part; there is no other way."""
+    """Sign in one part, the only way with recovery."""
     return single_part(session, OperationKind.SIGN_RECOVER, data, room)
 
 
 def C_VerifyInit(caller: Caller, session: Session, mechanism: Mechanism | None, handle: int) -> None:
-    """Begin."""
+    """Begin a verification."""
     begin_verifying(caller, session, mechanism, handle)
 
 
 def C_Verify(caller: Caller, session: Session, data: bytes, signature: bytes) -> None:
-    """In one part."""
+    """Verify a signature in one part."""
     _verify(session, OperationKind.VERIFY, data, signature)
 
 
 def C_VerifyUpdate(caller: Caller, session: Session, data: bytes) -> None:
-    """One part of many."""
+    """Take one part of several to verify."""
     update(session, OperationKind.VERIFY, data)
 
 
 def C_VerifyFinal(caller: Caller, session: Session, signature: bytes) -> None:
-    """Whether the signature is one of all parts."""
+    """Verify the signature of all parts."""
     check(session, OperationKind.VERIFY, signature)
 
 
 def C_VerifySignatureInit(
     caller: Caller, session: Session, mechanism: Mechanism | None, handle: int, signature: bytes
 ) -> None:
-    """Begin, with the signature first (PKCS #11 3.2, 5.15)."""
+    """Begin a verification with the signature first (PKCS #11 3.2, 5.15)."""
     with session.lock:
         begin_verifying(caller, session, mechanism, handle, OperationKind.VERIFY_SIGNATURE)
         if mechanism is not None:
@@ -77,22 +77,22 @@ def C_VerifySignatureInit(
 
 
 def C_VerifySignature(caller: Caller, session: Session, data: bytes) -> None:
-    """In one part."""
+    """Verify data in one part."""
     _verify(session, OperationKind.VERIFY_SIGNATURE, data)
 
 
 def C_VerifySignatureUpdate(caller: Caller, session: Session, data: bytes) -> None:
-    """One part of many."""
+    """Take one part of several to verify."""
     update(session, OperationKind.VERIFY_SIGNATURE, data)
 
 
 def C_VerifySignatureFinal(caller: Caller, session: Session) -> None:
-    """Whether the signature is one of all parts."""
+    """Verify the signature of all parts."""
     check(session, OperationKind.VERIFY_SIGNATURE)
 
 
 def C_VerifyRecoverInit(caller: Caller, session: Session, mechanism: Mechanism | None, handle: int) -> None:
-    """Begin to take the data out of a signature."""
+    """Begin the recovery of data from a signature."""
     with session.lock:
         if cancel_instead(session, OperationKind.VERIFY_RECOVER, mechanism) or mechanism is None:
             return
@@ -104,7 +104,7 @@ def C_VerifyRecoverInit(caller: Caller, session: Session, mechanism: Mechanism |
 
 
 def C_VerifyRecover(caller: Caller, session: Session, signature: bytes, room: int | None) -> bytes | int:
-    """The data."""
+    """Verify a signature and return its data."""
     with session.lock:
         operation = session.operation(OperationKind.VERIFY_RECOVER)
         if operation.pending_result is None and isinstance(operation, Recover):
@@ -128,7 +128,7 @@ def begin_verifying(
     handle: int,
     kind: OperationKind = OperationKind.VERIFY,
 ) -> None:
-    """With a public or a secret key."""
+    """Begin a verification with a public or a secret key."""
     with session.lock:
         if cancel_instead(session, kind, mechanism) or mechanism is None:
             return
@@ -146,7 +146,7 @@ def begin_verifying(
 
 
 def check(session: Session, kind: OperationKind, signature: bytes | None = None) -> None:
-    """End a verification, good or bad; the signature is what the operation holds where it is not given here."""
+    """End a verification; without `signature` the one given to Init is verified. Raises P11Error(SIGNATURE_INVALID)."""
     with session.lock:
         operation = session.operation(kind)
         session.end(kind)

@@ -12,7 +12,7 @@ from .pin_entry import given_or_pad
 
 
 def C_GetSlotList(caller: Caller, token_present: int, room: int | None) -> list[int] | int:
-    """New slots appear when the length is asked for, so that the answer to the second call fits."""
+    """Return the slots; new ones appear when the length is asked for, so that the second call has room for them."""
     application = caller.application
     with application.testbed.lock:
         slots = application.list_slots(room is None, bool(token_present))
@@ -25,12 +25,12 @@ def C_GetSlotList(caller: Caller, token_present: int, room: int | None) -> list[
 
 
 def C_GetSlotInfo(caller: Caller, slot_id: int) -> bytes:
-    """What is known at this instant; the card is not asked."""
+    """Return the slot info from memory; sends no APDU."""
     return caller.application.slot(slot_id).info
 
 
 def C_GetTokenInfo(caller: Caller, slot_id: int) -> bytes:
-    """Label and serial number are the card's own, the PIN flags its counter's."""
+    """Return the token info: label, serial number and retry counters are the card's."""
     application = caller.application
     token = application.token(slot_id)
     label, serial = token.names()
@@ -43,7 +43,7 @@ def C_GetTokenInfo(caller: Caller, slot_id: int) -> bytes:
 
 
 def C_WaitForSlotEvent(caller: Caller, flags: int) -> int:
-    """Takes one slot's event flag. A waiter holds no lock; C_Finalize and the application's end release it."""
+    """Return a slot with an event and clear its flag; C_Finalize and the application's end end the wait."""
     application = caller.application
     lock = application.testbed.lock
     with caller.woken_by_application():
@@ -60,7 +60,7 @@ def C_WaitForSlotEvent(caller: Caller, flags: int) -> int:
 
 
 def C_GetMechanismList(caller: Caller, slot_id: int, room: int | None) -> list[int] | int:
-    """What this token offers."""
+    """Return the token's mechanisms."""
     mechanisms = caller.application.token(slot_id).mechanisms()
     if room is not None and room < len(mechanisms):
         raise P11Error(CKR.BUFFER_TOO_SMALL, len(mechanisms))
@@ -68,13 +68,13 @@ def C_GetMechanismList(caller: Caller, slot_id: int, room: int | None) -> list[i
 
 
 def C_GetMechanismInfo(caller: Caller, slot_id: int, mechanism: int) -> bytes:
-    """Key sizes in the unit of the mechanism."""
+    """Return key sizes, in the unit of the mechanism, and flags."""
     rule = caller.application.token(slot_id).mechanism(mechanism)
     return abi.mechanism_info(*rule.sizes, rule.flags)
 
 
 def C_InitToken(caller: Caller, slot_id: int, pin: bytes | None, label: bytes) -> None:
-    """Everything on the token goes; the SO proves his PIN, the user has none afterwards (5.5.7)."""
+    """Erase the token by the SO's PIN; the user has no PIN afterwards (5.5.7)."""
     application = caller.application
     token = application.token(slot_id)
     token.require_recognised()
@@ -89,7 +89,7 @@ def C_InitToken(caller: Caller, slot_id: int, pin: bytes | None, label: bytes) -
 
 
 def C_InitPIN(caller: Caller, session: Session, pin: bytes | None) -> None:
-    """The SO gives the user a PIN (5.5.8)."""
+    """Set the user's PIN as the SO (5.5.8)."""
     if session.role is not CKU.SO:
         raise P11Error(CKR.USER_NOT_LOGGED_IN)
     pin = given_or_pad(caller, session.token, pin)
@@ -102,7 +102,7 @@ def C_InitPIN(caller: Caller, session: Session, pin: bytes | None) -> None:
 
 
 def C_SetPIN(caller: Caller, session: Session, old: bytes | None, new: bytes | None) -> None:
-    """CHANGE REFERENCE DATA: of the PUK for an SO, of the PIN for everybody else (5.5.9)."""
+    """Change the PUK as the SO, else the PIN, by CHANGE REFERENCE DATA (5.5.9)."""
     application = caller.application
     if not session.token.traits().change_pin:
         raise P11Error(CKR.FUNCTION_NOT_SUPPORTED)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Saving the state of an operation and going on from it later, in this session or another (5.6.5, 5.6.6).
+"""Saving and restoring the state of an operation (5.6.5, 5.6.6).
 
-What a hash has taken in cannot be told in bytes; the state that an application gets is the name of a copy, which its
-token keeps for it until C_Finalize, or until many later ones have been saved.
+The library does not give out a hash's state as bytes; the state that an application gets is the name of a copy, which
+is kept until C_Finalize, or until many later ones have been saved.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _NAME = 32
 
 
 def C_GetOperationState(caller: Caller, session: Session, room: int | None) -> bytes | int:
-    """Of a digest, an HMAC or a CMAC. Raises P11Error(STATE_UNSAVEABLE) for anything else."""
+    """Save a digest, an HMAC or a CMAC. Raises P11Error(STATE_UNSAVEABLE) for other operations."""
     application = caller.application
     with session.lock:
         if not session.operations:
@@ -39,7 +39,7 @@ def C_GetOperationState(caller: Caller, session: Session, room: int | None) -> b
 
 
 def C_SetOperationState(caller: Caller, session: Session, name: bytes, encryption_key: int, key: int) -> None:
-    """Go on from a saved state. A MAC has its key within; one that is given all the same has to be a key."""
+    """Continue from a saved state. A MAC includes its key; a key that is given has to be the same."""
     application = caller.application
     if not name:
         raise P11Error(CKR.ARGUMENTS_BAD)  # a NULL pointer, as a rule

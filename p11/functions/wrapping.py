@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Keys wrapped and unwrapped (5.18.3, 5.18.4)."""
+"""Wrapping and unwrapping of keys (5.18.3, 5.18.4)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from .secrets import AES_LENGTHS, composed, secret_length
 def C_WrapKey(
     caller: Caller, session: Session, mechanism: Mechanism, wrapping: int, handle: int, room: int | None
 ) -> bytes | int:
-    """A secret key's value, or a session's private key as PKCS #8, enciphered. The card's keys never leave it."""
+    """Wrap a secret key's value, or a session's private key as PKCS #8. The card's keys cannot be wrapped."""
     application = caller.application
     rule = rule_for(session, CKF.WRAP, mechanism)
     with _at_fault(CKR.WRAPPING_KEY_HANDLE_INVALID, CKR.WRAPPING_KEY_TYPE_INCONSISTENT):
@@ -69,7 +69,7 @@ def C_WrapKey(
 def C_UnwrapKey(
     caller: Caller, session: Session, mechanism: Mechanism, unwrapping: int, wrapped: bytes, template: Template
 ) -> int:
-    """A key from an enciphered one; the card's RSA key can decipher it, and it is the session's then."""
+    """Create a key from a wrapped one, also by the card's RSA key."""
     rule = rule_for(session, CKF.UNWRAP, mechanism)
     with _at_fault(CKR.UNWRAPPING_KEY_HANDLE_INVALID, CKR.UNWRAPPING_KEY_TYPE_INCONSISTENT):
         item = key_for(caller, session, CKA.UNWRAP, rule, unwrapping)
@@ -122,14 +122,14 @@ def _private_numbers(value: bytes, key_type: int) -> Attributes:
 
 
 def _padded_to(rule: MechanismRule) -> int:
-    """Ciphers that take whole blocks only wrap a key with zeros behind it (6.13.4)."""
+    """Return the block to which a key is filled up with zeros, in ciphers that take whole blocks only (6.13.4)."""
     if rule.scheme not in (Scheme.ECB, Scheme.CBC):
         return 1
     return rule.block
 
 
 def _cut(value: bytes, attributes: Attributes, rule: MechanismRule) -> bytes:
-    """The key in what was unwrapped: there may be zeros behind it, or before it where it is a number (RSA_X_509)."""
+    """Return the key without the zeros behind it, or before it where it is a number (RSA_X_509)."""
     key_type = as_ulong(attributes[CKA.KEY_TYPE])
     told = CKA.VALUE_LEN in attributes
     length = secret_length(attributes, len(value))
@@ -156,7 +156,7 @@ _UNWRAPPING: dict[CKR, CKR] = {
 
 @contextlib.contextmanager
 def _at_fault(handle_invalid: CKR, type_inconsistent: CKR) -> Iterator[None]:
-    """Around what concerns the wrapping key: its errors have names of their own."""
+    """Give errors about the wrapping key the return values for it, within the block."""
     names = {CKR.KEY_HANDLE_INVALID: handle_invalid, CKR.KEY_TYPE_INCONSISTENT: type_inconsistent}
     try:
         yield

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Operations: what a session does with data between an Init function and its end.
 
-An operation takes data, in one part or many, and may give some back at each; the rest comes at the end. How much that
-is at most is known beforehand, so that an application can ask for it and nothing is done for which there is no room.
+An operation takes data, in one part or several, and may return output for each; the rest comes at the end. The length
+of the output is known beforehand: an application can ask for it, and nothing is done without room for the result.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ MOST_KEPT = 1 << 16
 
 
 class Operation:
-    """The base of all. `parts` counts the updates; `pending_result` is a result for which there was no room yet.
+    """Base class of all operations. `parts` counts the updates; `pending_result` had no room in the output buffer yet.
 
-    `in_one_part` is true once the whole operation was asked for in one call that told the length only.
-
-    `needs_login` is true while a key works that the card gives to the logged-in user only, `asks_each_time` if it
-    wants the PIN for this very operation; `context_login` tells that it was given.
+    `in_one_part` is true once a single-part call has asked for the length. `needs_login` is true for a key that only
+    the logged-in user may use, `asks_each_time` for one that wants the PIN for each operation; `context_login` is true
+    once that PIN has been verified.
     """
 
     needs_login = False
@@ -34,7 +33,7 @@ class Operation:
     """Whether `output_length` is what comes out, not only the most that can."""
 
     def output_length(self, more: int, final: bool) -> int:
-        """The bytes that come out if `more` go in now, and if it is the end. Raises P11Error for a wrong length."""
+        """Return the length of the output for `more` bytes, with the rest if `final`. Raises P11Error."""
         raise NotImplementedError
 
     def update(self, data: bytes) -> bytes:
@@ -42,15 +41,15 @@ class Operation:
         raise NotImplementedError
 
     def finish(self) -> bytes:
-        """The rest of the result; called once. Raises P11Error, CardRemoved."""
+        """Return the rest of the output; called once. Raises P11Error, CardRemoved."""
         raise NotImplementedError
 
     def end_message(self) -> None:
-        """Forget the message that is under way, in an operation that has several."""
+        """End the current message, in an operation on several messages."""
 
 
 class Collector(Operation):
-    """An operation that gives nothing before the end: `length` bytes then, of all that it has collected."""
+    """An operation that collects its data and returns `length` bytes at the end."""
 
     limit: int | None = MOST_KEPT
     too_long = CKR.DATA_LEN_RANGE
@@ -61,11 +60,11 @@ class Collector(Operation):
         self._size = 0
 
     def output_length(self, more: int, final: bool) -> int:
-        """Nothing, and `length` at the end."""
+        """Return `length` at the end, 0 before."""
         return self.length if final else 0
 
     def update(self, data: bytes) -> bytes:
-        """Kept. Raises P11Error(DATA_LEN_RANGE, or that of encrypted data) for more than the limit."""
+        """Collect data. Raises P11Error(DATA_LEN_RANGE, or that of encrypted data) beyond the limit."""
         self._size += len(data)
         if self.limit is not None and self._size > self.limit:
             raise P11Error(self.too_long)
@@ -73,5 +72,5 @@ class Collector(Operation):
         return b""
 
     def collected(self) -> bytes:
-        """All of it."""
+        """Return all data."""
         return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)

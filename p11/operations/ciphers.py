@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Ciphers with secret keys: AES, DES and triple DES in their modes, by cryptography."""
+"""Encryption with secret keys: AES, DES and triple DES in their modes, by cryptography."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _MOST_AUTHENTICATED = 48 << 20
 
 
 def block_cipher(rule: MechanismRule, key: bytes) -> BlockCipherAlgorithm:
-    """The algorithm of a mechanism with a key."""
+    """Return the block cipher of a mechanism with a key."""
     if CKK.AES in rule.key_types:
         return algorithms.AES(key)
     return _triple_des(key)
@@ -46,7 +46,7 @@ def _triple_des(key: bytes) -> BlockCipherAlgorithm:
 
 
 def check_value(key_type: int, key: bytes) -> bytes:
-    """CKA_CHECK_VALUE of a secret key: of zeros enciphered with it, or for one that is for no block cipher its hash."""
+    """Return CKA_CHECK_VALUE: of zeros encrypted with the key, of the key's hash if it is for no block cipher."""
     algorithm: BlockCipherAlgorithm
     if key_type == CKK.AES:
         algorithm = algorithms.AES(key)
@@ -58,7 +58,7 @@ def check_value(key_type: int, key: bytes) -> bytes:
 
 
 def cipher(encrypts: bool, rule: MechanismRule, mechanism: Mechanism, key: bytes) -> Operation:
-    """The operation of a mechanism with a secret key. Raises P11Error(MECHANISM_PARAM_INVALID)."""
+    """Return the operation of a mechanism with a secret key. Raises P11Error(MECHANISM_PARAM_INVALID)."""
     match rule.scheme:
         case Scheme.ECB | Scheme.CBC | Scheme.CBC_PAD:
             return Blocks(encrypts, rule, mechanism, key)
@@ -98,7 +98,7 @@ class Blocks(Operation):
         self.exact = encrypts or not self._padded
 
     def output_length(self, more: int, final: bool) -> int:
-        """Whole blocks; the last one is held back as long as padding can be in it. Raises what finish() does."""
+        """Return the length of whole blocks; decryption keeps the last, for it may be padding. Raises P11Error."""
         given = self._given(self._taken)
         total = self._taken + more
         if not final:
@@ -109,7 +109,7 @@ class Blocks(Operation):
         return total - given
 
     def update(self, data: bytes) -> bytes:
-        """As many blocks as are sure."""
+        """Return the blocks that are complete."""
         self._taken += len(data)
         if self._padding is None:
             return bytes(self._context.update(data))
@@ -118,7 +118,10 @@ class Blocks(Operation):
         return bytes(self._padding.update(self._context.update(data)))
 
     def finish(self) -> bytes:
-        """Raises P11Error: DATA_LEN_RANGE, ENCRYPTED_DATA_LEN_RANGE, ENCRYPTED_DATA_INVALID for wrong padding."""
+        """Return the last block.
+
+        Raises P11Error: DATA_LEN_RANGE, ENCRYPTED_DATA_LEN_RANGE, ENCRYPTED_DATA_INVALID for wrong padding.
+        """
         self._require_whole_blocks(self._taken)
         if self._padding is None:
             return bytes(self._context.finalize())
@@ -142,7 +145,7 @@ class Blocks(Operation):
 
 
 class Stream(Operation):
-    """CTR, OFB, CFB and ChaCha20: a byte in, a byte out."""
+    """CTR, OFB, CFB and ChaCha20: as many bytes out as in."""
 
     def __init__(self, encrypts: bool, rule: MechanismRule, mechanism: Mechanism, key: bytes) -> None:
         self._room: int | None = None
@@ -165,20 +168,20 @@ class Stream(Operation):
         self._too_long = CKR.DATA_LEN_RANGE if encrypts else CKR.ENCRYPTED_DATA_LEN_RANGE
 
     def output_length(self, more: int, final: bool) -> int:
-        """What goes in. Raises P11Error(DATA_LEN_RANGE, ENCRYPTED_DATA_LEN_RANGE) when the counter is used up."""
+        """Return `more`. Raises P11Error(DATA_LEN_RANGE, ENCRYPTED_DATA_LEN_RANGE) when the counter is used up."""
         if self._room is not None and more > self._room:
             raise P11Error(self._too_long)
         return more
 
     def update(self, data: bytes) -> bytes:
-        """As much. Raises likewise."""
+        """Return as many bytes. Raises P11Error as output_length()."""
         length = self.output_length(len(data), False)
         if self._room is not None:
             self._room -= length
         return bytes(self._context.update(data))
 
     def finish(self) -> bytes:
-        """Nothing is left."""
+        """Return nothing."""
         return bytes(self._context.finalize())
 
 
@@ -186,7 +189,7 @@ _STREAMS: dict[Scheme, Any] = {Scheme.OFB: OFB, Scheme.CFB: CFB, Scheme.CFB8: CF
 
 
 class GcmEncrypt(Operation):
-    """GCM encryption: the tag comes behind the ciphertext."""
+    """GCM encryption, with the tag after the ciphertext."""
 
     def __init__(self, mechanism: Mechanism, key: bytes) -> None:
         aead = parameters.gcm(mechanism)
@@ -195,21 +198,21 @@ class GcmEncrypt(Operation):
         self._context.authenticate_additional_data(aead.additional)
 
     def output_length(self, more: int, final: bool) -> int:
-        """What goes in, and the tag."""
+        """Return the length of the data, and of the tag at the end."""
         return more + (self._tag_length if final else 0)
 
     def update(self, data: bytes) -> bytes:
-        """As much ciphertext."""
+        """Return as much ciphertext."""
         return bytes(self._context.update(data))
 
     def finish(self) -> bytes:
-        """The tag."""
+        """Return the tag."""
         self._context.finalize()
         return bytes(self._context.tag[: self._tag_length])
 
 
 class GcmDecrypt(Collector):
-    """GCM decryption: nothing is given before the tag has been found right."""
+    """GCM decryption: no output before the tag has been verified."""
 
     limit = _MOST_AUTHENTICATED
     too_long = CKR.ENCRYPTED_DATA_LEN_RANGE
@@ -220,11 +223,14 @@ class GcmDecrypt(Collector):
         self._key = key
 
     def output_length(self, more: int, final: bool) -> int:
-        """All but the tag, at the end."""
+        """Return the length without the tag, at the end."""
         return max(self._size + more - self._parameters.tag_length, 0) if final else 0
 
     def finish(self) -> bytes:
-        """Raises P11Error: ENCRYPTED_DATA_LEN_RANGE without room for a tag, ENCRYPTED_DATA_INVALID for a wrong one."""
+        """Return the plaintext.
+
+        Raises P11Error: ENCRYPTED_DATA_LEN_RANGE without room for a tag, ENCRYPTED_DATA_INVALID for a wrong one.
+        """
         aead, data = self._parameters, self.collected()
         if len(data) < aead.tag_length:
             raise P11Error(CKR.ENCRYPTED_DATA_LEN_RANGE)
@@ -234,7 +240,7 @@ class GcmDecrypt(Collector):
 
 
 def gcm_decrypted(key: bytes, nonce: bytes, additional: bytes, body: bytes | memoryview, tag: bytes) -> bytes:
-    """AES-GCM decryption of a whole text. Raises P11Error(ENCRYPTED_DATA_INVALID)."""
+    """Decrypt a whole ciphertext by AES-GCM. Raises P11Error(ENCRYPTED_DATA_INVALID)."""
     mode = modes.GCM(nonce, tag, min_tag_length=min(len(tag), 16))
     context = Cipher(algorithms.AES(key), mode).decryptor()
     context.authenticate_additional_data(additional)
@@ -245,7 +251,7 @@ def gcm_decrypted(key: bytes, nonce: bytes, additional: bytes, body: bytes | mem
 
 
 class WholeAead(Collector):
-    """CCM, which has to know the length before it begins, and ChaCha20-Poly1305, for which the library wants it all."""
+    """CCM and ChaCha20-Poly1305 on all data at once: CCM needs its length first, the library offers no other way."""
 
     limit = _MOST_AUTHENTICATED
 
@@ -257,12 +263,14 @@ class WholeAead(Collector):
         self._cipher = cipher
 
     def output_length(self, more: int, final: bool) -> int:
-        """With the tag, or without."""
+        """Return the length with the tag for encryption, without it for decryption, at the end."""
         tag = self._parameters.tag_length
         return max(self._size + more + (tag if self._encrypts else -tag), 0) if final else 0
 
     def finish(self) -> bytes:
-        """Raises P11Error: DATA_LEN_RANGE, ENCRYPTED_DATA_LEN_RANGE for another length than the parameter's;
+        """Encrypt or decrypt.
+
+        Raises P11Error: DATA_LEN_RANGE, ENCRYPTED_DATA_LEN_RANGE for another length than the parameter's;
         ENCRYPTED_DATA_INVALID.
         """
         aead, data = self._parameters, self.collected()
@@ -279,7 +287,7 @@ class WholeAead(Collector):
 
 
 class Wrap(Collector):
-    """AES key wrap (RFC 3394), and with padding (RFC 5649)."""
+    """AES key wrap (RFC 3394), also with padding (RFC 5649)."""
 
     def __init__(self, encrypts: bool, rule: MechanismRule, mechanism: Mechanism, key: bytes) -> None:
         super().__init__(0)
@@ -291,7 +299,7 @@ class Wrap(Collector):
         self.too_long = CKR.DATA_LEN_RANGE if encrypts else CKR.ENCRYPTED_DATA_LEN_RANGE
 
     def output_length(self, more: int, final: bool) -> int:
-        """Eight bytes more, or less; padding fills up to eight."""
+        """Return the length: eight bytes more or fewer, with padding filled up to a multiple of eight."""
         size = self._size + more
         if not final:
             return 0
@@ -300,7 +308,7 @@ class Wrap(Collector):
         return max(size - 8, 0)
 
     def finish(self) -> bytes:
-        """Raises P11Error: DATA_LEN_RANGE, ENCRYPTED_DATA_LEN_RANGE, ENCRYPTED_DATA_INVALID."""
+        """Wrap or unwrap. Raises P11Error: DATA_LEN_RANGE, ENCRYPTED_DATA_LEN_RANGE, ENCRYPTED_DATA_INVALID."""
         data = self.collected()
         try:
             if self._encrypts:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""New secrets from old ones: key agreement and the simple derivations (PKCS #11 3.1, 6.3.17 to 6.43)."""
+"""Key agreement and the simple derivations (PKCS #11 3.1, 6.3.17 to 6.43)."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ _FIELD_KDFS: dict[int, tuple[_Stretch, str]] = {
 
 
 def agreed(key: PrivateKey, mechanism: Mechanism, wanted: int | None) -> bytes:
-    """ECDH1: the shared secret, cut from the left to `wanted` bytes, or stretched by a KDF to as many.
+    """Return the shared secret of ECDH1, cut from the left to `wanted` bytes or stretched by a KDF.
 
     Raises P11Error: MECHANISM_PARAM_INVALID also for a point that is not on the curve; CardRemoved.
     """
@@ -89,9 +89,9 @@ def agreed(key: PrivateKey, mechanism: Mechanism, wanted: int | None) -> bytes:
 
 
 def agreed_in_field(key: PrivateKey, rule: MechanismRule, mechanism: Mechanism, wanted: int | None) -> bytes:
-    """DH_PKCS_DERIVE and X9_42_DH_DERIVE: the shared secret, cut from the left, or in X9.42 stretched by a KDF.
+    """Return the shared secret of DH_PKCS_DERIVE or X9_42_DH_DERIVE, cut from the left or stretched by a KDF.
 
-    Raises P11Error: MECHANISM_PARAM_INVALID also for a value that is none of the domain, KEY_SIZE_RANGE.
+    Raises P11Error: MECHANISM_PARAM_INVALID also for a value outside the domain, KEY_SIZE_RANGE.
     """
     if rule.type == CKM.X9_42_DH_DERIVE:
         given = parameters.agreement(mechanism, _FIELD_KDFS)
@@ -124,7 +124,7 @@ def _require_length(wanted: int | None, most: int) -> None:
 
 
 def combined(rule: MechanismRule, mechanism: Mechanism, base: bytes, other: bytes) -> bytes:
-    """The derivations from a secret key; `other` is the second key of a concatenation of keys."""
+    """Derive from a secret key; `other` is the second key of a concatenation of keys."""
     match rule.scheme:
         case Scheme.CONCATENATE_KEY:
             return base + other
@@ -145,7 +145,7 @@ def combined(rule: MechanismRule, mechanism: Mechanism, base: bytes, other: byte
 
 
 def extracted(base: bytes, first_bit: int, wanted: int) -> bytes:
-    """EXTRACT_KEY_FROM_KEY: `wanted` bytes from a bit on, round and round."""
+    """Return `wanted` bytes of the key from a bit on, cyclically (EXTRACT_KEY_FROM_KEY)."""
     bits = 8 * len(base)
     if first_bit >= bits or not 1 <= wanted <= len(base):
         raise parameters.invalid() if first_bit >= bits else P11Error(CKR.KEY_SIZE_RANGE)
@@ -155,7 +155,7 @@ def extracted(base: bytes, first_bit: int, wanted: int) -> bytes:
 
 
 def require_data(mechanism: Mechanism, base: bytes) -> None:
-    """What a data object has to be that takes a key's place (6.62.3). Raises P11Error(MECHANISM_PARAM_INVALID ...)."""
+    """Check a data object that is a base key (6.62.3). Raises P11Error(MECHANISM_PARAM_INVALID, KEY_SIZE_RANGE)."""
     extract, _, digest, salt_type, *_ = _hkdf_fields(mechanism)
     if not extract or salt_type == CKF.HKDF_SALT_NULL:
         raise parameters.invalid()
@@ -164,7 +164,7 @@ def require_data(mechanism: Mechanism, base: bytes) -> None:
 
 
 def hkdf(mechanism: Mechanism, base: bytes, salt_key: bytes, wanted: int | None) -> bytes:
-    """HKDF (RFC 5869): extract, expand, or both; as much as the hash gives where nothing is `wanted`."""
+    """Derive by HKDF (RFC 5869): extract, expand or both; without `wanted` as many bytes as the hash has."""
     extract, expand, kind, salt_type, *_ = _hkdf_fields(mechanism)
     salt, info = mechanism.pointers
     digest_name = DIGESTS[kind]
@@ -187,13 +187,13 @@ def hkdf(mechanism: Mechanism, base: bytes, salt_key: bytes, wanted: int | None)
 
 
 def hkdf_salt_handle(mechanism: Mechanism) -> int | None:
-    """The handle of the key that is the salt, if it is one."""
+    """Return the handle of the key that is the salt, None if the salt is no key."""
     extract, _, _, salt_type, _, _, handle, *_ = _hkdf_fields(mechanism)
     return handle if extract and salt_type == CKF.HKDF_SALT_KEY else None
 
 
 def _hkdf_fields(mechanism: Mechanism) -> tuple[int, ...]:
-    """CK_HKDF_PARAMS, whose two flags say what is to be done. Raises P11Error(MECHANISM_PARAM_INVALID)."""
+    """Return the fields of CK_HKDF_PARAMS. Raises P11Error(MECHANISM_PARAM_INVALID)."""
     if len(mechanism.parameter) != _HKDF.size or len(mechanism.pointers) != 2:
         raise parameters.invalid()
     fields = _HKDF.unpack(mechanism.parameter)
@@ -203,7 +203,7 @@ def _hkdf_fields(mechanism: Mechanism) -> tuple[int, ...]:
 
 
 def _encrypted(rule: MechanismRule, mechanism: Mechanism, key: bytes) -> bytes:
-    """ECB_ENCRYPT_DATA and CBC_ENCRYPT_DATA: the ciphertext of the data is the key."""
+    """Return the data encrypted with the key (ECB_ENCRYPT_DATA, CBC_ENCRYPT_DATA)."""
     algorithm = block_cipher(rule, key)
     size = algorithm.block_size // 8
     if len(mechanism.pointers) != 1:

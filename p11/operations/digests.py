@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Digests and MACs: hashed as the data comes."""
+"""Digests and MACs."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ from .ciphers import block_cipher
 
 
 class Digest(Operation):
-    """C_Digest*."""
+    """An operation of C_Digest*."""
 
     def __init__(self, digest: str) -> None:
         self._hash = hashlib.new(digest)
 
     def output_length(self, more: int, final: bool) -> int:
-        """The digest's at the end."""
+        """Return the length of the digest at the end."""
         return self._hash.digest_size if final else 0
 
     def update(self, data: bytes) -> bytes:
-        """Hashed."""
+        """Add data to the digest."""
         self._hash.update(data)
         return b""
 
     def finish(self) -> bytes:
-        """The digest."""
+        """Return the digest."""
         return self._hash.digest()
 
     def copy(self) -> Digest:
-        """Another one at the same point."""
+        """Return a copy at the same point."""
         twin = object.__new__(type(self))
         twin.__dict__ = {**self.__dict__, "_hash": self._hash.copy()}
         return twin
 
 
 class _Gmac:
-    """GCM with nothing to encrypt (SP 800-38D, 5.2)."""
+    """GMAC: GCM without plaintext (SP 800-38D, 5.2)."""
 
     def __init__(self, key: bytes, iv: bytes) -> None:
         self._gcm = Cipher(algorithms.AES(key), modes.GCM(iv)).encryptor()
@@ -62,7 +62,7 @@ class _Gmac:
 
 
 class _CbcMac:
-    """The last block of CBC with zeros behind the data (FIPS 113)."""
+    """CBC-MAC: the last block of CBC, the data filled up with zeros (FIPS 113)."""
 
     def __init__(self, cipher: Any) -> None:
         self._size = cipher.block_size // 8
@@ -83,7 +83,10 @@ class _CbcMac:
 
 
 class Mac(Operation):
-    """C_Sign* and C_Verify* with a secret key: HMAC (RFC 2104), CMAC (SP 800-38B), CBC-MAC and GMAC, perhaps cut."""
+    """An operation of C_Sign* and C_Verify* with a secret key: HMAC, CMAC, CBC-MAC or GMAC, perhaps cut.
+
+    RFC 2104, SP 800-38B, FIPS 113, SP 800-38D.
+    """
 
     def __init__(self, key: bytes, rule: MechanismRule, mechanism: Mechanism) -> None:
         self.key = key
@@ -107,28 +110,28 @@ class Mac(Operation):
             self._length = longest // 2 if rule.scheme is Scheme.CBC_MAC else longest
 
     def output_length(self, more: int, final: bool) -> int:
-        """The MAC's at the end."""
+        """Return the length of the MAC at the end."""
         return self._length if final else 0
 
     def update(self, data: bytes) -> bytes:
-        """Taken in."""
+        """Add data to the MAC."""
         self._mac.update(data)
         return b""
 
     def finish(self) -> bytes:
-        """The MAC."""
+        """Return the MAC."""
         value: bytes = self._mac.digest() if isinstance(self._mac, hmac.HMAC) else self._mac.finalize()
         return value[: self._length]
 
     def check(self, signature: bytes) -> None:
-        """Raises P11Error(SIGNATURE_INVALID or SIGNATURE_LEN_RANGE)."""
+        """Verify a MAC. Raises P11Error(SIGNATURE_INVALID or SIGNATURE_LEN_RANGE)."""
         if len(signature) != self._length:
             raise P11Error(CKR.SIGNATURE_LEN_RANGE)
         if not hmac.compare_digest(self.finish(), signature):
             raise P11Error(CKR.SIGNATURE_INVALID)
 
     def copy(self) -> Mac:
-        """Another one at the same point. Raises P11Error(STATE_UNSAVEABLE)."""
+        """Return a copy at the same point. Raises P11Error(STATE_UNSAVEABLE)."""
         twin = object.__new__(type(self))
         twin.__dict__ = {**self.__dict__, "_mac": self._mac.copy()}
         return twin

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Key derivation by pseudo-random functions (SP 800-108; PKCS #11 3.1, 2.42): counter, feedback, double pipeline.
 
-One secret key comes of each; further keys in the parameters (CK_DERIVED_KEY) are not made.
+A derivation makes one secret key; further keys in the parameters (CK_DERIVED_KEY) are not made.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ Prf = Callable[[bytes], bytes]
 
 
 class _Input(NamedTuple):
-    """One part of what the function is fed with: its kind, and bytes or a format."""
+    """One part of the function's input: its kind, and bytes or a format."""
 
     kind: int
     value: bytes
 
 
 class _Number(NamedTuple):
-    """How a number is written."""
+    """The format of a number."""
 
     is_little: bool
     bits: int
 
     def write(self, number: int) -> bytes:
-        """Raises P11Error(MECHANISM_PARAM_INVALID) for one that has no room."""
+        """Return a number as bytes. Raises P11Error(MECHANISM_PARAM_INVALID) for one that is too large."""
         if number >> self.bits:
             raise parameters.invalid()
         return number.to_bytes(self.bits // 8, "little" if self.is_little else "big")
@@ -70,7 +70,7 @@ def derived(mechanism: Mechanism, base: bytes, wanted: int | None) -> bytes:
 
 
 def _counter(prf: Prf, parts: list[_Input], _iv: bytes) -> Iterator[bytes]:
-    """K(i) = PRF(input with [i] in the place of the iteration variable) (SP 800-108, 4.1)."""
+    """Yield K(i) = PRF(input with [i] for the iteration variable) (SP 800-108, 4.1)."""
     if any(part.kind == CK.SP800_108_COUNTER for part in parts):
         raise parameters.invalid()
     for number in itertools.count(1):
@@ -78,7 +78,7 @@ def _counter(prf: Prf, parts: list[_Input], _iv: bytes) -> Iterator[bytes]:
 
 
 def _feedback(prf: Prf, parts: list[_Input], iv: bytes) -> Iterator[bytes]:
-    """K(i) = PRF(K(i-1), perhaps [i], the rest) (4.2)."""
+    """Yield K(i) = PRF(K(i-1), optionally [i], the rest) (4.2)."""
     block = iv
     for number in itertools.count(1):
         block = prf(_pipelined(parts, block, number))
@@ -86,7 +86,7 @@ def _feedback(prf: Prf, parts: list[_Input], iv: bytes) -> Iterator[bytes]:
 
 
 def _double_pipeline(prf: Prf, parts: list[_Input], _iv: bytes) -> Iterator[bytes]:
-    """A(i) = PRF(A(i-1)), with A(0) all that stays the same; K(i) = PRF(A(i), perhaps [i], the rest) (4.3)."""
+    """Yield K(i) = PRF(A(i), optionally [i], the rest); A(i) = PRF(A(i-1)), A(0) is all constant input (4.3)."""
     kinds = (CK.SP800_108_ITERATION_VARIABLE, CK.SP800_108_COUNTER)
     block = b"".join(part.value for part in parts if part.kind not in kinds)
     for number in itertools.count(1):
@@ -102,7 +102,7 @@ _BLOCKS: dict[int, Callable[[Prf, list[_Input], bytes], Iterator[bytes]]] = {
 
 
 def _pipelined(parts: list[_Input], block: bytes, number: int) -> bytes:
-    """The input with the block before in the place of the iteration variable, which has no format here."""
+    """Return the input with the previous block for the iteration variable, which has no format here."""
     written = b""
     for part in parts:
         if part.kind == CK.SP800_108_ITERATION_VARIABLE:
@@ -115,7 +115,7 @@ def _pipelined(parts: list[_Input], block: bytes, number: int) -> bytes:
 
 
 def _counted(part: _Input, number: int, kind: int) -> bytes:
-    """What a part is at the iteration of that number, if parts of that kind are the counter."""
+    """Return a part with the number of the iteration, if parts of that kind are the counter."""
     if part.kind != kind:
         return part.value
     if len(part.value) != _COUNTER_FORMAT.size:
@@ -124,7 +124,7 @@ def _counted(part: _Input, number: int, kind: int) -> bytes:
 
 
 def _with_length(part: _Input, lengths: dict[CK, int]) -> _Input:
-    """The length of what is derived, in bits, in the place of its format."""
+    """Return a part with the length of the derived key, in bits, in its format."""
     if part.kind != CK.SP800_108_DKM_LENGTH:
         return part
     if len(part.value) != _LENGTH_FORMAT.size:
@@ -142,7 +142,7 @@ def _number(is_little: int, bits: int) -> _Number:
 
 
 def _parts(mechanism: Mechanism) -> tuple[list[_Input], bytes]:
-    """The parts in their order, and the IV. Raises P11Error(MECHANISM_PARAM_INVALID)."""
+    """Return the parts in their order, and the IV. Raises P11Error(MECHANISM_PARAM_INVALID)."""
     is_feedback = mechanism.type == CKM.SP800_108_FEEDBACK_KDF
     shape = _FEEDBACK_KDF if is_feedback else _KDF
     if len(mechanism.parameter) != shape.size or not mechanism.pointers:
@@ -166,7 +166,7 @@ _KINDS = (*_AT_MOST_ONCE, CK.SP800_108_BYTE_ARRAY)
 
 
 def _function(mechanism: Mechanism) -> int:
-    """The pseudo-random function, HMAC or CMAC. Raises P11Error(MECHANISM_PARAM_INVALID)."""
+    """Return the pseudo-random function, HMAC or CMAC. Raises P11Error(MECHANISM_PARAM_INVALID)."""
     if len(mechanism.parameter) < struct.calcsize("@L"):
         raise parameters.invalid()
     (kind,) = struct.unpack_from("@L", mechanism.parameter)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The parameters of mechanisms, taken apart. Everything here raises P11Error(MECHANISM_PARAM_INVALID)."""
+"""Decoding of mechanism parameters. Everything here raises P11Error(MECHANISM_PARAM_INVALID)."""
 
 from __future__ import annotations
 
@@ -81,12 +81,12 @@ _MOST_ITERATIONS = 1 << 25
 
 
 def invalid() -> P11Error:
-    """The one error of this file."""
+    """Return the error that all functions of this file raise."""
     return P11Error(CKR.MECHANISM_PARAM_INVALID)
 
 
 class Pss(NamedTuple):
-    """CK_RSA_PKCS_PSS_PARAMS: digest and mask digest as hashlib names."""
+    """CK_RSA_PKCS_PSS_PARAMS: hash and MGF hash by their names in hashlib, and the length of the salt."""
 
     digest: str
     mgf_digest: str
@@ -102,7 +102,7 @@ class Oaep(NamedTuple):
 
 
 class Agreement(NamedTuple):
-    """CK_ECDH1_DERIVE_PARAMS or CK_X9_42_DH1_DERIVE_PARAMS: `shared` goes into the KDF, `public` is the other's."""
+    """CK_ECDH1_DERIVE_PARAMS or CK_X9_42_DH1_DERIVE_PARAMS: `shared` is for the KDF, `public` the other side's key."""
 
     kdf: int
     shared: bytes
@@ -110,7 +110,7 @@ class Agreement(NamedTuple):
 
 
 class Password(NamedTuple):
-    """CK_PKCS5_PBKD2_PARAMS2: the pseudo-random function as hashlib names its digest."""
+    """CK_PKCS5_PBKD2_PARAMS2; the pseudo-random function by the name of its hash in hashlib."""
 
     digest: str
     password: bytes
@@ -118,18 +118,18 @@ class Password(NamedTuple):
     iterations: int
 
     def require_bounded(self, length: int) -> None:
-        """Refuse what would take minutes, also when nobody wants it any more: OpenSSL cannot be stopped."""
+        """Refuse a derivation that would take minutes: OpenSSL cannot be stopped, not even after a removal."""
         blocks = -(-length // HASHES[self.digest].digest_size)
         if self.iterations * blocks > _MOST_ITERATIONS:
             raise invalid()
 
     def stretched(self, length: int) -> bytes:
-        """Return so many bytes (PBKDF2; RFC 8018, 5.2)."""
+        """Derive as many bytes (PBKDF2; RFC 8018, 5.2)."""
         return hashlib.pbkdf2_hmac(self.digest, self.password, self.salt, self.iterations, length)
 
 
 class AeadParameters(NamedTuple):
-    """What GCM, CCM and ChaCha20-Poly1305 have in common; only CCM is told the length of the data."""
+    """The parameters of GCM, CCM and ChaCha20-Poly1305; only CCM has the length of the data."""
 
     nonce: bytes
     additional: bytes
@@ -138,7 +138,7 @@ class AeadParameters(NamedTuple):
 
 
 class GcmMessageParameters(NamedTuple):
-    """CK_GCM_MESSAGE_PARAMS: `fixed_bits` of the IV stay when `generator` makes the rest."""
+    """CK_GCM_MESSAGE_PARAMS; `fixed_bits` of the IV stay, `generator` makes the others."""
 
     iv: bytes
     fixed_bits: int
@@ -147,13 +147,13 @@ class GcmMessageParameters(NamedTuple):
 
 
 def none(mechanism: Mechanism) -> None:
-    """A mechanism without a parameter."""
+    """Require that a mechanism has no parameter."""
     if mechanism.parameter:
         raise invalid()
 
 
 def pss(mechanism: Mechanism, digest: str | None) -> Pss:
-    """For a mechanism that hashes with `digest`, or for one that is given the hash."""
+    """Decode CK_RSA_PKCS_PSS_PARAMS; `digest` is the hash of the mechanism, None if the application hashes."""
     kind, mask, salt_length = _unpack(_PSS, mechanism.parameter)
     parsed = Pss(_digest(kind), _mask(mask), salt_length)
     if salt_length > _LONGEST_SALT or (digest is not None and digest != parsed.digest):
@@ -162,7 +162,7 @@ def pss(mechanism: Mechanism, digest: str | None) -> Pss:
 
 
 def oaep(mechanism: Mechanism) -> Oaep:
-    """The label is in `pSourceData`."""
+    """Decode CK_RSA_PKCS_OAEP_PARAMS; the label is in `pSourceData`."""
     kind, mask, source, _, length = _unpack(_OAEP, mechanism.parameter)
     (label,) = _pointed(mechanism.pointers, 1)
     if source not in (0, CKZ.DATA_SPECIFIED) or (source == 0 and length):
@@ -171,7 +171,7 @@ def oaep(mechanism: Mechanism) -> Oaep:
 
 
 def rsa_aes(mechanism: Mechanism) -> tuple[int, Oaep]:
-    """CK_RSA_AES_KEY_WRAP_PARAMS: bytes of the AES key, and how RSA encrypts it."""
+    """Decode CK_RSA_AES_KEY_WRAP_PARAMS: bytes of the AES key, and the parameters of OAEP."""
     bits, _ = _unpack(_RSA_AES, mechanism.parameter)
     inner, label = _pointed(mechanism.pointers, 2)
     if bits not in (128, 192, 256):
@@ -180,14 +180,14 @@ def rsa_aes(mechanism: Mechanism) -> tuple[int, Oaep]:
 
 
 def iv(mechanism: Mechanism, length: int) -> bytes:
-    """An initialisation vector of just this length."""
+    """Return an initialisation vector of just this length."""
     if len(mechanism.parameter) != length:
         raise invalid()
     return mechanism.parameter
 
 
 def counter(mechanism: Mechanism) -> tuple[int, bytes]:
-    """CK_AES_CTR_PARAMS: the bits that count, and the first block."""
+    """Decode CK_AES_CTR_PARAMS: the bits of the counter, and the first block."""
     bits, block = _unpack(_CTR, mechanism.parameter)
     if not 1 <= bits <= 128:
         raise invalid()
@@ -195,7 +195,7 @@ def counter(mechanism: Mechanism) -> tuple[int, bytes]:
 
 
 def gcm(mechanism: Mechanism) -> AeadParameters:
-    """CK_GCM_PARAMS, or the form without ulIvBits that NSS and older programs use."""
+    """Decode CK_GCM_PARAMS, also the form without ulIvBits that NSS and older programs use."""
     if len(mechanism.parameter) == _NSS_GCM.size:
         _, _, _, _, tag_bits = _unpack(_NSS_GCM, mechanism.parameter)
     else:
@@ -207,7 +207,7 @@ def gcm(mechanism: Mechanism) -> AeadParameters:
 
 
 def gmac(mechanism: Mechanism) -> AeadParameters:
-    """CK_GCM_PARAMS without additional data: that comes as the data."""
+    """Decode CK_GCM_PARAMS without additional data, which is the data here."""
     aead = gcm(mechanism)
     if aead.additional:
         raise invalid()
@@ -215,7 +215,7 @@ def gmac(mechanism: Mechanism) -> AeadParameters:
 
 
 def ccm(mechanism: Mechanism) -> AeadParameters:
-    """CK_CCM_PARAMS."""
+    """Decode CK_CCM_PARAMS."""
     data_length, _, _, _, _, tag_length = _unpack(_CCM, mechanism.parameter)
     nonce, additional = _pointed(mechanism.pointers, 2)
     if not 7 <= len(nonce) <= 13 or tag_length not in range(4, 17, 2):
@@ -224,7 +224,7 @@ def ccm(mechanism: Mechanism) -> AeadParameters:
 
 
 def poly1305(mechanism: Mechanism) -> AeadParameters:
-    """CK_SALSA20_CHACHA20_POLY1305_PARAMS; the nonce is that of RFC 8439, not the older one of eight bytes."""
+    """Decode CK_SALSA20_CHACHA20_POLY1305_PARAMS; the nonce is that of RFC 8439, not the older one of eight bytes."""
     _unpack(_POLY1305, mechanism.parameter)
     nonce, additional = _pointed(mechanism.pointers, 2)
     if len(nonce) != 12:
@@ -233,7 +233,7 @@ def poly1305(mechanism: Mechanism) -> AeadParameters:
 
 
 def chacha20(mechanism: Mechanism) -> tuple[int, bytes]:
-    """CK_CHACHA20_PARAMS: the bits of the block counter, and counter and nonce as one."""
+    """Decode CK_CHACHA20_PARAMS: the bits of the block counter, and counter and nonce together."""
     _, counter_bits, _, nonce_bits = _unpack(_CHACHA20, mechanism.parameter)
     block, nonce = _pointed(mechanism.pointers, 2)
     if (counter_bits, nonce_bits) not in ((32, 96), (64, 64)) or len(block + nonce) != 16:
@@ -242,7 +242,7 @@ def chacha20(mechanism: Mechanism) -> tuple[int, bytes]:
 
 
 def gcm_message(parameter: MessageParameter | None) -> GcmMessageParameters:
-    """CK_GCM_MESSAGE_PARAMS."""
+    """Decode CK_GCM_MESSAGE_PARAMS."""
     if parameter is None:
         raise invalid()
     _, _, fixed_bits, generator, _, tag_bits = _unpack(_GCM_MESSAGE, parameter.parameter)
@@ -254,9 +254,9 @@ def gcm_message(parameter: MessageParameter | None) -> GcmMessageParameters:
 
 
 def eddsa(mechanism: Mechanism, is_448: bool) -> Variant | None:
-    """CK_EDDSA_PARAMS, which only Ed25519 can do without (3.1, 6.3.15); None for Ed25519 and Ed448 themselves.
+    """Decode CK_EDDSA_PARAMS (3.1, 6.3.15); None is plain Ed25519 or Ed448.
 
-    With them it is Ed25519ctx, also with an empty context.
+    Only Ed25519 may be used without the parameters; with them it is Ed25519ctx, also with an empty context.
     """
     if not mechanism.parameter and not is_448:
         return None
@@ -268,7 +268,7 @@ def eddsa(mechanism: Mechanism, is_448: bool) -> Variant | None:
 
 
 def signature_context(mechanism: Mechanism, signs: bool) -> bytes:
-    """CK_SIGN_ADDITIONAL_CONTEXT, which may be left out: the library hedges its signatures, always."""
+    """Return the context of CK_SIGN_ADDITIONAL_CONTEXT, which may be left out. The library always hedges signatures."""
     if not mechanism.parameter:
         return b""
     variant, _, _ = _unpack(_CONTEXT, mechanism.parameter)
@@ -280,7 +280,7 @@ def signature_context(mechanism: Mechanism, signs: bool) -> bytes:
 
 
 def length(mechanism: Mechanism, longest: int) -> int:
-    """CK_MAC_GENERAL_PARAMS."""
+    """Decode CK_MAC_GENERAL_PARAMS."""
     (wanted,) = _unpack(_ULONG, mechanism.parameter)
     if not 1 <= wanted <= longest:
         raise invalid()
@@ -288,12 +288,12 @@ def length(mechanism: Mechanism, longest: int) -> int:
 
 
 def ulong(mechanism: Mechanism) -> int:
-    """A parameter that is one number, such as a handle or a bit position."""
+    """Decode a parameter that is one number, such as a handle or a bit position."""
     return int(_unpack(_ULONG, mechanism.parameter)[0])
 
 
 def string(mechanism: Mechanism) -> bytes:
-    """CK_KEY_DERIVATION_STRING_DATA."""
+    """Decode CK_KEY_DERIVATION_STRING_DATA."""
     if len(mechanism.parameter) != 16:
         raise invalid()
     return _pointed(mechanism.pointers, 1)[0]
@@ -324,7 +324,7 @@ def _pointed(pointers: tuple[bytes, ...], count: int) -> tuple[bytes, ...]:
 
 
 def agreement(mechanism: Mechanism, kdfs: Container[int]) -> Agreement:
-    """With one of these KDFs, or with none, which takes no data."""
+    """Decode the parameters of a key agreement with one of these KDFs, or with none and no data for it."""
     kdf, *_ = _unpack(_AGREEMENT, mechanism.parameter)
     shared, public = _pointed(mechanism.pointers, 2)
     if (kdf == CKD.NULL and shared) or (kdf != CKD.NULL and kdf not in kdfs):
@@ -333,7 +333,7 @@ def agreement(mechanism: Mechanism, kdfs: Container[int]) -> Agreement:
 
 
 def password(mechanism: Mechanism) -> Password:
-    """CK_PKCS5_PBKD2_PARAMS2 (PKCS #11 3.1, 2.38.3): the salt is given, and the function takes no data."""
+    """Decode CK_PKCS5_PBKD2_PARAMS2 (PKCS #11 3.1, 2.38.3): a salt is given, the function takes no data."""
     if len(mechanism.parameter) != _PBKD2.size or len(mechanism.pointers) != 3:
         raise invalid()
     source, _, _, iterations, function, *_ = _PBKD2.unpack(mechanism.parameter)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""CKM_RSA_AES_KEY_WRAP (PKCS #11 3.1, 6.1.20): a new AES key by OAEP, and a key of any length by that one."""
+"""CKM_RSA_AES_KEY_WRAP (PKCS #11 3.1, 6.1.20): a random AES key by OAEP, and the wrapped key by AES key wrap."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BLOCK = 8
 
 
 class RsaAesWrap(Collector):
-    """With a public key."""
+    """Wrapping with a public key."""
 
     def __init__(self, key: PublicKey, mechanism: Mechanism) -> None:
         if not isinstance(key, rsa.RSAPublicKey):
@@ -31,18 +31,18 @@ class RsaAesWrap(Collector):
         rsa_padding.require_oaep(self.length, self._oaep.digest)
 
     def output_length(self, more: int, final: bool) -> int:
-        """The modulus', and that of a key wrap with padding."""
+        """Return the length of the modulus and of the AES key wrap."""
         return self.length + -(-(self._size + more) // _BLOCK) * _BLOCK + _BLOCK if final else 0
 
     def finish(self) -> bytes:
-        """Both, one behind the other."""
+        """Return both, one after the other."""
         passing = os.urandom(self._bytes)
         block = rsa_padding.oaep_encode(passing, self.length, *self._oaep)
         return public_operation(self._public, block) + keywrap.aes_key_wrap_with_padding(passing, self.collected())
 
 
 class RsaAesUnwrap(Collector):
-    """With a private key, on the card or in the session."""
+    """Unwrapping with a private key, on the card or in the session."""
 
     exact = False
     too_long = CKR.ENCRYPTED_DATA_LEN_RANGE
@@ -59,11 +59,11 @@ class RsaAesUnwrap(Collector):
         self.asks_each_time = key.always_authenticate
 
     def output_length(self, more: int, final: bool) -> int:
-        """Without the modulus' length and that of the key wrap's first block."""
+        """Return the most that remains without the modulus' length and the key wrap's first block."""
         return max(self._size + more - self.length - _BLOCK, 0) if final else 0
 
     def finish(self) -> bytes:
-        """Raises P11Error(ENCRYPTED_DATA_INVALID, ENCRYPTED_DATA_LEN_RANGE), CardRemoved."""
+        """Return the unwrapped key. Raises P11Error(ENCRYPTED_DATA_INVALID, ENCRYPTED_DATA_LEN_RANGE), CardRemoved."""
         data = self.collected()
         by_rsa, by_aes = data[: self.length], data[self.length :]
         if len(by_aes) % _BLOCK or len(by_aes) < 2 * _BLOCK:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""RSA encryption: public keys here; private keys exponentiate on the card or in the session, padding comes off here."""
+"""RSA encryption by public keys, and decryption: the private key exponentiates, the padding is removed here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .signatures import public_operation
 
 
 class RsaEncrypt(Collector):
-    """C_Encrypt* with a public key."""
+    """An operation of C_Encrypt* with a public key."""
 
     def __init__(self, key: PublicKey, rule: MechanismRule, mechanism: Mechanism) -> None:
         if not isinstance(key, rsa.RSAPublicKey):
@@ -27,7 +27,7 @@ class RsaEncrypt(Collector):
         self._oaep = _oaep(rule, mechanism, self.length)
 
     def finish(self) -> bytes:
-        """The ciphertext, of the length of the modulus."""
+        """Return the ciphertext, of the length of the modulus."""
         data = self.collected()
         if self._scheme is Scheme.RSA_PKCS:
             try:
@@ -40,7 +40,7 @@ class RsaEncrypt(Collector):
 
 
 class RsaDecrypt(Collector):
-    """C_Decrypt* with a private key."""
+    """An operation of C_Decrypt* with a private key."""
 
     def __init__(self, key: PrivateKey, rule: MechanismRule, mechanism: Mechanism) -> None:
         public = key.public
@@ -55,7 +55,7 @@ class RsaDecrypt(Collector):
         self.asks_each_time = key.always_authenticate
 
     def finish(self) -> bytes:
-        """The plaintext. Raises P11Error(ENCRYPTED_DATA_LEN_RANGE, ENCRYPTED_DATA_INVALID)."""
+        """Return the plaintext. Raises P11Error(ENCRYPTED_DATA_LEN_RANGE, ENCRYPTED_DATA_INVALID)."""
         data = self.collected()
         if len(data) != self.length:
             raise P11Error(CKR.ENCRYPTED_DATA_LEN_RANGE)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Signatures: private keys work on the card or in the session, public ones here."""
+"""Signatures by private keys on the card or in the session, and their verification by public keys."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ED448_LENGTH = 114
 
 
 class _Message(Operation):
-    """What is signed or verified: hashed as it comes where the mechanism hashes, else kept.
+    """Data to sign or verify: hashed as it comes if the mechanism hashes, else collected.
 
     `length` is that of the signature in bytes.
     """
@@ -57,11 +57,11 @@ class _Message(Operation):
         self._size = 0
 
     def output_length(self, more: int, final: bool) -> int:
-        """The signature's at the end."""
+        """Return the signature's length at the end."""
         return self.length if final else 0
 
     def update(self, data: bytes) -> bytes:
-        """Raises P11Error(DATA_LEN_RANGE) for more than any key can take."""
+        """Take more data. Raises P11Error(DATA_LEN_RANGE) for more than any key can sign."""
         if self._hash is not None:
             self._hash.update(data)
         else:
@@ -72,14 +72,14 @@ class _Message(Operation):
         return b""
 
     def collected(self) -> bytes:
-        """The digest, or the data itself."""
+        """Return the digest, or the data itself."""
         if self._hash is not None:
             return self._hash.digest()
         return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
 
 
 class Sign(_Message):
-    """C_Sign*; also with recovery, which for RSA is the same."""
+    """An operation of C_Sign* and C_SignRecover, which for RSA is the same."""
 
     def __init__(self, key: PrivateKey, rule: MechanismRule, mechanism: Mechanism) -> None:
         super().__init__(key.signature_length, rule, mechanism)
@@ -91,7 +91,7 @@ class Sign(_Message):
         self.asks_each_time = key.always_authenticate
 
     def finish(self) -> bytes:
-        """The signature; that of ECDSA and DSA as r and s, each of the length of the order."""
+        """Return the signature; for ECDSA and DSA r and s, each of the length of the order."""
         data, key = self.collected(), self._key
         if self.rule.scheme in (Scheme.ECDSA, Scheme.DSA):
             size = self.length // 2
@@ -114,7 +114,7 @@ class Sign(_Message):
 
 
 class _WithPublicKey(_Message):
-    """What is done here, without a card."""
+    """Base class of operations with a public key; they need no card."""
 
     def __init__(self, key: PublicKey, rule: MechanismRule, mechanism: Mechanism) -> None:
         super().__init__(signature_length(key), rule, mechanism)
@@ -123,10 +123,10 @@ class _WithPublicKey(_Message):
 
 
 class Verify(_WithPublicKey):
-    """C_Verify* with a public key; `check` takes the place of `finish`."""
+    """An operation of C_Verify* with a public key; `check` is called instead of `finish`."""
 
     def check(self, signature: bytes) -> None:
-        """Raises P11Error(SIGNATURE_INVALID or SIGNATURE_LEN_RANGE)."""
+        """Verify a signature. Raises P11Error(SIGNATURE_INVALID or SIGNATURE_LEN_RANGE)."""
         if len(signature) != self.length:
             raise P11Error(CKR.SIGNATURE_LEN_RANGE)
         data, key = self.collected(), self.public
@@ -168,10 +168,10 @@ class Verify(_WithPublicKey):
 
 
 class Recover(_WithPublicKey):
-    """C_VerifyRecover: the data out of an RSA signature."""
+    """An operation of C_VerifyRecover: it returns the data of an RSA signature."""
 
     def recovered(self, signature: bytes) -> bytes:
-        """Raises P11Error(SIGNATURE_INVALID or SIGNATURE_LEN_RANGE)."""
+        """Verify a signature and return its data. Raises P11Error(SIGNATURE_INVALID or SIGNATURE_LEN_RANGE)."""
         key = self.public
         if not isinstance(key, rsa.RSAPublicKey):
             raise P11Error(CKR.KEY_TYPE_INCONSISTENT)
@@ -190,7 +190,7 @@ class Recover(_WithPublicKey):
 
 
 def public_operation(key: rsa.RSAPublicKey, block: bytes) -> bytes:
-    """RSAEP (RFC 8017, 5.1.1): nothing secret is involved. Raises P11Error(DATA_LEN_RANGE or DATA_INVALID)."""
+    """Apply RSAEP (RFC 8017, 5.1.1). Raises P11Error(DATA_LEN_RANGE or DATA_INVALID)."""
     numbers = key.public_numbers()
     size = (key.key_size + 7) // 8
     value = int.from_bytes(block, "big")
@@ -202,7 +202,7 @@ def public_operation(key: rsa.RSAPublicKey, block: bytes) -> bytes:
 
 
 def _signature_block(message: _Message, data: bytes) -> bytes:
-    """What the private key has to be applied to, where it is no matter of chance (RFC 8017, 9.2)."""
+    """Return the input of the private key, for signatures without randomness (RFC 8017, 9.2)."""
     if message.rule.scheme is Scheme.RSA_RAW:
         if len(data) > message.length:
             raise P11Error(CKR.DATA_LEN_RANGE)
@@ -224,7 +224,7 @@ def _require_digest(pss: parameters.Pss, data: bytes) -> None:
 
 
 def _ecdsa_input(data: bytes, size: int) -> bytes:
-    """The leftmost bits of a hash, as many as the order has; shorter ones as the same number (X9.62, 7.3)."""
+    """Return the leftmost bits of a hash, as many as the order has; a shorter one as the same number (X9.62, 7.3)."""
     if not data:
         raise P11Error(CKR.DATA_LEN_RANGE)
     return data[:size].rjust(size, b"\0")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Quirks: how real middleware departs from the standard, to be played to applications that have to live with it.
+"""Quirks: how real middleware departs from the standard, for tests of the applications that use it.
 
-table.py is what there is to know of them; profiles.py puts them together; the other files carry them out, around and on
-top of what the conformant module does, which knows nothing of them.
+table.py describes them; profiles.py combines them; the other files carry them out, around the handlers and at the
+points of application.Middleware. A module without quirks uses none of this.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["BUGS", "PROFILES", "ROWS", "Bug", "Profile", "Quirks", "Row", "descr
 
 
 def describe() -> dict[str, Any]:
-    """Profiles, quirks and bugs, as JSON has them."""
+    """Return profiles, quirks and bugs as JSON values."""
     return {
         "profiles": {name: each._asdict() for name, each in PROFILES.items()},
         "bugs": {name: each._asdict() for name, each in BUGS.items()},

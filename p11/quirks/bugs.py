@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Bugs of real software around cards that come and go, and the quirks with which an application meets each."""
+"""Bugs of real software around insertion and removal, and the quirks that reproduce each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Bug(NamedTuple):
-    """What went wrong, where that is written down, and the settings that reproduce what the application saw."""
+    """What went wrong, a link to the report, and the settings that reproduce what the application saw."""
 
     what: str
     link: str

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The functions of a module with quirks: each quirk of a call is a layer around its handler.
 
-A layer is made for one function at construction, and only where it has something to do: a module without quirks has no
-layers.
+A layer is made for a function only where it has something to do: a module without quirks has no layers. Layers get
+the handle of a session; the innermost handler gets the session itself.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _FLAG_IS_LOOKED_AT = 0.2
 
 
 def layered(handlers: Mapping[str, Handler], quirks: Quirks) -> dict[str, Handler]:
-    """The handlers, with their quirks around them."""
+    """Return the handlers with the layers of their quirks around them."""
     return {name: _around(quirks, name, handler) for name, handler in handlers.items()}
 
 
@@ -56,7 +56,7 @@ def _wait(caller: Caller, seconds: float) -> None:
 
 
 def _recognition(quirks: Quirks, name: str, handler: Handler) -> Handler:
-    """A card that is not known yet, or at all."""
+    """Fail while a card is not recognised yet, or for one that never is."""
     if name not in _OF_TOKENS or not (quirks.tokeninfo_rv or quirks.recognition_delay or quirks.recognition_failures):
         return handler
     not_yet = quirks.recognition_rv or CKR.TOKEN_NOT_RECOGNIZED
@@ -80,7 +80,7 @@ def _recognition(quirks: Quirks, name: str, handler: Handler) -> Handler:
 
 
 def _session_info(quirks: Quirks, name: str, handler: Handler) -> Handler:
-    """C_GetSessionInfo asks the card."""
+    """Send APDUs at each C_GetSessionInfo."""
     if name != "C_GetSessionInfo" or not quirks.session_info_apdus:
         return handler
 
@@ -94,7 +94,7 @@ def _session_info(quirks: Quirks, name: str, handler: Handler) -> Handler:
 
 
 def _login(quirks: Quirks, name: str, handler: Handler) -> Handler:
-    """The PIN is kept, to be given to the card again."""
+    """Keep the PIN, to verify it again after a removal."""
     if name != "C_Login" or quirks.stale_login != "works":
         return handler
 
@@ -109,7 +109,7 @@ def _login(quirks: Quirks, name: str, handler: Handler) -> Handler:
 
 
 def _waiting(quirks: Quirks, name: str, handler: Handler) -> Handler:
-    """C_WaitForSlotEvent that does not do what it says."""
+    """Change what C_WaitForSlotEvent does."""
     if name != "C_WaitForSlotEvent":
         return handler
 
@@ -131,7 +131,7 @@ def _waiting(quirks: Quirks, name: str, handler: Handler) -> Handler:
 
 
 def _tick(caller: Caller) -> int:
-    """The clock makes an event."""
+    """Return an event after a fixed time."""
     _wait(caller, _TICK)
     application = caller.application
     with application.testbed.lock:
@@ -151,7 +151,7 @@ def _hear_nothing(caller: Caller) -> None:
 
 
 def _released_waiter(quirks: Quirks, name: str, handler: Handler) -> Handler:
-    """What a waiter does when C_Finalize is called."""
+    """Change what a waiter does when C_Finalize is called."""
     if name != "C_WaitForSlotEvent" or quirks.finalize_mode == "clean":
         return handler
 
@@ -178,7 +178,7 @@ def _released_waiter(quirks: Quirks, name: str, handler: Handler) -> Handler:
 
 
 def _finalize(quirks: Quirks, name: str, handler: Handler) -> Handler:
-    """C_Finalize that waits for the waiter, or kills."""
+    """Let C_Finalize wait for the waiters, or crash."""
     if name != "C_Finalize" or quirks.finalize_mode not in ("hang", "crash"):
         return handler
 
@@ -203,7 +203,7 @@ def _finalize(quirks: Quirks, name: str, handler: Handler) -> Handler:
 
 
 def _events(quirks: Quirks, name: str, handler: Handler) -> Handler:
-    """Calls that take events away, and the login that lets them through."""
+    """Clear event flags at some calls, and release delayed events at login."""
     eats = is_among(quirks.event_eaters, name)
     releases = quirks.event_held == "until-login" and name in ("C_Login", "C_CloseSession", "C_CloseAllSessions")
     if not eats and not releases:
@@ -228,7 +228,7 @@ def _events(quirks: Quirks, name: str, handler: Handler) -> Handler:
 
 
 def _reinserted(quirks: Quirks, name: str, handler: Handler) -> Handler:
-    """Calls on a slot from which a card has been pulled."""
+    """Fail calls on a slot from which a card has been removed before."""
     outcome: CallOutcome | None = lookup(quirks.reinserted_rv, name)
     if outcome is None:
         return handler
@@ -244,7 +244,7 @@ def _reinserted(quirks: Quirks, name: str, handler: Handler) -> Handler:
 
 
 def _idle(quirks: Quirks, name: str, handler: Handler) -> Handler:
-    """Sessions that are not used for long end; none does in the middle of a call."""
+    """Note the use of sessions, which end when they are idle; none ends within a call."""
     if not quirks.idle_timeout or not (name in OF_SESSIONS or name == "C_OpenSession"):
         return handler
 
@@ -265,7 +265,7 @@ def _idle(quirks: Quirks, name: str, handler: Handler) -> Handler:
 
 
 def _time(quirks: Quirks, name: str, handler: Handler) -> Handler:
-    """Calls that take long, or for ever."""
+    """Delay calls, or never return from them."""
     seconds: float | None = lookup(quirks.latency, name)
     hangs = is_among(quirks.hang, name)
     if not seconds and not hangs and quirks.forked_child == "works":
@@ -281,7 +281,7 @@ def _time(quirks: Quirks, name: str, handler: Handler) -> Handler:
 
 
 def _outermost(quirks: Quirks, _name: str, handler: Handler) -> Handler:
-    """The module looks at its readers, does the call, and ends it as the quirk says that was met."""
+    """Notice removals, carry out the call, and bring about the outcome that a quirk has set."""
 
     def call(caller: Caller, *arguments: Any) -> Any:
         try:
@@ -313,7 +313,7 @@ _LAYERS: tuple[Layer, ...] = (
 
 
 def _subject(name: str) -> Callable[[QuirkyModule, tuple[Any, ...]], Any]:
-    """What finds the slot that a call of a function is about; None for those that are about all of them."""
+    """Return a function that finds the slot of a call, None for calls that concern all slots."""
     if not BY_NAME[name].signature.startswith("u") or name == "C_WaitForSlotEvent":
         return lambda _module, _arguments: None
     is_slot = name in OF_SLOTS

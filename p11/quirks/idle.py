@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Sessions that end because nobody uses them, while the card stays (the quirk idle_timeout)."""
+"""Closing of sessions that no call has used for some time (the quirk idle_timeout)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..token import Token
 
 
 class IdleClock:
-    """Closes the sessions of one application that no call has used for so many seconds."""
+    """Closes the sessions of one application that have been idle for `seconds`."""
 
     def __init__(self, application: Application, seconds: float) -> None:
         self._application = application
@@ -23,11 +23,11 @@ class IdleClock:
         self._timer: threading.Timer | None = None
 
     def begin_use(self, handle: int) -> None:
-        """A call begins in the session; one that does not exist is no error."""
+        """Note that a call begins in a session, if the handle is one."""
         self._note(handle, math.inf)
 
     def end_use(self, handle: int) -> None:
-        """It is over; from now on the session is idle."""
+        """Note that a call has ended; from now on the session is idle."""
         self._note(handle, monotonic())
 
     def _note(self, handle: int, when: float) -> None:
@@ -44,9 +44,9 @@ class IdleClock:
         self._timer.start()
 
     def _look(self) -> None:
-        """Close those whose time is over, and look again when that of the next one is.
+        """Close idle sessions, and set the timer for the next one.
 
-        The trace has an event of it, which nobody else hears: other applications' sessions go on.
+        The trace gets an event of it; other applications do not, for their sessions stay open.
         """
         application, left_alone, closed = self._application, set[Token](), set[Token]()
         with application.testbed.lock:

@@ -36,7 +36,7 @@ from .values import CallFailure
 
 @dataclass(eq=False)
 class Modules:
-    """The modules of one simulator by process, that of the last C_Initialize each."""
+    """The modules of one simulator by process, each of its last C_Initialize."""
 
     by_pid: WeakValueDictionary[int, QuirkyModule] = field(default_factory=WeakValueDictionary)
 
@@ -51,9 +51,9 @@ class Modules:
 
 
 class QuirkyModule:
-    """What a module with quirks keeps for one application, and the functions for the points of Middleware.
+    """The state of a module with quirks in one application, and the functions for the points of Middleware.
 
-    `application` is there from `begin` on. `pins` are those with which a stale login is brought to the card again.
+    `application` is set from `begin` on. `pins` are verified again for stale logins.
     """
 
     application: Application
@@ -264,7 +264,7 @@ class QuirkyModule:
             self._note_event(application, slot, Event(Change.REMOVE, reader))
 
     def _move_sessions(self, application: Application, slot: QuirkySlot, old: Token, new: Token) -> None:
-        """Let all that was of the old token be of the new one, which is the same card inserted again."""
+        """Move sessions, objects and login from the old token to that of the same card inserted again."""
         slot.token = new
         for session in application.sessions.values():
             if session.token is old:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Profiles: what an application sees of some real middleware, as quirks. Only what can be observed is described."""
+"""Profiles: the quirks of some real middleware, as far as an application can observe them."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class QuirkySlot(Slot):
 
 
 def quirky(slot: Slot) -> QuirkySlot:
-    """Return the slot as what every slot of a module with quirks is."""
+    """Return the slot as a QuirkySlot, which every slot of a module with quirks is."""
     assert isinstance(slot, QuirkySlot)
     return slot
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The quirks: one table of how real middleware departs from what a removable token should do.
 
-Each row is a field: its default, which is no quirk, what it takes, what it does, which program is known to behave so
-and where that can be read, and the bugs (docs/quirks.md) that an application meets with it.
+Each row is a field: default (no quirk), type of value, effect, a program known to behave so with a link, and the bugs
+(docs/quirks.md) that it reproduces.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _SOFTHSM = "https://github.com/softhsm/SoftHSMv2/blob/develop/src/lib/SoftHSM.cp
 
 
 class Row(NamedTuple):
-    """What is known of a quirk."""
+    """The description of a quirk."""
 
     kind: ValueType
     about: str
@@ -55,7 +55,7 @@ def _row(default: Any, kind: ValueType, about: str, seen: str, link: str, bugs: 
 
 @dataclass(frozen=True, kw_only=True)
 class Quirks:
-    """How a module departs from the standard; by default it does not."""
+    """The settings of a module; the defaults are the standard."""
 
     # Handles, sessions and login after a removal
 
@@ -328,7 +328,7 @@ class Quirks:
 
     @classmethod
     def parse(cls, settings: Iterable[str]) -> Self:
-        """The quirks of names of profiles and of settings NAME=VALUE, later ones above earlier ones.
+        """Return the quirks of profile names and settings NAME=VALUE, later ones before earlier ones.
 
         A quirk that is true or false may be named alone. Raises ValueError.
         """
@@ -358,11 +358,11 @@ class Quirks:
 
     @property
     def given(self) -> dict[str, Any]:
-        """The quirks that are there, by name."""
+        """Return the quirks that differ from their defaults, by name."""
         return {name: getattr(self, name) for name in ROWS if getattr(self, name) != DEFAULTS[name]}
 
     def __str__(self) -> str:
-        """The settings that `parse` takes, with blanks in between."""
+        """Return the settings that `parse` takes, separated by blanks."""
         return " ".join(f"{name}={show(value)}" for name, value in self.given.items())
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the value of a quirk can be: how it is read from text, how it is shown, and what to say of it in words."""
+"""The types of values of quirks: how they are parsed, shown and described."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..constants import CKR
 
 @unique
 class CallFailure(StrEnum):
-    """How a call ends that does not return."""
+    """An end of a call without return."""
 
     CRASH = "crash"
     HANG = "hang"
@@ -36,7 +36,7 @@ class ValueType(NamedTuple):
 
 
 def show(value: Any) -> str:
-    """The value as text that `read` takes."""
+    """Return the value as text that `read` parses."""
     match value:
         case None:
             return ""
@@ -50,12 +50,12 @@ def show(value: Any) -> str:
 
 
 def lookup(table: tuple[tuple[str, Any], ...], call: str) -> Any:
-    """The value of the first pattern in a table by calls that fits, or None."""
+    """Return the value of the first pattern that matches a function, None without."""
     return next((value for pattern, value in table if fnmatchcase(call, pattern)), None)
 
 
 def is_among(calls: Calls, call: str) -> bool:
-    """Whether a pattern fits."""
+    """Return whether a pattern matches a function."""
     return any(fnmatchcase(call, pattern) for pattern in calls)
 
 
@@ -104,7 +104,7 @@ def _calls(text: str) -> Calls:
 
 
 def choice(*names: str) -> ValueType:
-    """One of some words."""
+    """Return the type of one of some words."""
 
     def read(text: str) -> str:
         return names[names.index(text)]
@@ -113,7 +113,7 @@ def choice(*names: str) -> ValueType:
 
 
 def subset(*names: str) -> ValueType:
-    """Some of some words, with commas."""
+    """Return the type of several of some words, separated by commas."""
 
     def read(text: str) -> tuple[str, ...]:
         return tuple(names[names.index(each)] for each in text.split(",") if each)
@@ -122,7 +122,7 @@ def subset(*names: str) -> ValueType:
 
 
 def by_call(kind: ValueType) -> ValueType:
-    """A value for each of some calls: C_NAME:VALUE, with commas."""
+    """Return the type of values by function: C_NAME:VALUE, separated by commas."""
 
     def read(text: str) -> tuple[tuple[str, Any], ...]:
         pairs = (each.split(":", 1) for each in text.split(",") if each)
