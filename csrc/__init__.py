@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The PKCS #11 module that applications load, and where it lies."""
+"""The PKCS #11 module that applications load, and its path."""
 
 import functools
 import os
@@ -11,22 +11,22 @@ _PLAIN = re.compile(r"[A-Za-z0-9/._+@=~,-]+")
 
 
 def module_path() -> Path:
-    """The absolute path of libcardtear-pkcs11.so, as applications want it."""
+    """Return the absolute path of libcardtear-pkcs11.so."""
     return Path(__file__).resolve().parent / "libcardtear-pkcs11.so"
 
 
 def module_sources() -> list[Path]:
-    """The C files of the module, for who builds it in another way: those that know shim.h."""
+    """Return the C files of the module: those that include shim.h."""
     return [file for file in sorted(Path(__file__).parent.glob("*.c")) if '"shim.h"' in file.read_text()]
 
 
 def only_us_path() -> Path:
-    """The absolute path of the library that lets only its user, and root, reach a program (only_us.c)."""
+    """Return the absolute path of the library that lets only its user, and root, reach a program (only_us.c)."""
     return Path(__file__).resolve().parent / "libcardtear-only-us.so"
 
 
 def only_us_preload() -> str:
-    """Return what LD_PRELOAD is to be for that library, wherever it lies; a program is open to all where that fails."""
+    """Return the value of LD_PRELOAD for that library, whatever its path; a program without it is open to all."""
     path = str(only_us_path())
     return path if _PLAIN.fullmatch(path) else f"/proc/{os.getpid()}/fd/{_held(path, os.getpid())}"
 

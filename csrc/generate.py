@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Writes what is made from the call table and the header: functions.h, stubs.h, declarations.py and p11/constants.py.
+"""Generates functions.h, stubs.h, declarations.py and p11/constants.py from the call table and the header.
 
 `python -m cardtear.csrc.generate` writes the files, `--check` fails when one is stale.
 """
@@ -90,7 +90,7 @@ def _types(name: str) -> tuple[str, ...]:
 
 
 def functions_h() -> str:
-    """Numbers and signatures of the calls, and the function lists; cffi reads it too, from the typedefs on."""
+    """Generate numbers and signatures of the calls, and the function lists; cffi reads them, too, from the typedefs."""
 
     def struct(tag: str, names: list[str]) -> list[str]:
         pointers = [f"    CK_RV (*{name})({', '.join(_types(name))});" for name in names]
@@ -109,7 +109,7 @@ def functions_h() -> str:
 
 
 def _listed() -> list[str]:
-    """A C function that gives a value as it is if the function's list has it (p11/return_values.py)."""
+    """Generate a C function that returns a value as it is if the function's list has it (p11/return_values.py)."""
     cases = [
         line
         for value in (CKR.ARGUMENTS_BAD, CKR.DEVICE_ERROR)
@@ -139,10 +139,10 @@ def _listed() -> list[str]:
 
 
 def stubs_h() -> str:
-    """A stub for each call that module.c does not write by hand, and the interfaces with their filled function lists.
+    """Generate a stub for each call that module.c does not write by hand, and the interfaces with their function lists.
 
-    C_GetInfo tells the version of the list that it is reached through (PKCS #11 base specification, 5.4), so each
-    list has its own.
+    C_GetInfo returns the version of the list that it is called through (PKCS #11 base specification, 5.4), so each list
+    has its own.
     """
     lines = [
         "/* SPDX-License-Identifier: MIT */",
@@ -215,7 +215,7 @@ _DOCS = {
 
 
 def constants_py() -> str:
-    """The header's numbers as Python enumerations."""
+    """Generate the header's numbers as Python enumerations."""
     groups: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for prefix, name, number in _DEFINE.findall((ROOT / "csrc" / "cryptoki.h").read_text()):
         groups[prefix].append((name, number))
@@ -232,7 +232,7 @@ def constants_py() -> str:
 
 
 def declarations_py() -> str:
-    """All types of both headers for cffi, parsed: parsing takes 0.2 s, which every client would spend at its start."""
+    """Generate all types of both headers for cffi, parsed: parsing takes 0.2 s at the start of every client."""
     from cffi import FFI
 
     functions = functions_h()
@@ -262,12 +262,12 @@ FILES = {
 
 
 def stale() -> list[str]:
-    """The generated files that are not what the table and the header make of them now."""
+    """Return the generated files that differ from what the table and the header give now."""
     return [name for name, make in FILES.items() if not (ROOT / name).is_file() or (ROOT / name).read_text() != make()]
 
 
 def main() -> int:
-    """Write the files, or with --check only say which are stale."""
+    """Write the files, or with --check only list stale ones."""
     if "--check" in sys.argv[1:]:
         for name in stale():
             print(f"{name} is stale: run python -m cardtear.csrc.generate", file=sys.stderr)

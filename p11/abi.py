@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The structs that calls fill, as the bytes that lie in an application's memory (csrc/cryptoki.h; LP64)."""
+"""The structs that functions return, packed as in an application's memory (csrc/cryptoki.h; LP64)."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ VERSION = (1, 0)
 
 
 def padded(text: str, size: int) -> bytes:
-    """UTF-8, cut between characters, filled with blanks, not terminated."""
+    """Encode text in UTF-8, cut between characters and filled with blanks."""
     return text.encode()[:size].decode("utf-8", "ignore").encode().ljust(size)
 
 
 def slot_info(description: str, flags: int) -> bytes:
-    """CK_SLOT_INFO."""
+    """Pack CK_SLOT_INFO."""
     return _SLOT_INFO.pack(padded(description, 64), padded(MANUFACTURER, 32), flags, *VERSION, *VERSION)
 
 
@@ -35,7 +35,10 @@ def token_info(
     pin_lengths: tuple[int, int],
     most_sessions: int = 0,
 ) -> bytes:
-    """CK_TOKEN_INFO; memory is not told, there is no clock. `pin_lengths` are least and most, 0 sessions no limit."""
+    """Pack CK_TOKEN_INFO, with memory sizes unavailable and without clock.
+
+    `pin_lengths` are the least and the most; `most_sessions` is 0 without limit.
+    """
     shortest, longest = pin_lengths
     counts = (most_sessions, sessions, most_sessions, rw_sessions, longest, shortest, *4 * (UNAVAILABLE,))
     names = (padded(label, 32), padded(MANUFACTURER, 32), padded(model, 16), padded(serial, 16))
@@ -43,10 +46,10 @@ def token_info(
 
 
 def session_info(slot: int, state: int, flags: int) -> bytes:
-    """CK_SESSION_INFO."""
+    """Pack CK_SESSION_INFO."""
     return _SESSION_INFO.pack(slot, state, flags, 0)
 
 
 def mechanism_info(smallest: int, largest: int, flags: int) -> bytes:
-    """CK_MECHANISM_INFO; key sizes in the unit of the mechanism."""
+    """Pack CK_MECHANISM_INFO; key sizes are in the unit of the mechanism."""
     return _MECHANISM_INFO.pack(smallest, largest, flags)

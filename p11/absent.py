@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Stand-ins for the modules of newer releases of cryptography, where an older one is installed.
+"""Stand-ins for modules that older releases of cryptography lack.
 
 Their classes can be named in types and in isinstance(), and have no instances. The mechanisms that need the real ones
-are left out of the mechanism list.
+are not in the mechanism list.
 """
 
 from __future__ import annotations

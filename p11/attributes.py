@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Attributes: their values as the bytes that PKCS #11 gives out, and one table of what each may be told and when.
+"""Attributes: their values as bytes, and one table of the rules for each.
 
-The table is the standard's (PKCS #11 3.1, 4.4 to 4.13, with the footnotes of table 13); templates.py applies it.
+The table is that of the standard (PKCS #11 3.1, 4.4 to 4.13, with the footnotes of table 13); templates.py applies it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Attributes = dict[int, Any]
 
 @unique
 class Form(StrEnum):
-    """What the value of an attribute is made of."""
+    """The type of the value of an attribute."""
 
     BYTES = "bytes"
     BOOLEAN = "boolean"
@@ -41,7 +41,7 @@ class Form(StrEnum):
 
 
 class On(Flag):
-    """The occasions on which a template is given, or a value is asked for."""
+    """The functions that take or return attributes, as the rules tell them apart."""
 
     CREATE = auto()
     GENERATE = auto()
@@ -308,22 +308,22 @@ _ULONG = struct.Struct("@L")
 
 
 def ulong(value: int) -> bytes:
-    """A CK_ULONG."""
+    """Encode a CK_ULONG."""
     return _ULONG.pack(value)
 
 
 def boolean(value: bool) -> bytes:
-    """A CK_BBOOL."""
+    """Encode a CK_BBOOL."""
     return TRUE if value else FALSE
 
 
 def number(value: int) -> bytes:
-    """A big integer: big-endian, without leading zeros."""
+    """Encode a big integer: big-endian, without leading zeros."""
     return value.to_bytes((value.bit_length() + 7) // 8 or 1, "big")
 
 
 def date(value: datetime.datetime | None) -> bytes:
-    """A CK_DATE; empty for none."""
+    """Encode a CK_DATE, empty for none."""
     return b"" if value is None else f"{value.year:04}{value.month:02}{value.day:02}".encode()
 
 
@@ -349,7 +349,7 @@ _DEFAULTS = {"0": FALSE, "1": TRUE, "e": b"", "x": UNAVAILABLE_INFORMATION}
 
 @cache
 def rules(object_class: int, key_type: int | None) -> Mapping[int, Rule] | None:
-    """The rules of a kind of object by attribute type; None for a kind that the module does not make."""
+    """Return the rules of a class and type of object by attribute type, None if the module has no such objects."""
     parts = _PARTS.get((object_class, key_type))
     if parts is None:
         return None
@@ -359,7 +359,7 @@ def rules(object_class: int, key_type: int | None) -> Mapping[int, Rule] | None:
 
 
 def checked(rule: Rule, value: Any) -> Any:
-    """The value in its one form: 1 for any true boolean, numbers without leading zeros. Raises P11Error."""
+    """Return the canonical value: 1 for any true boolean, numbers without leading zeros. Raises P11Error."""
     form = rule.form
     if form is Form.TEMPLATE:
         return value
@@ -383,14 +383,14 @@ def checked(rule: Rule, value: Any) -> Any:
 
 
 def as_ulongs(value: bytes) -> tuple[int, ...]:
-    """The numbers in the value of an array such as CKA_ALLOWED_MECHANISMS."""
+    """Read the numbers of an array such as CKA_ALLOWED_MECHANISMS."""
     return struct.unpack(f"@{len(value) // _ULONG.size}L", value)
 
 
 def query(attributes: Attributes, hidden: frozenset[int], wanted: Query) -> list[Answer]:
-    """What C_GetAttributeValue answers, attribute by attribute: all are looked at, whatever is wrong with one.
+    """Return the attributes that C_GetAttributeValue asks for; each is looked up, whatever is wrong with another.
 
-    Raises P11Error with the answers as its result: ATTRIBUTE_SENSITIVE, ATTRIBUTE_TYPE_INVALID or BUFFER_TOO_SMALL.
+    Raises P11Error with the same as its result: ATTRIBUTE_SENSITIVE, ATTRIBUTE_TYPE_INVALID or BUFFER_TOO_SMALL.
     """
     problems: list[CKR] = []
     answers: list[Answer] = []
@@ -412,7 +412,7 @@ def query(attributes: Attributes, hidden: frozenset[int], wanted: Query) -> list
 
 
 def _told(value: Any, room: int | None, problems: list[CKR]) -> bytes | int:
-    """A value for which there is room, its length without a buffer, or UNAVAILABLE with one more problem."""
+    """Return a value if there is room, its length without buffer, or UNAVAILABLE and add the reason to `problems`."""
     if isinstance(value, bytes):
         length = len(value)
     elif isinstance(value, list) and room is None:

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One function: its number on the wire, name, the first version of the standard that has it, and signature."""
+    """A function: its number on the wire, its name, the first version of the standard with it, and its signature."""
 
     number: int
     name: str

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The objects on a card: read from it, made, changed and destroyed on it, all by PIV commands.
+"""The objects on a card: read, created, changed and deleted by PIV commands.
 
-Private keys lie in PIV's key slots, their certificates beside them; PIV tools see both. Everything else, and what PIV
-does not know of those, lies in data objects for host software (records.py). The order of the writes is such that a
-card that is pulled between any two of them holds the state before or the state after.
+Private keys are in PIV's key slots, their certificates beside them; PIV tools see both. All other objects, and what PIV
+does not know of those, are in data objects for host software (records.py). The order of the writes is such that a card
+removed between any two of them holds the state before or the state after.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class InRecord:
 class CardObjects:
     """The objects of one card, as far as they have been read. Every method holds the card's lock.
 
-    Whoever calls the writing methods has the right to write: the PIN or the management key has been proved.
+    The callers of the writing methods have authenticated to the card, by the PIN or the management key.
     """
 
     def __init__(self, card: PivClient, traits: Traits) -> None:
@@ -67,11 +67,11 @@ class CardObjects:
 
     @property
     def is_fresh(self) -> bool:
-        """Whether what has been read is what is on the card."""
+        """Whether the card has not changed since it was read."""
         return self._revision == self._card.revision
 
     def visible(self, logged_in: bool) -> list[P11Object]:
-        """All objects that may be seen, read from the card when it has changed. Raises CardRemoved."""
+        """Return the objects that the login allows to see; read them if the card has changed. Raises CardRemoved."""
         with self._card.lock:
             revision = self._card.revision
             if self._revision != revision:
@@ -84,7 +84,7 @@ class CardObjects:
             return [item for item in self._known.values() if logged_in or not item.is_private]
 
     def create(self, item: P11Object) -> P11Object:
-        """A new object like `item`, on the card. Raises P11Error(DEVICE_MEMORY), CardRemoved: nothing is made."""
+        """Create an object like `item` on the card, or raise P11Error(DEVICE_MEMORY), CardRemoved and create none."""
         with self._card.lock:
             self.visible(logged_in=False)
             if item.object_class == CKO.PRIVATE_KEY:
@@ -102,7 +102,7 @@ class CardObjects:
             return self._create_record(item)
 
     def generate(self, kind: CardKind, public: Attributes, private: Attributes) -> tuple[P11Object, P11Object]:
-        """A key pair made by the card: its public and its private key object. Raises P11Error, CardRemoved."""
+        """Generate a key pair on the card; return its public and private key object. Raises P11Error, CardRemoved."""
         with self._card.lock:
             self.visible(logged_in=False)
             slot = self._free_slot(private)
@@ -112,7 +112,7 @@ class CardObjects:
             return made[Part.PUBLIC], made[Part.PRIVATE]
 
     def change(self, item: P11Object, change: Callable[[Attributes], Attributes]) -> None:
-        """Give an object other attributes, made from those that it has. Raises P11Error, CardRemoved: it keeps them."""
+        """Give an object new attributes made from its present ones, or raise P11Error, CardRemoved and change none."""
         with self._card.lock:
             self._require(item)
             location, attributes = item.location, change(item.attributes)
@@ -128,7 +128,7 @@ class CardObjects:
             self._written()
 
     def destroy(self, item: P11Object) -> None:
-        """Take an object from the card. Raises P11Error, CardRemoved: it stays."""
+        """Delete an object from the card, or raise P11Error, CardRemoved and leave it."""
         with self._card.lock:
             self._require(item)
             if isinstance(item.location, InRecord):
@@ -139,7 +139,7 @@ class CardObjects:
                 raise P11Error(CKR.ACTION_PROHIBITED)
 
     def erase(self) -> None:
-        """Empty the token: first nothing counts any more, then it goes, so that what is cut off leaves no half."""
+        """Delete all objects. The indexes go first, so that an interruption leaves no part of an object."""
         with self._card.lock:
             self.visible(logged_in=False)
             indexes = {private: self._read_index(private) for private in (True, False)}
@@ -225,7 +225,7 @@ class CardObjects:
         self._known.pop(item.attributes[CKA.UNIQUE_ID], None)
 
     def _require(self, item: P11Object) -> None:
-        """Somebody else may have destroyed it by now. Raises P11Error(OBJECT_HANDLE_INVALID)."""
+        """Raise P11Error(OBJECT_HANDLE_INVALID) if another program has deleted the object."""
         self.visible(logged_in=_is_private_record(item))
         if item.gone:
             raise P11Error(CKR.OBJECT_HANDLE_INVALID)
@@ -234,7 +234,7 @@ class CardObjects:
         return next((item for item in self._known.values() if item.location == location), None)
 
     def _slots_of(self, public: PublicKey) -> dict[int, bytes | None]:
-        """The slots that hold the private half of this key, and the CKA_ID in each. One key may lie in several."""
+        """Return the slots with the private half of a key, and the CKA_ID in each; a key may be in several."""
         wanted = keys.identity(public)
         owners = [(item.key, item.attributes.get(CKA.ID)) for item in self._known.values()]
         return {
@@ -242,13 +242,13 @@ class CardObjects:
         }
 
     def _slot_of(self, public: PublicKey, attributes: Attributes) -> int | None:
-        """The slot that holds the private half of this key; of several, the one with the CKA_ID of `attributes`."""
+        """Return the slot with the private half of a key; of several, the one with the CKA_ID of `attributes`."""
         slots = self._slots_of(public)
         named = [slot for slot, name in slots.items() if name == attributes.get(CKA.ID)]
         return next(iter((*named, *slots)), None)
 
     def _reread(self, slot: int) -> list[P11Object]:
-        """A slot has changed by this module's hand: its objects anew, the rest is still true."""
+        """Read the objects of a slot that this module has changed; the others are still valid."""
         fresh = list(self._read_slot(slot))
         self._keep(fresh, lambda item: isinstance(item.location, InSlot) and item.location.slot == slot)
         self._written()
@@ -298,7 +298,7 @@ class CardObjects:
         return next(made for made in self._reread(slot) if made.location.part is Part.PRIVATE)
 
     def _record_of_certificate(self, public: PublicKey) -> P11Object | None:
-        """The certificate of a key that comes after it."""
+        """Return the record with the certificate of a key, which was created before the key."""
         for item in self._known.values():
             in_record = isinstance(item.location, InRecord) and not item.location.private
             if in_record and item.object_class == CKO.CERTIFICATE:
@@ -308,7 +308,7 @@ class CardObjects:
         return None
 
     def _create_certificate(self, slot: int, attributes: Attributes) -> P11Object:
-        """Beside its key."""
+        """Write a certificate into the slot of its key."""
         overlay = replace(self._pinned(slot), certificate=kept(attributes))
         value = certificates.encode(attributes[CKA.VALUE])
         with self._overlaid(slot, overlay):
@@ -316,7 +316,7 @@ class CardObjects:
         return next(made for made in self._reread(slot) if made.location.part is Part.CERTIFICATE)
 
     def _pinned(self, slot: int) -> Overlay:
-        """The overlay with all that the keys say now: what follows from there being a certificate shall not change."""
+        """Return the overlay with all present attributes of the keys, which a new certificate then does not change."""
         overlay = self._overlay(slot)
         public, private = (self._find(InSlot(slot, part)) for part in (Part.PUBLIC, Part.PRIVATE))
         return replace(
@@ -357,10 +357,10 @@ class CardObjects:
         self._written()
 
     def _free_slot(self, attributes: Attributes) -> int:
-        """The slot that the CKA_ID asks for, if it is free: 01 to 04 are 9A, 9C, 9D, 9E, then come the retired ones.
+        """Return the free slot that the CKA_ID asks for: 01 to 04 are 9A, 9C, 9D, 9E, then come the retired ones.
 
-        Otherwise the first free one. Raises P11Error: DEVICE_MEMORY when all are taken, FUNCTION_FAILED if the
-        card does not tell of keys without a certificate: one may be in any slot, and a new one would not be found.
+        Otherwise the first free one. Raises P11Error: DEVICE_MEMORY when all are used, FUNCTION_FAILED if the card does
+        not tell of keys without a certificate: one may be in any slot, and a new one would not be found.
         """
         wanted = [slot for slot, position in POSITION.items() if position == attributes.get(CKA.ID)]
         taken = {item.location.slot for item in self._known.values() if isinstance(item.location, InSlot)}
@@ -373,7 +373,7 @@ class CardObjects:
 
     @contextlib.contextmanager
     def _overlaid(self, slot: int, overlay: Overlay) -> Iterator[None]:
-        """Around the command that makes an object exist: its attributes are there before, and go if it is refused."""
+        """Write the attributes before the command that creates an object, and delete them if the card refuses it."""
         before = self._overlay(slot)
         self._write_overlay(slot, overlay)
         try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What PKCS #11 calls the curves: CKA_EC_PARAMS, CKA_EC_POINT and key types (3.1, 6.3)."""
+"""The names that PKCS #11 has for curves: CKA_EC_PARAMS, CKA_EC_POINT and key types (3.1, 6.3)."""
 
 from __future__ import annotations
 

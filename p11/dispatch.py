@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""From a request frame to a reply frame: decode, call the handler, encode. The one place where errors become CK_RVs."""
+"""The way from a request frame to a reply frame: decode, call the handler, encode.
+
+This is the one place where exceptions become return values.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,7 @@ def in_session(name: str, handler: Handler) -> Handler:
 
 
 class Dispatcher:
-    """Carries out the calls of all applications of one testbed with the given handlers, by function name."""
+    """Carries out the calls of all applications of one testbed, with the given handlers by function name."""
 
     def __init__(self, testbed: Testbed, handlers: Mapping[str, Handler]) -> None:
         self._testbed = testbed
@@ -57,7 +60,7 @@ class Dispatcher:
         }
 
     def __call__(self, caller: Caller, frame: bytes) -> bytes:
-        """Answer one whole request frame. Raises WireError for a frame that no module of ours sends, and CallerGone."""
+        """Carry out a whole request frame and return the reply. Raises WireError for a malformed frame, CallerGone."""
         _, number, _, caller.thread = REQUEST_HEADER.unpack_from(frame)
         try:
             codec, handler = self._table[number]
@@ -111,7 +114,7 @@ class Dispatcher:
         return codec.encode(value, results, arguments)
 
     def _refuse(self, caller: Caller, codec: Codec, session: int) -> bytes:
-        """CKR_ARGUMENTS_BAD, which ends the operation that the function works on, like any error."""
+        """Return CKR_ARGUMENTS_BAD for a NULL pointer, and end the function's operation as any error does."""
         trace, name = self._testbed.trace, codec.name
         call = trace.call(caller.application.name, caller.thread, name, ())
         _end_operation(caller, name, (session,))
@@ -120,7 +123,7 @@ class Dispatcher:
         return codec.encode(value, (), ())
 
     def _finish(self, moment: CallMoment, value: int, results: tuple[Any, ...]) -> tuple[int, tuple[Any, ...]]:
-        """The moment AFTER: what goes out, and what watchers put in its place. Raises CallerGone."""
+        """Notify the watchers after the call; return what it returns, or what they force. Raises CallerGone."""
         testbed = self._testbed
         try:
             forced = testbed.notify(replace(moment, when=When.AFTER, value=value))
@@ -133,19 +136,19 @@ class Dispatcher:
 
 
 def _end_operation(caller: Caller, name: str, arguments: tuple[Any, ...]) -> None:
-    """A function has failed: that ends what it works on (5.2)."""
+    """End the operation that a failed function works on (5.2)."""
     live = caller.application.sessions.get(arguments[0]) if arguments else None
     if live is not None:
         live.end_by_failure(name)
 
 
 def _ended_by_itself(caller: Caller, session: Session) -> bool:
-    """Whether a session is over without the card's removal and without C_Finalize."""
+    """Return whether a session has ended other than by the card's removal or C_Finalize."""
     return session.token.is_present and not caller.application.finalized
 
 
 def _shown(arguments: tuple[Any, ...], secret: list[int]) -> tuple[Any, ...]:
-    """The arguments without the contents of byte strings, templates and mechanism parameters."""
+    """Return the arguments without the contents of byte strings, templates and mechanism parameters."""
     shown = list(arguments)
     for position in secret:
         value = shown[position]

@@ -2,7 +2,7 @@
 """DSA and Diffie-Hellman keys (PKCS #11 3.1, 2.2 and 2.4; FIPS 186-4, RFC 2631), for old test suites.
 
 A private key is a number below the order of its base; domain parameters come with the template. DSA is the library's,
-which gives up Diffie-Hellman: that is one exponentiation, by GMP. A card can have DSA keys, the others are a session's.
+which no longer has all of Diffie-Hellman: that is one exponentiation, by GMP. A card can have DSA keys, a session all.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .errors import P11Error
 
 @dataclass(frozen=True)
 class AgreementPublicKey:
-    """The public half of a Diffie-Hellman key: prime, base, the base's order for X9.42, and value."""
+    """A Diffie-Hellman public key: prime, base, the base's order for X9.42, and value."""
 
     p: int
     g: int
@@ -34,7 +34,7 @@ class AgreementPublicKey:
 
 @dataclass(frozen=True)
 class AgreementKey:
-    """A Diffie-Hellman key: the other half and the private value."""
+    """A Diffie-Hellman private key: the public key and the private value."""
 
     public: AgreementPublicKey
     x: int
@@ -43,7 +43,7 @@ class AgreementKey:
         return f"AgreementKey({self.public})"
 
     def public_key(self) -> AgreementPublicKey:
-        """Return the half that others may have."""
+        """Return the public key."""
         return self.public
 
     def exchange(self, value: bytes) -> bytes:
@@ -65,14 +65,14 @@ _SIZES = {CKK.DSA: range(1024, 4096 + 1), CKK.DH: range(512, 8192 + 1), CKK.X9_4
 
 
 def signature_length(public: PublicKeys) -> int:
-    """Bytes of a signature, r and s of DSA; 0 for what makes none."""
+    """Return the bytes of a DSA signature, r and s; 0 for keys that do not sign."""
     if isinstance(public, dsa.DSAPublicKey):
         return 2 * ((public.public_numbers().parameter_numbers.q.bit_length() + 7) // 8)
     return 0
 
 
 def public_attributes(public: PublicKeys) -> Attributes:
-    """Domain parameters and public value; of DSA the whole in DER, too."""
+    """Return domain parameters and public value; for DSA the SubjectPublicKeyInfo, too."""
     if isinstance(public, dsa.DSAPublicKey):
         numbers = public.public_numbers()
         domain = numbers.parameter_numbers
@@ -90,7 +90,7 @@ def public_attributes(public: PublicKeys) -> Attributes:
 
 
 def private_attributes(key: PrivateKeys) -> Attributes:
-    """Domain parameters and private value, with its length where a template may tell that."""
+    """Return domain parameters and private value, and its length where a template may give that."""
     attributes = public_attributes(key.public_key())
     if isinstance(key, AgreementKey):
         return {**attributes, CKA.VALUE: number(key.x), CKA.VALUE_BITS: ulong(key.x.bit_length())}
@@ -103,32 +103,32 @@ def _domain(p: int, g: int, q: int | None) -> Attributes:
 
 
 def public_from(attributes: Attributes, key_type: int) -> PublicKeys:
-    """The public key of a template. Raises ValueError for numbers that make none, P11Error(KEY_SIZE_RANGE)."""
+    """Return the public key of a template. Raises ValueError for numbers that make none, P11Error(KEY_SIZE_RANGE)."""
     return _public(attributes, key_type, _integer(attributes[CKA.VALUE]))
 
 
 def private_from(attributes: Attributes, key_type: int) -> PrivateKeys:
-    """The private key of a template. Raises as public_from()."""
+    """Return the private key of a template. Raises as public_from()."""
     return _private(attributes, key_type, _integer(attributes[CKA.VALUE]))
 
 
 @dataclass(frozen=True)
 class DomainOfKeys:
-    """A domain in which keys are to be made; `bits` is the length of their private values, None for any."""
+    """A domain for new keys; `bits` is the length of their private values, None for any."""
 
     key_type: int
     parameters: Attributes
     bits: int | None
 
     def __call__(self) -> PrivateKeys:
-        """Make a key."""
+        """Generate a key."""
         order = self._order
         anything = secrets.randbelow(order - 3) + 2
         value = anything if self.bits is None else secrets.randbits(self.bits - 1) | 1 << (self.bits - 1)
         return _private(self.parameters, self.key_type, value)
 
     def check(self) -> None:
-        """Raises ValueError, P11Error(ATTRIBUTE_VALUE_INVALID, KEY_SIZE_RANGE)."""
+        """Check the domain. Raises ValueError, P11Error(ATTRIBUTE_VALUE_INVALID, KEY_SIZE_RANGE)."""
         order = self._order
         if order < 4 or (self.bits is not None and not 1 < self.bits < order.bit_length()):
             raise P11Error(CKR.ATTRIBUTE_VALUE_INVALID)
@@ -136,7 +136,7 @@ class DomainOfKeys:
 
     @property
     def for_card(self) -> dsa_keys.Domain | None:
-        """The domain of DSA keys."""
+        """The domain for a DSA key on the card, None for Diffie-Hellman."""
         return _dsa_domain(self.parameters) if self.key_type == CKK.DSA else None
 
     @property
@@ -145,7 +145,7 @@ class DomainOfKeys:
 
 
 def domain_of_template(attributes: Attributes, key_type: int) -> DomainOfKeys:
-    """The domain of a template, whose CKA_VALUE_BITS is the length of a private value. Raises ValueError, P11Error."""
+    """Return a template's domain; CKA_VALUE_BITS is the length of private values. Raises ValueError, P11Error."""
     told = attributes.get(CKA.VALUE_BITS)
     numbers: Attributes = {kind: attributes[kind] for kind in (CKA.PRIME, CKA.SUBPRIME, CKA.BASE) if kind in attributes}
     made = DomainOfKeys(key_type, numbers, None if told is None else as_ulong(told))
@@ -159,7 +159,7 @@ _NEW_DH_BITS, _NEW_ORDER_BITS = range(512, 4096 + 1), range(160, 512 + 1)
 
 
 def new_domain(template: Attributes, key_type: int) -> Callable[[MayStop], Attributes]:
-    """What makes a domain of the lengths in a template. Raises P11Error(ATTRIBUTE_VALUE_INVALID)."""
+    """Return what generates a domain of a template's lengths. Raises P11Error(ATTRIBUTE_VALUE_INVALID)."""
     bits = as_ulong(template[CKA.PRIME_BITS])
     told = template.get(CKA.SUBPRIME_BITS)
     if key_type == CKK.DSA:
@@ -183,7 +183,7 @@ def new_domain(template: Attributes, key_type: int) -> Callable[[MayStop], Attri
 
 
 def domain_attributes(attributes: Attributes, key_type: int) -> Attributes:
-    """The lengths of the numbers of a domain. Raises ValueError for what is none, P11Error(KEY_SIZE_RANGE)."""
+    """Return the lengths of the numbers of a domain. Raises ValueError, P11Error(KEY_SIZE_RANGE)."""
     p, g = _integer(attributes[CKA.PRIME]), _integer(attributes[CKA.BASE])
     _check_size(p, key_type)
     if not p % 2 or not 1 < g < p - 1:
@@ -198,7 +198,7 @@ def domain_attributes(attributes: Attributes, key_type: int) -> Attributes:
 
 
 def card_algorithm(domain: dsa_keys.Domain) -> Algorithm:
-    """The card's name for DSA keys in a domain. Raises P11Error(KEY_SIZE_RANGE)."""
+    """Return the card's algorithm identifier for DSA keys in a domain. Raises P11Error(KEY_SIZE_RANGE)."""
     for algorithm, bits in DSA_BITS.items():
         if domain.p.bit_length() == bits:
             return algorithm
@@ -232,7 +232,7 @@ def _dsa_domain(attributes: Mapping[int, bytes]) -> dsa_keys.Domain:
 
 
 def _check_size(p: int, key_type: int) -> None:
-    """Raises P11Error(KEY_SIZE_RANGE). It is asked first, for numbers of any length would take any time."""
+    """Raise P11Error(KEY_SIZE_RANGE) before anything is calculated with numbers that are too long."""
     if p.bit_length() not in _SIZES[CKK(key_type)]:
         raise P11Error(CKR.KEY_SIZE_RANGE)
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The module's certificate objects on a card that is in no reader: read from, and added to, its data objects.
+"""The module's certificate objects on a card image: read from and added to its data objects. No I/O.
 
-A certificate whose key is in no slot lies in a record (records.py), where C_CreateObject puts it. No I/O: what is to be
-written is given back, for one commit.
+A certificate whose key is in no slot is in a record (records.py), as C_CreateObject writes it. Functions return what is
+to be written, for one commit.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _CERTIFICATE = ulong(CKO.CERTIFICATE)
 
 
 def certificates(objects: Mapping[int, bytes]) -> list[tuple[str, Certificate]]:
-    """The certificates beside the key slots that everybody may see, each with its CKA_LABEL."""
+    """Return the public certificates beside the key slots, each with its CKA_LABEL."""
     found = []
     for number in sorted(Index.decode(objects.get(INDEX_TAGS[False])).records):
         try:
@@ -47,7 +47,7 @@ def certificates(objects: Mapping[int, bytes]) -> list[tuple[str, Certificate]]:
 
 
 def with_certificate(objects: Mapping[int, bytes], certificate: Certificate, label: str) -> dict[int, bytes]:
-    """The data objects to write so that one more certificate is on the card. Raises P11Error."""
+    """Return the data objects that add a certificate to the card. Raises P11Error."""
     index = Index.decode(objects.get(INDEX_TAGS[False]))
     tags = RECORD_TAGS[False]
     number = next(number for number in range(len(tags)) if number not in index.records)
@@ -67,6 +67,6 @@ def with_certificate(objects: Mapping[int, bytes], certificate: Certificate, lab
 
 
 def without_overlay(objects: Mapping[int, bytes], slot: int) -> dict[int, bytes]:
-    """The data objects to write so that nothing is left of what was said of a key slot's objects."""
+    """Return the data objects that delete what is recorded of a key slot's objects."""
     tag = OVERLAY_TAGS[slot]
     return {tag: Overlay().encode()} if tag in objects else {}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Kinds of key pairs that are to be: what a template asks for, what a card is told, and keys made in memory."""
+"""Kinds of new key pairs: from a template, for a card, and generated in memory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SMALLEST_NEW_RSA = 1024
 
 
 def kind_of(template: Attributes, key_type: int) -> Kind:
-    """What the template of a public key asks for. Raises P11Error."""
+    """Return the kind that the template of a public key asks for. Raises P11Error."""
     try:
         if key_type == CKK.RSA:
             return as_ulong(template[CKA.MODULUS_BITS])
@@ -43,7 +43,10 @@ def kind_of(template: Attributes, key_type: int) -> Kind:
 
 
 def card_algorithm(kind: Kind) -> Algorithm:
-    """The card's name for a kind. Raises P11Error(KEY_SIZE_RANGE, CURVE_NOT_SUPPORTED, TEMPLATE_INCONSISTENT)."""
+    """Return the card's algorithm identifier.
+
+    Raises P11Error(KEY_SIZE_RANGE, CURVE_NOT_SUPPORTED, TEMPLATE_INCONSISTENT).
+    """
     if isinstance(kind, int):
         if kind not in _RSA:
             raise P11Error(CKR.KEY_SIZE_RANGE)
@@ -58,19 +61,19 @@ def card_algorithm(kind: Kind) -> Algorithm:
 
 
 class CardKind(NamedTuple):
-    """What a card is told to make a key pair of; only DSA has a domain."""
+    """The kind of a key pair on a card; only DSA has a domain."""
 
     algorithm: Algorithm
     domain: dsa_keys.Domain | None = None
 
 
 def card_kind(kind: Kind) -> CardKind:
-    """The name and all else that the card is told. Raises as card_algorithm()."""
+    """Return the kind for a card. Raises as card_algorithm()."""
     return CardKind(card_algorithm(kind), kind.for_card if isinstance(kind, finite_fields.DomainOfKeys) else None)
 
 
 def generate(kind: Kind, exponent: int = 65537) -> SoftKey:
-    """A new private key in memory. Raises P11Error(KEY_SIZE_RANGE)."""
+    """Generate a private key in memory. Raises P11Error(KEY_SIZE_RANGE)."""
     if not isinstance(kind, int):
         return kind.generate() if isinstance(kind, Curve) else kind()
     if kind not in RSA_SIZES or kind < _SMALLEST_NEW_RSA or kind % 8:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Keys: private ones on the card or in a session behind one interface, and the attributes that numbers travel in."""
+"""Keys: private keys on the card or in a session behind one interface, and their attributes."""
 
 from __future__ import annotations
 
@@ -35,11 +35,12 @@ PublicKey = rsa.RSAPublicKey | CurvePublicKey | post_quantum.PublicKeys | finite
 
 
 class PrivateKey(Protocol):
-    """A private key that works. `use` is the bare operation: RSA on a block of the length of the modulus, ECDSA and
-    DSA (DER) on a digest, EdDSA on the message. `agree` takes the other side's point and gives the shared secret.
+    """A private key that can be used.
 
-    Both raise P11Error and, for a key on a card, CardRemoved. The card wants the PIN for a key that `needs_login`,
-    before each use for one that will `always_authenticate`.
+    `use` is the bare operation: RSA on a block of the length of the modulus, ECDSA and DSA (DER) on a digest, EdDSA on
+    the message. `agree` takes the other side's public key and returns the shared secret. Both raise P11Error and, for a
+    key on a card, CardRemoved. The card wants the PIN for a key that `needs_login`, before each use if
+    `always_authenticate`.
     """
 
     @property
@@ -64,7 +65,7 @@ class PrivateKey(Protocol):
 
 
 class CardKey:
-    """A private key in a slot of the card; `rule` is the card's rule for it."""
+    """A private key in a slot of the card, with the PIN policy `rule`."""
 
     def __init__(self, card: PivClient, slot: int, public: PublicKey, rule: PinRule) -> None:
         self.slot = slot
@@ -77,24 +78,24 @@ class CardKey:
         self._algorithm = algorithm_of(public)
 
     def use(self, data: bytes) -> bytes:
-        """GENERAL AUTHENTICATE with a challenge."""
+        """Send GENERAL AUTHENTICATE with a challenge."""
         return self._card.use_key(self.slot, self._algorithm, data)
 
     def agree(self, point: bytes) -> bytes:
-        """GENERAL AUTHENTICATE with the exponentiation tag."""
+        """Send GENERAL AUTHENTICATE with the exponentiation tag."""
         return self._card.use_key(self.slot, self._algorithm, point, 0x85)
 
     def has_variants(self) -> bool:
-        """Whether an Edwards key signs with contexts and hashes."""
+        """Return whether the card has EdDSA with a context or of a hash."""
         return self._card.has_edwards_variants()
 
     def use_variant(self, message: bytes, variant: Variant) -> bytes:
-        """EdDSA with a context or of a hash."""
+        """Sign by EdDSA with a context or of a hash."""
         return self._card.use_edwards_key(self.slot, self._algorithm, message, variant)
 
 
 class SessionKey:
-    """A private key that lives in the simulator's memory, for as long as its session."""
+    """A private key in the simulator's memory, as long as its session."""
 
     needs_login = False
 
@@ -106,7 +107,7 @@ class SessionKey:
         self._rsa = arithmetic.RsaKey(key) if isinstance(key, rsa.RSAPrivateKey) else None
 
     def use(self, data: bytes) -> bytes:
-        """The same operation as a card's."""
+        """Do the same as a key on a card."""
         key = self.private
         if self._rsa is not None:
             try:
@@ -124,7 +125,7 @@ class SessionKey:
         raise P11Error(CKR.KEY_TYPE_INCONSISTENT)
 
     def agree(self, point: bytes) -> bytes:
-        """The same operation as a card's."""
+        """Do the same as a key on a card."""
         key: Any = self.private
         try:
             if isinstance(key, finite_fields.AgreementKey):
@@ -136,18 +137,18 @@ class SessionKey:
         return secret
 
     def has_variants(self) -> bool:
-        """As a card's."""
+        """Return True: the library has the variants."""
         return True
 
     def use_variant(self, message: bytes, variant: Variant) -> bytes:
-        """The same operation as a card's."""
+        """Sign by EdDSA with a context or of a hash."""
         if not isinstance(self.private, EdwardsKey):
             raise P11Error(CKR.KEY_TYPE_INCONSISTENT)
         return edwards.sign(self.private, message, variant)
 
 
 def signature_length(key: PublicKey) -> int:
-    """Bytes of a signature: the modulus, r and s, or what the parameter set says."""
+    """Return the bytes of a signature: of the modulus, of r and s, or of the parameter set."""
     if isinstance(key, rsa.RSAPublicKey):
         return (key.key_size + 7) // 8
     if isinstance(key, CurvePublicKey):
@@ -158,7 +159,7 @@ def signature_length(key: PublicKey) -> int:
 
 
 def algorithm_of(public: PublicKey) -> Algorithm:
-    """The card's name for a kind of key. Raises P11Error(KEY_SIZE_RANGE, CURVE_NOT_SUPPORTED) for one it has not."""
+    """Return the card's algorithm identifier for a key. Raises P11Error(KEY_SIZE_RANGE, CURVE_NOT_SUPPORTED)."""
     if isinstance(public, CurvePublicKey):
         return card_algorithm(curves.of_key(public))
     if isinstance(public, rsa.RSAPublicKey):
@@ -169,7 +170,7 @@ def algorithm_of(public: PublicKey) -> Algorithm:
 
 
 def public_attributes(public: PublicKey) -> Attributes:
-    """What is told of a public key by its kind (RSA: PKCS #11 3.1, 6.1.2; curves: 6.3.3 to 6.3.7)."""
+    """Return the attributes of a public key (RSA: PKCS #11 3.1, 6.1.2; curves: 6.3.3 to 6.3.7)."""
     if isinstance(public, finite_fields.PublicKeys):
         return finite_fields.public_attributes(public)
     common: Attributes = {CKA.PUBLIC_KEY_INFO: public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)}
@@ -194,7 +195,7 @@ def public_attributes(public: PublicKey) -> Attributes:
 
 
 def private_attributes(key: SoftKey) -> Attributes:
-    """The numbers of a private key, secret ones included, with those of its public half that belong to it."""
+    """Return the attributes of a private key, secret ones included."""
     public = public_attributes(key.public_key())
     public.pop(CKA.MODULUS_BITS, None)
     if isinstance(key, rsa.RSAPrivateKey):
@@ -219,7 +220,10 @@ def private_attributes(key: SoftKey) -> Attributes:
 
 
 def public_from(attributes: Attributes, key_type: int) -> PublicKey:
-    """The public key of a template. Raises P11Error(ATTRIBUTE_VALUE_INVALID, KEY_SIZE_RANGE, CURVE_NOT_SUPPORTED)."""
+    """Return a template's public key.
+
+    Raises P11Error(ATTRIBUTE_VALUE_INVALID, KEY_SIZE_RANGE, CURVE_NOT_SUPPORTED).
+    """
     try:
         if key_type == CKK.RSA:
             modulus, exponent = (_integer(attributes[kind]) for kind in (CKA.MODULUS, CKA.PUBLIC_EXPONENT))
@@ -237,7 +241,7 @@ def public_from(attributes: Attributes, key_type: int) -> PublicKey:
 
 
 def public_from_info(value: bytes) -> PublicKey:
-    """A SubjectPublicKeyInfo. Raises ValueError for one of another kind."""
+    """Return the key of a SubjectPublicKeyInfo. Raises ValueError for another kind of key."""
     try:
         key = load_der_public_key(value)
     except NO_KEY as error:
@@ -248,7 +252,7 @@ def public_from_info(value: bytes) -> PublicKey:
 
 
 def domain_attributes(attributes: Attributes, key_type: int) -> Attributes:
-    """The lengths of the numbers of a domain. Raises P11Error(ATTRIBUTE_VALUE_INVALID, KEY_SIZE_RANGE)."""
+    """Return the lengths of the numbers of a domain. Raises P11Error(ATTRIBUTE_VALUE_INVALID, KEY_SIZE_RANGE)."""
     try:
         return finite_fields.domain_attributes(attributes, key_type)
     except ValueError:
@@ -256,7 +260,7 @@ def domain_attributes(attributes: Attributes, key_type: int) -> Attributes:
 
 
 def private_from(attributes: Attributes, key_type: int) -> SoftKey:
-    """The private key of a template. Raises P11Error: ATTRIBUTE_VALUE_INVALID for numbers that make none."""
+    """Return a template's private key. Raises P11Error: ATTRIBUTE_VALUE_INVALID for numbers that make none."""
     try:
         if key_type == CKK.RSA:
             return _rsa_from(attributes)
@@ -277,7 +281,7 @@ def private_from(attributes: Attributes, key_type: int) -> SoftKey:
 
 
 def card_numbers(key: SoftKey) -> dict[int, bytes]:
-    """The numbers of a private key by the tags of IMPORT KEY."""
+    """Return the numbers of a private key by the tags of IMPORT KEY. Raises P11Error(TEMPLATE_INCONSISTENT)."""
     if isinstance(key, rsa.RSAPrivateKey):
         half = key.key_size // 16
         numbers = key.private_numbers()
@@ -295,14 +299,14 @@ def card_numbers(key: SoftKey) -> dict[int, bytes]:
 
 
 def point(public: CurvePublicKey) -> bytes:
-    """A point as the card has it: uncompressed, or the bare bytes of the other curves."""
+    """Return a point as the card has it: uncompressed, or the bare bytes of the other curves."""
     if isinstance(public, ec.EllipticCurvePublicKey):
         return public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
     return public.public_bytes(Encoding.Raw, PublicFormat.Raw)
 
 
 def identity(public: PublicKey) -> bytes:
-    """The CKA_ID of a key without a certificate: the SHA-1 of modulus, point or value, as NSS makes it."""
+    """Return the CKA_ID of a key without certificate: the SHA-1 of modulus, point or value, as in NSS."""
     value: bytes
     if isinstance(public, rsa.RSAPublicKey):
         value = number(public.public_numbers().n)
@@ -329,7 +333,7 @@ def _rsa_from(attributes: Attributes) -> rsa.RSAPrivateKey:
 
 
 def _likely_exponent(n: int, d: int) -> int:
-    """The standard wants no more than modulus and private exponent. Raises P11Error(TEMPLATE_INCOMPLETE)."""
+    """Find the public exponent, which the standard lets a template omit. Raises P11Error(TEMPLATE_INCOMPLETE)."""
     for e in (65537, 3):
         if pow(pow(2, e, n), d, n) == 2:
             return e

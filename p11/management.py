@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The management key: where a host finds it, and how it proves it to the card.
+"""The management key: finding it, and authenticating with it.
 
-Writing to PIV's own places wants this key. By default it lies on the card itself, readable with the PIN, where
-Yubico's tools put it too, or is derived from the PIN, as they once did; on other cards only the SO can know it, or
-everybody does, or nobody.
+Writing PIV's own data and keys needs this key. By default it is on the card, readable with the PIN, where Yubico's
+tools put it too, or is derived from the PIN, as they once did; on other cards only the SO can know it, or everybody, or
+nobody.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ _TEMPLATE, _WITNESS, _CHALLENGE, _RESPONSE = 0x7C, 0x80, 0x81, 0x82
 
 
 def require(card: PivClient, traits: Traits, right: Right) -> None:
-    """See to it that the card lets us write; `right.secret` is the PIN or PUK of whoever is logged in.
+    """Authenticate with the management key; `right.secret` is the PIN or PUK of the login.
 
-    Raises P11Error(USER_NOT_LOGGED_IN, TOKEN_WRITE_PROTECTED), CardRemoved. A user whom the card forgets meanwhile is
-    not logged in, whatever came of it.
+    Raises P11Error(USER_NOT_LOGGED_IN, TOKEN_WRITE_PROTECTED), CardRemoved. It is USER_NOT_LOGGED_IN, too, if the card
+    has lost the verification of the user's PIN meanwhile.
     """
     with card.lock:
         if right.role not in _WRITERS.get(traits.management, (right.role,)):
@@ -76,16 +76,16 @@ def require(card: PivClient, traits: Traits, right: Right) -> None:
 
 
 def require_without_pin(card: PivClient, traits: Traits) -> None:
-    """See to it that the key lives on when the SO takes the PIN away. Raises P11Error(TOKEN_WRITE_PROTECTED)."""
+    """Raise P11Error(TOKEN_WRITE_PROTECTED) if the key would be lost with the PIN, from which it is derived."""
     if _is_derived_from(traits, PIN) and _salts(card, PIN):
         raise P11Error(CKR.TOKEN_WRITE_PROTECTED)
 
 
 def change_reference(card: PivClient, traits: Traits, reference: int, old: bytes, new: bytes) -> None:
-    """Another PIN or PUK, and another management key where that is derived from it. Raises P11Error, CardRemoved.
+    """Change PIN or PUK, and the management key where that is derived from it. Raises P11Error, CardRemoved.
 
-    The salt of the new key is written first, the new key next, then the PIN or PUK: if the card is pulled in between,
-    the same change can be made again.
+    The salt of the new key is written first, the new key next, then the PIN or PUK: after a removal in between the same
+    change can be made again.
     """
     if reference == PUK and traits.management == "pin":
         _change_puk(card, old, new)
@@ -112,15 +112,15 @@ def change_reference(card: PivClient, traits: Traits, reference: int, old: bytes
 
 
 def keep_for_so(card: PivClient, traits: Traits, right: Right, puk: bytes) -> None:
-    """Keep the management key, which `right` gives, for whoever has the PUK. Raises P11Error, CardRemoved."""
+    """Write the management key, which `right` gives, encrypted by the PUK. Raises P11Error, CardRemoved."""
     if traits.management == "pin":
         _write_entries(card, _authenticate_with(card, _candidates(card, traits, right)), puk)
 
 
 def _change_puk(card: PivClient, old: bytes, new: bytes) -> None:
-    """Another PUK, where the management key is kept for whoever has it, first for either, then for the new one.
+    """Change the PUK, with the management key encrypted by both PUKs before and by the new one afterwards.
 
-    Torn in between, it is there for the one that the card has. Raises P11Error, CardRemoved.
+    After a removal in between it is there for the PUK that the card has. Raises P11Error, CardRemoved.
     """
     keys = list(_kept_for_so(card, old))
     try:
@@ -149,7 +149,7 @@ def _kept_for_so(card: PivClient, puk: bytes) -> Iterator[bytes]:
 
 
 def _candidates(card: PivClient, traits: Traits, right: Right) -> Iterator[bytes]:
-    """The keys that it can be, likely ones first. Raises P11Error(USER_NOT_LOGGED_IN) if only the user can know it."""
+    """Yield the keys that may be it, likely ones first. Raises P11Error(USER_NOT_LOGGED_IN) if the PIN is needed."""
     if traits.management == "none":
         return
     if traits.management == "so":
@@ -173,7 +173,7 @@ def _candidates(card: PivClient, traits: Traits, right: Right) -> Iterator[bytes
 
 
 def _protected_keys(card: PivClient) -> Iterator[bytes]:
-    """Those that lie on the card for the user. Raises P11Error(USER_NOT_LOGGED_IN) when it does not know him."""
+    """Yield the keys that are readable with the PIN. Raises P11Error(USER_NOT_LOGGED_IN) when it is not verified."""
     for tag in (PRINTED_INFORMATION, KEY_OBJECT):
         key = _field(card.read_object(tag, as_user=True), _PROTECTED_DATA, _PROTECTED_KEY)
         if key is not None:
@@ -190,18 +190,18 @@ def _set_key(card: PivClient, key: bytes) -> None:
 
 
 def _is_derived_from(traits: Traits, reference: int) -> bool:
-    """Whether the key may be: from the PUK by the card's policy, from the PIN by Yubico's software, too."""
+    """Return whether the key may be derived: from the PUK by the card's policy, from the PIN by Yubico's software."""
     return traits.management == "so" if reference == PUK else traits.management not in ("so", "none")
 
 
 def _is_protected(card: PivClient) -> bool:
-    """Whether Yubico's software says that the key lies on the card for whoever has the PIN."""
+    """Return whether Yubico's software has stored the key on the card, readable with the PIN."""
     flags = _field(card.read_object(ADMIN_DATA), _ADMIN, _ADMIN_FLAGS)
     return flags is not None and bool(int.from_bytes(flags[:1], "big") & _IS_PROTECTED)
 
 
 def _salts(card: PivClient, reference: int) -> list[bytes]:
-    """The salt of the key, and while the PIN or PUK is being changed that of the next one. None: it is not derived."""
+    """Return the salt of the key, and during a change that of the next key; none if the key is not derived."""
     tag, path = _SALT_OF[reference]
     salt = _field(card.read_object(tag), *path)
     if salt is None:
@@ -211,7 +211,7 @@ def _salts(card: PivClient, reference: int) -> list[bytes]:
 
 
 def _keep_salts(card: PivClient, reference: int, salt: bytes, following: bytes | None = None) -> None:
-    """Write them where _salts finds them."""
+    """Write the salts where _salts() reads them."""
     own = b"" if following is None else tlv.encode(_NEXT_SALT, following)
     if reference == PUK:
         card.write_object(SALT_OBJECT, tlv.encode(_SALT, salt) + own)
@@ -222,7 +222,7 @@ def _keep_salts(card: PivClient, reference: int, salt: bytes, following: bytes |
 
 
 def _field(value: bytes | None, *path: int) -> bytes | None:
-    """The data object that lies under these tags."""
+    """Return the value under nested tags, None without."""
     for tag in path:
         try:
             value = dict(tlv.decode(value or b"")).get(tag)
@@ -232,7 +232,7 @@ def _field(value: bytes | None, *path: int) -> bytes | None:
 
 
 def _authenticate_with(card: PivClient, candidates: Iterator[bytes]) -> bytes:
-    """The one that it is. Raises P11Error(TOKEN_WRITE_PROTECTED) if it is none of them."""
+    """Authenticate with the first key that the card accepts. Raises P11Error(TOKEN_WRITE_PROTECTED) for none."""
     for key in candidates:
         try:
             _authenticate(card, key)
@@ -245,7 +245,7 @@ def _authenticate_with(card: PivClient, candidates: Iterator[bytes]) -> bytes:
 
 
 def _authenticate(card: PivClient, key: bytes) -> None:
-    """Mutual authentication (SP 800-73-4 part 2, A.1). Raises P11Error(PIN_INCORRECT, DEVICE_ERROR)."""
+    """Authenticate mutually (SP 800-73-5 part 2, A.1). Raises P11Error(PIN_INCORRECT, DEVICE_ERROR)."""
     algorithm = _algorithm(card, key)
     witness = _step(card, algorithm, tlv.encode(_WITNESS)).get(_WITNESS, b"")
     challenge = os.urandom(BLOCK_LENGTHS[algorithm])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The mechanisms, as one table: what each is made of, which keys it takes, and what it may be used for."""
+"""The mechanisms, as one table: scheme, key types and sizes, and the functions that each is for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .constants import CKF, CKK, CKM
 
 @unique
 class Scheme(StrEnum):
-    """What is between data and key."""
+    """What a mechanism does with data and key."""
 
     RSA_PKCS = "rsa-pkcs"
     RSA_RAW = "rsa-raw"
@@ -61,11 +61,11 @@ class Scheme(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MechanismRule:
-    """One row. `digest` is hashlib's name, None where the application brings the hash itself or there is none.
+    """A mechanism. `digest` is the hash by its name in hashlib, None if the application hashes or there is none.
 
-    `key_types` are those of the keys it works with, or of the one key that it makes. `sizes` are in the mechanism's
-    unit: bits for RSA, curves and the generation of generic secrets, bytes for other secret keys. A `general` MAC is
-    cut to the length in its parameter.
+    `key_types` are those of the keys it uses, or of the one that it makes. `sizes` are in the mechanism's unit: bits
+    for RSA, curves and the generation of generic secrets, bytes for other secret keys. A `general` MAC is cut to the
+    length in its parameter.
     """
 
     type: CKM
@@ -78,12 +78,12 @@ class MechanismRule:
 
     @property
     def block(self) -> int:
-        """Bytes of a block of its cipher."""
+        """The bytes of a block of its cipher."""
         return 16 if CKK.AES in self.key_types else 8
 
     @property
     def key_type(self) -> CKK | None:
-        """The one key type of a mechanism that has one."""
+        """The key type of a mechanism that has only one, else None."""
         return self.key_types[0] if self.key_types else None
 
 

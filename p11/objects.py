@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Objects: what applications see of a card's certificates, keys and data, and objects that live in a session only."""
+"""Objects: a card's certificates, keys and data as applications see them, and session objects."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _SECRET_LENGTHS: dict[int, tuple[int, ...]] = {
 
 
 class P11Object:
-    """Any object. `key` is what operations work with: a public or a private key, or the bytes of a secret.
+    """An object. `key` is what operations use: a public or a private key, or the bytes of a secret.
 
-    `location` tells where on the card it is; a session object has none. `gone` is true once it has been destroyed, or
-    has vanished from the card. One that `is_private` is seen only after login.
+    `location` tells where on the card it is, None for a session object. `gone` is true once it has been deleted from
+    the card, also by another program. An `is_private` object is visible only after login.
     """
 
     __slots__ = ("_key", "attributes", "gone", "hidden", "is_private", "location")
@@ -45,7 +45,7 @@ class P11Object:
 
     @property
     def key(self) -> Key | None:
-        """Made from the attributes when it is first wanted, where it was not given."""
+        """The key, made from the attributes at the first use unless it was given."""
         if self._key is None:
             self._key = _material(self.attributes)
         return self._key
@@ -66,24 +66,24 @@ class P11Object:
         return None if value is None else as_ulong(value)
 
     def allows(self, usage: CKA) -> bool:
-        """Whether a boolean attribute, such as that of a usage, is true."""
+        """Return whether a boolean attribute, such as that of a usage, is true."""
         return bool(self.attributes.get(usage) == TRUE)
 
     def matches(self, template: list[tuple[int, Any]]) -> bool:
-        """Whether every attribute of the template is there with that very value; those not given out never match."""
+        """Return whether all attributes of the template have these values; hidden ones never match."""
         return all(kind not in self.hidden and self.attributes.get(kind) == value for kind, value in template)
 
     def become(self, attributes: Attributes) -> None:
-        """Take other attributes; the handles stay."""
+        """Replace the attributes; handles stay valid."""
         self.attributes = attributes
         self.hidden = secret_attributes(attributes)
         self.is_private: bool = attributes.get(_PRIVATE) == TRUE
 
 
 def finished(attributes: Attributes) -> P11Object:
-    """A new object outside of the card from attributes that are complete: key material and what follows from it.
+    """Return a new object of complete attributes, with key material and derived attributes added.
 
-    Raises P11Error(ATTRIBUTE_VALUE_INVALID and others) for numbers that make no key, a certificate that is none.
+    Raises P11Error: ATTRIBUTE_VALUE_INVALID and others for numbers that make no key, or a malformed certificate.
     """
     object_class = as_ulong(attributes[CKA.CLASS])
     if object_class == CKO.CERTIFICATE:
@@ -104,17 +104,17 @@ def finished(attributes: Attributes) -> P11Object:
 
 
 def profile_object(profile: CKP) -> P11Object:
-    """CKO_PROFILE (PKCS #11 3.0, 4.13)."""
+    """Return a CKO_PROFILE object (PKCS #11 3.0, 4.13)."""
     return P11Object({**built_in(CKO.PROFILE, f"profile:{profile.name}"), CKA.PROFILE_ID: ulong(profile)})
 
 
 def mechanism_object(mechanism: int) -> P11Object:
-    """CKO_MECHANISM (4.12)."""
+    """Return a CKO_MECHANISM object (4.12)."""
     return P11Object({CKA.CLASS: ulong(CKO.MECHANISM), CKA.MECHANISM_TYPE: ulong(mechanism)})
 
 
 def built_in(kind: CKO, unique: str) -> Attributes:
-    """What objects have in common that a token has by itself: they cannot be changed, copied or destroyed."""
+    """Return the attributes common to objects of the token itself, which cannot be changed, copied or destroyed."""
     return {
         CKA.CLASS: ulong(kind),
         CKA.TOKEN: TRUE,
@@ -127,7 +127,7 @@ def built_in(kind: CKO, unique: str) -> Attributes:
 
 
 def user_interface_object() -> P11Object:
-    """CKO_HW_FEATURE (4.4.3): a PIN pad with one line of sixteen characters."""
+    """Return a CKO_HW_FEATURE object (4.4.3): a PIN pad with one line of sixteen characters."""
     return P11Object(
         {
             CKA.CLASS: ulong(CKO.HW_FEATURE),
@@ -145,7 +145,7 @@ def user_interface_object() -> P11Object:
 
 
 def certificate_attributes(certificate: Certificate) -> Attributes:
-    """What follows from an X.509 certificate itself (4.6.3); not to be changed. What cannot be read is empty."""
+    """Return the attributes that follow from an X.509 certificate (4.6.3); those that cannot be read are empty."""
     return {
         CKA.CERTIFICATE_TYPE: ulong(CKC.X_509),
         CKA.CHECK_VALUE: hashlib.sha1(certificate.der, usedforsecurity=False).digest()[:3],
@@ -161,13 +161,13 @@ def certificate_attributes(certificate: Certificate) -> Attributes:
 
 
 def certified_key(certificate: Certificate | None) -> PublicKey | None:
-    """The public key in a certificate, if it is of a kind that this module knows."""
+    """Return the public key of a certificate, None for a kind that this module does not know."""
     key = None if certificate is None else certificate.public_key
     return key if isinstance(key, PublicKey) else None
 
 
 def certificate_id(certificate: Certificate) -> bytes:
-    """The CKA_ID of a certificate for which none was given: that of its key; empty for a key that cannot be read."""
+    """Return the CKA_ID of a certificate that was given none: that of its key, empty for an unreadable key."""
     public = certified_key(certificate)
     return b"" if public is None else keys.identity(public)
 
@@ -189,7 +189,7 @@ def _certificate(attributes: Attributes) -> Attributes:
 
 
 def _material(attributes: Attributes) -> Key | None:
-    """The key in the attributes of a public or secret key, if it is one."""
+    """Return the key in the attributes of a public or secret key, None for other objects."""
     object_class = as_ulong(attributes[CKA.CLASS])
     try:
         if object_class == CKO.PUBLIC_KEY:
@@ -215,7 +215,7 @@ def _secret(attributes: Attributes) -> P11Object:
 
 
 def _with_material(attributes: Attributes, material: Attributes) -> Attributes:
-    """Both together; what an application gave has to agree with what follows, as far as it is comparable."""
+    """Merge attributes; those that an application gave have to agree with the material where they can be compared."""
     for kind, value in material.items():
         given = attributes.get(kind)
         if given and given != value and kind not in _SPELLINGS:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """ML-DSA and ML-KEM keys of a session, by parameter set (PKCS #11 3.2, 6.67, 6.68; FIPS 203, 204).
 
-A private key is its seed: the library gives out and takes no other form, so CKA_SEED is there and CKA_VALUE is not.
+A private key is its seed, the only form that the library reads and writes: it has CKA_SEED and no CKA_VALUE.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ _ROWS: tuple[tuple[CKK, CKP, Any, Any, int], ...] = (
 
 
 def output_length(public: PublicKeys) -> int:
-    """Bytes of a signature, or of an encapsulated secret."""
+    """Return the bytes of a signature, or of an encapsulated secret."""
     return _row_of(public)[4]
 
 
 def public_attributes(public: PublicKeys) -> Attributes:
-    """Parameter set and public key."""
+    """Return parameter set and public key."""
     key_type, parameter_set, *_ = _row_of(public)
     return {
         CKA.KEY_TYPE: ulong(key_type),
@@ -57,20 +57,20 @@ def public_attributes(public: PublicKeys) -> Attributes:
 
 
 def private_attributes(key: PrivateKeys) -> Attributes:
-    """Parameter set and seed."""
+    """Return parameter set and seed."""
     attributes = public_attributes(key.public_key())
     del attributes[CKA.VALUE]
     return {**attributes, CKA.SEED: key.private_bytes_raw()}
 
 
 def public_from(attributes: Attributes, key_type: int) -> PublicKeys:
-    """Raises ValueError for what is no key, P11Error(PARAMETER_SET_NOT_SUPPORTED)."""
+    """Return a template's public key. Raises ValueError, P11Error(PARAMETER_SET_NOT_SUPPORTED)."""
     made: PublicKeys = _row(attributes, key_type)[3].from_public_bytes(attributes[CKA.VALUE])
     return made
 
 
 def private_from(attributes: Attributes, key_type: int) -> PrivateKeys:
-    """From the seed. Raises as public_from(), and P11Error(TEMPLATE_INCOMPLETE) without one."""
+    """Return the private key of a seed. Raises as public_from(), P11Error(TEMPLATE_INCOMPLETE) without seed."""
     kind = _row(attributes, key_type)[2]
     if not attributes.get(CKA.SEED) and attributes.get(CKA.VALUE):
         raise P11Error(CKR.TEMPLATE_INCONSISTENT)  # the library makes keys of seeds only
@@ -81,7 +81,7 @@ def private_from(attributes: Attributes, key_type: int) -> PrivateKeys:
 
 
 def key_generator(attributes: Attributes, key_type: int) -> Callable[[], PrivateKeys]:
-    """What makes new keys of the parameter set of a template. Raises P11Error(PARAMETER_SET_NOT_SUPPORTED)."""
+    """Return what generates keys of a template's parameter set. Raises P11Error(PARAMETER_SET_NOT_SUPPORTED)."""
     made: Callable[[], PrivateKeys] = _row(attributes, key_type)[2].generate
     return made
 

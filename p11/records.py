@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""What PIV has no place for, as bytes in data objects of the card for host software. No I/O.
+"""What PKCS #11 knows beyond PIV, encoded for data objects of the card for host software. No I/O.
 
-A *record* holds one object with all its attributes. An *overlay* holds what PKCS #11 knows of a key slot beyond PIV:
-names, CKA_IDs, usages. An *index* names the records and overlays that count; what it does not name is not there, so
-writing it is the instant at which a new object exists and an old one is gone.
+A *record* holds one object with all its attributes. An *overlay* holds the attributes of a key slot beyond PIV: names,
+CKA_IDs, usages. An *index* lists the records and overlays that are valid; all others are ignored, so that writing the
+index creates or deletes an object at one instant.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ _RECORDS, _OVERLAYS = 0x80, 0x81
 
 
 class RecordError(ValueError):
-    """The bytes are not what this module writes: somebody else has used the data object."""
+    """The bytes are not what this module writes: another program has used the data object."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """Attributes of the objects of one key slot; an empty one says nothing.
+    """Attributes of the objects of one key slot; an empty one changes nothing.
 
-    `public_info` is the SubjectPublicKeyInfo of a key whose private half has been destroyed and whose public one has
-    not; `no_public` is true when the slot's public key shall not appear as an object.
+    `public_info` is the SubjectPublicKeyInfo of a key whose private half has been deleted and whose public half has
+    not; `no_public` is true when the slot's public key is not to appear as an object.
     """
 
     certificate: Attributes | None = None
@@ -53,7 +53,7 @@ class Overlay:
     no_public: bool = False
 
     def encode(self) -> bytes:
-        """As the value of a data object; nothing for an empty overlay."""
+        """Return the value of a data object, b"" for an empty overlay."""
         parts = [
             tlv.encode(tag, encode_attributes(attributes))
             for tag, attributes in ((_CERTIFICATE, self.certificate), (_PUBLIC, self.public), (_PRIVATE, self.private))
@@ -67,7 +67,7 @@ class Overlay:
 
     @classmethod
     def decode(cls, value: bytes | None) -> Overlay:
-        """Anything that is not an overlay counts as an empty one."""
+        """Decode an overlay; anything else counts as an empty one."""
         try:
             fields = dict(tlv.decode(value or b""))
             sections = {
@@ -86,25 +86,25 @@ class Overlay:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """The numbers of the records that count, and the key slots that have an overlay."""
+    """The numbers of the valid records, and the key slots with a valid overlay."""
 
     records: frozenset[int] = frozenset()
     overlays: frozenset[int] = frozenset()
 
     def with_record(self, number: int) -> Index:
-        """One more."""
+        """Return an index with one more record."""
         return replace(self, records=self.records | {number})
 
     def without_record(self, number: int) -> Index:
-        """One less."""
+        """Return an index with one record less."""
         return replace(self, records=self.records - {number})
 
     def with_overlay(self, slot: int) -> Index:
-        """One more."""
+        """Return an index with one more overlay."""
         return replace(self, overlays=self.overlays | {slot})
 
     def encode(self) -> bytes:
-        """As the value of a data object; nothing for an empty index."""
+        """Return the value of a data object, b"" for an empty index."""
         parts = []
         if self.records:
             parts.append(tlv.encode(_RECORDS, struct.pack(f">{len(self.records)}H", *sorted(self.records))))
@@ -114,7 +114,7 @@ class Index:
 
     @classmethod
     def decode(cls, value: bytes | None) -> Index:
-        """Anything that is not an index counts as an empty one."""
+        """Decode an index; anything else counts as an empty one."""
         try:
             fields = dict(tlv.decode(value or b""))
             records = fields.get(_RECORDS, b"")
@@ -125,7 +125,7 @@ class Index:
 
 
 def encode_attributes(attributes: Attributes) -> bytes:
-    """Type, length and value of each attribute; a template's value is the same again."""
+    """Encode type, length and value of each attribute, recursively for a template."""
     parts = []
     for kind, value in sorted(attributes.items()):
         encoded = value if isinstance(value, bytes) else encode_attributes(dict(value))
@@ -134,7 +134,7 @@ def encode_attributes(attributes: Attributes) -> bytes:
 
 
 def decode_object(value: bytes | None) -> Attributes:
-    """A record. Raises RecordError, also when an attribute is missing that no object is without."""
+    """Decode a record. Raises RecordError, also if an attribute is missing that every object has."""
     attributes = decode_attributes(value or b"")
     if len(attributes.get(_CLASS, b"")) != ULONG_SIZE or _UNIQUE_ID not in attributes:
         raise RecordError("no object")
@@ -142,7 +142,7 @@ def decode_object(value: bytes | None) -> Attributes:
 
 
 def decode_attributes(data: bytes, depth: int = 0) -> Attributes:
-    """Raises RecordError."""
+    """Decode attributes. Raises RecordError."""
     if depth > _DEPTH:
         raise RecordError(f"templates {depth} deep")
     attributes: Attributes = {}

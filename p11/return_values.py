@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What each function may return: the standard's lists as one table, and what is said instead of anything else.
+"""The return values that the standard lists for each function, and what is returned instead of others.
 
-The lists are those of the function chapters (PKCS #11 3.2, 5.4 to 5.22); what every function of a kind may return
-besides is said once (5.1.1 to 5.1.3). dispatch.py holds every answer to it.
+The lists are those of the chapters on functions (PKCS #11 3.2, 5.4 to 5.22); what all functions of a kind may return is
+listed once (5.1.1 to 5.1.3). dispatch.py returns nothing else.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ _INSTEAD: dict[CKR, tuple[CKR, ...]] = {
 
 
 def returned(function: str, value: CKR) -> CKR:
-    """What a function says that has come to `value`: that, if its list has it, else what comes nearest in its list."""
+    """Return the value itself if the function's list has it, else the closest one of the list."""
     may_say = RETURN_VALUES[function]
     if value in may_say:
         return value

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The host's half of RSA on a card that only exponentiates: encodings of PKCS #1 v2.2 (RFC 8017) around its blocks."""
+"""Encodings of PKCS #1 v2.2 (RFC 8017) on the host, for RSA keys of a card that only exponentiates."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ DIGEST_INFO: dict[str, bytes] = {
 
 
 def pkcs1_signature_block(data: bytes, length: int) -> bytes:
-    """EMSA-PKCS1-v1_5 (9.2). Raises P11Error(DATA_LEN_RANGE) when the data leaves no room for padding."""
+    """Encode by EMSA-PKCS1-v1_5 (9.2). Raises P11Error(DATA_LEN_RANGE) when there is no room for padding."""
     if len(data) > length - 11:
         raise P11Error(CKR.DATA_LEN_RANGE)
     return b"\0\1" + b"\xff" * (length - 3 - len(data)) + b"\0" + data
 
 
 def pkcs1_decode(block: bytes) -> bytes:
-    """EME-PKCS1-v1_5 (7.2.2). Raises P11Error(ENCRYPTED_DATA_INVALID)."""
+    """Decode by EME-PKCS1-v1_5 (7.2.2). Raises P11Error(ENCRYPTED_DATA_INVALID)."""
     separator = block.find(0, 2)
     if not (block[:2] == b"\0\2" and separator >= 10):
         raise P11Error(CKR.ENCRYPTED_DATA_INVALID)
@@ -53,7 +53,7 @@ def require_pss(bits: int, digest: str, salt_length: int) -> None:
 
 
 def oaep_encode(data: bytes, length: int, digest: str, mgf_digest: str, label: bytes) -> bytes:
-    """EME-OAEP (7.1.1): the library does not do it with every hash. Raises P11Error(DATA_LEN_RANGE)."""
+    """Encode by EME-OAEP (7.1.1); the library lacks some hashes. Raises P11Error(DATA_LEN_RANGE)."""
     size = hashlib.new(digest).digest_size
     most = length - 2 * size - 2
     if len(data) > most:
@@ -65,7 +65,7 @@ def oaep_encode(data: bytes, length: int, digest: str, mgf_digest: str, label: b
 
 
 def oaep_decode(block: bytes, digest: str, mgf_digest: str, label: bytes) -> bytes:
-    """EME-OAEP (7.1.2). Raises P11Error(ENCRYPTED_DATA_INVALID), whatever was wrong."""
+    """Decode by EME-OAEP (7.1.2). Raises P11Error(ENCRYPTED_DATA_INVALID), whatever is wrong."""
     size = hashlib.new(digest).digest_size
     require_oaep(len(block), digest)  # a card may answer anything
     masked_seed, masked = block[1 : 1 + size], block[1 + size :]
@@ -79,7 +79,7 @@ def oaep_decode(block: bytes, digest: str, mgf_digest: str, label: bytes) -> byt
 
 
 def pss_encode(hashed: bytes, bits: int, digest: str, mgf_digest: str, salt_length: int) -> bytes:
-    """EMSA-PSS (9.1.1) for a modulus of `bits` bits that is long enough (require_pss)."""
+    """Encode by EMSA-PSS (9.1.1) for a modulus of `bits` bits that is long enough (require_pss)."""
     length = (bits + 6) // 8
     size = len(hashed)
     salt = os.urandom(salt_length)
@@ -91,7 +91,7 @@ def pss_encode(hashed: bytes, bits: int, digest: str, mgf_digest: str, salt_leng
 
 
 def _mgf1(seed: bytes, length: int, digest: str) -> bytes:
-    """MGF1 (B.2.1)."""
+    """Return a mask by MGF1 (B.2.1)."""
     output = b""
     counter = 0
     while len(output) < length:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The socket on which modules reach the simulator: a thread for each connection, one read and one write a call."""
+"""The socket on which modules reach the simulator: one thread for each connection, one read and write for each call."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ _MOST_AT_ONCE = 1 << 20
 class Server:
     """Serves the applications of one testbed on a Unix socket, from construction to `close`.
 
-    `new_application` makes an Application of its arguments; with `leaves_calls` the module's C_Finalize does not end
-    the calls that are under way. Raises SocketInUse if a simulator listens there already, UnsafeFolder if the folder is
-    not the user's own.
+    `new_application` makes an Application from its parameters; with `leaves_calls` the module's C_Finalize does not end
+    the calls under way. Raises SocketInUse if a simulator listens there already, UnsafeFolder if the folder is not the
+    user's own.
     """
 
     def __init__(
@@ -79,9 +79,9 @@ class Server:
             return [application for application, _ in self._applications.values()]
 
     def close_sessions(self, reader: Reader) -> None:
-        """End all applications' sessions on the card in a reader, which stays (as C_CloseAllSessions, 5.6.3).
+        """Close all applications' sessions on the card in a reader, which stays there (as C_CloseAllSessions, 5.6.3).
 
-        With the last session a login ends, and the card forgets the PIN. Raises ReaderEmpty.
+        With the last session the login ends, and the card's PIN verification. Raises ReaderEmpty.
         """
         with self._testbed.lock:
             insertion = reader.insertion
@@ -92,7 +92,7 @@ class Server:
             token.give_up()
 
     def close(self) -> None:
-        """Stop listening and drop every connection; applications see their cards go. Closable twice does no harm."""
+        """Stop listening and drop every connection; applications see their cards removed. May be called twice."""
         if self._closing:
             return
         self._closing = True
@@ -113,7 +113,7 @@ class Server:
         self._tokens.close()
 
     def _prepare(self, connection: socket.socket) -> Callable[[], None]:
-        """Make what serving a connection needs, and return how it is done. Raises OSError without descriptors."""
+        """Allocate what serving a connection needs; return the function that serves it. Raises OSError."""
         waker = os.fdopen(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK), "r+b", buffering=0)
         return lambda: self._serve(connection, waker)
 
@@ -189,7 +189,7 @@ class Server:
             settle_events()
 
     def _leave(self, connection: socket.socket) -> None:
-        """Forget a connection; with the last one the application is over, however it ended."""
+        """Remove a connection; end the application with its last one."""
         with self._lock:
             for identity, (_, connections) in list(self._applications.items()):
                 if connection not in connections:
@@ -205,11 +205,11 @@ class Server:
 
 
 def read_frame(connection: socket.socket, begun: bytes = b"", limit: int = FRAME_LIMIT, *, end: float) -> bytes | None:
-    """Read the rest of a frame that begins with `begun`; None when the connection ends before it does.
+    """Read the rest of a frame that begins with `begun`; return None when the connection ends before it.
 
-    What is kept grows with the bytes that come, whatever length they announce. A connection carries one frame at a
-    time, and has a timeout afterwards. Raises WireError for one of more than `limit` bytes, for bytes behind it, and
-    for one that is not whole when monotonic() says `end`; OSError.
+    Memory grows with the bytes received, whatever length they announce. A connection carries one frame at a time, and
+    has a timeout afterwards. Raises WireError for one of more than `limit` bytes, for bytes behind it, and for one that
+    is not whole when monotonic() reaches `end`; OSError.
     """
     frame = bytearray(begun)
     while len(frame) < _HEADER.size or len(frame) < _HEADER.size + _announced(frame, limit):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The objects of a PIV key slot: certificate, public key, private key; what they are called and what they may do.
+"""The objects of a PIV key slot: certificate, public key and private key, with names and usages.
 
-What an application has told of them lies in an overlay (records.py); all else follows from the slot itself.
+Attributes that an application has given are in an overlay (records.py); all others follow from the slot itself.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _DERIVED = frozenset(
 
 @unique
 class Part(StrEnum):
-    """The objects of a key slot."""
+    """An object of a key slot."""
 
     CERTIFICATE = "certificate"
     PUBLIC = "public"
@@ -74,7 +74,7 @@ class InSlot:
 
 @dataclass(frozen=True, slots=True)
 class SlotNames:
-    """What the objects of a key slot are called, and what its private key may do: RSA keys, EC keys."""
+    """The names of a key slot's objects, and the usages of its private key: of RSA keys, of EC keys."""
 
     certificate: str
     key: str
@@ -153,9 +153,9 @@ _DEFAULTS: dict[Part, Attributes] = {
 
 
 def read_slot(card: PivClient, slot: int, overlay: Overlay) -> Iterator[P11Object]:
-    """The objects of a key slot as they are on the card: none for an empty one. Raises CardRemoved.
+    """Read the objects of a key slot, none of an empty one. Raises CardRemoved.
 
-    A certificate that is not the key's stands there with an ID of its own: nobody shall take them for a pair.
+    A certificate that is not the key's gets a CKA_ID of its own, so that they are not taken for a pair.
     """
     certificate = certificate_reader.read(certificates.decode(card.read_object(SLOTS[slot].certificate)))
     metadata = card.metadata(slot)
@@ -200,7 +200,7 @@ def read_slot(card: PivClient, slot: int, overlay: Overlay) -> Iterator[P11Objec
 
 
 def _card_key(public: PublicKey | None) -> PublicKey | None:
-    """The key of a certificate if a card can have its private half."""
+    """Return a certificate's key if a card can have its private half, else None."""
     with contextlib.suppress(P11Error):
         if public is not None and keys.algorithm_of(public):
             return public
@@ -208,7 +208,7 @@ def _card_key(public: PublicKey | None) -> PublicKey | None:
 
 
 def _metadata_key(metadata: dict[int, bytes]) -> PublicKey | None:
-    """The public key of a slot, as the card tells it."""
+    """Return a slot's public key from its metadata."""
     try:
         algorithm = Algorithm(metadata[0x01][0])
         fields = dict(tlv.decode(metadata[0x04]))
@@ -224,20 +224,20 @@ def _metadata_key(metadata: dict[int, bytes]) -> PublicKey | None:
 
 
 def _metadata_rule(metadata: dict[int, bytes] | None) -> PinRule | None:
-    """The PIN policy in Yubico's metadata."""
+    """Return the PIN policy in Yubico's metadata."""
     policy = (metadata or {}).get(0x02, b"\0")[:1]
     return {b"\1": PinRule.NEVER, b"\2": PinRule.ONCE, b"\3": PinRule.ALWAYS}.get(policy)
 
 
 def pin_rule(private: Attributes) -> PinRule:
-    """The PIN policy that a private key with these attributes has to have on the card."""
+    """Return the PIN policy that the card needs for a private key with these attributes."""
     if private.get(CKA.ALWAYS_AUTHENTICATE) == TRUE:
         return PinRule.ALWAYS
     return PinRule.ONCE if private.get(CKA.PRIVATE) == TRUE else PinRule.NEVER
 
 
 def _ec_usage(public: PublicKey, names: SlotNames) -> frozenset[CKA]:
-    """Of the slot's usages those that the kind of curve, or DSA, can serve."""
+    """Return those of the slot's usages that the kind of curve, or DSA, can serve."""
     algorithm = keys.algorithm_of(public)
     if algorithm in MONTGOMERY_ALGORITHMS:
         return frozenset({_DERIVE})
@@ -245,7 +245,7 @@ def _ec_usage(public: PublicKey, names: SlotNames) -> frozenset[CKA]:
 
 
 def kept(attributes: Attributes) -> Attributes:
-    """What has to be written of attributes: without what follows from the slot or from the certificate in it."""
+    """Return the attributes to write: those that do not follow from the slot or its certificate."""
     certificate = certificate_reader.read(attributes[CKA.VALUE]) if CKA.ISSUER in attributes else None
     said: Attributes = {}
     if certificate is not None:
@@ -263,9 +263,9 @@ def _in_slot(
     overlay: Attributes | None,
     key: PublicKey | CardKey | None = None,
 ) -> P11Object:
-    """An object of a key slot: what every one of its class has, what follows from itself, and what was written.
+    """Return an object of a key slot, of the attributes of its class, its own, and the written ones.
 
-    `distinction` is what tells it from one that comes into its place later.
+    `distinction` tells it from an object that is there later.
     """
     attributes: Attributes = {
         **_DEFAULTS[part],

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What a card's refusals mean, by what it was asked to do: one table of status words and CK_RVs.
+"""The return values for a card's status words, by the kind of command: one table.
 
-The status words are those of ISO/IEC 7816-4 (5.6) and SP 800-73-5 part 2 (table 6), as PIV cards and their like use
-them. Warnings (62xx) come with an answer; 61xx, 6Cxx and, after another SELECT, 6D00 and 6E00 are piv_client.py's.
+The status words are those of ISO/IEC 7816-4 (5.6) and SP 800-73-5 part 2 (table 6), as PIV cards use them. Warnings
+(62xx) come with data; piv_client.py handles 61xx, 6Cxx and, after another SELECT, 6D00 and 6E00.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from .errors import P11Error
 
 @unique
 class To(IntEnum):
-    """What was asked for; the columns of the table.
+    """The kinds of command; the columns of the table.
 
     VERIFY is to compare PIN or PUK, CHANGE to change them with CHANGE REFERENCE DATA or RESET RETRY COUNTER; USE is to
-    use a private key, PROVE to prove the management key, WRITE to write or delete data, MAKE to make or import a key.
+    use a private key, PROVE to authenticate with the management key, WRITE to write or delete data, MAKE to generate or
+    import a key.
     """
 
     VERIFY = 0
@@ -59,15 +60,16 @@ _REFUSALS = frozenset({0x67, 0x68, 0x69, 0x6A, 0x6B, 0x6D, 0x6E})
 
 
 def is_refusal(status: int) -> bool:
-    """Whether the card has looked at the command and does not do it: a checking error (ISO/IEC 7816-4, table 5).
+    """Return whether the card has refused the command: a checking error (ISO/IEC 7816-4, table 5).
 
-    Anything else but success and a warning went wrong in the card, and is no word on whether it has what was asked for.
+    Any other status word but success and a warning is a failure in the card, and does not tell whether it has what was
+    asked for.
     """
     return status >> 8 in _REFUSALS
 
 
 def error_for(to: To, status: int) -> P11Error:
-    """The error for a status word other than 9000."""
+    """Return the error for a status word other than 9000."""
     digits = f"{status:04X}"
     for pattern in (digits, digits[:2] + "xx", "xxxx"):
         if pattern in STATUS_WORDS:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Templates: what an application may say about an object that it makes, copies or changes, and what it may not.
+"""Templates: the checks on attributes of objects that an application creates, copies or changes.
 
-The order of the checks is the standard's (PKCS #11 3.1, 4.1.1 to 4.1.3): the attribute, its value, whether it may be
-given at all, whether something is missing, whether all of it goes together.
+The order of the checks is that of the standard (PKCS #11 3.1, 4.1.1 to 4.1.3): the attribute, its value, whether it may
+be given at all, whether one is missing, whether all are consistent.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ USAGES = frozenset({*_CIPHER, CKA.DERIVE, CKA.SIGN_RECOVER, CKA.VERIFY_RECOVER, 
 
 
 def folded(template: Template) -> Attributes:
-    """The attributes by type; one that is given twice has to have one value. Raises P11Error(TEMPLATE_INCONSISTENT)."""
+    """Return the attributes by type. Raises P11Error(TEMPLATE_INCONSISTENT) for one given twice with two values."""
     given: Attributes = {}
     for kind, value in template:
         if kind in given and given[kind] != value:
@@ -75,9 +75,9 @@ def compose(
     logged_in: bool,
     by_so: bool = False,
 ) -> Attributes:
-    """The attributes of a new object as far as the template and the defaults make them.
+    """Return the attributes of a new object that the template and the defaults give.
 
-    `object_class` and `key_type` are what the function makes, where it makes one thing; the template may repeat them.
+    `object_class` and `key_type` are those that the function makes, if it makes only one; the template may repeat them.
     Raises P11Error.
     """
     given = folded(template)
@@ -111,7 +111,7 @@ def compose(
 
 
 def changed(on: On, current: Attributes, template: Template, by_so: bool = False) -> Attributes:
-    """The attributes after C_CopyObject or C_SetAttributeValue. Raises P11Error."""
+    """Return the attributes after C_CopyObject or C_SetAttributeValue. Raises P11Error."""
     given = folded(template)
     object_class = as_ulong(current[CKA.CLASS])
     key_type = as_ulong(current[CKA.KEY_TYPE]) if CKA.KEY_TYPE in current else None
@@ -132,7 +132,7 @@ def changed(on: On, current: Attributes, template: Template, by_so: bool = False
 
 
 def secret_attributes(attributes: Attributes) -> frozenset[int]:
-    """The attributes of an object that are not given out now (4.9, 4.10: sensitive, or not extractable)."""
+    """Return the attributes that may not be read now (4.9, 4.10: sensitive, or not extractable)."""
     if attributes[_CLASS] not in _WITH_SECRETS:
         return _NONE
     if attributes.get(CKA.SENSITIVE) == FALSE and attributes.get(CKA.EXTRACTABLE) == TRUE:
@@ -142,13 +142,13 @@ def secret_attributes(attributes: Attributes) -> frozenset[int]:
 
 
 def require(attributes: Attributes, demanded: Iterable[tuple[int, Any]]) -> None:
-    """What an unwrapping or base key's template demands of the new key. Raises P11Error(TEMPLATE_INCONSISTENT)."""
+    """Check a new key against the template of its unwrapping or base key. Raises P11Error(TEMPLATE_INCONSISTENT)."""
     if any(attributes.get(kind) != value for kind, value in demanded):
         raise P11Error(CKR.TEMPLATE_INCONSISTENT)
 
 
 def _decided(given: Attributes, kind: CKA, made: int | None) -> int:
-    """The class or key type: what the function makes, or what the template says; both have to agree."""
+    """Return the class or key type, from the function or the template, which have to agree."""
     told = as_ulong(given[kind]) if kind in given else None
     if told is None and made is None:
         raise P11Error(CKR.TEMPLATE_INCOMPLETE)
@@ -172,7 +172,7 @@ def _accepted(on: On, given: Attributes, rule_of: Any, by_so: bool) -> Attribute
 
 
 def _complete_key(on: On, attributes: Attributes, object_class: int, key_type: int, table: Any) -> None:
-    """The defaults of a key that depend on other attributes, and what its history says of it."""
+    """Add a key's defaults that depend on other attributes, and its history."""
     usual = _USAGES.get(key_type, _CIPHER)
     for usage in USAGES:
         if usage in table:

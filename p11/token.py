@@ -35,7 +35,7 @@ _PUK_LENGTHS = (6, 8)
 
 
 class TokenSession(Protocol):
-    """What a token uses of the sessions with it."""
+    """The part of a session that its token uses."""
 
     operations: dict[OperationKind, Operation]
 
@@ -62,18 +62,18 @@ class Token:
 
     @property
     def is_present(self) -> bool:
-        """False for good once the card has been pulled."""
+        """Whether the card has not been removed; False stays False."""
         return not self.insertion.removed.is_set()
 
     def require_recognised(self) -> None:
-        """Raises P11Error(TOKEN_NOT_RECOGNIZED) for a card without PIV, CardRemoved for one that is gone."""
+        """Raise P11Error(TOKEN_NOT_RECOGNIZED) for a card without PIV, CardRemoved for a removed one."""
         if not self.piv.select():
             raise P11Error(CKR.TOKEN_NOT_RECOGNIZED)
 
     # What it is
 
     def names(self) -> tuple[str, str]:
-        """Label and serial number, from the card: its name, and the end of its CHUID's GUID or its maker's number."""
+        """Return label and serial number: the card's name, and the end of its CHUID's GUID or the device's number."""
         with self._lock:
             revision = self.piv.revision
             if self._names is None or self._names[0] != revision:
@@ -85,20 +85,20 @@ class Token:
             return self._names[1:]
 
     def traits(self) -> Traits:
-        """What the card says that its token is like."""
+        """Return the token's properties as written on the card."""
         if self._traits is None:
             self.require_recognised()
             self._traits = Traits.decode(self.piv.read_object(TRAITS_OBJECT))
         return self._traits
 
     def mechanisms(self) -> Mapping[int, MechanismRule]:
-        """What the token can do, by mechanism."""
+        """Return the token's mechanisms by number."""
         if self._mechanisms is None:
             self._mechanisms = token_mechanisms(self.traits())
         return self._mechanisms
 
     def mechanism(self, number: int) -> MechanismRule:
-        """Raises P11Error(MECHANISM_INVALID)."""
+        """Return one of the token's mechanisms. Raises P11Error(MECHANISM_INVALID)."""
         mechanisms = self._mechanisms if self._mechanisms is not None else self.mechanisms()
         try:
             return mechanisms[number]
@@ -106,7 +106,7 @@ class Token:
             raise P11Error(CKR.MECHANISM_INVALID) from None
 
     def flags(self) -> int:
-        """The flags of CK_TOKEN_INFO; asks the card for the tries that are left."""
+        """Return the flags of CK_TOKEN_INFO; asks the card for the retry counters."""
         traits = self.traits()
         flags = int(CKF.LOGIN_REQUIRED | CKF.DUAL_CRYPTO_OPERATIONS)
         is_ready = traits.pin_initialised and not traits.uninitialised
@@ -132,19 +132,19 @@ class Token:
 
     @property
     def _awaits_signature(self) -> bool:
-        """Whether the PIN was given for one signature that is still to come: another command would use it up."""
+        """Whether a PIN was verified for a signature that is still to come: another command would use it up."""
         operations = (each for session in tuple(self.sessions) for each in tuple(session.operations.values()))
         return any(operation.context_login for operation in operations)
 
     def pin_lengths(self) -> tuple[int, int]:
-        """The least and the most characters of a PIN."""
+        """Return the least and the most characters of a PIN."""
         traits = self.traits()
         return traits.pin_min, traits.pin_max
 
     # PIN and PUK
 
     def log_in(self, role: CKU, pin: bytes) -> Right:
-        """Prove the PIN, or the PUK as the SO. Raises P11Error."""
+        """Verify the PIN, or as the SO the PUK. Raises P11Error."""
         traits = self.traits()
         if role is CKU.SO:
             with self._proving(PUK):
@@ -160,7 +160,7 @@ class Token:
         return Right(CKU.USER)
 
     def change_pin(self, right: Right, old: bytes, new: bytes) -> Right:
-        """CHANGE REFERENCE DATA: of the PUK for the SO, of the PIN for everybody else. The right as it is now."""
+        """Change the PUK as the SO, else the PIN (CHANGE REFERENCE DATA); return the new right. Raises P11Error."""
         traits = self.traits()
         if right.role is not CKU.SO:
             if not traits.pin_initialised or traits.uninitialised:
@@ -182,7 +182,7 @@ class Token:
         return Right(CKU.SO, new)
 
     def initialise_pin(self, right: Right, pin: bytes) -> None:
-        """The user's PIN from the SO, by RESET RETRY COUNTER. Raises P11Error."""
+        """Set the user's PIN as the SO, by RESET RETRY COUNTER. Raises P11Error."""
         _check_length(pin, self.pin_lengths(), CKR.PIN_LEN_RANGE)
         with self.piv.lock:
             self.piv.reset_pin(right.secret, pin)
@@ -190,10 +190,10 @@ class Token:
                 self._with_pin(pin, replace(self.traits(), pin_initialised=True))
 
     def initialise(self, puk: bytes, label: str) -> None:
-        """Erase the token and name it; the user has no PIN any more. Raises P11Error.
+        """Erase the token and set its label; the user has no PIN afterwards. Raises P11Error.
 
-        The SO proves the PUK; on a token that has never been initialised he says what it shall be. What is cut off by
-        a removal can be done again.
+        The PIN is the PUK; on a token that has never been initialised it becomes the PUK. After a removal in between
+        the same can be done again.
         """
         traits = self.traits()
         self.require_writable()
@@ -220,7 +220,7 @@ class Token:
 
     @contextlib.contextmanager
     def _proving(self, reference: int) -> Iterator[None]:
-        """Around the proof of PIN or PUK: remember a wrong one, also one of which the card has not heard."""
+        """Note a wrong PIN or PUK for the flags, also one that was not sent to the card."""
         try:
             yield
         except P11Error as error:
@@ -232,22 +232,22 @@ class Token:
     # Who is logged in
 
     def follow_card(self) -> None:
-        """After a refusal: who is logged in stays so only if the card still has the PIN verified.
+        """End all user logins if the card has no PIN verified any more.
 
-        A wrong PIN takes the verification away, also from another application, or for another purpose than login.
+        A wrong PIN ends the verification, also one by another application, or for another purpose than login.
         """
         with contextlib.suppress(CardRemoved, P11Error), self.piv.lock:
             if self.logins.rights and not self.piv.is_verified():
                 self.logins.report_loss()
 
     def follow(self, error: BaseException) -> None:
-        """What the card has refused because it has forgotten the PIN: then the user is out for us, too."""
+        """Ask the card about its PIN verification after an error that says that it is missing."""
         if isinstance(error, P11Error) and error.value is CKR.USER_NOT_LOGGED_IN:
             self.follow_card()
 
     @contextlib.contextmanager
     def following(self) -> Iterator[None]:
-        """Around what may be refused so."""
+        """Call follow() for an error within the block."""
         try:
             yield
         except P11Error as error:
@@ -255,7 +255,7 @@ class Token:
             raise
 
     def give_up(self) -> None:
-        """Take the PIN back from a card to which nobody is logged in; one that is gone has forgotten it already."""
+        """End the card's PIN verification if no application is logged in; a removed card has none."""
         with contextlib.suppress(CardRemoved, P11Error), self.piv.lock:
             if not self.logins.rights:
                 self.logins.pin = b""
@@ -264,7 +264,7 @@ class Token:
     # Objects
 
     def objects(self, logged_in: bool = False) -> list[P11Object]:
-        """The objects on the card; what has been read is not read again while nothing changes on it."""
+        """Return the objects on the card; they are read again only when it has changed."""
         self.require_recognised()
         try:
             return self._card_objects().visible(logged_in)
@@ -275,36 +275,36 @@ class Token:
         return self._card_objects().visible(logged_in=False)
 
     def features(self) -> list[P11Object]:
-        """What is found only when it is asked for by class: the mechanisms, and the PIN pad as a user interface."""
+        """Return the objects that are found only by their class: mechanisms, and the PIN pad as a user interface."""
         if self._features is None:
             pad = [user_interface_object()] if self.traits().pin_pad else []
             self._features = [*map(mechanism_object, self.mechanisms()), *pad]
         return self._features
 
     def require_writable(self) -> None:
-        """Raises P11Error(TOKEN_WRITE_PROTECTED)."""
+        """Raise P11Error(TOKEN_WRITE_PROTECTED) for a read-only token."""
         if self.traits().read_only:
             raise P11Error(CKR.TOKEN_WRITE_PROTECTED)
 
     @property
     def is_fresh(self) -> bool:
-        """Whether what has been read of the card is what is on it; else another program has changed something."""
+        """Whether no other program has changed the card since it was read."""
         return self._objects is None or self._objects.is_fresh
 
     def create(self, item: P11Object, right: Right) -> P11Object:
-        """Put an object on the card. Raises P11Error, CardRemoved."""
+        """Create an object on the card. Raises P11Error, CardRemoved."""
         with self._writing(right) as card:
             return card.create(item)
 
     def generate(
         self, kind: CardKind, public: Attributes, private: Attributes, right: Right
     ) -> tuple[P11Object, P11Object]:
-        """Let the card make a key pair. Raises P11Error, CardRemoved."""
+        """Generate a key pair on the card. Raises P11Error, CardRemoved."""
         with self._writing(right) as card:
             return card.generate(kind, public, private)
 
     def change(self, item: P11Object, change: Callable[[Attributes], Attributes], right: Right) -> None:
-        """Change an object on the card; `change` makes its attributes of those it has. Raises P11Error, CardRemoved."""
+        """Change an object on the card; `change` returns its new attributes. Raises P11Error, CardRemoved."""
         with self._writing(right) as card:
             card.change(item, change)
 
@@ -315,7 +315,7 @@ class Token:
 
     @contextlib.contextmanager
     def _writing(self, right: Right) -> Iterator[CardObjects]:
-        """The objects, with the card's lock held and the right to write proved to it. Raises P11Error, CardRemoved."""
+        """Hold the card's lock and authenticate for writing, within the block. Raises P11Error, CardRemoved."""
         with self.piv.lock, self.following():
             self.require_writable()
             management.require(self.piv, self.traits(), right._replace(secret=right.secret or self.logins.pin))
@@ -327,7 +327,7 @@ class Token:
         return self._objects
 
     def _with_pin(self, pin: bytes, traits: Traits) -> None:
-        """Write the traits by a PIN that has just been set; afterwards nobody is verified."""
+        """Write the traits with a PIN that has just been set, and end its verification."""
         self.piv.verify(pin)
         try:
             self._write_traits(traits)
@@ -373,7 +373,7 @@ class Tokens:
 
 
 def _check_length(pin: bytes, lengths: tuple[int, int], error: CKR) -> None:
-    """One that cannot be right never costs a try. Raises P11Error(error)."""
+    """Raise P11Error(error) for a length that cannot be right, without using a retry."""
     shortest, longest = lengths
     if not shortest <= len(pin) <= longest:
         raise P11Error(error)

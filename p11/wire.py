@@ -33,11 +33,11 @@ _SLOT = struct.Struct("=QI64s")
 
 
 class WireError(Exception):
-    """The bytes are not what the call table says."""
+    """The bytes do not follow the call table."""
 
 
 class NullPointer(Exception):
-    """The application gave no data, or nowhere to put it: CKR_ARGUMENTS_BAD, which ends what the call works on."""
+    """The application has passed a NULL pointer: CKR_ARGUMENTS_BAD, which ends the function's operation."""
 
     def __init__(self, first: int) -> None:
         self.first = first
@@ -46,9 +46,9 @@ class NullPointer(Exception):
 
 
 class Mechanism(NamedTuple):
-    """A CK_MECHANISM: the parameter's bytes as they lie in memory, and what the pointers in it point to, in order.
+    """A CK_MECHANISM: the parameter as in memory, and the memory that its pointers point to, in order.
 
-    What points to structs is followed by what these point to; a NULL pointer is empty. There are no pointers where the
+    Structs pointed to are followed by what they point to; a NULL pointer is empty. There are no pointers where the
     parameter's size is not that of a struct that the mechanism takes.
     """
 
@@ -78,7 +78,7 @@ MOST_RANDOM = FRAME_LIMIT // 2
 
 
 class KnownSlot(NamedTuple):
-    """A slot that an application has from a simulator before this one; `event`: it has not been told of it yet."""
+    """A slot that an application has from an earlier simulator; `event`: its event has not been returned yet."""
 
     number: int
     name: str
@@ -88,7 +88,7 @@ class KnownSlot(NamedTuple):
 
 @unique
 class HelloFlag(IntFlag):
-    """What a hello says of the application."""
+    """What a hello tells of the application."""
 
     CONTINUES = 1
     """It has been greeted by this simulator; another one does not know its name."""
@@ -98,7 +98,7 @@ class HelloFlag(IntFlag):
 
 @unique
 class WelcomeFlag(IntFlag):
-    """What the answer to a hello says; with IS_UNKNOWN and IS_BUSY the connection ends."""
+    """What the reply to a hello tells; with IS_UNKNOWN and IS_BUSY the connection ends."""
 
     LEAVES_CALLS = 1
     """Calls that are under way go on when C_Finalize has returned."""
@@ -326,7 +326,7 @@ def _encode_struct(value: bytes, _room: object) -> bytes:
 
 
 def _encode_outputs(pointed: Sequence[bytes | None]) -> bytes:
-    """What comes back into a parameter, behind all other results."""
+    """Encode what is written into a parameter, after all other results."""
     parts = [_U32.pack(len(pointed))]
     parts += [_U64.pack(NO_LENGTH) if value is None else _U64.pack(len(value)) + value for value in pointed]
     return b"".join(parts)
@@ -344,7 +344,7 @@ _ENCODERS: dict[str, Callable[[Any, Any], bytes]] = {
 
 
 class Codec:
-    """Arguments and results of one call."""
+    """Encodes the results of one function and decodes its arguments."""
 
     def __init__(self, call: Call) -> None:
         self.name = call.name
@@ -362,7 +362,7 @@ class Codec:
         self.secret = [position for position, letter in enumerate(carried) if letter in "bnlmMwWpPt"]
 
     def decode(self, frame: bytes) -> tuple[Any, ...]:
-        """The arguments in a request frame, header included. Raises WireError for what does not fit, NullPointer."""
+        """Decode the arguments of a request frame. Raises WireError for malformed ones, NullPointer."""
         try:
             if self._numbers is not None:
                 if len(frame) != REQUEST_HEADER.size + self._numbers.size:
@@ -384,7 +384,7 @@ class Codec:
         return tuple(arguments)
 
     def encode(self, value: int, results: tuple[Any, ...], arguments: tuple[Any, ...]) -> bytes:
-        """A reply frame, header included. Without results there is the return value alone."""
+        """Encode a reply frame; without results it has the return value alone."""
         if not results:
             return REPLY_HEADER.pack(_BARE_REPLY, 0, value)
         if self._only_output is not None:
@@ -406,7 +406,7 @@ CODECS: dict[int, Codec] = {call.number: Codec(call) for call in CALLS}
 
 
 def decode_hello(frame: bytes) -> Hello:
-    """The hello in a whole frame, length included. Raises WireError, also for another version of the module."""
+    """Decode the hello in a whole frame. Raises WireError, also for another version of the module."""
     try:
         _, version, ulong_size, application, pid, flags = _HELLO.unpack_from(frame)
         if version != VERSION or ulong_size != ULONG_SIZE:
@@ -428,5 +428,5 @@ def decode_hello(frame: bytes) -> Hello:
 
 
 def encode_welcome(flags: int = 0) -> bytes:
-    """The answer to a hello, of WelcomeFlags; a descriptor of the application's SlotRecord goes with it."""
+    """Encode the reply to a hello; a descriptor of the application's SlotRecord is sent with it."""
     return struct.pack("=III", 8, VERSION, flags)
