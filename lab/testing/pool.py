@@ -73,7 +73,7 @@ class Pool(Closable):
             if self._host is None or self._host.poll() is not None:
                 self._end()
                 self._host = subprocess.Popen(
-                    [sys.executable, "-P", "-m", f"{__package__}.pool_host", str(os.getpid())],
+                    [sys.executable, "-P", "-m", f"{__package__}.pool_process", str(os.getpid())],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     start_new_session=True,  # Ctrl-C is for the tests

@@ -234,7 +234,7 @@ def test_closing_the_session_ends_it(module: tuple[Simulator, Any], session: int
 
 PROGRAM = """
 from cardtear.csrc import module_path
-from cardtear.lab.client import Module
+from cardtear.lab.clients.pkcs11 import Module
 from cardtear.p11.constants import CKA, CKM
 m = Module(module_path())
 m.initialize()

@@ -40,7 +40,7 @@ OPEN_AND_WAIT = """
 import sys
 from pathlib import Path
 from cardtear.card.piv_card import PivCard
-from cardtear.card.profiles import open_card
+from cardtear.card.issuing.profiles import open_card
 card = open_card(Path(sys.argv[1]))
 print("open", flush=True)
 sys.stdin.read()
@@ -400,7 +400,7 @@ def test_an_idle_card_takes_little_memory(image: Callable[..., Path], tmp_path: 
 import os, sys
 from pathlib import Path
 from cardtear.card.piv_card import PivCard
-from cardtear.card.profiles import open_card
+from cardtear.card.issuing.profiles import open_card
 def used(path):
     card = open_card(path)
     activation = card.activate()

@@ -238,7 +238,7 @@ def test_what_has_happened_is_said_once(
 VERIFIER = """
 import sys
 from pathlib import Path
-from cardtear.card.profiles import open_card
+from cardtear.card.issuing.profiles import open_card
 activation = open_card(Path(sys.argv[1])).activate()
 activation.transmit(bytes.fromhex("00A4040005A000000308"))
 print("!", flush=True)
@@ -441,7 +441,7 @@ def test_it_is_not_undone_in_another_file(image: Callable[..., Path], tmp_path: 
 WRITER = """
 import os, sys
 from pathlib import Path
-from cardtear.card.profiles import open_card
+from cardtear.card.issuing.profiles import open_card
 from cardtear.card.status import CardError
 store = open_card(Path(sys.argv[1])).store
 store.own(owner := object())

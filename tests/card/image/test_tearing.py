@@ -340,7 +340,7 @@ def test_tries_never_come_back_whatever_the_moment(card: PivCard) -> None:
 VERIFIER = """
 import os, sys
 from pathlib import Path
-from cardtear.card.profiles import open_card
+from cardtear.card.issuing.profiles import open_card
 activation = open_card(Path(sys.argv[1])).activate()
 activation.transmit(bytes.fromhex("00A4040005A000000308"))
 os.write(1, b"!")
@@ -352,8 +352,8 @@ while True:
 WRITER = """
 import os, sys
 from pathlib import Path
-from cardtear.card.profiles import open_card
-from cardtear.card.state import Reference
+from cardtear.card.issuing.profiles import open_card
+from cardtear.card.image.state import Reference
 store = open_card(Path(sys.argv[1])).store
 store.own(owner := object())
 os.write(1, b"!")

@@ -286,8 +286,8 @@ def test_a_ready_image_is_made_once(tmp_path: Path, ca: TestCA, profile: str) ->
 MAKE = """
 import hashlib, sys
 from pathlib import Path
-from cardtear.card.ca import TestCA
-from cardtear.card.profiles import CardRequest, open_card, ready_image
+from cardtear.card.issuing.ca import TestCA
+from cardtear.card.issuing.profiles import CardRequest, open_card, ready_image
 folder = Path(sys.argv[1])
 sys.stdin.read()
 ca = TestCA.load_or_create(folder / "ca")

@@ -25,7 +25,7 @@ TESTS = """
 import subprocess
 import time
 import pytest
-from cardtear.lab.trigger import Trigger
+from cardtear.lab.simulator.trigger import Trigger
 from smartcard.Exceptions import CardConnectionException, NoCardException
 from smartcard.System import readers
 

@@ -196,7 +196,7 @@ def test_a_file_system_without_links(
     assert (folder / "b.card").stat().st_mode & 0o777 == 0o600
     (folder / "b.card").write_text("mine")
     script = (
-        "import sys; from pathlib import Path; from cardtear.card import output_file; "
+        "import sys; from pathlib import Path; from cardtear.card.files import output_file; "
         "output_file.write_new(Path('b.card'), 'other')"  # without the look before it that commands make
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=False)
@@ -210,9 +210,9 @@ def test_a_file_system_without_links(
 SLOW_WRITER = """
 import os, sys
 from pathlib import Path
-from cardtear.card import output_file
-from cardtear.card.ca import TestCA
-from cardtear.card.store import copy_image, create_image, read_image
+from cardtear.card.files import output_file
+from cardtear.card.issuing.ca import TestCA
+from cardtear.card.image.store import copy_image, create_image, read_image
 if sys.argv[2] == "named":
     output_file._NO_UNNAMED_FILES = {*output_file._NO_UNNAMED_FILES, 0}
     opened = os.open

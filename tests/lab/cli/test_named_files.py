@@ -116,7 +116,7 @@ def test_every_file_that_a_command_reads(forked: Forked, place: Path) -> None:
 
 _ASK = """
 import json, sys
-from cardtear.lab.control import Control, ControlFailure
+from cardtear.lab.control.client import Control, ControlFailure
 with Control() as control:
     for card in json.loads(sys.argv[1]):
         try:

@@ -202,7 +202,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_standard_output_that_is_a_file(tmp_path: Path) -> None:
     """What goes to /dev/stdout comes after what has been printed, and takes nothing of it away."""
     out = tmp_path / "out"
-    script = "print('first'); from pathlib import Path; from cardtear.card import output_file;"
+    script = "print('first'); from pathlib import Path; from cardtear.card.files import output_file;"
     script += "output_file.write(Path('/dev/stdout'), 'second\\n'); print('third')"
     with out.open("w") as file:
         file.write("before\n")
@@ -312,7 +312,7 @@ def test_killed_while_writing(tmp_path: Path) -> None:
     """The old file is there, whole, and nothing beside it."""
     file = tmp_path / "file"
     file.write_text(OLD)
-    script = "import os, sys; from pathlib import Path; from cardtear.card import output_file;"
+    script = "import os, sys; from pathlib import Path; from cardtear.card.files import output_file;"
     script += "output_file._keep_attributes = lambda *_: os.kill(os.getpid(), 9);"
     script += "output_file.write(Path(sys.argv[1]), 'new')"
     done = subprocess.run([sys.executable, "-c", script, file], timeout=DEADLINE, check=False)

@@ -166,7 +166,7 @@ def bed_calls(simulator: Simulator) -> dict[str, set[When]]:
             seen.setdefault(moment.name, set()).add(moment.when)
 
     script = """
-from cardtear.lab.client import Module
+from cardtear.lab.clients.pkcs11 import Module
 import os
 module = Module(os.environ["CARDTEAR_MODULE"]); ffi = module.ffi
 module.initialize()

@@ -25,7 +25,7 @@ DEADLINE = 60.0
 CARDTEAR = (sys.executable, "-m", "cardtear.lab.cli.main")
 PROGRAM = """
 import sys
-from cardtear.lab.client import Module
+from cardtear.lab.clients.pkcs11 import Module
 m = Module({library!r})
 m.initialize()
 for turn in range({turns}):
@@ -92,7 +92,7 @@ def test_a_reader_of_the_trace_that_does_not_read(tmp_path: Path, program: Calla
 def test_a_log_that_nobody_reads(tmp_path: Path, reader: str) -> None:
     """Who logs does not wait, and neither does the end of the program."""
     reading, writing = os.pipe()
-    script = "import logging, sys; from cardtear.lab import log; log.to_standard_error()\n"
+    script = "import logging, sys; from cardtear.lab.processes import log; log.to_standard_error()\n"
     script += "for _ in range(5000): logging.warning('a warning of some length, of which many fill a pipe')\n"
     script += "open(sys.argv[1], 'w').write('well'); sys.exit(7)"
     with subprocess.Popen([sys.executable, "-c", script, tmp_path / "done"], stderr=writing) as process:

@@ -11,7 +11,7 @@ import cardtear
 
 SCRIPT = """
 import warnings
-from cardtear.lab.library_warnings import silence_library_warnings
+from cardtear.lab.processes.library_warnings import silence_library_warnings
 silence_library_warnings()
 from cryptography.utils import CryptographyDeprecationWarning
 class Ours(UserWarning): __module__ = "cardtear.card"
