@@ -13,7 +13,7 @@ MODULE = Extension(
     "cardtear.csrc.libcardtear-pkcs11",
     sources=[
         f"csrc/{name}.c"
-        for name in ("greeting", "marshal", "module", "notice", "parameters", "slots", "transport", "wire")
+        for name in ("greeting", "marshal", "module", "notice", "parameters", "pool", "slots", "transport", "wire")
     ],
     depends=[f"csrc/{name}.h" for name in ("cryptoki", "functions", "shim", "stubs")],
     extra_compile_args=["-std=gnu11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden", "-pthread"],

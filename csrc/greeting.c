@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* How the module finds a simulator, and what the two say to each other first (p11/wire.py). */
+/* Finding a simulator, and the hello and welcome that begin a connection (p11/wire.py). */
 #define _GNU_SOURCE
 #include "shim.h"
 
@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Whether a want of descriptors or memory is the reason why something failed. */
+/* Return whether a lack of descriptors or memory is the reason of an error. */
 static bool is_want(int error)
 {
     return error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS;
@@ -27,7 +27,7 @@ int64_t greeting_now(void)
     return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
 }
 
-/* A path of a socket, in two parts; one that is too long is told, and leads nowhere. */
+/* Write the path of a socket, given in two parts; return false, and an empty path, if it is too long. */
 static bool put_path(struct sockaddr_un *address, const char *folder, const char *file)
 {
     const size_t room = sizeof address->sun_path;
@@ -40,9 +40,9 @@ static bool put_path(struct sockaddr_un *address, const char *folder, const char
     return false;
 }
 
-/* Where the simulator listens, in `address`: what C_Initialize was given, else CARDTEAR_SOCKET, else the user's own
- * folder. The environment of a program with more rights than its caller is the caller's, and is not asked; the user is
- * the one as whom the program runs, and peer_is_ours sees to it that the simulator is his. False: too long a path. */
+/* Write the simulator's address: the path given to C_Initialize, else CARDTEAR_SOCKET, else the user's own folder.
+ * The environment of a program with more rights than its caller is the caller's and is ignored; the user is the
+ * effective one, and peer_is_ours checks that the simulator runs as that user. Return false for too long a path. */
 bool greeting_find(const char *path, struct sockaddr_un *address)
 {
     memset(address, 0, sizeof *address);
@@ -58,7 +58,7 @@ bool greeting_find(const char *path, struct sockaddr_un *address)
     return true;
 }
 
-/* The program's name as the kernel has it, for the trace. */
+/* Read the program's name from the kernel, for the trace. */
 void greeting_read_name(char name[17])
 {
     int comm = open("/proc/self/comm", O_RDONLY | O_CLOEXEC);
@@ -76,7 +76,7 @@ void greeting_set_patience(int fd, int64_t milliseconds)
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
 }
 
-/* Waits until `fd` can be read or written, for as long as `end` says: 1, or 0 when that is over, or -1. */
+/* Wait until `fd` can be read or written: return 1, 0 when `end` has passed, -1 with errno. */
 static int wait_ready(int fd, short events, int64_t end)
 {
     struct pollfd wanted = {.fd = fd, .events = events};
@@ -90,7 +90,7 @@ static int wait_ready(int fd, short events, int64_t end)
     }
 }
 
-/* A signal may come at any time while there is no room in the queue of the other end. */
+/* Connect, also if a signal interrupts it while the queue of the listening socket is full. */
 static bool reach(int fd, const struct sockaddr_un *address, int64_t end)
 {
     for (;;) {
@@ -107,7 +107,7 @@ static bool reach(int fd, const struct sockaddr_un *address, int64_t end)
     }
 }
 
-/* In a folder of somebody else there could be a link to another socket of ours. */
+/* Check that the simulator runs as our user: a folder of another user could link to another socket of ours. */
 static bool is_in_our_folder(const struct sockaddr_un *address)
 {
     char folder[sizeof address->sun_path] = ".";
@@ -127,7 +127,8 @@ static bool peer_is_ours(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && (peer.uid == geteuid() || peer.uid == 0);
 }
 
-/* One that is busy says so, and closes, before it has read anything: what is not sent then does not matter. */
+/* Send the hello. A busy simulator replies and closes before it has read anything: a failure to send is no error
+ * then. */
 static void send_hello(int fd, const Frame *hello, int64_t end)
 {
     size_t sent = 0;
@@ -140,8 +141,8 @@ static void send_hello(int fd, const Frame *hello, int64_t end)
     }
 }
 
-/* A meeting, and errno where there was none: EPERM for a simulator of somebody else, EPROTO for what is none. */
-static Meeting receive_welcome(int fd, uint32_t *flags, int64_t end)
+/* Receive the welcome; errno is EPERM for the simulator of another user, EPROTO for another program. */
+static Greeting receive_welcome(int fd, uint32_t *flags, int64_t end)
 {
     uint32_t welcome[3];
     size_t have = 0;
@@ -149,27 +150,27 @@ static Meeting receive_welcome(int fd, uint32_t *flags, int64_t end)
     while (have < sizeof welcome) {
         int ready = wait_ready(fd, POLLIN, end);
         if (ready <= 0)
-            return ready == 0 ? QUIET : WANTING;
-        ssize_t got = transport_receive(fd, (uint8_t *)welcome + have, sizeof welcome - have, &was_cut);
+            return ready == 0 ? NO_REPLY : NO_RESOURCES;
+        ssize_t got = pool_receive(fd, (uint8_t *)welcome + have, sizeof welcome - have, &was_cut);
         if (got < 0 && (errno == EINTR || errno == EAGAIN))
             continue;
         if (got <= 0) {
             if (got < 0 && is_want(errno))
-                return WANTING;
+                return NO_RESOURCES;
             errno = EPROTO;
-            return NOBODY;
+            return NO_SIMULATOR;
         }
         have += (size_t)got;
     }
     if (welcome[0] != sizeof welcome - sizeof *welcome || welcome[1] != WIRE_VERSION) {
         errno = EPROTO;
-        return NOBODY;
+        return NO_SIMULATOR;
     }
     *flags = welcome[2];
-    return was_cut || (*flags & IS_BUSY) != 0 ? WANTING : (*flags & IS_UNKNOWN) != 0 ? UNKNOWN : MET;
+    return was_cut || (*flags & IS_BUSY) != 0 ? NO_RESOURCES : (*flags & IS_UNKNOWN) != 0 ? OTHER_SIMULATOR : GREETED;
 }
 
-/* The first frame on a connection says who we are, and which slots we have shown to the application. */
+/* Write the hello: name of the application, and the slots that it has been shown. */
 void greeting_put_hello(Frame *hello, const uint8_t *application, const char *program, uint32_t flags)
 {
     put_u32(hello, 0);
@@ -187,21 +188,21 @@ void greeting_put_hello(Frame *hello, const uint8_t *application, const char *pr
     memcpy(hello->data, &length, sizeof length);
 }
 
-/* Connects a socket, and gives our name; `flags` are those of the welcome. */
-Meeting greeting_meet(int fd, const struct sockaddr_un *address, const Frame *hello, uint32_t *flags, int64_t end)
+/* Connect a socket, send the hello and receive the welcome with its `flags`. */
+Greeting greeting_exchange(int fd, const struct sockaddr_un *address, const Frame *hello, uint32_t *flags, int64_t end)
 {
     if (hello->broken)
-        return WANTING;
+        return NO_RESOURCES;
     if (address->sun_path[0] == '\0') {
         errno = ENAMETOOLONG;
-        return NOBODY;
+        return NO_SIMULATOR;
     }
     bool ours = is_in_our_folder(address);
     if (ours && !reach(fd, address, end))
-        return is_want(errno) ? WANTING : errno == EAGAIN ? QUIET : NOBODY;
+        return is_want(errno) ? NO_RESOURCES : errno == EAGAIN ? NO_REPLY : NO_SIMULATOR;
     if (!ours || !peer_is_ours(fd)) {
         errno = EPERM;
-        return NOBODY;
+        return NO_SIMULATOR;
     }
     send_hello(fd, hello, end);
     return receive_welcome(fd, flags, end);

@@ -12,13 +12,13 @@
 #define MAX_NAME 64u
 #define MAX_PIN 4096u
 
-/* Whether the value of an attribute is a template in turn. */
+/* Return whether the value of an attribute is a template in turn. */
 static bool is_template(CK_ULONG type)
 {
     return (type & CKF_ARRAY_ATTRIBUTE) != 0 && type != CKA_ALLOWED_MECHANISMS;
 }
 
-/* A template: the count, then type and value of each attribute. An array attribute holds a template in turn. */
+/* Write a template: the count, then type and value of each attribute. An array attribute holds a template in turn. */
 static CK_RV put_template(Frame *frame, const CK_ATTRIBUTE *attributes, CK_ULONG count, int depth)
 {
     if (count > MAX_ATTRIBUTES || depth > MAX_NESTING || (attributes == NULL && count != 0))
@@ -51,7 +51,7 @@ static void put_room(Frame *frame, const CK_ATTRIBUTE *attribute)
     put_u64(frame, attribute->pValue == NULL ? NO_LENGTH : attribute->ulValueLen);
 }
 
-/* What is asked for: the count, then type and room of each; of a template also the rooms in it. */
+/* Write the attributes to read: the count, then type and room of each, of a template also the rooms in it. */
 static CK_RV put_query(Frame *frame, const CK_ATTRIBUTE *attributes, CK_ULONG count)
 {
     if (attributes == NULL || count > MAX_ATTRIBUTES)
@@ -187,7 +187,7 @@ CK_RV pack_arguments(Frame *frame, const char *signature, va_list arguments)
     return rv != CKR_OK ? rv : frame->broken ? CKR_HOST_MEMORY : CKR_OK;
 }
 
-/* A list of `unit`-sized elements with its length; the elements themselves follow only where there was room for them. */
+/* Read a list of `unit`-sized elements with its length; the elements follow only if there was room for them. */
 static void get_list(Frame *reply, CK_RV rv, void *buffer, CK_ULONG room, size_t unit, CK_ULONG *length)
 {
     CK_ULONG count = get_u64(reply);
@@ -204,7 +204,7 @@ static void get_list(Frame *reply, CK_RV rv, void *buffer, CK_ULONG room, size_t
         *length = count;
 }
 
-/* The length of a value, or why there is none, and the value where there was room for it. */
+/* Read the length of a value, or that it is unavailable, and the value if there was room for it. */
 static void get_value(Frame *reply, CK_ATTRIBUTE *attribute, bool nested)
 {
     uint64_t length = get_u64(reply);
@@ -244,8 +244,8 @@ static void get_struct(Frame *reply, void *target, size_t size)
         memcpy(target, data, size);
 }
 
-/* Walks the signature once more and fills what the application passed; what belongs into a parameter comes last.
- * False: the reply does not fit the call. */
+/* Read the results into the application's buffers, by the signature; those of a mechanism's parameter come last.
+ * Returns false if the reply does not fit the call. */
 bool unpack_results(Frame *reply, CK_RV rv, const char *signature, va_list arguments)
 {
     char last = '\0'; /* the letter of the parameter that takes outputs */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The module: what it answers by itself (C_Initialize, C_GetInfo, the function lists), the way of every other call to
- * the simulator, and the answers while there is none. */
+/* The functions of the module: those that it carries out itself (C_Initialize, C_GetInfo, the function lists), the
+ * way of all others to the simulator, and their return values without simulator. */
 #include "shim.h"
 #include "functions.h"
 
@@ -25,7 +25,7 @@ static CK_RV offline_slot_list(va_list arguments)
     return ids != NULL && *count > room ? CKR_BUFFER_TOO_SMALL : CKR_OK;
 }
 
-/* The answers while no simulator is reachable: the known slots are there, with nothing in them. */
+/* Carry out a function without simulator: the known slots exist and are empty. */
 static CK_RV offline(uint16_t number, va_list arguments)
 {
     if (!slots_settle())
@@ -51,7 +51,8 @@ static CK_RV offline(uint16_t number, va_list arguments)
     }
 }
 
-/* C_WaitForSlotEvent while no simulator is reachable: the cards that went with it are events; then wait for another. */
+/* Carry out C_WaitForSlotEvent without simulator: return the events of the cards removed with it, then wait for
+ * another simulator. */
 static bool offline_wait(va_list arguments, CK_RV *rv)
 {
     CK_FLAGS flags = va_arg(arguments, CK_FLAGS);
@@ -70,9 +71,9 @@ static bool offline_wait(va_list arguments, CK_RV *rv)
 
 CK_RV invoke(uint16_t number, const char *signature, ...)
 {
-    if (!transport_is_open())
+    if (!pool_is_open())
         return CKR_CRYPTOKI_NOT_INITIALIZED;
-    unsigned generation = transport_generation();
+    unsigned generation = pool_generation();
     for (;;) {
         va_list arguments;
         Frame frame;
@@ -85,11 +86,11 @@ CK_RV invoke(uint16_t number, const char *signature, ...)
             frame_drop(&frame);
             return listed(number, rv);
         }
-        Outcome outcome = transport_call(number, &frame);
+        CallResult result = transport_call(number, &frame);
         bool done = true;
         va_start(arguments, signature);
-        switch (outcome) {
-        case ANSWERED:
+        switch (result) {
+        case REPLIED:
             (void)get_u32(&frame);
             rv = get_u64(&frame);
             if (frame.broken || !unpack_results(&frame, rv, signature, arguments))
@@ -108,7 +109,7 @@ CK_RV invoke(uint16_t number, const char *signature, ...)
             if (number == CALL_C_WaitForSlotEvent)
                 done = offline_wait(arguments, &rv);
             else
-                rv = outcome == LOST && number != CALL_C_GetSlotList && number != CALL_C_GetSlotInfo &&
+                rv = result == LOST && number != CALL_C_GetSlotList && number != CALL_C_GetSlotInfo &&
                              number != CALL_C_Finalize
                          ? CKR_DEVICE_REMOVED
                          : offline(number, arguments);
@@ -118,12 +119,12 @@ CK_RV invoke(uint16_t number, const char *signature, ...)
         frame_drop(&frame);
         if (done)
             return rv;
-        if (transport_generation() != generation)
+        if (pool_generation() != generation)
             return CKR_CRYPTOKI_NOT_INITIALIZED;
     }
 }
 
-/* Whether a pointer can be read at all: some callers pass junk in a field that is reserved. */
+/* Return whether a pointer can be read at all: some callers pass garbage in a reserved field. */
 static bool readable(const void *pointer)
 {
     return access(pointer, F_OK) == 0 || errno != EFAULT;
@@ -150,12 +151,12 @@ static CK_RV C_Initialize(CK_VOID_PTR pInitArgs)
                 return CKR_ARGUMENTS_BAD;
         }
     }
-    CK_RV rv = transport_open(path);
+    CK_RV rv = pool_open(path);
     if (rv != CKR_OK)
         return rv;
     rv = transport_announce();
     if (rv != CKR_OK)
-        transport_close(false);
+        pool_close(false);
     return rv;
 }
 
@@ -163,7 +164,7 @@ static CK_RV C_Finalize(CK_VOID_PTR pReserved)
 {
     CK_RV rv = invoke(CALL_C_Finalize, SIGNATURE_C_Finalize, pReserved);
     if (rv == CKR_OK)
-        transport_close(true);
+        pool_close(true);
     return rv;
 }
 
@@ -175,7 +176,7 @@ static void fill(CK_UTF8CHAR *field, size_t size, const char *text)
 
 static CK_RV get_info(CK_VERSION version, CK_INFO *pInfo)
 {
-    if (!transport_is_open())
+    if (!pool_is_open())
         return CKR_CRYPTOKI_NOT_INITIALIZED;
     if (pInfo == NULL)
         return CKR_ARGUMENTS_BAD;

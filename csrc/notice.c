@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* One line on standard error, once in a process and its children, for a program that finds no simulator: it would see
- * no slots, and nobody would know why. Not when there has been one: that it has gone is a removal, and no mistake. */
+/* One line on standard error, once in a process and its children, when a program finds no simulator: its user would
+ * not know why there are no slots. Not after it has had one: the end of a simulator is a removal, not a mistake. */
 #define _GNU_SOURCE
 #include "shim.h"
 
@@ -24,15 +24,15 @@ void notice_not_needed(void)
     __atomic_store_n(&done, true, __ATOMIC_RELAXED);
 }
 
-/* With more rights than its caller a program says nothing that the caller has not asked it for. */
+/* Return whether the line is wanted; a program with more rights than its caller writes none. */
 static bool is_wanted(void)
 {
     const char *quiet = getenv("CARDTEAR_QUIET");
     return getauxval(AT_SECURE) == 0 && (quiet == NULL || *quiet == '\0' || strcmp(quiet, "0") == 0);
 }
 
-/* Whether a line can be written at once. A descriptor that is closed on exec is no standard error that the program was
- * given, but a file of its own that has the number by chance. */
+/* Return whether a line can be written at once. A descriptor that is closed on exec is not the standard error of
+ * the program, but a file of its own with that number. */
 static bool can_write(void)
 {
     int flags = fcntl(STDERR_FILENO, F_GETFD);
@@ -40,8 +40,7 @@ static bool can_write(void)
     return flags >= 0 && (flags & FD_CLOEXEC) == 0 && poll(&error, 1, 0) == 1 && (error.revents & POLLOUT) != 0;
 }
 
-/* One write, of which no signal comes: not of a pipe without a reader, a file that is full, or a terminal that belongs
- * to another job. */
+/* Write once without causing a signal, also to a pipe without reader, a full file, or the terminal of another job. */
 static void write_line(const char *line, size_t length)
 {
     sigset_t ours, before, pending;
@@ -63,7 +62,7 @@ static void write_line(const char *line, size_t length)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-/* Text from outside, with everything but printable ASCII as \xNN. */
+/* Copy text from outside, with all but printable ASCII as \xNN. */
 static void show(char *shown, size_t room, const char *text)
 {
     size_t used = 0;
@@ -72,8 +71,8 @@ static void show(char *shown, size_t room, const char *text)
                                  (unsigned char)*text);
 }
 
-/* `error` is EPERM for a simulator of another user, EPROTO for what is none, ETIMEDOUT for one that does not answer,
- * ENAMETOOLONG for a path that no socket can have. */
+/* Write the line. `error` is EPERM for the simulator of another user, EPROTO for another program, ETIMEDOUT for a
+ * simulator that does not reply, ENAMETOOLONG for a path that no socket can have. */
 void notice_no_simulator(const char *path, int error)
 {
     int before = errno;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 /*
- * A library that is loaded into a program which others could reach: it listens for TCP on the loopback interface only,
- * and whoever connects has to be the user who runs it, or root.
+ * A library for LD_PRELOAD that protects a listening program: TCP is bound to the loopback interface only, and only
+ * connections of the program's user, or root, are accepted.
  *
- * One is a pcscd that has no network or no folder of its own: vpcd, the driver of virtual readers, listens on all
- * interfaces and takes the first comer, and pcscd's socket is open to everybody. Another is a browser under Marionette,
- * which does whatever the first says who connects. Only what they call is replaced: bind, accept, accept4.
+ * It is for a pcscd without network or folder of its own: vpcd, the driver of virtual readers, listens on all interfaces
+ * and takes the first connection, and pcscd's socket is open to all users. And it is for a browser under Marionette,
+ * which obeys the first client that connects. Replaced are bind, accept and accept4, which they call.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -21,7 +21,7 @@
 
 #define EXPORTED __attribute__((visibility("default")))
 
-/* The system's own function of a name, as dlsym(3) says how. */
+/* Find the system's function of a name (dlsym(3)). */
 #define REAL(name, function) (*(void **)(&(function)) = dlsym(RTLD_NEXT, name))
 
 static bool is_allowed(uid_t uid)
@@ -29,7 +29,7 @@ static bool is_allowed(uid_t uid)
 	return uid == 0 || uid == geteuid();
 }
 
-/* Whether a table of proc(5) has the socket at `near` that is connected to `far`, and it is one of an allowed user's. */
+/* Return whether a table of proc(5) has a socket of an allowed user at `near` that is connected to `far`. */
 static bool table_allows(const char *path, const char *near, const char *far)
 {
 	char line[512], local[64], remote[64];
@@ -47,7 +47,7 @@ static bool table_allows(const char *path, const char *near, const char *far)
 	return found;
 }
 
-/* An address as the tables have it: of IPv4, or the same as one of IPv6 (RFC 4291, 2.5.5.2). */
+/* Write an address in the form of the tables: as IPv4, or mapped to IPv6 (RFC 4291, 2.5.5.2). */
 static void write_address(char *text, size_t size, const struct sockaddr_in *address, bool is_mapped)
 {
 	if (is_mapped)
@@ -56,7 +56,7 @@ static void write_address(char *text, size_t size, const struct sockaddr_in *add
 		snprintf(text, size, "%08X:%04X", address->sin_addr.s_addr, ntohs(address->sin_port));
 }
 
-/* Whether the other end of a connection of this machine is held by an allowed user. */
+/* Return whether the peer of a local connection belongs to an allowed user. */
 static bool is_ours(int connection)
 {
 	struct sockaddr_storage address;
@@ -84,10 +84,10 @@ static bool is_ours(int connection)
 }
 
 /*
- * What a program gets for a connection that its listener has accepted: that, or nothing of an outsider's.
+ * Return an accepted connection of an allowed user; close one of another user.
  *
- * Who waits in accept() is told that whoever came has gone again. Who asks only when somebody is there, as Mozilla's
- * programs do, takes any error for the listener's end: it gets a connection that has ended.
+ * A blocking accept() fails then with ECONNABORTED. Programs that accept without blocking, as Mozilla's do, take any
+ * error for the listener's end: they get a connection that has ended.
  */
 static int admitted(int listener, int connection)
 {

@@ -109,7 +109,7 @@ static const Layout AES_CBC_DATA = {
     sizeof(CK_AES_CBC_ENCRYPT_DATA_PARAMS), 1, {POINTER(CK_AES_CBC_ENCRYPT_DATA_PARAMS, pData, length)}};
 static const Layout HKDF = {
     sizeof(CK_HKDF_PARAMS), 2, {POINTER(CK_HKDF_PARAMS, pSalt, ulSaltLen), POINTER(CK_HKDF_PARAMS, pInfo, ulInfoLen)}};
-/* In PKCS #11 before 2.40's errata the length of the password was a pointer, and in NSS it still is. */
+/* Read the length of the password, which before the errata of PKCS #11 2.40, and in NSS still, is a pointer. */
 static const Layout PBKD2 = {sizeof(CK_PKCS5_PBKD2_PARAMS2),
                              3,
                              {POINTER(CK_PKCS5_PBKD2_PARAMS2, pSaltSourceData, ulSaltSourceDataLen),
@@ -118,7 +118,7 @@ static const Layout PBKD2 = {sizeof(CK_PKCS5_PBKD2_PARAMS2),
 static const Layout PRF_DATA = {
     sizeof(CK_PRF_DATA_PARAM), 1, {POINTER(CK_PRF_DATA_PARAM, pValue, ulValueLen)}};
 
-/* Further keys that one derivation makes do not travel; the other end sees their number. */
+/* Leave out the further keys of a derivation; the simulator sees their number. */
 static const Layout KDF = {sizeof(CK_SP800_108_KDF_PARAMS),
                            1,
                            {{offsetof(CK_SP800_108_KDF_PARAMS, pDataParams),
@@ -133,7 +133,7 @@ static const Layout FEEDBACK_KDF = {
        false},
      POINTER(CK_SP800_108_FEEDBACK_KDF_PARAMS, pIV, ulIVLen)}};
 
-/* Which struct a mechanism's parameter is; where there are several, the size tells. */
+/* Return the struct of a mechanism's parameter, by the size if there are several. */
 static const struct MechanismLayout {
     CK_ULONG mechanism;
     const Layout *layout;
@@ -176,8 +176,8 @@ static const struct MechanismLayout {
     {CKM_SP800_108_FEEDBACK_KDF, &FEEDBACK_KDF},
 };
 
-/* The parameters of messages, which C_MessageEncryptInit and C_WrapKeyAuthenticated take too: of one mechanism's two
- * structs the size would not tell. */
+/* Return the struct of a message's parameter, which C_MessageEncryptInit and C_WrapKeyAuthenticated take, too:
+ * sizes would not tell it from the mechanism's. */
 static const struct MechanismLayout MESSAGE_LAYOUTS[] = {
     {CKM_AES_GCM, &GCM_MESSAGE},
     {CKM_AES_CCM, &CCM_MESSAGE},
@@ -201,7 +201,7 @@ static const Layout *mechanism_layout(const CK_MECHANISM *mechanism, bool of_mes
     return NULL;
 }
 
-/* A message's functions do not name the mechanism: the sizes of the structs differ. */
+/* Return the struct of a message's parameter by its size, as the functions of messages do not name the mechanism. */
 static const Layout *message_layout(const void *parameter, CK_ULONG length)
 {
     for (size_t i = 0; parameter != NULL && i < COUNT(MESSAGE_LAYOUTS); i++)
@@ -210,7 +210,7 @@ static const Layout *message_layout(const void *parameter, CK_ULONG length)
     return NULL;
 }
 
-/* Copies memory of which only the application says that it is there; false: it is not. */
+/* Copy memory that the application points to; return false if it is not readable. */
 static bool copy(void *to, const void *from, size_t size)
 {
     struct iovec here = {to, size}, there = {(void *)(uintptr_t)from, size};
@@ -224,7 +224,7 @@ static bool copy(void *to, const void *from, size_t size)
     return copied == (ssize_t)size;
 }
 
-/* Where a field of a struct points, and to how many bytes; false: to more than could be. */
+/* Read where a field of a struct points and to how many bytes; return false for more than is possible. */
 static bool follow(const uint8_t *structure, const Field *field, uint8_t **pointer, size_t *size)
 {
     CK_ULONG length = 1;
@@ -242,7 +242,7 @@ static bool follow(const uint8_t *structure, const Field *field, uint8_t **point
 #define MAX_INNER 64u
 _Static_assert(sizeof(CK_RSA_PKCS_OAEP_PARAMS) <= MAX_INNER && sizeof(CK_PRF_DATA_PARAM) <= MAX_INNER, "inner structs");
 
-/* `may_lack`: a NULL pointer beside a length is not wrong, but something that is not there yet. */
+/* Write the memory that a field points to. With `may_lack` a NULL pointer with a length is no error. */
 static CK_RV put_pointed(Frame *frame, const uint8_t *structure, const Layout *layout, bool may_lack, uint32_t *count)
 {
     for (size_t i = 0; i < layout->count; i++) {
@@ -272,7 +272,7 @@ static CK_RV put_pointed(Frame *frame, const uint8_t *structure, const Layout *l
     return CKR_OK;
 }
 
-/* The struct, the number of things pointed to, and these. */
+/* Write the struct, the number of its pointers, and the memory pointed to. */
 static CK_RV put_parameter(Frame *frame, const void *parameter, CK_ULONG length, const Layout *layout, bool may_lack)
 {
     if (length > MAX_PARAMETER || (parameter == NULL && length != 0))
@@ -299,8 +299,8 @@ CK_RV put_message_parameter(Frame *frame, const void *parameter, CK_ULONG length
     return put_parameter(frame, parameter, length, in_and_out ? message_layout(parameter, length) : NULL, true);
 }
 
-/* What the token wrote: for each thing pointed to its bytes, or that it stays as it is. Never more than there was room
- * for, and never where only input was. */
+/* Read what the token wrote: for each pointer its bytes, or that they stay. Never write more than there was room
+ * for, nor to what is only input. */
 static void get_outputs(Frame *reply, const uint8_t *structure, const Layout *layout)
 {
     uint32_t count = get_u32(reply);

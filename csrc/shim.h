@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the files of the module know of each other. */
+/* The declarations that the files of the module share. */
 #ifndef CARDTEAR_SHIM_H
 #define CARDTEAR_SHIM_H
 
@@ -48,25 +48,26 @@ void get_message_outputs(Frame *reply, void *parameter, CK_ULONG length);
 CK_RV pack_arguments(Frame *frame, const char *signature, va_list arguments);
 bool unpack_results(Frame *reply, CK_RV rv, const char *signature, va_list arguments);
 
-/* transport.c: connections to the simulator. */
-typedef enum Outcome {
-    ANSWERED,    /* the reply is in the frame */
+#ifndef PATIENCE_MS
+#define PATIENCE_MS 10000 /* without a reply, until the simulator is asked whether it runs; and for its welcome */
+#define IMPATIENCE_MS 1000 /* for the welcome of one that has not sent it the last time */
+#endif
+
+/* transport.c: calls to the simulator. */
+typedef enum CallResult {
+    REPLIED,    /* the reply is in the frame */
     UNREACHABLE, /* nothing was sent */
     LOST,        /* the simulator went away while it had the call */
     NO_ROOM,     /* nothing was sent: no descriptor or no memory for a connection, here or at the simulator */
     NO_MEMORY,   /* the reply came, and there was no memory for it */
     FINALIZED    /* C_Finalize ended the wait */
-} Outcome;
+} CallResult;
 
-CK_RV transport_open(const char *path);
-bool transport_is_open(void);
-void transport_close(bool finalized);
 CK_RV transport_announce(void);
-Outcome transport_call(uint16_t number, Frame *frame);
-unsigned transport_generation(void);
-ssize_t transport_receive(int fd, void *data, size_t size, bool *was_cut);
+CallResult transport_call(uint16_t number, Frame *frame);
+void transport_forget_thread(void);
 
-/* greeting.c: how a simulator is found, and what is said first: the flags of a hello and of a welcome. */
+/* greeting.c: finding a simulator; the flags of the hello and of the welcome. */
 #define CONTINUES 1u   /* the simulator knows this application already */
 #define COMES_LATER 2u /* there was a time since C_Initialize without a simulator */
 
@@ -74,22 +75,33 @@ ssize_t transport_receive(int fd, void *data, size_t size, bool *was_cut);
 #define IS_UNKNOWN 2u   /* it does not know the application */
 #define IS_BUSY 4u      /* it has no descriptors or threads left */
 
-typedef enum Meeting {
-    MET,
-    NOBODY,  /* there is no simulator, or none of ours */
-    QUIET,   /* one that does not answer */
-    UNKNOWN, /* another one than before: it does not know this application */
-    WANTING  /* no descriptors or no memory, here or there */
-} Meeting;
+typedef enum Greeting {
+    GREETED,
+    NO_SIMULATOR,  /* there is no simulator, or none of ours */
+    NO_REPLY,   /* one that does not answer */
+    OTHER_SIMULATOR, /* another one than before: it does not know this application */
+    NO_RESOURCES  /* no descriptors or no memory, here or there */
+} Greeting;
 
 int64_t greeting_now(void);
 bool greeting_find(const char *path, struct sockaddr_un *address);
 void greeting_read_name(char name[17]);
 void greeting_set_patience(int fd, int64_t milliseconds);
 void greeting_put_hello(Frame *hello, const uint8_t *application, const char *program, uint32_t flags);
-Meeting greeting_meet(int fd, const struct sockaddr_un *address, const Frame *hello, uint32_t *flags, int64_t end);
+Greeting greeting_exchange(int fd, const struct sockaddr_un *address, const Frame *hello, uint32_t *flags, int64_t end);
 
-/* slots.c: what the simulator has left of our slots, so that they stay when it goes. */
+/* pool.c: connections to the simulator. */
+CK_RV pool_open(const char *path);
+bool pool_is_open(void);
+void pool_close(bool finalized);
+unsigned pool_generation(void);
+int pool_take(unsigned *generation, bool *fresh, Greeting *greeting);
+void pool_give_back(int fd, unsigned generation, bool sound);
+bool pool_simulator_runs(void);
+struct sockaddr_un pool_address(void);
+ssize_t pool_receive(int fd, void *data, size_t size, bool *was_cut);
+
+/* slots.c: the slots after the end of a simulator. */
 void slots_lock(void);
 void slots_unlock(void);
 void slots_forget(void);

@@ -62,7 +62,7 @@ void slots_forget(void)
     slots_unlock();
 }
 
-/* A simulator has taken over the slots, with their events; from now on its record counts. -1: it keeps none. */
+/* Use the record of a simulator that has taken over the slots with their events; -1 if it keeps none. */
 void slots_follow(int record)
 {
     slots_lock();
@@ -74,7 +74,7 @@ void slots_follow(int record)
     slots_unlock();
 }
 
-/* Reads the record into memory of its size. False: there is not enough of that now. */
+/* Read the record into memory; return false if there is not enough of it now. */
 static bool read_record(void)
 {
     struct stat status;
@@ -94,7 +94,7 @@ static bool read_record(void)
     return true;
 }
 
-/* Under the lock. What was in a slot when the simulator went has gone with it, and that is an event. */
+/* Empty all slots, and set the event flags of those that had a card. Under the lock. */
 static bool settle(void)
 {
     if (known.due && read_record()) {
@@ -109,7 +109,7 @@ static bool settle(void)
     return !known.due;
 }
 
-/* The simulator has gone. One that is only stopped may write on, so its record is read now, if that is possible. */
+/* Read the record of a simulator that has ended; one that is only stopped may go on writing it later. */
 void slots_lose_cards(void)
 {
     slots_lock();
@@ -118,7 +118,7 @@ void slots_lose_cards(void)
     slots_unlock();
 }
 
-/* Before anything else is asked here. False: there is no memory for what has to be known. */
+/* Bring the slots up to date, before all other questions; return false without memory. */
 bool slots_settle(void)
 {
     slots_lock();
@@ -168,8 +168,8 @@ bool slots_info(CK_SLOT_ID id, CK_SLOT_INFO *info)
     return slot != NULL;
 }
 
-/* The slots' numbers, as many as there is room for; the answer counts all of them. New ones are shown from the next
- * call without a buffer on, as by the simulator. */
+/* Write the slots' numbers, as many as there is room for, and return how many there are. New ones are shown from
+ * the next call without buffer on, as by the simulator. */
 CK_ULONG slots_list(CK_SLOT_ID *ids, CK_ULONG room)
 {
     CK_ULONG count = 0;
@@ -187,7 +187,7 @@ CK_ULONG slots_list(CK_SLOT_ID *ids, CK_ULONG room)
     return count;
 }
 
-/* For the hello: number, state and description (64 bytes, blank-padded) of each. */
+/* Write number, state and description (64 bytes, blank-padded) of each slot to the hello. */
 void slots_put(Frame *hello)
 {
     slots_lock();

@@ -21,7 +21,7 @@ void frame_drop(Frame *frame)
     frame_start(frame);
 }
 
-/* Makes room for `size` bytes in all; what was written stays. */
+/* Make room for `size` bytes in all, and keep those written. */
 bool frame_reserve(Frame *frame, size_t size)
 {
     if (frame->broken || size > FRAME_LIMIT) {
@@ -64,7 +64,7 @@ void put_u64(Frame *frame, uint64_t value)
     put_bytes(frame, &value, sizeof value);
 }
 
-/* A byte string with its length; NULL is told apart from an empty one. */
+/* Write a byte string with its length; NULL differs from an empty one. */
 void put_string(Frame *frame, const void *data, CK_ULONG length)
 {
     put_u64(frame, data == NULL ? NO_LENGTH : length);

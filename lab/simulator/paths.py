@@ -20,7 +20,7 @@ _LONGEST_SOCKET = 107
 
 
 def runtime_folder() -> Path:
-    """The folder of the sockets: $XDG_RUNTIME_DIR/cardtear, else /tmp/cardtear-UID, as in csrc/transport.c."""
+    """The folder of the sockets: $XDG_RUNTIME_DIR/cardtear, else /tmp/cardtear-UID, as in csrc/greeting.c."""
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     return Path(runtime) / "cardtear" if runtime.startswith("/") else Path(f"/tmp/cardtear-{os.getuid()}")
 
