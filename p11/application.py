@@ -7,8 +7,6 @@ the end of the file, names the points at which a module may differ from the stan
 
 from __future__ import annotations
 
-import itertools
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,15 +17,15 @@ from ..reader.reader import Insertion, Reader
 from ..reader.testbed import Testbed
 from .constants import CKR, CKU
 from .errors import P11Error
+from .greeting import KnownSlot
 from .login import NOBODY, Right
-from .object_handles import ObjectHandles
+from .object_handles import ObjectHandles, unique_handles
 from .objects import P11Object
 from .saved_states import SavedStates
 from .sessions import Session
 from .slot_record import SlotRecord
 from .slots import Slot, list_all, shown
 from .token import Token, Tokens
-from .wire import KnownSlot
 
 
 class Application:
@@ -370,10 +368,9 @@ class Application:
         return slot
 
 
-def unique_handles(_application: Application) -> Iterator[int]:
-    """Return handles none of which comes back, not even in another simulator: a counter below a random number."""
-    epoch = int.from_bytes(os.urandom(4), "big") >> 1 or 1
-    return itertools.count((epoch << 32) + 1)
+def standard_handles(_application: Application) -> Iterator[int]:
+    """Return handles none of which comes back."""
+    return unique_handles()
 
 
 def _never(_slot: Slot) -> bool:
@@ -401,7 +398,7 @@ class Middleware:
     """Return the slots that C_GetSlotList shows; arguments: slots, whether the length is asked for, tokenPresent."""
     repeats_event: Callable[[Slot], bool] = _never
     """Return the event flag of a slot whose event has just been returned."""
-    new_handles: Callable[[Application], Iterator[int]] = unique_handles
+    new_handles: Callable[[Application], Iterator[int]] = standard_handles
     """Return the numbers for sessions and objects."""
     absent_session: Callable[[Application, int], Session] = Application.refuse_handle
     """Raise an error for a handle without session, or return a session all the same."""

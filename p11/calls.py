@@ -26,7 +26,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class WireCall:
     """A function: its number on the wire, its name, the first version of the standard with it, and its signature."""
 
     number: int
@@ -139,14 +139,16 @@ _TABLE = """
 """
 
 
-def _call(number: int, line: str) -> Call:
+def _call(number: int, line: str) -> WireCall:
     version, name, signature = line.split()
     major, minor = map(int, version.split("."))
-    return Call(number, name, major, minor, signature)
+    return WireCall(number, name, major, minor, signature)
 
 
-CALLS: tuple[Call, ...] = tuple(_call(number, line) for number, line in enumerate(_TABLE.split("\n")[1:-1], start=1))
-BY_NAME: dict[str, Call] = {call.name: call for call in CALLS}
+CALLS: tuple[WireCall, ...] = tuple(
+    _call(number, line) for number, line in enumerate(_TABLE.split("\n")[1:-1], start=1)
+)
+BY_NAME: dict[str, WireCall] = {call.name: call for call in CALLS}
 
 IN_MODULE = ("C_Initialize", "C_GetInfo", "C_GetFunctionList", "C_GetInterfaceList", "C_GetInterface")
 """Functions that do not cross the wire: the module answers them by itself."""

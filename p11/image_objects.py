@@ -11,7 +11,8 @@ import os
 from collections.abc import Mapping
 
 from ..card.certificate_reader import Certificate, read
-from .attributes import FALSE, TRUE, On, ulong
+from .attribute_rules import On
+from .attributes import FALSE, TRUE, ulong
 from .constants import CKA, CKC, CKO
 from .objects import finished
 from .records import (

@@ -3,12 +3,20 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from .objects import P11Object
 from .sessions import Session
 from .token import Token
+
+
+def unique_handles() -> Iterator[int]:
+    """Return handles none of which comes back, not even in another simulator: a counter below a random number."""
+    epoch = int.from_bytes(os.urandom(4), "big") >> 1 or 1
+    return itertools.count((epoch << 32) + 1)
 
 
 class KnownObject(NamedTuple):

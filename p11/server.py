@@ -19,8 +19,9 @@ from ..reader.testbed import Testbed
 from .application import Application
 from .caller import Caller, CallerGone
 from .dispatch import Dispatcher, Handler
+from .greeting import Hello, HelloFlag, WelcomeFlag, decode_hello, encode_welcome
 from .token import Tokens
-from .wire import FRAME_LIMIT, Hello, HelloFlag, WelcomeFlag, WireError, decode_hello, encode_welcome
+from .wire import FRAME_LIMIT, WireError
 
 LOG = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ _CHUNK = 1 << 12
 _MOST_AT_ONCE = 1 << 20
 
 
-class Server:
+class ModuleServer:
     """Serves the applications of one testbed on a Unix socket, from construction to `close`.
 
     `new_application` makes an Application from its parameters; with `leaves_calls` the module's C_Finalize does not end

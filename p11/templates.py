@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .attributes import FALSE, HMAC_KEYS, TRUE, Attributes, Form, On, Rule, as_ulong, boolean, checked, rules, ulong
+from .attribute_rules import HMAC_KEYS, AttributeForm, AttributeRule, On, checked, rules
+from .attributes import FALSE, TRUE, Attributes, as_ulong, boolean, ulong
 from .constants import CKA, CKK, CKO, CKR
 from .errors import P11Error
 from .wire import Template
@@ -160,10 +161,10 @@ def _decided(given: Attributes, kind: CKA, made: int | None) -> int:
 def _accepted(on: On, given: Attributes, rule_of: Any, by_so: bool) -> Attributes:
     attributes: Attributes = {}
     for kind, value in given.items():
-        rule: Rule | None = rule_of(kind)
+        rule: AttributeRule | None = rule_of(kind)
         if rule is None:  # an attribute of the standard, but of other objects
             raise P11Error(CKR.TEMPLATE_INCONSISTENT)
-        if (rule.form is Form.TEMPLATE) != isinstance(value, list):
+        if (rule.form is AttributeForm.TEMPLATE) != isinstance(value, list):
             raise P11Error(CKR.ATTRIBUTE_VALUE_INVALID)
         attributes[kind] = checked(rule, value)
         if rule.barred & on or (rule.so_only and attributes[kind] == TRUE and not by_so):

@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from enum import IntFlag, unique
 from typing import Any, NamedTuple
 
-from .calls import CALLS, Call
+from .calls import CALLS, WireCall
 from .constants import CKA, CKF
 
-VERSION = 5
 ULONG_SIZE = 8
 FRAME_LIMIT = 64 << 20
 NO_LENGTH = 2**64 - 1
@@ -28,8 +26,6 @@ REPLY_HEADER = struct.Struct("=IIQ")
 _BARE_REPLY = REPLY_HEADER.size - 4
 _U32 = struct.Struct("=I")
 _U64 = struct.Struct("=Q")
-_HELLO = struct.Struct("=III16sII")
-_SLOT = struct.Struct("=QI64s")
 
 
 class WireError(Exception):
@@ -77,47 +73,6 @@ MOST_RANDOM = FRAME_LIMIT // 2
 """Bytes that one call may ask to be filled."""
 
 
-class KnownSlot(NamedTuple):
-    """A slot that an application has from an earlier simulator; `event`: its event has not been returned yet."""
-
-    number: int
-    name: str
-    listed: bool = True
-    event: bool = False
-
-
-@unique
-class HelloFlag(IntFlag):
-    """What a hello tells of the application."""
-
-    CONTINUES = 1
-    """It has been greeted by this simulator; another one does not know its name."""
-    COMES_LATER = 2
-    """There was a time since C_Initialize without a simulator."""
-
-
-@unique
-class WelcomeFlag(IntFlag):
-    """What the reply to a hello tells; with IS_UNKNOWN and IS_BUSY the connection ends."""
-
-    LEAVES_CALLS = 1
-    """Calls that are under way go on when C_Finalize has returned."""
-    IS_UNKNOWN = 2
-    """There is no such application: it has been with another simulator."""
-    IS_BUSY = 4
-    """There are no descriptors or threads left; those who are there already are served."""
-
-
-class Hello(NamedTuple):
-    """The first frame on a connection."""
-
-    application: bytes
-    pid: int
-    name: str
-    slots: tuple[KnownSlot, ...] = ()
-    flags: HelloFlag = HelloFlag(0)
-
-
 class Room(int):
     """The room for a template that is asked for, in bytes; `inner` are those for the values in it, None for no buffer.
 
@@ -156,7 +111,7 @@ def _nullable_string(data: bytes, at: int) -> tuple[bytes | None, int]:
     return data[at + 8 : end], end
 
 
-def _string(data: bytes, at: int) -> tuple[bytes, int]:
+def read_string(data: bytes, at: int) -> tuple[bytes, int]:
     value, at = _nullable_string(data, at)
     return value or b"", at
 
@@ -194,19 +149,19 @@ def _length(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _name(data: bytes, at: int) -> tuple[str, int]:
-    value, at = _string(data, at)
+    value, at = read_string(data, at)
     return value.decode("ascii", "replace"), at
 
 
 def _parameter(data: bytes, at: int) -> tuple[bytes, tuple[bytes, ...], int]:
-    parameter, at = _string(data, at)
+    parameter, at = read_string(data, at)
     (count,) = _U32.unpack_from(data, at)
     at += 4
     if count > MAX_POINTERS:
         raise WireError(f"a parameter with {count} pointers")
     pointers = []
     for _ in range(count):
-        pointed, at = _string(data, at)
+        pointed, at = read_string(data, at)
         pointers.append(pointed)
     return parameter, tuple(pointers), at
 
@@ -247,7 +202,7 @@ def _template(data: bytes, at: int, depth: int = 0) -> tuple[Template, int]:
         if _is_template(kind):
             value, at = _template(data, at, depth + 1)
         else:
-            value, at = _string(data, at)
+            value, at = read_string(data, at)
         template.append((kind, value))
     return template, at
 
@@ -276,7 +231,7 @@ def _query(data: bytes, at: int) -> tuple[list[tuple[int, int | None]], int]:
 _DECODERS: dict[str, _Decoder] = {
     "u": _ulong,
     "y": _ulong,
-    "l": _string,
+    "l": read_string,
     "b": _data,
     "n": _nullable_string,
     "s": _name,
@@ -346,7 +301,7 @@ _ENCODERS: dict[str, Callable[[Any, Any], bytes]] = {
 class Codec:
     """Encodes the results of one function and decodes its arguments."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: WireCall) -> None:
         self.name = call.name
         carried = [letter for letter in call.signature if letter in _DECODERS]
         self._decoders = [_DECODERS[letter] for letter in carried]
@@ -403,30 +358,3 @@ class Codec:
 
 
 CODECS: dict[int, Codec] = {call.number: Codec(call) for call in CALLS}
-
-
-def decode_hello(frame: bytes) -> Hello:
-    """Decode the hello in a whole frame. Raises WireError, also for another version of the module."""
-    try:
-        _, version, ulong_size, application, pid, flags = _HELLO.unpack_from(frame)
-        if version != VERSION or ulong_size != ULONG_SIZE:
-            raise WireError(f"a module of wire version {version} with {8 * ulong_size}-bit CK_ULONG; this is {VERSION}")
-        name, at = _string(frame, _HELLO.size)
-        (count,) = _U32.unpack_from(frame, at)
-        at += 4
-        slots = []
-        for _ in range(count):
-            number, state, description = _SLOT.unpack_from(frame, at)
-            text = description.decode("utf-8", "replace").rstrip()
-            slots.append(KnownSlot(number, text, bool(state & 1), bool(state & 2)))
-            at += _SLOT.size
-    except struct.error as error:
-        raise WireError(f"hello: {error}") from None
-    if at != len(frame):
-        raise WireError(f"hello: {len(frame) - at} bytes too many")
-    return Hello(application, pid, name.decode("utf-8", "replace"), tuple(slots), HelloFlag(flags))
-
-
-def encode_welcome(flags: int = 0) -> bytes:
-    """Encode the reply to a hello; a descriptor of the application's SlotRecord is sent with it."""
-    return struct.pack("=III", 8, VERSION, flags)

@@ -19,7 +19,7 @@ from ...card.wording import reason
 from ...csrc import module_path
 from ...p11.application import Application
 from ...p11.functions import HANDLERS
-from ...p11.server import Server
+from ...p11.server import ModuleServer
 from ...reader.errors import CardMute, CardRemoved, NoTries, PcscdFailed, PcscdNotOurs, ReaderEmpty, TestbedError
 from ...reader.pcsc.slot_adapter import Daemon
 from ...reader.pcsc.vpcd_slots import PcscSlots, VpcdSlots
@@ -396,10 +396,10 @@ class Simulator(Closable):
         """Where the sockets lie if nobody says: beside the cards, unless TMPDIR is too deep for a socket."""
         return for_sockets(self._scratch / "run", paths.CONTROL_SOCKET, self._undo)
 
-    def _new_server(self) -> Server:
+    def _new_server(self) -> ModuleServer:
         path = self.folder / paths.MODULE_SOCKET
         if self.quirks is None:
-            return Server(self.testbed, path, HANDLERS)
+            return ModuleServer(self.testbed, path, HANDLERS)
         from ...p11.quirks.behaviour import new_server  # nobody else needs to load it
 
         return new_server(self.testbed, path, HANDLERS, self.quirks)

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from ..attributes import FALSE, TRUE, Attributes, On, as_ulong, boolean
+from ..attribute_rules import On
+from ..attributes import FALSE, TRUE, Attributes, as_ulong, boolean
 from ..caller import Caller
 from ..constants import CKA, CKF, CKK, CKM, CKO, CKR
 from ..errors import P11Error

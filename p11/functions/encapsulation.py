@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from ..attributes import TRUE, On
+from ..attribute_rules import On
+from ..attributes import TRUE
 from ..caller import Caller
 from ..constants import CKA, CKF, CKO, CKR
 from ..errors import P11Error

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from .. import curves, key_kinds, keys
-from ..attributes import TRUE, Attributes, On, boolean, ulong
+from ..attribute_rules import On
+from ..attributes import TRUE, Attributes, boolean, ulong
 from ..caller import Caller
 from ..constants import CKA, CKF, CKO, CKR, CKU
 from ..errors import P11Error

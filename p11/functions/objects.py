@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from ..attributes import FALSE, TRUE, Attributes, On, query, ulong
+from ..attribute_rules import On
+from ..attributes import FALSE, TRUE, Attributes, query, ulong
 from ..caller import Caller
 from ..constants import CKA, CKO, CKR, CKU
 from ..errors import P11Error

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import os
 
-from ..attributes import Attributes, On, as_ulong, ulong
+from ..attribute_rules import On
+from ..attributes import Attributes, as_ulong, ulong
 from ..caller import Caller
 from ..constants import CKA, CKF, CKK, CKO, CKR, CKU
 from ..errors import P11Error

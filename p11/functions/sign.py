@@ -10,7 +10,7 @@ from ..keys import CardKey, PublicKey, SessionKey
 from ..operations import Operation
 from ..operations.digests import Mac
 from ..operations.kinds import OperationKind
-from ..operations.signatures import Recover, Sign, Verify
+from ..operations.signatures import RecoverOperation, SignOperation, VerifyOperation
 from ..sessions import Session
 from ..wire import Mechanism
 from .multipart import begin, cancel_instead, final_part, key_for, require_login, rule_for, single_part, update
@@ -100,14 +100,14 @@ def C_VerifyRecoverInit(caller: Caller, session: Session, mechanism: Mechanism |
         item = key_for(caller, session, CKA.VERIFY_RECOVER, rule, handle)
         if not isinstance(item.key, PublicKey):
             raise P11Error(CKR.KEY_HANDLE_INVALID)
-        begin(session, OperationKind.VERIFY_RECOVER, item, Recover(item.key, rule, mechanism))
+        begin(session, OperationKind.VERIFY_RECOVER, item, RecoverOperation(item.key, rule, mechanism))
 
 
 def C_VerifyRecover(caller: Caller, session: Session, signature: bytes, room: int | None) -> bytes | int:
     """Verify a signature and return its data."""
     with session.lock:
         operation = session.operation(OperationKind.VERIFY_RECOVER)
-        if operation.pending_result is None and isinstance(operation, Recover):
+        if operation.pending_result is None and isinstance(operation, RecoverOperation):
             if room is None:
                 return operation.length
             require_login(session, operation)
@@ -139,7 +139,7 @@ def begin_verifying(
         if isinstance(key, bytes):
             operation = Mac(key, rule, mechanism)
         elif isinstance(key, PublicKey):
-            operation = Verify(key, rule, mechanism)
+            operation = VerifyOperation(key, rule, mechanism)
         else:
             raise P11Error(CKR.KEY_HANDLE_INVALID)
         begin(session, kind, item, operation)
@@ -151,7 +151,7 @@ def check(session: Session, kind: OperationKind, signature: bytes | None = None)
         operation = session.operation(kind)
         session.end(kind)
         require_login(session, operation)
-        if isinstance(operation, Verify | Mac):
+        if isinstance(operation, VerifyOperation | Mac):
             operation.check(signature if signature is not None else operation.pending_result or b"")
 
 
@@ -180,7 +180,7 @@ def _begin_signing(
         key = item.key
         operation: Operation
         if isinstance(key, (CardKey, SessionKey)):
-            operation = Sign(key, rule, mechanism)
+            operation = SignOperation(key, rule, mechanism)
         elif isinstance(key, bytes):
             operation = Mac(key, rule, mechanism)
         else:

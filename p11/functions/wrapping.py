@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.serialization import (
 from ...card.certificate_reader import NO_KEY
 from ...card.crypto import curve_orders
 from .. import keys
-from ..attributes import Attributes, On, as_ulong, ulong
+from ..attribute_rules import On
+from ..attributes import Attributes, as_ulong, ulong
 from ..caller import Caller
 from ..constants import CKA, CKF, CKK, CKO, CKR
 from ..errors import P11Error

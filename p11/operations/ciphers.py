@@ -61,9 +61,9 @@ def cipher(encrypts: bool, rule: MechanismRule, mechanism: Mechanism, key: bytes
     """Return the operation of a mechanism with a secret key. Raises P11Error(MECHANISM_PARAM_INVALID)."""
     match rule.scheme:
         case Scheme.ECB | Scheme.CBC | Scheme.CBC_PAD:
-            return Blocks(encrypts, rule, mechanism, key)
+            return BlockCipher(encrypts, rule, mechanism, key)
         case Scheme.CTR | Scheme.OFB | Scheme.CFB | Scheme.CFB8 | Scheme.CHACHA20:
-            return Stream(encrypts, rule, mechanism, key)
+            return StreamCipher(encrypts, rule, mechanism, key)
         case Scheme.GCM:
             return GcmEncrypt(mechanism, key) if encrypts else GcmDecrypt(mechanism, key)
         case Scheme.CCM:
@@ -72,11 +72,11 @@ def cipher(encrypts: bool, rule: MechanismRule, mechanism: Mechanism, key: bytes
         case Scheme.CHACHA20_POLY1305:
             return WholeAead(encrypts, parameters.poly1305(mechanism), ChaCha20Poly1305(key))
         case Scheme.KEY_WRAP | Scheme.KEY_WRAP_PAD:
-            return Wrap(encrypts, rule, mechanism, key)
+            return KeyWrap(encrypts, rule, mechanism, key)
     raise P11Error(CKR.MECHANISM_INVALID)
 
 
-class Blocks(Operation):
+class BlockCipher(Operation):
     """ECB and CBC, with PKCS #7 padding or for whole blocks only."""
 
     def __init__(self, encrypts: bool, rule: MechanismRule, mechanism: Mechanism, key: bytes) -> None:
@@ -144,7 +144,7 @@ class Blocks(Operation):
         return taken // self._block * self._block
 
 
-class Stream(Operation):
+class StreamCipher(Operation):
     """CTR, OFB, CFB and ChaCha20: as many bytes out as in."""
 
     def __init__(self, encrypts: bool, rule: MechanismRule, mechanism: Mechanism, key: bytes) -> None:
@@ -286,7 +286,7 @@ class WholeAead(Collector):
             raise P11Error(CKR.ENCRYPTED_DATA_INVALID) from None
 
 
-class Wrap(Collector):
+class KeyWrap(Collector):
     """AES key wrap (RFC 3394), also with padding (RFC 5649)."""
 
     def __init__(self, encrypts: bool, rule: MechanismRule, mechanism: Mechanism, key: bytes) -> None:

@@ -48,7 +48,7 @@ class _Message(Operation):
             self.variant = parameters.eddsa(mechanism, length == _ED448_LENGTH)
             self._most = _MOST_MESSAGE
         elif rule.scheme is Scheme.ML_DSA:
-            self.context = parameters.signature_context(mechanism, isinstance(self, Sign))
+            self.context = parameters.signature_context(mechanism, isinstance(self, SignOperation))
             self._most = _MOST_MESSAGE
         else:
             parameters.none(mechanism)
@@ -78,7 +78,7 @@ class _Message(Operation):
         return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
 
 
-class Sign(_Message):
+class SignOperation(_Message):
     """An operation of C_Sign* and C_SignRecover, which for RSA is the same."""
 
     def __init__(self, key: PrivateKey, rule: MechanismRule, mechanism: Mechanism) -> None:
@@ -122,7 +122,7 @@ class _WithPublicKey(_Message):
         self.public = key
 
 
-class Verify(_WithPublicKey):
+class VerifyOperation(_WithPublicKey):
     """An operation of C_Verify* with a public key; `check` is called instead of `finish`."""
 
     def check(self, signature: bytes) -> None:
@@ -167,7 +167,7 @@ class Verify(_WithPublicKey):
             raise InvalidSignature
 
 
-class Recover(_WithPublicKey):
+class RecoverOperation(_WithPublicKey):
     """An operation of C_VerifyRecover: it returns the data of an RSA signature."""
 
     def recovered(self, signature: bytes) -> bytes:

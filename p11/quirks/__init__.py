@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 from .bugs import BUGS, Bug
-from .profiles import PROFILES, Profile
-from .table import DEFAULTS, ROWS, Quirks, Row
+from .profiles import PROFILES, QuirkProfile
+from .table import DEFAULTS, ROWS, QuirkRow, Quirks
 from .values import show
 
-__all__ = ["BUGS", "PROFILES", "ROWS", "Bug", "Profile", "Quirks", "Row", "describe"]
+__all__ = ["BUGS", "PROFILES", "ROWS", "Bug", "QuirkProfile", "QuirkRow", "Quirks", "describe"]
 
 
 def describe() -> dict[str, Any]:

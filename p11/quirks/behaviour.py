@@ -8,13 +8,13 @@ from pathlib import Path
 
 from ...reader.testbed import Testbed
 from ..dispatch import Handler
-from ..server import Server
+from ..server import ModuleServer
 from .calls import layered
 from .module import application_maker
 from .table import Quirks
 
 
-def new_server(testbed: Testbed, path: Path, handlers: Mapping[str, Handler], quirks: Quirks) -> Server:
+def new_server(testbed: Testbed, path: Path, handlers: Mapping[str, Handler], quirks: Quirks) -> ModuleServer:
     """Start the server of a module with quirks. Raises SocketError."""
     ends_waiters_itself = quirks.finalize_mode in ("no_event", "flag_only")
-    return Server(testbed, path, layered(handlers, quirks), application_maker(quirks), ends_waiters_itself)
+    return ModuleServer(testbed, path, layered(handlers, quirks), application_maker(quirks), ends_waiters_itself)

@@ -19,7 +19,7 @@ from ...reader.errors import CardRemoved
 from ...reader.events import Change, Event
 from ...reader.reader import Insertion
 from ...reader.testbed import Testbed
-from ..application import Application, Middleware, unique_handles
+from ..application import Application, Middleware, standard_handles
 from ..caller import Caller
 from ..constants import CKU
 from ..errors import P11Error
@@ -82,7 +82,7 @@ class QuirkyModule:
             renew_slots=self._renew_slots,
             shown_slots=self._shown_slots,
             repeats_event=self._repeats_event,
-            new_handles=self._small_handles if quirks.handle_reuse else unique_handles,
+            new_handles=self._small_handles if quirks.handle_reuse else standard_handles,
             absent_session=self._absent_session,
             sessions_closed=self._sessions_closed,
             lose_login=_keep_login if keeps_login else Application.lose_login,

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Profile(NamedTuple):
+class QuirkProfile(NamedTuple):
     """A name for some settings."""
 
     about: str
@@ -14,8 +14,8 @@ class Profile(NamedTuple):
     settings: tuple[str, ...]
 
 
-PROFILES: dict[str, Profile] = {
-    "opensc": Profile(
+PROFILES: dict[str, QuirkProfile] = {
+    "opensc": QuirkProfile(
         "OpenSC as it was when browsers lost cards (0.19 to 0.22): removals are noticed when slots are looked at, "
         "polling asks the card, an unplugged reader gives no event and has no slot info",
         "https://github.com/OpenSC/OpenSC/issues/1822",
@@ -29,7 +29,7 @@ PROFILES: dict[str, Profile] = {
             "stale_login=state",
         ),
     ),
-    "ykcs11": Profile(
+    "ykcs11": QuirkProfile(
         "Yubico's module up to 2.1: a table of sessions that outlives the card, no events, no login after re-plugging",
         "https://github.com/Yubico/yubico-piv-tool/issues/270",
         (
@@ -40,7 +40,7 @@ PROFILES: dict[str, Profile] = {
             "reinserted_rv=C_Login:CKR_PIN_INCORRECT",
         ),
     ),
-    "softhsm": Profile(
+    "softhsm": QuirkProfile(
         "SoftHSM 2: the token is there for ever, nothing is ever an event, handles are small numbers",
         "https://github.com/softhsm/SoftHSMv2/blob/develop/src/lib/SoftHSM.cpp",
         (
@@ -53,17 +53,17 @@ PROFILES: dict[str, Profile] = {
             "handle_reuse",
         ),
     ),
-    "mozilla-test-module": Profile(
+    "mozilla-test-module": QuirkProfile(
         "the test module in Firefox's sources: an event every 50 ms, at which the token comes or goes; small handles",
         "https://searchfox.org/mozilla-central/source/security/manager/ssl/tests/unit/pkcs11testmodule/pkcs11testmodule.cpp",
         ("wfse_mode=ticking", "handle_reuse", "hw_slot=false"),
     ),
-    "nss-poll": Profile(
+    "nss-poll": QuirkProfile(
         "a module without C_WaitForSlotEvent, with which NSS polls",
         "https://searchfox.org/nss/source/lib/pk11wrap/pk11util.c",
         ("wfse_mode=notsupp",),
     ),
-    "permissive": Profile(
+    "permissive": QuirkProfile(
         "what the standard's usage guide leaves open: a card that is back before the module looks has never been away",
         "https://docs.oasis-open.org/pkcs11/pkcs11-ug/v2.40/pkcs11-ug-v2.40.html",
         ("unnoticed_removal=between-calls", "stale_login=state"),

@@ -39,7 +39,7 @@ _SOFTHSM = "https://github.com/softhsm/SoftHSMv2/blob/develop/src/lib/SoftHSM.cp
 # ruff: noqa: RUF009 - `_row` is dataclasses.field
 
 
-class Row(NamedTuple):
+class QuirkRow(NamedTuple):
     """The description of a quirk."""
 
     kind: ValueType
@@ -50,7 +50,7 @@ class Row(NamedTuple):
 
 
 def _row(default: Any, kind: ValueType, about: str, seen: str, link: str, bugs: str = "") -> Any:
-    return dataclasses.field(default=default, metadata={"row": Row(kind, about, seen, link, tuple(bugs.split()))})
+    return dataclasses.field(default=default, metadata={"row": QuirkRow(kind, about, seen, link, tuple(bugs.split()))})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -366,7 +366,7 @@ class Quirks:
         return " ".join(f"{name}={show(value)}" for name, value in self.given.items())
 
 
-ROWS: dict[str, Row] = {each.name: each.metadata["row"] for each in dataclasses.fields(Quirks)}
+ROWS: dict[str, QuirkRow] = {each.name: each.metadata["row"] for each in dataclasses.fields(Quirks)}
 """The table, by name."""
 
 DEFAULTS: dict[str, Any] = {each.name: each.default for each in dataclasses.fields(Quirks)}

@@ -14,7 +14,7 @@ from cardtear.card.applet.chaining import Chaining
 from cardtear.card.issuing import certificate_text, key_files
 from cardtear.card.status import CardError
 from cardtear.lab.control import requests
-from cardtear.p11 import records, wire
+from cardtear.p11 import greeting, records, wire
 from cardtear.reader.pcsc import vpcd_wire
 
 _PARSERS = {**commands.PARSERS, **extensions.PARSERS}
@@ -71,7 +71,7 @@ def _call(data: bytes) -> None:
 
 def _hello(data: bytes) -> None:
     with contextlib.suppress(wire.WireError):
-        wire.decode_hello(data)
+        greeting.decode_hello(data)
 
 
 def _record(data: bytes) -> None:
@@ -131,7 +131,9 @@ TARGETS = {
     ),
     "chain": Target(_chain, (bytes.fromhex("07 10DB3FFF021122 06 00DB3FFF0111 05 00C0000001"),)),
     "call": Target(_call, (bytes(34), b"\0\3" + bytes(100))),
-    "hello": Target(_hello, (wire._HELLO.pack(44, wire.VERSION, wire.ULONG_SIZE, bytes(16), 1, 0) + bytes(12),)),
+    "hello": Target(
+        _hello, (greeting._HELLO.pack(44, greeting.VERSION, wire.ULONG_SIZE, bytes(16), 1, 0) + bytes(12),)
+    ),
     "record": Target(_record, (records.encode_attributes({0: bytes(8), 3: b"label", 0x40000211: [(1, b"\1")]}),)),
     "vpcd": Target(_vpcd, (b"\0\1\4\0\5\0\xa4\4\0\0",)),
     "certificate": Target(_certificate, (_SKELETON, tlv.encode(0x70, _SKELETON) + b"\x71\1\0")),

@@ -16,7 +16,8 @@ import pytest
 from cardtear.csrc import module_path, module_sources
 from cardtear.lab.clients.pkcs11 import Module
 from cardtear.p11.constants import CKR
-from cardtear.p11.wire import CODECS, REQUEST_HEADER, NullPointer, decode_hello, encode_welcome
+from cardtear.p11.greeting import decode_hello, encode_welcome
+from cardtear.p11.wire import CODECS, REQUEST_HEADER, NullPointer
 
 
 class FakeSimulator:

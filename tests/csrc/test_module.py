@@ -23,7 +23,8 @@ from cardtear.lab.clients.pkcs11 import Module
 from cardtear.lab.simulator.simulator import Simulator
 from cardtear.p11.calls import CALLS
 from cardtear.p11.constants import CKR
-from cardtear.p11.wire import NO_LENGTH, REPLY_HEADER, encode_welcome
+from cardtear.p11.greeting import encode_welcome
+from cardtear.p11.wire import NO_LENGTH, REPLY_HEADER
 
 SOURCES = csrc.module_sources()
 HOST = Path(__file__).parent / "host.c"

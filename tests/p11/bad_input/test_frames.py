@@ -14,7 +14,8 @@ import pytest
 from cardtear.lab.simulator.simulator import Simulator
 from cardtear.p11 import server
 from cardtear.p11.calls import BY_NAME
-from cardtear.p11.wire import CODECS, VERSION, WireError, decode_hello
+from cardtear.p11.greeting import VERSION, decode_hello
+from cardtear.p11.wire import CODECS, WireError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
