@@ -385,7 +385,7 @@ def _do_nothing(_token: Token) -> None:
 class Middleware:
     """The points at which a module may differ from the standard; each default is what the standard requires.
 
-    All but `absent_session` are called with the testbed's lock held. `state` belongs to whoever sets the points.
+    All but `absent_session` are called with the testbed's lock held. `state` is for the code that sets the points.
     """
 
     state: object = None

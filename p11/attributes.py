@@ -9,7 +9,7 @@ from typing import Any
 
 from .constants import CKA, CKR
 from .errors import P11Error
-from .wire import ATTRIBUTE_SIZE, Answer, Query, Room
+from .wire import ATTRIBUTE_SIZE, Query, QueryResult, Room
 
 TRUE, FALSE = b"\1", b"\0"
 
@@ -65,31 +65,31 @@ def as_ulongs(value: bytes) -> tuple[int, ...]:
     return struct.unpack(f"@{len(value) // _ULONG.size}L", value)
 
 
-def query(attributes: Attributes, hidden: frozenset[int], wanted: Query) -> list[Answer]:
+def query(attributes: Attributes, hidden: frozenset[int], wanted: Query) -> list[QueryResult]:
     """Return the attributes that C_GetAttributeValue asks for; each is looked up, whatever is wrong with another.
 
     Raises P11Error with the same as its result: ATTRIBUTE_SENSITIVE, ATTRIBUTE_TYPE_INVALID or BUFFER_TOO_SMALL.
     """
     problems: list[CKR] = []
-    answers: list[Answer] = []
+    results: list[QueryResult] = []
     for kind, room in wanted:
         value = attributes.get(kind)
         if value is None and kind == CKA.ALLOWED_MECHANISMS and CKA.KEY_TYPE in attributes:
             value = b""  # nothing was said, so any may be used; an empty list that was given allows none
         if kind in hidden:
             problems.append(CKR.ATTRIBUTE_SENSITIVE)
-            answers.append(UNAVAILABLE)
+            results.append(UNAVAILABLE)
         elif isinstance(room, Room) and isinstance(value, list) and room >= ATTRIBUTE_SIZE * len(value):
             inner = zip(value, room.inner, strict=False)
-            answers.append([(kind, _told(each, its_room, problems)) for (kind, each), its_room in inner])
+            results.append([(kind, _value_or_length(each, its_room, problems)) for (kind, each), its_room in inner])
         else:
-            answers.append(_told(value, room, problems))
+            results.append(_value_or_length(value, room, problems))
     if problems:
-        raise P11Error(problems[-1], answers)
-    return answers
+        raise P11Error(problems[-1], results)
+    return results
 
 
-def _told(value: Any, room: int | None, problems: list[CKR]) -> bytes | int:
+def _value_or_length(value: Any, room: int | None, problems: list[CKR]) -> bytes | int:
     """Return a value if there is room, its length without buffer, or UNAVAILABLE and add the reason to `problems`."""
     if isinstance(value, bytes):
         length = len(value)

@@ -151,7 +151,7 @@ CALLS: tuple[WireCall, ...] = tuple(
 BY_NAME: dict[str, WireCall] = {call.name: call for call in CALLS}
 
 IN_MODULE = ("C_Initialize", "C_GetInfo", "C_GetFunctionList", "C_GetInterfaceList", "C_GetInterface")
-"""Functions that do not cross the wire: the module answers them by itself."""
+"""Functions that do not cross the wire: the module carries them out itself."""
 
 OF_SLOTS = frozenset(
     {

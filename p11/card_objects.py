@@ -172,7 +172,7 @@ class CardObjects:
             # A certificate that was on its way into the slot of its key is there twice.
             if item.attributes[CKA.CLASS] != _CERTIFICATE or item.attributes[CKA.VALUE] not in shown:
                 yield item
-        # What the profiles promise begins with a user who can log in. (NSS's PK11_ResetToken locks itself out for ever
+        # The profiles apply once the user has a PIN. (NSS's PK11_ResetToken locks itself out for ever
         # on a token that shows one right after C_InitToken.)
         if self.traits.pin_initialised:
             for profile in (*_PROFILES, *([CKP.PUBLIC_CERTIFICATES_TOKEN] if self.traits.friendly else [])):
@@ -283,7 +283,7 @@ class CardObjects:
         algorithm = keys.algorithm_of(key.public)
         name, twins = item.attributes.get(CKA.ID), self._slots_of(key.public)
         if twins and (not name or name in twins.values()):
-            raise P11Error(CKR.TEMPLATE_INCONSISTENT)  # the card has this key, and nothing would tell the two apart
+            raise P11Error(CKR.TEMPLATE_INCONSISTENT)  # the card has this key with this CKA_ID already
         slot = self._free_slot(item.attributes)
         certificate = self._record_of_certificate(key.public)
         if twins and certificate is not None and certificate.attributes.get(CKA.ID) != name:

@@ -29,12 +29,12 @@ LOG = logging.getLogger(__name__)
 Handler = Callable[..., Any]
 """Carries out one function: called with the caller and the decoded arguments, returns the results."""
 
-_WANTS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
-"""What passes: the simulator has no descriptors or no memory now. The application may try again."""
+_LACKS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+"""Errors of a temporary lack of descriptors or memory: the application may call again."""
 
 
-_WORK_IN_SESSIONS = OF_SESSIONS - {"C_CloseSession"}
-"""Functions that say CKR_SESSION_CLOSED when the session ends while they work and the card stays (5.1.2)."""
+_SESSION_MAY_CLOSE = OF_SESSIONS - {"C_CloseSession"}
+"""Functions that return CKR_SESSION_CLOSED when the session ends during the call and the card is present (5.1.2)."""
 
 
 def in_session(name: str, handler: Handler) -> Handler:
@@ -84,11 +84,11 @@ class Dispatcher:
                 forced = testbed.begin_call(moment)
                 if isinstance(forced, int):
                     value, handler = forced, None
-            if name in _WORK_IN_SESSIONS:
+            if name in _SESSION_MAY_CLOSE:
                 live = sessions.get(arguments[0])
             if handler is not None:
-                answer = handler(caller, *arguments)
-                results = () if answer is None else answer if type(answer) is tuple else (answer,)
+                result = handler(caller, *arguments)
+                results = () if result is None else result if type(result) is tuple else (result,)
                 value = 0
         except ForcedValue as error:
             value = error.value
@@ -102,8 +102,8 @@ class Dispatcher:
             raise
         except Exception as error:
             LOG.exception("%s failed for %s", name, application)
-            is_want = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _WANTS)
-            value = CKR.FUNCTION_FAILED if is_want else CKR.GENERAL_ERROR
+            is_lack = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _LACKS)
+            value = CKR.FUNCTION_FAILED if is_lack else CKR.GENERAL_ERROR
         if live is not None and live.handle not in sessions and _ended_by_itself(caller, live):
             value, results = CKR.SESSION_CLOSED, ()
         if moment is not None:

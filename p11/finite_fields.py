@@ -154,7 +154,7 @@ def domain_of_template(attributes: Attributes, key_type: int) -> DomainOfKeys:
 
 
 _ORDERS = {1024: (160,), 2048: (256, 224), 3072: (256,)}
-"""Bits of the order by those of the prime of new domains of DSA (FIPS 186-4, 4.2); the first is taken if not asked."""
+"""Bits of the order by those of the prime, for new domains of DSA (FIPS 186-4, 4.2); the first is the default."""
 _NEW_DH_BITS, _NEW_ORDER_BITS = range(512, 4096 + 1), range(160, 512 + 1)
 
 

@@ -18,8 +18,8 @@ from .errors import P11Error
 
 SoftKey = rsa.RSAPrivateKey | CurveKey | post_quantum.PrivateKeys | finite_fields.PrivateKeys
 
-Kind = int | Curve | finite_fields.DomainOfKeys | Callable[[], SoftKey]
-"""Of a key pair that is to be: the bits of a modulus, a curve, a domain, or what makes a key that no card has."""
+KeyKind = int | Curve | finite_fields.DomainOfKeys | Callable[[], SoftKey]
+"""A kind of new key pair: the bits of a modulus, a curve, a domain, or a function that generates a session's key."""
 
 _RSA = {bits: algorithm for algorithm, bits in RSA_BITS.items()}
 RSA_SIZES = range(512, 4096 + 1)
@@ -28,7 +28,7 @@ RSA_SIZES = range(512, 4096 + 1)
 _SMALLEST_NEW_RSA = 1024
 
 
-def kind_of(template: Attributes, key_type: int) -> Kind:
+def kind_of(template: Attributes, key_type: int) -> KeyKind:
     """Return the kind that the template of a public key asks for. Raises P11Error."""
     try:
         if key_type == CKK.RSA:
@@ -42,7 +42,7 @@ def kind_of(template: Attributes, key_type: int) -> Kind:
         raise P11Error(CKR.ATTRIBUTE_VALUE_INVALID) from None
 
 
-def card_algorithm(kind: Kind) -> Algorithm:
+def card_algorithm(kind: KeyKind) -> Algorithm:
     """Return the card's algorithm identifier.
 
     Raises P11Error(KEY_SIZE_RANGE, CURVE_NOT_SUPPORTED, TEMPLATE_INCONSISTENT).
@@ -67,12 +67,12 @@ class CardKind(NamedTuple):
     domain: dsa_keys.Domain | None = None
 
 
-def card_kind(kind: Kind) -> CardKind:
+def card_kind(kind: KeyKind) -> CardKind:
     """Return the kind for a card. Raises as card_algorithm()."""
     return CardKind(card_algorithm(kind), kind.for_card if isinstance(kind, finite_fields.DomainOfKeys) else None)
 
 
-def generate(kind: Kind, exponent: int = 65537) -> SoftKey:
+def generate(kind: KeyKind, exponent: int = 65537) -> SoftKey:
     """Generate a private key in memory. Raises P11Error(KEY_SIZE_RANGE)."""
     if not isinstance(kind, int):
         return kind.generate() if isinstance(kind, Curve) else kind()

@@ -318,7 +318,7 @@ def identity(public: PublicKey) -> bytes:
 def _rsa_from(attributes: Attributes) -> rsa.RSAPrivateKey:
     given = {kind: _integer(attributes[kind]) for kind in _RSA_NUMBERS if attributes.get(kind)}
     n, d = given[CKA.MODULUS], given[CKA.PRIVATE_EXPONENT]
-    if n.bit_length() not in RSA_SIZES:  # asked first, for numbers of any length would take any time
+    if n.bit_length() not in RSA_SIZES:  # first, for a calculation with longer numbers might take any time
         raise P11Error(CKR.KEY_SIZE_RANGE)
     p, q = given.get(CKA.PRIME_1), given.get(CKA.PRIME_2)
     e = given.get(CKA.PUBLIC_EXPONENT)

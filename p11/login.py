@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Who is logged in to a card, with which right, and the session states that follow from it (PKCS #11 3.1, 5.6)."""
+"""The logins to a card, their rights, and the session states that follow from them (PKCS #11 3.1, 5.6)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STATES: dict[tuple[CKU | None, bool], CKS] = {
     (CKU.USER, True): CKS.RW_USER_FUNCTIONS,
     (CKU.SO, True): CKS.RW_SO_FUNCTIONS,
 }
-"""The state of a session by who is logged in and whether it is read/write (5.6, figures 1 and 2)."""
+"""The state of a session by the role of the login and whether it is read/write (5.6, figures 1 and 2)."""
 
 
 class Logins:

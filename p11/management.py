@@ -2,8 +2,8 @@
 """The management key: finding it, and authenticating with it.
 
 Writing PIV's own data and keys needs this key. By default it is on the card, readable with the PIN, where Yubico's
-tools put it too, or is derived from the PIN, as they once did; on other cards only the SO can know it, or everybody, or
-nobody.
+tools put it too, or is derived from the PIN, as they once did; on other cards only the SO knows it, or it
+is public, or unknown.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ with warnings.catch_warnings():
 
 _PROTECTED_DATA, _PROTECTED_KEY = 0x88, 0x89
 _WRITERS = {"pin": (CKU.USER, CKU.SO), "derived": (CKU.USER,), "so": (CKU.SO,)}
-"""Who has to be logged in, one of them, for the module to know the key; else anybody may write."""
+"""The roles, one of which has to be logged in for the module to know the key; otherwise no login is needed."""
 
 _SALT, _NEXT_SALT = 0x80, 0x81
 _ADMIN, _ADMIN_FLAGS, _ADMIN_SALT = 0x80, 0x81, 0x82
@@ -105,7 +105,7 @@ def change_reference(card: PivClient, traits: Traits, reference: int, old: bytes
         _set_key(card, _derived(new, fresh))
     try:
         card.change(reference, old, new)
-    except P11Error:  # the card does not take it
+    except P11Error:  # the card has refused it
         _set_key(card, _derived(old, salt))
         raise
     _keep_salts(card, reference, fresh)
@@ -125,7 +125,7 @@ def _change_puk(card: PivClient, old: bytes, new: bytes) -> None:
     keys = list(_kept_for_so(card, old))
     try:
         key = _authenticate_with(card, iter(keys)) if keys else None
-    except P11Error:  # somebody has given the card another management key
+    except P11Error:  # another program has changed the management key
         key = None
     if key is None:
         card.change(PUK, old, new)
@@ -133,7 +133,7 @@ def _change_puk(card: PivClient, old: bytes, new: bytes) -> None:
     _write_entries(card, key, old, new)
     try:
         card.change(PUK, old, new)
-    except P11Error:  # the card does not take it
+    except P11Error:  # the card has refused it
         _write_entries(card, key, old)
         raise
     _write_entries(card, key, new)
@@ -157,7 +157,7 @@ def _candidates(card: PivClient, traits: Traits, right: Right) -> Iterator[bytes
         return
     if right.role is CKU.SO and traits.management == "pin":
         kept = list(_kept_for_so(card, right.secret))
-        if not kept:  # a card from before, or somebody else has changed the PUK
+        if not kept:  # a card of an older version, or another program has changed the PUK
             raise P11Error(CKR.USER_NOT_LOGGED_IN)
         yield from kept
         return

@@ -204,12 +204,12 @@ def _secret(attributes: Attributes) -> P11Object:
     key_type = as_ulong(attributes[CKA.KEY_TYPE])
     if len(value) not in _SECRET_LENGTHS.get(key_type, (len(value),)) or not value:
         raise P11Error(CKR.ATTRIBUTE_VALUE_INVALID)
-    told = attributes.get(CKA.VALUE_LEN)
-    if told is not None and as_ulong(told) != len(value):
+    given = attributes.get(CKA.VALUE_LEN)
+    if given is not None and as_ulong(given) != len(value):
         raise P11Error(CKR.TEMPLATE_INCONSISTENT)
     known = check_value(key_type, value)
-    told = attributes.setdefault(CKA.CHECK_VALUE, known)  # an empty one is how an application asks for none
-    if told and told != known:
+    given = attributes.setdefault(CKA.CHECK_VALUE, known)  # an empty value asks for an object without one
+    if given and given != known:
         raise P11Error(CKR.ATTRIBUTE_VALUE_INVALID)
     return P11Object({**attributes, CKA.VALUE_LEN: ulong(len(value))}, value)
 

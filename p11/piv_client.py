@@ -234,7 +234,7 @@ class PivClient:
         """Ask the card, by an empty VERIFY, whether the PIN counts as verified."""
         return self.exchange(INS.VERIFY, 0, PIN)[1] == SW.OK
 
-    def tries(self, reference: int) -> tuple[int | None, int | None]:
+    def retries(self, reference: int) -> tuple[int | None, int | None]:
         """Return the retries left for PIN or PUK and the most there are, None for what the card does not tell.
 
         Without GET METADATA only an empty VERIFY tells, and only of a PIN that is not verified.

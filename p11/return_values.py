@@ -181,7 +181,7 @@ RETURN_VALUES: dict[str, frozenset[CKR]] = {
 """By function, C_Initialize and its like included."""
 
 _INSTEAD: dict[CKR, tuple[CKR, ...]] = {
-    # Who may not use a thing does not see it; an operation that needed the login has ended with it.
+    # Private objects are not visible without login, and operations that need the login have ended with it.
     CKR.USER_NOT_LOGGED_IN: (
         CKR.OBJECT_HANDLE_INVALID,
         CKR.KEY_HANDLE_INVALID,

@@ -67,7 +67,7 @@ def oaep_encode(data: bytes, length: int, digest: str, mgf_digest: str, label: b
 def oaep_decode(block: bytes, digest: str, mgf_digest: str, label: bytes) -> bytes:
     """Decode by EME-OAEP (7.1.2). Raises P11Error(ENCRYPTED_DATA_INVALID), whatever is wrong."""
     size = hashlib.new(digest).digest_size
-    require_oaep(len(block), digest)  # a card may answer anything
+    require_oaep(len(block), digest)  # a card may return anything
     masked_seed, masked = block[1 : 1 + size], block[1 + size :]
     seed = _xor(masked_seed, _mgf1(masked, size, mgf_digest))
     data = _xor(masked, _mgf1(seed, len(masked), mgf_digest))

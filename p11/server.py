@@ -26,13 +26,13 @@ from .wire import FRAME_LIMIT, WireError
 LOG = logging.getLogger(__name__)
 
 GREETING_SECONDS = 10.0
-"""Within which a connection says who it is; a module does so at once."""
+"""Seconds within which a connection has to send its hello; a module does so at once."""
 
 FRAME_SECONDS = 10.0
-"""Within which a frame that has begun is whole; between two frames it may take for ever."""
+"""Seconds within which a frame that has begun has to be whole; there is no limit between two frames."""
 
 GREETING_LIMIT = 4 << 20
-"""Bytes in a greeting: it names the slots that the application knows, 76 bytes each."""
+"""Bytes in a hello: it lists the slots that the application knows, 76 bytes each."""
 
 _HEADER = struct.Struct("=I")
 _CHUNK = 1 << 12
@@ -108,8 +108,8 @@ class ModuleServer:
             for connection in connections:
                 _shut(connection)
         for application, _ in applications:
-            for token in application.end():  # what happens from now on does not get into its record
-                # A card may be at work for as long as it likes; who dies does not wait for it.
+            for token in application.end():  # later changes are not written to its record
+                # A card may be busy for any time; the end of the simulator does not wait for it.
                 threading.Thread(target=token.give_up, name="p11-give-up", daemon=True).start()
         self._tokens.close()
 
@@ -129,7 +129,7 @@ class ModuleServer:
                 if caller is None:
                     return
                 try:
-                    self._answer_calls(connection, caller)
+                    self._serve_calls(connection, caller)
                 finally:
                     caller.close()
             except WireError as error:
@@ -174,7 +174,7 @@ class ModuleServer:
         known = self._applications[hello.application] = (application, set())
         return known
 
-    def _answer_calls(self, connection: socket.socket, caller: Caller) -> None:
+    def _serve_calls(self, connection: socket.socket, caller: Caller) -> None:
         dispatch, receive, send = self._dispatch, connection.recv, connection.sendall
         settle_events = caller.application.settle_events
         while data := receive(_CHUNK):

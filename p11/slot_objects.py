@@ -25,7 +25,7 @@ from .piv_client import PivClient
 from .records import Overlay
 
 POSITION = {slot: bytes([position]) for position, slot in enumerate(SLOTS, start=1)}
-"""The CKA_ID of a slot's objects while nobody has given them another."""
+"""The default CKA_ID of a slot's objects."""
 
 # What follows from a key or certificate itself, and is not kept beside it.
 _DERIVED = frozenset(
@@ -116,7 +116,7 @@ _KEY: Attributes = {
     CKA.KEY_GEN_MECHANISM: UNAVAILABLE_INFORMATION,
 }
 ON_CARD: Attributes = {CKA.SENSITIVE: TRUE, CKA.EXTRACTABLE: FALSE, CKA.COPYABLE: FALSE}
-"""What is true of a private key on a card, whatever has been written of it."""
+"""The attributes of every private key on a card, whatever its record says."""
 _ORIGIN, _IMPORTED = 0x03, b"\2"
 _DEFAULTS: dict[Part, Attributes] = {
     Part.CERTIFICATE: {

@@ -47,8 +47,8 @@ _TABLE = """
 6A88 USER_PIN_NOT_INITIALIZED PIN_INCORRECT   DEVICE_ERROR       FUNCTION_FAILED DEVICE_ERROR       DEVICE_ERROR
 xxxx DEVICE_ERROR             DEVICE_ERROR    DEVICE_ERROR       DEVICE_ERROR    DEVICE_ERROR       DEVICE_ERROR
 """  # noqa: E501 - a table
-# VERIFY and CHANGE are answered 6982 and 6A81 over a contactless interface that does not take a PIN. 6700 and 6A80 to
-# VERIFY: no PIN of this card looks so. To USE, 6985 says that nobody has touched the card.
+# A contactless interface that does not take a PIN returns 6982 and 6A81 to VERIFY and CHANGE. 6700 and 6A80 to VERIFY
+# mean that the PIN is malformed, 6985 to USE that the touch sensor has not been touched.
 
 STATUS_WORDS: dict[str, tuple[CKR, ...]] = {
     pattern: tuple(CKR[name] for name in names)

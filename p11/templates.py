@@ -185,7 +185,7 @@ def _complete_key(on: On, attributes: Attributes, object_class: int, key_type: i
     attributes.setdefault(CKA.SENSITIVE, boolean(object_class == CKO.PRIVATE_KEY))
     on_card = object_class == CKO.PRIVATE_KEY and attributes[CKA.TOKEN] == TRUE
     open_secret = object_class == CKO.SECRET_KEY and attributes[CKA.SENSITIVE] == FALSE
-    # What shall stay secret is wrapped only if it says so; what has come wrapped may go so, too (5.18.4).
+    # A sensitive key is extractable only if the template says so, an unwrapped one by default (5.18.4).
     attributes.setdefault(CKA.EXTRACTABLE, boolean(open_secret or (on is On.UNWRAP and not on_card)))
     generated = on is On.GENERATE
     attributes[CKA.ALWAYS_SENSITIVE] = boolean(generated and attributes[CKA.SENSITIVE] == TRUE)

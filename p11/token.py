@@ -55,7 +55,7 @@ class Token:
         self._names: tuple[object, str, str] | None = None  # as of a revision of the card
         self._traits: Traits | None = None
         self._objects: CardObjects | None = None
-        self._tries: dict[int, tuple[int | None, int | None]] = {}
+        self._retries: dict[int, tuple[int | None, int | None]] = {}
         self._refused: set[int] = set()  # PIN and PUK, while the last one that was given was wrong
         self._features: list[P11Object] | None = None
         self._mechanisms: Mapping[int, MechanismRule] | None = None
@@ -106,7 +106,7 @@ class Token:
             raise P11Error(CKR.MECHANISM_INVALID) from None
 
     def flags(self) -> int:
-        """Return the flags of CK_TOKEN_INFO; asks the card for the retry counters."""
+        """Return the flags of CK_TOKEN_INFO, with the retry counters read from the card."""
         traits = self.traits()
         flags = int(CKF.LOGIN_REQUIRED | CKF.DUAL_CRYPTO_OPERATIONS)
         is_ready = traits.pin_initialised and not traits.uninitialised
@@ -121,9 +121,9 @@ class Token:
         ):
             flags |= flag if set_ else 0
         if not self._awaits_signature:
-            self._tries = {reference: self.piv.tries(reference) for reference in (PIN, PUK)}
+            self._retries = {reference: self.piv.retries(reference) for reference in (PIN, PUK)}
         for reference, low, final, locked in _COUNTERS:
-            left, most = self._tries.get(reference, (None, None))
+            left, most = self._retries.get(reference, (None, None))
             if left == 0:
                 flags |= locked if reference == PUK or flags & CKF.USER_PIN_INITIALIZED else 0
             elif reference in self._refused or (left is not None and left < (most or 3)):
@@ -229,7 +229,7 @@ class Token:
             raise
         self._refused.discard(reference)
 
-    # Who is logged in
+    # Logins
 
     def follow_card(self) -> None:
         """End all user logins if the card has no PIN verified any more.
@@ -271,7 +271,7 @@ class Token:
         except P11Error as error:
             if not logged_in or error.value is not CKR.USER_NOT_LOGGED_IN:
                 raise
-        self.follow_card()  # it has forgotten the user
+        self.follow_card()  # the PIN is not verified any more
         return self._card_objects().visible(logged_in=False)
 
     def features(self) -> list[P11Object]:

@@ -19,7 +19,7 @@ ULONG_SIZE = 8
 FRAME_LIMIT = 64 << 20
 NO_LENGTH = 2**64 - 1
 NO_BUFFER = 2**64 - 2
-"""Instead of the room in a buffer: the application gave no pointer to its length."""
+"""Sent for the room in a buffer if the application has given no pointer to its length."""
 
 REQUEST_HEADER = struct.Struct("=IHHI")
 REPLY_HEADER = struct.Struct("=IIQ")
@@ -67,16 +67,16 @@ class MessageParameter(NamedTuple):
 
 MAX_POINTERS = 128
 MAX_ATTRIBUTES = 4096
-"""Of a template or a query, as in csrc/marshal.c."""
+"""Attributes in a template or a query, as in csrc/marshal.c."""
 
 MOST_RANDOM = FRAME_LIMIT // 2
-"""Bytes that one call may ask to be filled."""
+"""Random bytes that one call may ask for."""
 
 
 class Room(int):
-    """The room for a template that is asked for, in bytes; `inner` are those for the values in it, None for no buffer.
+    """The room for a template to be read, in bytes; `inner` are those for the values in it, None for no buffer.
 
-    The answer is a list of (type, value) for which the room is needed, ATTRIBUTE_SIZE bytes each; each value is bytes,
+    The result is a list of (type, value) for which the room is needed, ATTRIBUTE_SIZE bytes each; each value is bytes,
     or a length or UNAVAILABLE, as for any attribute.
     """
 
@@ -86,10 +86,10 @@ class Room(int):
 ATTRIBUTE_SIZE = 24
 
 Query = list[tuple[int, int | None]]
-"""Attributes that are asked for, each with the room for its value: bytes, a Room for a template, None for no buffer."""
+"""Attributes to be read, each with the room for its value: bytes, a Room for a template, None for no buffer."""
 
-Answer = bytes | int | list[tuple[int, bytes | int]]
-"""Its value, its length, or a template in which the same is told of each attribute."""
+QueryResult = bytes | int | list[tuple[int, bytes | int]]
+"""A value, its length, or a template with the same for each attribute."""
 
 Template = list[tuple[int, Any]]
 """Attributes as (type, value); the value of an array attribute is a template in turn, of any other bytes."""

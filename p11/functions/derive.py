@@ -145,8 +145,8 @@ _OF_TYPE_AND_LENGTH = (
     Scheme.XOR_DATA,
     Scheme.EXTRACT,
 )
-"""Derivations that want a length for a key type that has several (6.31, 6.43)."""
+"""Derivations that need a length for a key type that has several (6.31, 6.43)."""
 
 _AGREEMENTS = (Scheme.ECDH, Scheme.DH)
 _READABLE = (Scheme.CONCATENATE_KEY, Scheme.CONCATENATE_DATA, Scheme.PREPEND_DATA, Scheme.XOR_DATA, Scheme.EXTRACT)
-"""Derivations that leave the base key as it is, or nearly so (6.43)."""
+"""Derivations from whose result the base key can be read off, at least in part (6.43)."""

@@ -88,7 +88,7 @@ def update_with_output(session: Session, kind: OperationKind, data: bytes, room:
         operation = _in_parts(session, kind)
         length = _length(session, kind, operation, len(data), False)
         if room is None:
-            # Told that nothing comes out, some applications call again without a buffer, and the data is never taken.
+            # Some applications that get a length of 0 call again without a buffer, and so never pass the data.
             return length or len(data)
         if room < length:
             raise P11Error(CKR.BUFFER_TOO_SMALL, length)

@@ -11,14 +11,14 @@ from ..errors import P11Error
 from ..objects import P11Object
 from ..sessions import Session
 from ..templates import changed, compose
-from ..wire import Answer, Query, Template
+from ..wire import Query, QueryResult, Template
 from .create_object import new_object, require_creatable
 
-_ASKED_FOR = (ulong(CKO.HW_FEATURE), ulong(CKO.MECHANISM))
+_FOUND_BY_CLASS = (ulong(CKO.HW_FEATURE), ulong(CKO.MECHANISM))
 """Classes whose objects are found only when the template names the class (4.4.1, 4.12)."""
 
 _PROFILE = ulong(CKO.PROFILE)
-"""Profile objects, likewise: who takes stock of a token, or empties it, means what has been put there."""
+"""The class of profile objects, which are found only when the template names it or CKA_PROFILE_ID."""
 
 
 def C_CreateObject(caller: Caller, session: Session, template: Template) -> int:
@@ -36,7 +36,7 @@ def C_CopyObject(caller: Caller, session: Session, handle: int, template: Templa
     attributes = changed(On.COPY, item.attributes, template, session.role is CKU.SO)
     attributes.pop(CKA.UNIQUE_ID, None)
     if attributes[CKA.TOKEN] == TRUE and item.object_class == CKO.PRIVATE_KEY and CKA.COPYABLE not in dict(template):
-        attributes[CKA.COPYABLE] = FALSE  # on the card it will be for ever
+        attributes[CKA.COPYABLE] = FALSE  # on the card it stays so
     require_creatable(session, attributes)
     copy = P11Object(attributes, item.key)
     if attributes[CKA.TOKEN] == TRUE:
@@ -56,7 +56,7 @@ def C_DestroyObject(caller: Caller, session: Session, handle: int) -> None:
             session.token.destroy(item, session.right)
         except P11Error as error:
             if error.value is CKR.USER_NOT_LOGGED_IN and not item.is_private:
-                raise P11Error(CKR.ACTION_PROHIBITED) from None  # he sees it, and may not
+                raise P11Error(CKR.ACTION_PROHIBITED) from None  # visible to the login, but not deletable
             raise
     application.forget_object(handle)
 
@@ -68,7 +68,7 @@ def C_GetObjectSize(caller: Caller, session: Session, handle: int) -> int:
     return sum(len(value) for value in item.attributes.values() if isinstance(value, bytes))
 
 
-def C_GetAttributeValue(caller: Caller, session: Session, handle: int, wanted: Query) -> list[Answer]:
+def C_GetAttributeValue(caller: Caller, session: Session, handle: int, wanted: Query) -> list[QueryResult]:
     """Return the values of attributes; each is looked up, whatever is wrong with another (5.7.5)."""
     application = caller.application
     item = application.object(session, handle)
@@ -101,10 +101,10 @@ def C_FindObjectsInit(caller: Caller, session: Session, template: Template) -> N
     with session.lock:
         if session.found is not None:
             raise P11Error(CKR.OPERATION_ACTIVE)
-        asked = dict(template)
-        wanted = asked.get(CKA.CLASS)
-        candidates = session.token.features() if wanted in _ASKED_FOR else application.visible_objects(session)
-        if wanted != _PROFILE and CKA.PROFILE_ID not in asked:
+        given = dict(template)
+        wanted = given.get(CKA.CLASS)
+        candidates = session.token.features() if wanted in _FOUND_BY_CLASS else application.visible_objects(session)
+        if wanted != _PROFILE and CKA.PROFILE_ID not in given:
             candidates = [item for item in candidates if item.attributes[CKA.CLASS] != _PROFILE]
         session.found = application.handles_of(session, [item for item in candidates if item.matches(template)])
 

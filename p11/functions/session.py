@@ -70,7 +70,7 @@ def C_Login(caller: Caller, session: Session, user: int, pin: bytes | None) -> N
                 application.require_login_possible(session, role)
                 application.log_in(session, right)
         except P11Error:
-            token.give_up()  # the session has ended meanwhile: nobody would take the PIN back
+            token.give_up()  # the session has ended meanwhile: nothing else would end the verification
             raise
 
 
@@ -125,7 +125,7 @@ def _log_in_for_operation(caller: Caller, session: Session, pin: bytes | None) -
     if operation is None or not operation.asks_each_time:
         raise P11Error(CKR.OPERATION_NOT_INITIALIZED)
     pin = given_or_pad(caller, session.token, pin)
-    session.token.names()  # asked now: after the PIN the signature has to be the card's next command
+    session.token.names()  # read now: after VERIFY the signature has to be the card's next command
     session.token.flags()
     _proved(session.token, CKU.USER, pin)
     operation.context_login = True

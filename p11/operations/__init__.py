@@ -11,7 +11,7 @@ from ..constants import CKR
 from ..errors import P11Error
 
 MOST_KEPT = 1 << 16
-"""Bytes of data for a key that takes it in one piece: more than any of them can take."""
+"""Most bytes that are collected for a key that needs all data at once: more than any can process."""
 
 
 class Operation:
@@ -30,7 +30,7 @@ class Operation:
     in_one_part = False
 
     exact = True
-    """Whether `output_length` is what comes out, not only the most that can."""
+    """Whether `output_length` is exact; otherwise it is the most."""
 
     def output_length(self, more: int, final: bool) -> int:
         """Return the length of the output for `more` bytes, with the rest if `final`. Raises P11Error."""

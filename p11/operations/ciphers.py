@@ -31,7 +31,7 @@ with warnings.catch_warnings():
 _DES_KEYS = (CKK.DES, CKK.DES2, CKK.DES3)
 
 _MOST_AUTHENTICATED = 48 << 20
-"""Bytes that are given out at once: less than a frame of the wire holds."""
+"""Most bytes that are returned at once: less than a frame holds."""
 
 
 def block_cipher(rule: MechanismRule, key: bytes) -> BlockCipherAlgorithm:

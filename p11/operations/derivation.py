@@ -84,7 +84,7 @@ def agreed(key: PrivateKey, mechanism: Mechanism, wanted: int | None) -> bytes:
     if len(point) not in lengths:
         raise parameters.invalid()
     if given.kdf == CKD.NULL:
-        _require_length(wanted, size)  # before the card is asked
+        _require_length(wanted, size)  # before an APDU is sent
     return _secret(key, given._replace(public=point), _CURVE_KDFS, wanted)
 
 
