@@ -15,9 +15,9 @@ from cardtear.lab.simulator.simulator import Simulator
 from cardtear.lab.simulator.trigger import Trigger
 from cardtear.p11 import management
 from cardtear.p11.constants import CKA, CKO, CKR, CKS, CKU
+from cardtear.p11.login import Right
 from cardtear.p11.piv_client import PivClient
 from cardtear.p11.records import encode_attributes
-from cardtear.p11.sessions import Right
 from cardtear.reader.events import ApduMoment, CallMoment, When
 from cardtear.reader.trace import CallEntry, ReturnEntry
 
