@@ -4,13 +4,43 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 def meant(word: str, known: Iterable[str]) -> str:
-    """Return `; did you mean 'remove'?` for a word that is much like a known one, else nothing."""
-    near = get_close_matches(word, list(known), 1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    """Return `; did you mean 'remove'?` for a word that is a few slips away from a known one, else nothing.
+
+    One slip in three characters is allowed. A prefix as `C_` or `CKR_` counts for nothing: half of the names begin so.
+    """
+    names = list(known)
+    distances = [min(_slips(word, name), _slips(word, _bare(name))) for name in names]
+    nearest = min(distances, default=len(word))
+    if nearest > max(1, len(_bare(word)) // 3) or nearest >= len(word):
+        return ""
+    return f"; did you mean {names[distances.index(nearest)]!r}?"
+
+
+def _bare(name: str) -> str:
+    """Return a name without its prefix: `Sign` of `C_Sign`, `DEVICE_ERROR` of `CKR_DEVICE_ERROR`."""
+    prefix, _, rest = name.partition("_")
+    return rest if rest and len(prefix) <= _LONGEST_PREFIX and prefix.isupper() else name
+
+
+_LONGEST_PREFIX = 4
+
+
+def _slips(word: str, name: str) -> int:
+    """Count the letters to insert, leave out, change or exchange with their neighbour; upper case is no difference."""
+    word, name = word.casefold(), name.casefold()
+    before: list[int] = []
+    row = list(range(len(name) + 1))
+    for i, letter in enumerate(word, 1):
+        last, row, older = row, [i], before
+        for j, other in enumerate(name, 1):
+            row.append(min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (letter != other)))
+            if i > 1 and j > 1 and letter == name[j - 2] and word[i - 2] == other:
+                row[j] = min(row[j], older[j - 2] + 1)
+        before = last
+    return row[-1]
 
 
 def reason(error: Exception) -> str:

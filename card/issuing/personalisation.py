@@ -121,6 +121,11 @@ def put_object(path: Path, passphrase: bytes | None, tag: str, content: bytes, n
         if problem is not None and rules is not None:
             changes.said.append(f"note: that is no {rules.name}: {problem}")
         slot = next((each for each, about in SLOTS.items() if about.certificate == number), None)
+        if slot is not None and certificate_reader.read(value) is not None:
+            changes.said.append(
+                "note: this is a bare certificate, without the tag 70 around it, which not all software reads; "
+                f"to write it with its tags: cardtear card import {path} FILE --slot {slot:02X}"
+            )
         certificate = certificate_reader.read(certificates.decode(value))
         key = None if slot is None else state.keys.get(slot)
         if certificate is not None and key is not None and not keys.belongs(certificate, key):

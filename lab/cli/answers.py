@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What every command does: errors become one clear line and an exit code, verbs of a running simulator an answer."""
+"""What all commands share: errors as one line and an exit code, and requests to a running simulator."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ...card.image.passphrase import STANDARD_INPUT
 from ...card.wording import reason
 from ..processes.terminal import say
 
-_ASKED_WRONGLY = frozenset({"bad-request", "profile-error"})
-"""What a running simulator calls that which is a ValueError here."""
+_BAD_REQUESTS = frozenset({"bad-request", "profile-error"})
+"""Error codes of a running simulator for what is a ValueError here."""
 
 
 @contextlib.contextmanager
 def errors(as_json: bool, refused: int = 1) -> Iterator[None]:
-    """Makes one line and an exit code of what can go wrong: `refused`, or 2 when it was asked wrongly."""
+    """Turn an error into one line and an exit code: `refused`, or 2 for a bad request."""
     try:
         yield
     except BrokenPipeError as error:
@@ -34,8 +34,8 @@ def errors(as_json: bool, refused: int = 1) -> Iterator[None]:
         raise typer.Exit(1) from None
     except _refusals() as error:
         code = getattr(error, "code", "bad-request" if isinstance(error, ValueError) else "os-error")
-        asked_wrongly = isinstance(error, ValueError) or code in _ASKED_WRONGLY
-        fail(as_json, code, reason(error), 2 if asked_wrongly else refused, several=getattr(error, "has_lines", False))
+        is_bad_request = isinstance(error, ValueError) or code in _BAD_REQUESTS
+        fail(as_json, code, reason(error), 2 if is_bad_request else refused, several=getattr(error, "has_lines", False))
 
 
 def writable(paths: Iterable[Path | None], as_json: bool = False, inputs: Iterable[Path | None] = ()) -> bool:
@@ -51,10 +51,12 @@ def writable(paths: Iterable[Path | None], as_json: bool = False, inputs: Iterab
         output_file.check(path)
     printed = [str(path) for path in given if output_file.is_standard_output(path)]
     if len(printed) + as_json > 1:
-        raise ValueError(f"{' and '.join([*printed, *['--json'] * as_json])} are both standard output; give one a file")
+        raise ValueError(
+            f"{' and '.join([*printed, *['--json'] * as_json])} both go to standard output; give one of them a file"
+        )
     for path, other in itertools.combinations(given, 2):
         if output_file.is_same(path, other):
-            raise ValueError(f"two reports cannot have the same file: {path} and {other}; give each its own")
+            raise ValueError(f"two outputs cannot have the same file: {path} and {other}; give each its own")
     for path, source in itertools.product(given, filter(None, inputs)):
         if source != STANDARD_INPUT and output_file.is_same(path, source):
             raise ValueError(f"{path} cannot be written: it is {source}, which is read; give another file")
@@ -62,7 +64,7 @@ def writable(paths: Iterable[Path | None], as_json: bool = False, inputs: Iterab
 
 
 def _refusals() -> tuple[type[Exception], ...]:
-    """What the testbed, card images, sockets and the control channel raise; imported only when something is raised."""
+    """Return the errors of testbed, card images, sockets and control channel; imported only when one is raised."""
     from ...card.image.store import ImageError
     from ...reader.errors import TestbedError
     from ...reader.private_socket import SocketError
@@ -72,7 +74,7 @@ def _refusals() -> tuple[type[Exception], ...]:
 
 
 def fail(as_json: bool, code: str, message: str, exit_code: int, several: bool = False) -> NoReturn:
-    """Say what is wrong, and end; on standard error, too, where standard output is what fails."""
+    """Print an error and exit; in JSON on standard output, or on standard error where that fails."""
     if as_json:
         try:
             say(json.dumps({"error": {"code": code, "message": message}}))
@@ -85,7 +87,7 @@ def fail(as_json: bool, code: str, message: str, exit_code: int, several: bool =
 
 
 def ask(as_json: bool, verb: str, **arguments: Any) -> Any:
-    """Have the running simulator carry out a verb, and return its result."""
+    """Send a verb to the running simulator, and return its result."""
     from ..control.client import Control
 
     with errors(as_json), Control() as control:
@@ -98,13 +100,13 @@ def the_reader(as_json: bool, name: str | None) -> str:
         return name
     readers = [each["name"] for each in ask(as_json, "status")["readers"]]
     if len(readers) != 1:
-        there = f"there are: {', '.join(readers)}; name one" if readers else "none is plugged in"
+        there = f"there are: {', '.join(readers)}; name one" if readers else "none is plugged in; cardtear plug NAME"
         fail(as_json, "bad-request", f"which reader? {there}", 2)
     return str(readers[0])
 
 
 def do(as_json: bool, verb: str, show: Callable[[Any], None], **arguments: Any) -> None:
-    """Have the running simulator carry out a verb, and show its result."""
+    """Send a verb to the running simulator, and show its result."""
     result = ask(as_json, verb, **arguments)
     with errors(as_json):
         if as_json:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Commands that make card images and look at them."""
+"""The commands `card ...`, which make card images, show and change them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .options import Json, NewCard, PassphraseFile, a_file, grouped, read_input,
 from .parsing import App, Group
 
 app = App()
-card_app = App(cls=Group, help="Make, copy and look at card images.", no_args_is_help=True)
+card_app = App(cls=Group, help="Make, show, copy, export and change card images.", no_args_is_help=True)
 app.add_typer(card_app, name="card")
 
 ImagePath = Annotated[Path, typer.Argument(metavar="IMAGE", help="A card image.", show_default=False, callback=a_file)]
@@ -31,7 +31,7 @@ def card_new(
     passphrase_file: PassphraseFile = None,
     as_json: Json = False,
 ) -> None:
-    """Make a card and write its image, encrypted if there is a passphrase."""
+    """Make a card and write its image, encrypted if a passphrase is given."""
     from ...card.image import passphrase
     from ...card.issuing.profiles import create
     from ..simulator import paths
@@ -45,7 +45,7 @@ def card_new(
 
 @card_app.command("show")
 def card_show(path: ImagePath, passphrase_file: PassphraseFile = None, as_json: Json = False) -> None:
-    """Show what is on a card; no secrets."""
+    """Show what is on a card, without PINs and keys."""
     from ...card.image import passphrase
     from ...card.issuing.description import describe
 
@@ -75,10 +75,10 @@ def card_profiles(as_json: Json = False) -> None:
 
 @card_app.command("ca")
 def card_ca(
-    out: Annotated[Path | None, typer.Option(help="Write it to a file.", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option(help="Write it to this file.", show_default=False)] = None,
     as_json: Json = False,
 ) -> None:
-    """Print the certificate (PEM) of the test CA that vouches for ready-made cards."""
+    """Print the certificate (PEM) of the test CA that has issued the certificates of ready-made cards."""
     from ...card.files import output_file
     from ..simulator import paths
 
@@ -101,17 +101,17 @@ def card_copy(
         Path | None,
         typer.Option(help="Encrypt the copy under the passphrase in this file; - for standard input."),
     ] = None,
-    no_passphrase: Annotated[bool, typer.Option("--no-passphrase", help="Leave the copy open.")] = False,
+    no_passphrase: Annotated[bool, typer.Option("--no-passphrase", help="Write the copy unencrypted.")] = False,
     passphrase_file: PassphraseFile = None,
     as_json: Json = False,
 ) -> None:
-    """Copy a card. Without a change of passphrase the image may be in use, and its own passphrase is not needed."""
+    """Copy a card image. With the same passphrase, the image may be in use and its passphrase is not needed."""
     from ...card.image import passphrase
     from ...card.image.store import copy_image, create_image, read_image
 
     with errors(as_json):
         if no_passphrase and new_passphrase_file is not None:
-            raise ValueError("--no-passphrase and --new-passphrase-file are two different copies")
+            raise ValueError("--no-passphrase and --new-passphrase-file do not go together; give one")
         require_encrypted(path, passphrase_file)
         if no_passphrase or new_passphrase_file is not None:
             state = read_image(path, passphrase.read(passphrase_file))
@@ -126,16 +126,19 @@ def card_export(
     path: ImagePath,
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--out", help="A new file, readable by you alone.", show_default="standard output"),
+        typer.Option("-o", "--out", help="A new file, which only you can read.", show_default="standard output"),
     ] = None,
     with_keys: Annotated[
-        bool, typer.Option("--with-keys", help="With private keys, PIN and PUK: all that makes up the card.")
+        bool,
+        typer.Option(
+            "--with-keys", help="Include private keys, PIN and PUK, so that `card import` can make the card again."
+        ),
     ] = False,
-    pem: Annotated[bool, typer.Option("--pem", help="Certificates (and private keys) as PEM, not JSON.")] = False,
+    pem: Annotated[bool, typer.Option("--pem", help="Write certificates (and private keys) as PEM, not JSON.")] = False,
     passphrase_file: PassphraseFile = None,
     as_json: Json = False,
 ) -> None:
-    """Write down what is on a card, for reading, comparing, keeping under version control, or another program."""
+    """Write what is on a card as text, to read, compare, keep under version control or give to another program."""
     from ...card.files import output_file
     from ...card.image import passphrase
     from ...card.image.store import read_image
@@ -143,7 +146,7 @@ def card_export(
 
     with errors(as_json):
         if with_keys and out is None:
-            raise ValueError("keys go into a file that only you can read: name it with -o")
+            raise ValueError("--with-keys writes a file that only you can read: name it with -o FILE")
         is_printed = writable((out,), as_json, inputs=(path, passphrase_file))
         require_encrypted(path, passphrase_file)
         state = read_image(path, passphrase.read(passphrase_file))
@@ -167,7 +170,7 @@ def card_import(
         Path,
         typer.Argument(
             metavar="FILE",
-            help="An export of a card, or keys and certificates: PEM, DER, PKCS #12, PKCS #7, OpenSSH; - is standard "
+            help="An export of a card, or keys and certificates (PEM, DER, PKCS #12, PKCS #7, OpenSSH); - for standard "
             "input.",
             show_default=False,
         ),
@@ -175,7 +178,7 @@ def card_import(
     slot: Annotated[
         str | None,
         typer.Option(
-            help="The key slot for a key, as 9A, and its certificate; certificates of CAs go beside the slots.",
+            help="PIV key slot for the key and its certificate, as 9A; certificates of CAs go beside the slots.",
             show_default="none: an export, or certificates",
         ),
     ] = None,
@@ -186,7 +189,7 @@ def card_import(
     passphrase_file: PassphraseFile = None,
     as_json: Json = False,
 ) -> None:
-    """Make a card of an export (--with-keys), or put keys and certificates onto a card that is there."""
+    """Make a card from an export (--with-keys), or write keys and certificates to an existing card."""
     from ...card.files import input_file
     from ...card.image import passphrase
     from ...card.image.store import create_image
@@ -197,7 +200,9 @@ def card_import(
         content = read_input(source, export.LONGEST)
         if slot is None and (content.lstrip().startswith(b"{") or not path.exists()):
             if password is not None:
-                raise ValueError("an export of a card has no password: --password-file is for keys and certificates")
+                raise ValueError(
+                    "an export of a card has no password; leave out --password-file, which is for keys and certificates"
+                )
             create_image(path, export.from_json(content, str(source)), key)
             done = [f"{path} is the card of {source}"]
         else:
@@ -216,19 +221,20 @@ def card_import(
 @card_app.command("put")
 def card_put(
     path: ImagePath,
-    tag: Annotated[str, typer.Argument(help="The tag of the data object, as 5FC102.", show_default=False)],
+    tag: Annotated[str, typer.Argument(help="Tag of the data object, as 5FC102.", show_default=False)],
     source: Annotated[
         Path,
         typer.Argument(
             metavar="FILE",
-            help="What it shall hold, with or without the tag 53 around it; nothing deletes it; - is standard input.",
+            help="The content, with or without the tag 53 around it; an empty file deletes the object; - for standard "
+            "input.",
             show_default=False,
         ),
     ],
     passphrase_file: PassphraseFile = None,
     as_json: Json = False,
 ) -> None:
-    """Write a data object of a card that is there, as it is."""
+    """Write a data object of an existing card, byte for byte."""
     from ...card.image import passphrase
     from ...card.issuing import personalisation
 
@@ -240,6 +246,6 @@ def card_put(
 
 
 def _say(path: Path, done: list[str], as_json: bool) -> None:
-    """What has been done to a card, a line for each part."""
+    """Print what has been done to a card, a line for each part."""
     for line in [json.dumps({"image": str(path), "done": done})] if as_json else done:
         say(line)

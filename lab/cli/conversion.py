@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Conversion of what is on the command line without pydantic.
+"""Conversion of plain values of the command line without pydantic.
 
 From 0.29 on typer has pydantic convert each value, absent ones too: its import and the building of its validators take
 0.1 s and 12 MB at every start. Most values are what they are; only the others are left to typer.
@@ -28,7 +28,7 @@ def spare_pydantic() -> None:
 
 
 class PlainFirst:
-    """What converts the values of one parameter, in the place of typer's RuntimeParam, which `by_typer` makes."""
+    """Converter of one parameter's values, in the place of typer's RuntimeParam, which `by_typer` makes."""
 
     def __init__(self, parameter: Any, by_typer: Callable[[], Any]) -> None:
         self._by_typer = by_typer
@@ -48,7 +48,7 @@ class PlainFirst:
         return value if self._choices else self._annotation(value)
 
     def _is_plain(self, value: Any) -> bool:
-        """Whether there is nothing to check in a value, and nothing to convert but a number or a path."""
+        """Return whether a value needs no check, and no conversion but to a number or a path."""
         if self._options.parser is not None:
             return False
         if self._is_multiple:
@@ -63,7 +63,7 @@ class PlainFirst:
         return self._annotation is str or value in self._choices
 
     def _is_fine(self, path: str) -> bool:
-        """Whether typer would have nothing against a path; a few more may be left to it."""
+        """Return whether typer would accept a path; doubtful ones are left to typer."""
         options = self._options
         if options.path_type is not None or options.resolve_path or options.writable or not path:
             return False

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What works on this machine, and what to install for the rest."""
+"""Checks of what works on this machine, and the packages to install for the rest."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..simulator import own_pcscd, paths
 
 
 class Finding(NamedTuple):
-    """One thing looked at: `needed` ones have to work for cardtear to be of any use; `package` is Debian's."""
+    """The result of one check. Without a `needed` one cardtear does not work; `package` is Debian's."""
 
     what: str
     purpose: str
@@ -27,7 +27,7 @@ class Finding(NamedTuple):
     package: str | None = None
 
 
-class Client(NamedTuple):
+class ClientProgram(NamedTuple):
     """Something that uses smart cards: a program on the search path, or a file that matches a pattern."""
 
     what: str
@@ -37,30 +37,34 @@ class Client(NamedTuple):
 
 
 CLIENTS = (
-    Client("firefox-esr", "TLS client authentication, scripts/demo firefox", "firefox-esr"),
-    Client("thunderbird", "S/MIME: signing and decrypting mail", "thunderbird"),
-    Client("certutil", "NSS: certificates on the card", "libnss3-tools"),
-    Client("pkcs11-tool", "OpenSC: everything PKCS #11", "opensc"),
-    Client("p11tool", "GnuTLS, p11-kit", "gnutls-bin"),
-    Client("openssl", "signatures, certificate requests", "openssl"),
-    Client("openssl engine", "openssl with the card", "libengine-pkcs11-openssl", "/usr/lib/*/engines-3/pkcs11.so"),
-    Client("ssh-keygen", "ssh with the card", "openssh-client"),
-    Client("sshd", "login to a server of one's own", "openssh-server", "/usr/sbin/sshd"),
-    Client("p11-kit", "the module behind a proxy, or carried to another process", "p11-kit"),
-    Client("softhsm2-util", "to compare speeds with", "softhsm2"),
-    Client("java", "SunPKCS11", "default-jre-headless"),
-    Client("pkcs11_eventmgr", "what happens when the card is pulled", "libpam-pkcs11"),
-    Client("strongSwan", "IPsec with the card", "libstrongswan-extra-plugins", "/usr/lib/ipsec/plugins/*-pkcs11.so"),
-    Client("pcscd", "PC/SC applications", "pcscd"),
-    Client("yubico-piv-tool", "Yubico's PIV tool", "yubico-piv-tool"),
-    Client("ykcs11", "Yubico's PKCS #11 module", "ykcs11", "/usr/lib/*/libykcs11.so"),
-    Client("yubikey-agent", "an agent of ssh, of piv-go", "yubikey-agent"),
-    Client("vpcd", "the virtual reader in pcscd", "vsmartcard-vpcd", "/etc/reader.conf.d/vpcd"),
+    ClientProgram("firefox-esr", "TLS client authentication, scripts/demo firefox", "firefox-esr"),
+    ClientProgram("thunderbird", "S/MIME: signing and decrypting mail", "thunderbird"),
+    ClientProgram("certutil", "NSS: certificates on the card", "libnss3-tools"),
+    ClientProgram("pkcs11-tool", "OpenSC: everything PKCS #11", "opensc"),
+    ClientProgram("p11tool", "GnuTLS, p11-kit", "gnutls-bin"),
+    ClientProgram("openssl", "signatures, certificate requests", "openssl"),
+    ClientProgram(
+        "openssl engine", "openssl with the card", "libengine-pkcs11-openssl", "/usr/lib/*/engines-3/pkcs11.so"
+    ),
+    ClientProgram("ssh-keygen", "ssh with the card", "openssh-client"),
+    ClientProgram("sshd", "login to a server of one's own", "openssh-server", "/usr/sbin/sshd"),
+    ClientProgram("p11-kit", "the module behind a proxy, or from another process", "p11-kit"),
+    ClientProgram("softhsm2-util", "comparisons of speed", "softhsm2"),
+    ClientProgram("java", "SunPKCS11", "default-jre-headless"),
+    ClientProgram("pkcs11_eventmgr", "commands to run when the card is pulled", "libpam-pkcs11"),
+    ClientProgram(
+        "strongSwan", "IPsec with the card", "libstrongswan-extra-plugins", "/usr/lib/ipsec/plugins/*-pkcs11.so"
+    ),
+    ClientProgram("pcscd", "PC/SC applications", "pcscd"),
+    ClientProgram("yubico-piv-tool", "Yubico's PIV tool", "yubico-piv-tool"),
+    ClientProgram("ykcs11", "Yubico's PKCS #11 module", "ykcs11", "/usr/lib/*/libykcs11.so"),
+    ClientProgram("yubikey-agent", "an agent of ssh, of piv-go", "yubikey-agent"),
+    ClientProgram("vpcd", "the virtual reader in pcscd", "vsmartcard-vpcd", "/etc/reader.conf.d/vpcd"),
 )
 
 
 def examine() -> list[Finding]:
-    """What cardtear itself needs, then the programs that it can be tried with."""
+    """Check what cardtear itself needs, then the programs that it can be tried with."""
     return [_module(), _folder(), _simulator(), _vpcd(), *map(_client, CLIENTS)]
 
 
@@ -98,13 +102,13 @@ def _simulator() -> Finding:
 
 
 def vpcd_listens() -> bool:
-    """Whether a pcscd with vpcd is running that may have our cards; nothing is said to it."""
+    """Return whether a pcscd with vpcd runs that may have our cards; sends nothing to it."""
     owner = tcp_peer.listener(vpcd_wire.PORT)
     return owner is not None and pcscd_call.may_listen(owner)
 
 
 def _vpcd() -> Finding:
-    """The machine's pcscd, or one of our own: either will do."""
+    """Check for the machine's pcscd or one of our own: either will do."""
     reason = own_pcscd.why_not()
     own = "one of your own: cardtear run --own-pcscd" if reason is None else f"none of your own: {reason}"
     works, machines = _machines_pcscd()
@@ -118,7 +122,7 @@ def _vpcd() -> Finding:
 
 
 def _machines_pcscd() -> tuple[bool, str]:
-    """Whether the machine's pcscd can be used, and what is to be said of it."""
+    """Return whether the machine's pcscd can be used, and why."""
     port = vpcd_wire.PORT
     refused = pcscd_call.refusal()
     owner = tcp_peer.listener(port)
@@ -131,7 +135,7 @@ def _machines_pcscd() -> tuple[bool, str]:
     return True, f"the machine's listens on port {port}, on all interfaces (docs/pcsc.md)"
 
 
-def _client(client: Client) -> Finding:
+def _client(client: ClientProgram) -> Finding:
     if client.pattern is not None:
         root = Path("/")
         path = next(map(str, root.glob(client.pattern.lstrip("/"))), None)

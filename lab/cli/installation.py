@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Commands about what is installed here."""
+"""The commands `module` and `doctor`, about what is installed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ app = App()
 
 @app.command()
 def module(as_json: Json = False) -> None:
-    """Print the path of the PKCS #11 module."""
+    """Print the path of the PKCS #11 module, for an application to load."""
     from ...csrc import module_path
 
     path = str(module_path())
@@ -25,7 +25,7 @@ def module(as_json: Json = False) -> None:
 
 @app.command()
 def doctor(as_json: Json = False) -> None:
-    """Say what works here, and what to install for the rest."""
+    """Check what works on this machine, and say what to install for the rest. Exit 1: cardtear itself cannot work."""
     from .doctor import examine
 
     found = examine()

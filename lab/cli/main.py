@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The command line: which commands there are. Each group of them has a file of its own beside this.
+"""The command line `cardtear`: its table of commands. Each group of commands has a file of its own beside this one.
 
-A command's file is imported when the command is used, and what the command needs when it does its work: `cardtear
-serve` has to be ready at once, `cardtear remove` even sooner.
+A command's file is imported when the command is used, and what the command needs when it runs, so that commands start
+fast.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ FILES = {
             "detach-pcsc",
         ),
     ),
-    "triggers": ("What happens at a certain moment", ("arm", "disarm", "signal", "release")),
+    "triggers": ("Triggers", ("arm", "disarm", "signal", "release")),
     "play": ("Scenarios", ("play", "scenarios")),
     "sweep": ("Simulator", ("sweep",)),
     "cards": ("Without a simulator", ("card",)),
@@ -63,14 +63,14 @@ def _commands(file: str) -> Mapping[str, Any]:
 
 
 class Commands(Group):
-    """The commands by name, each loaded when it is asked for."""
+    """The commands by name, each loaded on first use."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Their names, in the order of the help."""
+        """Return the names in the order of the help."""
         return [name for _, names in FILES.values() for name in names]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command of that name, or None."""
+        """Return the command of that name, or None."""
         for file, (heading, names) in FILES.items():
             if cmd_name in names:
                 command = _commands(file)[cmd_name]
@@ -90,10 +90,10 @@ app = typer.Typer(
 
 
 _OF_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
-"""Errors that only writing has: of a file without a name it is the output."""
+"""Errors that only writing has: without a file name, standard output has failed."""
 
 
-def _say_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
         print(f"cardtear {__version__}")
         raise typer.Exit
@@ -102,14 +102,14 @@ def _say_version(wanted: bool) -> None:
 @app.callback()
 def _all(
     version: Annotated[
-        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version and exit.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Take the options that come before the command."""
 
 
 def main() -> None:
-    """The entry point."""
+    """Run the command line: the entry point of the program `cardtear`."""
     terminal.open_closed()
     spare_pydantic()
     silence_library_warnings()

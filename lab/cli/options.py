@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Options that several commands have. Those that go together are a dataclass, and one parameter of the command."""
+"""Options of several commands. Those that go together are a dataclass, and one parameter of the command."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ def read_input(path: Path, most: int) -> bytes:
 
 
 def require_encrypted(image: Path, passphrase_file: Path | None) -> bool:
-    """Return whether an image needs the passphrase that is given.
+    """Return whether an image needs the given passphrase.
 
-    Raises ValueError where it needs none, unless CARDTEAR_PASSPHRASE_FILE says it for all.
+    Raises ValueError where it needs none, unless CARDTEAR_PASSPHRASE_FILE gives it for all images.
     """
     if passphrase_file is None:
         return False
     from ...card.image.store import ImageError, read_whole
 
-    with contextlib.suppress(ImageError):  # whoever opens it then says what is wrong
+    with contextlib.suppress(ImageError):  # opening it later reports the error
         if not read_whole(image)[1]:
             if str(passphrase_file) == os.environ.get(_FOR_ALL):
                 return False
@@ -58,17 +58,21 @@ def require_encrypted(image: Path, passphrase_file: Path | None) -> bool:
 
 _FOR_ALL = "CARDTEAR_PASSPHRASE_FILE"
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, errors too.")]
-ReaderName = Annotated[str, typer.Argument(help="The reader's name.", show_default=False)]
-AnyReader = Annotated[str | None, typer.Argument(help="The reader's name.", show_default="the only one there is")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, also for errors.")]
+ReaderName = Annotated[str, typer.Argument(help="Name of the reader.", show_default=False)]
+AnyReader = Annotated[str | None, typer.Argument(help="Name of the reader.", show_default="the only reader")]
 Image = Annotated[
     Path | None,
-    typer.Option(help="A card image instead; changes are written to this file.", show_default=False, callback=a_file),
+    typer.Option(
+        help="A card image instead of a ready-made card; changes are written to this file.",
+        show_default=False,
+        callback=a_file,
+    ),
 ]
 PassphraseFile = Annotated[
     Path | None,
     typer.Option(
-        help="A file whose first line is the passphrase of an encrypted image; - for standard input.",
+        help="A file whose first line is the passphrase of the encrypted image; - for standard input.",
         envvar=_FOR_ALL,
         show_default=False,
         show_envvar=True,
@@ -77,7 +81,7 @@ PassphraseFile = Annotated[
 PinFile = Annotated[
     Path | None,
     typer.Option(
-        help="A file with the PIN in its first line (/dev/fd/3: a descriptor); - asks for it, or reads standard input.",
+        help="A file whose first line is the PIN (also /dev/fd/3); - for a prompt, or standard input.",
         show_default=False,
         dir_okay=False,
         allow_dash=True,
@@ -88,14 +92,15 @@ QuirkNames = Annotated[
     typer.Option(
         "--quirks",
         metavar="NAME",
-        help="A profile of middleware, or a quirk NAME=VALUE (`cardtear quirks` lists them); several times.",
+        help="Imitate a fault: a profile of middleware, or a quirk NAME=VALUE (`cardtear quirks` lists them); several "
+        "times.",
         show_default=False,
     ),
 ]
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
-    """The command as typer wants it: in the place of a parameter of a dataclass stands an option for each field."""
+    """Return a command for typer, in which an option for each field replaces a parameter that is a dataclass."""
     groups: dict[str, type] = {}
     parameters: list[inspect.Parameter] = []
     for parameter in inspect.signature(command, eval_str=True).parameters.values():
@@ -126,23 +131,22 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
 
 @dataclass(frozen=True)
 class NewCard:
-    """The options that describe a ready-made card."""
+    """The options of a ready-made card."""
 
-    profile: Annotated[str, typer.Option(help="Which ready-made card; `cardtear card profiles` lists them.")] = "piv"
-    name: Annotated[
-        str | None, typer.Option(help="The name on it.", show_default="Alice; Bob on one that is swapped in")
-    ] = None
+    profile: Annotated[str, typer.Option(help="The ready-made card; `cardtear card profiles` lists them.")] = "piv"
+    name: Annotated[str | None, typer.Option(help="The name on the card.", show_default="Alice; for swap Bob")] = None
     email: Annotated[
         str | None, typer.Option(help="The e-mail address in its certificates.", show_default="NAME@example.com")
     ] = None
     serial: Annotated[
-        str | None, typer.Option(help="Its serial number, up to 16 hexadecimal digits.", show_default="by name")
+        str | None,
+        typer.Option(help="Its serial number, up to 16 hexadecimal digits.", show_default="made from the name"),
     ] = None
     pin: Annotated[
         str | None,
         typer.Option(
-            help="Its PIN: 6 to 8 digits, unless --set pin_min, pin_max or pin_format says otherwise. Others see it in "
-            "the list of processes.",
+            help="Its PIN: 6 to 8 digits, or as --set pin_min, pin_max and pin_format say. Others see it in the "
+            "list of processes.",
             show_default="123456",
         ),
     ] = None
@@ -152,14 +156,20 @@ class NewCard:
     ] = None
     pin_file: PinFile = None
     puk_file: Annotated[
-        Path | None, typer.Option(help="The same for its PUK.", show_default=False, dir_okay=False, allow_dash=True)
+        Path | None,
+        typer.Option(
+            help="A file whose first line is the PUK; as --pin-file.",
+            show_default=False,
+            dir_okay=False,
+            allow_dash=True,
+        ),
     ] = None
     settings: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="NAME=VALUE",
-            help="Another parameter of it, as capacity=65536 or pin_pad=true (docs/control.md); several times.",
+            help="Another parameter of the card, as capacity=65536 or pin_pad=true (docs/control.md); several times.",
             show_default=False,
         ),
     ] = None
@@ -169,15 +179,15 @@ class NewCard:
         typer.Option(
             "--set-file",
             metavar="NAME=FILE",
-            help="As --set, with the first line of FILE as the value, which is in no list of processes; - asks for "
-            "it, or reads a line of standard input.",
+            help="As --set, with the first line of FILE as the value, which is in no list of processes; - for a "
+            "prompt, or a line of standard input.",
             show_default=False,
         ),
     ] = None
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The options as they were given, without those that say what is usual."""
+        """Return the options as they were given, without those that have their default value."""
         given = {
             each.name: getattr(self, each.name) for each in fields(NewCard) if not each.name.startswith("settings")
         }
@@ -193,22 +203,22 @@ class NewCard:
 
     @property
     def files(self) -> Iterator[Path]:
-        """The files that are read for it."""
+        """Yield the files that are read for the card."""
         yield from filter(None, (self.pin_file, self.puk_file))
         yield from (Path(each.partition("=")[2]) for each in self.settings_files or ())
 
     def refuse_with_image(self) -> None:
-        """Refuse any of the options beside --image, whose card is as it is. Raises ValueError."""
+        """Refuse options of a ready-made card beside --image. Raises ValueError."""
         if self.words:
             raise ValueError(f"the card of --image is as it is: {self.words[0]} is for one that is made")
 
     def parameters(self, name: str = "Alice") -> dict[str, object]:
-        """As the control channel has them, with a name where none is given. Raises ValueError, OSError."""
+        """Return parameters for the control channel, with `name` where none is given. Raises ValueError, OSError."""
         found: dict[str, object] = {}
         sources: dict[str, str] = {}
         for source, key, value in self._given():
             if key in found:
-                raise ValueError(f"{sources[key]} and {source} are two of them; give one")
+                raise ValueError(f"{sources[key]} and {source} both give the {key}; give one of them")
             found[key], sources[key] = value, source
         read = {key: value() if callable(value) else value for key, value in found.items()}
         return {"profile": self.profile, "name": name} | read
@@ -232,7 +242,7 @@ class NewCard:
             yield f"--set-file {key}", key, functools.partial(_read, key, path)
 
     def request(self) -> CardRequest:
-        """Raises ValueError."""
+        """Return the card to make. Raises ValueError."""
         from ...card.issuing.profiles import request
         from ...p11.token_mechanisms import require_known
 
@@ -246,7 +256,7 @@ def _read(key: str, path: Path) -> object:
     from ...card.token_traits import from_text, rule_of
 
     if rule_of(key) is None:
-        return None  # whoever takes the parameters says that there is none of the name
+        return None  # the parser of the parameters refuses an unknown name
     return from_text(f"{key}={first_line(path, key)}")[1]
 
 
@@ -260,18 +270,18 @@ def _name_in(setting: str, wanted: str) -> str:
 
 @dataclass(frozen=True)
 class AnyCard(NewCard):
-    """A ready-made card, or an image that is there."""
+    """The options of a ready-made card or an existing image."""
 
     image: Image = None
     passphrase_file: PassphraseFile = None
 
     @property
     def is_usual(self) -> bool:
-        """Whether nothing was said of it."""
+        """Return whether no option of the card was given."""
         return self.image is None and not self.words
 
     def source(self) -> CardSource:
-        """For a simulator of this process. Raises ValueError."""
+        """Return the card for a simulator of this process. Raises ValueError."""
         if self.image is None:
             return self.request()
         self.refuse_with_image()
@@ -282,7 +292,7 @@ class AnyCard(NewCard):
         return EncryptedImage(self.image, self.passphrase_file)
 
     def named(self, passphrase_file: Path | None, name: str = "Alice") -> str | dict[str, object]:
-        """As the control channel names it, with a file that the simulator can read. Raises ValueError."""
+        """Return the card for the control channel, with a file that the simulator can read. Raises ValueError."""
         if self.image is None:
             return self.parameters(name)
         self.refuse_with_image()
@@ -293,34 +303,36 @@ class AnyCard(NewCard):
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What else the simulator of a command is to be like."""
+    """Further options of a command that runs a simulator."""
 
     no_card: Annotated[bool, typer.Option("--no-card", help="Leave the reader empty.")] = False
     quirks: QuirkNames = None
     pcsc: Annotated[
-        bool, typer.Option("--pcsc", help="Show the readers to pcscd, too, through vpcd (docs/pcsc.md).")
+        bool, typer.Option("--pcsc", help="Show the readers in pcscd, too, through vpcd (docs/pcsc.md).")
     ] = False
     pcsc_reversed: Annotated[
         bool,
-        typer.Option("--pcsc-reversed", help="The same with a vpcd that connects to us: `cardtear pcsc --reversed`."),
+        typer.Option(
+            "--pcsc-reversed", help="As --pcsc, with a vpcd that connects to cardtear (`cardtear pcsc --reversed`)."
+        ),
     ] = False
     pcsc_port: Annotated[
-        int | None, typer.Option(help="The port of vpcd's first slot.", show_default="35963", min=1, max=65535)
+        int | None, typer.Option(help="TCP port of vpcd's first reader.", show_default="35963", min=1, max=65535)
     ] = None
     from_pcsc: Annotated[
         list[str] | None,
         typer.Option(
             "--from-pcsc",
             metavar="NAME",
-            help="Mirror the card in the PC/SC reader with this in its name (`any`: the first one) into the first "
-            "reader; several times, for as many readers (docs/pcsc.md).",
+            help="Mirror the card of the PC/SC reader with NAME in its name (`any`: the first reader) in the first "
+            "--reader; again for the next --reader (docs/pcsc.md).",
             show_default=False,
         ),
     ] = None
 
     @property
     def place(self) -> PcscSlots | None:
-        """Where pcscd is, if the readers are to be shown to it."""
+        """Return where pcscd is, or None if the readers are not shown in it."""
         if not self.pcsc and not self.pcsc_reversed and self.pcsc_port is None:
             return None
         from ...reader.pcsc.vpcd_slots import PcscSlots

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The command about pcscd's configuration."""
+"""The command `pcsc`, which writes the configuration of pcscd."""
 
 from __future__ import annotations
 
@@ -20,29 +20,34 @@ app = App()
 @app.command()
 def pcsc(
     is_reversed: Annotated[
-        bool, typer.Option("--reversed", help="For serve --pcsc-reversed: vpcd connects to us, on loopback only.")
+        bool,
+        typer.Option(
+            "--reversed", help="For serve --pcsc-reversed: vpcd connects to cardtear, on the loopback interface only."
+        ),
     ] = False,
-    readers: Annotated[int, typer.Option(help="How many readers pcscd shall show.", min=1, max=16)] = 2,
-    port: Annotated[int, typer.Option(help="The port of the first slot.", min=1, max=65520)] = 35963,
+    readers: Annotated[int, typer.Option(help="Number of readers in pcscd.", min=1, max=16)] = 2,
+    port: Annotated[int, typer.Option(help="TCP port of the first reader.", min=1, max=65520)] = 35963,
     name: Annotated[
-        str, typer.Option(help="What pcscd calls them; Yubico's programs want `Yubico YubiKey CCID` or the like.")
+        str, typer.Option(help="Name of the readers in pcscd; Yubico's programs look for `Yubico YubiKey CCID`.")
     ] = "Virtual PCD",
     write: Annotated[
         Path | None,
-        typer.Option(help="Write it there, and make the copies of the driver.", show_default="print it"),
+        typer.Option(
+            help="Write it to this file, and make the copies of the driver that it needs.", show_default="print it"
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Print the reader.conf by which pcscd shows cardtear's readers; Debian has it in /etc/reader.conf.d/vpcd.
+    """Print a reader.conf that makes pcscd show cardtear's readers; on Debian its place is /etc/reader.conf.d/vpcd.
 
-    Debian's own file is right for two readers. More need copies of the driver, two readers for each.
+    The file of Debian's package has two readers. More readers need copies of the driver: one for each further two.
     """
     from ...card.files import output_file
     from ...reader.pcsc import reader_conf
 
     driver = reader_conf.find_driver()
     if driver is None:
-        fail(as_json, "no-vpcd", "vpcd is not installed (Debian: vsmartcard-vpcd)", 1)
+        fail(as_json, "no-vpcd", "the driver vpcd is not installed; on Debian: apt-get install vsmartcard-vpcd", 1)
     with errors(as_json):
         copies = reader_conf.copies(driver, readers)
         is_printed = writable((write,), as_json, inputs=map(Path, (driver, *copies)))
@@ -59,6 +64,8 @@ def pcsc(
     elif write is None:
         say_exactly(text)
         for copy in copies:
-            say(f"cardtear: it needs a copy: cp {driver} {copy}", to_errors=True)
+            say(f"cardtear: this configuration needs a copy of the driver: cp {driver} {copy}", to_errors=True)
     else:
-        say(f"{write} is written; restart pcscd", to_errors=is_printed)
+        for copy in copies:
+            say(f"{copy} is a copy of the driver {driver}", to_errors=is_printed)
+        say(f"{write} is written; restart pcscd to use it", to_errors=is_printed)

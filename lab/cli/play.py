@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Commands for scenarios."""
+"""The commands `play` and `scenarios`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def play(
     ] = None,
     quirks: Annotated[
         list[str] | None,
-        typer.Option(help="Quirks of the module, beside the scenario's own; several times.", show_default=False),
+        typer.Option(
+            help="A quirk of the module, in addition to the scenario's own; several times.", show_default=False
+        ),
     ] = None,
     broken: Annotated[
         bool,
@@ -54,29 +56,30 @@ def play(
         Path | None, typer.Option(help="Write every call, APDU and event as JSON lines.", show_default=False)
     ] = None,
     skip_missing: Annotated[
-        bool, typer.Option("--skip-missing", help="Scenarios whose programs are not installed do not count.")
+        bool,
+        typer.Option("--skip-missing", help="Skip scenarios whose programs are not installed; without it they fail."),
     ] = False,
-    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of scenario files, and end.")] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of scenario files and exit.")] = False,
     as_json: Json = False,
 ) -> None:
     """Play scenarios. Exit code: 0 when all pass, 1 when one does not, 2 when one cannot be read.
 
-    The scenarios of bugs pass where the bug is not there, as with our module; --broken shows each bug, and so exits
-    with 1. Those of findings pass while the fault of a real program is still there, and say so.
+    A scenario of a bug (B01 ...) passes where the bug is absent, as with cardtear's module; --broken plays it with the
+    bug, so that it fails. A scenario of findings/ passes while the fault of a real program is still there.
     """
     if schema and files:
-        fail(as_json, "bad-request", f"--schema plays nothing: what is {files[0]!r} for?", 2)
+        fail(as_json, "bad-request", f"--schema plays no scenario; leave out {files[0]!r}", 2)
     if schema:
         from ..scenario.schema import text
 
         say_exactly(text())
         return
     if not files:
-        fail(as_json, "bad-request", "which scenarios? `cardtear scenarios` lists those that come with it", 2)
+        fail(as_json, "bad-request", "name scenario files, or scenarios that `cardtear scenarios` lists", 2)
     with errors(as_json, refused=2), _no_program_is_left_behind():
         scenarios = _loaded(files)
         inputs = [each for path, _, scenario in scenarios for each in (path, *scenario.sources(path.parent))]
-        progress = _Progress(as_json, to_errors=writable((junit, trace), as_json, inputs))
+        progress = _PlayProgress(as_json, to_errors=writable((junit, trace), as_json, inputs))
         _play(scenarios, quirks or [], broken, junit, trace, skip_missing, progress)
 
 
@@ -84,8 +87,8 @@ def play(
 def scenarios(as_json: Json = False) -> None:
     """List the scenarios that come with cardtear, each with the command that shows its bug.
 
-    Those of bugs pass with our module (cardtear play B05) and fail with the quirks of a broken one (--broken); those of
-    findings pass while the fault of a real program is still there.
+    A scenario of a bug passes with cardtear's module (cardtear play B05) and fails with the quirks of a broken one
+    (--broken). A scenario of findings/ passes while the fault of a real program is still there.
     """
     from ..scenario import load
     from ..scenario.shipped import findings, shipped
@@ -105,7 +108,7 @@ def scenarios(as_json: Json = False) -> None:
 
 @contextlib.contextmanager
 def _no_program_is_left_behind() -> Iterator[None]:
-    """SIGTERM and SIGKILL end this program as Ctrl-C does: with everything that it has started."""
+    """End all programs of the scenario when SIGTERM or SIGKILL ends this one, as with Ctrl-C."""
     from ..processes.reaper import guarded_temporaries
 
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -136,7 +139,7 @@ def _play(
     junit: Path | None,
     trace: Path | None,
     skip_missing: bool,
-    show: _Progress,
+    show: _PlayProgress,
 ) -> None:
     from ...card.files import output_file
     from ...p11.quirks import Quirks
@@ -163,8 +166,8 @@ def _play(
         raise typer.Exit(1)
 
 
-class _Progress:
-    """What is said while scenarios are played: a line for each, and of one that fails its steps and the time line."""
+class _PlayProgress:
+    """Prints a line for each scenario, and of one that fails the reason and the time line."""
 
     def __init__(self, as_json: bool, to_errors: bool) -> None:
         self._console: Console | None = None if as_json else terminal.console(to_errors)
@@ -179,7 +182,7 @@ class _Progress:
         self._update(f"step {result.number}: {result.text}")
 
     def _update(self, text: str) -> None:
-        """The line of what is going on, on a terminal only."""
+        """Replace the line of the current step; on a terminal only."""
         if self._console is not None and self._console.is_terminal:
             self._console.file.write(f"\r\x1b[K{terminal.shown(text)[: self._console.width - 1]}")
 
@@ -214,7 +217,7 @@ class _Progress:
             counts[each.status.value] = counts.get(each.status.value, 0) + 1
         text = ", ".join(f"{count} {status}" for status, count in counts.items())
         if broken:
-            text += "; to fail is right here: the quirks are the bug, and without --broken there is none"
+            text += "; with --broken a scenario is expected to fail, for its quirks are the bug"
         self._console.print(text)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`cardtear quirks`: what the module can do wrong."""
+"""The command `quirks`, which lists the faults of middleware that the module can imitate."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ app = App()
 
 @app.command()
 def quirks(as_json: Json = False) -> None:
-    """List what the module can do wrong (serve and run --quirks), and profiles of real middleware."""
+    """List the faults of middleware that the module can imitate (serve and run --quirks), and profiles of real ones."""
     from ...p11.quirks import PROFILES, ROWS, describe
 
     if as_json:
@@ -22,7 +22,7 @@ def quirks(as_json: Json = False) -> None:
         return
     from . import tables
 
-    tables.print_table(("profile", "what it is like"), [(name, each.about) for name, each in PROFILES.items()])
+    tables.print_table(("profile", "imitates"), [(name, each.about) for name, each in PROFILES.items()])
     say("")
     rows = [(name, row.kind.words, row.about) for name, row in ROWS.items()]
     tables.print_table(("quirk", "values", "what it does"), rows)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Commands for the cards and readers of a running simulator: what a hand does, and what ails a card."""
+"""Commands for the cards and readers of a running simulator."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _LONGEST_LINE = 1 << 20
 
 Atr = Annotated[
     str | None,
-    typer.Option(help="The ATR that arrives instead of the card's own, in hexadecimal.", show_default=False),
+    typer.Option(help="Another ATR in the place of the card's own, in hexadecimal.", show_default=False),
 ]
 
 
 @app.command()
 @grouped
 def insert(*, reader: AnyReader = None, card: AnyCard, atr: Atr = None, as_json: Json = False) -> None:
-    """Put a card into a reader: the one that was last in it, unless one is named; Alice's where none was."""
+    """Insert a card. Default: the card that was last in this reader, else Alice's ready-made card."""
     more: dict[str, Any] = {} if atr is None else {"atr": atr}
     reader = the_reader(as_json, reader)
     with errors(as_json), handed_over(card.passphrase_file) as file:
@@ -43,7 +43,7 @@ def insert(*, reader: AnyReader = None, card: AnyCard, atr: Atr = None, as_json:
 @app.command()
 @grouped
 def swap(*, reader: AnyReader = None, card: AnyCard, atr: Atr = None, as_json: Json = False) -> None:
-    """Remove the card and insert another in one step."""
+    """Remove the card and insert another in one step. Default: Bob's ready-made card."""
     more: dict[str, Any] = {} if atr is None else {"atr": atr}
     reader = the_reader(as_json, reader)
     with errors(as_json), handed_over(card.passphrase_file) as file:
@@ -52,41 +52,41 @@ def swap(*, reader: AnyReader = None, card: AnyCard, atr: Atr = None, as_json: J
 
 
 VERBS = {
-    "remove": ("Pull the card out of a reader.", "{card} is out of {reader}"),
-    "unplug": ("Pull a reader out, with the card in it.", "{reader} is unplugged"),
+    "remove": ("Remove the card from a reader.", "{card} is out of {reader}"),
+    "unplug": ("Unplug a reader, with the card in it.", "{reader} is unplugged"),
     "reset": (
-        "Reset the card in a reader, as another program could: logins are lost.",
+        "Reset the card, as another program could: logins are lost, sessions stay.",
         "the card in {reader} is reset",
     ),
     "logout": (
-        "Take the PIN's verification back, as another program could: logins are lost, sessions stay.",
+        "Log out of the card, as another program could: logins are lost, sessions stay.",
         "nobody is logged in to the card in {reader}",
     ),
     "close-sessions": (
-        "End all sessions on the card, which stays, as a module's idle time-out does; logins end with them.",
+        "Close all sessions on the card, as the idle time-out of a module does: logins are lost, the card stays.",
         "no session is left on the card in {reader}",
     ),
     "touch": (
-        "Touch the card: a key that asks for a finger, now or later, gets it.",
+        "Touch the card, for a key that needs a touch now or next.",
         "the card in {reader} is touched",
     ),
     "mute": (
         "Make the card stop answering until it is reset or removed.",
         "the card in {reader} is mute",
     ),
-    "detach-pcsc": ("The end of attach-pcsc; the card leaves the reader.", "{reader} has cards of its own again"),
+    "detach-pcsc": ("Undo attach-pcsc; the mirrored card is removed.", "{reader} has cards of its own again"),
     "kill": (
         "Make the card stop answering for good, in any reader of this simulator.",
         "the card in {reader} is dead",
     ),
 }
-"""Commands that need nothing but a reader: what they do, and what is said when it is done."""
+"""Commands whose only argument is a reader: help, and the line printed on success."""
 
-_IN_VAIN = {
+_NO_CHANGE = {
     "touch": "the card in {reader} is touched; no key on it asks for that",
     "detach-pcsc": "{reader} was not attached to PC/SC",
 }
-"""What is said when it has changed nothing."""
+"""The line printed when a command has changed nothing."""
 
 
 def _command(verb: str, done: str) -> Callable[..., None]:
@@ -95,7 +95,7 @@ def _command(verb: str, done: str) -> Callable[..., None]:
 
         def show(result: dict[str, Any] | None) -> None:
             result = result or {}
-            said = done if result.get("changed", True) else _IN_VAIN[verb]
+            said = done if result.get("changed", True) else _NO_CHANGE[verb]
             say(said.format(reader=reader, **result))
 
         do(as_json, verb, show, reader=reader)
@@ -110,10 +110,10 @@ for _verb, (_about, _done) in VERBS.items():
 @app.command()
 def plug(
     reader: ReaderName,
-    contactless: Annotated[bool, typer.Option("--contactless", help="Cards are laid on it.")] = False,
+    contactless: Annotated[bool, typer.Option("--contactless", help="A contactless reader.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Plug a reader in."""
+    """Plug a reader in, without a card."""
     more = {"contactless": True} if contactless else {}
     do(as_json, "plug", lambda _: say(f"{reader} is plugged in"), reader=reader, **more)
 
@@ -121,11 +121,13 @@ def plug(
 @app.command("attach-pcsc")
 def attach_pcsc(
     reader: ReaderName,
-    name: Annotated[str, typer.Argument(help="What is in the name of the PC/SC reader; `any`: the first one.")] = "any",
-    exclusive: Annotated[bool, typer.Option("--exclusive", help="Keep other PC/SC programs away from it.")] = False,
+    name: Annotated[str, typer.Argument(help="Part of the name of the PC/SC reader; `any`: the first one.")] = "any",
+    exclusive: Annotated[
+        bool, typer.Option("--exclusive", help="Open it exclusively: other PC/SC programs cannot use it.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """From now on the card in a reader of PC/SC, a real one too, lies in this reader (docs/pcsc.md)."""
+    """Mirror the card of a PC/SC reader, real or virtual, in this reader (docs/pcsc.md)."""
     arguments = {"reader": reader, "name": "" if name == "any" else name, "exclusive": exclusive}
 
     def show(result: dict[str, Any]) -> None:
@@ -140,11 +142,13 @@ def apdu(
     reader: ReaderName,
     command: Annotated[
         str,
-        typer.Argument(help="The APDU in hexadecimal; - for a line of standard input.", show_default=False),
+        typer.Argument(
+            help="The APDU in hexadecimal, as 00A40400; - for a line of standard input.", show_default=False
+        ),
     ],
     as_json: Json = False,
 ) -> None:
-    """Send an APDU to the card, as another program would, and print what it answers, status word included."""
+    """Send an APDU to the card, as another program could, and print the response with its status word."""
     text = sys.stdin.readline(_LONGEST_LINE) if command == "-" else command
     do(as_json, "apdu", lambda result: print(result["response"]), reader=reader, command=text.strip())
 
@@ -152,11 +156,11 @@ def apdu(
 @app.command("block-pin")
 def block_pin(
     reader: AnyReader = None,
-    left: Annotated[int, typer.Option(help="Tries that are left: 1 is the final try.")] = 0,
-    puk: Annotated[bool, typer.Option("--puk", help="The PUK's (SO PIN's), not the PIN's.")] = False,
+    left: Annotated[int, typer.Option(help="Number of tries to leave; 1 leaves the final try.")] = 0,
+    puk: Annotated[bool, typer.Option("--puk", help="The tries of the PUK (SO PIN), not of the PIN.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Use up the tries of the PIN, as if somebody had typed wrong ones. Logins are lost."""
+    """Use up tries of the PIN, as wrong PINs would. Logins are lost."""
     reader = the_reader(as_json, reader)
     done = f"the {'PUK' if puk else 'PIN'} of the card in {reader} has {counted(left, 'try', 'tries')} left"
     do(as_json, "block-pin", lambda _: say(done), reader=reader, left=left, puk=puk)
@@ -168,17 +172,18 @@ def pin_pad(
     pin: Annotated[
         str | None,
         typer.Argument(
-            help="The PIN; without one, the red key. Others see it in the list of processes.", show_default=False
+            help="The PIN; without it, the cancel key. Other users can read it in the list of processes.",
+            show_default=False,
         ),
     ] = None,
     pin_file: PinFile = None,
     as_json: Json = False,
 ) -> None:
-    """Type at a reader's PIN pad; what is typed waits there until a program asks for it."""
+    """Type a PIN at a reader's PIN pad; it is kept until a program asks for a PIN there."""
     with errors(as_json):
         if pin_file is not None:
             if pin is not None:
-                raise ValueError("PIN and --pin-file are two of them; give one")
+                raise ValueError("PIN and --pin-file both give a PIN; give one of them")
             pin = first_line(pin_file, "PIN")
     arguments = {"reader": reader} if pin is None else {"reader": reader, "pin": pin}
     done = f"the red key of {reader} is pressed" if pin is None else f"a PIN is typed at {reader}"

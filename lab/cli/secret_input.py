@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""PINs and PUKs that are typed or handed over, so that they stand in no list of processes and in no shell history."""
+"""PINs and PUKs that are typed or handed over, which are in no list of processes and no shell history."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...card.image import passphrase
 
 
 def first_line(path: Path, what: str) -> str:
-    """Return the first line of a file; `-` is standard input, where a person at a terminal is asked for `what`.
+    """Return the first line of a file; `-` is standard input, where a person at a terminal types `what`.
 
     A descriptor is a file, too: /dev/fd/3. Raises OSError, ValueError when there is no such line.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Commands that run a simulator, or look at one."""
+"""Commands that run, show, stop and restart a simulator."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ...card.wording import counted
 from ..processes.terminal import say
 from .answers import do, errors, fail
 from .options import AnyCard, Json, Surroundings, grouped
@@ -35,7 +36,7 @@ _PCSCD_PATIENCE = 5.0
 _OWN_PCSCD_PATIENCE = 20.0
 """The same for one that was started for the program: it is there, and on a busy machine it looks later."""
 
-_NO_PCSCD = "is it running, with vpcd, and no other simulator in it? `cardtear doctor` says what is missing"
+_NO_PCSCD = "check that it runs, has vpcd, and that no other simulator uses it; `cardtear doctor` says what is missing"
 
 
 @app.command()
@@ -43,7 +44,7 @@ _NO_PCSCD = "is it running, with vpcd, and no other simulator in it? `cardtear d
 def serve(
     *,
     folder: Annotated[
-        Path | None, typer.Option(help="Folder of the sockets.", show_default="$XDG_RUNTIME_DIR/cardtear")
+        Path | None, typer.Option(help="Socket folder.", show_default="$XDG_RUNTIME_DIR/cardtear")
     ] = None,
     reader: Annotated[
         list[str] | None, typer.Option(help="A reader to plug in; several times.", show_default="front")
@@ -78,16 +79,16 @@ def run(
     card: AnyCard,
     surroundings: Surroundings,
     own_pcscd: Annotated[
-        bool, typer.Option("--own-pcscd", help="As --pcsc, with a pcscd that is started for the program; for root.")
+        bool, typer.Option("--own-pcscd", help="As --pcsc, with a pcscd started for the program; needs root.")
     ] = False,
     pcsc_name: Annotated[
         str | None,
         typer.Option(
-            help="What that pcscd calls the readers, with numbers behind it.",
+            help="Name of the readers in that pcscd, to which it adds numbers.",
             show_default="Virtual PCD; Yubico YubiKey CCID with --profile yubikey",
         ),
     ] = None,
-    trace: Annotated[bool, typer.Option("--trace", help="Show calls, APDUs and events on standard error.")] = False,
+    trace: Annotated[bool, typer.Option("--trace", help="Print calls, APDUs and events on standard error.")] = False,
     as_json: Json = False,
 ) -> None:
     """Run a program with a simulator of its own, and exit with its exit code: cardtear run [OPTIONS] -- CMD...
@@ -107,9 +108,9 @@ def run(
         if own_pcscd:
             name = pcsc_name or reader_conf.usual_name(card.profile)
             daemon = _started_pcscd(undo, as_json, name, len(readers))
-        place, variables = (daemon.place, daemon.environment) if daemon is not None else (surroundings.place, {})
+        pcsc, variables = (daemon.place, daemon.environment) if daemon is not None else (surroundings.place, {})
         showing = undo.enter_context(contextlib.ExitStack())  # ends after the simulator
-        simulator = undo.enter_context(_simulator(readers, card, surroundings, place))
+        simulator = undo.enter_context(_simulator(readers, card, surroundings, pcsc))
         if trace:
             showing.callback(follow(simulator.testbed.trace, _timeline(as_json, to_errors=True)[0]))
         _wait_for_pcscd(simulator, daemon, as_json)
@@ -137,11 +138,11 @@ def status(as_json: Json = False) -> None:
 
 @app.command()
 def trace(
-    follow: Annotated[bool, typer.Option(help="Go on until Ctrl-C, or print what is recorded and exit.")] = True,
+    follow: Annotated[bool, typer.Option(help="Continue until Ctrl-C, or print what is recorded and exit.")] = True,
     short: Annotated[bool, typer.Option("--short", help="Collapse repeated APDUs and calls.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show calls, APDUs and events in the order in which they happen; PINs and keys never appear."""
+    """Print calls, APDUs and events as they happen, without PINs and keys."""
     from ..control.client import Control, ControlFailure
 
     add, end = _timeline(as_json, to_errors=False, short=short)
@@ -150,18 +151,21 @@ def trace(
             add(record)
         end()
         if not control.has_ended:
-            raise ControlFailure("no-simulator", f"the simulator on {control.path} has died")
+            raise ControlFailure(
+                "no-simulator",
+                f"the simulator on {control.path} has died; start another one with: cardtear serve",
+            )
 
 
 @app.command()
 def stop(as_json: Json = False) -> None:
-    """End the running simulator; its applications see their cards go."""
+    """Stop the running simulator; applications see their cards removed."""
     do(as_json, "shutdown", lambda _: say("the simulator ends"))
 
 
 @app.command()
 def crash(as_json: Json = False) -> None:
-    """Simulate a simulator that died: it is gone for every application; readers and cards stay as they are."""
+    """Simulate a dead simulator: applications cannot reach it; readers and cards stay as they are."""
     done = {True: "is", False: "was"}
 
     def show(result: dict[str, bool]) -> None:
@@ -173,13 +177,13 @@ def crash(as_json: Json = False) -> None:
 
 @app.command()
 def restart(as_json: Json = False) -> None:
-    """Bring the simulator back after `crash`."""
+    """Bring the simulator back after `cardtear crash`."""
     done = {True: "the simulator is there again", False: "the simulator was there already"}
     do(as_json, "restart", lambda result: say(done[result["changed"]]))
 
 
 class PcscdAction(StrEnum):
-    """What can be done with it."""
+    """An action of `cardtear pcscd`."""
 
     STOP = "stop"
     START = "start"
@@ -187,9 +191,9 @@ class PcscdAction(StrEnum):
 
 @app.command()
 def pcscd(action: PcscdAction, as_json: Json = False) -> None:
-    """Stop the pcscd of `run --own-pcscd`, or start it again: every program's connections to it are lost.
+    """Stop the pcscd of `run --own-pcscd`, or start it again; all connections to it are lost.
 
-    What is so already is no error, and said.
+    To stop a stopped one, or to start a running one, is no error.
     """
     done = {
         ("stop", True): "pcscd is stopped; cardtear pcscd start brings it back",
@@ -201,7 +205,7 @@ def pcscd(action: PcscdAction, as_json: Json = False) -> None:
 
 
 def _started_pcscd(undo: contextlib.ExitStack, as_json: bool, name: str, readers: int) -> OwnPcscd:
-    """A pcscd that ends with `undo`. Raises ValueError for a name that no reader can have."""
+    """Start a pcscd that ends with `undo`. Raises ValueError for a name that no reader can have."""
     from ..processes.kept_process import ProcessError
     from ..processes.temp_dir import TempDir
     from ..simulator.own_pcscd import OwnPcscd
@@ -225,18 +229,20 @@ def _wait_for_pcscd(simulator: Simulator, daemon: OwnPcscd | None, as_json: bool
 
 @contextlib.contextmanager
 def _simulator(
-    readers: list[str], card: AnyCard, surroundings: Surroundings, place: PcscSlots | None, folder: Path | None = None
+    readers: list[str], card: AnyCard, surroundings: Surroundings, pcsc: PcscSlots | None, folder: Path | None = None
 ) -> Iterator[Simulator]:
-    """A simulator with readers, the first ones mirroring PC/SC's, and a card in the next one; `place` is pcscd's."""
+    """Run a simulator with readers, the first ones mirroring PC/SC's, and a card in the next. `pcsc`: pcscd's place."""
     from ..simulator.simulator import Simulator
 
     source = None if surroundings.no_card else card.source()
     mirrored = surroundings.from_pcsc or []
     if len(mirrored) > len(readers):
-        raise ValueError("--from-pcsc wants a --reader for each")
+        raise ValueError(
+            f"--from-pcsc is given {len(mirrored)} times, with {counted(len(readers), 'reader')}: give more --reader"
+        )
     if len(mirrored) == len(readers) and not card.is_usual:
-        raise ValueError("no reader is left for that card: all mirror one of PC/SC's; give another --reader")
-    with Simulator(folder, _parsed(surroundings.quirks), place) as simulator:
+        raise ValueError("no reader is left for the card: all of them mirror readers of PC/SC; give another --reader")
+    with Simulator(folder, _parsed(surroundings.quirks), pcsc) as simulator:
         for each in readers:
             simulator.plug(each)
         for each, name in zip(readers, mirrored, strict=False):
@@ -255,7 +261,7 @@ def _parsed(names: list[str] | None) -> Quirks | None:
 
 
 def _say_ready(simulator: Simulator, reader: str, as_json: bool) -> None:
-    """In one write, so that a script may read the first line and close the pipe."""
+    """Print the environment in one write, so that a script may read the first line and close the pipe."""
     if as_json:
         text = json.dumps({"ready": True, **simulator.environment})
     else:
@@ -270,7 +276,7 @@ def _say_ready(simulator: Simulator, reader: str, as_json: bool) -> None:
 def _timeline(
     as_json: bool, to_errors: bool, short: bool = False
 ) -> tuple[Callable[[Record], object], Callable[[], None]]:
-    """Functions that show a record of the trace, and the end."""
+    """Return functions that print a record of the trace, and what is left at its end."""
     from ..processes import terminal
 
     if as_json:

@@ -37,82 +37,98 @@ def sweep(
             show_default=False,
         ),
     ],
-    at: Annotated[Literal["calls", "apdus", "both"], typer.Option(help="Act at calls, APDUs or both.")] = "both",
-    before: Annotated[bool, typer.Option("--before", help="Before each (default).")] = False,
-    during: Annotated[bool, typer.Option("--during", help="When a call sends its first APDU or waits.")] = False,
-    after: Annotated[bool, typer.Option("--after", help="After it has been carried out.")] = False,
-    action: Annotated[str, typer.Option(help=f"What happens there: {_ACTIONS}.")] = "remove",
+    at: Annotated[Literal["calls", "apdus", "both"], typer.Option(help="Remove at calls, APDUs or both.")] = "both",
+    before: Annotated[bool, typer.Option("--before", help="Before each of them (default).")] = False,
+    during: Annotated[
+        bool, typer.Option("--during", help="When a call sends its first APDU or begins to wait.")
+    ] = False,
+    after: Annotated[bool, typer.Option("--after", help="After each of them.")] = False,
+    action: Annotated[str, typer.Option(help=f"What to do there: {_ACTIONS}.")] = "remove",
     then: Annotated[
-        list[str] | None, typer.Option(help="What follows, as insert:500ms; several times.", show_default=False)
+        list[str] | None,
+        typer.Option(help="What to do after that, as insert:500ms; several times.", show_default=False),
     ] = None,
     jobs: Annotated[
         int | None,
-        typer.Option("-j", "--jobs", min=1, max=64, help="Runs at a time.", show_default="2 per processor"),
+        typer.Option(
+            "-j", "--jobs", min=1, max=64, help="Number of runs at the same time.", show_default="2 per processor"
+        ),
     ] = None,
-    shard: Annotated[str, typer.Option(help="Play the i-th of n parts, as 1/4.")] = "1/1",
+    shard: Annotated[str, typer.Option(help="Play only the I-th of N parts, as 1/4.")] = "1/1",
     only: Annotated[
-        list[str] | None, typer.Option(help="Play this point alone, by number or name, with its trace.")
+        list[str] | None,
+        typer.Option(
+            help="Play only this point, by its name or number in the report, and show its trace; several times."
+        ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the sweep of the --json file.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the sweep of the --json file.")] = False,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Keep the report as JSON.", show_default=False, dir_okay=False)
+        Path | None, typer.Option("--json", help="Write the report as JSON.", show_default=False, dir_okay=False)
     ] = None,
     junit: Annotated[
-        Path | None, typer.Option(help="Write it as JUnit XML.", show_default=False, dir_okay=False)
+        Path | None, typer.Option(help="Write the report as JUnit XML.", show_default=False, dir_okay=False)
     ] = None,
     html: Annotated[
-        Path | None, typer.Option(help="Write it as an HTML page.", show_default=False, dir_okay=False)
+        Path | None, typer.Option(help="Write the report as an HTML page.", show_default=False, dir_okay=False)
     ] = None,
     svg: Annotated[
-        Path | None, typer.Option(help="Write its table as a picture.", show_default=False, dir_okay=False)
+        Path | None,
+        typer.Option(help="Write the table of the report as an SVG picture.", show_default=False, dir_okay=False),
     ] = None,
     all_points: Annotated[bool, typer.Option("--all", help="List every point, not only those that fail.")] = False,
     allow: Annotated[
         list[str] | None,
-        typer.Option(help="A verdict that is no failure, as 'retried PIN'; several times.", show_default=False),
+        typer.Option(
+            help="Do not count this verdict as a failure, as 'retried PIN'; several times.", show_default=False
+        ),
     ] = None,
     deadline: Annotated[
-        str | None, typer.Option(help="How long a run may take, as 20s.", show_default="by the first run")
+        str | None, typer.Option(help="The longest that a run may take, as 20s.", show_default="by the first run")
     ] = None,
     prepare: Annotated[
         str | None,
         typer.Option(
             metavar="SHELL",
-            help="Run once; each run begins with what it leaves in its folder, and on the card, and works in {dir}.",
+            help="A command to run once; each run starts in {dir} with a copy of the files and the card it leaves.",
             show_default=False,
         ),
     ] = None,
     copy: Annotated[
         Path | None,
         typer.Option(
-            help="Each run works in its own copy of this folder, {dir}.",
+            help="Start each run in {dir} with a copy of this folder.",
             show_default=False,
             exists=True,
             file_okay=False,
         ),
     ] = None,
-    own_home: Annotated[bool, typer.Option("--own-home", help="HOME is an empty folder of each run's own.")] = False,
+    own_home: Annotated[bool, typer.Option("--own-home", help="Give each run an empty home folder.")] = False,
     recover: Annotated[
         str | None,
         typer.Option(
             metavar="SHELL",
-            help="What shows that all works again with the card back; '' for nothing.",
+            help="The command that checks that all works with the card back in; '' for no check.",
             show_default="CMD again",
         ),
     ] = None,
     dask: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Play on a Dask cluster.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Play on the Dask cluster with this scheduler, as tcp://host:8786.",
+            show_default=False,
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="For what is left to chance: which byte is garbled.")] = 0,
+    seed: Annotated[int, typer.Option(help="Choose which byte is garbled.")] = 0,
     card: NewCard,
     image: Image = None,
     quirks: QuirkNames = None,
 ) -> None:
-    """Pull the card at every point of a program's run, and see which of them it does not survive.
+    """Remove the card at every point of a program's run, and report where the program fails.
 
-    The program is run twice as it is, which gives the points: each call and each APDU. Then it is run once for each
-    point, in a simulator of its own with a copy of the card, and once more with the card back. Exit code: 1 when it
-    crashed, hung, did not recover, entered the PIN again, or when a point was not reached.
+    Two runs without a removal give the points: each call and each APDU. Then there is one run for each point, with a
+    simulator and a copy of the card of its own, and another with the card back in. Exit code: 1 when the program
+    crashed, hung, did not recover or entered the PIN again, or when a point was not reached.
     """
     from ..sweep import options
     from ..sweep.runner import NotSweepable
@@ -133,7 +149,7 @@ def sweep(
         tuple(quirks or ()),
         (*card.words, *(("--image", str(image)) if image is not None else ())),
     )
-    _hear_the_end()
+    _treat_sigterm_as_interrupt()
     with errors(False, refused=2):
         if image is not None:
             card.refuse_with_image()
@@ -162,7 +178,7 @@ def _files(command: list[str]) -> Iterator[Path]:
 
 
 def _workers(dask: str | None, jobs: int | None) -> Workers:
-    """Where points are played. Raises ValueError."""
+    """Return the workers that play points. Raises ValueError."""
     from ..sweep import runner
 
     if dask is None:
@@ -175,8 +191,8 @@ def _workers(dask: str | None, jobs: int | None) -> Workers:
         raise ValueError("--dask needs an extra: pip install 'cardtear[dask]'") from None
 
 
-def _hear_the_end() -> None:
-    """A request to end is as good as Ctrl-C."""
+def _treat_sigterm_as_interrupt() -> None:
+    """Treat SIGTERM as Ctrl-C."""
 
     def stop(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What commands answer, as tables for people; without colours and as wide as need be when it is not a terminal."""
+"""The output of commands as tables; without colours and as wide as need be when it is not a terminal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _left(tries: int) -> str:
 
 
 def status(result: dict[str, Any]) -> None:
-    """Readers with their cards, applications, and what is armed."""
+    """Print readers with their cards, applications, and armed triggers."""
     readers = _table("reader", "card", "profile", "PC/SC", "ATR")
     for each in result["readers"]:
         card = styled(each["card"], "bold green") if each["card"] else styled("empty", "dim")
@@ -44,7 +44,7 @@ def status(result: dict[str, Any]) -> None:
 
 
 def _pcsc(reader: dict[str, Any]) -> str:
-    """`port 35963`, in which pcscd has the card or is waited for; `from YubiKey`, whose cards it has."""
+    """Return the state in PC/SC: `port 35963`, `waits` until pcscd has the card; `from YubiKey`, which it mirrors."""
     words = []
     if reader["from_pcsc"] is not None:
         is_ours = reader["profile"] is not None  # PC/SC's waits until it is taken out
@@ -56,7 +56,7 @@ def _pcsc(reader: dict[str, Any]) -> str:
 
 
 def _words(values: dict[str, Any]) -> str:
-    """A moment or an action in one line: `call C_Sign, when after`, `remove, reader front`."""
+    """Return a moment or an action in one line: `call C_Sign, when after`, `remove, reader front`."""
     parts = []
     for name, value in values.items():
         told = _words(value) if isinstance(value, dict) else _ANY.get(name, "any") if value is None else value
@@ -68,7 +68,7 @@ _ANY = {"times": "always"}
 
 
 def card(about: dict[str, Any]) -> None:
-    """What is on a card."""
+    """Print what is on a card."""
     _print(f"{about['name']} ({about['profile']})  serial {about['serial']}  ATR {about['atr']}")
     _print(f"PIN: {_left(about['pin_tries'])}   PUK: {_left(about['puk_tries'])}")
     _print(f"memory: {about['used']} of {about['capacity']} bytes used")
@@ -91,7 +91,7 @@ def card(about: dict[str, Any]) -> None:
 
 
 def _certificate(where: str, told: dict[str, Any]) -> None:
-    """What a certificate tells, under the place where it lies."""
+    """Print the fields of a certificate under the name of its slot or object."""
     unreadable = "cannot be read"
     dates = [told[name] or unreadable for name in ("not_before", "not_after")]
     lines = {
@@ -101,7 +101,7 @@ def _certificate(where: str, told: dict[str, Any]) -> None:
         "valid": unreadable if dates == [unreadable] * 2 else f"{dates[0]} to {dates[1]}",
         "alternative names": ", ".join(told["alternative_names"]),
         "extended key usage": ", ".join(told["extended_key_usage"]),
-        "authority": "it is a CA's" if told["authority"] else "",
+        "authority": "certificate of a CA" if told["authority"] else "",
     }
     _print("")
     _print(where)
@@ -111,7 +111,7 @@ def _certificate(where: str, told: dict[str, Any]) -> None:
 
 
 def profiles(abouts: dict[str, str]) -> None:
-    """The ready-made cards."""
+    """Print the ready-made cards."""
     table = _table("profile", "")
     for name, about in abouts.items():
         table.add_row(styled(name, "bold"), about)
@@ -119,7 +119,7 @@ def profiles(abouts: dict[str, str]) -> None:
 
 
 def scenarios(found: list[tuple[str, str, list[str], str]]) -> None:
-    """Scenarios with what they are about and need, and the command that shows the bug."""
+    """Print scenarios with their subject, the programs they need, and the command that shows the bug."""
     table = _table("scenario", "", "needs", "shows the bug")
     for name, about, needs, command in found:
         table.add_row(styled(name, "bold"), " ".join(about.split()), styled(", ".join(needs), "dim"), command)
@@ -127,7 +127,7 @@ def scenarios(found: list[tuple[str, str, list[str], str]]) -> None:
 
 
 def findings(found: list[Finding]) -> None:
-    """What works, what does not, and what to install."""
+    """Print what works, what does not, and what to install."""
     table = _table("", "what", "for", "")
     for each in found:
         mark = styled("ok", "bold green") if each.works else styled("missing", "bold red" if each.needed else "yellow")
@@ -140,7 +140,7 @@ def findings(found: list[Finding]) -> None:
 
 
 def print_table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """Any table; the first column names what the others are about."""
+    """Print a table whose first column is bold."""
     table = _table(*columns)
     for first, *others in rows:
         table.add_row(styled(first, "bold"), *others)
@@ -148,10 +148,10 @@ def print_table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> No
 
 
 class _Table(Table):
-    """A table whose cells are text from outside."""
+    """A table that shows text from outside as text, without control characters."""
 
     def add_row(self, *cells: Any, **options: Any) -> None:
-        """Add a row of strings and of texts that `styled` has made."""
+        """Add a row of strings and of texts from `styled`."""
         super().add_row(*(shown(each) if isinstance(each, str) else each for each in cells), **options)
 
 

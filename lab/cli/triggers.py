@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Commands that let something happen at a certain moment: triggers, and the words and gates that go with them."""
+"""The commands `arm`, `disarm`, `signal` and `release`: triggers, and the signals and gates that go with them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from ...card.image.passphrase import handed_over
+from ...card.wording import meant
 from ..processes.terminal import say
 from .answers import ask, do, errors, fail
 from .options import AnyCard, Json, grouped
@@ -47,11 +48,11 @@ WORDS: dict[str, tuple[str, ...]] = {
     "hang": ("gate",),
     "crash-application": (),
 }
-"""What a trigger can do (actions.py), and what the words after it mean, in their order."""
+"""The actions of a trigger, each with the names of the words after it, in their order."""
 
 
 def _span(word: str) -> float:
-    """Seconds, as 0.5, 0.5s or 500ms. Raises ValueError."""
+    """Return the seconds of 0.5, 0.5s or 500ms. Raises ValueError."""
     if word.endswith("ms"):
         return float(word.removesuffix("ms")) / 1000
     return float(word.removesuffix("s"))
@@ -65,94 +66,120 @@ _READ: dict[str, Callable[[str], object]] = {
     "seconds": _span,
     "puk": lambda word: {"true": True, "false": False}.get(word, word),
 }
-"""Words that are no text."""
+"""Readers of words that are no text."""
 
 _AT = "The moment"
 _AMONG = "Which of these moments"
 
 
-@app.command(
-    epilog="Examples: cardtear arm remove front --call C_Sign --during; cardtear arm answer 6F00 --ins 87; "
-    "cardtear arm hang here --call C_Login --application firefox*. Actions: "
-    + "; ".join(" ".join((verb, *(f"{word.upper()}" for word in words))) for verb, words in WORDS.items())
+_EXAMPLES = (
+    "cardtear arm remove front --call C_Sign --during",
+    "cardtear arm answer 6F00 --ins 87 --nth 2",
+    "cardtear arm return CKR_DEVICE_ERROR --call C_Login --times always",
+    "cardtear arm hang here --call C_Login --application 'firefox*'",
 )
+
+
+def _epilog() -> str:
+    """Return examples and the actions with their words, a line each: typer makes lines of paragraphs."""
+    verbs: dict[tuple[str, ...], list[str]] = {}
+    for verb, words in WORDS.items():
+        verbs.setdefault(words, []).append(verb)
+    actions = [" ".join((", ".join(names), *map(str.upper, words))) for words, names in verbs.items()]
+    return "\n\n".join(("Examples:", *_EXAMPLES, "Actions and their WORDs:", *actions))
+
+
+@app.command(epilog=_epilog())
 @grouped
 def arm(
     *,
     verb: Annotated[
-        str, typer.Argument(metavar="ACTION", help="What is to happen; they are listed below.", show_default=False)
+        str, typer.Argument(metavar="ACTION", help="What to do; the actions are listed below.", show_default=False)
     ],
     words: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="[WORD]...",
-            help="The reader's name, or what else the action takes, as listed below.",
+            help="Arguments of ACTION, as listed below.",
             show_default=False,
         ),
     ] = None,
     call: Annotated[
         str | None,
-        typer.Option(help="A PKCS #11 call, as C_Sign or C_Sign*.", rich_help_panel=_AT, show_default=False),
+        typer.Option(help="At a PKCS #11 call, as C_Sign or C_Sign*.", rich_help_panel=_AT, show_default=False),
     ] = None,
     ins: Annotated[
         str | None,
         typer.Option(
-            help="An APDU with this instruction byte, as 87; with --call, one of that call.",
+            help="At an APDU with this instruction byte, two hexadecimal digits, as 87; with --call, one of that call.",
             rich_help_panel=_AT,
             show_default=False,
         ),
     ] = None,
-    apdu: Annotated[bool, typer.Option("--apdu", help="Any APDU.", rich_help_panel=_AT)] = False,
+    apdu: Annotated[bool, typer.Option("--apdu", help="At any APDU.", rich_help_panel=_AT)] = False,
     event: Annotated[
         str | None,
         typer.Option(
-            help="insert, remove, plug, unplug, reset, logout or close-sessions.",
+            help="At an event: insert, remove, plug, unplug, reset, logout or close-sessions.",
             rich_help_panel=_AT,
             show_default=False,
         ),
     ] = None,
     signal: Annotated[
-        str | None, typer.Option(help="The word of a `cardtear signal`.", rich_help_panel=_AT, show_default=False)
+        str | None,
+        typer.Option(help="At `cardtear signal NAME` with this name.", rich_help_panel=_AT, show_default=False),
     ] = None,
     seconds: Annotated[
-        float | None, typer.Option(help="So many seconds from now.", rich_help_panel=_AT, show_default=False)
+        float | None, typer.Option(help="After so many seconds.", rich_help_panel=_AT, show_default=False)
     ] = None,
     before: Annotated[
         bool,
-        typer.Option("--before", help="Before it is carried out (default).", rich_help_panel=_AT),
+        typer.Option("--before", help="Before the call or APDU (default).", rich_help_panel=_AT),
     ] = False,
     during: Annotated[
         bool,
         typer.Option("--during", help="When the call sends its first APDU or begins to wait.", rich_help_panel=_AT),
     ] = False,
-    after: Annotated[bool, typer.Option("--after", help="When it has been carried out.", rich_help_panel=_AT)] = False,
+    after: Annotated[bool, typer.Option("--after", help="After the call or APDU.", rich_help_panel=_AT)] = False,
     application: Annotated[
         str | None,
-        typer.Option(help="Only of this program, as ssh or java*.", rich_help_panel=_AMONG, show_default=False),
+        typer.Option(help="Only calls of this program, as ssh or java*.", rich_help_panel=_AMONG, show_default=False),
     ] = None,
     thread: Annotated[
         int | None,
         typer.Option(
-            help="Only of its n-th thread, in the order of first calls.", rich_help_panel=_AMONG, show_default=False
+            help="Only calls of the N-th thread, in the order of first calls.",
+            rich_help_panel=_AMONG,
+            show_default=False,
         ),
     ] = None,
     reader: Annotated[
-        str | None, typer.Option(help="Only of this reader.", rich_help_panel=_AMONG, show_default=False)
+        str | None,
+        typer.Option(help="Only APDUs and events of this reader.", rich_help_panel=_AMONG, show_default=False),
     ] = None,
     slot: Annotated[
-        str | None, typer.Option(help="Only of this PIV key slot, as 9C.", rich_help_panel=_AMONG, show_default=False)
+        str | None,
+        typer.Option(
+            help="Only commands for this PIV key slot, as 9C (not a PKCS #11 slot).",
+            rich_help_panel=_AMONG,
+            show_default=False,
+        ),
     ] = None,
     link: Annotated[
         int | None,
-        typer.Option(help="Only the n-th link of a chained command.", rich_help_panel=_AMONG, show_default=False),
+        typer.Option(help="Only the N-th APDU of a chained command.", rich_help_panel=_AMONG, show_default=False),
     ] = None,
-    nth: Annotated[int, typer.Option(help="Skip the first N-1 of them.", rich_help_panel=_AMONG)] = 1,
-    times: Annotated[str, typer.Option(metavar="N|always", help="How many times.", rich_help_panel=_AMONG)] = "1",
-    probability: Annotated[float, typer.Option(help="At each of them with this chance.", rich_help_panel=_AMONG)] = 1.0,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same choice.", rich_help_panel=_AMONG)] = 0,
+    nth: Annotated[int, typer.Option(help="Skip the first N-1 matches.", rich_help_panel=_AMONG)] = 1,
+    times: Annotated[str, typer.Option(metavar="N|always", help="How often it fires.", rich_help_panel=_AMONG)] = "1",
+    probability: Annotated[
+        float, typer.Option(help="Probability of firing at each match.", rich_help_panel=_AMONG)
+    ] = 1.0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of that choice; the same seed gives the same choice.", rich_help_panel=_AMONG)
+    ] = 0,
     later: Annotated[
         float | None,
-        typer.Option(help="Not at once but so many seconds after the moment.", show_default=False),
+        typer.Option(help="Do it so many seconds after the moment.", show_default=False),
     ] = None,
     card: AnyCard,
     as_json: Json = False,
@@ -160,12 +187,14 @@ def arm(
     """Do ACTION at a call, APDU, event, signal or time. Prints a number for `cardtear disarm`."""
     with errors(as_json), handed_over(card.passphrase_file) as file:
         if not apdu and all(each is None for each in (call, ins, event, signal, seconds)):
-            raise ValueError("say when: --call, --ins, --apdu, --event, --signal or --seconds (cardtear arm --help)")
+            raise ValueError(
+                "say when: give --call, --ins, --apdu, --event, --signal or --seconds (cardtear arm --help)"
+            )
         for option, number in (("--seconds", seconds), ("--probability", probability), ("--later", later)):
             _check_finite(option, number)
         whens = [each for each, given in (("before", before), ("during", during), ("after", after)) if given]
         if len(whens) > 1:
-            raise ValueError(f"--{whens[0]} and --{whens[1]} are two moments; arm two triggers")
+            raise ValueError(f"--{whens[0]} and --{whens[1]} are two moments; arm a trigger for each")
         given = {
             "call": call,
             "ins": ins,
@@ -186,11 +215,13 @@ def arm(
         then = _action(verb, words or [])
         if verb == "pin-pad" and card.pin_file is not None:
             if "pin" in then:
-                raise ValueError("PIN and --pin-file are two of them; give one")
+                raise ValueError("PIN and --pin-file both give a PIN; give one of them")
             then["pin"] = first_line(card.pin_file, "PIN")
             card = replace(card, pin_file=None)
         if verb not in ("insert", "swap") and not card.is_usual:
-            raise ValueError(f"{verb!r} takes no card: what is {(*card.words, '--image')[0]} for?")
+            raise ValueError(
+                f"{verb!r} takes no card; leave out {(*card.words, '--image')[0]}, which is for insert and swap"
+            )
         if verb == "swap" or (verb == "insert" and not card.is_usual):
             then["card"] = card.named(file, "Bob" if verb == "swap" else "Alice")
         if later is not None:
@@ -207,10 +238,12 @@ def arm(
 
 @app.command()
 def disarm(
-    trigger: Annotated[int, typer.Argument(help="Its number, as arm and status say it.", show_default=False)],
+    trigger: Annotated[
+        int, typer.Argument(help="Number of the trigger, as arm and status print it.", show_default=False)
+    ],
     as_json: Json = False,
 ) -> None:
-    """Cancel a trigger. One that is over already is no error."""
+    """Cancel a trigger. A trigger that has fired for the last time is no error."""
 
     def show(result: dict[str, bool]) -> None:
         say(f"disarmed: {trigger}" if result["armed"] else f"{trigger} was over already")
@@ -219,8 +252,13 @@ def disarm(
 
 
 @app.command()
-def signal(word: Annotated[str, typer.Argument(help="Any word.", show_default=False)], as_json: Json = False) -> None:
-    """Fire the triggers that wait for a word (arm --signal). Exit 1: none does, or one could not do its action."""
+def signal(
+    word: Annotated[
+        str, typer.Argument(metavar="NAME", help="Name of the signal, as in arm --signal.", show_default=False)
+    ],
+    as_json: Json = False,
+) -> None:
+    """Send a named signal to triggers armed with --signal. Exit 1: no trigger waits for it, or an action failed."""
     result = ask(as_json, "signal", signal=word)
     if not result["heard"]:
         fail(as_json, "nobody-waits", f"no trigger waits for {word!r}; `cardtear status` shows what is armed", 1)
@@ -233,24 +271,29 @@ def signal(word: Annotated[str, typer.Argument(help="Any word.", show_default=Fa
 
 @app.command()
 def release(
-    gate: Annotated[str, typer.Argument(help="The gate's name, as `arm hang` had it.", show_default=False)] = "",
+    gate: Annotated[str, typer.Argument(help="Name of the gate, as in `arm hang GATE`.", show_default=False)] = "",
     as_json: Json = False,
 ) -> None:
-    """Let go on what `arm hang` has stopped at a gate. Exit 1: nothing is."""
+    """Resume what `arm hang GATE` has stopped. Exit 1: nothing is stopped there."""
     result = ask(as_json, "release", gate=gate)
     if not result["released"]:
-        fail(as_json, "nothing-hangs", f"nothing hangs at gate {gate!r}", 1)
+        fail(
+            as_json,
+            "nothing-hangs",
+            f"nothing hangs at gate {gate!r}; `cardtear status` shows what is armed, `cardtear trace` what has fired",
+            1,
+        )
     say(json.dumps(result) if as_json else "released" + f": {gate}" * bool(gate))
 
 
 def _action(verb: str, words: list[str]) -> dict[str, Any]:
-    """An action and the words after it, as the control channel has them. Raises ValueError."""
+    """Return an action and its words for the control channel. Raises ValueError."""
     names = WORDS.get(verb)
     if names is None:
-        raise ValueError(f"there is no action {verb!r}; there are: {', '.join(WORDS)}")
+        raise ValueError(f"there is no action {verb!r}{meant(verb, WORDS) or ';'} there are: {', '.join(WORDS)}")
     if len(words) > len(names):
         wanted = " ".join(map(str.upper, names)) or "no further words"
-        raise ValueError(f"{verb!r} takes {wanted}; what is {words[len(names)]!r}?")
+        raise ValueError(f"{verb!r} takes {wanted}; leave out {words[len(names)]!r}")
     action: dict[str, Any] = {"do": verb}
     for name, word in zip(names, words, strict=False):
         try:
@@ -262,9 +305,9 @@ def _action(verb: str, words: list[str]) -> dict[str, Any]:
 
 
 def _check_finite(name: str, value: object) -> None:
-    """Refuse what JSON has no number for. Raises ValueError."""
+    """Refuse an infinite number, which JSON does not have. Raises ValueError."""
     if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{name} cannot be {value}: give a number that is finite")
+        raise ValueError(f"{name} cannot be {value}: give a finite number")
 
 
 def _times(word: str) -> int | None:

@@ -202,7 +202,10 @@ def test_the_trace_goes_on_while_it_is_shown(served: Served) -> None:
         assert following.end(signal.SIGINT) == 0
 
 
-@pytest.mark.parametrize(("number", "code", "said"), [(signal.SIGTERM, 0, ""), (signal.SIGKILL, 1, "has died\n")])
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [(signal.SIGTERM, 0, ""), (signal.SIGKILL, 1, "has died; start another one with: cardtear serve\n")],
+)
 def test_the_trace_ends_with_the_simulator(served: Served, number: int, code: int, said: str) -> None:
     """As it did: in order, or killed."""
     following = subprocess.Popen(

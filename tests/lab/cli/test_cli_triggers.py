@@ -197,7 +197,7 @@ def test_verbs_for_what_ails_a_card(cardtear: Cardtear, host: Any, user_session:
         (("explode", "front", *CALL), "there is no action 'explode'"),
         (("remove", "front"), "--call, --ins"),
         (("remove", *CALL), "'remove' needs 'reader'"),
-        (("remove", "front", "back", *CALL), "what is 'back'?"),
+        (("remove", "front", "back", *CALL), "leave out 'back'"),
         (("remove", "front", *CALL, "--before", "--after"), "two moments"),
         (("remove", "front", "--call", "C_Sing"), "there is no call 'C_Sing'"),
         (("remove", "front", "--call", "C_GetInfo"), "'C_GetInfo' is answered in the module itself"),

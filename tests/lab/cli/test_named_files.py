@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from cardtear.card.files import input_file
 from cardtear.card.image.store import read_image
+from cardtear.lab.cli.main import app
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from ..conftest import Cli, certified, pem
@@ -190,3 +191,22 @@ def test_the_bound(tmp_path: Path) -> None:
         input_file.read(fifo, 1, patience=0.1)
     with pytest.raises(OSError, match="no regular file"):
         input_file.read_regular(fifo, 1)
+
+
+@pytest.mark.parametrize("command", ["play", "card import", "card put"])
+def test_a_fifo_that_nobody_writes_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    os.mkfifo(fifo := tmp_path / "fifo")
+    image = tmp_path / "a.card"
+    words = {
+        "play": ["play", str(fifo)],
+        "card import": ["card", "import", str(image), str(fifo)],
+        "card put": ["card", "put", str(image), "5FC109", str(fifo)],
+    }
+    monkeypatch.setattr(input_file, "PATIENCE", 0.1)
+    with pytest.raises(SystemExit) as ended:
+        app(words[command], prog_name="cardtear")
+    assert ended.value.code in (1, 2)
+    assert f"{fifo}: nothing came out of it in 0 seconds; does a program write to it?" in capsys.readouterr().err
+    assert not image.exists()

@@ -71,7 +71,7 @@ def cardtear(simulator: Simulator) -> Command:
         ),
         ("arm return CKR_DEVICE_ERROR --ins 87", "choose the moment of a call"),
         ("arm remvoe front --call C_Sign", "'remvoe'"),
-        ("arm remove front", "say when: --call"),
+        ("arm remove front", "say when: give --call"),
         ("arm remove front --call C_Sing", "did you mean 'C_Sign'?"),
         ("disarm 99", "there is no trigger 99; none is armed"),
         ("release nogate", "nothing hangs at gate 'nogate'"),
