@@ -99,10 +99,10 @@ def fields(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield from fields(each, (*path, name))
 
 
-def is_refused(export: bytes, path: Path) -> bool:
+def is_refused(content: bytes, path: Path) -> bool:
     """Whether an export is refused, in a line that names it; if not, it makes a card."""
     try:
-        state = export.from_json(export, "x.json")
+        state = export.from_json(content, "x.json")
     except ValueError as error:
         message = str(error)
     else:
