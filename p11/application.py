@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from ..reader.errors import CardRemoved
-from ..reader.events import Change, Event
-from ..reader.reader import Insertion, Reader
+from ..reader.events import Change
+from ..reader.reader import Event, Insertion, Reader
 from ..reader.testbed import Testbed
 from .constants import CKR, CKU
 from .errors import P11Error

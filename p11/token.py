@@ -14,8 +14,8 @@ from ..card import tlv
 from ..card.tables import CHUID, LABEL_OBJECT, PIN, PUK, TRAITS_OBJECT
 from ..card.token_traits import Traits
 from ..reader.errors import CardRemoved
-from ..reader.events import Change, Event
-from ..reader.reader import Insertion
+from ..reader.events import Change
+from ..reader.reader import Event, Insertion
 from ..reader.testbed import Testbed
 from . import management
 from .attributes import Attributes

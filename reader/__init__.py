@@ -11,8 +11,8 @@ from .errors import (
     ReaderOccupied,
     TestbedError,
 )
-from .events import ApduMoment, CallMoment, Change, Event, Moment, When
-from .reader import Insertion, Reader
+from .events import CallMoment, Change, When
+from .reader import ApduMoment, Event, Insertion, Moment, Reader
 from .testbed import Testbed
 from .trace import Trace
 

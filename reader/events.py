@@ -1,17 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""What happens on a testbed: changes of cards and readers, and the moments at which a script may act.
-
-This file holds values only; who sends them is testbed.py and reader.py.
-"""
+"""The changes of a testbed, and the moments of calls at which a script may act. Values only; see also reader.py."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum, unique
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:
-    from .reader import Insertion, Reader
+from typing import Protocol
 
 
 @unique
@@ -25,19 +19,6 @@ class Change(StrEnum):
     RESET = "reset"
     LOGOUT = "logout"
     CLOSE_SESSIONS = "close-sessions"
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One change, as the testbed's listeners get it: synchronously, with the testbed's lock held.
-
-    `insertion` is the stay that began, ended, was reset, had its PIN taken back or lost its sessions; None for plug
-    and unplug.
-    """
-
-    change: Change
-    reader: Reader
-    insertion: Insertion | None = None
 
 
 @unique
@@ -86,22 +67,3 @@ class CallMoment:
     value: int = 0
     number: int = 0
     caller: Waiting | None = field(default=None, repr=False, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class ApduMoment:
-    """An APDU is about to reach the card (BEFORE) or has been answered by it (AFTER). `call` is what it is sent for.
-
-    Watchers are called in the thread that sends the APDU, without the testbed's lock: they may remove the card. A
-    watcher may return a response: BEFORE, it is the answer and the card never gets the command; AFTER, it takes the
-    place of the card's answer.
-    """
-
-    when: When
-    insertion: Insertion
-    command: bytes
-    response: bytes = b""
-    call: CallMoment | None = None
-
-
-Moment = ApduMoment | CallMoment

@@ -8,19 +8,17 @@ CardRemoved as soon as the card's thread comes back.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from ..card.card import Activation, Card, CardTorn
 from .card_lock import CardLock, OtherSide, OwnLock, TransactionLock
 from .errors import CardElsewhere, CardMute, CardRemoved, NoSuchReader, ReaderEmpty, ReaderOccupied
-from .events import ApduMoment, Change, Event, When
+from .events import CallMoment, Change, When
 from .pin_pad import PinPad
 from .touch_sensor import TouchSensor
-
-if TYPE_CHECKING:
-    from .testbed import Testbed
-
+from .trace import Trace
 
 _GIVE_UP_PIN = b"\x00\x20\xff\x80"
 
@@ -31,6 +29,67 @@ class SharedCard(Protocol):
 
     def lock_for(self, insertion: Insertion) -> TransactionLock:
         """The transaction lock of a stay that begins."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One change, as the testbed's listeners get it: synchronously, with the testbed's lock held.
+
+    `insertion` is the one that began, ended, was reset, was logged out or lost its sessions; None for plug
+    and unplug.
+    """
+
+    change: Change
+    reader: Reader
+    insertion: Insertion | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ApduMoment:
+    """An APDU is about to reach the card (BEFORE) or has been answered by it (AFTER). `call` is what it is sent for.
+
+    Watchers are called in the thread that sends the APDU, without the testbed's lock: they may remove the card. A
+    watcher may return a response: BEFORE, it is the answer and the card never gets the command; AFTER, it takes the
+    place of the card's answer.
+    """
+
+    when: When
+    insertion: Insertion
+    command: bytes
+    response: bytes = b""
+    call: CallMoment | None = None
+
+
+Moment = ApduMoment | CallMoment
+
+
+class Surroundings(Protocol):
+    """What a reader needs of the testbed that it is plugged into (testbed.py)."""
+
+    lock: threading.RLock
+    trace: Trace
+
+    @property
+    def watchers(self) -> Sequence[object]:
+        """Who is told of every moment; without any there is nothing to notify."""
+        ...
+
+    @property
+    def readers(self) -> list[Reader]:
+        """The readers that are plugged in now."""
+        ...
+
+    def notify(self, moment: Moment) -> bytes | int | None:
+        """Tell every watcher of a moment. Returns what takes the place of the real response, or None."""
+        ...
+
+    def call_under_way(self) -> CallMoment | None:
+        """Return the PKCS #11 call that this thread carries out."""
+        ...
+
+    def announce(self, event: Event) -> None:
+        """Record a change, and tell everybody. The caller holds the lock."""
         ...
 
 
@@ -157,7 +216,7 @@ class Insertion:
 class Reader:
     """A virtual reader of a testbed. `insertion` is the stay of the card that is in it now, or None."""
 
-    def __init__(self, testbed: Testbed, name: str) -> None:
+    def __init__(self, testbed: Surroundings, name: str) -> None:
         self.testbed = testbed
         self.name = name
         self.plugged = False

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from .errors import NoSuchReader, ReaderExists
-from .events import CallerIsGone, CallMoment, Change, Event, Moment, When
+from .events import CallerIsGone, CallMoment, Change, When
 from .observers import ends_the_program, tell
-from .reader import Reader
+from .reader import Event, Moment, Reader
 from .trace import Trace
 
 LOG = logging.getLogger(__name__)

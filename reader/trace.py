@@ -13,15 +13,11 @@ from collections import deque
 from collections.abc import Callable
 from functools import lru_cache
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 from ..card import tlv
 from ..card.tables import INS, Access, object_rules
 from .observers import Watcher, tell
-
-if TYPE_CHECKING:
-    from .events import Event
-    from .reader import Insertion
 
 LENGTH = 20_000
 """Entries kept; older ones fall out."""
@@ -34,6 +30,33 @@ _OPEN_COMMANDS = frozenset({bytes((INS.SELECT,)), bytes((INS.GET_DATA,))})
 
 
 _TAG_LIST = 0x5C
+
+
+class _Named(Protocol):
+    """A reader or a card, as far as the trace is concerned."""
+
+    @property
+    def name(self) -> str: ...
+
+
+class _Insertion(Protocol):
+    """An insertion of a card into a reader (reader.py), as far as the trace is concerned."""
+
+    @property
+    def reader(self) -> _Named: ...
+    @property
+    def card(self) -> _Named: ...
+
+
+class _Event(Protocol):
+    """A change of the testbed (reader.py), as far as the trace is concerned."""
+
+    @property
+    def change(self) -> str: ...
+    @property
+    def reader(self) -> _Named: ...
+    @property
+    def insertion(self) -> _Insertion | None: ...
 
 
 class Hidden(NamedTuple):
@@ -179,7 +202,7 @@ class Trace:
         self._record(_entry(ReturnEntry, (next(self._numbers), monotonic(), call, name, value)))
         self._thread.call = None
 
-    def apdu(self, insertion: Insertion, command: bytes, response: bytes | None) -> None:
+    def apdu(self, insertion: _Insertion, command: bytes, response: bytes | None) -> None:
         """Record an APDU and its response; None when the card was torn out before it answered."""
         shown, answer, length, status = command[:4], b"", 0, None
         if response is not None:
@@ -193,7 +216,7 @@ class Trace:
         fields = (number, monotonic(), call, reader, card, shown, len(command), answer, length, status)
         self._record(_entry(ApduEntry, fields))
 
-    def event(self, event: Event) -> None:
+    def event(self, event: _Event) -> None:
         """Record a change of the testbed."""
         reader, card = event.reader.name, event.insertion.card.name if event.insertion is not None else None
         self._record(EventEntry(next(self._numbers), monotonic(), self._thread.call, event.change, reader, card))

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from cardtear.card.issuing.profiles import CardRequest
 from cardtear.csrc import module_path, module_sources
+from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.scenario.needs import lacking
-from cardtear.lab.simulator.simulator import Simulator
 from hypothesis import settings
 
 TEST_DEADLINE = 120

@@ -11,8 +11,8 @@ import ipaddress
 from collections.abc import Iterator
 from typing import Any
 
-from ...lab.processes.terminal import shown
 from ..certificate_reader import Certificate, Element, dotted, elements
+from ..shown import shown
 
 _ATTRIBUTES = {
     "2.5.4.3": "CN",

@@ -4,12 +4,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from .profiles import CardRequest
+from ..applet.variants import Make
 
-Rule = tuple[frozenset[str], Callable[["CardRequest"], bool], str]
+
+class Requested(Protocol):
+    """What the rules look at of a card that is asked for (profiles.py)."""
+
+    @property
+    def is_piv(self) -> bool: ...
+    @property
+    def has_no_keys(self) -> bool: ...
+    @property
+    def objects(self) -> str: ...
+    @property
+    def make(self) -> Make: ...
+    @property
+    def pin_initialised(self) -> bool: ...
+
+
+Rule = tuple[frozenset[str], Callable[[Requested], bool], str]
 
 _OF_CERTIFICATES = frozenset(
     {"email", "compressed", "touch", "subject", "upn", "kerberos_principal", "extended_key_usage", "ocsp", "crl"}
@@ -29,7 +44,7 @@ _RULES: tuple[Rule, ...] = (
 """Parameters, the cards on which they do nothing, and why."""
 
 
-def idle(card: CardRequest, given: Collection[str]) -> tuple[str, str] | None:
+def idle(card: Requested, given: Collection[str]) -> tuple[str, str] | None:
     """Return the first of the parameters that does nothing on a card, and why; None if all do something."""
     for name in given:
         if not card.is_piv and name not in ("profile", "name"):

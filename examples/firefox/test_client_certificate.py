@@ -13,7 +13,7 @@ from cardtear.card.issuing.profiles import CardRequest
 from cardtear.lab.clients.firefox import NOT_PRESENT, Firefox
 from cardtear.lab.clients.tls_server import TlsServer
 from cardtear.lab.control.remote import RemoteReader
-from cardtear.lab.simulator import paths
+from cardtear.lab.processes import paths
 
 ERROR = "about:neterror"
 

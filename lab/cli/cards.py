@@ -34,7 +34,7 @@ def card_new(
     """Make a card and write its image, encrypted if a passphrase is given."""
     from ...card.image import passphrase
     from ...card.issuing.profiles import create
-    from ..simulator import paths
+    from ..processes import paths
 
     with errors(as_json):
         wanted = card.request()
@@ -47,7 +47,7 @@ def card_new(
 def card_show(path: ImagePath, passphrase_file: PassphraseFile = None, as_json: Json = False) -> None:
     """Show what is on a card, without PINs and keys."""
     from ...card.image import passphrase
-    from ...card.issuing.description import describe
+    from ..cards.description import describe
 
     with errors(as_json):
         require_encrypted(path, passphrase_file)
@@ -80,7 +80,7 @@ def card_ca(
 ) -> None:
     """Print the certificate (PEM) of the test CA that has issued the certificates of ready-made cards."""
     from ...card.files import output_file
-    from ..simulator import paths
+    from ..processes import paths
 
     with errors(as_json):
         writable((out,), as_json, inputs=paths.test_ca_files())
@@ -142,7 +142,7 @@ def card_export(
     from ...card.files import output_file
     from ...card.image import passphrase
     from ...card.image.store import read_image
-    from ...card.issuing import export
+    from ..cards import export
 
     with errors(as_json):
         if with_keys and out is None:
@@ -193,7 +193,8 @@ def card_import(
     from ...card.files import input_file
     from ...card.image import passphrase
     from ...card.image.store import create_image
-    from ...card.issuing import export, key_files, personalisation
+    from ...card.issuing import key_files
+    from ..cards import export, personalisation
 
     with errors(as_json):
         key, password = passphrase.read(passphrase_file), passphrase.read(password_file, "password")
@@ -236,7 +237,7 @@ def card_put(
 ) -> None:
     """Write a data object of an existing card, byte for byte."""
     from ...card.image import passphrase
-    from ...card.issuing import personalisation
+    from ..cards import personalisation
 
     with errors(as_json):
         require_encrypted(path, passphrase_file)

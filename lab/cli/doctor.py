@@ -13,7 +13,8 @@ from ...csrc import module_path
 from ...reader import private_socket
 from ...reader.pcsc import pcscd_call, reader_conf, tcp_peer, vpcd_wire
 from ..control.client import Control, ControlFailure
-from ..simulator import own_pcscd, paths
+from ..processes import paths
+from ..simulator import own_pcscd
 
 
 class Finding(NamedTuple):
@@ -99,12 +100,6 @@ def _simulator() -> Finding:
             return Finding(what, purpose, True, str(control.path))
     except ControlFailure as failure:
         return Finding(what, purpose, False, str(failure))
-
-
-def vpcd_listens() -> bool:
-    """Return whether a pcscd with vpcd runs that may have our cards; sends nothing to it."""
-    owner = tcp_peer.listener(vpcd_wire.PORT)
-    return owner is not None and pcscd_call.may_listen(owner)
 
 
 def _vpcd() -> Finding:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ...card.shown import shown
 from ..processes import terminal
 from ..processes.terminal import say, say_exactly
 from .answers import errors, fail, writable
@@ -22,8 +23,8 @@ from .parsing import App
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..scenario.model import Scenario
     from ..scenario.outcome import Outcome, StepResult
+    from ..scenario.scenario import Scenario
 
 app = App()
 
@@ -184,7 +185,7 @@ class _PlayProgress:
     def _update(self, text: str) -> None:
         """Replace the line of the current step; on a terminal only."""
         if self._console is not None and self._console.is_terminal:
-            self._console.file.write(f"\r\x1b[K{terminal.shown(text)[: self._console.width - 1]}")
+            self._console.file.write(f"\r\x1b[K{shown(text)[: self._console.width - 1]}")
 
     def ends(self, outcome: Outcome) -> None:
         if self._console is None:

@@ -24,8 +24,8 @@ from .parsing import App, ForProgram
 if TYPE_CHECKING:
     from ...p11.quirks import Quirks
     from ...reader.pcsc.vpcd_slots import PcscSlots
+    from ..control.simulator import Simulator
     from ..simulator.own_pcscd import OwnPcscd
-    from ..simulator.simulator import Simulator
     from ..trace.records import Record
 
 app = App()
@@ -54,8 +54,7 @@ def serve(
     as_json: Json = False,
 ) -> None:
     """Run a simulator until Ctrl-C. The card starts in the first reader without --from-pcsc."""
-    from ..processes import process
-    from ..simulator import paths
+    from ..processes import paths, process
 
     process.hold_signals()
     process.allow_many_files()
@@ -232,7 +231,7 @@ def _simulator(
     readers: list[str], card: AnyCard, surroundings: Surroundings, pcsc: PcscSlots | None, folder: Path | None = None
 ) -> Iterator[Simulator]:
     """Run a simulator with readers, the first ones mirroring PC/SC's, and a card in the next. `pcsc`: pcscd's place."""
-    from ..simulator.simulator import Simulator
+    from ..control.simulator import Simulator
 
     source = None if surroundings.no_card else card.source()
     mirrored = surroundings.from_pcsc or []

@@ -8,8 +8,9 @@ from typing import Any
 
 from rich.table import Table
 
+from ...card.shown import shown
 from ...card.wording import counted
-from ..processes.terminal import console, shown, styled
+from ..processes.terminal import console, styled
 from .doctor import Finding
 
 _WIDE = 1000

@@ -24,11 +24,12 @@ from ...card.files import output_file
 from ...card.issuing.profiles import CardRequest
 from ...card.tables import INS
 from ...p11.constants import CKM, CKS, CKU
+from ...p11.number_names import name_of
 from ...reader.trace import CallEntry, Entry
+from ..control.simulator import Simulator
 from ..processes.library_warnings import silence_library_warnings
-from ..simulator.simulator import Simulator
 from ..simulator.trigger import Trigger
-from ..trace.records import as_record, name_of
+from ..trace.records import as_record
 from ..trace.timeline import Timeline
 from .demo_application import DEADLINE, MESSAGE, Application, ApplicationFailed
 

@@ -10,9 +10,9 @@ from rich.console import Console
 
 from ...card.issuing.profiles import CardRequest
 from ...csrc import module_path
+from ..control.simulator import Simulator
+from ..processes import paths
 from ..processes.library_warnings import silence_library_warnings
-from ..simulator import paths
-from ..simulator.simulator import Simulator
 from .firefox import Firefox
 from .mozilla import LOGGED_IN, NOT_LOGGED_IN, NOT_PRESENT, MozillaError
 from .tls_server import TlsServer

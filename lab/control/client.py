@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from ...reader.private_socket import OWN_FOLDER, closed_to_us, peer_is_ours
+from ..processes import paths
 from ..processes.closable import Closable
 from ..processes.lines import Lines, UnfinishedLine
-from ..simulator import paths
 
 PATIENCE = 10.0
 """Seconds without an answer until a simulator is asked whether it lives, and until it has to say so."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...card.image.store import ImageError
 from ...card.issuing.profiles import ProfileError
@@ -22,12 +22,10 @@ from ...reader.private_socket import listen, serve_each
 from ...reader.trace import Entry, EventEntry
 from ..processes.lines import LINE_SECONDS, Lines, UnfinishedLine
 from ..simulator import possible_trigger
+from ..simulator.requests import CardSource, Request, RequestError, decode, parse, trigger
+from ..simulator.simulator import SimulatorCore
 from ..trace.records import as_record
-from .requests import CardSource, Request, RequestError, decode, parse, trigger
 from .trace_stream import TraceStream
-
-if TYPE_CHECKING:
-    from ..simulator.simulator import Simulator
 
 LOG = logging.getLogger(__name__)
 
@@ -41,7 +39,7 @@ LINE_LIMIT = 64 * 1024
 class ControlServer:
     """Serves the verbs of one simulator, each connection in a thread of its own."""
 
-    def __init__(self, simulator: Simulator, path: Path) -> None:
+    def __init__(self, simulator: SimulatorCore, path: Path) -> None:
         self.path = path
         self.stopped = threading.Event()
         self._simulator = simulator

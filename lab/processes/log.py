@@ -12,7 +12,8 @@ import logging
 import queue
 import threading
 
-from .terminal import Output, shown
+from ...card.shown import shown
+from .terminal import Output
 
 _LAST_WORDS = 1.0
 """Seconds for which the end of the program waits until the log is written."""

@@ -16,8 +16,7 @@ import tempfile
 import threading
 from pathlib import Path
 
-from ..simulator import paths
-from . import temp_dir_guard
+from . import paths, temp_dir_guard
 from .closable import Closable
 from .temp_dir_guard import LOCK, PREFIX
 

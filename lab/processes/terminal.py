@@ -15,35 +15,14 @@ import sys
 from collections.abc import Iterable
 from typing import IO, TYPE_CHECKING, Any, cast
 
+from ...card.shown import lines, shown
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
 STANDARD_OUTPUT = "standard output"
 """What an OSError has for a file name when that cannot be written."""
-
-_NAMES = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
-
-
-def shown(text: str) -> str:
-    """Return text in one line in which nothing is left that a terminal would carry out: `\\x1b` for an escape.
-
-    What is no printable character has its number, as in repr(); bytes that are no UTF-8 have theirs.
-    """
-    return text if text.isprintable() else "".join(each if each.isprintable() else _visible(each) for each in text)
-
-
-def lines(text: str) -> str:
-    """Return text of several lines, each as `shown` has it."""
-    return "\n".join(map(shown, text.replace("\r\n", "\n").split("\n")))
-
-
-def _visible(character: str) -> str:
-    number = ord(character)
-    if 0xDC80 <= number <= 0xDCFF:  # a byte, as Python decodes file names
-        return f"\\x{number - 0xDC00:02x}"
-    digits = f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
-    return _NAMES.get(character, digits)
 
 
 def say(text: str, to_errors: bool = False, several: bool = False) -> None:

@@ -5,9 +5,10 @@ A scenario is a YAML file or, equally, a value of the classes that are named her
 """
 
 from .loading import ScenarioError, load, loads
-from .model import Card, Client, FailsWith, Moment, Scenario, TriggerModel
+from .model import Card, Client, FailsWith, Moment, TriggerModel
 from .outcome import Outcome, Status, StepResult
 from .player import play, play_file
+from .scenario import Scenario
 
 __all__ = [
     "Card",

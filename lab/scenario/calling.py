@@ -4,24 +4,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..clients.pkcs11 import rv_name
 from . import steps as s
 from .clients import ClientProcess, Pending
+from .context import Context, StepFailed
 from .expressions import DIED, ExpressionError, evaluate
 from .fields import in_words
-from .verdicts import StepFailed
-
-if TYPE_CHECKING:
-    from .stage import Stage
 
 
 class Calling:
-    """Makes calls on a stage."""
+    """Make PKCS #11 calls in the clients of a scenario."""
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
+    def __init__(self, context: Context) -> None:
+        self._context = context
 
     def call(self, step: s.Call) -> None:
         """Make a call, and wait for its end unless it is one in the background. Raises StepFailed."""
@@ -32,23 +29,23 @@ class Calling:
         except ExpressionError as error:
             raise StepFailed(str(error)) from None
         if text.function == "fork":
-            arguments.append(self._stage.clients.await_child(arguments[0]))
+            arguments.append(self._context.clients.await_child(arguments[0]))
         pending = client.call(step.thread, text.function, arguments)
         if text.function in ("C_Initialize", "C_Finalize"):
             client.initialized = True  # from now on it is the scenario's business
         if step.background is not None:
-            self._stage.background[step.background] = step, pending
+            self._context.background[step.background] = step, pending
             return
-        self._stage.history.wait(lambda: pending.is_over, self._stage.until(step.within))
-        self.settle(step, pending, step.within or self._stage.scenario.within)
+        self._context.history.wait(lambda: pending.is_over, self._context.until(step.within))
+        self.settle(step, pending, step.within or self._context.scenario.within)
         if text.function == "fork":
             child = arguments[0]
-            if not self._stage.history.wait(
-                lambda: child in self._stage.clients.by_name, self._stage.until(step.within)
+            if not self._context.history.wait(
+                lambda: child in self._context.clients.by_name, self._context.until(step.within)
             ):
                 raise StepFailed(f"the child {child!r} does not begin")
-            self._stage.clients.by_name[child].initialized = True
-            self._stage.clients.by_name[child].pid = pending.answer[1] if isinstance(pending.answer, tuple) else 0
+            self._context.clients.by_name[child].initialized = True
+            self._context.clients.by_name[child].pid = pending.answer[1] if isinstance(pending.answer, tuple) else 0
 
     def settle(self, step: s.Call, pending: Pending, within: float) -> None:
         """Hold what came of a call against what was expected, and save the result. Raises StepFailed."""
@@ -70,15 +67,15 @@ class Calling:
     def _save(self, step: s.Call, result: Any) -> None:
         text = step.text
         if not text.unpacks:
-            self._stage.saved.update(dict.fromkeys(text.targets, result))
+            self._context.saved.update(dict.fromkeys(text.targets, result))
             return
         values = result if isinstance(result, list) else []
         if len(values) != len(text.targets):
             raise StepFailed(f"awaited {len(text.targets)} values from {text.function}, but came {result!r}")
-        self._stage.saved.update(zip(text.targets, values, strict=True))
+        self._context.saved.update(zip(text.targets, values, strict=True))
 
     def _value(self, argument: Any) -> Any:
-        return evaluate(argument, _Names(self._stage))
+        return evaluate(argument, _Names(self._context))
 
     def value(self, tree: Any) -> Any:
         """What an expression comes to. Raises StepFailed."""
@@ -89,25 +86,25 @@ class Calling:
 
     def _client(self, name: str, initialize: bool) -> ClientProcess:
         """A client, started and initialised when that has not been done."""
-        client = self._stage.clients.by_name.get(name)
+        client = self._context.clients.by_name.get(name)
         if client is None or client.is_gone:
-            about = self._stage.scenario.clients.get(name)
-            environment = {key: self._stage.fill(text) for key, text in (about.environment if about else {}).items()}
+            about = self._context.scenario.clients.get(name)
+            environment = {key: self._context.fill(text) for key, text in (about.environment if about else {}).items()}
             module = (
                 about.module
                 if about is not None and about.module
-                else self._stage.simulator.environment["CARDTEAR_MODULE"]
+                else self._context.simulator.environment["CARDTEAR_MODULE"]
             )
             try:
-                client = self._stage.clients.start(
-                    name, self._stage.fill(module), {**self._stage.environment(), **environment}
+                client = self._context.clients.start(
+                    name, self._context.fill(module), {**self._context.environment(), **environment}
                 )
             except OSError as error:
                 raise StepFailed(f"the client {name!r} cannot load the module: {error}") from None
         if initialize and not client.initialized:
             client.initialized = True
             pending = client.call(s.MAIN, "C_Initialize", [])
-            self._stage.history.wait(lambda: pending.is_over, self._stage.until(None))
+            self._context.history.wait(lambda: pending.is_over, self._context.until(None))
             if not isinstance(pending.answer, tuple) or pending.answer[0] != 0:
                 raise StepFailed(f"awaited C_Initialize -> CKR_OK in {name!r}, but {_came(pending)}")
         return client
@@ -116,13 +113,13 @@ class Calling:
 class _Names(Mapping[str, Any]):
     """Saved values; a reader's name stands for the number of its slot, as a new application has it."""
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
+    def __init__(self, context: Context) -> None:
+        self._context = context
 
     def __getitem__(self, name: str) -> Any:
-        if name in self._stage.saved:
-            return self._stage.saved[name]
-        for application in self._stage.simulator.applications:
+        if name in self._context.saved:
+            return self._context.saved[name]
+        for application in self._context.simulator.applications:
             for number, slot in application.slots.items():
                 if slot.name == name:
                     return number
@@ -136,10 +133,10 @@ class _Names(Mapping[str, Any]):
         return True
 
     def __iter__(self) -> Any:
-        return iter(self._stage.saved)
+        return iter(self._context.saved)
 
     def __len__(self) -> int:
-        return len(self._stage.saved)
+        return len(self._context.saved)
 
 
 def _awaited(step: s.Call) -> str:

@@ -21,7 +21,7 @@ from .triggers import is_of_pcsc
 
 if TYPE_CHECKING:
     from .conditions import Recorded
-    from .model import Scenario
+    from .model import ScenarioFields
     from .triggers import TriggerModel
 
 Path = tuple[str | int, ...]
@@ -42,13 +42,13 @@ class Contradiction(ValueError):
         self.path = path
 
 
-def check(scenario: Scenario) -> None:
+def check(scenario: ScenarioFields) -> None:
     """Raises Contradiction."""
     _Rehearsal(scenario).play()
 
 
 class _Rehearsal:
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: ScenarioFields) -> None:
         self._scenario = scenario
         self._possible = Possible(scenario)
         self._readers: dict[str, Any] = {}

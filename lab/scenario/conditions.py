@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 
 from ...card.wording import meant
 from ...p11.calls import BY_NAME
-from ..simulator.trigger import check_call
+from ..simulator.moments import check_call
 from .expressions import read_expression
 from .fields import Count, Digits, Duration, ExitCodes, HexByte, Model, Name, Pattern, ReturnValues, State, StatusWord
 

@@ -10,9 +10,10 @@ from time import monotonic
 from typing import NamedTuple
 
 from ...p11.constants import CKR
-from ...reader.events import CallMoment, Moment, When
+from ...p11.number_names import name_of
+from ...reader.events import CallMoment, When
+from ...reader.reader import Moment
 from ...reader.trace import ApduEntry, CallEntry, Entry, EventEntry, ReturnEntry
-from ..trace.records import name_of
 from .conditions import ApduHappens, CallHappens, CountIs, EventHappens, Recorded, SignalHappens
 
 _MOST_SHOWN = 8

@@ -9,12 +9,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
+from ...reader.pcsc.pcscd_call import vpcd_listens
 from ...reader.pcsc.reader_conf import usual_name
 from ...reader.pcsc.vpcd_slots import PcscSlots
-from ..cli.doctor import vpcd_listens
 from ..processes.kept_process import ProcessError
 from ..simulator.own_pcscd import OwnPcscd, why_not
-from .model import Scenario
+from .scenario import Scenario
 
 
 def missing() -> str | None:

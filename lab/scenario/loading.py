@@ -14,10 +14,10 @@ import yaml
 from pydantic import ValidationError
 
 from ...card.files import input_file
+from ...card.shown import shown
 from ...card.wording import meant
-from ..processes.terminal import shown
 from .checking import Contradiction
-from .model import Scenario
+from .scenario import Scenario
 
 MOST_NODES = 100_000
 """Values in a file, those counted again that aliases repeat."""

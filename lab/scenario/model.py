@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A whole scenario, as a value: what a YAML file is read into, and what a Python script can write down as it is."""
+"""The fields of a scenario, as values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .fields import Duration, Environment, Model, Name, Pattern
 from .steps import AnyStep, Files
 from .triggers import Moment, TriggerModel
 
-__all__ = ["EMPTY", "Card", "Client", "FailsWith", "Moment", "Scenario", "TriggerModel"]
+__all__ = ["EMPTY", "Card", "Client", "FailsWith", "Moment", "ScenarioFields", "TriggerModel"]
 
 EMPTY = "empty"
 """What lies in a reader without a card."""
@@ -70,15 +70,8 @@ def _one_reader() -> dict[str, str | None]:
     return {"front": "alice"}
 
 
-class Scenario(Model):
-    """What happens to cards and readers, which programs run meanwhile, and what has to come of it.
-
-    With `pcsc` the readers are in a pcscd, too, with this in their names if it is a word.
-
-    One that is a `finding` plays a fault of a real program, and passes while the fault is there.
-
-    `within` is the deadline of every step that waits and says none of its own, `deadline` that of the whole scenario.
-    """
+class ScenarioFields(Model):
+    """The fields of a scenario, each checked by itself; scenario.py checks that they agree with each other."""
 
     name: Name
     about: str = ""
@@ -132,10 +125,3 @@ class Scenario(Model):
         if not isinstance(value, dict):
             raise ValueError("a scenario is a mapping with 'steps'")
         return value
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        from .checking import check
-
-        check(self)
-        return self

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...card.files import output_file
-from ..processes.terminal import lines
+from ...card.shown import lines
 from ..trace.junit import document
 from ..trace.records import Record
 

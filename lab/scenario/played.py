@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from ...p11.quirks import Quirks
 from ...reader.pcsc.vpcd_slots import PcscSlots
+from ..control.simulator import Simulator
 from ..simulator.armed_triggers import Heard
-from ..simulator.simulator import Simulator
 from ..simulator.trigger import Trigger
 from .history import History
 

@@ -12,19 +12,19 @@ from typing import Any
 
 from ...card.image.store import ImageError
 from ...card.issuing.profiles import ProfileError
+from ...card.shown import shown
 from ...p11.quirks import Quirks
 from ...reader.observers import Watcher
-from ..processes.terminal import shown
 from ..trace.records import as_record
 from . import in_pcsc
+from .context import StepFailed
 from .fields import in_words
 from .loading import Place, loads, positions, read
-from .model import Scenario
 from .needs import lacking
 from .outcome import Outcome, Status, StepResult
+from .scenario import Scenario
 from .stage import Stage
 from .steps import Repeat
-from .verdicts import StepFailed
 from .wording import in_one_line, secrets_of
 
 LOG = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from . import steps as s
 from . import verbs as v
 
 if TYPE_CHECKING:
-    from .model import Scenario
+    from .model import ScenarioFields
     from .triggers import TriggerModel
 
 _CHANGES: dict[type, tuple[str, ...]] = {
@@ -44,7 +44,7 @@ _MADE_BY_THE_MODULE = ("C_GetSlotList", "C_GetSlotInfo")
 class Possible:
     """Gathered once from a whole scenario, whatever the order of its steps."""
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: ScenarioFields) -> None:
         self.readers: set[str] = set(scenario.readers)
         """Every reader that is plugged in at some time."""
         self.runs_programs = False

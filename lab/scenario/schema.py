@@ -13,7 +13,7 @@ from typing import Any
 
 import pydantic
 
-from .model import Scenario
+from .scenario import Scenario
 
 FILE = Path(__file__).resolve().parents[2] / "docs" / "scenario.schema.json"
 

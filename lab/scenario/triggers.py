@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ..control.requests import CardSource, Request
-from ..simulator.trigger import On, Trigger, moment_of
+from ..simulator.moments import On, moment_of
+from ..simulator.requests import CardSource, Request
+from ..simulator.trigger import Trigger
 from .fields import Duration, HexByte, Model, Name
 from .verbs import (
     PCSC,

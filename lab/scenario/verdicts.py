@@ -11,19 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from ...card.wording import counted
 from ...p11.constants import CKR, CKS
-from ..trace.records import name_of
+from ...p11.number_names import name_of
 from . import conditions as c
+from .calling import Calling
+from .context import Context, StepFailed
 from .expressions import read_expression
 from .fields import in_words
 from .programs import Program, Stream, exit_in_words
 
 if TYPE_CHECKING:
-    from .stage import Stage
     from .steps import Ask, Run
-
-
-class StepFailed(Exception):
-    """A step has not come out as it has to: what was awaited, and what came instead."""
 
 
 DRAINING = 2.0
@@ -31,19 +28,20 @@ DRAINING = 2.0
 
 
 class Verdicts:
-    """Judges conditions on a stage."""
+    """Judge conditions."""
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        self._history = stage.history
+    def __init__(self, context: Context, calling: Calling) -> None:
+        self._context = context
+        self._calling = calling
+        self._history = context.history
 
     def require(self, condition: Any, deadline: float, within: float) -> None:
         """Wait until the condition is met. Raises StepFailed when it is not in time, or cannot be any more."""
         match condition:
             case c.BackgroundReturns():
-                call, pending = self._stage.background.pop(condition.background)
+                call, pending = self._context.background.pop(condition.background)
                 self._history.wait(lambda: pending.is_over, deadline)
-                self._stage.calling.settle(call, pending, within)
+                self._calling.settle(call, pending, within)
                 return
             case c.NothingHappens():
                 self._require_nothing(condition)
@@ -52,7 +50,7 @@ class Verdicts:
                 self._require_program(condition, deadline, within)
                 return
             case c.ValueIs():  # saved values do not change while anybody waits
-                if not self._stage.calling.value(read_expression(condition.value)):
+                if not self._calling.value(read_expression(condition.value)):
                     raise StepFailed(f"awaited {condition.value}, but came: {self._values_in(condition.value)}")
                 return
         is_met = self._question(condition)
@@ -71,7 +69,7 @@ class Verdicts:
 
         Returns the pattern's named groups.
         """
-        program = self._stage.programs[step.program]
+        program = self._context.programs[step.program]
         output = program.output
         self._history.wait(lambda: output.is_over or output.line_after(before) is not None, deadline)
         answer = output.line_after(before)
@@ -87,7 +85,7 @@ class Verdicts:
 
     def _question(self, condition: Any) -> Callable[[], bool]:
         """Whether it is so now, to be asked again and again."""
-        stage = self._stage
+        context = self._context
         match condition:
             case c.CountIs():
                 since = self._since(condition)
@@ -95,17 +93,17 @@ class Verdicts:
             case c.Recorded():
                 return self._history.search(condition, self._since(condition))
             case c.TriggerFires():
-                return lambda: stage.triggers[condition.trigger][1].done >= condition.fired
+                return lambda: context.triggers[condition.trigger][1].done >= condition.fired
             case c.SessionIs():
-                handle = stage.calling.value(read_expression(condition.session))
+                handle = self._calling.value(read_expression(condition.session))
                 return lambda: self._state(handle) == condition.state
         raise TypeError(f"{condition!r} is no condition")
 
     def _since(self, condition: c.Recorded) -> Any:
-        return self._stage.done_since if condition.since is None else self._stage.marks[condition.since]
+        return self._context.done_since if condition.since is None else self._context.marks[condition.since]
 
     def _state(self, handle: int) -> int | None:
-        for application in self._stage.simulator.applications:
+        for application in self._context.simulator.applications:
             session = application.sessions.get(handle)
             if session is not None:
                 return int(session.state)
@@ -118,10 +116,10 @@ class Verdicts:
             case c.Recorded():
                 return self._history.instead(condition, self._since(condition))
             case c.TriggerFires():
-                trigger = self._stage.triggers[condition.trigger][1]
+                trigger = self._context.triggers[condition.trigger][1]
                 return f"{counted(trigger.done, 'time')}; its moment came {counted(trigger.seen, 'time')}"
             case c.SessionIs():
-                state = self._state(self._stage.calling.value(read_expression(condition.session)))
+                state = self._state(self._calling.value(read_expression(condition.session)))
                 return "gone" if state is None else name_of(CKS, state)
         return "nothing of the kind"
 
@@ -129,15 +127,15 @@ class Verdicts:
         """A comparison with its values filled in."""
         tree = read_expression(text)
         if not isinstance(tree, ast.Compare):
-            return repr(self._stage.calling.value(tree))
+            return repr(self._calling.value(tree))
         return ", ".join(
-            f"{ast.unparse(each)} is {self._stage.calling.value(each)!r}" for each in (tree.left, *tree.comparators)
+            f"{ast.unparse(each)} is {self._calling.value(each)!r}" for each in (tree.left, *tree.comparators)
         )
 
     # Programs
 
     def _require_program(self, condition: c.ProgramDoes, deadline: float, within: float) -> None:
-        program = self._stage.programs[condition.program]
+        program = self._context.programs[condition.program]
         if condition.running and program.exit_code is not None:
             raise StepFailed(self._program_message(condition, within, f"it has ended with {_end(program)}"))
         if condition.is_to_end:
@@ -161,7 +159,7 @@ class Verdicts:
         self._history.wait(lambda: program.output.is_over and program.errors.is_over, monotonic() + DRAINING)
 
     def _program_message(self, condition: c.ProgramDoes, within: float, instead: str) -> str:
-        program = self._stage.programs[condition.program]
+        program = self._context.programs[condition.program]
         message = f"awaited {said(condition)} within {in_words(within)}, but {instead}"
         tail = "\n".join(filter(None, (program.output.tail(), program.errors.tail())))
         return f"{message}\n{tail}" if tail else message
@@ -174,24 +172,24 @@ class Verdicts:
         end = monotonic() + condition.for_
         match happening:
             case c.BackgroundReturns():
-                pending = self._stage.background[happening.background][1]
+                pending = self._context.background[happening.background][1]
                 happens: Callable[[], bool] = lambda: pending.is_over  # noqa: E731
             case c.ProgramDoes():
                 happens = self._program_question(happening)
             case c.TriggerFires():
-                trigger = self._stage.triggers[happening.trigger][1]
+                trigger = self._context.triggers[happening.trigger][1]
                 before = trigger.done
                 happens = lambda: trigger.done >= before + happening.fired  # noqa: E731
             case c.Recorded():
-                since = now if happening.since is None else self._stage.marks[happening.since]
+                since = now if happening.since is None else self._context.marks[happening.since]
                 happens = self._history.search(happening, since)
-        if self._history.wait(happens, min(end, self._stage.deadline)):
+        if self._history.wait(happens, min(end, self._context.deadline)):
             raise StepFailed(f"awaited {said(condition)}; but it came")
         if monotonic() < end:
             raise StepFailed(f"the scenario's time is over before {in_words(condition.for_)} have passed")
 
     def _program_question(self, condition: c.ProgramDoes) -> Callable[[], bool]:
-        program = self._stage.programs[condition.program]
+        program = self._context.programs[condition.program]
 
         def is_so() -> bool:
             if condition.is_to_end:

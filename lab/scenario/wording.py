@@ -10,7 +10,7 @@ from . import steps as s
 from . import verbs as v
 from .conditions import kind_of
 from .expressions import without_pin
-from .model import Scenario
+from .scenario import Scenario
 from .verdicts import said
 
 _LONGEST = 100

@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
-from ...reader.events import ApduMoment, Event, Moment
+from ...reader.reader import ApduMoment, Event, Moment
 from ...reader.testbed import Testbed
 from .barriers import Barriers
 from .faults import FAULTS
+from .moments import OnApdu, OnCall, OnEvent, OnPlace, OnSignal, OnTime
 from .scheduler import Scheduler
-from .trigger import OnApdu, OnCall, OnEvent, OnPlace, OnSignal, OnTime, Trigger
+from .trigger import Trigger
 from .trigger_encoding import action_words
 
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from ...reader.events import Waiting
 
 if TYPE_CHECKING:
-    from ...reader.events import Event
-    from ...reader.reader import Insertion
+    from ...reader.reader import Event, Insertion
     from ...reader.testbed import Testbed
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import NamedTuple
 
-from ...reader.events import ApduMoment, CallMoment, Moment, When
+from ...reader.events import CallMoment, When
+from ...reader.reader import ApduMoment, Moment
 
 
 class Place(NamedTuple):

@@ -20,11 +20,11 @@ from ...card.image.store import ImageError
 from ...card.issuing import profiles
 from ...card.piv_card import PivCard
 from ...p11.token_mechanisms import require_known
-from ...reader.events import Change, Event
-from ...reader.reader import Reader, SharedCard
+from ...reader.events import Change
+from ...reader.reader import Event, Reader, SharedCard
 from ...reader.testbed import Testbed
-from ..control.requests import CardSource, EncryptedImage
-from . import paths
+from ..processes import paths
+from .requests import CardSource, EncryptedImage
 
 
 class PutAway(NamedTuple):

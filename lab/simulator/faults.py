@@ -12,16 +12,14 @@ import random
 import signal
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from ...card.wording import meant
 from ...p11.constants import CKR
-from ...reader.events import ApduMoment, CallMoment, Moment, Waiting
+from ...reader.events import CallMoment, Waiting
+from ...reader.reader import ApduMoment, Moment
 from .barriers import Barriers
-from .trigger import OnApdu, OnCall, OnPlace
-
-if TYPE_CHECKING:
-    from .trigger import Trigger
+from .moments import On, OnApdu, OnCall, OnPlace
 
 VERBS = (
     "insert",
@@ -155,15 +153,14 @@ _LATER = (*VERBS, "signal", "attach-pcsc", "detach-pcsc", "apdu", "disarm")
 """What can be carried out later."""
 
 
-def check(trigger: Trigger) -> None:
-    """Raises ValueError for a verb that does not exist, or that its moment does not have, or that can do nothing."""
-    verb, on = trigger.verb, trigger.on
-    for name, value in trigger.arguments.items():
+def check(verb: str, arguments: dict[str, Any], on: On) -> None:
+    """Raise ValueError for a verb that does not exist, or that its moment does not have, or that can do nothing."""
+    for name, value in arguments.items():
         least, most = _RANGES.get(name, (0, 0))
         if name in _RANGES and not (isinstance(value, int | float) and least <= value <= most):
             raise ValueError(f"{name!r} of {verb!r} is {least} to {most}, not {value!r}")
     if verb == "later":
-        _check_later("later", trigger.arguments)
+        _check_later("later", arguments)
     if verb in VERBS:
         return
     fault = FAULTS.get(verb)
@@ -182,8 +179,8 @@ def check(trigger: Trigger) -> None:
     if on.when not in possible:
         remedy = f"; say {possible[0]!r} (--{possible[0]}, when: {possible[0]})" if len(possible) == 1 else ""
         raise ValueError(f"{verb!r} at {what} is possible {' or '.join(possible)}, not {on.when!r}{remedy}")
-    _check_arguments(verb, trigger.arguments)
-    if verb == "delay" and not trigger.arguments["seconds"]:
+    _check_arguments(verb, arguments)
+    if verb == "delay" and not arguments["seconds"]:
         raise ValueError("'delay' of no time does nothing; give seconds above 0")
 
 

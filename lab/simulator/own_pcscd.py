@@ -24,6 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from ...card.shown import lines
 from ...csrc import only_us_path, only_us_preload
 from ...reader.pcsc.network_namespace import NetworkNamespace
 from ...reader.pcsc.pcscd_call import refusal
@@ -31,9 +32,8 @@ from ...reader.pcsc.reader_conf import READER, configuration, copies, find_daemo
 from ...reader.pcsc.vpcd_slots import SLOTS_OF_VPCD, PcscSlots
 from ...reader.pcsc.vpcd_wire import PORT
 from ..processes.kept_process import KeptProcess, ProcessError
+from ..processes.paths import SHORT_FOLDER
 from ..processes.temp_dir import TempDir, for_sockets
-from ..processes.terminal import lines
-from .paths import SHORT_FOLDER
 
 LOG = logging.getLogger(__name__)
 

@@ -11,8 +11,9 @@ from ...card.wording import meant
 from ...p11.calls import BY_NAME
 from ...reader.errors import TestbedError
 from ...reader.testbed import check_name
-from ..control.requests import VERBS
-from .trigger import OnApdu, OnCall, OnEvent, Trigger
+from .moments import OnApdu, OnCall, OnEvent
+from .requests import VERBS
+from .trigger import Trigger
 
 _AT_ONCE = frozenset(
     {

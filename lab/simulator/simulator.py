@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The simulator: a testbed, the socket for PKCS #11 modules and the socket for scripts, in one process."""
+"""The simulator without its control channel: a testbed with cards, triggers and the socket for PKCS #11 modules."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,20 +25,21 @@ from ...reader.pcsc.vpcd_slots import PcscSlots, VpcdSlots
 from ...reader.pin_pad import Entry
 from ...reader.reader import Reader
 from ...reader.testbed import Testbed
-from ..control.requests import CardSource, Request
-from ..control.server import ControlServer
+from ..processes import paths
 from ..processes.closable import Closable
 from ..processes.kept_process import ProcessError
 from ..processes.temp_dir import TempDir, for_sockets
-from . import paths, possible_trigger
+from . import possible_trigger
 from .armed_triggers import Heard, Triggers
 from .barriers import Barriers
 from .card_shelf import CardShelf
 from .faults import IN_VAIN
 from .from_pcsc import FromPcsc
+from .moments import OnTime
+from .requests import CardSource, Request
 from .scheduler import Scheduler
 from .status import of_reader
-from .trigger import OnTime, Trigger
+from .trigger import Trigger
 from .trigger_encoding import as_armed
 
 if TYPE_CHECKING:
@@ -48,13 +48,8 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 
-class Simulator(Closable):
-    """A testbed with its doors, from construction to `close`; a context manager.
-
-    `folder` holds the sockets and has mode 0700; without one a temporary folder is made, and removed at the end.
-    `quirks` make the module misbehave as real middleware does; `pcsc` is where pcscd finds the readers, too. Raises
-    SocketError when somebody else listens there, or the folder is not the user's own.
-    """
+class SimulatorCore(Closable):
+    """Carry out every verb on a testbed that PKCS #11 modules reach; control/simulator.py adds the control channel."""
 
     def __init__(self, folder: Path | None = None, quirks: Quirks | None = None, pcsc: PcscSlots | None = None) -> None:
         self.quirks = quirks if quirks is not None and quirks.given else None
@@ -79,8 +74,6 @@ class Simulator(Closable):
             self._pcsc_place = pcsc
             self.pcsc = self._new_pcsc()
             self._undo.callback(self._close_pcsc)
-            self._control = ControlServer(self, self.folder / paths.CONTROL_SOCKET)
-            self._undo.callback(self._control.close)
             self._undo.callback(self._agenda.close)
             self._undo.callback(self._gates.close)
             self._undo.callback(self._from_pcsc.close)
@@ -103,23 +96,9 @@ class Simulator(Closable):
         return self._server.path
 
     @property
-    def control_socket(self) -> Path:
-        """Where scripts find it (CARDTEAR_CONTROL)."""
-        return self._control.path
-
-    @property
-    def stopped(self) -> threading.Event:
-        """Set when a script has asked for the end."""
-        return self._control.stopped
-
-    @property
     def environment(self) -> dict[str, str]:
-        """The variables by which programs find the module and this simulator."""
-        return {
-            "CARDTEAR_MODULE": str(module_path()),
-            "CARDTEAR_SOCKET": str(self.module_socket),
-            "CARDTEAR_CONTROL": str(self.control_socket),
-        }
+        """The variables by which programs find the module, and the module this simulator."""
+        return {"CARDTEAR_MODULE": str(module_path()), "CARDTEAR_SOCKET": str(self.module_socket)}
 
     # The verbs
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from ...card.issuing.profiles import CardRequest
 from ...p11.constants import CKR
-from ..control.requests import CardSource, EncryptedImage, Request
-from ..trace.records import name_of
+from ...p11.number_names import name_of
+from .requests import CardSource, EncryptedImage, Request
 from .trigger import Trigger
 
 _COUNTS = {"nth": 1, "times": 1, "probability": 1.0, "seed": 0}

@@ -11,9 +11,10 @@ from collections import Counter, deque
 from ...card.status import SW
 from ...card.tables import INS
 from ...p11.constants import CKR
+from ...p11.number_names import name_of
 from ...reader.events import Change
 from ...reader.trace import ApduEntry, CallEntry, Entry, EventEntry, ReturnEntry
-from ..trace.records import Record, as_record, name_of
+from ..trace.records import Record, as_record
 from .outcome import Repeat
 
 BEFORE, AFTER = 60, 400

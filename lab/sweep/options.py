@@ -12,7 +12,7 @@ from typing import Any
 from ...card.image.store import read_whole
 from ...card.issuing.profiles import CardRequest, ready_image
 from ...p11.quirks import Quirks
-from ..simulator import paths
+from ..processes import paths
 from .outcome import FINE, Verdict
 from .plan import Action, Plan, Then, pack
 from .points import Choice, Point, parse

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from ...p11.constants import CKR
-from ..control.requests import Request
-from ..simulator.faults import FAULTS, check, return_value
-from ..simulator.trigger import OnPlace, Trigger
-from ..trace.records import name_of
+from ...p11.number_names import name_of
+from ..simulator.faults import FAULTS, return_value
+from ..simulator.moments import OnPlace
+from ..simulator.requests import Request
+from ..simulator.trigger import Trigger
 from .points import Point
 
 READER = "front"
@@ -80,7 +81,7 @@ class Action:
                 sides = " or ".join(f"--{side}" for side in possible)
                 return f"--action {self.text} cannot be --{point.when} {what}: choose {sides}"
         try:
-            check(Trigger(self.verb, self.arguments, OnPlace(point.place, point.when)))  # type: ignore[arg-type]
+            Trigger(self.verb, self.arguments, OnPlace(point.place, point.when))  # type: ignore[arg-type]
         except ValueError as error:
             return str(error)
         return None

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ...reader.events import ApduMoment, Moment
+from ...reader.reader import ApduMoment, Moment
 from ..simulator.call_counter import CallCounter, Place
 from ..trace.timeline import command_name
 

@@ -17,8 +17,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from ...card.shown import lines
 from ...card.wording import counted
-from ..processes.terminal import lines
 from ..trace.records import Record
 from ..trace.timeline import Timeline
 from .options import again

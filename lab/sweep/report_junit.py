@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Collection
 from xml.etree import ElementTree
 
-from ..processes.terminal import lines
+from ...card.shown import lines
 from ..trace.junit import document
 from .outcome import FINE, MEANING, Outcome, Verdict, tell
 from .report import Report

@@ -9,9 +9,10 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ...card.shown import shown
 from ...reader.trace import Trace
 from ..processes import terminal
-from ..processes.terminal import shown, styled
+from ..processes.terminal import styled
 from ..trace.records import follow
 from ..trace.timeline import Timeline
 from .outcome import MEANING, Outcome, Verdict, tell

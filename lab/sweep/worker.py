@@ -22,11 +22,11 @@ from ...card.card import Card
 from ...csrc import module_path
 from ...p11.quirks import Quirks
 from ...reader.errors import TestbedError
-from ...reader.events import Event, Moment
+from ...reader.reader import Event, Moment
 from ...reader.trace import Trace
+from ..control.simulator import Simulator
 from ..processes import subreaper
 from ..processes.temp_dir import TempDir
-from ..simulator.simulator import Simulator
 from ..simulator.trigger import Trigger
 from .command import Ended, run
 from .log import Log

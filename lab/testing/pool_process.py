@@ -22,10 +22,10 @@ from typing import Any, ClassVar
 from ...p11.quirks import Quirks
 from ...reader.pcsc.vpcd_slots import PcscSlots
 from ...reader.waiting import readable
+from ..control.simulator import Simulator
 from ..processes.library_warnings import silence_library_warnings
 from ..processes.temp_dir import TempDir
 from ..simulator.own_pcscd import OwnPcscd, why_not
-from ..simulator.simulator import Simulator
 
 _GRACE = 5.0
 """Seconds that a killed program may take to be gone."""

@@ -168,7 +168,7 @@ def nss_db(card: CardRequest, module_path: Path, tmp_path: Path) -> NssDatabase:
 def firefox(cardtear_pool: Pool, bench: RemoteSimulator, card: CardRequest, module_path: Path) -> Iterator[Firefox]:
     """A headless Firefox that knows `card`, with the test CA trusted and each PIN prompt answered."""
     from ..clients.firefox import Firefox
-    from ..simulator import paths
+    from ..processes import paths
 
     if missing := Firefox.missing_parts():
         pytest.skip(f"not installed: {', '.join(missing)}")
@@ -200,7 +200,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     if report.failed:
         for simulator in item.stash.get(_TIME_LINES, []):
-            from ..trace.report import time_line
+            from ..control.report import time_line
 
             report.sections.append(("cardtear time line", time_line(simulator)))
     return report
@@ -217,11 +217,11 @@ def _pcsc(request: pytest.FixtureRequest) -> str | None:
     wanted = _marked(request).get("pcsc", given is not None)
     if not wanted:
         return None
-    from ..cli import doctor
+    from ...reader.pcsc.pcscd_call import vpcd_listens
     from ..simulator import own_pcscd
 
     reason = own_pcscd.why_not()
-    if reason is not None and not doctor.vpcd_listens():
+    if reason is not None and not vpcd_listens():
         pytest.skip(f"{reason}, and no pcscd with vpcd is running")
     return given or READER
 

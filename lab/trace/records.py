@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from enum import IntEnum
 from typing import Any
 
 from ...card.wording import meant
 from ...p11.calls import BY_NAME
 from ...p11.constants import CKA, CKF, CKM, CKR, CKU
+from ...p11.number_names import name_of
 from ...reader.trace import ApduEntry, CallEntry, Entry, EventEntry, Hidden, ReturnEntry, Trace, VerbEntry
 
 Record = dict[str, Any]
@@ -51,14 +51,6 @@ def follow(trace: Trace, add: Callable[[Record], object]) -> Callable[[], None]:
         add(as_record(entry))
 
     return trace.subscribe(show)
-
-
-def name_of(kind: type[IntEnum], value: int) -> str:
-    """A number of the standard by its name, unknown ones in hexadecimal."""
-    try:
-        return f"{kind.__name__}_{kind(value).name}"
-    except ValueError:
-        return f"{kind.__name__} 0x{value:X}"
 
 
 _KINDS = {CallEntry: "call", ReturnEntry: "return", ApduEntry: "apdu", EventEntry: "event", VerbEntry: "verb"}

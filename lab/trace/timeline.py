@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from rich.console import Console
 from rich.text import Text
 
+from ...card.shown import shown
 from ...card.status import SW
 from ...card.tables import INS
 from ...card.wording import counted
 from ...p11.constants import CKR
-from ..processes.terminal import shown
 from ..simulator.faults import FAULTS
 from .records import Record
 

@@ -7,7 +7,8 @@ import math
 import threading
 from time import monotonic
 
-from ...reader.events import Change, Event
+from ...reader.events import Change
+from ...reader.reader import Event
 from ..application import Application
 from ..sessions import Session
 from ..token import Token

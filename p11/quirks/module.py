@@ -16,8 +16,8 @@ from weakref import WeakValueDictionary
 from ...card.card import Card
 from ...card.piv_card import ForeignCard
 from ...reader.errors import CardRemoved
-from ...reader.events import Change, Event
-from ...reader.reader import Insertion
+from ...reader.events import Change
+from ...reader.reader import Event, Insertion
 from ...reader.testbed import Testbed
 from ..application import Application, Middleware, standard_handles
 from ..caller import Caller

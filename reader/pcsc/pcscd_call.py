@@ -12,7 +12,7 @@ import struct
 from pathlib import Path
 from time import sleep
 
-from . import tcp_peer
+from . import tcp_peer, vpcd_wire
 
 _SOCKET = "/run/pcscd/pcscd.comm"
 _SERVICE = "pcscd"
@@ -104,3 +104,9 @@ def _hangs_up() -> bool:
 
 def _place() -> str:
     return os.environ.get("PCSCLITE_CSOCK_NAME", _SOCKET)
+
+
+def vpcd_listens() -> bool:
+    """Tell whether a pcscd with vpcd is running that may have our cards; sends nothing to it."""
+    owner = tcp_peer.listener(vpcd_wire.PORT)
+    return owner is not None and may_listen(owner)

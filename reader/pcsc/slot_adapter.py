@@ -14,8 +14,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from ..card_lock import OtherQueue
-from ..events import Change, Event
-from ..reader import Insertion, Reader
+from ..events import Change
+from ..reader import Event, Insertion, Reader
 from ..testbed import Testbed
 from ..waiting import readable, waiter
 from . import pcscd_call, tcp_peer, vpcd_wire

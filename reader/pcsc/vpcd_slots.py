@@ -11,8 +11,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from time import monotonic
 
-from ..events import Change, Event
-from ..reader import Reader
+from ..events import Change
+from ..reader import Event, Reader
 from ..testbed import Testbed
 from . import vpcd_wire
 from .network_namespace import Inside

@@ -17,7 +17,7 @@ from cardtear.card import tlv
 from cardtear.card.image.store import create_image, read_image
 from cardtear.card.issuing.profiles import CardRequest, create, open_card
 from cardtear.card.tables import SLOTS
-from cardtear.lab.simulator import paths
+from cardtear.lab.processes import paths
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA256

@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 from time import perf_counter_ns
 
+from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.processes import process
-from cardtear.lab.simulator.simulator import Simulator
 from fuzzing.flood import resident
 
 TURNS = 100

@@ -14,8 +14,8 @@ from cardtear.lab.clients import firefox
 from cardtear.lab.clients.pkcs11 import Module
 from cardtear.lab.clients.tls_server import TlsServer
 from cardtear.lab.control.client import Control
-from cardtear.lab.simulator import paths
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
+from cardtear.lab.processes import paths
 from cardtear.lab.testing.pool import Pool
 from cardtear.lab.trace.records import as_record
 from cardtear.p11.constants import CKR

@@ -10,7 +10,7 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(
-    include=["cardtear.card", "cardtear.p11", "cardtear.reader", "cardtear.lab.control.requests"]
+    include=["cardtear.card", "cardtear.p11", "cardtear.reader", "cardtear.lab.simulator.requests"]
 ):
     from .targets import TARGETS
 

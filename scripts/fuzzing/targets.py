@@ -13,7 +13,7 @@ from cardtear.card.applet import commands, extensions
 from cardtear.card.applet.chaining import Chaining
 from cardtear.card.issuing import certificate_text, key_files
 from cardtear.card.status import CardError
-from cardtear.lab.control import requests
+from cardtear.lab.simulator import requests
 from cardtear.p11 import greeting, records, wire
 from cardtear.reader.pcsc import vpcd_wire
 

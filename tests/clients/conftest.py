@@ -21,8 +21,8 @@ from cardtear.card.issuing import profiles
 from cardtear.card.issuing.profiles import CardRequest
 from cardtear.card.tables import INS
 from cardtear.csrc import module_path
-from cardtear.lab.simulator import paths
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
+from cardtear.lab.processes import paths
 from cardtear.lab.simulator.trigger import Trigger
 from cardtear.reader.trace import ApduEntry, CallEntry
 

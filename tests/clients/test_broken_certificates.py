@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from cardtear.card import certificates
 from cardtear.card.issuing.key_files import Contents
-from cardtear.card.issuing.personalisation import put_certificates
 from cardtear.card.issuing.profiles import CardRequest
 from cardtear.card.tables import SLOTS
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.cards.personalisation import put_certificates
+from cardtear.lab.control.simulator import Simulator
 
 from ..p11.token.test_broken_certificates import with_objects
 from ..shared.broken_certificates import KINDS, certificate, extension, mutated, name

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from cardtear.lab.simulator import paths
+from cardtear.lab.processes import paths
 
 pytestmark = pytest.mark.needs("certutil", "modutil", "cmsutil", "signver", "openssl")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from cardtear.card.issuing.profiles import CardRequest
-from cardtear.lab.simulator import paths
+from cardtear.lab.processes import paths
 from cardtear.lab.simulator.trigger import Trigger
 from cardtear.p11.constants import CKR
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.simulator.trigger import Trigger
 
 pytestmark = pytest.mark.needs("certutil", "modutil")

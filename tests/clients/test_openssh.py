@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from cardtear.card.issuing.profiles import CardRequest
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.simulator.trigger import Trigger
 
 pytestmark = pytest.mark.needs("ssh-keygen", "ssh-agent", "ssh-add", "ssh")

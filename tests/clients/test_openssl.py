@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from cardtear.card.issuing.profiles import CardRequest
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.simulator.trigger import Trigger
 from cardtear.reader.trace import CallEntry, ReturnEntry
 

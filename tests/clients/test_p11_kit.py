@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from cardtear.card.issuing.profiles import CardRequest
+from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.scenario.needs import lacking
-from cardtear.lab.simulator.simulator import Simulator
 from cardtear.lab.simulator.trigger import Trigger
 
 pytestmark = pytest.mark.needs("p11-kit", "pkcs11-tool", "openssl")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cardtear.card.issuing.profiles import CardRequest
 from cardtear.card.tables import INS
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.simulator.trigger import Trigger
 
 pytestmark = pytest.mark.needs("pkcs11-tool")

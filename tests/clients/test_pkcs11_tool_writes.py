@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from cardtear.card.issuing.profiles import CardRequest
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 
 pytestmark = pytest.mark.needs("pkcs11-tool", "openssl")
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from cardtear.card.issuing.profiles import CardRequest
 from cardtear.csrc import module_path
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 
 PYKCS11 = """
 import sys, PyKCS11

@@ -20,7 +20,7 @@ import pytest
 from cardtear import __version__, csrc
 from cardtear.csrc.generate import stale
 from cardtear.lab.clients.pkcs11 import Module
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.p11.calls import CALLS
 from cardtear.p11.constants import CKR
 from cardtear.p11.greeting import encode_welcome

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 
 pytestmark = pytest.mark.needs("cc")
 

@@ -11,7 +11,7 @@ import pytest
 from cardtear.card.issuing.profiles import CardRequest
 from cardtear.csrc import module_path
 from cardtear.lab.clients.pkcs11 import Module
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.p11.constants import CKA, CKM, CKR
 from cardtear.p11.return_values import RETURN_VALUES
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from cardtear.card.issuing.profiles import CardRequest
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.p11.constants import CKA, CKF, CKK, CKM, CKR
 from cryptography.hazmat.primitives.asymmetric import rsa
 

@@ -14,7 +14,7 @@ from typing import Any
 import gmpy2
 import pytest
 from cardtear.lab.clients.pkcs11 import Failed
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.p11.attributes import as_ulong
 from cardtear.p11.constants import CKA, CKK, CKM, CKO, CKP, CKR
 

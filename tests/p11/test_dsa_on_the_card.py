@@ -13,7 +13,7 @@ from cardtear.card.crypto import dsa_keys
 from cardtear.card.issuing.profiles import CardRequest
 from cardtear.card.tables import INS
 from cardtear.lab.clients.pkcs11 import Failed
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.simulator.trigger import Trigger
 from cardtear.p11.constants import CKA, CKC, CKF, CKK, CKM, CKO, CKR
 from cardtear.p11.mechanisms import MECHANISMS, Scheme

@@ -12,7 +12,7 @@ import pytest
 from cardtear.card.crypto.curves import BY_NAME
 from cardtear.card.issuing.profiles import CardRequest
 from cardtear.lab.clients.pkcs11 import Failed
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.p11.constants import CKA, CKK, CKM, CKO, CKR
 from Crypto.PublicKey import ECC
 from Crypto.Signature import eddsa

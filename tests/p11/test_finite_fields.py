@@ -10,7 +10,7 @@ import pytest
 from cardtear.card.issuing.profiles import CardRequest
 from cardtear.card.token_traits import Traits
 from cardtear.lab.clients.pkcs11 import Failed
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.p11.constants import CKA, CKD, CKK, CKM, CKO, CKR
 from cardtear.p11.finite_fields import KEY_TYPES
 from cardtear.p11.mechanisms import MECHANISMS, Scheme

@@ -13,8 +13,9 @@ import pytest
 from cardtear.card.tables import INS
 from cardtear.csrc import module_path
 from cardtear.lab.clients.pkcs11 import Failed
-from cardtear.lab.simulator.simulator import Simulator
-from cardtear.lab.simulator.trigger import OnApdu, Trigger
+from cardtear.lab.control.simulator import Simulator
+from cardtear.lab.simulator.moments import OnApdu
+from cardtear.lab.simulator.trigger import Trigger
 from cardtear.p11.calls import BY_NAME
 from cardtear.p11.constants import CKA, CKK, CKM, CKO, CKR, CKU
 from cardtear.p11.errors import P11Error

@@ -8,7 +8,7 @@ import hmac
 from typing import Any
 
 import pytest
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.simulator.trigger import Trigger
 from cardtear.p11.constants import CKA, CKK, CKM, CKR
 from cryptography.hazmat.primitives.asymmetric import padding, rsa

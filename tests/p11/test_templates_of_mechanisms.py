@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from cardtear.lab.clients.pkcs11 import Failed
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.p11.constants import CKA, CKF, CKK, CKM, CKO, CKP, CKR
 from cardtear.p11.mechanisms import MECHANISMS
 

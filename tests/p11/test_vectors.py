@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from cardtear.card.issuing.profiles import CardRequest
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.p11.constants import CKA, CKD, CKK, CKO
 from cryptography.hazmat.primitives.asymmetric import x25519
 

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.p11.constants import CKR, CKS
 from cardtear.reader import observers
-from cardtear.reader.events import Change, Event
+from cardtear.reader.events import Change
 from cardtear.reader.observers import Watcher
+from cardtear.reader.reader import Event
 from cardtear.reader.testbed import Testbed
 from cardtear.reader.trace import Entry, Trace
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from cardtear.card.issuing.profiles import CardRequest
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.p11.constants import CKR, CKS
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from cardtear.card.issuing.profiles import CardRequest
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.simulator.trigger import Trigger
-from cardtear.lab.trace.records import name_of
 from cardtear.p11.constants import CKR, CKS
+from cardtear.p11.number_names import name_of
 from cardtear.reader.errors import TestbedError
 from cardtear.reader.trace import ReturnEntry
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from cardtear.card.issuing.profiles import CardRequest
 from cardtear.lab.control.client import Control
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.p11.constants import CKR
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

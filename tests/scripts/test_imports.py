@@ -1,61 +1,121 @@
 # SPDX-License-Identifier: MIT
-"""Imports point one way: card <- reader <- p11 <- lab. csrc knows only the call table, scenarios are files."""
+"""Imports point one way, from room to room and from file to file; those that are for types only count, too."""
 
 from __future__ import annotations
 
 import ast
 import tomllib
+from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-MAY_IMPORT: dict[str, set[str]] = {
-    "card": {"card"},
-    "reader": {"card", "reader"},
-    "p11": {"card", "reader", "p11"},
-    "csrc": {"csrc", "p11"},
-    "scenarios": set(),
-    "lab": {"card", "reader", "p11", "csrc", "scenarios", "lab"},
-}
+
+BELOW_LAB = ("card", "reader", "p11", "csrc")
+LAB = (
+    "lab/processes",
+    "lab/cards",
+    "lab/simulator",
+    "lab/trace",
+    "lab/control",
+    "lab/clients",
+    "lab/scenario",
+    "lab/sweep",
+    "lab/testing",
+    "lab/cli",
+)
+ORDER = (*BELOW_LAB, *LAB)
+"""The rooms, from below to above: each may import from itself and from those before it."""
+
+FREE = ("scenarios", "__version__")
+"""What every room may import: files that come along, and the version."""
 
 
-def _imported(file: Path) -> Iterator[str]:
-    """The folders of ours that a file imports from."""
+def files() -> list[Path]:
+    """All modules of the package."""
+    folders = (*BELOW_LAB, "lab", "scenarios")
+    return [ROOT / "__init__.py", *sorted(file for folder in folders for file in (ROOT / folder).rglob("*.py"))]
+
+
+def room(module: str) -> str:
+    """The room of a module: one folder, in lab two."""
+    parts = module.split(".")
+    return "/".join(parts[:2]) if parts[0] == "lab" else parts[0]
+
+
+def dotted(file: Path) -> str:
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+@cache
+def modules() -> frozenset[str]:
+    return frozenset(map(dotted, files()))
+
+
+def imported(file: Path) -> Iterator[str]:
+    """The modules of ours that a file imports, anywhere in it."""
     folders = file.relative_to(ROOT).parts[:-1]
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.ImportFrom) and node.level:
-            base = folders[: len(folders) - node.level + 1]
-            module = (node.module or "").split(".")
-            path = (*base, *(each for each in module if each))
-            if path:
-                yield path[0]
-            else:
-                yield from (alias.name for alias in node.names)
+            base = ".".join((*folders[: len(folders) - node.level + 1], *filter(None, (node.module or "").split("."))))
+            for alias in node.names:
+                whole = f"{base}.{alias.name}".lstrip(".")
+                yield whole if whole in modules() or not base else base
         elif isinstance(node, ast.ImportFrom):
             assert not (node.module or "").startswith("cardtear"), f"{file}: imports among ourselves are relative"
         elif isinstance(node, ast.Import):
             assert not any(alias.name.startswith("cardtear") for alias in node.names), f"{file}: as above"
 
 
-@pytest.mark.parametrize("folder", MAY_IMPORT)
-def test_imports_point_one_way(folder: str) -> None:
-    files = list((ROOT / folder).rglob("*.py"))
-    assert files
-    for file in files:
-        assert set(_imported(file)) <= MAY_IMPORT[folder] | {"__version__"}, file
+@pytest.mark.parametrize("where", ORDER)
+def test_rooms_import_only_from_below(where: str) -> None:
+    inside = [file for file in files() if room(dotted(file)) == where]
+    assert inside
+    may = {*ORDER[: ORDER.index(where) + 1], *FREE}
+    for file in inside:
+        for module in imported(file):
+            assert room(module) in may, f"{dotted(file)} imports {module}"
+
+
+def test_no_circles() -> None:
+    """Neither between files, nor for types only. A package that gathers what is in it is no part of a circle."""
+    graph = {dotted(file): set(imported(file)) - {dotted(file)} for file in files()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle of imports: {' -> '.join(error.args[1])}")
+
+
+def test_every_file_is_in_a_room() -> None:
+    """lab has rooms only; a new room has its place in the order."""
+    for file in files():
+        module = dotted(file)
+        assert module in ("__init__", "lab", "scenarios") or room(module) in ORDER, module
+
+
+def test_scenarios_import_nothing() -> None:
+    for file in (ROOT / "scenarios").rglob("*.py"):
+        assert not set(imported(file)), file
 
 
 def test_csrc_knows_only_the_tables_of_calls() -> None:
     """What is called, and what may be returned."""
     for file in (ROOT / "csrc").glob("*.py"):
-        modules = {
-            node.module
-            for node in ast.walk(ast.parse(file.read_text()))
-            if isinstance(node, ast.ImportFrom) and node.level == 2
-        }
-        assert modules <= {"p11.calls", "p11.constants", "p11.return_values"}, file
+        outside = {module for module in imported(file) if not module.startswith("csrc")}
+        assert outside <= {"p11.calls", "p11.constants", "p11.return_values"}, file
+
+
+def test_no_folder_holds_more_than_a_quarter() -> None:
+    """Of the lines of Python; the parts of a room that are folders count for themselves."""
+    lines: dict[Path, int] = defaultdict(int)
+    for file in files():
+        lines[file.parent] += len(file.read_text().splitlines())
+    folder, most = max(lines.items(), key=lambda each: each[1])
+    assert most <= sum(lines.values()) / 4, folder
 
 
 def test_every_package_is_installed() -> None:

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ...simulator import paths
+from ...processes import paths
 from ..firefox import LOGGED_IN, NOT_LOGGED_IN, NOT_PRESENT, Firefox
 from ..mozilla import Slot
 from ..tls_server import TlsServer

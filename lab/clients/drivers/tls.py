@@ -12,7 +12,7 @@ import queue
 import threading
 from collections.abc import Callable
 
-from ...simulator import paths
+from ...processes import paths
 from ..tls_server import TlsServer
 from .lines import serve
 

@@ -10,7 +10,7 @@ import json
 import pytest
 from cardtear.card import certificate_reader, tlv
 from cardtear.card.issuing import certificate_text
-from cardtear.lab.processes.terminal import shown
+from cardtear.card.shown import shown
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec

@@ -11,8 +11,8 @@ from cardtear.card.issuing.ca import TestCA
 from cardtear.card.issuing.profiles import CardRequest
 from cardtear.csrc import module_path
 from cardtear.lab.clients.firefox import Firefox
-from cardtear.lab.simulator import paths
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
+from cardtear.lab.processes import paths
 
 _NUMBERS = itertools.count(1)
 

@@ -15,7 +15,7 @@ from cardtear.csrc import module_path
 from cardtear.lab.clients.firefox import Firefox
 from cardtear.lab.clients.mozilla import LOGGED_IN, NOT_LOGGED_IN, NOT_PRESENT
 from cardtear.lab.clients.tls_server import TlsServer
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.simulator.trigger import Trigger
 
 pytestmark = pytest.mark.needs("firefox-esr", "marionette_driver")

@@ -12,7 +12,7 @@ import pytest
 from cardtear.card.issuing.ca import TestCA
 from cardtear.csrc import module_path
 from cardtear.lab.clients.firefox import Firefox
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 
 pytestmark = [
     pytest.mark.needs("firefox-esr", "marionette_driver"),

@@ -8,7 +8,7 @@ from benchmarking.in_tests import cost, page
 from cardtear.card.issuing.ca import TestCA
 from cardtear.lab.clients.firefox import Firefox
 from cardtear.lab.clients.tls_server import TlsServer
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.reader.trace import CallEntry
 
 pytestmark = pytest.mark.needs("firefox-esr", "marionette_driver")

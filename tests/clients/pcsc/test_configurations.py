@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from cardtear.card.issuing.profiles import CardRequest
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.reader.events import Change
 from cardtear.reader.pcsc.reader_conf import configuration, find_driver
 from cardtear.reader.private_socket import SocketError

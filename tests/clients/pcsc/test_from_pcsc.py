@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 from cardtear.card.issuing.profiles import CardRequest
+from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.scenario import play_file
-from cardtear.lab.simulator.simulator import Simulator
 from cardtear.lab.simulator.trigger import Trigger
 from cardtear.p11.constants import CKR
 from cardtear.reader import ApduMoment, CardMute, CardRemoved, Change, Insertion, Moment, TestbedError, When

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from cardtear.card.tables import INS
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.simulator.trigger import Trigger
 
 from ...shared.programs import Run

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from cardtear.card.tables import INS
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.simulator.trigger import Trigger
 
 from . import pcsc

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.processes import kept_process
 from cardtear.lab.processes.kept_process import ProcessError
 from cardtear.lab.simulator import own_pcscd
 from cardtear.lab.simulator.own_pcscd import OwnPcscd
-from cardtear.lab.simulator.simulator import Simulator
 from cardtear.reader.pcsc import reader_conf
 
 from ...shared.programs import DEADLINE, runner

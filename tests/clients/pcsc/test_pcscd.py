@@ -10,7 +10,7 @@ from time import monotonic, perf_counter
 
 import pytest
 from cardtear.card.issuing.profiles import CardRequest
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.reader import ApduMoment, Change, Moment, When
 from cardtear.reader.pcsc.vpcd import VpcdDoor
 

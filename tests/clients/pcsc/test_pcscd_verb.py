@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from cardtear.card.issuing.profiles import CardRequest
 from cardtear.lab.control.remote import RemoteSimulator
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.simulator.trigger import Trigger
 from cardtear.reader.errors import TestbedError
 

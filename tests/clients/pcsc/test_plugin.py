@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from cardtear.lab.cli import doctor
 from cardtear.lab.simulator import own_pcscd
+from cardtear.reader.pcsc import pcscd_call
 
 from ...shared.programs import DEADLINE, runner
 
@@ -78,7 +78,7 @@ def test_the_plugin(pytester: pytest.Pytester) -> None:
 def test_without_pcscd(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A skip that says what is missing."""
     monkeypatch.setattr(own_pcscd, "why_not", lambda: "only root can start a pcscd")
-    monkeypatch.setattr(doctor, "vpcd_listens", lambda: False)
+    monkeypatch.setattr(pcscd_call, "vpcd_listens", lambda: False)
     with pytest.raises(pytest.skip.Exception, match="only root can start a pcscd, and no pcscd with vpcd is running"):
         request.getfixturevalue("bench")
 

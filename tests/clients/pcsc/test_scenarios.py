@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cardtear.lab.scenario import Status, in_pcsc, play_file, stage
+from cardtear.lab.scenario import Status, context, in_pcsc, play_file
 from cardtear.lab.simulator import own_pcscd
 
 SCENARIO = """\
@@ -109,7 +109,7 @@ def test_a_pcscd_that_does_not_take_the_card(file: Path, monkeypatch: pytest.Mon
     """It says what pcscd said."""
     if in_pcsc.why_not() is not None:
         pytest.skip(str(in_pcsc.why_not()))
-    monkeypatch.setattr(stage, "_PCSCD_PATIENCE", 0.3)
+    monkeypatch.setattr(context, "_PCSCD_PATIENCE", 0.3)
     monkeypatch.setattr(own_pcscd, "configuration", lambda *_, **__: "")
     outcome = play_file(file)
     assert outcome.status is Status.ERROR

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from cardtear.card.tables import INS
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.p11.constants import CKR
 from cardtear.reader import CallMoment, Moment, When
 from cardtear.reader.pcsc import vpcd_dialogue

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from cardtear.card.issuing.profiles import CardRequest
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.reader import ApduMoment, Moment, When
 from cardtear.reader.pcsc.vpcd_slots import PcscSlots
 

@@ -10,7 +10,7 @@ from time import monotonic, sleep
 
 import pytest
 from cardtear.card.issuing.profiles import CardRequest
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.reader import Change
 from cardtear.reader.trace import ApduEntry, EventEntry
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from cardtear.card.issuing.profiles import CardRequest
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.simulator.trigger import Trigger
 from cardtear.reader.pcsc.vpcd import VpcdDoor
 from cardtear.reader.trace import ApduEntry

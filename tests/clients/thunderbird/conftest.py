@@ -14,8 +14,8 @@ import pytest
 from cardtear.card.issuing.profiles import CardRequest
 from cardtear.csrc import module_path
 from cardtear.lab.clients.thunderbird import Thunderbird
-from cardtear.lab.simulator import paths
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
+from cardtear.lab.processes import paths
 
 DEADLINE = 30.0
 """Seconds that a mail may take."""

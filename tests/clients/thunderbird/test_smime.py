@@ -13,8 +13,8 @@ import pytest
 from cardtear.card.issuing.profiles import CardRequest
 from cardtear.lab.clients.mozilla import NOT_PRESENT
 from cardtear.lab.clients.thunderbird import Thunderbird
-from cardtear.lab.simulator import paths
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
+from cardtear.lab.processes import paths
 from cardtear.lab.simulator.trigger import Trigger
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding

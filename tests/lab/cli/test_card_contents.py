@@ -15,12 +15,13 @@ import pytest
 from cardtear.card import certificates, tlv
 from cardtear.card.crypto import dsa_keys
 from cardtear.card.image.store import Store, read_image
-from cardtear.card.issuing import data_objects, export, key_files, personalisation
+from cardtear.card.issuing import data_objects, key_files
 from cardtear.card.issuing.ca import TestCA
-from cardtear.card.issuing.description import describe
 from cardtear.card.issuing.profiles import CardRequest, create
 from cardtear.card.tables import SLOTS
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.cards import export, personalisation
+from cardtear.lab.cards.description import describe
+from cardtear.lab.control.simulator import Simulator
 from cardtear.p11 import image_objects
 from cardtear.p11.constants import CKA, CKO
 from cardtear.p11.records import OVERLAY_TAGS

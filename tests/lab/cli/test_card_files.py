@@ -15,14 +15,15 @@ from typing import Any
 
 import pytest
 from cardtear.card.image.store import ImageError, create_image, read_image
-from cardtear.card.issuing import export, key_files, personalisation
+from cardtear.card.issuing import key_files
 from cardtear.card.issuing.ca import TestCA
 from cardtear.card.issuing.profiles import PROFILES, CardRequest, create, open_card, ready_image
 from cardtear.card.tables import PIN, SLOTS
+from cardtear.lab.cards import export, personalisation
 from cardtear.lab.control.client import Control, ControlFailure
 from cardtear.lab.control.remote import RemoteSimulator
-from cardtear.lab.control.requests import EncryptedImage
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
+from cardtear.lab.simulator.requests import EncryptedImage
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa

@@ -21,7 +21,7 @@ from typing import Self
 
 import pytest
 from cardtear.csrc import module_path
-from cardtear.lab.simulator import paths
+from cardtear.lab.processes import paths
 
 DEADLINE = 30.0
 CARDTEAR = (sys.executable, "-m", "cardtear.lab.cli.main")

@@ -12,8 +12,8 @@ import pytest
 from cardtear.csrc.generate import BY_HAND
 from cardtear.lab.cli import triggers as commands
 from cardtear.lab.cli.main import app
+from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.simulator.faults import FAULTS, VERBS
-from cardtear.lab.simulator.simulator import Simulator
 from cardtear.p11.calls import BY_NAME, IN_MODULE
 from cardtear.p11.constants import CKR
 from typer.testing import CliRunner, Result

@@ -16,7 +16,7 @@ import pytest
 import typer
 from cardtear.lab.cli.main import app
 from cardtear.lab.control.client import Control, ControlFailure
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.reader.pcsc import reader_conf
 from typer.testing import CliRunner
 

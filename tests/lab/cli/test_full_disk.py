@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 from cardtear.card.files import output_file
 from cardtear.card.image.store import ImageError, copy_image, create_image, read_image
-from cardtear.card.issuing import export
 from cardtear.card.issuing.ca import TestCA
 from cardtear.card.issuing.profiles import CardRequest, ready_image
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.cards import export
+from cardtear.lab.control.simulator import Simulator
 
 DEADLINE = 60
 

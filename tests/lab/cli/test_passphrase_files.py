@@ -17,8 +17,8 @@ from cardtear.card.image.store import read_image
 from cardtear.card.issuing.ca import TestCA
 from cardtear.card.issuing.profiles import CardRequest, create
 from cardtear.lab.control.client import Control, ControlFailure
-from cardtear.lab.control.requests import EncryptedImage
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
+from cardtear.lab.simulator.requests import EncryptedImage
 
 DEADLINE = 60
 PASSPHRASE = "correct horse"

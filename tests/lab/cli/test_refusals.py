@@ -15,11 +15,12 @@ from cardtear.card.image import passphrase
 from cardtear.card.issuing.profiles import CardRequest
 from cardtear.lab.cli.secret_input import first_line
 from cardtear.lab.control.remote import RemoteSimulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.simulator.possible_trigger import _AT_ONCE
-from cardtear.lab.simulator.simulator import Simulator
 from cardtear.lab.simulator.trigger import Trigger
 from cardtear.p11.quirks import Quirks
-from cardtear.reader.events import CallMoment, Moment, When
+from cardtear.reader.events import CallMoment, When
+from cardtear.reader.reader import Moment
 
 DEADLINE = 30.0
 Command = Callable[..., subprocess.CompletedProcess[str]]

@@ -15,13 +15,14 @@ from typing import Any, cast
 import pytest
 from cardtear.card.issuing.profiles import CardRequest
 from cardtear.lab.cli import simulators
+from cardtear.lab.control import report
 from cardtear.lab.control.client import Control
 from cardtear.lab.control.remote import RemoteSimulator
-from cardtear.lab.control.requests import VERBS
+from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.simulator.faults import FAULTS
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.simulator.requests import VERBS
 from cardtear.lab.sweep import report_html
-from cardtear.lab.trace import report, timeline
+from cardtear.lab.trace import timeline
 from cardtear.lab.trace.records import Record, as_record
 from cardtear.lab.trace.timeline import Timeline
 from cardtear.reader.events import Change

@@ -20,9 +20,10 @@ from cardtear.lab.control import client as control_module
 from cardtear.lab.control.client import Control, ControlFailure
 from cardtear.lab.control.remote import RemoteSimulator
 from cardtear.lab.control.server import LINE_LIMIT
-from cardtear.lab.simulator import paths
-from cardtear.lab.simulator.simulator import Simulator
-from cardtear.lab.simulator.trigger import OnSignal, Trigger
+from cardtear.lab.control.simulator import Simulator
+from cardtear.lab.processes import paths
+from cardtear.lab.simulator.moments import OnSignal
+from cardtear.lab.simulator.trigger import Trigger
 from cardtear.lab.trace.records import FIELDS
 from cardtear.reader.errors import TestbedError
 from cardtear.reader.events import Change

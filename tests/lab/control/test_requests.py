@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from cardtear.card.files import json_text
 from cardtear.card.issuing.profiles import CardRequest, ProfileError
-from cardtear.lab.control.requests import VERBS, Request, RequestError, decode, parse, trigger
+from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.scenario.model import Card
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.simulator.requests import VERBS, Request, RequestError, decode, parse, trigger
 from cardtear.lab.simulator.trigger import Trigger
 from cardtear.p11.mechanisms import KNOWN
 from cardtear.p11.token_mechanisms import require_known

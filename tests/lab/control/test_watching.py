@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from cardtear.csrc import module_path
 from cardtear.lab.control.client import Control
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.p11.constants import CKR, CKS
 
 pytest_plugins = ["pytester"]

@@ -15,18 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cardtear.card.shown import lines as as_lines
+from cardtear.card.shown import shown
 from cardtear.csrc import module_path
 from cardtear.lab.cli import tables
 from cardtear.lab.cli.main import app
-from cardtear.lab.processes import terminal
+from cardtear.lab.control import report
+from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.simulator.call_counter import Place
-from cardtear.lab.simulator.simulator import Simulator
 from cardtear.lab.sweep import report_html, report_svg, report_text
 from cardtear.lab.sweep.command import Ended
 from cardtear.lab.sweep.outcome import Outcome, Run, Verdict
 from cardtear.lab.sweep.points import Point
 from cardtear.lab.sweep.report import Report
-from cardtear.lab.trace import report
 from cardtear.lab.trace.timeline import Timeline
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -55,13 +56,13 @@ def is_safe(text: str) -> bool:
 @given(texts)
 def test_shown(text: str) -> None:
     """One line, nothing but printable characters, and all that was printable as it was."""
-    result = terminal.shown(text)
+    result = shown(text)
     assert result.isprintable()
-    assert terminal.shown(result) == result
+    assert shown(result) == result
     if text.isprintable():
         assert result == text
-    assert is_safe(terminal.lines(text))
-    assert terminal.lines(text).count("\n") == text.replace("\r\n", "\n").count("\n")
+    assert is_safe(as_lines(text))
+    assert as_lines(text).count("\n") == text.replace("\r\n", "\n").count("\n")
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_shown(text: str) -> None:
     ],
 )
 def test_how_it_is_shown(text: str, awaited: str) -> None:
-    assert terminal.shown(text) == awaited
+    assert shown(text) == awaited
 
 
 def printed(print_it: Callable[[], object], capsys: pytest.CaptureFixture[str]) -> str:
@@ -118,8 +119,8 @@ def test_the_time_line(text: str) -> None:
         lines = stream.getvalue().split("\n")
         assert is_safe(stream.getvalue())
         assert len(lines) == 5
-        assert terminal.shown(text) in lines[0]
-        assert f"{terminal.shown(text)}'s card goes into {terminal.shown(text)}" in lines[2]
+        assert shown(text) in lines[0]
+        assert f"{shown(text)}'s card goes into {shown(text)}" in lines[2]
 
 
 @settings(max_examples=20, suppress_health_check=[])
@@ -136,7 +137,7 @@ def test_the_report_of_pytest(text: str) -> None:
             raise OSError(text)
 
     assert is_safe(report.time_line(Stub()))  # type: ignore[arg-type]
-    assert terminal.shown(text) in report.time_line(Broken())  # type: ignore[arg-type]
+    assert shown(text) in report.time_line(Broken())  # type: ignore[arg-type]
 
 
 def swept(text: str) -> Report:
@@ -163,7 +164,7 @@ def test_reports_of_a_sweep(text: str, capsys: pytest.CaptureFixture[str]) -> No
 
     output = printed(show, capsys)
     assert is_safe(output)
-    assert terminal.shown(f"{text}#1:1/C_Sign#1@before") in output
+    assert shown(f"{text}#1:1/C_Sign#1@before") in output
     assert is_safe(report_svg.picture(found, []))
     assert json.loads(found.as_json())["outcomes"][0]["about"] == text
     assert is_safe(report_html.page(found, []))
@@ -221,11 +222,11 @@ def test_errors(command: tuple[str, ...], tmp_path: Path) -> None:
 def test_what_commands_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files and cards with such names, made and shown; a new line in a name makes no second line."""
     monkeypatch.chdir(tmp_path)
-    name, shown = f"{EVIL}\n", f"{SHOWN}\\n"
+    name, visible = f"{EVIL}\n", f"{SHOWN}\\n"
     for command, awaited in (
-        (["card", "new", name], f"{shown} is a piv card of Alice\n"),
-        (["card", "copy", name, "copy"], f"copy is a copy of {shown}\n"),
-        (["card", "export", "copy", "-o", f"{name}x"], f"{shown}x has what is on copy; no private keys"),
+        (["card", "new", name], f"{visible} is a piv card of Alice\n"),
+        (["card", "copy", name, "copy"], f"copy is a copy of {visible}\n"),
+        (["card", "export", "copy", "-o", f"{name}x"], f"{visible}x has what is on copy; no private keys"),
     ):
         done = CliRunner().invoke(app, command)
         assert done.exit_code == 0, done.output

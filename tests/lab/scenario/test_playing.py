@@ -280,7 +280,7 @@ def test_an_image_that_is_missing(play: Play) -> None:
 def test_an_image_is_copied(passes: Play, write: Callable[..., Path], tmp_path: Path, passphrase: str | None) -> None:
     """What a scenario does to a card is not done to the file, an encrypted one neither."""
     from cardtear.card.issuing.profiles import CardRequest, create
-    from cardtear.lab.simulator import paths
+    from cardtear.lab.processes import paths
 
     secret = None if passphrase is None else passphrase.encode()
     create(CardRequest("blank", name="Carol"), tmp_path / "carol.card", paths.test_ca(), secret)
@@ -302,7 +302,7 @@ def test_an_image_is_copied(passes: Play, write: Callable[..., Path], tmp_path: 
 
 def test_an_encrypted_image_without_its_passphrase(play: Play, tmp_path: Path) -> None:
     from cardtear.card.issuing.profiles import CardRequest, create
-    from cardtear.lab.simulator import paths
+    from cardtear.lab.processes import paths
 
     create(CardRequest("blank"), tmp_path / "alice.card", paths.test_ca(), b"correct horse")
     outcome = play("cards: {alice: {path: alice.card}}\nsteps: [crash]")

@@ -11,7 +11,7 @@ import pytest
 from cardtear.lab.cli.main import app
 from cardtear.lab.control.client import Control, ControlFailure
 from cardtear.lab.control.remote import RemoteSimulator
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.simulator.trigger import Trigger
 from cardtear.p11.constants import CKF, CKR, CKS
 from cardtear.p11.quirks import Quirks

@@ -13,8 +13,8 @@ from cardtear.card.piv_card import ForeignCard
 from cardtear.lab.cli import tables
 from cardtear.lab.control.client import ControlFailure
 from cardtear.lab.control.remote import RemoteSimulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.simulator.from_pcsc import NoCardInPcsc, NoPyscard
-from cardtear.lab.simulator.simulator import Simulator
 from cardtear.reader import NoSuchReader
 from cardtear.reader.errors import ReaderOccupied
 from cardtear.reader.reader import Insertion, Reader

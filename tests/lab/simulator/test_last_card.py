@@ -16,9 +16,9 @@ from cardtear.card.issuing.profiles import CardRequest, create, open_card
 from cardtear.lab.cli.main import app
 from cardtear.lab.control.client import Control
 from cardtear.lab.control.remote import RemoteSimulator
+from cardtear.lab.control.simulator import Simulator
+from cardtear.lab.processes import paths
 from cardtear.lab.scenario import loads, play
-from cardtear.lab.simulator import paths
-from cardtear.lab.simulator.simulator import Simulator
 from cardtear.lab.simulator.trigger import Trigger
 from typer.testing import CliRunner
 

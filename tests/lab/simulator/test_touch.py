@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from cardtear.card.issuing.profiles import CardRequest
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.simulator.trigger import Trigger
 from cardtear.p11.constants import CKR
 from cardtear.reader.touch_sensor import TouchSensor

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.sweep import points
 from cardtear.lab.sweep.outcome import Verdict, tell
 from cardtear.lab.sweep.plan import Action, Then

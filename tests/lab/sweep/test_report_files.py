@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 
 import pytest
 from cardtear.card.issuing.profiles import CardRequest, ready_image
-from cardtear.lab.simulator import paths
+from cardtear.lab.processes import paths
 from cardtear.lab.sweep import options
 
 Sweep = Callable[..., Any]

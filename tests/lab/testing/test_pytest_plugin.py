@@ -271,7 +271,9 @@ def test_a_run_without_the_fixtures_loads_nothing(pytester: pytest.Pytester) -> 
     pytester.makepyfile("def test_nothing(): pass")
     done = run(pytester)
     done.assert_outcomes(passed=1)
-    done.stdout.fnmatch_lines(["loaded: *'cardtear', 'cardtear.lab', 'cardtear.lab.testing.pytest_plugin'*"])
+    done.stdout.fnmatch_lines(
+        ["loaded: *'cardtear', 'cardtear.lab', 'cardtear.lab.testing', 'cardtear.lab.testing.pytest_plugin'*"]
+    )
     assert "simulator" not in done.stdout.str()
     assert "crypto" not in done.stdout.str()
     assert "rich" not in done.stdout.str()

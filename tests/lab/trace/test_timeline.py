@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from cardtear.lab.control.client import Control
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.trace.records import as_record
 from cardtear.lab.trace.timeline import Timeline
 from cardtear.p11.calls import CALLS

@@ -11,7 +11,7 @@ from time import monotonic, sleep
 from typing import Any
 
 import pytest
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.p11 import server
 from cardtear.p11.calls import BY_NAME
 from cardtear.p11.greeting import VERSION, decode_hello

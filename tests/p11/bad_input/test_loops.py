@@ -22,11 +22,11 @@ import pytest
 from cardtear.csrc import module_path
 from cardtear.lab.control import client
 from cardtear.lab.control.client import Control, ControlFailure
-from cardtear.lab.control.requests import VERBS
+from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.processes import lines as lab_lines
 from cardtear.lab.scenario import clients
 from cardtear.lab.scenario.clients import ClientProcess
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.simulator.requests import VERBS
 from cardtear.lab.testing.pool import Pool
 from cardtear.p11.constants import CKR
 from hypothesis import HealthCheck, given, settings

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from cardtear.card.issuing.profiles import CardRequest
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 
 P256 = bytes.fromhex("06082a8648ce3d030107")
 

@@ -13,8 +13,8 @@ from cardtear.card import certificates, tlv
 from cardtear.card.image.store import Store
 from cardtear.card.issuing.profiles import CardRequest, ready_image
 from cardtear.card.tables import SLOTS
-from cardtear.lab.simulator import paths
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
+from cardtear.lab.processes import paths
 from cardtear.p11.constants import CKA, CKO, CKR
 
 from ...shared.broken_certificates import KINDS, certificate, mutated, name, unknown_key

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from cardtear.card.tables import INS
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.simulator.trigger import Trigger
 from cardtear.p11.constants import CKR, CKS
 from cardtear.reader.events import When

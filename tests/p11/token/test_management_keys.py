@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 from cardtear.card.issuing.profiles import CardRequest, ready_image
-from cardtear.lab.simulator import paths
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
+from cardtear.lab.processes import paths
 from cardtear.p11.constants import CKF, CKR
-from cardtear.reader.events import ApduMoment, Moment, When
+from cardtear.reader.events import When
+from cardtear.reader.reader import ApduMoment, Moment
 from cardtear.reader.trace import ApduEntry
 
 WELL_KNOWN = bytes.fromhex("010203040506070801020304050607080102030405060708")

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from cardtear.card.issuing.profiles import CardRequest, ready_image
 from cardtear.csrc import module_path
-from cardtear.lab.simulator import paths
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
+from cardtear.lab.processes import paths
 from cardtear.p11.constants import CKR, CKS
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st

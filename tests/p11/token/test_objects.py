@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from cardtear.card.issuing.profiles import CardRequest
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.p11.constants import CKA, CKO, CKR
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa

@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 from cardtear.card.tables import LABEL_OBJECT, PUBLIC_RECORDS
 from cardtear.card.token_traits import Traits
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.simulator.trigger import Trigger
 from cardtear.p11 import management
 from cardtear.p11.constants import CKA, CKO, CKR, CKS, CKU
 from cardtear.p11.login import Right
 from cardtear.p11.piv_client import PivClient
 from cardtear.p11.records import encode_attributes
-from cardtear.reader.events import ApduMoment, CallMoment, When
+from cardtear.reader.events import CallMoment, When
+from cardtear.reader.reader import ApduMoment
 from cardtear.reader.trace import CallEntry, ReturnEntry
 
 DEADLINE = 30.0

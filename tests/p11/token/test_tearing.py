@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 from cardtear.card.issuing.profiles import CardRequest, ready_image
-from cardtear.lab.simulator import paths
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
+from cardtear.lab.processes import paths
 from cardtear.p11.constants import CKR
-from cardtear.reader.events import ApduMoment, Moment, When
+from cardtear.reader.events import When
+from cardtear.reader.reader import ApduMoment, Moment
 
 SETUP = "(data(m, s, b'there'), ec_pair(m, s, b'pair'), ec_pair(m, s, b'lonely'))"
 PRIVATE_KEY = "m.find(s, {CKA.LABEL: b'pair', CKA.CLASS: CKO.PRIVATE_KEY})[0]"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cardtear.card.issuing.profiles import CardRequest
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.simulator.trigger import Trigger
 from cardtear.p11.constants import CKF, CKM, CKR, CKS
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.p11.constants import CKR
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

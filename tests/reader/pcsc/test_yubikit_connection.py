@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from cardtear.card.issuing.profiles import CardRequest
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
 from cardtear.reader import ApduMoment, Moment, When
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature

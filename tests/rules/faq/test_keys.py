@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from cardtear.lab.simulator import paths
+from cardtear.lab.processes import paths
 from cardtear.p11.constants import CKA, CKF, CKM, CKR
 
 pytestmark = pytest.mark.needs("certutil", "modutil", "cmsutil", "pk12util", "selfserv", "tstclnt", "openssl")

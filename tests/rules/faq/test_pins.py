@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from cardtear.card.issuing.profiles import CardRequest
-from cardtear.lab.simulator import paths
-from cardtear.lab.simulator.simulator import Simulator
+from cardtear.lab.control.simulator import Simulator
+from cardtear.lab.processes import paths
 from cardtear.lab.simulator.trigger import Trigger
 from cardtear.p11.constants import CKF, CKR, CKU
 from cardtear.reader.pin_pad import Entry

@@ -8,11 +8,11 @@ import traceback
 
 from rich.console import Console
 
+from ...card.shown import lines, shown
 from ...card.wording import counted
-from ..control.client import ControlFailure
-from ..control.remote import RemoteSimulator
-from ..processes.terminal import lines, shown
-from .timeline import Timeline
+from ..trace.timeline import Timeline
+from .client import ControlFailure
+from .remote import RemoteSimulator
 
 LINES = 300
 """The last lines that are kept: what went wrong is at the end."""

@@ -12,17 +12,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ...card import certificate_reader, certificates, tlv
+from ...card.applet import keys
+from ...card.applet.variants import make_of_state
+from ...card.certificate_reader import Certificate
+from ...card.image.state import CardState, StoredKey
+from ...card.image.store import CardFull, ImageError, NotWritten, Store
+from ...card.issuing import certificate_text, data_objects
+from ...card.issuing.key_files import Contents
+from ...card.status import CardError
+from ...card.tables import DSA_BITS, OBJECT_LIMIT, SELF_TAGGED, SLOTS, Algorithm, object_rules
 from ...p11 import image_objects
-from .. import certificate_reader, certificates, tlv
-from ..applet import keys
-from ..applet.variants import make_of_state
-from ..certificate_reader import Certificate
-from ..image.state import CardState, StoredKey
-from ..image.store import CardFull, ImageError, NotWritten, Store
-from ..status import CardError
-from ..tables import DSA_BITS, OBJECT_LIMIT, SELF_TAGGED, SLOTS, Algorithm, object_rules
-from . import certificate_text, data_objects
-from .key_files import Contents
 
 _DATA = 0x53
 LONGEST = 1 << 20

@@ -15,16 +15,16 @@ from typing import Annotated, Any, Literal
 from cryptography.hazmat.primitives import serialization
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
-from ...lab.processes.terminal import shown
-from ...p11 import image_objects
-from .. import certificates
-from ..applet import keys
-from ..applet.security import PIN_FORMATS, PIN_LENGTH, PinRules
-from ..applet.variants import make_of
-from ..certificate_reader import NO_KEY
-from ..files import json_text
-from ..image.state import CardState, Reference, StoredKey
-from ..tables import (
+from ...card import certificates
+from ...card.applet import keys
+from ...card.applet.security import PIN_FORMATS, PIN_LENGTH, PinRules
+from ...card.applet.variants import make_of
+from ...card.certificate_reader import NO_KEY
+from ...card.files import json_text
+from ...card.image.state import CardState, Reference, StoredKey
+from ...card.issuing.profiles import PROFILES
+from ...card.shown import shown
+from ...card.tables import (
     ATTESTATION,
     MANAGEMENT_KEY,
     MANAGEMENT_KEY_LENGTHS,
@@ -35,8 +35,8 @@ from ..tables import (
     Touch,
     object_rules,
 )
-from ..token_traits import Traits
-from .profiles import PROFILES
+from ...card.token_traits import Traits
+from ...p11 import image_objects
 
 LONGEST = 64 << 20
 """Bytes of an export that is read; it has two for each on the card, whose capacity usually is far below."""

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from ...card.files import json_text
 from ...card.issuing.profiles import CardRequest, request
 from ...card.wording import meant
-from ..simulator.faults import LONGEST_WAIT, return_value
-from ..simulator.trigger import Trigger
+from .faults import LONGEST_WAIT, return_value
+from .trigger import Trigger
 
 _DIGITS = {2: "two", 4: "four"}
 

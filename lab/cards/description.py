@@ -7,14 +7,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ...lab.processes.terminal import shown
-from ...p11 import image_objects
-from .. import certificates, tlv
-from ..applet.keys import belongs
-from ..certificate_reader import read
-from ..image.state import CardState
-from ..image.store import read_image
-from ..tables import (
+from ...card import certificates, tlv
+from ...card.applet.keys import belongs
+from ...card.certificate_reader import read
+from ...card.image.state import CardState
+from ...card.image.store import read_image
+from ...card.issuing import certificate_text
+from ...card.shown import shown
+from ...card.tables import (
     ATTESTATION,
     ATTESTATION_CERTIFICATE,
     CHUID,
@@ -26,8 +26,8 @@ from ..tables import (
     PinRule,
     Slot,
 )
-from ..token_traits import Traits
-from . import certificate_text
+from ...card.token_traits import Traits
+from ...p11 import image_objects
 
 _SLOTS = SLOTS | {ATTESTATION: Slot("Attestation", PinRule.NEVER, ATTESTATION_CERTIFICATE)}
 
