@@ -59,8 +59,8 @@ if __name__ == "__main__":
     for name in ("simulators", "readers", "triggers", "play", "sweep", "cards", "quirks", "pcsc", "installation"):
         main._commands(name)
     for name in (
-        "card.issuing.personalisation",
-        "card.issuing.export",
+        "lab.cards.personalisation",
+        "lab.cards.export",
         "lab.scenario",
         "lab.simulator.simulator",
         "lab.sweep.session",
