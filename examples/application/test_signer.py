@@ -10,9 +10,8 @@ import contextlib
 from pathlib import Path
 
 import pytest
-from cardtear.card.issuing.profiles import CardRequest
+from cardtear import CardRequest, Trigger
 from cardtear.lab.control.remote import RemoteReader, RemoteSimulator
-from cardtear.lab.simulator.trigger import Trigger
 from signer import AnotherCard, CardGone, Signer
 
 DOCUMENT = b"I owe you five pounds"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from cardtear.card.issuing.profiles import CardRequest
+from cardtear import CardRequest
 from cardtear.lab.clients.firefox import NOT_PRESENT, Firefox
 from cardtear.lab.clients.tls_server import TlsServer
 from cardtear.lab.control.remote import RemoteReader

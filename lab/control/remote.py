@@ -59,17 +59,20 @@ class RemoteSimulator:
         """A reader that is, or will be, plugged in."""
         return RemoteReader(self, name)
 
-    def insert(self, reader: str, card: Path | CardRequest | None = None) -> None:
-        """Put a card into a reader, by default the one that was last in it; the standard one where none was."""
-        self.do("insert", reader=reader, **({} if card is None else {"card": _as_card(card)}))
+    def insert(self, reader: str, card: Path | CardRequest | None = None, atr: bytes | None = None) -> None:
+        """Put a card into a reader, by default the one that was last in it; the standard one where none was.
+
+        With `atr` (1 to 33 bytes) that one arrives instead of the card's own, as over a bad contact.
+        """
+        self.do("insert", reader=reader, **({} if card is None else {"card": _as_card(card)}), **_with_atr(atr))
 
     def remove(self, reader: str) -> None:
         """Pull the card out; when this returns, no application has anything left of it."""
         self.do("remove", reader=reader)
 
-    def swap(self, reader: str, card: Path | CardRequest) -> None:
-        """Exchange the card for another at one instant."""
-        self.do("swap", reader=reader, card=_as_card(card))
+    def swap(self, reader: str, card: Path | CardRequest, atr: bytes | None = None) -> None:
+        """Remove the card and insert another in one step; `atr` as for `insert`."""
+        self.do("swap", reader=reader, card=_as_card(card), **_with_atr(atr))
 
     def attach_pcsc(self, reader: str, name: str = "", exclusive: bool = False) -> str | None:
         """From now on the card in the first PC/SC reader that has `name` in its own lies in this reader, too.
@@ -159,9 +162,9 @@ class RemoteReader:
                 return each["card"]  # type: ignore[no-any-return]
         raise ControlFailure("no-such-reader", f"there is no reader {self.name!r}")
 
-    def insert(self, card: Path | CardRequest | None = None) -> None:
-        """Put a card in, by default the one that was last in it; the standard one where none was."""
-        self.simulator.insert(self.name, card)
+    def insert(self, card: Path | CardRequest | None = None, atr: bytes | None = None) -> None:
+        """Put a card in, by default the one that was last in it; the standard one where none was. `atr`: its ATR."""
+        self.simulator.insert(self.name, card, atr)
 
     def wait_for_pcsc(self, deadline: float = DEADLINE) -> None:
         """Until pcscd has the card that is in it. Raises TimeoutError."""
@@ -179,17 +182,17 @@ class RemoteReader:
         """Pull the card out; when this returns, no application has anything left of it."""
         self.simulator.remove(self.name)
 
-    def swap(self, card: Path | CardRequest) -> None:
-        """Exchange the card for another at one instant."""
-        self.simulator.swap(self.name, card)
+    def swap(self, card: Path | CardRequest, atr: bytes | None = None) -> None:
+        """Remove the card and insert another in one step; `atr` as for `insert`."""
+        self.simulator.swap(self.name, card, atr)
 
     def unplug(self) -> None:
         """Pull the reader out, with the card that is in it."""
         self.simulator.unplug(self.name)
 
-    def plug(self) -> None:
-        """Plug it in again."""
-        self.simulator.plug(self.name)
+    def plug(self, contactless: bool = False) -> None:
+        """Plug the reader in again, for cards with contacts or for contactless ones."""
+        self.simulator.plug(self.name, contactless)
 
     def reset(self) -> None:
         """Reset the card, as another program could: logins are lost."""
@@ -234,3 +237,7 @@ def _as_card(card: Path | CardRequest) -> str | dict[str, Any]:
     from ..simulator.trigger_encoding import as_card
 
     return as_card(card)
+
+
+def _with_atr(atr: bytes | None) -> dict[str, str]:
+    return {} if atr is None else {"atr": atr.hex()}

@@ -33,7 +33,7 @@ Progress = Callable[[StepResult], None]
 
 
 def play(
-    scenario: Scenario,
+    scenario: Scenario | Path | str,
     *,
     quirks: Sequence[str] = (),
     here: Path | None = None,
@@ -43,10 +43,14 @@ def play(
 ) -> Outcome:
     """Play a scenario to its outcome; never raises for what happens in it, and never takes longer than its deadline.
 
+    A path is that of a file, as for `play_file`, from which then `here`, `lines` and `origin` come.
+
     `quirks` are added to the scenario's own, `here` is the folder to which its paths are relative. `lines` are the
     lines of its steps (by place, ("steps", 0)) in the file `origin`, for messages. `progress`, a watcher, hears of
     every step.
     """
+    if isinstance(scenario, str | Path):
+        return play_file(Path(scenario), quirks=quirks, progress=progress)
     started = monotonic()
     watcher = Watcher(progress, f"the progress {progress!r}") if progress is not None else None
     performance = _Performance(scenario, origin, lines or {}, watcher.tell if watcher is not None else None)

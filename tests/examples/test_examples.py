@@ -53,6 +53,19 @@ def test_firefox(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs("pkcs11-tool")
+def test_python(tmp_path: Path) -> None:
+    scenario = str(EXAMPLES.parent / "scenarios" / "B12.yaml")
+    output = run(sys.executable, str(EXAMPLES / "python" / "pull.py"), scenario, folder=tmp_path)
+    assert output.splitlines() == [
+        "the card is in: pkcs11-tool ends with 0",
+        "it goes in the middle of a signature: pkcs11-tool ends with 1",
+        "in the reader: Bob",
+        "it is back: pkcs11-tool ends with 0",
+        "B12: passed",
+    ]
+
+
+@pytest.mark.needs("pkcs11-tool")
 def test_by_hand(tmp_path: Path) -> None:
     output = run(str(EXAMPLES / "by_hand" / "torn_out.sh"), folder=tmp_path, TMPDIR=str(tmp_path))
     assert output.count("---") == 4
