@@ -100,7 +100,7 @@ def test_the_workflows_commands(tmp_path: Path) -> None:
     )
     (stubs / "pip").write_text(
         f"#!{sys.executable}\nimport sys\nfrom importlib.metadata import version\n"
-        'assert sys.argv[1] == "install"\nfor name in sys.argv[2:]: version(name.rpartition('/')[2])\n'
+        'assert sys.argv[1] == "install"\nfor name in sys.argv[2:]: version(name.rpartition("/")[2])\n'
     )
     for stub in stubs.iterdir():
         stub.chmod(0o755)
