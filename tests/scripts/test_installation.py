@@ -58,8 +58,8 @@ def test_a_missing_compiler_is_one_line(tmp_path: Path) -> None:
     [
         (("run", "--nosuch", "--", "true"), "--nosuch"),
         (("sweep", "--nosuch", "--", "true"), "--nosuch"),
-        (("sweep", "--json", "--", "true"), "'--json' wants a value before --"),
-        (("run", "--reader", "--", "true"), "'--reader' wants a value before --"),
+        (("sweep", "--json", "--", "true"), "'--json' needs a value before --"),
+        (("run", "--reader", "--", "true"), "'--reader' needs a value before --"),
     ],
 )
 def test_an_option_that_cannot_be_taken_is_said(words: tuple[str, ...], complaint: str, tmp_path: Path) -> None:

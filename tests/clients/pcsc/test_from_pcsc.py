@@ -461,7 +461,7 @@ def test_command_line(door: VpcdDoor, run: Run) -> None:
     assert "cardtear" in listed.output
     refused = run(CARDTEAR, "run", "--from-pcsc", "any", "--from-pcsc", "any", *tool)
     assert refused.code == 2
-    assert "--reader for each" in refused.output
+    assert "give more --reader" in refused.output
 
 
 def test_commands_pull_it_and_put_it_back(near: Near, succeed: Succeed) -> None:

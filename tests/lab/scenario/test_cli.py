@@ -91,7 +91,7 @@ def test_what_cannot_be_read_is_not_played(write: Write, tmp_path: Path, text: s
 def test_no_file_at_all() -> None:
     done = cardtear("play")
     assert done.exit_code == 2
-    assert "which scenarios?" in done.stderr
+    assert "name scenario files, or scenarios that `cardtear scenarios` lists" in done.stderr
 
 
 def test_what_is_not_installed(write: Write) -> None:
@@ -116,7 +116,7 @@ def test_broken_shows_the_bug_and_plain_does_not() -> None:
     assert "awaited C_WaitForSlotEvent -> CKR_NO_EVENT, but came CKR_OK" in done.stdout
     assert "✗ B27 with zero_handle=accepted" in done.stdout
     assert "✗ B27 with zero_handle=crash" in done.stdout
-    assert "3 failed; to fail is right here" in done.stdout
+    assert "3 failed; with --broken a scenario is expected to fail" in done.stdout
     said = json.loads(cardtear("play", "B13", "--broken", "--json").stdout)
     assert [(each["name"], each["quirks"], each["status"]) for each in said] == [("B13", ["event_dup"], "failed")]
 

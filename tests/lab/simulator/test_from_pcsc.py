@@ -23,8 +23,8 @@ from cardtear.reader.reader import Insertion, Reader
 def test_without_pyscard(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error says what to install; everything else works."""
     monkeypatch.setitem(sys.modules, "smartcard", None)
-    for name in ("pcsc", "pcsc_card", "pcsc_channel"):
-        monkeypatch.delitem(sys.modules, f"cardtear.reader.{name}", raising=False)
+    for name in ("pcsc_reader", "pcsc_card", "pcsc_channel"):
+        monkeypatch.delitem(sys.modules, f"cardtear.reader.pcsc.{name}", raising=False)
     simulator.plug("back")
     with pytest.raises(NoPyscard, match=r"pip install 'cardtear\[pcsc\]'"):
         simulator.attach_pcsc("back")
