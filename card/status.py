@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Status words (ISO/IEC 7816-4, 5.6; SP 800-73-4 part 2, table 6) and the exception that carries one."""
+"""Status words (ISO/IEC 7816-4, 5.6; SP 800-73-5 part 2, table 6) and the exception that carries one."""
 
 from enum import IntEnum, unique
 

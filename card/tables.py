@@ -187,7 +187,7 @@ SECURE_MESSAGING_SIGNER = 0x5FC122
 PAIRING_CODE = 0x5FC123
 
 SELF_TAGGED = frozenset({DISCOVERY, BIT_GROUP})
-"""Data objects that travel under their own tag; all others travel in tag 53 (SP 800-73-4 part 2, 3.1.2 and 3.3.1)."""
+"""Data objects that travel under their own tag; all others travel in tag 53 (SP 800-73-5 part 2, 3.1.2 and 3.3.1)."""
 
 _ANYHOW = Access.ALWAYS
 PIV_OBJECTS: dict[int, DataObject] = {

@@ -199,7 +199,7 @@ class Insertion:
             self.reader.testbed.announce(Event(Change.RESET, self.reader, self))
 
     def log_out(self) -> None:
-        """Take the PIN's verification back (SP 800-73-4 part 2, 3.2.1). Raises CardRemoved."""
+        """Take the PIN's verification back (SP 800-73-5 part 2, 3.2.1). Raises CardRemoved."""
         testbed = self.reader.testbed
         with self.lock:
             if self.removed.is_set():

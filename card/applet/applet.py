@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The PIV card application (SP 800-73-4 part 2, chapter 3): which function carries out which command."""
+"""The PIV card application (SP 800-73-5 part 2, chapter 3): which function carries out which command."""
 
 from __future__ import annotations
 

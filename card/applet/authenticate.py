@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""GENERAL AUTHENTICATE (SP 800-73-4 part 2, 3.2.4): what a private key or the management key is used for."""
+"""GENERAL AUTHENTICATE (SP 800-73-5 part 2, 3.2.4): what a private key or the management key is used for."""
 
 from __future__ import annotations
 

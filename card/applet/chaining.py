@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The transport layer of a card: command chaining and GET RESPONSE (ISO/IEC 7816-4, 5.3; SP 800-73-4 part 2, 3.1.2).
+"""The transport layer of a card: command chaining and GET RESPONSE (ISO/IEC 7816-4, 5.3; SP 800-73-5 part 2, 3.1.2).
 
 Whatever is behind it sees whole commands and gives whole answers.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Key pairs in their slots: GENERATE ASYMMETRIC KEY PAIR (SP 800-73-4 part 2, 3.3.2), Yubico's IMPORT and MOVE KEY."""
+"""Key pairs in their slots: GENERATE ASYMMETRIC KEY PAIR (SP 800-73-5 part 2, 3.3.2), Yubico's IMPORT and MOVE KEY."""
 
 from __future__ import annotations
 

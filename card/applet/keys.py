@@ -36,7 +36,7 @@ _DSA_SCHEMES = {digest.digest_size: Prehashed(digest) for digest in (hashes.SHA1
 """By bytes of the order, which are those of a digest; a longer one is cut (FIPS 186-4, 4.6)."""
 _LONGEST_DSA_DIGEST = 64
 
-# A digest of the field's length; longer ones are cut, shorter ones padded (SP 800-73-4 part 2, A.4).
+# A digest of the field's length; longer ones are cut, shorter ones padded (SP 800-73-5 part 2, A.4).
 _DIGESTS: dict[str, hashes.HashAlgorithm] = {
     "secp224r1": hashes.SHA224(),
     "secp256r1": hashes.SHA256(),
@@ -81,7 +81,7 @@ class RsaKey:
         return _BareRsa(self._key.private_numbers())
 
     def public_template(self) -> bytes:
-        """Modulus and exponent as in the answer of GENERATE ASYMMETRIC KEY PAIR (SP 800-73-4 part 2, table 15)."""
+        """Modulus and exponent as in the answer of GENERATE ASYMMETRIC KEY PAIR (SP 800-73-5 part 2, table 15)."""
         numbers = self._key.public_key().public_numbers()
         exponent = numbers.e.to_bytes((numbers.e.bit_length() + 7) // 8, "big")
         return tlv.encode(0x81, numbers.n.to_bytes(self.length, "big")) + tlv.encode(0x82, exponent)

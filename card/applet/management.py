@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Authentication with the management key (SP 800-73-4 part 2, 3.2.4 and appendix A.1, A.2).
+"""Authentication with the management key (SP 800-73-5 part 2, 3.2.4 and appendix A.1, A.2).
 
 Single: the card sends a challenge, the host returns it enciphered; or the other way round. Mutual: the card sends an
 enciphered witness, the host returns it in clear with a challenge of its own, which the card returns enciphered.

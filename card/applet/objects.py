@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Data objects: GET DATA and PUT DATA under the access rules of the table (SP 800-73-4 part 2, 3.1.2 and 3.3.1)."""
+"""Data objects: GET DATA and PUT DATA under the access rules of the table (SP 800-73-5 part 2, 3.1.2 and 3.3.1)."""
 
 from __future__ import annotations
 

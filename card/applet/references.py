@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""PIN and PUK: VERIFY, CHANGE REFERENCE DATA, RESET RETRY COUNTER (SP 800-73-4 part 2, 3.2.1 to 3.2.3).
+"""PIN and PUK: VERIFY, CHANGE REFERENCE DATA, RESET RETRY COUNTER (SP 800-73-5 part 2, 3.2.1 to 3.2.3).
 
 A try is counted in the image before the values are compared, so that nobody learns anything by stopping the card in
 between; a right one is given back. Each command makes one change besides.

@@ -10,7 +10,7 @@ from ..status import SW, CardError
 from ..tables import PUK, Access, PinRule
 
 PIN_LENGTH = 8
-"""Bytes of a PIN or PUK on the card edge; a PIN is padded with FF (SP 800-73-4 part 2, 2.4.3)."""
+"""Bytes of a PIN or PUK on the card edge; a PIN is padded with FF (SP 800-73-5 part 2, 2.4.3)."""
 
 
 PIN_FORMATS = {"digits": re.compile(b"[0-9]*"), "any": re.compile(b"[ -~]*"), "hex": re.compile(b"[0-9A-Fa-f]*")}
@@ -26,7 +26,7 @@ class PinRules:
     form: str = "digits"
 
     def accept(self, reference: int, value: bytes) -> bool:
-        """Whether the bytes, padded with FF, can be a PIN or PUK (SP 800-73-4 part 2, 2.4.3)."""
+        """Whether the bytes, padded with FF, can be a PIN or PUK (SP 800-73-5 part 2, 2.4.3)."""
         if len(value) != PIN_LENGTH or reference == PUK:
             return len(value) == PIN_LENGTH
         content = value.rstrip(b"\xff")

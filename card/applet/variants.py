@@ -16,7 +16,7 @@ _AID_AND_AUTHORITY = tlv.encode(0x4F, PIV_AID[RID_LENGTH:]) + tlv.encode(0x79, t
 
 @dataclass(frozen=True)
 class Make:
-    """`properties` is the application property template, the answer to SELECT (SP 800-73-4 part 2, table 3).
+    """`properties` is the application property template, the answer to SELECT (SP 800-73-5 part 2, table 3).
 
     `extensions` are its commands beyond SP 800-73, `algorithms` those of its keys. `is_strict` is a card that keeps to
     SP 800-73 over the contactless interface, does not count a PIN that cannot be one, and forgets nobody when it is

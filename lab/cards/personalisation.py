@@ -253,7 +253,7 @@ def _object(certificate: Certificate) -> bytes:
 
 
 def _bare(tag: int, content: bytes) -> bytes:
-    """The value without the tag in which it travels (SP 800-73-4 part 2, 3.1.2)."""
+    """The value without the tag in which it travels (SP 800-73-5 part 2, 3.1.2)."""
     with contextlib.suppress(tlv.TlvError):
         outer, value, end = tlv.read(content)
         if end == len(content) and outer == (tag if tag in SELF_TAGGED else _DATA):

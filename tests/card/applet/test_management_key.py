@@ -98,7 +98,7 @@ def test_a_challenge_is_good_once_and_until_reset(host: Host, card: PivCard, pow
 
 
 def test_a_chain_that_is_broken_off_answers_nothing(host: Host) -> None:
-    """The challenge is open as before (SP 800-73-4 part 2, 3.2.4)."""
+    """The challenge is open as before (SP 800-73-5 part 2, 3.2.4)."""
     fields, _ = host.step((CHALLENGE, b""))
     assert host.terminal.send(bytes((0x10, 0x87, host.algorithm, 0x9B, 4)) + b"\x7c\x0a\x82\x08")[1] == 0x9000
     assert host.terminal.send("00CB3FFF035C017E00")[1] == 0x9000

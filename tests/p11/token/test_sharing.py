@@ -24,7 +24,7 @@ from cardtear.reader.trace import CallEntry, ReturnEntry
 
 DEADLINE = 30.0
 FORGET = bytes.fromhex("0020FF80")
-"""VERIFY that takes the verification of the PIN back (SP 800-73-4 part 2, 3.2.1)."""
+"""VERIFY that takes the verification of the PIN back (SP 800-73-5 part 2, 3.2.1)."""
 
 
 @pytest.fixture
