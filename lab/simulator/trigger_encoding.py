@@ -82,8 +82,8 @@ def as_card(card: CardSource | object) -> str | dict[str, Any]:
     return card.parameters
 
 
-_SECRET = frozenset({"pin", "card", "data"})
-"""A card has a PIN among its parameters."""
+_SECRET = frozenset({"pin", "card", "data", "command"})
+"""A card has a PIN among its parameters, and a command may be VERIFY."""
 
 _WRITE: dict[str, Callable[[Any], Any]] = {
     "ins": _byte,
@@ -91,6 +91,7 @@ _WRITE: dict[str, Callable[[Any], Any]] = {
     "status": lambda value: f"{value:04X}",
     "value": lambda value: name_of(CKR, value) if value in set(CKR) else value,
     "data": bytes.hex,
+    "command": bytes.hex,
     "atr": bytes.hex,
     "card": lambda card: as_card(card) if isinstance(card, Path | EncryptedImage | CardRequest) else None,
     "then": _request,

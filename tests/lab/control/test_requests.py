@@ -15,8 +15,10 @@ from cardtear.card.files import json_text
 from cardtear.card.issuing.profiles import CardRequest, ProfileError
 from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.scenario.model import Card
+from cardtear.lab.simulator import faults
 from cardtear.lab.simulator.requests import VERBS, Request, RequestError, decode, parse, trigger
 from cardtear.lab.simulator.trigger import Trigger
+from cardtear.lab.simulator.trigger_encoding import as_armed
 from cardtear.p11.mechanisms import KNOWN
 from cardtear.p11.token_mechanisms import require_known
 from hypothesis import given
@@ -252,3 +254,33 @@ def test_no_message_has_a_secret(request_: dict[str, Any]) -> None:
         with pytest.raises((RequestError, ProfileError)) as raised:
             decode(asked)
         assert "876543" not in str(raised.value)
+
+
+SAMPLES: dict[str, Any] = {
+    "reader": "front",
+    "card": CardRequest(pin="918273"),
+    "atr": b"\x3b\x00",
+    "command": b"\x00\x20\x00\x80\x08918273\xff\xff",
+    "pin": "918273",
+    "left": 1,
+    "puk": True,
+    "gate": "door",
+    "signal": "word",
+    "action": "stop",
+    "trigger": 1,
+    "name": "name",
+    "exclusive": True,
+    "contactless": True,
+    "seconds": 1.0,
+    "then": Request("remove", {"reader": "front"}),
+}
+
+
+@pytest.mark.parametrize("verb", faults._LATER)
+def test_what_is_armed_can_be_told(verb: str) -> None:
+    """As JSON, without PINs, whatever the verb takes."""
+    then = Request(verb, {name: SAMPLES[name] for name in VERBS[verb]})
+    told = json.dumps(as_armed(Trigger("later", {"seconds": 1.0, "then": then}, signal="now")))
+    assert verb in told
+    assert "918273" not in told
+    assert b"918273".hex() not in told
