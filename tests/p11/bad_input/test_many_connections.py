@@ -9,12 +9,25 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
-from cardtear.lab.control.client import Control
+from cardtear.lab.control.client import Control, ControlFailure
 
 DEADLINE = 20.0
+
+
+def remove_when_there_is_room(path: Path) -> Any:
+    """Pull the card out. The simulator needs a moment to notice that the crowd has gone, and refuses until then."""
+    end = monotonic() + DEADLINE
+    while True:
+        try:
+            with Control(path) as control:
+                return control.do("remove", reader="front")
+        except ControlFailure as failure:
+            if "too many connections" not in str(failure) or monotonic() > end:
+                raise
 
 
 @pytest.mark.parametrize("crowded", ["p11.sock", "control.sock"])
@@ -37,8 +50,7 @@ def test_too_many_connections(tmp_path: Path, new_host: Any, crowded: str) -> No
                     connection.connect(str(folder / crowded))
                 assert "Too many open files" in served.stderr.readline()
                 assert len(host.eval("sign(m, s, key(m, s, b'\\1'))", s=session)) == 256
-            with Control(folder / "control.sock") as control:
-                assert control.do("remove", reader="front") == {"card": "Alice"}
+            assert remove_when_there_is_room(folder / "control.sock") == {"card": "Alice"}
             other = new_host(None, CARDTEAR_SOCKET=str(folder / "p11.sock"))
             assert other.eval("(m.slots(), m.is_present(0))") == ([0], False)
         finally:
