@@ -268,9 +268,9 @@ class Application:
         Raises P11Error(error, USER_NOT_LOGGED_IN), CardRemoved.
         """
         known = self.handles.known.get(handle)
-        if known is None or known[0] is not session.token:
+        if known is None or known.token is not session.token:
             raise P11Error(error)
-        item = known[1]
+        item = known.item
         if item.location is not None and not session.token.is_fresh:
             session.token.objects(session.is_user)
         if item.gone:

@@ -64,7 +64,7 @@ class ApduMoment:
 Moment = ApduMoment | CallMoment
 
 
-class Surroundings(Protocol):
+class ReaderTestbed(Protocol):
     """What a reader needs of the testbed that it is plugged into (testbed.py)."""
 
     lock: threading.RLock
@@ -216,7 +216,7 @@ class Insertion:
 class Reader:
     """A virtual reader of a testbed. `insertion` is the stay of the card that is in it now, or None."""
 
-    def __init__(self, testbed: Surroundings, name: str) -> None:
+    def __init__(self, testbed: ReaderTestbed, name: str) -> None:
         self.testbed = testbed
         self.name = name
         self.plugged = False

@@ -256,6 +256,6 @@ def test_they_go_with_the_card(module: tuple[Simulator, Any], session: int) -> N
 
 def test_the_library_is_loaded_when_it_is_wanted() -> None:
     """It takes long: not at the start of a simulator."""
-    program = "import sys, cardtear.lab.simulator.simulator; print('Crypto' in sys.modules)"
+    program = "import sys, cardtear.lab.control.simulator; print('Crypto' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "False"

@@ -82,7 +82,7 @@ def test_rooms_import_only_from_below(where: str) -> None:
 
 
 def test_no_circles() -> None:
-    """Neither between files, nor for types only. A package that gathers what is in it is no part of a circle."""
+    """Neither at run time nor for types only."""
     graph = {dotted(file): set(imported(file)) - {dotted(file)} for file in files()}
     try:
         TopologicalSorter(graph).prepare()

@@ -62,7 +62,7 @@ if __name__ == "__main__":
         "lab.cards.personalisation",
         "lab.cards.export",
         "lab.scenario",
-        "lab.simulator.simulator",
+        "lab.control.simulator",
         "lab.sweep.session",
     ):
         importlib.import_module(f"cardtear.{name}")
