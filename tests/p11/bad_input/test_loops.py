@@ -150,8 +150,11 @@ def test_a_line_that_is_never_whole(bare_simulator: Simulator, monkeypatch: pyte
 
         dribbler = threading.Thread(target=dribble)
         dribbler.start()
+        answers = []
         try:
-            answers = [json.loads(line) for line in connection.makefile("rb")]
+            # a byte that the simulator has not read when it closes the connection resets it: behind the answer
+            with contextlib.suppress(ConnectionResetError):
+                answers.extend(map(json.loads, connection.makefile("rb")))
         finally:
             stop.set()
             dribbler.join(DEADLINE)
