@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: MIT
+"""The docs site builds without warnings and reads without the network; links of the other prose files are good."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from markdown.extensions.toc import slugify
+
+ROOT = Path(__file__).resolve().parents[2]
+PROSE = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "examples/README.md"]
+
+
+def build(root: Path, site: Path) -> subprocess.CompletedProcess[str]:
+    """Build the site of the tree at ROOT as scripts/docs does."""
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(site)]
+    return subprocess.run(
+        [*command, "--config-file", str(root / "scripts/pages/mkdocs.yml")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+class Fetched(HTMLParser):
+    """Collects the addresses of what a browser fetches to show a page: scripts, styles, pictures, fonts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        named = dict(attrs)
+        if tag in ("script", "img", "iframe", "source", "link") and named.get("rel") != "canonical":
+            self.addresses += filter(None, (named.get("src"), named.get("href")))
+
+
+def test_the_site_builds_without_warnings_and_fetches_nothing_from_other_hosts(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    built = build(ROOT, site)
+    assert built.returncode == 0, built.stdout
+    for page in (ROOT / "docs").glob("*.md"):
+        text = (site / page.name).with_suffix(".html").read_text()
+        fetched = Fetched()
+        fetched.feed(text)
+        assert fetched.addresses
+        assert [each for each in fetched.addresses if re.match(r"(https?:)?//", each)] == []
+        prose = re.sub(r"<(pre|code)\b.*?</\1>", "", text, flags=re.DOTALL)
+        assert "](" not in prose, f"raw Markdown in {page.name}"
+
+
+def test_broken_links_fail_the_build(tmp_path: Path) -> None:
+    for folder in ("docs", "scripts/pages"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    page = tmp_path / "docs" / "api.md"
+    page.write_text(page.read_text() + "\n[a](rules.md#nowhere) [b](nosuch.md) [c](../nosuch.py)\n")
+    built = build(tmp_path, tmp_path / "site")
+    assert built.returncode == 1
+    for what in ("#nowhere", "'nosuch.md'", "'nosuch.py'"):
+        assert what in built.stdout
+
+
+@pytest.mark.parametrize("name", PROSE)
+def test_links_from_the_other_prose_files_lead_to_a_file_and_a_heading(name: str) -> None:
+    file = ROOT / name
+    links = [each for each in re.findall(r"\]\(([^)\s]+)\)", file.read_text()) if "://" not in each]
+    assert links or name == "SECURITY.md"
+    for link in links:
+        target, _, anchor = link.partition("#")
+        found = file.parent / target if target else file
+        assert found.exists(), link
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", found.read_text(), flags=re.MULTILINE)
+            assert anchor in [slugify(each, "-") for each in headings], link
