@@ -11,23 +11,25 @@ from cardtear.p11.quirks.values import show
 
 _HEAD = """# Quirks: the module as real middleware is
 
-By default the module does what PKCS #11 and common sense ask of a removable token. Applications meet others. With
-quirks it misbehaves as those do, so that you can see whether your application survives them:
+By default the module does what PKCS #11 asks of a removable token. Real middleware differs. With
+quirks the module misbehaves in the same ways, so that you can test an application against them:
 
 ```sh
-cardtear serve --quirks opensc                                   # a profile
+cardtear serve --quirks opensc                  # a profile
 cardtear run --quirks stale_login=works --quirks event_drop=unplug -- my-program
-cardtear quirks                                                  # all of what follows; --json for programs
+cardtear quirks                                 # the tables below; --json for programs
 ```
 
-In Python it is `Simulator(quirks=Quirks.parse(["opensc", "event_dup"]))` (`cardtear.p11.quirks`), in a scenario
-`quirks: [opensc]`. Later settings win over earlier ones. What is described is what an application can observe, not how
-the program does it. Where a quirk takes `CKR_... | crash | hang`, the call says that value, the application dies of
-SIGSEGV, or the call never returns. Where calls are named, patterns such as `C_Sign*` are good, too.
+In Python it is `Simulator(quirks=Quirks.parse(["opensc", "event_dup"]))` (`cardtear.p11.quirks`),
+in a scenario `quirks: [opensc]`. Later settings override earlier ones. The tables describe what an
+application can observe. Where a quirk takes `CKR_... | crash | hang`, the call returns that value,
+the application dies of SIGSEGV, or the call never returns. Where a quirk takes names of calls,
+patterns such as `C_Sign*` are accepted.
 
-What belongs to the card is a parameter of the card instead (docs/control.md): `pin_tries`, `pin_pad`, `max_sessions`,
-`hardware`, `single_session`. What happens at one certain moment is a trigger, as `cardtear arm remove front --call
-C_Sign`, and what another program does is a verb, as `cardtear logout front`.
+A property of the card is a [parameter of the card](control.md#cards) instead: `pin_tries`,
+`pin_pad`, `max_sessions`, `hardware`, `single_session`. A fault at one moment is a trigger, as
+`cardtear arm remove front --call C_Sign`; the action of another program is a verb, as
+`cardtear logout front`.
 
 ## Profiles
 """
@@ -54,9 +56,9 @@ def page() -> str:
                 ),
             ),
             "\n## Bugs, and the quirks that reproduce them\n",
-            "The numbers are those of the scenarios that are shipped. Played as they are (`cardtear play B05`)",
-            "they pass, for the module has none of these bugs; with `--broken` they are played with the quirks that",
-            "the file names under `fails-with`, and fail, with the time line of what the bug looks like.\n",
+            "The numbers are those of the scenarios that come with cardtear. Played as they are (`cardtear play",
+            "B05`) they pass, for the module has none of these bugs. With `--broken` they are played with the",
+            "quirks that the file names under `fails-with`; then they fail, and the time line shows the bug.\n",
             *_table(
                 ("bug", "what an application sees", "quirks", "see it"),
                 (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The docs site builds without warnings and reads without the network; links of the other prose files are good."""
+"""The docs site builds without warnings and needs no network; links and lines of the other prose files are good."""
 
 from __future__ import annotations
 
@@ -80,3 +80,9 @@ def test_links_from_the_other_prose_files_lead_to_a_file_and_a_heading(name: str
         if anchor:
             headings = re.findall(r"^#+ (.*)$", found.read_text(), flags=re.MULTILINE)
             assert anchor in [slugify(each, "-") for each in headings], link
+
+
+@pytest.mark.parametrize("name", [*PROSE, *sorted(f"docs/{each.name}" for each in (ROOT / "docs").glob("*.md"))])
+def test_prose_lines_have_at_most_100_characters(name: str) -> None:
+    text = re.sub(r"^```.*?^```", "", (ROOT / name).read_text(), flags=re.DOTALL | re.MULTILINE)
+    assert [line for line in text.splitlines() if len(line) > 100 and not line.startswith("|")] == []
