@@ -350,7 +350,7 @@ class Quirks:
                 value = row.kind.read(text if equals else "true")
             except (ValueError, KeyError, IndexError):
                 if row.kind is OUTCOME and text.startswith("CKR_"):
-                    question = meant(text, [f"CKR_{each}" for each in CKR.__members__])
+                    question = meant(text, [f"CKR_{each}" for each in CKR.__members__]) or f"; it is {row.kind.words}"
                     raise ValueError(f"the quirk {name!r}: there is no return value {text!r}{question}") from None
                 raise ValueError(f"the quirk {name!r} is {row.kind.words}, not {text!r}") from None
             quirks = dataclasses.replace(quirks, **{name: value})

@@ -76,6 +76,15 @@ def test_by_hand(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.needs("openssl", "gnutls-cli")
+def test_own_ca(tmp_path: Path) -> None:
+    script = str(EXAMPLES / "own_ca" / "client_authentication.sh")
+    output = run(script, folder=tmp_path, TMPDIR=str(tmp_path))
+    assert output.count("---") == 3
+    assert "issuer             CN=Example CA" in output
+    assert list(tmp_path.iterdir()) == []
+
+
 WORKFLOW: dict[str, Any] = yaml.safe_load((EXAMPLES / "ci" / "card-removal.yml").read_text())
 STEPS: list[dict[str, Any]] = WORKFLOW["jobs"]["card-removal"]["steps"]
 

@@ -70,6 +70,10 @@ def cardtear(simulator: Simulator) -> Command:
             "run --quirks torn_call=CKR_DEVICE_EROR -- true",
             "no return value 'CKR_DEVICE_EROR'; did you mean 'CKR_DEVICE_ERROR'",
         ),
+        (
+            "run --quirks torn_call=CKR_DEVICE_GONE -- true",
+            "no return value 'CKR_DEVICE_GONE'; it is CKR_... | crash | hang",
+        ),
         ("arm return CKR_DEVICE_ERROR --ins 87", "choose the moment of a call"),
         ("arm remvoe front --call C_Sign", "'remvoe'"),
         ("arm remove front", "say when: give --call"),
