@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from cardtear.card.issuing.profiles import CardRequest
 from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.simulator.trigger import Trigger
 from cardtear.p11.constants import CKF, CKR, CKS
@@ -22,6 +23,16 @@ def test_R32_serial_and_read_write_sessions(host: Any) -> None:
     parallel = "m.call('C_OpenSession', 0, 0, m.ffi.NULL, m.ffi.NULL, m.ffi.new('CK_ULONG *'))"
     assert host.eval(parallel) == CKR.SESSION_PARALLEL_NOT_SUPPORTED
     assert not host.eval("m.token_info(0)[2]") & CKF.WRITE_PROTECTED
+    assert host.eval("m.session_state(m.open_session(0, True))") == CKS.RW_PUBLIC_SESSION
+
+
+def test_R32_write_protected_token(simulator: Simulator, host: Any) -> None:
+    """It says so, and takes read-only sessions; a card without the flag in its place takes both."""
+    simulator.swap("front", CardRequest(profile="read-only"))
+    assert host.eval("m.token_info(0)[2]") & CKF.WRITE_PROTECTED
+    assert value_of(host, "m.open_session(0, True)") == CKR.TOKEN_WRITE_PROTECTED
+    assert host.eval("m.session_state(m.open_session(0))") == CKS.RO_PUBLIC_SESSION
+    simulator.swap("front", CardRequest(name="Bob"))
     assert host.eval("m.session_state(m.open_session(0, True))") == CKS.RW_PUBLIC_SESSION
 
 
@@ -139,6 +150,23 @@ def test_R37_no_limit_on_sessions(host: Any) -> None:
     info = "(lambda i: (m.check('C_GetTokenInfo', 0, i), i.ulMaxSessionCount, i.ulMaxRwSessionCount)[1:])"
     assert host.eval(f"{info}(m.ffi.new('CK_TOKEN_INFO *'))") == (0, 0)
     assert host.eval("len({m.open_session(0) for _ in range(500)})") == 500
+
+
+def test_R37_limit_on_sessions(simulator: Simulator, host: Any, new_host: Any) -> None:
+    """It is each application's own, and counts the sessions that are open now."""
+    simulator.swap("front", CardRequest(name="Bob", max_sessions=2))
+    info = "(i := m.ffi.new('CK_TOKEN_INFO *'), m.check('C_GetTokenInfo', 0, i), int(i.ulMaxSessionCount))[2]"
+    assert host.eval(info) == 2
+    first = host.eval("m.open_session(0)")
+    host.eval("m.open_session(0, True)")
+    assert value_of(host, "m.open_session(0)") == CKR.SESSION_COUNT
+    assert value_of(new_host(simulator), "m.open_session(0)") == CKR.OK
+    host.eval("m.close_session(s)", s=first)
+    host.eval("m.open_session(0)")
+    assert value_of(host, "m.open_session(0)") == CKR.SESSION_COUNT
+    simulator.remove("front")
+    simulator.insert("front")
+    assert [value_of(host, "m.open_session(0)") for _ in range(3)] == [CKR.OK, CKR.OK, CKR.SESSION_COUNT]
 
 
 WRONG_PINS = [

@@ -84,6 +84,14 @@ def test_R06_empty_slot(simulator: Simulator, host: Any) -> None:
     assert host.eval("m.call('C_CloseAllSessions', 0)") in (CKR.OK, CKR.TOKEN_NOT_PRESENT)
 
 
+def test_R06_token_cannot_be_initialised_in_an_empty_slot(simulator: Simulator, host: Any) -> None:
+    """C_InitToken says so, too, and the card that comes back is as it was."""
+    simulator.remove("front")
+    assert failure(host, "m.init_token(0)") == CKR.TOKEN_NOT_PRESENT
+    simulator.insert("front")
+    assert host.eval("m.token_info(0)[0]") == "Alice"
+
+
 def test_R07_unrecognised_card(simulator: Simulator, host: Any) -> None:
     """It is present, but no token; its removal is an event like any other."""
     simulator.swap("front", CardRequest(profile="unrecognised"))
