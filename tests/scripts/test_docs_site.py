@@ -86,3 +86,18 @@ def test_links_from_the_other_prose_files_lead_to_a_file_and_a_heading(name: str
 def test_prose_lines_have_at_most_100_characters(name: str) -> None:
     text = re.sub(r"^```.*?^```", "", (ROOT / name).read_text(), flags=re.DOTALL | re.MULTILINE)
     assert [line for line in text.splitlines() if len(line) > 100 and not line.startswith("|")] == []
+
+
+def test_the_index_has_every_page_in_the_order_of_the_site() -> None:
+    rows = re.findall(r"^\| \[[^]]+\]\((\w+\.md)\)", (ROOT / "docs" / "index.md").read_text(), flags=re.MULTILINE)
+    site = re.findall(r"^  - (\w+\.md)$", (ROOT / "scripts/pages/mkdocs.yml").read_text(), flags=re.MULTILINE)
+    assert ["index.md", *rows] == site
+    assert sorted(site) == sorted(each.name for each in (ROOT / "docs").glob("*.md"))
+
+
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/architecture.md"])
+def test_files_and_folders_of_the_house_that_are_named_exist(name: str) -> None:
+    roots = "|".join(each.name for each in ROOT.iterdir() if each.is_dir() and not each.name.startswith((".", "_")))
+    named = set(re.findall(rf"`((?:{roots})/[\w/.-]*)`", (ROOT / name).read_text()))
+    assert len(named) > 10
+    assert [each for each in sorted(named) if not (ROOT / each).exists()] == []
