@@ -16,8 +16,8 @@ class QuirkProfile(NamedTuple):
 
 PROFILES: dict[str, QuirkProfile] = {
     "opensc": QuirkProfile(
-        "OpenSC as it was when browsers lost cards (0.19 to 0.22): removals are noticed when slots are looked at, "
-        "polling asks the card, an unplugged reader gives no event and has no slot info",
+        "OpenSC as it was when browsers lost cards (0.19 to 0.22): removals are noticed when slots are queried, "
+        "polling sends commands to the card, an unplugged reader gives no event and has no slot info",
         "https://github.com/OpenSC/OpenSC/issues/1822",
         (
             "unnoticed_removal=between-calls",
@@ -30,7 +30,7 @@ PROFILES: dict[str, QuirkProfile] = {
         ),
     ),
     "ykcs11": QuirkProfile(
-        "Yubico's module up to 2.1: a table of sessions that outlives the card, no events, no login after re-plugging",
+        "Yubico's module up to 2.1: sessions that survive a removal, no events, no login after re-plugging",
         "https://github.com/Yubico/yubico-piv-tool/issues/270",
         (
             "wfse_mode=notsupp",
@@ -41,7 +41,7 @@ PROFILES: dict[str, QuirkProfile] = {
         ),
     ),
     "softhsm": QuirkProfile(
-        "SoftHSM 2: the token is there for ever, nothing is ever an event, handles are small numbers",
+        "SoftHSM 2: the token is always present, there are no events, handles are small numbers",
         "https://github.com/softhsm/SoftHSMv2/blob/develop/src/lib/SoftHSM.cpp",
         (
             "removable=false",
@@ -54,17 +54,17 @@ PROFILES: dict[str, QuirkProfile] = {
         ),
     ),
     "mozilla-test-module": QuirkProfile(
-        "the test module in Firefox's sources: an event every 50 ms, at which the token comes or goes; small handles",
+        "the test module in Firefox's sources: an event every 50 ms, an insertion or a removal; small handles",
         "https://searchfox.org/mozilla-central/source/security/manager/ssl/tests/unit/pkcs11testmodule/pkcs11testmodule.cpp",
         ("wfse_mode=ticking", "handle_reuse", "hw_slot=false"),
     ),
     "nss-poll": QuirkProfile(
-        "a module without C_WaitForSlotEvent, with which NSS polls",
+        "a module without C_WaitForSlotEvent, so that NSS polls",
         "https://searchfox.org/nss/source/lib/pk11wrap/pk11util.c",
         ("wfse_mode=notsupp",),
     ),
     "permissive": QuirkProfile(
-        "what the standard's usage guide leaves open: a card that is back before the module looks has never been away",
+        "what the standard's usage guide permits: a removal is not noticed if the card is back before the module looks",
         "https://docs.oasis-open.org/pkcs11/pkcs11-ug/v2.40/pkcs11-ug-v2.40.html",
         ("unnoticed_removal=between-calls", "stale_login=state"),
     ),

@@ -62,23 +62,23 @@ class Quirks:
     stale_handle_rv: CallOutcome | None = _row(
         None,
         OUTCOME,
-        "a session of a card that was pulled, when a card is in the slot again",
-        "Belgian eID middleware 4.4: the old session says CKR_TOKEN_NOT_PRESENT although the card is back",
+        "return value in a session of a card that was pulled, when a card is in the slot again",
+        "Belgian eID middleware 4.4: CKR_TOKEN_NOT_PRESENT in the old session although the card is back",
         "https://github.com/Fedict/eid-mw/issues/103",
         "B01 B30",
     )
     absent_handle_rv: CallOutcome | None = _row(
         None,
         OUTCOME,
-        "a session of a card that was pulled, while the slot is empty",
-        "Belgian eID middleware 4.4: CKR_TOKEN_NOT_PRESENT from the session of a card that is away",
+        "return value in a session of a card that was pulled, while the slot is empty",
+        "Belgian eID middleware 4.4: CKR_TOKEN_NOT_PRESENT in the session of a removed card",
         "https://github.com/Fedict/eid-mw/issues/103",
         "B01 B30",
     )
     handle_reuse: bool = _row(
         False,
         FLAG,
-        "handles are small numbers that come back after a removal",
+        "handles are small numbers, which are used again after a removal",
         "SoftHSM 2 and NSS's softoken count handles from 1; a fast swap then looks like the old session",
         _MOZILLA + "167756",
         "B26",
@@ -86,7 +86,7 @@ class Quirks:
     zero_handle: str = _row(
         "invalid",
         choice("invalid", "accepted", "crash"),
-        "the session handle 0, which no session has",
+        "calls with the session handle 0, which no session has",
         "NSS has called modules with it, and some of them crashed",
         _MOZILLA + "200704",
         "B27",
@@ -94,16 +94,17 @@ class Quirks:
     unnoticed_removal: str = _row(
         "no",
         choice("no", "between-calls", "always"),
-        "the same card pulled and put back between two calls of the application is not noticed, or no removal ever is",
-        "OpenSC up to 0.19 looks for cards in slot functions only; the standard's usage guide permits it",
+        "a removal is not noticed if the same card is back at the application's next call (between-calls), or not at "
+        "all (always)",
+        "OpenSC up to 0.19 checks for cards in slot functions only; the standard's usage guide permits it",
         _OPENSC + "issues/1822",
         "B02 B19 B20 B26",
     )
     stale_login: str = _row(
         "no",
         choice("no", "state", "works"),
-        "after re-insertion, reset or another program's logout the session still says `user` (state), "
-        "and the PIN is given to the card again behind the user's back (works)",
+        "after re-insertion, reset or another program's logout the session state is still `user` (state), "
+        "and the module sends the PIN to the card again without the user (works)",
         "state: OpenSC, another program resets the card; works: ykcs11 in ssh-agent, no PIN after re-plugging",
         _YUBICO + "issues/445",
         "B18 B28",
@@ -111,15 +112,15 @@ class Quirks:
     reinserted_rv: tuple[tuple[str, CallOutcome], ...] = _row(
         (),
         by_call(OUTCOME),
-        "calls on a slot from which a card has been pulled since C_Initialize, whatever is in it now",
-        "ykcs11 up to 2.1: C_Login says CKR_PIN_INCORRECT after re-plugging",
+        "return values of calls on a slot from which a card has been removed since C_Initialize, whatever is in it now",
+        "ykcs11 up to 2.1: CKR_PIN_INCORRECT from C_Login after re-plugging",
         _YUBICO + "issues/270",
         "B02 B22 B29 B30",
     )
     torn_call: CallOutcome | None = _row(
         None,
         OUTCOME,
-        "a call that finds the card gone, or in the middle of which it is pulled",
+        "return value of a call during which the card is removed, or that finds it removed",
         "OpenSC's PIV driver: recursion without end until the stack is full",
         _OPENSC + "issues/2111",
         "B01 B21 B24",
@@ -128,9 +129,9 @@ class Quirks:
     idle_timeout: float = _row(
         0.0,
         SECONDS,
-        "a session that no call has used for so long is closed, with its login if it was the last one, and the card "
-        "stays; 0 for never (`cardtear close-sessions` does it at once)",
-        "YubiHSM 2: a session ends after 30 seconds without use, of which its module learns at the next command",
+        "a session that no call has used for this time is closed, with its login if it was the last one; the card "
+        "stays. 0 for never (`cardtear close-sessions` does it at once)",
+        "YubiHSM 2: a session ends after 30 seconds without use, which its module notices at the next command",
         "https://developers.yubico.com/YubiHSM2/Concepts/Session.html",
     )
 
@@ -149,45 +150,45 @@ class Quirks:
         "right",
         choice("right", "seen", "blind", "late"),
         "C_GetSlotList(TRUE) contradicts C_GetSlotInfo: it also has the empty slots that it has shown before (seen), "
-        "has no slot with a token (blind), or tells what was so at the C_GetSlotList before (late)",
-        "OpenSC 0.21: slots that have been seen are in it, with a token or without; blind: OpenSC with some Rutokens",
+        "has no slot with a token (blind), or gives the state at the C_GetSlotList before (late)",
+        "OpenSC 0.21: slots stay in the list, with a token or without; blind: OpenSC with some Rutokens",
         _OPENSC + "pull/2248",
     )
     slotinfo_rv: CallOutcome | None = _row(
         None,
         OUTCOME,
-        "C_GetSlotInfo of an empty slot",
-        "modules of smart card vendors that ask the card for it; NSS then sees the token come and go",
+        "return value of C_GetSlotInfo for an empty slot",
+        "modules of smart card vendors that read it from the card; NSS then sees insertions and removals",
         _MOZILLA + "1682863",
         "B15",
     )
     unplugged_rv: CallOutcome | None = _row(
         None,
         OUTCOME,
-        "C_GetSlotInfo of an unplugged reader",
-        "OpenSC: the slot of a detached reader says CKR_TOKEN_NOT_PRESENT",
+        "return value of C_GetSlotInfo for an unplugged reader",
+        "OpenSC: CKR_TOKEN_NOT_PRESENT for the slot of a detached reader",
         _OPENSC + "blob/master/src/pkcs11/pkcs11-global.c",
         "B20",
     )
     presence_flaps: bool = _row(
         False,
         FLAG,
-        "C_GetSlotInfo says at every other call that no card is there",
+        "every other call of C_GetSlotInfo reports no card",
         "seen with NSS when a slot function fails while CKF_TOKEN_PRESENT is cached",
         _MOZILLA + "1682863",
         "B15 B24",
     )
     removable: bool = _row(
-        True, FLAG, "CKF_REMOVABLE_DEVICE of all slots", "SoftHSM 2: a slot is there for ever", _SOFTHSM
+        True, FLAG, "whether all slots have CKF_REMOVABLE_DEVICE", "SoftHSM 2: a slot stays for ever", _SOFTHSM
     )
-    hw_slot: bool = _row(True, FLAG, "CKF_HW_SLOT of all slots", "SoftHSM 2: no hardware", _SOFTHSM)
+    hw_slot: bool = _row(True, FLAG, "whether all slots have CKF_HW_SLOT", "SoftHSM 2: no hardware", _SOFTHSM)
 
     # Recognition
 
     tokeninfo_rv: CallOutcome | None = _row(
         None,
         OUTCOME,
-        "a card that is not recognised, where it should be CKR_TOKEN_NOT_RECOGNIZED",
+        "return value for a card that is not recognised, instead of CKR_TOKEN_NOT_RECOGNIZED",
         "OpenSC 0.20: CKR_TOKEN_NOT_PRESENT with a token present, which makes Firefox slow",
         _OPENSC + "issues/2030",
         "B15",
@@ -195,7 +196,7 @@ class Quirks:
     recognition_delay: float = _row(
         0.0,
         SECONDS,
-        "for so long after its insertion a card is not recognised, although it is present",
+        "how long a card is not recognised after its insertion, although it is present",
         "any middleware that reads the card first: seconds with slow cards and many certificates",
         _OPENSC + "issues/1278",
         "B22",
@@ -203,16 +204,16 @@ class Quirks:
     recognition_failures: int = _row(
         0,
         COUNT,
-        "the first calls for the token after an insertion fail",
-        "NSS: threads that begin right after an insertion are told that there is no token",
+        "how many calls for the token fail after an insertion",
+        "NSS: threads that begin right after an insertion get CKR_TOKEN_NOT_PRESENT",
         _MOZILLA + "1297397",
         "B25",
     )
     recognition_rv: CallOutcome | None = _row(
         None,
         OUTCOME,
-        "what these two say; without it CKR_TOKEN_NOT_RECOGNIZED",
-        "as the two above",
+        "return value of recognition_delay and recognition_failures, instead of CKR_TOKEN_NOT_RECOGNIZED",
+        "the same modules",
         _MOZILLA + "1297397",
         "B25",
     )
@@ -223,8 +224,8 @@ class Quirks:
         "block",
         choice("block", "notsupp", "dontblock", "error", "no_event", "deaf", "ticking"),
         "C_WaitForSlotEvent is not supported, only with CKF_DONT_BLOCK, always fails with CKR_GENERAL_ERROR, never has "
-        "an event, waits without ever hearing of one, or has one of the first slot every 50 ms, its token there at "
-        "every other one (ticking)",
+        "an event, waits without noticing one (deaf), or has one of the first slot every 50 ms, with a token at every "
+        "other one (ticking)",
         "p11-kit's proxy and SoftHSM 2: CKF_DONT_BLOCK only; Firefox's test module: ticking",
         "https://github.com/p11-glue/p11-kit/pull/225",
         "B11 B31",
@@ -232,16 +233,16 @@ class Quirks:
     event_drop: tuple[str, ...] = _row(
         (),
         subset("insert", "remove", "plug", "unplug", "unrecognised"),
-        "changes that give no event; `unplug` with the card that was in the reader, `unrecognised` is the insertion of "
-        "a card that nobody knows",
-        "OpenSC 0.22: polling does not see a reader go; OpenSC 0.16: an unknown card does not wake the waiter",
+        "changes without an event; `unplug` also of the card that was in the reader, `unrecognised` is the insertion "
+        "of a card that is not recognised",
+        "OpenSC 0.22: polling does not notice an unplugged reader; OpenSC 0.16: an unknown card wakes no waiting call",
         _OPENSC + "issues/2415",
         "B06 B11 B12 B14",
     )
     event_loss: float = _row(
         0.0,
         SHARE,
-        "the chance that an event is lost; the same ones in every run",
+        "the probability that an event is lost; the same events in every run",
         "CoolKey with the ESC smart card manager",
         "https://bugzilla.redhat.com/show_bug.cgi?id=232983",
         "B33",
@@ -249,7 +250,7 @@ class Quirks:
     event_dup: bool = _row(
         False,
         FLAG,
-        "each event is given twice",
+        "each event is returned twice",
         "OpenSC, mended by this commit: two notifications for one reader",
         _OPENSC + "commit/36247d85b",
         "B13",
@@ -257,7 +258,7 @@ class Quirks:
     event_stuck: bool = _row(
         False,
         FLAG,
-        "two changes of a slot before the application has taken the first event: that slot's event never ends",
+        "two changes of a slot before the application has taken the first event: its event is returned again and again",
         "OpenSC, mended by this commit: a reader that was pulled and plugged in fast stays `changed` for ever",
         _OPENSC + "commit/f9d93446b",
         "B16",
@@ -274,7 +275,7 @@ class Quirks:
         (),
         CALLS,
         "calls that take the events of their slot (C_GetSlotList: of all) away from C_WaitForSlotEvent",
-        "OpenSC master of April 2020: C_GetSlotList notices the card, nobody else does",
+        "OpenSC master of April 2020: only C_GetSlotList notices the card",
         _OPENSC + "issues/2021",
         "B11",
     )
@@ -284,7 +285,7 @@ class Quirks:
     latency: tuple[tuple[str, float], ...] = _row(
         (),
         by_call(SECONDS),
-        "calls that take so much longer",
+        "how much longer calls take",
         "network and other slow modules in Firefox: five seconds of C_GetSlotInfo block every thread",
         _MOZILLA + "1682863",
         "B22 B23 B24",
@@ -300,9 +301,9 @@ class Quirks:
     finalize_mode: str = _row(
         "clean",
         choice("clean", "hang", "no_event", "crash", "flag_only"),
-        "C_Finalize while another thread waits for an event: it waits for that thread (hang), the waiter says "
-        "CKR_NO_EVENT, the application dies, or the waiter only looks at a flag and never ends when C_Initialize "
-        "follows at once",
+        "C_Finalize while another thread waits for an event: it waits for that thread (hang), that call returns "
+        "CKR_NO_EVENT, the application crashes, or the call only checks a flag and never returns when C_Initialize "
+        "follows at once (flag_only)",
         "OpenSC 0.17: hang; OpenSC 0.25: crash; the smart card services of macOS: no_event",
         _OPENSC + "issues/1065",
         "B08 B09 B10",
@@ -318,8 +319,8 @@ class Quirks:
     session_info_apdus: int = _row(
         0,
         COUNT,
-        "commands to the card at each C_GetSessionInfo",
-        "OpenSC 0.19: the PIN's state is asked for at each poll, and the reader's light flickers",
+        "how many commands each C_GetSessionInfo sends to the card",
+        "OpenSC 0.19: each poll reads the state of the PIN, and the reader's light flickers",
         _OPENSC + "issues/1771",
         "B17",
     )
