@@ -4,11 +4,9 @@
 from __future__ import annotations
 
 import faulthandler
-import importlib.util
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +14,14 @@ from typing import Any
 import pytest
 from cardtear.card.issuing.profiles import CardRequest
 from cardtear.csrc import module_path, module_sources
+from cardtear.lab.clients.pkcs11 import Module
 from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.scenario.needs import lacking
 from hypothesis import settings
+
+from .shared.host import probes
+from .shared.host.host import Host, NewHost
+from .shared.nss import Nss
 
 TEST_DEADLINE = 120
 """Seconds after which a test that hangs ends the run, with every thread's stack on the terminal."""
@@ -31,18 +34,6 @@ for _number in (signal.SIGINT, signal.SIGHUP):
 # An example that takes a while on a busy machine is no fault; what hangs has the deadline above.
 settings.register_profile("cardtear", deadline=None)
 settings.load_profile("cardtear")
-
-
-def load(path: Path) -> Any:
-    """A module of the test folders, which are no packages."""
-    name = f"cardtear_tests_{path.stem}"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
 
 
 TERMINAL = pytest.StashKey[int]()
@@ -68,10 +59,6 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
         report.outcome = "failed"
         report.longrepr = f"skipped where nothing may skip: {report.longrepr}"
     return report
-
-
-host_module = load(Path(__file__).parent / "shared" / "host" / "host.py")
-nss_module = load(Path(__file__).parent / "shared" / "nss.py")
 
 
 @pytest.fixture(autouse=True)
@@ -115,18 +102,18 @@ def simulator(bare_simulator: Simulator) -> Simulator:
 
 
 @pytest.fixture
-def new_host() -> Iterator[Callable[..., Any]]:
+def new_host() -> Iterator[NewHost]:
     """Makes host processes; `new_host(simulator)` has the module initialised."""
-    hosts: list[Any] = []
+    hosts: list[Host] = []
 
     def make(
         simulator: Simulator | None = None, initialize: bool = True, library: Path | None = None, **environment: str
-    ) -> Any:
+    ) -> Host:
         variables = simulator.environment if simulator is not None else {}
-        host = host_module.Host(library or module_path(), {**variables, **environment})
+        host = Host(library or module_path(), {**variables, **environment})
         hosts.append(host)
         if initialize:
-            host.eval("m.initialize()")
+            host.call(Module.initialize)
         return host
 
     yield make
@@ -147,32 +134,32 @@ def impatient(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def host(simulator: Simulator, new_host: Callable[..., Any]) -> Any:
+def host(simulator: Simulator, new_host: NewHost) -> Host:
     """A host process with the module initialised, connected to `simulator`."""
     return new_host(simulator)
 
 
 @pytest.fixture
-def ro_session(host: Any) -> int:
+def ro_session(host: Host) -> int:
     """A read-only public session in the host."""
-    return int(host.eval("m.open_session(0)"))
+    return host.call(Module.open_session, 0)
 
 
 @pytest.fixture
-def user_session(host: Any) -> int:
+def user_session(host: Host) -> int:
     """A read-only session in the host with the user logged in."""
-    return int(host.eval("user_session(m)"))
+    return host.call(probes.user_session)
 
 
 @pytest.fixture
-def new_nss(bare_simulator: Simulator, tmp_path: Path) -> Callable[..., Any]:
+def new_nss(bare_simulator: Simulator, tmp_path: Path) -> Callable[..., Nss]:
     """Puts a card of the given parameters into `front`, and makes an NSS database with the module in it."""
 
-    def make(pin: str = "123456", **parameters: Any) -> Any:
+    def make(pin: str = "123456", **parameters: Any) -> Nss:
         bare_simulator.plug("front")
         bare_simulator.insert("front", CardRequest(**parameters))
         folder = tmp_path / "nss"
         folder.mkdir()
-        return nss_module.Nss(folder, bare_simulator, pin)
+        return Nss(folder, bare_simulator, pin)
 
     return make

@@ -8,9 +8,13 @@ from typing import Any
 
 import pytest
 from cardtear.card.issuing.profiles import CardRequest
+from cardtear.lab.clients.pkcs11 import Module
 from cardtear.lab.processes import paths
 from cardtear.lab.simulator.trigger import Trigger
 from cardtear.p11.constants import CKR
+
+from ..shared.host import nss_probes, probes
+from ..shared.host.host import NewHost
 
 pytestmark = pytest.mark.needs("certutil", "modutil", "pk12util", "cmsutil", "openssl")
 
@@ -27,15 +31,15 @@ def nss(new_nss: Callable[..., Any]) -> Any:
 
 
 @pytest.fixture
-def listed(nss: Any, new_host: Callable[..., Any]) -> Callable[[], list[Any]]:
+def listed(nss: Any, new_host: NewHost) -> Callable[[], list[Any]]:
     """What is on the card, as one long-lived other application sees it; every key there has both halves and signs."""
     host = new_host(nss.simulator)
 
     def look() -> list[Any]:
-        session = host.eval("user_session(m)")
-        found = host.eval("identified(m, s)", s=session)
-        assert host.eval("unsound_keys(m, s)", s=session) == []
-        host.eval("m.close_session(s)", s=session)
+        session = host.call(probes.user_session)
+        found = host.call(nss_probes.identified, session)
+        assert host.call(nss_probes.unsound_keys, session) == []
+        host.call(Module.close_session, session)
         return list(found)
 
     return look
@@ -93,7 +97,7 @@ def test_making_a_key_and_a_certificate(
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("ins", [PUT, IMPORT])
 @pytest.mark.parametrize("kind", ["rsa", "ec"])
-def test_importing(new_nss: Callable[..., Any], new_host: Callable[..., Any], kind: str, ins: int, when: str) -> None:
+def test_importing(new_nss: Callable[..., Any], new_host: NewHost, kind: str, ins: int, when: str) -> None:
     """pk12util -i: what has arrived is whole, and the same command later brings the rest."""
     nss = new_nss(profile="blank")
     host = new_host(nss.simulator)
@@ -104,8 +108,8 @@ def test_importing(new_nss: Callable[..., Any], new_host: Callable[..., Any], ki
         assert points < 60
         nss.card = nss.simulator.swap("front", CardRequest(profile="blank", serial=f"{points:X}"))
         came_to_it = pulled(nss, when, ins, points, *importing(nss, kind))
-        session = host.eval("user_session(m)")
-        kinds = [each[0] for each in host.eval("identified(m, s)", s=session)]
+        session = host.call(probes.user_session)
+        kinds = [each[0] for each in host.call(nss_probes.identified, session)]
         assert kinds.count("CERTIFICATE") <= kinds.count("PRIVATE_KEY") <= 1
         if not came_to_it:
             break

@@ -26,6 +26,9 @@ from cardtear.p11.constants import CKR
 from cardtear.p11.greeting import encode_welcome
 from cardtear.p11.wire import NO_LENGTH, REPLY_HEADER
 
+from ..shared.host import probes
+from ..shared.host.host import NewHost
+
 SOURCES = csrc.module_sources()
 HOST = Path(__file__).parent / "host.c"
 FLAGS = ("-std=gnu11", "-g", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-fno-omit-frame-pointer")
@@ -251,7 +254,7 @@ REPLIES = {
 
 
 @pytest.mark.parametrize("kind", REPLIES)
-def test_hostile_simulator(tmp_path: Path, new_host: Any, kind: str) -> None:
+def test_hostile_simulator(tmp_path: Path, new_host: NewHost, kind: str) -> None:
     """Whatever answers on the socket: an error or no slots, never a crash, never a hang."""
     path = tmp_path / "p11.sock"
     with socket.socket(socket.AF_UNIX) as listener:
@@ -275,10 +278,10 @@ def test_hostile_simulator(tmp_path: Path, new_host: Any, kind: str) -> None:
 
         threading.Thread(target=serve, daemon=True).start()
         host = new_host(None, CARDTEAR_SOCKET=str(path))
-        value, count, _ = host.eval("slot_list_raw(m, 0, 4)")
+        value, count, _ = host.call(probes.slot_list_raw, 0, 4)
         assert value in (CKR.OK, CKR.FUNCTION_FAILED)  # there is no CKR_DEVICE_ERROR in its list (PKCS #11 3.2, 5.5)
         assert value != CKR.OK or count == 0
-        assert host.eval("m.call('C_CloseSession', 1)") != CKR.OK or kind in ("success without results",)
+        assert host.call(Module.call, "C_CloseSession", 1) != CKR.OK or kind in ("success without results",)
         listener.shutdown(socket.SHUT_RDWR)
 
 

@@ -13,7 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cardtear.lab.clients.pkcs11 import Module
 from cardtear.lab.control.simulator import Simulator
+
+from ..shared.host import probes
+from ..shared.host.host import NewHost
 
 pytestmark = pytest.mark.needs("cc")
 
@@ -111,15 +115,15 @@ def test_a_path_that_is_too_long(new_program: Path) -> None:
     assert "longer than 107 bytes" in result.stderr
 
 
-def test_not_when_there_was_one(new_host: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_not_when_there_was_one(new_host: NewHost, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """That it has gone is a removal, also for C_Initialize and for a child."""
     with Simulator(tmp_path / "run") as simulator:
         simulator.plug("front")
         host = new_host(simulator)
-        assert host.eval("m.slots()") == [0]
-    assert host.eval("m.slots()") == [0]
-    host.eval("(m.finalize(), m.initialize(), m.slots())")
-    assert host.eval("fork_and(m, '(m.initialize(), m.slots(), 0)[-1]')") == 0
+        assert host.call(Module.slots) == [0]
+    assert host.call(Module.slots) == [0]
+    host.call(lambda m: (m.finalize(), m.initialize(), m.slots()))
+    assert host.call(probes.fork_and, probes.child_lists_its_slots) == 0
     assert capfd.readouterr().err == ""
 
 

@@ -16,23 +16,23 @@ from time import monotonic, sleep
 from typing import Any
 
 import pytest
+from cardtear.lab.clients.pkcs11 import Module
 from cardtear.lab.control.simulator import Simulator
 from cardtear.p11.calls import CALLS
 from cardtear.p11.constants import CKR
+
+from ..shared.host import probes
+from ..shared.host.host import Host, NewHost
 
 pytestmark = pytest.mark.needs("cc")
 
 DEADLINE = 60.0
 WANTS = (CKR.HOST_MEMORY, CKR.FUNCTION_FAILED)
-LIMIT = "__import__('resource').setrlimit(7, (n, __import__('resource').getrlimit(7)[1]))"
-"""Sets the limit of open files in a host process."""
-
-assert resource.RLIMIT_NOFILE == 7
 
 
-def is_whole(host: Any, session: int) -> bool:
+def is_whole(host: Host, session: int) -> bool:
     """Whether the session is there, the user logged in, and a key signs."""
-    return len(host.eval("sign(m, s, key(m, s, b'\\1'))", s=session)) == 256
+    return len(host.call(probes.sign_with, session, b"\1")) == 256
 
 
 def wait_until(condition: Any) -> None:
@@ -46,53 +46,52 @@ def waiters(simulator: Simulator) -> int:
     return sum(len(each.waiters) for each in simulator._server.applications)
 
 
-def occupy(simulator: Simulator, host: Any) -> Any:
+def occupy(simulator: Simulator, host: Host) -> Any:
     """A call that keeps the only free connection, so that every other call needs a new one."""
     before = waiters(simulator)
-    waiting = host.start("rv(m.wait_for_slot_event)")
+    waiting = host.start_rv(Module.wait_for_slot_event)
     wait_until(lambda: waiters(simulator) > before)
     return waiting
 
 
-def test_no_descriptors_left(simulator: Simulator, host: Any, user_session: int) -> None:
+def test_no_descriptors_left(simulator: Simulator, host: Host, user_session: int) -> None:
     """Every function says so; afterwards all is as it was."""
     waiting = occupy(simulator, host)
-    host.eval(LIMIT, n=3)
+    host.call(probes.limit_files, 3)
     for call in CALLS:
         if call.name not in ("C_Finalize", "C_WaitForSlotEvent") and (call.version, call.minor) == (2, 40):
-            value = host.eval("call_with_junk(m, n, h)", n=call.name, h=user_session)
+            value = host.call(probes.call_with_junk, call.name, user_session)
             assert value in (*WANTS, CKR.ARGUMENTS_BAD, CKR.ATTRIBUTE_VALUE_INVALID), call.name
-    assert host.eval("m.call('C_WaitForSlotEvent', 1, m.ffi.new('CK_ULONG *'), m.ffi.NULL)") in WANTS
-    assert host.eval("rv(m.session_state, s)", s=user_session) in WANTS
-    host.eval(LIMIT, n=256)
+    assert host.rv(Module.wait_for_slot_event, block=False) in WANTS
+    assert host.rv(Module.session_state, user_session) in WANTS
+    host.call(probes.limit_files, 256)
     assert is_whole(host, user_session)
     assert not waiting.done()
 
 
-def test_no_descriptors_for_finalize(simulator: Simulator, host: Any, user_session: int) -> None:
+def test_no_descriptors_for_finalize(simulator: Simulator, host: Host, user_session: int) -> None:
     """It needs none: the connections are closed."""
     waiting = occupy(simulator, host)
-    host.eval(LIMIT, n=3)
-    host.eval("m.finalize()")
+    host.call(probes.limit_files, 3)
+    host.call(Module.finalize)
     assert waiting.result(DEADLINE) == CKR.CRYPTOKI_NOT_INITIALIZED
     wait_until(lambda: simulator.status()["applications"] == [])
-    assert host.eval("rv(m.initialize)") in WANTS
-    host.eval(LIMIT, n=256)
-    host.eval("m.initialize()")
-    assert is_whole(host, host.eval("user_session(m)"))
+    assert host.rv(Module.initialize) in WANTS
+    host.call(probes.limit_files, 256)
+    host.call(Module.initialize)
+    assert is_whole(host, host.call(probes.user_session))
 
 
 @pytest.mark.parametrize("free", [0, 1])
-def test_no_descriptors_at_first(simulator: Simulator, new_host: Any, free: int) -> None:
+def test_no_descriptors_at_first(simulator: Simulator, new_host: NewHost, free: int) -> None:
     """None for the connection, or none for what comes with the welcome."""
     host = new_host(simulator, initialize=False)
-    least = "(lambda f: (os.close(f), f)[1])(os.open('/dev/null', 0))"
-    host.eval(LIMIT, n=host.eval(least) + free)
-    assert host.eval("rv(m.initialize)") in WANTS
-    assert host.eval("rv(m.slots)") == CKR.CRYPTOKI_NOT_INITIALIZED
-    host.eval(LIMIT, n=256)
-    host.eval("m.initialize()")
-    assert host.eval("m.slots()") == [0]
+    host.call(probes.limit_files, host.call(probes.least_descriptor) + free)
+    assert host.rv(Module.initialize) in WANTS
+    assert host.rv(Module.slots) == CKR.CRYPTOKI_NOT_INITIALIZED
+    host.call(probes.limit_files, 256)
+    host.call(Module.initialize)
+    assert host.call(Module.slots) == [0]
 
 
 @pytest.fixture(scope="session")
@@ -104,18 +103,17 @@ def failing(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return library
 
 
-def test_whatever_the_kernel_lacks(simulator: Simulator, new_host: Any, failing: Path) -> None:
+def test_whatever_the_kernel_lacks(simulator: Simulator, new_host: NewHost, failing: Path) -> None:
     """In socket() and in connect(): nothing is taken for a simulator that has gone."""
     host = new_host(simulator, LD_PRELOAD=str(failing))
-    session = host.eval("user_session(m)")
+    session = host.call(probes.user_session)
     for function in ("socket", "connect"):
         for error in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS):
             waiting = occupy(simulator, host)
-            fail = f"__import__('ctypes').CDLL(None).fail_{function}(n)"
-            host.eval(fail, n=error)
-            assert host.eval("rv(m.session_state, s)", s=session) in WANTS
-            assert host.eval("rv(m.slots)") in WANTS
-            host.eval(fail, n=0)
+            host.call(probes.call_of_process, f"fail_{function}", error)
+            assert host.rv(Module.session_state, session) in WANTS
+            assert host.rv(Module.slots) in WANTS
+            host.call(probes.call_of_process, f"fail_{function}", 0)
             assert is_whole(host, session)
             assert not waiting.done()
 
@@ -144,20 +142,19 @@ def many_files() -> Iterator[None]:
 
 @pytest.mark.parametrize("limit", [4096, 200])
 def test_more_calls_at_once_than_there_ever_were(
-    simulator: Simulator, new_host: Any, many_files: None, limit: int
+    simulator: Simulator, new_host: NewHost, many_files: None, limit: int
 ) -> None:
     """1100 threads that wait: with descriptors for all of them, and for some; the card and its sessions stay."""
     host = new_host(simulator)
-    session = host.eval("user_session(m)")
-    host.eval(LIMIT, n=limit)
-    waiting = host.start("many_waiters(m, n)", n=1100)
-    alive = "sum(each.name == 'waiter' for each in threading.enumerate()) if m.waiters_are_there else -1"
-    wait_until(lambda: host.eval(alive) == waiters(simulator))
+    session = host.call(probes.user_session)
+    host.call(probes.limit_files, limit)
+    waiting = host.start(probes.many_waiters, 1100)
+    wait_until(lambda: host.call(probes.waiters_alive) == waiters(simulator))
     if limit > 1100:
         assert is_whole(host, session)
-    host.eval(LIMIT, n=4096)
+    host.call(probes.limit_files, 4096)
     assert is_whole(host, session)
-    host.eval("m.finalize()")
+    host.call(Module.finalize)
     values = waiting.result(DEADLINE)
     assert len(values) == 1100
     ended = values.count(CKR.CRYPTOKI_NOT_INITIALIZED)
@@ -178,44 +175,44 @@ def serving(folder: Path, *options: str) -> Iterator[tuple[int, dict[str, str]]]
             served.kill()
 
 
-def test_a_simulator_without_descriptors(tmp_path: Path, new_host: Any) -> None:
+def test_a_simulator_without_descriptors(tmp_path: Path, new_host: NewHost) -> None:
     """It says that it has none, at once; who is there already stays, and it does not spin."""
     with serving(tmp_path / "run") as (process, environment):
         host = new_host(None, **environment)
-        session = host.eval("user_session(m)")
+        session = host.call(probes.user_session)
         used = len(os.listdir(f"/proc/{process}/fd"))
         resource.prlimit(process, resource.RLIMIT_NOFILE, (used + 6, used + 6))
-        waiting = host.start("many_waiters(m, 20)")
+        waiting = host.start(probes.many_waiters, 20)
         late = new_host(None, initialize=False, **environment)
-        wait_until(lambda: late.eval("rv(m.initialize)") in WANTS or late.eval("m.finalize()"))
+        wait_until(lambda: late.rv(Module.initialize) in WANTS or late.call(Module.finalize))
         for _ in range(20):
-            assert host.eval("rv(m.session_state, s)", s=session) in (CKR.OK, *WANTS)
+            assert host.rv(Module.session_state, session) in (CKR.OK, *WANTS)
         before = cpu_seconds(process)
         with pytest.raises(TimeoutError):
             waiting.result(0.5)  # without a call, so that nothing else costs it time
         assert cpu_seconds(process) - before < 0.25
-        host.eval("m.finalize()")
+        host.call(Module.finalize)
         assert set(waiting.result(DEADLINE)) <= {CKR.CRYPTOKI_NOT_INITIALIZED, *WANTS}
-        wait_until(lambda: late.eval("rv(m.initialize)") == CKR.OK)
-        assert late.eval("m.token_info(0)[0]") == "Alice"
+        wait_until(lambda: late.rv(Module.initialize) == CKR.OK)
+        assert late.call(lambda m: m.token_info(0)[0]) == "Alice"
 
 
-def test_a_simulator_without_room_for_threads(tmp_path: Path, new_host: Any) -> None:
+def test_a_simulator_without_room_for_threads(tmp_path: Path, new_host: NewHost) -> None:
     """It says so, also when it has never logged before, and goes on."""
     with serving(tmp_path / "run", "--profile", "blank") as (process, environment):
         host = new_host(None, **environment)
-        session = host.eval("user_session(m)")
+        session = host.call(probes.user_session)
         pages = int(Path(f"/proc/{process}/statm").read_text().split()[0])
         most = pages * resource.getpagesize() + (7 << 20)  # a thread takes 8 MiB
         resource.prlimit(process, resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
-        waiting = host.start("many_waiters(m, 20)")
+        waiting = host.start(probes.many_waiters, 20)
         late = new_host(None, initialize=False, **environment)
-        wait_until(lambda: late.eval("rv(m.initialize)") in WANTS or late.eval("m.finalize()"))
-        assert host.eval("rv(m.session_state, s)", s=session) in (CKR.OK, *WANTS)
+        wait_until(lambda: late.rv(Module.initialize) in WANTS or late.call(Module.finalize))
+        assert host.rv(Module.session_state, session) in (CKR.OK, *WANTS)
         resource.prlimit(process, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        wait_until(lambda: late.eval("rv(m.initialize)") == CKR.OK)
-        assert host.eval("rv(m.session_state, s)", s=session) == CKR.OK
-        host.eval("m.finalize()")
+        wait_until(lambda: late.rv(Module.initialize) == CKR.OK)
+        assert host.rv(Module.session_state, session) == CKR.OK
+        host.call(Module.finalize)
         assert set(waiting.result(DEADLINE)) <= {CKR.CRYPTOKI_NOT_INITIALIZED, *WANTS}
 
 

@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from cardtear.card.issuing.profiles import CardRequest
+from cardtear.lab.clients.pkcs11 import Module
 from cardtear.lab.control.simulator import Simulator
 from cardtear.p11.constants import CKF, CKK, CKR
 from cardtear.p11.mechanisms import MECHANISMS, MechanismRule, Scheme
+
+from ..shared.host import probes
+from ..shared.host.host import NewHost
 
 # The schemes whose parameter may be left out, and the length of the parameter where there is one of fixed length.
 OPTIONAL = {Scheme.EDDSA, Scheme.ML_DSA, Scheme.KEY_WRAP, Scheme.KEY_WRAP_PAD}
@@ -42,13 +45,13 @@ def kinds_of(rule: MechanismRule) -> CKK | None:
 
 
 @pytest.fixture
-def session(bare_simulator: Simulator, new_host: Callable[..., Any]) -> tuple[Any, int, dict[int, list[int]]]:
+def session(bare_simulator: Simulator, new_host: NewHost) -> tuple[Any, int, dict[int, list[int]]]:
     """A host, a session, and keys by type: [private or secret, public or secret]."""
     bare_simulator.plug("front")
     bare_simulator.insert("front", CardRequest(profile="blank", legacy=True))
     host = new_host(bare_simulator)
-    handle = host.eval("user_session(m, read_write=True)")
-    return host, handle, host.eval("one_of_each(m, s)", s=handle)
+    handle = host.call(probes.user_session, read_write=True)
+    return host, handle, host.call(probes.one_of_each, handle)
 
 
 def test_wrong_parameters(session: tuple[Any, int, dict[int, list[int]]]) -> None:
@@ -65,9 +68,7 @@ def test_wrong_parameters(session: tuple[Any, int, dict[int, list[int]]]) -> Non
             if right == 16:
                 right = rule.block
             for length in (0, 1, 7, 8, 15, 16, 17, 23, 24, 25, 39, 40, 41, 47, 48, 49, 56, 1000):
-                value = host.eval(
-                    "begun(m, f, s, k, p, h)", f=function, s=handle, k=int(rule.type), p=b"\xa5" * length, h=key
-                )
+                value = host.call(probes.begun, function, handle, int(rule.type), b"\xa5" * length, key)
                 refused = value == CKR.MECHANISM_PARAM_INVALID
                 if (length == 0 and (right is None or rule.scheme in OPTIONAL)) or length == right:
                     fine = value == CKR.OK or refused
@@ -76,4 +77,4 @@ def test_wrong_parameters(session: tuple[Any, int, dict[int, list[int]]]) -> Non
                 if not fine:
                     wrong.append(f"{rule.type.name} {function} {length}: {CKR(value).name}")
     assert wrong == []
-    assert len(host.eval("m.random(s)", s=handle)) > 0
+    assert len(host.call(Module.random, handle)) > 0

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 from cardtear.card.tables import INS
 from cardtear.csrc import module_path
+from cardtear.csrc.declarations import ffi
 from cardtear.lab.clients.pkcs11 import Failed
 from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.simulator.moments import OnApdu
@@ -22,8 +22,7 @@ from cardtear.p11.errors import P11Error
 from cardtear.p11.return_values import RETURN_VALUES, returned
 from cardtear.p11.status_words import STATUS_WORDS, To, error_for
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "shared" / "host"))
-import probes  # type: ignore[import-not-found]
+from ..shared.host import probes
 
 P256 = bytes.fromhex("06082a8648ce3d030107")
 YES = b"\1"
@@ -195,18 +194,18 @@ def test_null_pointers_and_junk(module: tuple[Simulator, Any], name: str) -> Non
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
-        ("C_Initialize", "ffi.NULL"),
-        ("C_GetInfo", "ffi.NULL"),
-        ("C_GetFunctionList", "ffi.NULL"),
-        ("C_GetInterfaceList", "ffi.NULL, ffi.NULL"),
-        ("C_GetInterface", "b'PKCS 11', ffi.NULL, ffi.NULL, 0"),
-        ("C_GetInterface", "b'PKCS 12', ffi.NULL, ffi.new('CK_INTERFACE **'), 0"),
+        ("C_Initialize", (ffi.NULL,)),
+        ("C_GetInfo", (ffi.NULL,)),
+        ("C_GetFunctionList", (ffi.NULL,)),
+        ("C_GetInterfaceList", (ffi.NULL, ffi.NULL)),
+        ("C_GetInterface", (b"PKCS 11", ffi.NULL, ffi.NULL, 0)),
+        ("C_GetInterface", (b"PKCS 12", ffi.NULL, ffi.new("CK_INTERFACE **"), 0)),
     ],
 )
-def test_what_the_module_does_by_itself(module: tuple[Simulator, Any], name: str, arguments: str) -> None:
+def test_what_the_module_does_by_itself(module: tuple[Simulator, Any], name: str, arguments: tuple[Any, ...]) -> None:
     """The functions that are no calls of the simulator's."""
     _, m = module
-    assert m.call(name, *eval(f"[{arguments}]", {"ffi": m.ffi})) != CKR.OK  # noqa: S307 - the table above
+    assert m.call(name, *arguments) != CKR.OK
 
 
 def test_without_a_simulator(module: tuple[Simulator, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

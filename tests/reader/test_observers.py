@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from cardtear.lab.clients.pkcs11 import Module
 from cardtear.lab.control.simulator import Simulator
 from cardtear.p11.constants import CKR, CKS
 from cardtear.reader import observers
@@ -19,6 +20,9 @@ from cardtear.reader.observers import Watcher
 from cardtear.reader.reader import Event
 from cardtear.reader.testbed import Testbed
 from cardtear.reader.trace import Entry, Trace
+
+from ..shared.host import probes
+from ..shared.host.host import Host
 
 DEADLINE = 10.0
 QUICK = 10.0
@@ -54,7 +58,7 @@ KINDS = ("raises", "fails", "exits", "cannot write", "slow", "unsubscribes")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_watcher_of_the_trace(simulator: Simulator, host: Any, kind: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_watcher_of_the_trace(simulator: Simulator, host: Host, kind: str, caplog: pytest.LogCaptureFixture) -> None:
     """The call is answered at once and rightly, changes take effect, a good watcher hears everything in order."""
     bad, good = Watching(kind), [list[Entry](), list[Entry]()]
     trace = simulator.testbed.trace
@@ -62,11 +66,11 @@ def test_a_watcher_of_the_trace(simulator: Simulator, host: Any, kind: str, capl
     bad.stop = trace.subscribe(bad)
     stops.append(trace.subscribe(good[1].append))
     began, first = time.monotonic(), trace.entries()[-1].number
-    session = host.eval("user_session(m)")
+    session = host.call(probes.user_session)
     simulator.logout("front")
-    assert host.eval("m.session_state(s)", s=session) == CKS.RO_PUBLIC_SESSION
+    assert host.call(Module.session_state, session) == CKS.RO_PUBLIC_SESSION
     simulator.remove("front")
-    assert host.eval("rv(m.session_state, s)", s=session) == CKR.SESSION_HANDLE_INVALID
+    assert host.rv(Module.session_state, session) == CKR.SESSION_HANDLE_INVALID
     assert time.monotonic() - began < QUICK
     for stop in stops:
         stop()
@@ -84,16 +88,16 @@ def test_a_watcher_of_the_trace(simulator: Simulator, host: Any, kind: str, capl
 
 
 @pytest.mark.parametrize("kind", ["raises", "fails", "unsubscribes"])
-def test_a_listener_of_the_bench(simulator: Simulator, host: Any, kind: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_listener_of_the_bench(simulator: Simulator, host: Host, kind: str, caplog: pytest.LogCaptureFixture) -> None:
     """It runs inside the change; sessions, the other listeners and the order are as without it."""
     bad, good = Watching(kind), [list[Event](), list[Event]()]
     simulator.testbed.subscribe(good[0].append)
     bad.stop = simulator.testbed.subscribe(bad)
     simulator.testbed.subscribe(good[1].append)
-    session = host.eval("user_session(m)")
+    session = host.call(probes.user_session)
     simulator.logout("front")
     simulator.remove("front")
-    assert host.eval("rv(m.session_state, s)", s=session) == CKR.SESSION_HANDLE_INVALID
+    assert host.rv(Module.session_state, session) == CKR.SESSION_HANDLE_INVALID
     assert [each.change for each in good[0]] == [each.change for each in good[1]] == [Change.LOGOUT, Change.REMOVE]
     assert bad.calls == 1
     assert ("and is dropped" in caplog.text) == (kind != "unsubscribes")
@@ -128,14 +132,14 @@ def test_changes_that_a_listener_makes(simulator: Simulator) -> None:
 
 @pytest.mark.parametrize("kind", ["raises", "fails", "exits", "unsubscribes"])
 def test_a_watcher_of_calls_and_apdus(
-    simulator: Simulator, host: Any, kind: str, caplog: pytest.LogCaptureFixture
+    simulator: Simulator, host: Host, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The call goes on as if nobody had watched; others see it."""
     bad, good = Watching(kind), [list[Any](), list[Any]()]
     bad.stop = lambda: simulator.testbed.unwatch(bad)
     for watcher in (good[0].append, bad, good[1].append):
         simulator.testbed.watch(watcher)
-    assert host.eval("user_session(m)")
+    assert host.call(probes.user_session)
     assert good[0] == good[1]
     assert len(good[0]) > 4
     assert bad.calls == 1

@@ -7,15 +7,18 @@ import contextlib
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from cardtear.card.issuing.profiles import CardRequest
+from cardtear.lab.clients.pkcs11 import Module
 from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.simulator.trigger import Trigger
-from cardtear.p11.constants import CKR, CKS
+from cardtear.p11.constants import CKA, CKO, CKR, CKS
 from cardtear.p11.number_names import name_of
 from cardtear.reader.errors import TestbedError
 from cardtear.reader.trace import ReturnEntry
+
+from ..shared.host import probes
+from ..shared.host.host import Host
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "removal.md").read_text()
 FRONT = {"reader": "front"}
@@ -28,25 +31,25 @@ def _table(heading: str) -> list[dict[str, str]]:
     return [dict(zip(lines[0], line, strict=True)) for line in lines[2:]]
 
 
-CALLS: dict[str, tuple[str, str]] = {
-    "C_GetSlotList": ("", "m.slots()"),
-    "C_GetSlotInfo": ("", "m.slot_info(0)"),
-    "C_WaitForSlotEvent": ("", "m.wait_for_slot_event(False)"),
-    "C_GetTokenInfo": ("", "m.token_info(0)"),
-    "C_GetMechanismList": ("", "m.mechanisms(0)"),
-    "C_OpenSession": ("", "m.open_session(0)"),
-    "C_CloseAllSessions": ("", "m.check('C_CloseAllSessions', 0)"),
-    "C_CloseSession": ("s", "m.close_session(s)"),
-    "C_GetSessionInfo": ("s", "m.session_state(s)"),
-    "C_Login": ("s", "m.login(s)"),
-    "C_FindObjectsInit": ("s", "m.find(s)"),
-    "C_GenerateRandom": ("s", "m.random(s, 8)"),
-    "C_SetPIN": ("s", "m.set_pin(s, '123456', '123456')"),
-    "C_Logout": ("su", "m.logout(s)"),
-    "C_GetAttributeValue": ("sk", "m.attribute(s, k, 0)"),
-    "C_SignInit": ("sk", "m.sign_init(s, k)"),
-    "C_Sign": ("ski", "m.sign(s, b'data')"),
-    "C_InitToken": ("", "m.init_token(0)"),
+CALLS: dict[str, tuple[str, Callable[..., object]]] = {
+    "C_GetSlotList": ("", lambda m, **_: m.slots()),
+    "C_GetSlotInfo": ("", lambda m, **_: m.slot_info(0)),
+    "C_WaitForSlotEvent": ("", lambda m, **_: m.wait_for_slot_event(False)),
+    "C_GetTokenInfo": ("", lambda m, **_: m.token_info(0)),
+    "C_GetMechanismList": ("", lambda m, **_: m.mechanisms(0)),
+    "C_OpenSession": ("", lambda m, **_: m.open_session(0)),
+    "C_CloseAllSessions": ("", lambda m, **_: m.check("C_CloseAllSessions", 0)),
+    "C_CloseSession": ("s", lambda m, s, **_: m.close_session(s)),
+    "C_GetSessionInfo": ("s", lambda m, s, **_: m.session_state(s)),
+    "C_Login": ("s", lambda m, s, **_: m.login(s)),
+    "C_FindObjectsInit": ("s", lambda m, s, **_: m.find(s)),
+    "C_GenerateRandom": ("s", lambda m, s, **_: m.random(s, 8)),
+    "C_SetPIN": ("s", lambda m, s, **_: m.set_pin(s, "123456", "123456")),
+    "C_Logout": ("su", lambda m, s, **_: m.logout(s)),
+    "C_GetAttributeValue": ("sk", lambda m, s, k, **_: m.attribute(s, k, 0)),
+    "C_SignInit": ("sk", lambda m, s, k, **_: m.sign_init(s, k)),
+    "C_Sign": ("ski", lambda m, s, **_: m.sign(s, b"data")),
+    "C_InitToken": ("", lambda m, **_: m.init_token(0)),
 }
 """How each call is made, and what has to be there before: a session, the user logged in, a key, C_SignInit."""
 
@@ -54,22 +57,22 @@ CALLS: dict[str, tuple[str, str]] = {
 class Trial:
     """One call, with the card removed at some time before, in or after it."""
 
-    def __init__(self, simulator: Simulator, host: Any, name: str) -> None:
+    def __init__(self, simulator: Simulator, host: Host, name: str) -> None:
         self._simulator, self._host, self._name = simulator, host, name
         needs, self._expression = CALLS[name]
         if simulator.testbed.reader("front").insertion is None:
             simulator.insert("front")
-        host.eval("m.check('C_CloseAllSessions', 0)")
-        host.eval("events(m)")
+        host.call(Module.check, "C_CloseAllSessions", 0)
+        host.call(probes.events)
         self._names: dict[str, int] = {}
         if needs:
-            self._names["s"] = host.eval("m.open_session(0, True)")
+            self._names["s"] = host.call(Module.open_session, 0, True)
         if set(needs) & set("uk"):
-            host.eval("m.login(s)", **self._names)
+            host.call(Module.login, self._names["s"])
         if "k" in needs:
-            self._names["k"] = host.eval("key(m, s, b'\\1')", **self._names)
+            self._names["k"] = host.call(probes.key, self._names["s"], b"\1")
         if "i" in needs:
-            host.eval("m.sign_init(s, k)", **self._names)
+            host.call(Module.sign_init, self._names["s"], self._names["k"])
 
     def at(self, when: str) -> str:
         """What the call says, - if it has no such moment: it sends no APDU."""
@@ -86,7 +89,7 @@ class Trial:
         """What the call says, the first time that it is made."""
         trace = self._simulator.testbed.trace
         before = max((entry.number for entry in trace.entries()), default=0)
-        self._host.eval(f"rv(lambda: {self._expression})", **self._names)
+        self._host.rv(self._expression, **self._names)
         answers = (each for each in trace.entries(before) if isinstance(each, ReturnEntry) and each.name == self._name)
         return name_of(CKR, next(answers).value).removeprefix("CKR_")
 
@@ -107,7 +110,7 @@ COLUMNS: dict[str, Callable[[Trial], str]] = {
 }
 
 
-def test_a_removal_by_function(simulator: Simulator, host: Any) -> None:
+def test_a_removal_by_function(simulator: Simulator, host: Host) -> None:
     table = _table("A removal, by function")
     said = {name: row for row in table for name in row.pop("function").split(", ")}
     assert said == {
@@ -127,37 +130,41 @@ VERBS: dict[str, Callable[[Simulator], object]] = {
 }
 """What can happen to a card, as the page names it."""
 
-_MAKE = "m.create(s, {CKA.CLASS: CKO.DATA, CKA.TOKEN: bytes(1), CKA.PRIVATE: bytes([%d]), CKA.VALUE: b'x'})"
-QUESTIONS = {
-    "C_GetSessionInfo": "m.session_state(s)",
-    "C_GetAttributeValue of a certificate": "m.attribute(s, c, 0)",
-    "of a private key": "m.attribute(s, k, 0)",
-    "of a session object": "m.attribute(s, o, 0)",
-    "of a private session object": "m.attribute(s, po, 0)",
-    "C_SignInit": "m.sign_init(s, k)",
+QUESTIONS: dict[str, Callable[..., object]] = {
+    "C_GetSessionInfo": lambda m, s, **_: m.session_state(s),
+    "C_GetAttributeValue of a certificate": lambda m, s, c, **_: m.attribute(s, c, 0),
+    "of a private key": lambda m, s, k, **_: m.attribute(s, k, 0),
+    "of a session object": lambda m, s, o, **_: m.attribute(s, o, 0),
+    "of a private session object": lambda m, s, po, **_: m.attribute(s, po, 0),
+    "C_SignInit": lambda m, s, k, **_: m.sign_init(s, k),
 }
 _LOGIN = {int(CKS.RW_USER_FUNCTIONS): "stays", int(CKS.RW_PUBLIC_SESSION): "lost"}
 
 
-def effects(simulator: Simulator, host: Any, verb: str) -> dict[str, str]:
+def effects(simulator: Simulator, host: Host, verb: str) -> dict[str, str]:
     """What a program finds afterwards, by column."""
-    names = {"s": host.eval("user_session(m, 0, True)")}
-    names["k"] = host.eval("key(m, s, b'\\1')", **names)
-    names["c"] = host.eval("m.find(s, {CKA.CLASS: CKO.CERTIFICATE})[0]", **names)
-    names |= {name: host.eval(_MAKE % private, **names) for name, private in (("o", 0), ("po", 1))}
-    host.eval("events(m)")
+    session = host.call(probes.user_session, 0, True)
+    template = {CKA.CLASS: CKO.DATA, CKA.TOKEN: b"\0", CKA.VALUE: b"x"}
+    names = {
+        "s": session,
+        "k": host.call(probes.key, session, b"\1"),
+        "c": host.call(Module.find, session, {CKA.CLASS: CKO.CERTIFICATE})[0],
+        "o": host.call(Module.create, session, {**template, CKA.PRIVATE: b"\0"}),
+        "po": host.call(Module.create, session, {**template, CKA.PRIVATE: b"\1"}),
+    }
+    host.call(probes.events)
     VERBS[verb](simulator)
     found = {
-        column: name_of(CKR, host.eval(f"rv(lambda: {expression})", **names)).removeprefix("CKR_")
+        column: name_of(CKR, host.rv(expression, **names)).removeprefix("CKR_")
         for column, expression in QUESTIONS.items()
     }
-    state = host.eval("m.session_state(s)", **names) if found["C_GetSessionInfo"] == "OK" else 0
+    state = host.call(Module.session_state, session) if found["C_GetSessionInfo"] == "OK" else 0
     found["login"] = _LOGIN.get(state, "lost")
-    found["slot event"] = "one" if host.eval("events(m)") else "none"
+    found["slot event"] = "one" if host.call(probes.events) else "none"
     return found
 
 
-def test_what_is_left(simulator: Simulator, host: Any) -> None:
+def test_what_is_left(simulator: Simulator, host: Host) -> None:
     """The card is put in anew after each; the page leaves none of them out."""
     table = _table("What happens, and what is left")
     said = {verb: row for row in table for verb in re.findall(r"`([a-z-]+)`", row.pop("verb"))}

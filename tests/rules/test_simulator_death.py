@@ -7,17 +7,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cardtear.card.issuing.profiles import CardRequest
+from cardtear.lab.clients.pkcs11 import Module
 from cardtear.lab.control.client import Control
 from cardtear.lab.control.simulator import Simulator
 from cardtear.p11.constants import CKR
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from ..shared.host import probes
+from ..shared.host.host import Host, NewHost
 
 DEADLINE = 20.0
 MANY = 1100
@@ -57,40 +61,40 @@ def served(tmp_path: Path) -> Iterator[Served]:
 
 
 @pytest.fixture
-def application(served: Served, new_host: Callable[..., Any]) -> Any:
+def application(served: Served, new_host: NewHost) -> Any:
     """A host that has listed the slots and asked for each; it has been told of all events."""
     served.do(("plug", "a"), ("plug", "b"))
     host = new_host(None, CARDTEAR_SOCKET=str(served.folder / "p11.sock"))
-    host.eval("[m.slot_info(slot) for slot in m.slots()]")
-    host.eval("events(m)")
+    host.call(lambda m: [m.slot_info(slot) for slot in m.slots()])
+    host.call(probes.events)
     return host
 
 
-def number_of(host: Any, reader: str) -> int:
+def number_of(host: Host, reader: str) -> int:
     """The slot of that description."""
-    return int(host.eval("[slot for slot in m.slots() if m.slot_info(slot)[0] == name][0]", name=reader))
+    return int(host.call(lambda m: next(slot for slot in m.slots() if m.slot_info(slot)[0] == reader)))
 
 
 @pytest.mark.parametrize("stopped", [False, True])
 def test_R43_a_card_that_came_after_the_last_look(
-    served: Served, application: Any, new_host: Any, impatient: Path, stopped: bool
+    served: Served, application: Any, new_host: NewHost, impatient: Path, stopped: bool
 ) -> None:
     """Its insertion has been told, it has not been looked at, and then it goes with the simulator."""
     host = application
     if stopped:
         host = new_host(None, library=impatient, CARDTEAR_SOCKET=str(served.folder / "p11.sock"))
-        host.eval("[m.slot_info(slot) for slot in m.slots()]")
+        host.call(lambda m: [m.slot_info(slot) for slot in m.slots()])
     slot = number_of(host, "b")
     served.do(("insert", "b"))
-    assert host.eval("events(m)") == [slot]
-    waiting = host.start("m.wait_for_slot_event()")
+    assert host.call(probes.events) == [slot]
+    waiting = host.start(Module.wait_for_slot_event)
     if stopped:
         served.process.send_signal(signal.SIGSTOP)
     else:
         served.kill()
     assert waiting.result(DEADLINE) == slot
-    assert host.eval("events(m)", DEADLINE) == []
-    assert host.eval("(m.is_present(n), m.slots(True))", DEADLINE, n=slot) == (False, [])
+    assert host.start(probes.events).result(DEADLINE) == []
+    assert host.start(lambda m: (m.is_present(slot), m.slots(True))).result(DEADLINE) == (False, [])
 
 
 @pytest.mark.parametrize("away", [False, True])
@@ -98,9 +102,9 @@ def test_R43_another_simulator_at_once_with_other_readers(served: Served, applic
     """Also while a call is under way on the old one: numbers stay, and what went and what came are events."""
     a, b = number_of(application, "a"), number_of(application, "b")
     served.do(("insert", "a"))
-    assert application.eval("events(m)") == [a]
-    session = application.eval("m.open_session(n)", n=a)
-    waiting = application.start("(m.wait_for_slot_event(), events(m))")
+    assert application.call(probes.events) == [a]
+    session = application.call(Module.open_session, a)
+    waiting = application.start(lambda m: (m.wait_for_slot_event(), probes.events(m)))
     served.kill()
     if away:
         assert waiting.result(DEADLINE) == (a, [])
@@ -109,15 +113,15 @@ def test_R43_another_simulator_at_once_with_other_readers(served: Served, applic
     new = number_of(application, "c")
     assert new not in (a, b)
     assert (number_of(application, "a"), number_of(application, "b")) == (a, b)
-    told = set(application.eval("events(m)"))
+    told = set(application.call(probes.events))
     if not away:
         first, more = waiting.result(DEADLINE)
         told |= {first, *more}
     assert told >= ({new} if away else {a, new})
     assert b not in told
-    assert application.eval("[m.is_present(n) for n in (a, b, c)]", a=a, b=b, c=new) == [False, False, True]
-    assert application.eval("rv(m.session_state, s)", s=session) == CKR.SESSION_HANDLE_INVALID
-    application.eval("m.close_session(m.open_session(n))", n=new)
+    assert application.call(lambda m: [m.is_present(n) for n in (a, b, new)]) == [False, False, True]
+    assert application.rv(Module.session_state, session) == CKR.SESSION_HANDLE_INVALID
+    application.call(lambda m: m.close_session(m.open_session(new)))
 
 
 @pytest.mark.parametrize("after", [0, 3, 25])
@@ -127,13 +131,13 @@ def test_R43_killed_while_events_come(served: Served, application: Any, after: i
     Changes that nobody has waited for yet are one event, so how many there will be depends on who is faster.
     """
     served.do(("insert", "a"))
-    waiting = application.start("(m.wait_for_slot_event(), m.wait_for_slot_event(), m.wait_for_slot_event())")
+    waiting = application.start(lambda m: (m.wait_for_slot_event(), m.wait_for_slot_event(), m.wait_for_slot_event()))
     with Control(served.folder / "control.sock") as control:
         for _ in range(after):
             control.do("remove", reader="a")
             control.do("insert", reader="a")
     served.kill()
-    assert not application.eval("m.is_present(n)", n=number_of(application, "a"))
+    assert not application.call(Module.is_present, number_of(application, "a"))
     served.start()
     with Control(served.folder / "control.sock") as control:
         control.do("plug", reader="a")
@@ -145,30 +149,41 @@ def test_R43_killed_while_events_come(served: Served, application: Any, after: i
     waiting.result(DEADLINE)
 
 
-def test_R43_more_readers_than_anybody_has(bare_simulator: Simulator, new_host: Callable[..., Any]) -> None:
+def test_R43_more_readers_than_anybody_has(bare_simulator: Simulator, new_host: NewHost) -> None:
     """All slots stay, with their numbers, also at the next simulator; the last one's card is an event, too."""
     for number in range(MANY):
         bare_simulator.plug(f"reader {number}")
     host = new_host(bare_simulator)
-    slots = host.eval("m.slots()")
+    slots = host.call(Module.slots)
     assert len(slots) == MANY
     last = number_of(host, f"reader {MANY - 1}")
     bare_simulator.insert(f"reader {MANY - 1}")
-    assert host.eval("events(m)") == [last]
+    assert host.call(probes.events) == [last]
     bare_simulator.crash()
-    assert host.eval("(m.slots(), m.slots(True))") == (slots, [])
-    assert host.eval("events(m)") == [last]
-    assert host.eval("m.slot_info(n)[0]", n=last) == f"reader {MANY - 1}"
+    assert host.call(lambda m: (m.slots(), m.slots(True))) == (slots, [])
+    assert host.call(probes.events) == [last]
+    assert host.call(lambda m: m.slot_info(last)[0]) == f"reader {MANY - 1}"
     bare_simulator.restart()
-    assert host.eval("(m.slots(), m.slots(True))") == (slots, [last])
-    assert host.eval("events(m)") == [last]
+    assert host.call(lambda m: (m.slots(), m.slots(True))) == (slots, [last])
+    assert host.call(probes.events) == [last]
 
 
 # Any sequence, against a model of what has to be told
 
 READERS = ("a", "b", "c")
 CHANGES = st.tuples(st.sampled_from(["plug", "unplug", "insert", "remove"]), st.sampled_from(READERS))
-LOOKS = st.sampled_from(["m.slots()", "[m.slot_info(slot) for slot in m.slots()]", "events(m)", "m.slots(True)"])
+
+
+def look(m: Module, what: str) -> None:
+    """List slots, tell of each, take all events, or list those with a card."""
+    if what == "events":
+        probes.events(m)
+    for slot in m.slots(what == "present"):
+        if what == "infos":
+            m.slot_info(slot)
+
+
+LOOKS = st.sampled_from(["slots", "infos", "events", "present"])
 
 
 class Model:
@@ -216,18 +231,19 @@ class Model:
         self.known |= self.plugged.keys()
 
 
-def events(host: Any, blocking: bool, expected: set[str]) -> set[str]:
+def events(host: Host, blocking: bool, expected: set[str]) -> set[str]:
     """What C_WaitForSlotEvent says, by readers; a blocking call comes first, if there has to be an event."""
-    first = [host.eval("m.wait_for_slot_event()", DEADLINE)] if blocking and expected else []
-    names = dict(host.eval("[(slot, m.slot_info(slot)[0]) for slot in m.slots()]"))
-    return {names[slot] for slot in [*first, *host.eval("events(m)")]}
+    first = [host.start(Module.wait_for_slot_event).result(DEADLINE)] if blocking and expected else []
+    names = dict(host.call(lambda m: [(slot, m.slot_info(slot)[0]) for slot in m.slots()]))
+    return {names[slot] for slot in [*first, *host.call(probes.events)]}
 
 
-NUMBERS = "{m.slot_info(slot)[0]: slot for slot in m.slots()}"
+def numbers(m: Module) -> Any:
+    return {m.slot_info(slot)[0]: slot for slot in m.slots()}
 
 
 @pytest.fixture
-def idle_host(new_host: Callable[..., Any]) -> Any:
+def idle_host(new_host: NewHost) -> Any:
     """A host that has not initialised the module."""
     return new_host(None, initialize=False)
 
@@ -241,7 +257,7 @@ def idle_host(new_host: Callable[..., Any]) -> Any:
     st.lists(CHANGES, max_size=4),
 )
 def test_R43_whatever_came_before(
-    idle_host: Any,
+    idle_host: Host,
     first: list[tuple[str, str]],
     then: list[tuple[str, str] | str],
     looks: bool,
@@ -253,26 +269,26 @@ def test_R43_whatever_came_before(
         model = Model(simulator)
         for change in first:
             model.change(*change)
-        idle_host.eval("m.initialize(path)", path=str(simulator.module_socket))
+        idle_host.call(Module.initialize, str(simulator.module_socket))
         model.known, model.pending = set(model.plugged), set()
         try:
             for step in then:
                 if isinstance(step, str):
-                    idle_host.eval(step)
-                    model.pending = set() if step == "events(m)" else model.pending
+                    idle_host.call(look, step)
+                    model.pending = set() if step == "events" else model.pending
                 else:
                     model.change(*step)
             model.die()
             if looks:
                 assert events(idle_host, blocking, model.pending) == model.pending
                 model.pending = set()
-            numbers = idle_host.eval(NUMBERS)
-            assert numbers.keys() == model.known
-            assert idle_host.eval("m.slots(True)") == []
+            seen = idle_host.call(numbers)
+            assert seen.keys() == model.known
+            assert idle_host.call(Module.slots, True) == []
             for change in meanwhile:
                 model.change(*change)
             model.come_back()
             assert events(idle_host, blocking, model.pending) == model.pending
-            assert idle_host.eval(NUMBERS).items() >= numbers.items()
+            assert idle_host.call(numbers).items() >= seen.items()
         finally:
-            idle_host.eval("m.finalize()")
+            idle_host.call(Module.finalize)

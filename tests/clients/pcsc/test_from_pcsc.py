@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from cardtear.card.issuing.profiles import CardRequest
+from cardtear.lab.clients.pkcs11 import Module
 from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.scenario import play_file
 from cardtear.lab.simulator.trigger import Trigger
@@ -29,6 +30,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from ...shared.host import probes
+from ...shared.host.host import Host, NewHost
 from ...shared.programs import Run, Succeed
 from . import pcsc
 from .daemon import OwnPcscd
@@ -82,7 +85,7 @@ def near(empty: Near, door: VpcdDoor) -> Near:
 
 
 @pytest.fixture
-def host(near: Near, new_host: Callable[..., Any]) -> Any:
+def host(near: Near, new_host: NewHost) -> Any:
     return new_host(near.simulator)
 
 
@@ -110,29 +113,29 @@ def test_module_lists_and_signs(near: Near, succeed: Succeed, tmp_path: Path) ->
     key.verify((tmp_path / "signature").read_bytes(), b"something", padding.PKCS1v15(), hashes.SHA256())
 
 
-def test_module_writes(near: Near, simulator: Simulator, host: Any) -> None:
+def test_module_writes(near: Near, simulator: Simulator, host: Host) -> None:
     """What is written through PC/SC is on the card at the far end."""
-    session = host.eval("user_session(m, 0, True)")
-    host.eval("data(m, s, b'note', b'kept')", s=session)
+    session = host.call(probes.user_session, 0, True)
+    host.call(probes.data, session, b"note", b"kept")
     near.simulator.detach_pcsc("front")
     assert near.next() is Change.REMOVE
     card = simulator.remove("front")
     near.simulator.insert("front", card)
-    session = host.eval("user_session(m)")
-    assert host.eval("[value for _, value in objects(m, s, LABEL=b'note')]", s=session) == [b"note"]
+    session = host.call(probes.user_session)
+    assert host.call(lambda m: [value for _, value in probes.objects(m, session, LABEL=b"note")]) == [b"note"]
 
 
-def test_card_comes_and_goes(near: Near, simulator: Simulator, host: Any, context: pcsc.Context) -> None:
-    waiting = host.start("m.wait_for_slot_event()")
+def test_card_comes_and_goes(near: Near, simulator: Simulator, host: Host, context: pcsc.Context) -> None:
+    waiting = host.start(Module.wait_for_slot_event)
     simulator.remove("front")
     assert near.next() is Change.REMOVE
     assert waiting.result(DEADLINE) == 0
-    assert host.eval("m.slots(present=True)") == []
-    waiting = host.start("m.wait_for_slot_event()")
+    assert host.call(Module.slots, present=True) == []
+    waiting = host.start(Module.wait_for_slot_event)
     simulator.insert("front")
     assert near.next() is Change.INSERT
     assert waiting.result(DEADLINE) == 0
-    assert host.eval("len(sign(m, s, key(m, s, b'\\1')))", s=host.eval("user_session(m)")) == 256
+    assert len(host.call(probes.sign_with, host.call(probes.user_session), b"\1")) == 256
 
 
 def test_a_swap_is_another_card(near: Near, simulator: Simulator) -> None:
@@ -149,31 +152,31 @@ def test_a_swap_is_another_card(near: Near, simulator: Simulator) -> None:
     assert answer[-2:] == OK
 
 
-def test_torn_in_the_middle_of_a_command(near: Near, simulator: Simulator, host: Any) -> None:
-    session = host.eval("user_session(m)")
-    key = host.eval("key(m, s, b'\\1')", s=session)
+def test_torn_in_the_middle_of_a_command(near: Near, simulator: Simulator, host: Host) -> None:
+    session = host.call(probes.user_session)
+    key = host.call(probes.key, session, b"\1")
     with simulator.testbed.watching(torn_at(simulator, 0x87)):
-        assert host.eval("rv(lambda: sign(m, s, k))", s=session, k=key) == CKR.DEVICE_REMOVED
+        assert host.rv(probes.sign, session, key) == CKR.DEVICE_REMOVED
     assert near.next() is Change.REMOVE
-    assert host.eval("rv(lambda: m.session_state(s))", s=session) == CKR.SESSION_HANDLE_INVALID
+    assert host.rv(Module.session_state, session) == CKR.SESSION_HANDLE_INVALID
     simulator.insert("front")
     assert near.next() is Change.INSERT
-    assert host.eval("len(sign(m, s, key(m, s, b'\\1')))", s=host.eval("user_session(m)")) == 256
+    assert len(host.call(probes.sign_with, host.call(probes.user_session), b"\1")) == 256
 
 
-def test_removal_is_played_on_top(near: Near, simulator: Simulator, host: Any) -> None:
+def test_removal_is_played_on_top(near: Near, simulator: Simulator, host: Host) -> None:
     """The card stays where it is, but not for our applications; and it forgets the PIN, as one that was pulled."""
-    session = host.eval("user_session(m)")
-    key = host.eval("key(m, s, b'\\1')", s=session)
+    session = host.call(probes.user_session)
+    key = host.call(probes.key, session, b"\1")
     near.simulator.arm(Trigger("remove", {"reader": "front"}, call="C_Sign", when="during"))
-    assert host.eval("rv(lambda: sign(m, s, k))", s=session, k=key) == CKR.DEVICE_REMOVED
+    assert host.rv(probes.sign, session, key) == CKR.DEVICE_REMOVED
     assert near.next() is Change.REMOVE
     assert simulator.testbed.reader("front").insertion is not None
     near.simulator.insert("front")
     assert near.next() is Change.INSERT
     assert near.stay.transmit(SELECT)[-2:] == OK
     assert near.stay.transmit(PIN_STATUS) == NOT_VERIFIED
-    assert host.eval("len(sign(m, s, key(m, s, b'\\1')))", s=host.eval("user_session(m)")) == 256
+    assert len(host.call(probes.sign_with, host.call(probes.user_session), b"\1")) == 256
 
 
 def test_removal_wakes_who_waits_for_a_busy_card(near: Near, simulator: Simulator) -> None:
@@ -205,14 +208,14 @@ def test_removal_wakes_who_waits_for_a_busy_card(near: Near, simulator: Simulato
         assert near.stay.transmit(SELECT)[-2:] == OK
 
 
-def test_faults_and_the_trace(near: Near, host: Any) -> None:
+def test_faults_and_the_trace(near: Near, host: Host) -> None:
     """The answer is a script's, the card never gets the command."""
     near.simulator.arm(Trigger("answer", {"status": 0x6983}, ins=0x20))
-    session = host.eval("m.open_session(0)")
-    assert host.eval("rv(lambda: m.login(s))", s=session) == CKR.PIN_LOCKED
+    session = host.call(Module.open_session, 0)
+    assert host.rv(Module.login, session) == CKR.PIN_LOCKED
     entries = [each for each in near.simulator.testbed.trace.entries() if isinstance(each, ApduEntry)]
     assert (READER, 0x6983) in {(each.card, each.status) for each in entries}
-    host.eval("m.login(s)", s=session)
+    host.call(Module.login, session)
 
 
 CERTIFICATE = bytes.fromhex("00CB3FFF055C035FC10500")
@@ -246,29 +249,29 @@ def test_faults_on_an_answer_of_the_card(
     assert near.stay.transmit(CERTIFICATE) == right
 
 
-def test_a_swap_at_an_apdu(near: Near, simulator: Simulator, host: Any) -> None:
+def test_a_swap_at_an_apdu(near: Near, simulator: Simulator, host: Host) -> None:
     """Ours goes in where PC/SC's was, in the middle of its signature; then PC/SC's again."""
-    session = host.eval("user_session(m)")
-    key = host.eval("key(m, s, b'\\1')", s=session)
+    session = host.call(probes.user_session)
+    key = host.call(probes.key, session, b"\1")
     near.simulator.arm(Trigger("swap", {"reader": "front", "card": CardRequest(name="Bob")}, ins=0x87, nth=2))
-    assert host.eval("rv(lambda: sign(m, s, k))", s=session, k=key) == CKR.DEVICE_REMOVED
+    assert host.rv(probes.sign, session, key) == CKR.DEVICE_REMOVED
     assert near.stay.card.name == "Bob"
     near.simulator.remove("front")
     near.simulator.insert("front")
     assert near.stay.card.name == READER
-    assert host.eval("len(sign(m, s, key(m, s, b'\\1')))", s=host.eval("user_session(m)")) == 256
+    assert len(host.call(probes.sign_with, host.call(probes.user_session), b"\1")) == 256
 
 
-def test_reset_by_another_program(near: Near, host: Any, context: pcsc.Context) -> None:
+def test_reset_by_another_program(near: Near, host: Host, context: pcsc.Context) -> None:
     """Its reset takes the login of our applications; their sessions stay."""
-    session = host.eval("user_session(m)")
-    key = host.eval("key(m, s, b'\\1')", s=session)
+    session = host.call(probes.user_session)
+    key = host.call(probes.key, session, b"\1")
     other = context.connect(READER)
     other.reconnect(pcsc.RESET)
-    assert host.eval("rv(lambda: sign(m, s, k))", s=session, k=key) == CKR.USER_NOT_LOGGED_IN
+    assert host.rv(probes.sign, session, key) == CKR.USER_NOT_LOGGED_IN
     assert near.next() is Change.RESET
-    host.eval("m.login(s)", s=session)
-    assert host.eval("len(sign(m, s, k))", s=session, k=key) == 256
+    host.call(Module.login, session)
+    assert host.call(lambda m: len(probes.sign(m, session, key))) == 256
     other.disconnect(pcsc.LEAVE)
 
 
@@ -344,7 +347,7 @@ def test_exclusive(empty: Near, door: VpcdDoor, context: pcsc.Context) -> None:
 
 
 def test_a_card_that_is_not_powered_up_yet(
-    empty: Near, door: VpcdDoor, new_host: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    empty: Near, door: VpcdDoor, new_host: NewHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """pcscd tells of it, without an ATR, before it counts it: it comes once, when that is done."""
     wait, tell_early = PcscReader._wait, [True]
@@ -360,24 +363,24 @@ def test_a_card_that_is_not_powered_up_yet(
     empty.simulator.attach_pcsc("front")
     assert empty.next() is Change.INSERT
     host = new_host(empty.simulator)
-    assert len(host.eval("sign(m, s, key(m, s, b'\\1'))", s=host.eval("user_session(m)"))) == 256
+    assert len(host.call(probes.sign_with, host.call(probes.user_session), b"\1")) == 256
     assert not tell_early
     assert empty.nothing_happened()
 
 
 @pytest.mark.parametrize("way", ["stop", "kill"])
-def test_pcscd_ends_and_comes_back(near: Near, pcscd: OwnPcscd, host: Any, context: pcsc.Context, way: str) -> None:
+def test_pcscd_ends_and_comes_back(near: Near, pcscd: OwnPcscd, host: Host, context: pcsc.Context, way: str) -> None:
     """In good order, or of kill -9, which leaves its socket behind."""
-    session = host.eval("user_session(m)")
+    session = host.call(probes.user_session)
     getattr(pcscd, way)()
     assert near.next() is Change.REMOVE
-    assert host.eval("rv(lambda: m.session_state(s))", s=session) == CKR.SESSION_HANDLE_INVALID
-    assert host.eval("m.slots(present=True)") == []
+    assert host.rv(Module.session_state, session) == CKR.SESSION_HANDLE_INVALID
+    assert host.call(Module.slots, present=True) == []
     with pytest.raises(TestbedError, match="no card for reader 'front'"):
         near.simulator.insert("front")
     pcscd.start()
     assert near.next() is Change.INSERT
-    assert host.eval("len(sign(m, s, key(m, s, b'\\1')))", s=host.eval("user_session(m)")) == 256
+    assert len(host.call(probes.sign_with, host.call(probes.user_session), b"\1")) == 256
     near.simulator.detach_pcsc("front")
     context.reopen()
 
@@ -531,7 +534,7 @@ def test_readers_are_chosen_by_name(empty: Near, door: VpcdDoor) -> None:
 
 
 def test_a_card_that_speaks_t0(
-    empty: Near, simulator: Simulator, door: VpcdDoor, context: pcsc.Context, new_host: Callable[..., Any]
+    empty: Near, simulator: Simulator, door: VpcdDoor, context: pcsc.Context, new_host: NewHost
 ) -> None:
     """No command has both Lc and Le then (ISO/IEC 7816-3, 12.2.1)."""
     atr = bytes.fromhex("3B6500000102030405")
@@ -548,6 +551,6 @@ def test_a_card_that_speaks_t0(
         while not empty.reader.insertion or empty.stay.card.is_dead or empty.stay.atr[1] != 0x65:
             empty.next()
         host = new_host(empty.simulator)
-        assert host.eval("len(sign(m, s, key(m, s, b'\\1')))", s=host.eval("user_session(m)")) == 256
+        assert len(host.call(probes.sign_with, host.call(probes.user_session), b"\1")) == 256
     assert commands
     assert all(len(each) <= 5 or len(each) == 5 + each[4] for each in commands)

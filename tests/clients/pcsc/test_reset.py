@@ -7,15 +7,17 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
-from typing import Any
 
 import pytest
+from cardtear.lab.clients.pkcs11 import Module
 from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.simulator.trigger import Trigger
 from cardtear.p11.constants import CKR
 from cardtear.reader import Change
 from cardtear.reader.pcsc import transactions
 
+from ...shared.host import probes
+from ...shared.host.host import NewHost
 from . import pcsc
 from .daemon import OwnPcscd
 from .pcsc import DEADLINE, READER, SELECT, wait_for
@@ -96,16 +98,16 @@ def test_all_of_them_are_told_each_time(shown: Simulator, card: pcsc.Card, conte
         is_told(each)
 
 
-def test_the_module_loses_its_login(shown: Simulator, card: pcsc.Card, new_host: Callable[..., Any]) -> None:
+def test_the_module_loses_its_login(shown: Simulator, card: pcsc.Card, new_host: NewHost) -> None:
     """And no session; the program is told, too, though an application of ours has the card in use."""
     host = new_host(shown)
-    session = host.eval("user_session(m)")
-    key = host.eval("key(m, s, b'\\1')", s=session)
+    session = host.call(probes.user_session)
+    key = host.call(probes.key, session, b"\1")
     shown.reset("front")
-    assert host.eval("rv(lambda: sign(m, s, k))", s=session, k=key) == CKR.USER_NOT_LOGGED_IN
+    assert host.rv(probes.sign, session, key) == CKR.USER_NOT_LOGGED_IN
     is_told(card)
-    host.eval("m.login(s)", s=session)
-    assert len(host.eval("sign(m, s, k)", s=session, k=key)) == 256
+    host.call(Module.login, session)
+    assert len(host.call(probes.sign, session, key)) == 256
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

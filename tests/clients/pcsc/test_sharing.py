@@ -4,17 +4,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from cardtear.card.tables import INS
+from cardtear.lab.clients.pkcs11 import Module
 from cardtear.lab.control.simulator import Simulator
 from cardtear.p11.constants import CKR
 from cardtear.reader import CallMoment, Moment, When
 from cardtear.reader.pcsc import vpcd_dialogue
 from cardtear.reader.trace import ApduEntry
 
+from ...shared.host import probes
+from ...shared.host.host import Host, NewHost
 from . import pcsc
 from .pcsc import READER, SELECT
 
@@ -37,28 +39,23 @@ def card(shown: Simulator, context: pcsc.Context) -> pcsc.Card:
 
 
 @pytest.fixture
-def host(shown: Simulator, new_host: Callable[..., Any]) -> Any:
+def host(shown: Simulator, new_host: NewHost) -> Any:
     """An application of our module."""
     return new_host(shown)
 
 
 @pytest.fixture
-def user(host: Any) -> int:
+def user(host: Host) -> int:
     """Its session, with the user logged in."""
-    return int(host.eval("user_session(m)"))
+    return int(host.call(probes.user_session))
 
 
-def value_of(host: Any, expression: str, **names: Any) -> int:
-    """The CK_RV of a call that may fail."""
-    return int(host.eval(f"rv(lambda: {expression})", **names))
-
-
-def test_a_reset_takes_the_login_of_the_application(card: pcsc.Card, host: Any, user: int) -> None:
-    key = host.eval("key(m, s, b'\\1')", s=user)
+def test_a_reset_takes_the_login_of_the_application(card: pcsc.Card, host: Host, user: int) -> None:
+    key = host.call(probes.key, user, b"\1")
     card.reconnect(pcsc.RESET)
-    assert value_of(host, "sign(m, s, k)", s=user, k=key) == CKR.USER_NOT_LOGGED_IN
-    host.eval("m.login(s)", s=user)
-    assert len(host.eval("sign(m, s, k)", s=user, k=key)) == 256
+    assert host.rv(probes.sign, user, key) == CKR.USER_NOT_LOGGED_IN
+    host.call(Module.login, user)
+    assert len(host.call(probes.sign, user, key)) == 256
 
 
 @pytest.mark.needs("smartcard")
@@ -73,48 +70,48 @@ def test_a_reset_takes_the_login_of_the_program(card: pcsc.Card, shown: Simulato
     assert card.transmit(PIN_STATUS) == b"\x63\xc3"
 
 
-def test_a_logout_is_shared(card: pcsc.Card, host: Any, user: int) -> None:
+def test_a_logout_is_shared(card: pcsc.Card, host: Host, user: int) -> None:
     """Either side's: there is one PIN, verified or not."""
-    key = host.eval("key(m, s, b'\\1')", s=user)
+    key = host.call(probes.key, user, b"\1")
     assert card.transmit(PIN_STATUS) == b"\x90\x00"
     assert card.transmit(GIVE_UP) == b"\x90\x00"
-    assert value_of(host, "sign(m, s, k)", s=user, k=key) == CKR.USER_NOT_LOGGED_IN
-    host.eval("m.login(s)", s=user)
+    assert host.rv(probes.sign, user, key) == CKR.USER_NOT_LOGGED_IN
+    host.call(Module.login, user)
     assert card.transmit(PIN_STATUS) == b"\x90\x00"
-    host.eval("m.logout(s)", s=user)
+    host.call(Module.logout, user)
     assert card.transmit(PIN_STATUS) == b"\x63\xc3"
 
 
-def test_wrong_pins_count_for_both(card: pcsc.Card, host: Any, user: int) -> None:
-    key = host.eval("key(m, s, b'\\1')", s=user)
+def test_wrong_pins_count_for_both(card: pcsc.Card, host: Host, user: int) -> None:
+    key = host.call(probes.key, user, b"\1")
     assert card.transmit(WRONG) == b"\x63\xc2"
-    assert value_of(host, "sign(m, s, k)", s=user, k=key) == CKR.USER_NOT_LOGGED_IN
-    assert value_of(host, "m.login(s, '999999')", s=user) == CKR.PIN_INCORRECT
+    assert host.rv(probes.sign, user, key) == CKR.USER_NOT_LOGGED_IN
+    assert host.rv(Module.login, user, "999999") == CKR.PIN_INCORRECT
     assert card.transmit(PIN_STATUS) == b"\x63\xc1"
 
 
-def test_another_application_of_the_card(card: pcsc.Card, host: Any, user: int) -> None:
+def test_another_application_of_the_card(card: pcsc.Card, host: Host, user: int) -> None:
     """Selected by the program, it costs ours the login, as on a real card, and nothing else."""
-    key = host.eval("key(m, s, b'\\1')", s=user)
+    key = host.call(probes.key, user, b"\1")
     assert card.transmit(bytes.fromhex("00A4040008A000000151000000"))[-2:] == b"\x90\x00"
-    assert value_of(host, "sign(m, s, k)", s=user, k=key) == CKR.USER_NOT_LOGGED_IN
-    host.eval("m.login(s)", s=user)
-    assert len(host.eval("sign(m, s, key(m, s, b'\\1'))", s=user)) == 256
+    assert host.rv(probes.sign, user, key) == CKR.USER_NOT_LOGGED_IN
+    host.call(Module.login, user)
+    assert len(host.call(probes.sign_with, user, b"\1")) == 256
 
 
-def test_removal_ends_both(shown: Simulator, card: pcsc.Card, host: Any, user: int) -> None:
+def test_removal_ends_both(shown: Simulator, card: pcsc.Card, host: Host, user: int) -> None:
     """While the program's command is under way."""
     with shown.testbed.watching(lambda _moment: shown.remove("front")), pytest.raises(pcsc.PcscError):
         card.transmit(PIN_STATUS)
-    assert value_of(host, "m.session_state(s)", s=user) == CKR.SESSION_HANDLE_INVALID
+    assert host.rv(Module.session_state, user) == CKR.SESSION_HANDLE_INVALID
 
 
 @pytest.mark.parametrize("first", [VERIFY, LONG], ids=["PIN", "long answer"])
 def test_a_program_is_not_interrupted(
-    card: pcsc.Card, host: Any, user: int, shown: Simulator, first: bytes, monkeypatch: pytest.MonkeyPatch
+    card: pcsc.Card, host: Host, user: int, shown: Simulator, first: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A PIN and the signature that needs it, the parts of an answer: our application waits until it is silent."""
-    key = host.eval("key(m, s, b'\\1')", s=user)
+    key = host.call(probes.key, user, b"\1")
     monkeypatch.setattr(vpcd_dialogue, "SILENCE", 5.0)
     monkeypatch.setattr(vpcd_dialogue, "LONGEST", 5.0)
     second = SIGN if first is VERIFY else bytes.fromhex("00C0000000")
@@ -126,10 +123,10 @@ def test_a_program_is_not_interrupted(
 
     with shown.testbed.watching(watch):
         card.transmit(first)
-        waiting = host.start("sign(m, s, k)", s=user, k=key)
+        waiting = host.start(probes.sign, user, key)
         assert begun.wait(pcsc.DEADLINE)
         for _ in range(50):  # long enough for a signature, were nobody in its way
-            host.eval("m.slots()")
+            host.call(Module.slots)
         assert not waiting.done()
         assert card.transmit(second)[-2:-1] in (b"\x90", b"\x61")
     monkeypatch.setattr(vpcd_dialogue, "SILENCE", 0.0)
@@ -140,9 +137,9 @@ def test_a_program_is_not_interrupted(
     assert sent[-6:] == [first[1], second[1], INS.VERIFY, *ours]
 
 
-def test_both_at_work(card: pcsc.Card, host: Any, user: int) -> None:
+def test_both_at_work(card: pcsc.Card, host: Host, user: int) -> None:
     """Signatures of both at the same time: none fails."""
-    key = host.eval("key(m, s, b'\\1')", s=user)
+    key = host.call(probes.key, user, b"\1")
     failed = threading.Event()
 
     def work() -> None:
@@ -153,7 +150,7 @@ def test_both_at_work(card: pcsc.Card, host: Any, user: int) -> None:
     thread = threading.Thread(target=work)
     thread.start()
     for _ in range(10):
-        assert len(host.eval("sign(m, s, k)", s=user, k=key)) == 256
+        assert len(host.call(probes.sign, user, key)) == 256
     thread.join(pcsc.DEADLINE)
     assert not thread.is_alive()
     assert not failed.is_set()

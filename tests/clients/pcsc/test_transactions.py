@@ -10,11 +10,14 @@ from typing import Any
 
 import pytest
 from cardtear.card.tables import INS
+from cardtear.lab.clients.pkcs11 import Module
 from cardtear.lab.control.simulator import Simulator
 from cardtear.p11.constants import CKR
 from cardtear.reader import CallMoment, Moment, When
 from cardtear.reader.trace import ApduEntry
 
+from ...shared.host import probes
+from ...shared.host.host import Host, NewHost
 from ...shared.programs import Run
 from . import pcsc
 from .daemon import OwnPcscd
@@ -32,7 +35,7 @@ PAUSE = 0.3
 
 
 @pytest.fixture
-def host(shown: Simulator, new_host: Callable[..., Any]) -> Any:
+def host(shown: Simulator, new_host: NewHost) -> Any:
     """An application of our module."""
     return new_host(shown)
 
@@ -48,9 +51,9 @@ def card(shown: Simulator, context: pcsc.Context) -> pcsc.Card:
 class Signing:
     """The application signs, in a thread of its own, from the moment at which it has begun."""
 
-    def __init__(self, simulator: Simulator, host: Any) -> None:
-        session = host.eval("user_session(m)")
-        self._names = {"s": session, "k": host.eval("key(m, s, b'\\1')", s=session)}
+    def __init__(self, simulator: Simulator, host: Host) -> None:
+        session = host.call(probes.user_session)
+        self._session, self._key = session, host.call(probes.key, session, b"\1")
         self._simulator, self._host = simulator, host
 
     def start(self) -> Any:
@@ -61,19 +64,19 @@ class Signing:
                 begun.set()
 
         with self._simulator.testbed.watching(watch):
-            waiting = self._host.start("rv(lambda: sign(m, s, k))", **self._names)
+            waiting = self._host.start_rv(probes.sign, self._session, self._key)
             assert begun.wait(DEADLINE)
         return waiting
 
     def log_in(self) -> None:
-        self._host.eval("m.login(s)", **self._names)
+        self._host.call(Module.login, self._session)
 
     def sign(self) -> None:
-        assert len(self._host.eval("sign(m, s, k)", **self._names)) == 256
+        assert len(self._host.call(probes.sign, self._session, self._key)) == 256
 
 
 @pytest.fixture
-def signing(shown: Simulator, host: Any, card: pcsc.Card) -> Signing:
+def signing(shown: Simulator, host: Host, card: pcsc.Card) -> Signing:
     return Signing(shown, host)
 
 
@@ -117,22 +120,26 @@ def test_many_of_both(signing: Signing, card: pcsc.Card) -> None:
     assert not failed.is_set()
 
 
-@pytest.mark.parametrize("call", ["sign(m, s, k)", "m.logout(s)", "data(m, s, b'x')"], ids=["sign", "logout", "write"])
+@pytest.mark.parametrize(
+    "call",
+    [lambda m, s, k: probes.sign(m, s, k), lambda m, s, k: m.logout(s), lambda m, s, k: probes.data(m, s, b"x")],
+    ids=["sign", "logout", "write"],
+)
 def test_a_removal_ends_the_wait(
-    shown: Simulator, host: Any, card: pcsc.Card, context: pcsc.Context, call: str
+    shown: Simulator, host: Host, card: pcsc.Card, context: pcsc.Context, call: Callable[[Module, int, int], Any]
 ) -> None:
     """Of whatever waits for the card; the program still has its transaction."""
-    session = host.eval("user_session(m, 0, True)")
-    key = host.eval("key(m, s, b'\\1')", s=session)
+    session = host.call(probes.user_session, 0, True)
+    key = host.call(probes.key, session, b"\1")
     card.begin()
-    waiting = host.start(f"rv(lambda: {call})", s=session, k=key)
+    waiting = host.start_rv(call, session, key)
     threading.Event().wait(PAUSE)
     assert not waiting.done()
     start = monotonic()
     shown.remove("front")
     waiting.result(DEADLINE)
     assert monotonic() - start < DEADLINE / 2
-    assert host.eval("rv(lambda: m.session_state(s))", s=session) == CKR.SESSION_HANDLE_INVALID
+    assert host.rv(Module.session_state, session) == CKR.SESSION_HANDLE_INVALID
     context.wait(READER, pcsc.EMPTY, DEADLINE)
 
 

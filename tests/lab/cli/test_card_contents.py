@@ -7,7 +7,6 @@ import gzip
 import itertools
 import ssl
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from cardtear.card.issuing.profiles import CardRequest, create
 from cardtear.card.tables import SLOTS
 from cardtear.lab.cards import export, personalisation
 from cardtear.lab.cards.description import describe
+from cardtear.lab.clients.pkcs11 import Module
 from cardtear.lab.control.simulator import Simulator
 from cardtear.p11 import image_objects
 from cardtear.p11.constants import CKA, CKO
@@ -31,6 +31,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from ...shared import broken_certificates
 from ...shared.dsa_domains import DOMAINS
+from ...shared.host import probes
+from ...shared.host.host import NewHost
 from ..conftest import Cli, certified, pem
 
 
@@ -208,7 +210,7 @@ def test_what_does_not_fit_changes_nothing(tmp_path: Path, ready: Path) -> None:
 
 
 def test_certificates_of_cas_are_objects_of_the_module(
-    image: Path, new_host: Callable[..., Any], bare_simulator: Simulator
+    image: Path, new_host: NewHost, bare_simulator: Simulator
 ) -> None:
     """As if an application had made them; and it can destroy them."""
     ca = certified(ec.generate_private_key(ec.SECP256R1()), is_authority=True)
@@ -216,14 +218,14 @@ def test_certificates_of_cas_are_objects_of_the_module(
     bare_simulator.plug("front")
     bare_simulator.insert("front", image)
     host = new_host(bare_simulator)
-    session = host.eval("user_session(m, read_write=True)")
+    session = host.call(probes.user_session, read_write=True)
     wanted = {CKA.CLASS: CKO.CERTIFICATE, CKA.CERTIFICATE_CATEGORY: 2}
-    (found,) = host.eval("m.find(s, t)", s=session, t=wanted)
+    (found,) = host.call(Module.find, session, wanted)
     der = ca.public_bytes(serialization.Encoding.DER)
     for kind, value in ((CKA.VALUE, der), (CKA.SUBJECT, ca.subject.public_bytes()), (CKA.LABEL, b"me")):
-        assert host.eval("m.attribute(s, h, kind)", s=session, h=found, kind=kind) == value
-    host.eval("m.destroy(s, h)", s=session, h=found)
-    assert host.eval("m.find(s, t)", s=session, t=wanted) == []
+        assert host.call(Module.attribute, session, found, kind) == value
+    host.call(Module.destroy, session, found)
+    assert host.call(Module.find, session, wanted) == []
 
 
 def test_data_objects_by_tag(cli: Cli, image: Path, tmp_path: Path) -> None:

@@ -12,11 +12,14 @@ import pytest
 from cardtear.csrc.generate import BY_HAND
 from cardtear.lab.cli import triggers as commands
 from cardtear.lab.cli.main import app
+from cardtear.lab.clients.pkcs11 import Module
 from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.simulator.faults import FAULTS, VERBS
 from cardtear.p11.calls import BY_NAME, IN_MODULE
 from cardtear.p11.constants import CKR
 from typer.testing import CliRunner, Result
+
+from ...shared.host.host import Host
 
 Cardtear = Callable[..., Result]
 
@@ -109,16 +112,16 @@ def test_functions_that_the_module_answers() -> None:
     assert {*IN_MODULE} == {*BY_HAND} - {*BY_NAME}
 
 
-def test_what_is_armed_happens(cardtear: Cardtear, host: Any, user_session: int) -> None:
+def test_what_is_armed_happens(cardtear: Cardtear, host: Host, user_session: int) -> None:
     cardtear("arm", "return", "CKR_DEVICE_ERROR", "--call", "C_GetSessionInfo")
     with pytest.raises(Exception) as caught:  # noqa: PT011 - the host's own, by its value
-        host.eval("m.session_state(s)", s=user_session)
+        host.call(Module.session_state, user_session)
     assert caught.value.value == CKR.DEVICE_ERROR  # type: ignore[attr-defined]
     cardtear("arm", "unplug", "front", "--signal", "go")
     assert cardtear("signal", "stop").exit_code == 1
-    assert host.eval("m.is_present(0)")
+    assert host.call(Module.is_present, 0)
     assert json.loads(cardtear("signal", "go", "--json").stdout) == {"heard": 1}
-    assert not host.eval("m.is_present(0)")
+    assert not host.call(Module.is_present, 0)
 
 
 FAILS = [
@@ -163,10 +166,10 @@ def test_what_is_armed_for_an_event_fails(cardtear: Cardtear, simulator: Simulat
 
 
 def test_a_call_hangs_until_it_is_released(
-    cardtear: Cardtear, simulator: Simulator, host: Any, ro_session: int
+    cardtear: Cardtear, simulator: Simulator, host: Host, ro_session: int
 ) -> None:
     cardtear("arm", "hang", "gate", "--call", "C_GetSessionInfo", "--times", "2")
-    hanging = host.start("m.session_state(s)", s=ro_session)
+    hanging = host.start(Module.session_state, ro_session)
     while not json.loads(cardtear("status", "--json").stdout)["triggers"][0]["fired"]:
         assert not hanging.done()
     assert cardtear("release", "another").exit_code == 1
@@ -175,19 +178,19 @@ def test_a_call_hangs_until_it_is_released(
     assert hanging.result(10) == 0
 
 
-def test_verbs_for_what_ails_a_card(cardtear: Cardtear, host: Any, user_session: int) -> None:
+def test_verbs_for_what_ails_a_card(cardtear: Cardtear, host: Host, user_session: int) -> None:
     assert cardtear("logout", "front").stdout == "nobody is logged in to the card in front\n"
-    assert host.eval("m.session_state(s)", s=user_session) == 0
+    assert host.call(Module.session_state, user_session) == 0
     assert cardtear("block-pin", "front", "--left", "1").stdout == "the PIN of the card in front has 1 try left\n"
-    assert host.eval("m.slots()") == [0]
+    assert host.call(Module.slots) == [0]
     assert cardtear("crash").exit_code == 0
-    assert not host.eval("m.is_present(0)")
+    assert not host.call(Module.is_present, 0)
     assert cardtear("restart").stdout == "the simulator is there again\n"
-    assert host.eval("m.is_present(0)")
+    assert host.call(Module.is_present, 0)
     assert cardtear("mute", "front").stdout == "the card in front is mute\n"
     assert cardtear("kill", "front").stdout == "the card in front is dead\n"
     with pytest.raises(Exception) as caught:  # noqa: PT011 - the host's own, by its value
-        host.eval("m.open_session(0)")
+        host.call(Module.open_session, 0)
     assert caught.value.value == CKR.DEVICE_ERROR  # type: ignore[attr-defined]
 
 

@@ -15,6 +15,7 @@ from typing import Any, cast
 import pytest
 from cardtear.card.issuing.profiles import CardRequest
 from cardtear.lab.cli import simulators
+from cardtear.lab.clients.pkcs11 import Module
 from cardtear.lab.control import report
 from cardtear.lab.control.client import Control
 from cardtear.lab.control.remote import RemoteSimulator
@@ -27,6 +28,8 @@ from cardtear.lab.trace.records import Record, as_record
 from cardtear.lab.trace.timeline import Timeline
 from cardtear.reader.events import Change
 from rich.console import Console
+
+from ...shared.host.host import NewHost
 
 QUERIES = {"ping", "status", "trace", "events", "shutdown"}
 PLANS = {"later", "arm", "disarm"}
@@ -169,7 +172,7 @@ def test_every_verb(
     ],
 )
 def test_every_fault(
-    simulator: Simulator, new_host: Callable[..., Any], fault: str, arguments: dict[str, Any], about: str
+    simulator: Simulator, new_host: NewHost, fault: str, arguments: dict[str, Any], about: str
 ) -> None:
     """When it begins, under the call for which it comes."""
     host = new_host(simulator)
@@ -178,7 +181,7 @@ def test_every_fault(
     if fault == "hang":
         simulator.arm(timeline_trigger("release", {"gate": "g"}, {"seconds": 0.3}))
     with contextlib.suppress(*[Exception] if fault == "crash-application" else []):
-        host.eval("rv(m.token_info, 0)")
+        host.rv(Module.token_info, 0)
     if fault == "crash-application":
         host.process.wait(10)
     records = [as_record(entry) for entry in simulator.testbed.trace.entries()]

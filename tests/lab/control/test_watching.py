@@ -11,13 +11,16 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cardtear.csrc import module_path
+from cardtear.lab.clients.pkcs11 import Module
 from cardtear.lab.control.client import Control
 from cardtear.lab.control.simulator import Simulator
 from cardtear.p11.constants import CKR, CKS
+
+from ...shared.host import probes
+from ...shared.host.host import Host
 
 pytest_plugins = ["pytester"]
 
@@ -106,12 +109,12 @@ def test_a_log_that_nobody_reads(tmp_path: Path, reader: str) -> None:
     assert (tmp_path / "done").read_text() == "well"
 
 
-def test_logout_in_every_trace(simulator: Simulator, host: Any) -> None:
+def test_logout_in_every_trace(simulator: Simulator, host: Host) -> None:
     """`cardtear trace` beside it, as a time line, shortened, and as JSON; the session is logged out."""
-    session = host.eval("user_session(m)")
+    session = host.call(probes.user_session)
     environment = {**os.environ, **simulator.environment}
     subprocess.run([*CARDTEAR, "logout", "front"], env=environment, check=True, timeout=DEADLINE)
-    assert host.eval("m.session_state(s)", s=session) == CKS.RO_PUBLIC_SESSION
+    assert host.call(Module.session_state, session) == CKS.RO_PUBLIC_SESSION
     for option in ("--no-follow", "--short", "--json"):
         command = [*CARDTEAR, "trace", "--no-follow", *([] if option == "--no-follow" else [option])]
         shown = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=DEADLINE, check=True)
@@ -142,7 +145,7 @@ def test_a_trace_command_on_a_full_device(simulator: Simulator, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("kind", ["goes", "does not read", "sends nonsense"])
-def test_a_bad_follower_on_the_control_channel(simulator: Simulator, host: Any, kind: str) -> None:
+def test_a_bad_follower_on_the_control_channel(simulator: Simulator, host: Host, kind: str) -> None:
     """Calls and another follower know nothing of it."""
     with (
         Control(simulator.control_socket) as good,
@@ -157,11 +160,11 @@ def test_a_bad_follower_on_the_control_channel(simulator: Simulator, host: Any, 
             bad.close()
         if kind == "sends nonsense":
             bad.sendall(b"\0\xff" * 1000)
-        session = host.eval("user_session(m)")
+        session = host.call(probes.user_session)
         for _ in range(300):
-            assert host.eval("m.session_state(s)", s=session) == CKS.RO_USER_FUNCTIONS
+            assert host.call(Module.session_state, session) == CKS.RO_USER_FUNCTIONS
         simulator.remove("front")
-        assert host.eval("rv(m.session_state, s)", s=session) == CKR.SESSION_HANDLE_INVALID
+        assert host.rv(Module.session_state, session) == CKR.SESSION_HANDLE_INVALID
         good.limit(DEADLINE)
         shown = []
         for entry in entries:

@@ -8,22 +8,24 @@ from typing import Any
 
 import pytest
 from cardtear.card.issuing.profiles import CardRequest
+from cardtear.lab.clients.pkcs11 import Module
 from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.simulator.trigger import Trigger
 from cardtear.p11.constants import CKR
 from cardtear.reader.touch_sensor import TouchSensor
 
-SIGN = "sign(m, s, k)"
+from ...shared.host import probes
+from ...shared.host.host import Host, NewHost
 
 
 @pytest.fixture
-def touched(bare_simulator: Simulator, new_host: Any, request: pytest.FixtureRequest) -> tuple[Any, dict[str, int]]:
+def touched(bare_simulator: Simulator, new_host: NewHost, request: pytest.FixtureRequest) -> tuple[Any, dict[str, int]]:
     """A host with a session and a key of a card whose keys want to be touched, as the test's parameters say."""
     bare_simulator.plug("front")
     bare_simulator.insert("front", CardRequest(name="Alice", **getattr(request, "param", {"touch": "always"})))
     host = new_host(bare_simulator)
-    session = host.eval("user_session(m)")
-    return host, {"s": session, "k": host.eval("key(m, s, b'\\1')", s=session)}
+    session = host.call(probes.user_session)
+    return host, {"session": session, "handle": host.call(probes.key, session, b"\1")}
 
 
 def sensor_of(simulator: Simulator) -> TouchSensor:
@@ -43,9 +45,9 @@ def wait_until_awaited(simulator: Simulator) -> None:
 def test_each_signature_wants_its_touch(bare_simulator: Simulator, touched: tuple[Any, dict[str, int]]) -> None:
     host, names = touched
     for _ in range(2):
-        signing = host.start(SIGN, **names)
+        signing = host.start(probes.sign, **names)
         wait_until_awaited(bare_simulator)
-        assert host.eval("m.session_state(s)", s=names["s"])  # nobody else waits
+        assert host.call(Module.session_state, names["session"])  # nobody else waits
         assert not signing.done()
         bare_simulator.touch("front")
         assert len(signing.result(10)) == 256
@@ -55,9 +57,9 @@ def test_a_touch_before_counts_for_one(bare_simulator: Simulator, touched: tuple
     host, names = touched
     bare_simulator.touch("front")
     bare_simulator.touch("front")
-    assert len(host.eval(SIGN, **names)) == 256
+    assert len(host.call(probes.sign, **names)) == 256
     assert not sensor_of(bare_simulator).was_touched(0)
-    signing = host.start(f"rv(lambda: {SIGN})", **names)
+    signing = host.start_rv(probes.sign, **names)
     wait_until_awaited(bare_simulator)
     bare_simulator.remove("front")
     assert signing.result(10) == CKR.DEVICE_REMOVED
@@ -69,7 +71,7 @@ def test_a_cached_touch_lasts(bare_simulator: Simulator, touched: tuple[Any, dic
     host, names = touched
     bare_simulator.touch("front")
     for _ in range(3):
-        assert len(host.eval(SIGN, **names)) == 256
+        assert len(host.call(probes.sign, **names)) == 256
     assert sensor_of(bare_simulator).was_touched(15)
     bare_simulator.reset("front")
     assert not sensor_of(bare_simulator).was_touched(15)
@@ -80,7 +82,7 @@ def test_nobody_touches(touched: tuple[Any, dict[str, int]]) -> None:
     """The card refuses, and the login stays."""
     host, names = touched
     start = time.monotonic()
-    assert host.eval(f"rv(lambda: {SIGN})", **names) == CKR.USER_NOT_LOGGED_IN
+    assert host.rv(probes.sign, **names) == CKR.USER_NOT_LOGGED_IN
     assert time.monotonic() - start >= 0.2
 
 
@@ -89,7 +91,7 @@ def test_the_wait_ends_with_the_power(
     bare_simulator: Simulator, touched: tuple[Any, dict[str, int]], event: str
 ) -> None:
     host, names = touched
-    signing = host.start(f"rv(lambda: {SIGN})", **names)
+    signing = host.start_rv(probes.sign, **names)
     wait_until_awaited(bare_simulator)
     start = time.monotonic()
     if event == "crash":
@@ -106,31 +108,31 @@ def test_a_trigger_touches(bare_simulator: Simulator, touched: tuple[Any, dict[s
     host, names = touched
     bare_simulator.arm(Trigger("touch", {"reader": "front"}, call="C_Sign", times=None))
     for _ in range(3):
-        assert len(host.eval(SIGN, **names)) == 256
+        assert len(host.call(probes.sign, **names)) == 256
 
 
-def test_keys_without_a_policy_want_none(simulator: Simulator, host: Any, user_session: int) -> None:
-    assert len(host.eval("sign(m, s, key(m, s, b'\\1'))", s=user_session)) == 256
+def test_keys_without_a_policy_want_none(simulator: Simulator, host: Host, user_session: int) -> None:
+    assert len(host.call(probes.sign_with, user_session, b"\1")) == 256
     assert not sensor_of(simulator).is_awaited
 
 
 @pytest.mark.parametrize("most", [0, 1, 3])
-def test_most_sessions(bare_simulator: Simulator, new_host: Any, most: int) -> None:
+def test_most_sessions(bare_simulator: Simulator, new_host: NewHost, most: int) -> None:
     bare_simulator.plug("front")
     bare_simulator.insert("front", CardRequest(max_sessions=most))
     host = new_host(bare_simulator)
-    values = [host.eval("rv(lambda: m.open_session(0))") for _ in range(4)]
+    values = [host.rv(Module.open_session, 0) for _ in range(4)]
     assert values == [CKR.OK if not most or number < most else CKR.SESSION_COUNT for number in range(4)]
 
 
 @pytest.mark.parametrize("atr", ["3B", "3B80", "3F00", "3B8F01", "00" * 33, "FF" * 33])
-def test_an_atr_that_is_not_the_cards(simulator: Simulator, host: Any, atr: str) -> None:
+def test_an_atr_that_is_not_the_cards(simulator: Simulator, host: Host, atr: str) -> None:
     """What arrives is shown; the card still speaks."""
     simulator.remove("front")
     simulator.insert("front", atr=bytes.fromhex(atr))
     assert simulator.status()["readers"][0]["atr"] == atr
-    session = host.eval("user_session(m)")
-    assert len(host.eval("sign(m, s, key(m, s, b'\\1'))", s=session)) == 256
+    session = host.call(probes.user_session)
+    assert len(host.call(probes.sign_with, session, b"\1")) == 256
     simulator.swap("front", CardRequest(name="Bob"))
     assert simulator.status()["readers"][0]["atr"] != atr
 

@@ -10,14 +10,21 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from cardtear.lab.clients.pkcs11 import Module
 from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.simulator.requests import Request
 from cardtear.lab.simulator.trigger import Trigger
 from cardtear.p11.constants import CKR
 from cardtear.reader.trace import EventEntry
 
+from ...shared.host import probes
+from ...shared.host.host import Host, NewHost
+
 FRONT = {"reader": "front"}
-SIGN = "sign(m, s, key(m, s, b'\\1'))"
+
+
+def sign(m: Module, s: int) -> Any:
+    return probes.sign(m, s, probes.key(m, s, b"\1"))
 
 
 def failure(call: Callable[[], Any]) -> int | None:
@@ -36,26 +43,26 @@ def failure(call: Callable[[], Any]) -> int | None:
     ("when", "value"),
     [("before", CKR.SESSION_HANDLE_INVALID), ("during", CKR.DEVICE_REMOVED), ("after", None)],
 )
-def test_a_call_before_during_after(simulator: Simulator, host: Any, user_session: int, when: str, value: int) -> None:
+def test_a_call_before_during_after(simulator: Simulator, host: Host, user_session: int, when: str, value: int) -> None:
     simulator.arm(Trigger("remove", FRONT, call="C_SetPIN", when=when))
-    session = host.eval("m.open_session(0, True)")
-    assert failure(lambda: host.eval("m.set_pin(s, '123456', '654321')", s=session)) == value
-    assert failure(lambda: host.eval("m.session_state(s)", s=session)) == CKR.SESSION_HANDLE_INVALID
+    session = host.call(Module.open_session, 0, True)
+    assert failure(lambda: host.call(Module.set_pin, session, "123456", "654321")) == value
+    assert failure(lambda: host.call(Module.session_state, session)) == CKR.SESSION_HANDLE_INVALID
 
 
-def test_during_a_call_that_waits(simulator: Simulator, host: Any) -> None:
+def test_during_a_call_that_waits(simulator: Simulator, host: Host) -> None:
     """The waiter is woken by what its own waiting has triggered."""
     trigger = Trigger("remove", FRONT, call="C_WaitForSlotEvent", when="during")
     simulator.arm(trigger)
-    assert host.eval("m.wait_for_slot_event()") == 0
+    assert host.call(Module.wait_for_slot_event) == 0
     assert trigger.fired == 1
 
 
-def test_return_values_before_and_after(simulator: Simulator, host: Any, ro_session: int) -> None:
+def test_return_values_before_and_after(simulator: Simulator, host: Host, ro_session: int) -> None:
     for when in ("before", "after"):
         simulator.arm(Trigger("return", {"value": CKR.DEVICE_ERROR}, call="C_GetSessionInfo", when=when))
-        assert failure(lambda: host.eval("m.session_state(s)", s=ro_session)) == CKR.DEVICE_ERROR
-        assert failure(lambda: host.eval("m.session_state(s)", s=ro_session)) is None
+        assert failure(lambda: host.call(Module.session_state, ro_session)) == CKR.DEVICE_ERROR
+        assert failure(lambda: host.call(Module.session_state, ro_session)) is None
 
 
 @pytest.mark.parametrize(
@@ -69,27 +76,27 @@ def test_return_values_before_and_after(simulator: Simulator, host: Any, ro_sess
     ],
 )
 def test_a_wire_that_fails(
-    simulator: Simulator, host: Any, user_session: int, verb: str, arguments: dict[str, Any], when: str
+    simulator: Simulator, host: Host, user_session: int, verb: str, arguments: dict[str, Any], when: str
 ) -> None:
-    host.eval("m.logout(s)", s=user_session)
+    host.call(Module.logout, user_session)
     simulator.arm(Trigger(verb, arguments, ins=0x20, when=when))
-    assert failure(lambda: host.eval("m.login(s)", s=user_session)) == CKR.DEVICE_ERROR
+    assert failure(lambda: host.call(Module.login, user_session)) == CKR.DEVICE_ERROR
     simulator.reset("front")
-    host.eval("m.login(s)", s=user_session)
+    host.call(Module.login, user_session)
 
 
-def test_a_mute_card_answers_after_a_reset_and_a_dead_one_never(simulator: Simulator, host: Any) -> None:
+def test_a_mute_card_answers_after_a_reset_and_a_dead_one_never(simulator: Simulator, host: Host) -> None:
     simulator.mute("front")
-    assert failure(lambda: host.eval("m.open_session(0)")) == CKR.DEVICE_ERROR
+    assert failure(lambda: host.call(Module.open_session, 0)) == CKR.DEVICE_ERROR
     simulator.reset("front")
-    assert failure(lambda: host.eval("m.open_session(0)")) is None
+    assert failure(lambda: host.call(Module.open_session, 0)) is None
     simulator.kill("front")
     card = simulator.remove("front")
     simulator.insert("front", card)
-    assert failure(lambda: host.eval("m.open_session(0)")) == CKR.DEVICE_ERROR
+    assert failure(lambda: host.call(Module.open_session, 0)) == CKR.DEVICE_ERROR
 
 
-def test_times_and_chance(simulator: Simulator, host: Any, ro_session: int) -> None:
+def test_times_and_chance(simulator: Simulator, host: Host, ro_session: int) -> None:
     """The same seed gives the same moments."""
 
     def failures(seed: int) -> list[bool]:
@@ -102,34 +109,34 @@ def test_times_and_chance(simulator: Simulator, host: Any, ro_session: int) -> N
             seed=seed,
         )
         number = simulator.arm(trigger)
-        found = [failure(lambda: host.eval("m.session_state(s)", s=ro_session)) is not None for _ in range(24)]
+        found = [failure(lambda: host.call(Module.session_state, ro_session)) is not None for _ in range(24)]
         simulator.disarm(number)
         assert trigger.fired == sum(found)
         return found
 
     assert failures(1) == failures(1) != failures(2)
     simulator.arm(Trigger("return", {"value": CKR.DEVICE_ERROR}, call="C_GetSessionInfo", nth=2, times=2))
-    found = [failure(lambda: host.eval("m.session_state(s)", s=ro_session)) for _ in range(4)]
+    found = [failure(lambda: host.call(Module.session_state, ro_session)) for _ in range(4)]
     assert found == [None, CKR.DEVICE_ERROR, CKR.DEVICE_ERROR, None]
 
 
-def test_a_hanging_call_goes_on_when_it_is_released(simulator: Simulator, host: Any, ro_session: int) -> None:
+def test_a_hanging_call_goes_on_when_it_is_released(simulator: Simulator, host: Host, ro_session: int) -> None:
     trigger = Trigger("hang", {"gate": "g"}, call="C_GetSessionInfo")
     simulator.arm(trigger)
-    hanging = host.start("m.session_state(s)", s=ro_session)
+    hanging = host.start(Module.session_state, ro_session)
     deadline = time.monotonic() + 10
     while not trigger.fired:
         assert time.monotonic() < deadline
     assert not hanging.done()
-    assert host.eval("m.is_present(0)")
+    assert host.call(Module.is_present, 0)
     simulator.release("g")
     assert hanging.result(10) == 0
 
 
-def test_a_card_that_hangs_can_be_pulled(simulator: Simulator, host: Any, user_session: int) -> None:
+def test_a_card_that_hangs_can_be_pulled(simulator: Simulator, host: Host, user_session: int) -> None:
     trigger = Trigger("hang", ins=0x87, when="after")
     simulator.arm(trigger)
-    hanging = host.start(SIGN, s=user_session)
+    hanging = host.start(sign, s=user_session)
     deadline = time.monotonic() + 10
     while not trigger.fired:
         assert time.monotonic() < deadline
@@ -137,11 +144,11 @@ def test_a_card_that_hangs_can_be_pulled(simulator: Simulator, host: Any, user_s
     assert failure(lambda: hanging.result(10)) == CKR.DEVICE_REMOVED
 
 
-def test_an_application_that_dies_while_its_call_hangs(simulator: Simulator, new_host: Any) -> None:
+def test_an_application_that_dies_while_its_call_hangs(simulator: Simulator, new_host: NewHost) -> None:
     trigger = Trigger("hang", call="C_GetSlotList")
     simulator.arm(trigger)
     host = new_host(simulator)
-    host.start("m.slots()")
+    host.start(Module.slots)
     deadline = time.monotonic() + 10
     while not trigger.fired:
         assert time.monotonic() < deadline
@@ -150,42 +157,42 @@ def test_an_application_that_dies_while_its_call_hangs(simulator: Simulator, new
         assert time.monotonic() < deadline
 
 
-def test_events_signals_and_time(simulator: Simulator, host: Any) -> None:
+def test_events_signals_and_time(simulator: Simulator, host: Host) -> None:
     simulator.arm(Trigger("later", {"seconds": 0.01, "then": Request("insert", FRONT)}, event="remove"))
     simulator.arm(Trigger("remove", FRONT, signal="now"))
     simulator.signal("not now")
-    assert host.eval("m.is_present(0)")
+    assert host.call(Module.is_present, 0)
     simulator.signal("now")
     deadline = time.monotonic() + 10
-    while not host.eval("m.is_present(0)"):
+    while not host.call(Module.is_present, 0):
         assert time.monotonic() < deadline
     changes = [entry.change for entry in simulator.testbed.trace.entries() if isinstance(entry, EventEntry)]
     assert changes[-2:] == ["remove", "insert"]
-    assert host.eval("m.wait_for_slot_event()") == 0
+    assert host.call(Module.wait_for_slot_event) == 0
     simulator.arm(Trigger("remove", FRONT, seconds=0.01))
-    assert host.eval("m.wait_for_slot_event()") == 0
+    assert host.call(Module.wait_for_slot_event) == 0
     assert simulator.status()["triggers"] == []
 
 
-def test_a_crash_is_a_removal_until_the_restart(simulator: Simulator, host: Any, user_session: int) -> None:
-    assert host.eval("m.slots()") == [0]
+def test_a_crash_is_a_removal_until_the_restart(simulator: Simulator, host: Host, user_session: int) -> None:
+    assert host.call(Module.slots) == [0]
     simulator.arm(Trigger("crash", call="C_SignInit"))
-    assert failure(lambda: host.eval(SIGN, s=user_session)) == CKR.DEVICE_REMOVED
-    assert not host.eval("m.is_present(0)")
-    assert failure(lambda: host.eval("m.session_state(s)", s=user_session)) == CKR.SESSION_HANDLE_INVALID
+    assert failure(lambda: host.call(sign, s=user_session)) == CKR.DEVICE_REMOVED
+    assert not host.call(Module.is_present, 0)
+    assert failure(lambda: host.call(Module.session_state, user_session)) == CKR.SESSION_HANDLE_INVALID
     simulator.restart()
-    again = host.eval("user_session(m)")
-    assert host.eval(SIGN, s=again)
+    again = host.call(probes.user_session)
+    assert host.call(sign, s=again)
 
 
-def test_somebody_else_logs_out_and_spoils_tries(simulator: Simulator, host: Any, user_session: int) -> None:
+def test_somebody_else_logs_out_and_spoils_tries(simulator: Simulator, host: Host, user_session: int) -> None:
     simulator.logout("front")
-    assert host.eval("m.session_state(s)", s=user_session) == 0
-    host.eval("m.login(s)", s=user_session)
+    assert host.call(Module.session_state, user_session) == 0
+    host.call(Module.login, user_session)
     simulator.block_pin("front", left=1)
-    assert host.eval("m.session_state(s)", s=user_session) == 0
-    assert failure(lambda: host.eval("m.login(s, '000000')", s=user_session)) == CKR.PIN_LOCKED
-    assert failure(lambda: host.eval("m.login(s)", s=user_session)) == CKR.PIN_LOCKED
+    assert host.call(Module.session_state, user_session) == 0
+    assert failure(lambda: host.call(Module.login, user_session, "000000")) == CKR.PIN_LOCKED
+    assert failure(lambda: host.call(Module.login, user_session)) == CKR.PIN_LOCKED
 
 
 @pytest.mark.parametrize(

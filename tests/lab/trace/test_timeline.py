@@ -7,6 +7,7 @@ import io
 from typing import Any
 
 import pytest
+from cardtear.lab.clients.pkcs11 import Module
 from cardtear.lab.control.client import Control
 from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.trace.records import as_record
@@ -15,6 +16,8 @@ from cardtear.p11.calls import CALLS
 from cardtear.p11.constants import CKA, CKM, CKR
 from cardtear.reader.trace import CallEntry, Hidden
 from rich.console import Console
+
+from ...shared.host.host import Host
 
 _SAMPLES: dict[str, object] = {
     **dict.fromkeys("uyr", 1),
@@ -201,9 +204,9 @@ def test_apdus_in_words(command: str, status: str, words: str) -> None:
     assert _shown(_apdu(1, None, command, status)) == [f"    {words}"]
 
 
-def test_no_pin_in_a_trace(simulator: Simulator, host: Any, user_session: int) -> None:
+def test_no_pin_in_a_trace(simulator: Simulator, host: Host, user_session: int) -> None:
     """Neither the call nor the APDU shows the PIN, in any form."""
-    host.eval(f"m.random({user_session})")
+    host.call(Module.random, user_session)
     with Control(simulator.control_socket) as control:
         records = list(control.stream("trace", after=0, follow=False))
     assert any(each.get("name") == "C_Login" for each in records)

@@ -8,9 +8,9 @@ import socket
 import struct
 import threading
 from time import monotonic, sleep
-from typing import Any
 
 import pytest
+from cardtear.lab.clients.pkcs11 import Module
 from cardtear.lab.control.simulator import Simulator
 from cardtear.p11 import server
 from cardtear.p11.calls import BY_NAME
@@ -18,6 +18,9 @@ from cardtear.p11.greeting import VERSION, decode_hello
 from cardtear.p11.wire import CODECS, WireError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from ...shared.host import probes
+from ...shared.host.host import Host
 
 
 def hello(application: bytes = b"a" * 16, version: int = VERSION, ulong: int = 8, name: bytes = b"test") -> bytes:
@@ -74,10 +77,10 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_hostile_frames(simulator: Simulator, host: Any, user_session: int, kind: str) -> None:
+def test_hostile_frames(simulator: Simulator, host: Host, user_session: int, kind: str) -> None:
     """An application that is logged in meanwhile notices nothing."""
     assert ends(simulator, *HOSTILE[kind])
-    assert len(host.eval("sign(m, s, key(m, s, b'\\1'))", s=user_session)) == 256
+    assert len(host.call(probes.sign_with, user_session, b"\1")) == 256
     assert simulator.status()["readers"][0]["card"] == "Alice"
 
 
@@ -104,7 +107,7 @@ def test_a_greeting_that_is_never_whole(simulator: Simulator, monkeypatch: pytes
         dribble_to_its_end(connection)
 
 
-def test_a_frame_that_is_never_whole(simulator: Simulator, host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_frame_that_is_never_whole(simulator: Simulator, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """Likewise after the greeting, and what it costs is what has come; who only says nothing stays for ever."""
     monkeypatch.setattr(server, "FRAME_SECONDS", 0.6)
     with socket.socket(socket.AF_UNIX) as idle, socket.socket(socket.AF_UNIX) as connection:
@@ -127,7 +130,7 @@ def test_a_frame_that_is_never_whole(simulator: Simulator, host: Any, monkeypatc
             idle.settimeout(0.65)
             with pytest.raises(TimeoutError):  # it has not ended
                 idle.recv(1)
-    assert host.eval("m.is_present(0)")
+    assert host.call(Module.is_present, 0)
 
 
 SENT = st.lists(

@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 from cardtear.csrc import module_path
+from cardtear.lab.clients.pkcs11 import Module
 from cardtear.lab.control import client
 from cardtear.lab.control.client import Control, ControlFailure
 from cardtear.lab.control.simulator import Simulator
@@ -31,6 +32,9 @@ from cardtear.lab.testing.pool import Pool
 from cardtear.p11.constants import CKR
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from ...shared.host import probes
+from ...shared.host.host import Host, NewHost
 
 DEADLINE = 20.0
 
@@ -323,7 +327,7 @@ def test_what_a_client_is_asked(messages: list[bytes], is_framed: bool) -> None:
     ),
     PIECES,
 )
-def test_what_answers_a_module(idle_host: Any, tmp_path: Path, welcome: bytes, reply: bytes, size: int) -> None:
+def test_what_answers_a_module(idle_host: Host, tmp_path: Path, welcome: bytes, reply: bytes, size: int) -> None:
     """Each call comes back, with an error or without slots; the application lives."""
     path = tmp_path / "p11.sock"
     path.unlink(missing_ok=True)
@@ -345,17 +349,25 @@ def test_what_answers_a_module(idle_host: Any, tmp_path: Path, welcome: bytes, r
         server = threading.Thread(target=serve, daemon=True)
         server.start()
         try:
-            value = idle_host.eval("rv(m.initialize, path)", path=str(path))
+            value = idle_host.rv(Module.initialize, str(path))
             assert value in (CKR.OK, CKR.FUNCTION_FAILED)
-            calls = "[rv(m.slots), rv(m.open_session, 0), rv(m.is_present, 0), rv(m.session_state, 1)]"
-            assert all(each != CKR.OK or value == CKR.OK for each in idle_host.eval(calls))
+
+            def calls(m: Module) -> Any:
+                return [
+                    probes.rv(m.slots),
+                    probes.rv(m.open_session, 0),
+                    probes.rv(m.is_present, 0),
+                    probes.rv(m.session_state, 1),
+                ]
+
+            assert all(each != CKR.OK or value == CKR.OK for each in idle_host.call(calls))
         finally:
             listener.shutdown(socket.SHUT_RDWR)
-            idle_host.eval("[rv(m.finalize) for _ in range(2)]")
+            idle_host.call(lambda m: [probes.rv(m.finalize) for _ in range(2)])
         server.join(DEADLINE)
 
 
 @pytest.fixture
-def idle_host(new_host: Callable[..., Any]) -> Any:
+def idle_host(new_host: NewHost) -> Any:
     """A host that has not initialised the module."""
     return new_host(None, initialize=False, CARDTEAR_QUIET="1")

@@ -15,6 +15,9 @@ from typing import Any
 import pytest
 from cardtear.lab.control.client import Control, ControlFailure
 
+from ...shared.host import probes
+from ...shared.host.host import NewHost
+
 DEADLINE = 20.0
 
 
@@ -31,7 +34,7 @@ def remove_when_there_is_room(path: Path) -> Any:
 
 
 @pytest.mark.parametrize("crowded", ["p11.sock", "control.sock"])
-def test_too_many_connections(tmp_path: Path, new_host: Any, crowded: str) -> None:
+def test_too_many_connections(tmp_path: Path, new_host: NewHost, crowded: str) -> None:
     """They are refused or wait; when they have gone, there is room again on both sockets."""
     folder = tmp_path / "run"
     command = (sys.executable, "-m", "cardtear.lab.cli.main", "serve", "--folder", str(folder))
@@ -41,7 +44,7 @@ def test_too_many_connections(tmp_path: Path, new_host: Any, crowded: str) -> No
             assert served.stderr is not None
             assert "ready" in served.stdout.readline()
             host = new_host(None, CARDTEAR_SOCKET=str(folder / "p11.sock"))
-            session = host.eval("user_session(m)")
+            session = host.call(probes.user_session)
             resource.prlimit(served.pid, resource.RLIMIT_NOFILE, (40, 40))
             with contextlib.ExitStack() as crowd:
                 for _ in range(100):  # fewer than wait for a socket at most
@@ -49,9 +52,9 @@ def test_too_many_connections(tmp_path: Path, new_host: Any, crowded: str) -> No
                     connection.settimeout(DEADLINE)
                     connection.connect(str(folder / crowded))
                 assert "Too many open files" in served.stderr.readline()
-                assert len(host.eval("sign(m, s, key(m, s, b'\\1'))", s=session)) == 256
+                assert len(host.call(probes.sign_with, session, b"\1")) == 256
             assert remove_when_there_is_room(folder / "control.sock") == {"card": "Alice"}
             other = new_host(None, CARDTEAR_SOCKET=str(folder / "p11.sock"))
-            assert other.eval("(m.slots(), m.is_present(0))") == ([0], False)
+            assert other.call(lambda m: (m.slots(), m.is_present(0))) == ([0], False)
         finally:
             served.kill()

@@ -6,23 +6,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 from cardtear.lab.control.simulator import Simulator
 from cardtear.p11.quirks import Quirks
 from cardtear.reader.trace import CallEntry
 
+from ...shared.host.host import Host, NewHost
+
 
 class Bed(NamedTuple):
     """A simulator with the standard card in `front`, and a host with the module initialised."""
 
     simulator: Simulator
-    host: Any
-
-    def value(self, expression: str, **names: Any) -> int:
-        """The CK_RV of an expression that may fail."""
-        return int(self.host.eval(f"rv(lambda: {expression})", **names))
+    host: Host
 
     def again(self) -> None:
         """The card is pulled and put back."""
@@ -47,7 +45,7 @@ class Bed(NamedTuple):
 
 
 @pytest.fixture
-def new_bed(new_host: Callable[..., Any]) -> Iterator[Callable[..., Bed]]:
+def new_bed(new_host: NewHost) -> Iterator[Callable[..., Bed]]:
     """Makes a bed of quirks, as a script names them; without any, one that is as it should be."""
     with ExitStack() as stack:
 

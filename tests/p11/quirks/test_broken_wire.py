@@ -16,6 +16,8 @@ from cardtear.lab.simulator.trigger import Trigger
 from cardtear.p11.constants import CKR
 from cardtear.reader.trace import ApduEntry
 
+from ...shared.host import probes
+
 NewBed = Callable[..., Any]
 SEEDS = range(24)
 STANDARD = {int(each) for each in CKR} - {CKR.GENERAL_ERROR, CKR.FUNCTION_FAILED}
@@ -32,7 +34,7 @@ def test_garbled_or_cut_at_random(new_bed: NewBed, seed: int, caplog: pytest.Log
     trigger = Trigger(verb, arguments, ins=None, when="after", times=None, probability=chance.choice([0.05, 0.5, 1.0]))
     number = bed.simulator.arm(trigger)
     for _ in range(2):
-        values = bed.host.eval("busy_session(m)", deadline=60)
+        values = bed.host.start(probes.busy_session).result(60)
         assert values
         assert all(value in STANDARD for value in values), [hex(value) for value in values]
     assert trigger.fired
@@ -48,14 +50,14 @@ def test_at_each_command_of_a_session(new_bed: NewBed, verb: str, caplog: pytest
     caplog.set_level(logging.WARNING)
     bed = new_bed()
     before = _apdus(bed)
-    bed.host.eval("busy_session(m)")
+    bed.host.call(probes.busy_session)
     count = _apdus(bed) - before
     assert count > 10
     for nth in range(1, count + 1):
         bed.again()
         arguments = {"seed": nth, "count": 2} if verb == "garble" else {"length": nth % 3}
         bed.simulator.arm(Trigger(verb, arguments, ins=None, when="after", nth=nth))
-        values = bed.host.eval("busy_session(m)", deadline=60)
+        values = bed.host.start(probes.busy_session).result(60)
         assert all(value in STANDARD for value in values), (nth, values)
         for trigger in bed.simulator.triggers:
             bed.simulator.disarm(trigger)
@@ -67,8 +69,8 @@ def test_at_each_command_of_a_session(new_bed: NewBed, verb: str, caplog: pytest
 
 def _assert_well(bed: Any) -> None:
     _unblock(bed)
-    session = bed.host.eval("user_session(m)")
-    assert len(bed.host.eval("sign(m, s, key(m, s, b'\\1'))", s=session)) == 256
+    session = bed.host.call(probes.user_session)
+    assert len(bed.host.call(probes.sign_with, session, b"\1")) == 256
 
 
 def _unblock(bed: Any) -> None:

@@ -14,9 +14,12 @@ from typing import Any
 
 import pytest
 from cardtear.card.issuing.profiles import CardRequest
+from cardtear.lab.clients.pkcs11 import Module
 from cardtear.p11.constants import CKR
 from cardtear.p11.quirks import BUGS, PROFILES
 from cardtear.reader.errors import TestbedError
+
+from ...shared.host import probes
 
 _WAITS = ("crash", "hang", "latency", "recognition_delay", "wfse_mode=deaf", "wfse_mode=ticking")
 SETTINGS = sorted(
@@ -47,11 +50,17 @@ def test_at_random(new_bed: Callable[..., Any], seed: int, caplog: pytest.LogCap
         lambda: simulator.unplug("back"),
         bed.again,
     ]
-    calls = ["busy_session(m)", "events_of(m)", "[rv(m.slots)]", "[rv(m.slot_info, 0)]", "[rv(m.open_session, 0)]"]
+    calls: list[Callable[[Module], list[int]]] = [
+        probes.busy_session,
+        probes.events_of,
+        lambda m: [probes.rv(m.slots)],
+        lambda m: [probes.rv(m.slot_info, 0)],
+        lambda m: [probes.rv(m.open_session, 0)],
+    ]
     for _ in range(25):
         with contextlib.suppress(TestbedError):  # nothing was there to be pulled, or something was already
             chance.choice(verbs)()
-        values = bed.host.eval(chance.choice(calls), deadline=60)
+        values = bed.host.start(chance.choice(calls)).result(60)
         assert set(values) <= STANDARD, [hex(value) for value in values]
     assert not caplog.records, caplog.text
-    bed.host.eval("m.finalize()")
+    bed.host.call(Module.finalize)

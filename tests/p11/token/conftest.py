@@ -10,11 +10,14 @@ import pytest
 from cardtear.card.issuing.profiles import CardRequest
 from cardtear.lab.control.simulator import Simulator
 
+from ...shared.host import probes
+from ...shared.host.host import NewHost
+
 P256 = bytes.fromhex("06082a8648ce3d030107")
 
 
 @pytest.fixture
-def token(bare_simulator: Simulator, new_host: Callable[..., Any]) -> Callable[..., Any]:
+def token(bare_simulator: Simulator, new_host: NewHost) -> Callable[..., Any]:
     """A host with a token made of the given parameters in `front`; the simulator is `bare_simulator`."""
 
     def make(**parameters: Any) -> Any:
@@ -29,4 +32,4 @@ def token(bare_simulator: Simulator, new_host: Callable[..., Any]) -> Callable[.
 def writer(token: Callable[..., Any]) -> tuple[Any, int]:
     """A host with a blank card, and a read/write session in it with the user logged in."""
     host = token()
-    return host, host.eval("user_session(m, read_write=True)")
+    return host, host.call(probes.user_session, read_write=True)

@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from cardtear.card.issuing.profiles import CardRequest
+from cardtear.lab.clients.pkcs11 import Module
 from cardtear.lab.control.simulator import Simulator
 from cardtear.p11.constants import CKA, CKK, CKM, CKO, CKR
 from cryptography.hazmat.primitives.asymmetric import rsa
+
+from ...shared.host import key_probes, probes
+from ...shared.host.host import NewHost
 
 PARAMETERS = {
     "P-256": bytes.fromhex("06082a8648ce3d030107"),
@@ -53,33 +56,33 @@ def test_generate(writer: tuple[Any, int], kind: str, where: str) -> None:
     """Both halves, with attributes that tell the truth about where they come from."""
     host, session = writer
     mechanism, public, key_type = KINDS[kind]
-    call = f"m.generate_pair(s, k, {{**t, **{where}}}, {{CKA.LABEL: b'x', **{where}}})"
-    first, second = host.eval(call, s=session, k=int(mechanism), t=public, deadline=60)
+    place = probes.WHERE[where]
+    made = host.start(Module.generate_pair, session, mechanism, {**public, **place}, {CKA.LABEL: b"x", **place})
+    first, second = made.result(60)
     for handle in (first, second):
-        assert host.eval("m.attribute(s, h, CKA.LOCAL)", s=session, h=handle) == b"\1"
-        assert int.from_bytes(host.eval("m.attribute(s, h, CKA.KEY_TYPE)", s=session, h=handle), "little") == key_type
+        assert host.call(Module.attribute, session, handle, CKA.LOCAL) == b"\1"
+        assert int.from_bytes(host.call(Module.attribute, session, handle, CKA.KEY_TYPE), "little") == key_type
         assert (
-            int.from_bytes(host.eval("m.attribute(s, h, CKA.KEY_GEN_MECHANISM)", s=session, h=handle), "little")
-            == mechanism
+            int.from_bytes(host.call(Module.attribute, session, handle, CKA.KEY_GEN_MECHANISM), "little") == mechanism
         )
         for attribute, value in public.items():
             if attribute in (CKA.EC_PARAMS, CKA.PUBLIC_EXPONENT):
-                assert host.eval("m.attribute(s, h, a)", s=session, h=handle, a=int(attribute)) == value
-    identities = {host.eval("m.attribute(s, h, CKA.ID)", s=session, h=handle) for handle in (first, second)}
+                assert host.call(Module.attribute, session, handle, int(attribute)) == value
+    identities = {host.call(Module.attribute, session, handle, CKA.ID) for handle in (first, second)}
     assert len(identities) == 1
     assert len(identities.pop()) == 20
     secret = int(CKA.PRIVATE_EXPONENT if key_type == CKK.RSA else CKA.VALUE)
-    assert host.eval("rv(lambda: m.attribute(s, h, a))", s=session, h=second, a=secret) == CKR.ATTRIBUTE_SENSITIVE
+    assert host.rv(Module.attribute, session, second, secret) == CKR.ATTRIBUTE_SENSITIVE
 
 
 @pytest.mark.parametrize("where", ["TOKEN", "SESSION"])
 def test_generated_pair_signs_and_verifies(writer: tuple[Any, int], where: str) -> None:
     """The halves belong together."""
     host, session = writer
-    public, private = host.eval(f"ec_pair(m, s, b'x', {where})", s=session)
-    signature = host.eval("ecdsa(m, s, h)", s=session, h=private)
-    assert host.eval("verifies(m, s, h, g)", s=session, h=public, g=signature) == CKR.OK
-    assert host.eval("verifies(m, s, h, g)", s=session, h=public, g=signature[::-1]) == CKR.SIGNATURE_INVALID
+    public, private = host.call(probes.ec_pair, session, b"x", probes.WHERE[where])
+    signature = host.call(probes.ecdsa, session, private)
+    assert host.call(probes.verifies, session, public, signature) == CKR.OK
+    assert host.call(probes.verifies, session, public, signature[::-1]) == CKR.SIGNATURE_INVALID
 
 
 @pytest.mark.parametrize("kind", [*WEIERSTRASS, "Ed25519", "Ed448"])
@@ -88,32 +91,46 @@ def test_imported_keys_on_curves(bare_simulator: Simulator, writer: tuple[Any, i
     host, session = writer
     mechanism, public, _ = KINDS[kind]
     signs = int(CKM.EDDSA if kind.startswith("Ed") else CKM.ECDSA_SHA256)
-    call = "m.generate_pair(s, k, t, {**SESSION, CKA.SENSITIVE: b'\\0', CKA.EXTRACTABLE: b'\\1'})"
-    verifying, readable = host.eval(call, s=session, k=int(mechanism), t=public)
-    values = {int(kind): host.eval("m.attribute(s, h, a)", s=session, h=readable, a=int(kind)) for kind in IMPORTED}
-    host.eval("m.create(s, {**t, **TOKEN, CKA.LABEL: b'x', CKA.SIGN: b'\\1'})", s=session, t=values)
+
+    def call(m: Module, s: int, k: int, t: Any) -> Any:
+        return m.generate_pair(s, k, t, {**probes.SESSION, CKA.SENSITIVE: b"\x00", CKA.EXTRACTABLE: b"\1"})
+
+    verifying, readable = host.call(call, s=session, k=int(mechanism), t=public)
+    values = {int(kind): host.call(Module.attribute, session, readable, int(kind)) for kind in IMPORTED}
+    host.call(Module.create, session, {**values, **probes.TOKEN, CKA.LABEL: b"x", CKA.SIGN: b"\1"})
     parameter = NO_CONTEXT if kind == "Ed448" else b""
-    sign = "(m.sign_init(s, h, c, p), m.sign(s, b'data'))[1]"
-    verify = f"verified(m, s, c, p, k, b'data', {sign})"
-    find = "m.find(s, {CKA.CLASS: CKO.PRIVATE_KEY, CKA.LABEL: b'x'})[0]"
-    on_card = host.eval(find, s=session)
-    assert host.eval(verify, s=session, c=signs, p=parameter, k=verifying, h=on_card) == CKR.OK
-    point = host.eval("m.attribute(s, h, CKA.EC_POINT)", s=session, h=verifying)
+
+    def sign(m: Module, session: int, key: int) -> bytes:
+        m.sign_init(session, key, signs, parameter)
+        return m.sign(session, b"data")
+
+    def verify(m: Module, session: int, key: int, public: int) -> int:
+        return key_probes.verified(m, session, signs, parameter, public, b"data", sign(m, session, key))
+
+    def find(m: Module, s: int) -> Any:
+        return m.find(s, {CKA.CLASS: CKO.PRIVATE_KEY, CKA.LABEL: b"x"})[0]
+
+    on_card = host.call(find, s=session)
+    assert host.call(verify, session, on_card, verifying) == CKR.OK
+    point = host.call(Module.attribute, session, verifying, CKA.EC_POINT)
     bare_simulator.remove("front")
-    assert host.eval(f"rv(lambda: {sign})", s=session, c=signs, p=parameter, h=on_card) in GONE
+    assert host.rv(sign, session, on_card) in GONE
     bare_simulator.insert("front", CardRequest(profile="blank"))
-    session = host.eval("user_session(m, read_write=True)")
-    again = "m.create(s, {**t, CKA.CLASS: CKO.PUBLIC_KEY, CKA.EC_POINT: p, CKA.VERIFY: b'\\1'})"
+    session = host.call(probes.user_session, read_write=True)
+
+    def again(m: Module, s: int, t: Any, p: Any) -> Any:
+        return m.create(s, {**t, CKA.CLASS: CKO.PUBLIC_KEY, CKA.EC_POINT: p, CKA.VERIFY: b"\1"})
+
     told = {int(CKA.KEY_TYPE): values[int(CKA.KEY_TYPE)], int(CKA.EC_PARAMS): values[int(CKA.EC_PARAMS)]}
-    verifying = host.eval(again, s=session, t=told, p=point)
-    assert host.eval(verify, s=session, c=signs, p=parameter, k=verifying, h=host.eval(find, s=session)) == CKR.OK
+    verifying = host.call(again, s=session, t=told, p=point)
+    assert host.call(verify, session, host.call(find, s=session), verifying) == CKR.OK
 
 
 def test_chosen_slot_and_free_slot(bare_simulator: Simulator, writer: tuple[Any, int]) -> None:
     """A CKA_ID of one byte names a key slot; when it is taken, or none is named, a free one does."""
     host, session = writer
     for identity in (b"\3", b"\7", b"\7", b"any"):
-        host.eval("ec_pair(m, s, b'x', ID=i)", s=session, i=identity)
+        host.call(probes.ec_pair, session, b"x", ID=identity)
     card = bare_simulator.testbed.reader("front").insertion.card  # type: ignore[union-attr]
     slots = {slot for slot in card.store.state.keys if slot != 0x9B}  # type: ignore[attr-defined]
     assert slots == {0x9D, 0x84, 0x9A, 0x9C}
@@ -122,36 +139,38 @@ def test_chosen_slot_and_free_slot(bare_simulator: Simulator, writer: tuple[Any,
 def test_twenty_four_keys_and_no_more(writer: tuple[Any, int]) -> None:
     """Then the card is full; a destroyed key makes room."""
     host, session = writer
-    handles = host.eval("[ec_pair(m, s, b'%d' % n) for n in range(24)]", s=session)
-    assert host.eval("rv(lambda: ec_pair(m, s, b'one more'))", s=session) == CKR.DEVICE_MEMORY
-    assert len(host.eval("objects(m, s)", s=session)) == 48
+    handles = host.call(lambda m: [probes.ec_pair(m, session, b"%d" % n) for n in range(24)])
+    assert host.rv(probes.ec_pair, session, b"one more") == CKR.DEVICE_MEMORY
+    assert len(host.call(probes.objects, session)) == 48
     for handle in handles[5]:
-        host.eval("m.destroy(s, h)", s=session, h=handle)
-    host.eval("ec_pair(m, s, b'one more')", s=session)
+        host.call(Module.destroy, session, handle)
+    host.call(probes.ec_pair, session, b"one more")
 
 
 def test_halves_are_destroyed_one_by_one(bare_simulator: Simulator, writer: tuple[Any, int]) -> None:
     """Whichever goes first, the other stays, also when the card comes back."""
     host, session = writer
     for goes, stays in ((0, 1), (1, 0)):
-        pair = host.eval("ec_pair(m, s, b'x')", s=session)
-        host.eval("m.destroy(s, h)", s=session, h=pair[goes])
+        pair = host.call(probes.ec_pair, session, b"x")
+        host.call(Module.destroy, session, pair[goes])
         left = [(CKO.PRIVATE_KEY if stays else CKO.PUBLIC_KEY, b"x")]
-        assert host.eval("objects(m, s)", s=session) == left
+        assert host.call(probes.objects, session) == left
         bare_simulator.remove("front")
         bare_simulator.insert("front", CardRequest(profile="blank"))
-        session = host.eval("user_session(m, read_write=True)")
-        assert host.eval("objects(m, s)", s=session) == left
-        host.eval("m.destroy(s, m.find(s, {CKA.LABEL: b'x'})[0])", s=session)
-        assert host.eval("objects(m, s)", s=session) == []
+        session = host.call(probes.user_session, read_write=True)
+        assert host.call(probes.objects, session) == left
+        host.call(lambda m, s=session: m.destroy(s, m.find(s, {CKA.LABEL: b"x"})[0]))
+        assert host.call(probes.objects, session) == []
 
 
 def test_key_that_asks_for_the_pin_each_time(writer: tuple[Any, int]) -> None:
     """CKA_ALWAYS_AUTHENTICATE is the card's own policy."""
     host, session = writer
-    _, private = host.eval("ec_pair(m, s, b'x', ALWAYS_AUTHENTICATE=b'\\1')", s=session)
-    assert host.eval("rv(lambda: ecdsa(m, s, h))", s=session, h=private) == CKR.USER_NOT_LOGGED_IN
-    host.eval("(m.sign_init(s, h, CKM.ECDSA), m.login(s, '123456', 2), m.sign(s, bytes(32)))", s=session, h=private)
+    _, private = host.call(probes.ec_pair, session, b"x", ALWAYS_AUTHENTICATE=b"\1")
+    assert host.rv(probes.ecdsa, session, private) == CKR.USER_NOT_LOGGED_IN
+    host.call(
+        lambda m: (m.sign_init(session, private, CKM.ECDSA), m.login(session, "123456", 2), m.sign(session, bytes(32)))
+    )
 
 
 def test_imported_rsa_key(writer: tuple[Any, int]) -> None:
@@ -171,11 +190,11 @@ def test_imported_rsa_key(writer: tuple[Any, int]) -> None:
             }
         values = {int(kind): value.to_bytes((value.bit_length() + 7) // 8, "big") for kind, value in named.items()}
         attributes = {int(CKA.CLASS): int(CKO.PRIVATE_KEY), int(CKA.KEY_TYPE): 0, **values}
-        handle = host.eval(f"m.create(s, {{**t, CKA.SIGN: b'\\1', **{where}}})", s=session, t=attributes)
+        handle = host.call(Module.create, session, {**attributes, CKA.SIGN: b"\1", **probes.WHERE[where]})
         from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
         from cryptography.hazmat.primitives.hashes import SHA256
 
-        key.public_key().verify(host.eval("sign(m, s, h)", s=session, h=handle), b"data", PKCS1v15(), SHA256())
+        key.public_key().verify(host.call(probes.sign, session, handle), b"data", PKCS1v15(), SHA256())
 
 
 def test_wrong_key_sizes_and_curves(writer: tuple[Any, int]) -> None:
@@ -194,18 +213,17 @@ def test_wrong_key_sizes_and_curves(writer: tuple[Any, int]) -> None:
     ]
     for where in ("TOKEN", "SESSION"):
         for mechanism, public, expected in cases:
-            call = f"rv(lambda: m.generate_pair(s, k, {{**t, **{where}}}, {where}))"
-            assert host.eval(call, s=session, k=int(mechanism), t=public) == expected, (mechanism, public)
-    assert host.eval("objects(m, s)", s=session) == []
+            place = probes.WHERE[where]
+            value = host.rv(Module.generate_pair, session, mechanism, {**public, **place}, place)
+            assert value == expected, (mechanism, public)
+    assert host.call(probes.objects, session) == []
 
 
-def test_two_applications_share_a_key(
-    writer: tuple[Any, int], bare_simulator: Simulator, new_host: Callable[..., Any]
-) -> None:
+def test_two_applications_share_a_key(writer: tuple[Any, int], bare_simulator: Simulator, new_host: NewHost) -> None:
     """What one makes the other uses."""
     host, session = writer
     other = new_host(bare_simulator)
-    theirs = other.eval("user_session(m)")
-    host.eval("ec_pair(m, s, b'shared')", s=session)
-    found = other.eval("m.find(s, {CKA.CLASS: CKO.PRIVATE_KEY, CKA.LABEL: b'shared'})[0]", s=theirs)
-    assert len(other.eval("ecdsa(m, s, h)", s=theirs, h=found)) == 64
+    theirs = other.call(probes.user_session)
+    host.call(probes.ec_pair, session, b"shared")
+    found = other.call(lambda m: m.find(theirs, {CKA.CLASS: CKO.PRIVATE_KEY, CKA.LABEL: b"shared"})[0])
+    assert len(other.call(probes.ecdsa, theirs, found)) == 64

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from cardtear.card.issuing.profiles import CardRequest, ready_image
+from cardtear.lab.clients.pkcs11 import Module
 from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.processes import paths
 from cardtear.p11.constants import CKF, CKR
@@ -19,8 +20,17 @@ from cardtear.reader.events import When
 from cardtear.reader.reader import ApduMoment, Moment
 from cardtear.reader.trace import ApduEntry
 
+from ...shared.host import probes
+from ...shared.host.host import NewHost
+
 WELL_KNOWN = bytes.fromhex("010203040506070801020304050607080102030405060708")
-WRITE = "rv(lambda: ec_pair(m, s, b'pair'))"
+
+
+def write(m: Module, session: int) -> None:
+    """A new key pair, for which the management key is needed."""
+    probes.ec_pair(m, session, b"pair")
+
+
 _PUKS = (0, "12345678", "87654321", "11111111")
 SECRETS = {"derived": (1, "123456", "654321", "111111"), "so": _PUKS, "pin": _PUKS}
 """Who has it, as CKU has him, and what it is one after the other, by the policy."""
@@ -69,89 +79,92 @@ def protect(piv: Any) -> None:
 @pytest.mark.needs("yubikit", "ykman")
 @pytest.mark.parametrize("keep", [derive, protect])
 def test_as_yubicos_software_has_left_it(
-    bare_simulator: Simulator, new_host: Callable[..., Any], yubikey: Callable[[Any], None], keep: Any
+    bare_simulator: Simulator, new_host: NewHost, yubikey: Callable[[Any], None], keep: Any
 ) -> None:
     """Everybody could write, now only the user can; also when the card has been away, and with another PIN."""
     host = new_host(bare_simulator)
-    session = host.eval("m.open_session(0, True)")
-    public = "rv(lambda: ec_pair(m, s, b'pair', PRIVATE=b'\\0'))"
-    assert host.eval(public, s=session) == CKR.OK
+    session = host.call(Module.open_session, 0, True)
+
+    def public(m: Module, s: int) -> Any:
+        return probes.ec_pair(m, s, b"pair", PRIVATE=b"\x00")
+
+    assert host.rv(public, s=session) == CKR.OK
     yubikey(keep)
-    session = host.eval("m.open_session(0, True)")
-    assert host.eval(public, s=session) == CKR.USER_NOT_LOGGED_IN
-    host.eval("m.login(s)", s=session)
-    assert host.eval(WRITE, s=session) == CKR.OK
+    session = host.call(Module.open_session, 0, True)
+    assert host.rv(public, s=session) == CKR.USER_NOT_LOGGED_IN
+    host.call(Module.login, session)
+    assert host.rv(write, session) == CKR.OK
     insertion = bare_simulator.testbed.reader("front").insertion
     assert insertion is not None
     bare_simulator.remove("front")
     bare_simulator.insert("front", insertion.card)
-    session = host.eval("user_session(m, read_write=True)")
-    assert host.eval(WRITE, s=session) == CKR.OK
-    host.eval("m.set_pin(s, '123456', '654321')", s=session)
-    assert host.eval(WRITE, s=session) == CKR.OK
-    host.eval("(m.logout(s), m.login(s, '654321'))", s=session)
-    assert host.eval(WRITE, s=session) == CKR.OK
+    session = host.call(probes.user_session, read_write=True)
+    assert host.rv(write, session) == CKR.OK
+    host.call(Module.set_pin, session, "123456", "654321")
+    assert host.rv(write, session) == CKR.OK
+    host.call(lambda m: (m.logout(session), m.login(session, "654321")))
+    assert host.rv(write, session) == CKR.OK
 
 
 @pytest.mark.needs("yubikit", "ykman")
 def test_yubicos_software_finds_the_key_again(
-    bare_simulator: Simulator, new_host: Callable[..., Any], yubikey: Callable[[Any], None]
+    bare_simulator: Simulator, new_host: NewHost, yubikey: Callable[[Any], None]
 ) -> None:
     """After a change of the PIN by the module, where it has always looked; and the other way round."""
     yubikey(derive)
     host = new_host(bare_simulator)
-    session = host.eval("user_session(m, read_write=True)")
-    host.eval("(m.set_pin(s, '123456', '654321'), m.logout(s))", s=session)
+    session = host.call(probes.user_session, read_write=True)
+    host.call(lambda m: (m.set_pin(session, "123456", "654321"), m.logout(session)))
     piv, yubico = open_session(bare_simulator), load("ykman.piv")
     salt = yubico.get_pivman_data(piv).salt
     piv.authenticate(yubico.derive_management_key("654321", salt))
     yubico.pivman_change_pin(piv, "654321", "111111")
-    session = host.eval("m.open_session(0, True)")
-    host.eval("m.login(s, '111111')", s=session)
-    assert host.eval(WRITE, s=session) == CKR.OK
+    session = host.call(Module.open_session, 0, True)
+    host.call(Module.login, session, "111111")
+    assert host.rv(write, session) == CKR.OK
     assert salt not in (yubico.get_pivman_data(piv).salt, None)
 
 
 def test_others_who_are_logged_in_write_on(
-    bare_simulator: Simulator, token: Callable[..., Any], new_host: Callable[..., Any]
+    bare_simulator: Simulator, token: Callable[..., Any], new_host: NewHost
 ) -> None:
     """One application changes the PIN, and so the management key; the other's login is by the PIN before."""
     first, second = token(management="derived"), new_host(bare_simulator)
-    sessions = [host.eval("user_session(m, read_write=True)") for host in (first, second)]
-    first.eval("m.set_pin(s, '123456', '654321')", s=sessions[0])
-    assert second.eval(WRITE, s=sessions[1]) == CKR.OK
+    sessions = [host.call(probes.user_session, read_write=True) for host in (first, second)]
+    first.call(Module.set_pin, sessions[0], "123456", "654321")
+    assert second.rv(write, sessions[1]) == CKR.OK
 
 
 def test_a_pin_that_the_card_does_not_take(token: Callable[..., Any]) -> None:
     """The management key is again what it was."""
     host = token(management="derived")
-    session = host.eval("user_session(m, read_write=True)")
-    assert host.eval("rv(lambda: m.set_pin(s, '123456', 'secret'))", s=session) == CKR.PIN_INVALID
-    assert host.eval("rv(lambda: m.set_pin(s, '000000', '654321'))", s=session) == CKR.PIN_INCORRECT
-    session = host.eval("(m.finalize(), m.initialize(), user_session(m, read_write=True))[-1]")
-    assert host.eval(WRITE, s=session) == CKR.OK
-    host.eval("m.set_pin(s, '123456', '654321')", s=session)
-    assert host.eval(WRITE, s=session) == CKR.OK
+    session = host.call(probes.user_session, read_write=True)
+    assert host.rv(Module.set_pin, session, "123456", "secret") == CKR.PIN_INVALID
+    assert host.rv(Module.set_pin, session, "000000", "654321") == CKR.PIN_INCORRECT
+    session = host.call(lambda m: (m.finalize(), m.initialize(), probes.user_session(m, read_write=True))[-1])
+    assert host.rv(write, session) == CKR.OK
+    host.call(Module.set_pin, session, "123456", "654321")
+    assert host.rv(write, session) == CKR.OK
 
 
 def test_nobody_stays_verified_after_a_change_without_login(
     bare_simulator: Simulator, token: Callable[..., Any]
 ) -> None:
     host = token(management="derived")
-    session = host.eval("m.open_session(0, True)")
+    session = host.call(Module.open_session, 0, True)
     for new in ("654321", "secret"):
-        host.eval("rv(lambda: m.set_pin(s, '123456', n))", s=session, n=new)
+        host.rv(Module.set_pin, session, "123456", new)
         last = [each for each in bare_simulator.testbed.trace.entries() if isinstance(each, ApduEntry)][-1]
         assert last.command[:4] == bytes.fromhex("0020FF80")
-    assert host.eval(WRITE, s=session) == CKR.USER_NOT_LOGGED_IN
+    assert host.rv(write, session) == CKR.USER_NOT_LOGGED_IN
 
 
 def test_the_so_makes_no_new_token_of_it(token: Callable[..., Any]) -> None:
     """Without the PIN the key would be lost, so nothing is begun."""
     host = token(management="derived")
-    assert host.eval("rv(lambda: m.init_token(0, '12345678', 'new'))") == CKR.TOKEN_WRITE_PROTECTED
-    assert host.eval("m.token_info(0)[-1]") & CKF.USER_PIN_INITIALIZED
-    assert host.eval(WRITE, s=host.eval("user_session(m, read_write=True)")) == CKR.OK
+    assert host.rv(Module.init_token, 0, "12345678", "new") == CKR.TOKEN_WRITE_PROTECTED
+    assert host.call(lambda m: m.token_info(0)[-1]) & CKF.USER_PIN_INITIALIZED
+    assert host.rv(write, host.call(probes.user_session, read_write=True)) == CKR.OK
 
 
 class Pull:
@@ -171,37 +184,43 @@ class Pull:
 
 @pytest.mark.parametrize("policy", SECRETS)
 def test_torn_while_the_key_is_changed(
-    tmp_path: Path, bare_simulator: Simulator, new_host: Callable[..., Any], policy: str
+    tmp_path: Path, bare_simulator: Simulator, new_host: NewHost, policy: str
 ) -> None:
     """At each APDU: the same change can be made again, or has been made; then the key is there, and so is the next."""
     user, old, new, next_ = SECRETS[policy]
     ready = ready_image(CardRequest(profile="blank", management=policy), paths.image_cache(), paths.test_ca())
     bare_simulator.plug("front")
     host = new_host(bare_simulator)
-    change = "rv(lambda: m.set_pin(s, a, b))"
-    write = WRITE if policy == "derived" else "rv(lambda: ec_pair(m, s, b'pair', PRIVATE=b'\\0'))"
+
+    private = {} if policy == "derived" else {"PRIVATE": b"\0"}
+
+    def write_pair(m: Module, session: int) -> None:
+        probes.ec_pair(m, session, b"pair", **private)
+
     points = 0
     while True:
         copy = tmp_path / f"{points}.card"
         shutil.copy(ready, copy)
         bare_simulator.insert("front", copy)
-        session = host.eval("(s := m.open_session(0, True), m.login(s, a, u))[0]", a=old, u=user)
+        session = host.call(Module.open_session, 0, True)
+        host.call(Module.login, session, old, user)
         pull = Pull(bare_simulator, points)
         bare_simulator.testbed.watch(pull)
-        value = host.eval(change, s=session, a=old, b=new)
+        value = host.rv(Module.set_pin, session, old, new)
         bare_simulator.testbed.unwatch(pull)
         if not pull.has_come:
             break
         assert value == CKR.DEVICE_REMOVED
         bare_simulator.insert("front", copy)
-        session = host.eval("m.open_session(0, True)")
-        if host.eval("rv(lambda: m.login(s, a, u))", s=session, a=new, u=user) != CKR.OK:
-            host.eval("m.login(s, a, u)", s=session, a=old, u=user)
-            assert host.eval(change, s=session, a=old, b=new) == CKR.OK
-        assert host.eval(write, s=session) == CKR.OK
-        assert host.eval(change, s=session, a=new, b=next_) == CKR.OK
-        host.eval("(m.logout(s), m.login(s, a, u))", s=session, a=next_, u=user)
-        assert host.eval(write, s=session) == CKR.OK
+        session = host.call(Module.open_session, 0, True)
+        if host.rv(Module.login, session, new, user) != CKR.OK:
+            host.call(Module.login, session, old, user)
+            assert host.rv(Module.set_pin, session, old, new) == CKR.OK
+        assert host.rv(write_pair, session) == CKR.OK
+        assert host.rv(Module.set_pin, session, new, next_) == CKR.OK
+        host.call(Module.logout, session)
+        host.call(Module.login, session, next_, user)
+        assert host.rv(write_pair, session) == CKR.OK
         bare_simulator.remove("front")
         points += 1
     assert value == CKR.OK

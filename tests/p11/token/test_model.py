@@ -11,12 +11,16 @@ from typing import Any
 import pytest
 from cardtear.card.issuing.profiles import CardRequest, ready_image
 from cardtear.csrc import module_path
+from cardtear.lab.clients.pkcs11 import Module
 from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.processes import paths
-from cardtear.p11.constants import CKR, CKS
+from cardtear.p11.constants import CKA, CKR, CKS
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
+
+from ...shared.host import probes
+from ...shared.host.host import Host, NewHost
 
 USER, SO = 1, 0
 PINS = {USER: "123456", SO: "12345678"}
@@ -78,7 +82,7 @@ class Calls(RuleBasedStateMachine):
 
     sessions = Bundle("sessions")
     simulator: Simulator
-    host: Any
+    host: Host
     folder: Path
     number = 0
 
@@ -94,9 +98,6 @@ class Calls(RuleBasedStateMachine):
         if getattr(self, "model", None) is not None and self.model.present:
             self.simulator.remove("front")
 
-    def value(self, expression: str, **names: Any) -> int:
-        return int(self.host.eval(f"rv(lambda: {expression})", **names))
-
     def is_open(self, session: Opened) -> bool:
         return session in self.model.sessions
 
@@ -104,12 +105,12 @@ class Calls(RuleBasedStateMachine):
     def open(self, read_write: bool) -> Opened:
         """C_OpenSession."""
         if not self.model.present:
-            assert self.value("m.open_session(0)") == CKR.TOKEN_NOT_PRESENT
+            assert self.host.rv(Module.open_session, 0) == CKR.TOKEN_NOT_PRESENT
             return Opened(1, read_write)
         if self.model.role == SO and not read_write:
-            assert self.value("m.open_session(0)") == CKR.SESSION_READ_WRITE_SO_EXISTS
+            assert self.host.rv(Module.open_session, 0) == CKR.SESSION_READ_WRITE_SO_EXISTS
             return Opened(1, read_write)
-        session = Opened(self.host.eval("m.open_session(0, w)", w=read_write), read_write)
+        session = Opened(self.host.call(Module.open_session, 0, read_write), read_write)
         self.model.sessions.append(session)
         return session
 
@@ -117,7 +118,7 @@ class Calls(RuleBasedStateMachine):
     def close(self, session: Opened) -> None:
         """C_CloseSession."""
         expected = CKR.OK if self.is_open(session) else CKR.SESSION_HANDLE_INVALID
-        assert self.value("m.close_session(s)", s=session.handle) == expected
+        assert self.host.rv(Module.close_session, session.handle) == expected
         if expected == CKR.OK:
             self.model.sessions.remove(session)
             self.model.things = {h: t for h, t in self.model.things.items() if t.owner is not session}
@@ -127,7 +128,7 @@ class Calls(RuleBasedStateMachine):
     @rule(session=sessions, user=st.sampled_from([USER, SO]), right=st.booleans())
     def log_in(self, session: Opened, user: int, right: bool) -> None:
         """C_Login. The wrong PIN is one that costs no try."""
-        value = self.value("m.login(s, p, u)", s=session.handle, p=PINS[user] if right else "1", u=user)
+        value = self.host.rv(Module.login, session.handle, PINS[user] if right else "1", user)
         if not self.is_open(session):
             assert value == CKR.SESSION_HANDLE_INVALID
         elif self.model.role is not None:
@@ -144,7 +145,7 @@ class Calls(RuleBasedStateMachine):
     @rule(session=sessions)
     def log_out(self, session: Opened) -> None:
         """C_Logout."""
-        value = self.value("m.logout(s)", s=session.handle)
+        value = self.host.rv(Module.logout, session.handle)
         if not self.is_open(session):
             assert value == CKR.SESSION_HANDLE_INVALID
         elif self.model.role is None:
@@ -156,8 +157,7 @@ class Calls(RuleBasedStateMachine):
     @rule(session=sessions, token=st.booleans(), private=st.booleans(), label=st.binary(max_size=8))
     def create(self, session: Opened, token: bool, private: bool, label: bytes) -> None:
         """C_CreateObject."""
-        where = "{CKA.TOKEN: t, CKA.PRIVATE: p}"
-        names = {"s": session.handle, "n": label, "t": bytes([token]), "p": bytes([private])}
+        where = {CKA.TOKEN: bytes([token]), CKA.PRIVATE: bytes([private])}
         thing = Thing(label, private, None if token else session)
         if not self.is_open(session):
             expected = CKR.SESSION_HANDLE_INVALID
@@ -166,12 +166,12 @@ class Calls(RuleBasedStateMachine):
         elif (private and self.model.role != USER) or (token and self.model.role is None):
             expected = CKR.USER_NOT_LOGGED_IN
         else:
-            handle = self.host.eval(f"data(m, s, n, where={where})", **names)
+            handle = self.host.call(probes.data, session.handle, label, where=where)
             self.model.things[handle] = thing
             if token:
                 self.model.on_card.append(thing)
             return
-        assert self.value(f"data(m, s, n, where={where})", **names) == expected
+        assert self.host.rv(probes.data, session.handle, label, where=where) == expected
 
     @precondition(lambda self: self.model.things)
     @rule(session=sessions, choice=st.integers(min_value=0), label=st.binary(max_size=8))
@@ -179,7 +179,7 @@ class Calls(RuleBasedStateMachine):
         """C_SetAttributeValue."""
         handle = sorted(self.model.things)[choice % len(self.model.things)]
         thing = self.model.things[handle]
-        value = self.value("m.change(s, h, {CKA.LABEL: n})", s=session.handle, h=handle, n=label)
+        value = self.host.rv(Module.change, session.handle, handle, {CKA.LABEL: label})
         assert value == self.may_write(session, thing)
         if value == CKR.OK:
             thing.label = label
@@ -190,7 +190,10 @@ class Calls(RuleBasedStateMachine):
         """C_DestroyObject."""
         handle = sorted(self.model.things)[choice % len(self.model.things)]
         thing = self.model.things[handle]
-        value, expected = self.value("m.destroy(s, h)", s=session.handle, h=handle), self.may_write(session, thing)
+        value, expected = (
+            self.host.rv(Module.destroy, session.handle, handle),
+            self.may_write(session, thing),
+        )
         if expected == CKR.USER_NOT_LOGGED_IN:  # the function's list does not have it
             expected = CKR.OBJECT_HANDLE_INVALID if thing.private else CKR.ACTION_PROHIBITED
         assert value == expected
@@ -198,7 +201,7 @@ class Calls(RuleBasedStateMachine):
             del self.model.things[handle]
             if thing in self.model.on_card:
                 self.model.on_card.remove(thing)
-            assert self.value("m.destroy(s, h)", s=session.handle, h=handle) == CKR.OBJECT_HANDLE_INVALID
+            assert self.host.rv(Module.destroy, session.handle, handle) == CKR.OBJECT_HANDLE_INVALID
 
     def may_write(self, session: Opened, thing: Thing) -> int:
         if not self.is_open(session):
@@ -240,14 +243,16 @@ class Calls(RuleBasedStateMachine):
         if not hasattr(self, "model"):
             return
         for session in self.model.sessions:
-            assert self.host.eval("m.session_state(s)", s=session.handle) == STATES[self.model.role, session.read_write]
+            assert self.host.call(Module.session_state, session.handle) == STATES[self.model.role, session.read_write]
         if self.model.sessions:
-            found = self.host.eval("[l for _, l in objects(m, s)]", s=self.model.sessions[-1].handle)
+            found = self.host.call(
+                lambda m, s=self.model.sessions[-1].handle: [label for _, label in probes.objects(m, s)]
+            )
             assert sorted(found) == self.model.visible()
 
 
 @pytest.mark.usefixtures("_own_places")
-def test_generated_sequences(tmp_path: Path, bare_simulator: Simulator, new_host: Any) -> None:
+def test_generated_sequences(tmp_path: Path, bare_simulator: Simulator, new_host: NewHost) -> None:
     """A few dozen sequences of up to thirty calls."""
     assert module_path().exists()
     bare_simulator.plug("front")

@@ -11,13 +11,17 @@ from typing import Any
 
 import pytest
 from cardtear.card.issuing.profiles import CardRequest
+from cardtear.lab.clients.pkcs11 import Module
 from cardtear.lab.control.simulator import Simulator
-from cardtear.p11.constants import CKA, CKO, CKR
+from cardtear.p11.constants import CKA, CKK, CKM, CKO, CKR
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
+
+from ...shared.host import probes
+from ...shared.host.host import Host, NewHost
 
 
 def certificate(name: str, key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | None = None) -> x509.Certificate:
@@ -43,32 +47,32 @@ def template(made: x509.Certificate, **more: Any) -> dict[int, Any]:
     }
 
 
-def again(simulator: Simulator, host: Any) -> int:
+def again(simulator: Simulator, host: Host) -> int:
     """The card goes out and in; the user logs in again."""
     simulator.remove("front")
     simulator.insert("front", CardRequest(profile="blank"))
-    return int(host.eval("user_session(m, read_write=True)"))
+    return int(host.call(probes.user_session, read_write=True))
 
 
 def test_data_stays_on_the_card(bare_simulator: Simulator, writer: tuple[Any, int]) -> None:
     """Public and private, with all that was said of it."""
     host, session = writer
-    host.eval("data(m, s, b'open', b'1' * 3000)", s=session)
+    host.call(probes.data, session, b"open", b"1" * 3000)
     more = {int(CKA.APPLICATION): b"app", int(CKA.OBJECT_ID): b"\6\1\1", int(CKA.VALUE): b""}
-    host.eval("m.create(s, {CKA.CLASS: CKO.DATA, CKA.LABEL: b'shut', **PRIVATE, **t})", s=session, t=more)
+    host.call(Module.create, session, {CKA.CLASS: CKO.DATA, CKA.LABEL: b"shut", **probes.PRIVATE, **more})
     session = again(bare_simulator, host)
-    assert host.eval("objects(m, s)", s=session) == [(CKO.DATA, b"open"), (CKO.DATA, b"shut")]
-    assert host.eval("objects(m, s, APPLICATION=b'app')", s=session) == [(CKO.DATA, b"shut")]
-    assert host.eval("m.attribute(s, m.find(s, {CKA.LABEL: b'open'})[0], CKA.VALUE)", s=session) == b"1" * 3000
-    host.eval("m.logout(s)", s=session)
-    assert host.eval("objects(m, s)", s=session) == [(CKO.DATA, b"open")]
+    assert host.call(probes.objects, session) == [(CKO.DATA, b"open"), (CKO.DATA, b"shut")]
+    assert host.call(probes.objects, session, APPLICATION=b"app") == [(CKO.DATA, b"shut")]
+    assert host.call(lambda m: m.attribute(session, m.find(session, {CKA.LABEL: b"open"})[0], CKA.VALUE)) == b"1" * 3000
+    host.call(Module.logout, session)
+    assert host.call(probes.objects, session) == [(CKO.DATA, b"open")]
 
 
 def test_private_data_cannot_be_read_without_the_pin(bare_simulator: Simulator, writer: tuple[Any, int]) -> None:
     """Not by the module's grace alone: the card itself refuses it."""
     host, session = writer
-    host.eval("data(m, s, b'shut', b'a secret value', PRIVATE)", s=session)
-    host.eval("m.finalize()")
+    host.call(probes.data, session, b"shut", b"a secret value", probes.PRIVATE)
+    host.call(Module.finalize)
     reader = bare_simulator.testbed.reader("front")
     insertion = reader.insertion
     assert insertion is not None
@@ -85,18 +89,18 @@ def test_private_data_cannot_be_read_without_the_pin(bare_simulator: Simulator, 
 def test_change_copy_destroy(bare_simulator: Simulator, writer: tuple[Any, int]) -> None:
     """Each of them is on the card at once."""
     host, session = writer
-    handle = host.eval("data(m, s, b'one')", s=session)
-    host.eval("m.change(s, h, {CKA.LABEL: b'two', CKA.VALUE: b'other'})", s=session, h=handle)
-    copy = host.eval("m.copy(s, h, {CKA.LABEL: b'three'})", s=session, h=handle)
-    host.eval("m.copy(s, h, {CKA.LABEL: b'of the session', CKA.TOKEN: b'\\0'})", s=session, h=handle)
-    assert len(host.eval("objects(m, s)", s=session)) == 3
+    handle = host.call(probes.data, session, b"one")
+    host.call(Module.change, session, handle, {CKA.LABEL: b"two", CKA.VALUE: b"other"})
+    copy = host.call(Module.copy, session, handle, {CKA.LABEL: b"three"})
+    host.call(Module.copy, session, handle, {CKA.LABEL: b"of the session", CKA.TOKEN: b"\x00"})
+    assert len(host.call(probes.objects, session)) == 3
     session = again(bare_simulator, host)
-    assert host.eval("objects(m, s)", s=session) == [(CKO.DATA, b"three"), (CKO.DATA, b"two")]
-    assert host.eval("rv(lambda: m.destroy(s, h))", s=session, h=copy) == CKR.OBJECT_HANDLE_INVALID
-    for handle in host.eval("m.find(s, {CKA.CLASS: CKO.DATA})", s=session):
-        host.eval("m.destroy(s, h)", s=session, h=handle)
-        assert host.eval("rv(lambda: m.attribute(s, h, CKA.VALUE))", s=session, h=handle) == CKR.OBJECT_HANDLE_INVALID
-    assert host.eval("objects(m, s)", s=again(bare_simulator, host)) == []
+    assert host.call(probes.objects, session) == [(CKO.DATA, b"three"), (CKO.DATA, b"two")]
+    assert host.rv(Module.destroy, session, copy) == CKR.OBJECT_HANDLE_INVALID
+    for handle in host.call(Module.find, session, {CKA.CLASS: CKO.DATA}):
+        host.call(Module.destroy, session, handle)
+        assert host.rv(Module.attribute, session, handle, CKA.VALUE) == CKR.OBJECT_HANDLE_INVALID
+    assert host.call(probes.objects, again(bare_simulator, host)) == []
 
 
 def test_more_certificates_than_key_slots(bare_simulator: Simulator, writer: tuple[Any, int]) -> None:
@@ -104,12 +108,10 @@ def test_more_certificates_than_key_slots(bare_simulator: Simulator, writer: tup
     host, session = writer
     made = [certificate(f"CA {number}") for number in range(40)]
     for number, each in enumerate(made):
-        host.eval("m.create(s, t)", s=session, t=template(each, LABEL=f"{number:02}".encode()))
+        host.call(Module.create, session, template(each, LABEL=f"{number:02}".encode()))
     session = again(bare_simulator, host)
-    assert len(host.eval("objects(m, s, CLASS=CKO.CERTIFICATE)", s=session)) == 40
-    assert host.eval("objects(m, s, SUBJECT=n)", s=session, n=made[33].subject.public_bytes()) == [
-        (CKO.CERTIFICATE, b"33")
-    ]
+    assert len(host.call(probes.objects, session, CLASS=CKO.CERTIFICATE)) == 40
+    assert host.call(probes.objects, session, SUBJECT=made[33].subject.public_bytes()) == [(CKO.CERTIFICATE, b"33")]
 
 
 def test_certificate_of_a_key_lies_in_its_slot(bare_simulator: Simulator, writer: tuple[Any, int]) -> None:
@@ -129,88 +131,91 @@ def test_certificate_of_a_key_lies_in_its_slot(bare_simulator: Simulator, writer
         }
         both = [private, template(made, ID=first.encode())]
         for attributes in both if first == "key" else reversed(both):
-            host.eval("m.create(s, t)", s=session, t=attributes)
-        assert len(host.eval("m.find(s, {CKA.ID: i})", s=session, i=first.encode())) == 2
+            host.call(Module.create, session, attributes)
+        assert len(host.call(Module.find, session, {CKA.ID: first.encode()})) == 2
     card = bare_simulator.testbed.reader("front").insertion.card  # type: ignore[union-attr]
     stored = card.store.state.objects  # type: ignore[attr-defined]
     assert 0x5FC105 in stored
     assert 0x5FC10B in stored
     session = again(bare_simulator, host)
-    assert len(host.eval("objects(m, s, CLASS=CKO.CERTIFICATE)", s=session)) == 2
-    assert len(host.eval("objects(m, s, CLASS=CKO.PRIVATE_KEY)", s=session)) == 2
+    assert len(host.call(probes.objects, session, CLASS=CKO.CERTIFICATE)) == 2
+    assert len(host.call(probes.objects, session, CLASS=CKO.PRIVATE_KEY)) == 2
 
 
-def test_labels_and_ids_of_ready_made_objects_can_be_changed(simulator: Simulator, host: Any) -> None:
+def test_labels_and_ids_of_ready_made_objects_can_be_changed(simulator: Simulator, host: Host) -> None:
     """They are written beside PIV's own, which PIV tools see as before."""
-    session = host.eval("user_session(m, read_write=True)")
+    session = host.call(probes.user_session, read_write=True)
     for kind in (CKO.CERTIFICATE, CKO.PUBLIC_KEY, CKO.PRIVATE_KEY):
-        handle = host.eval("m.find(s, {CKA.CLASS: k, CKA.ID: b'\\1'})[0]", s=session, k=int(kind))
-        host.eval("m.change(s, h, {CKA.LABEL: b'mine', CKA.ID: b'\\x77'})", s=session, h=handle)
+        handle = host.call(lambda m, k=int(kind): m.find(session, {CKA.CLASS: k, CKA.ID: b"\1"})[0])
+        host.call(Module.change, session, handle, {CKA.LABEL: b"mine", CKA.ID: b"w"})
     simulator.remove("front")
     simulator.insert("front")
-    session = host.eval("user_session(m)")
-    assert len(host.eval("objects(m, s, ID=b'\\x77', LABEL=b'mine')", s=session)) == 3
-    assert len(host.eval("sign(m, s, key(m, s, b'\\x77'))", s=session)) == 256
+    session = host.call(probes.user_session)
+    assert len(host.call(probes.objects, session, ID=b"w", LABEL=b"mine")) == 3
+    assert len(host.call(lambda m: probes.sign(m, session, probes.key(m, session, b"w")))) == 256
 
 
 def test_objects_travel_with_the_image(
-    tmp_path: Path, writer: tuple[Any, int], bare_simulator: Simulator, new_host: Callable[..., Any]
+    tmp_path: Path, writer: tuple[Any, int], bare_simulator: Simulator, new_host: NewHost
 ) -> None:
     """In another simulator, from a copy of the file."""
     host, session = writer
-    host.eval("data(m, s, b'traveller')", s=session)
-    host.eval("ec_pair(m, s, b'key')", s=session)
+    host.call(probes.data, session, b"traveller")
+    host.call(probes.ec_pair, session, b"key")
     path = bare_simulator.testbed.reader("front").insertion.card.store.path  # type: ignore[union-attr, attr-defined]
     shutil.copy(path, tmp_path / "copy.card")
     with Simulator() as elsewhere:
         elsewhere.plug("other")
         elsewhere.insert("other", tmp_path / "copy.card")
         guest = new_host(elsewhere)
-        session = guest.eval("user_session(m)")
-        found = guest.eval("objects(m, s)", s=session)
+        session = guest.call(probes.user_session)
+        found = guest.call(probes.objects, session)
         assert found == [(CKO.DATA, b"traveller"), (CKO.PUBLIC_KEY, b"key"), (CKO.PRIVATE_KEY, b"key")]
 
 
 def test_writing_is_seen_by_other_applications(
-    bare_simulator: Simulator, writer: tuple[Any, int], new_host: Callable[..., Any]
+    bare_simulator: Simulator, writer: tuple[Any, int], new_host: NewHost
 ) -> None:
     """The card is one; handles of what somebody else destroyed are dead."""
     host, session = writer
     other = new_host(bare_simulator)
-    theirs = other.eval("m.open_session(0)")
-    assert other.eval("objects(m, s)", s=theirs) == []
-    handle = host.eval("data(m, s, b'shared')", s=session)
-    seen = other.eval("m.find(s, {CKA.LABEL: b'shared'})[0]", s=theirs)
-    assert other.eval("m.attribute(s, h, CKA.VALUE)", s=theirs, h=seen) == b"value"
-    host.eval("m.change(s, h, {CKA.VALUE: b'new'})", s=session, h=handle)
-    assert other.eval("m.attribute(s, h, CKA.VALUE)", s=theirs, h=seen) == b"new"
-    host.eval("m.destroy(s, h)", s=session, h=handle)
-    assert other.eval("rv(lambda: m.attribute(s, h, CKA.VALUE))", s=theirs, h=seen) == CKR.OBJECT_HANDLE_INVALID
+    theirs = other.call(Module.open_session, 0)
+    assert other.call(probes.objects, theirs) == []
+    handle = host.call(probes.data, session, b"shared")
+    seen = other.call(lambda m: m.find(theirs, {CKA.LABEL: b"shared"})[0])
+    assert other.call(Module.attribute, theirs, seen, CKA.VALUE) == b"value"
+    host.call(Module.change, session, handle, {CKA.VALUE: b"new"})
+    assert other.call(Module.attribute, theirs, seen, CKA.VALUE) == b"new"
+    host.call(Module.destroy, session, handle)
+    assert other.rv(Module.attribute, theirs, seen, CKA.VALUE) == CKR.OBJECT_HANDLE_INVALID
 
 
 def test_keys_beside_the_key_slots_work(bare_simulator: Simulator, writer: tuple[Any, int]) -> None:
     """Secret keys, and public keys without a private half, are used after the card has been out."""
     host, session = writer
-    public, private = host.eval("ec_pair(m, s, b'x', SESSION)", s=session)
-    signature = host.eval("ecdsa(m, s, h)", s=session, h=private)
-    host.eval("m.copy(s, h, TOKEN)", s=session, h=public)
-    sealing = "passed(m, s, 'Encrypt', CKM.AES_ECB, b'', h, bytes(16))"
-    aes = host.eval("secret(m, s, CKK.AES, bytes(16), TOKEN=b'\\1', PRIVATE=b'\\1')", s=session)
-    sealed = host.eval(sealing, s=session, h=aes)
+    public, private = host.call(probes.ec_pair, session, b"x", probes.SESSION)
+    signature = host.call(probes.ecdsa, session, private)
+    host.call(Module.copy, session, public, probes.TOKEN)
+
+    def sealing(m: Module, s: int, h: int) -> Any:
+        return probes.passed(m, s, "Encrypt", CKM.AES_ECB, b"", h, bytes(16))
+
+    aes = host.call(probes.secret, session, CKK.AES, bytes(16), TOKEN=b"\1", PRIVATE=b"\1")
+    sealed = host.call(sealing, s=session, h=aes)
     session = again(bare_simulator, host)
-    (public,) = host.eval("m.find(s, {CKA.CLASS: CKO.PUBLIC_KEY})", s=session)
-    assert host.eval("verifies(m, s, h, g)", s=session, h=public, g=signature) == CKR.OK
-    (aes,) = host.eval("m.find(s, {CKA.CLASS: CKO.SECRET_KEY})", s=session)
-    assert host.eval(sealing, s=session, h=aes) == sealed
+    (public,) = host.call(Module.find, session, {CKA.CLASS: CKO.PUBLIC_KEY})
+    assert host.call(probes.verifies, session, public, signature) == CKR.OK
+    (aes,) = host.call(Module.find, session, {CKA.CLASS: CKO.SECRET_KEY})
+    assert host.call(sealing, s=session, h=aes) == sealed
 
 
 def test_nothing_is_read_twice(bare_simulator: Simulator, writer: tuple[Any, int]) -> None:
     """While nothing changes on the card, a search costs no APDU."""
     host, session = writer
-    host.eval("data(m, s, b'one')", s=session)
-    host.eval("objects(m, s)", s=session)
+    host.call(probes.data, session, b"one")
+    host.call(probes.objects, session)
     before = len(bare_simulator.testbed.trace.entries())
-    host.eval("[m.find(s, {}) for _ in range(5)]", s=session)
+    host.call(lambda m: [m.find(session, {}) for _ in range(5)])
     entries = bare_simulator.testbed.trace.entries()[before:]
     assert [each for each in entries if type(each).__name__ == "ApduEntry"] == []
 
@@ -219,40 +224,44 @@ def test_nothing_is_read_twice(bare_simulator: Simulator, writer: tuple[Any, int
 def test_full_card(token: Callable[..., Any], where: str) -> None:
     """CKR_DEVICE_MEMORY, and what was there is still there, whole."""
     host = token(capacity=20_000)
-    session = host.eval("user_session(m, read_write=True)")
-    values = [host.eval(f"rv(lambda: data(m, s, b'%d' % n, b'x' * 3000, {where}))", s=session, n=n) for n in range(8)]
+    session = host.call(probes.user_session, read_write=True)
+    place = probes.WHERE[where]
+    values = [host.rv(probes.data, session, b"%d" % n, b"x" * 3000, place) for n in range(8)]
     assert values[-1] == CKR.DEVICE_MEMORY
     count = values.index(CKR.DEVICE_MEMORY)
     assert count >= 3
-    assert len(host.eval("objects(m, s)", s=session)) == count
-    assert host.eval("rv(lambda: m.check('C_CloseAllSessions', 0))") == CKR.OK
-    session = host.eval("user_session(m, read_write=True)")
-    assert len(host.eval("objects(m, s)", s=session)) == count
-    host.eval("m.destroy(s, m.find(s, {CKA.CLASS: CKO.DATA})[0])", s=session)
-    host.eval(f"data(m, s, b'fits', b'x' * 3000, {where})", s=session)
+    assert len(host.call(probes.objects, session)) == count
+    assert host.rv(Module.check, "C_CloseAllSessions", 0) == CKR.OK
+    session = host.call(probes.user_session, read_write=True)
+    assert len(host.call(probes.objects, session)) == count
+    host.call(lambda m: m.destroy(session, m.find(session, {CKA.CLASS: CKO.DATA})[0]))
+    host.call(probes.data, session, b"fits", b"x" * 3000, place)
 
 
 def test_rights_to_write(writer: tuple[Any, int]) -> None:
     """A read-only session, and nobody at all."""
     host, session = writer
-    read_only = host.eval("m.open_session(0)")
-    assert host.eval("rv(lambda: data(m, s, b'x'))", s=read_only) == CKR.SESSION_READ_ONLY
-    handle = host.eval("data(m, s, b'x')", s=session)
-    assert host.eval("rv(lambda: m.change(s, h, {CKA.LABEL: b'y'}))", s=read_only, h=handle) == CKR.SESSION_READ_ONLY
-    assert host.eval("rv(lambda: m.destroy(s, h))", s=read_only, h=handle) == CKR.SESSION_READ_ONLY
-    host.eval("data(m, s, b'session', where=SESSION)", s=read_only)
-    host.eval("m.logout(s)", s=session)
-    assert host.eval("rv(lambda: data(m, s, b'x'))", s=session) == CKR.USER_NOT_LOGGED_IN
-    assert host.eval("rv(lambda: data(m, s, b'x', where=PRIVATE))", s=session) == CKR.USER_NOT_LOGGED_IN
-    assert host.eval("rv(lambda: m.destroy(s, h))", s=session, h=handle) == CKR.ACTION_PROHIBITED
+    read_only = host.call(Module.open_session, 0)
+    assert host.rv(probes.data, read_only, b"x") == CKR.SESSION_READ_ONLY
+    handle = host.call(probes.data, session, b"x")
+    assert host.rv(Module.change, read_only, handle, {CKA.LABEL: b"y"}) == CKR.SESSION_READ_ONLY
+    assert host.rv(Module.destroy, read_only, handle) == CKR.SESSION_READ_ONLY
+    host.call(probes.data, read_only, b"session", where=probes.SESSION)
+    host.call(Module.logout, session)
+    assert host.rv(probes.data, session, b"x") == CKR.USER_NOT_LOGGED_IN
+    assert host.rv(probes.data, session, b"x", where=probes.PRIVATE) == CKR.USER_NOT_LOGGED_IN
+    assert host.rv(Module.destroy, session, handle) == CKR.ACTION_PROHIBITED
 
 
 def test_how_a_key_was_made_stays(writer: tuple[Any, int]) -> None:
     """CKA_KEY_GEN_MECHANISM is not to be set, not even to what it is."""
     host, session = writer
-    _, private = host.eval("ec_pair(m, s, b'made')", s=session)
-    change = "rv(lambda: m.change(s, h, {CKA.KEY_GEN_MECHANISM: CKM.EC_KEY_PAIR_GEN}))"
-    assert host.eval(change, s=session, h=private) == CKR.ATTRIBUTE_READ_ONLY
+    _, private = host.call(probes.ec_pair, session, b"made")
+
+    def change(m: Module, s: int, h: int) -> Any:
+        return m.change(s, h, {CKA.KEY_GEN_MECHANISM: CKM.EC_KEY_PAIR_GEN})
+
+    assert host.rv(change, s=session, h=private) == CKR.ATTRIBUTE_READ_ONLY
 
 
 @pytest.mark.parametrize("kind", [CKA.ISSUER, CKA.SERIAL_NUMBER], ids=lambda kind: kind.name)
@@ -262,11 +271,17 @@ def test_issuer_and_serial_number_of_a_certificate_may_be_anything(
     """They may be modified (PKCS #11 3.1, 4.6.3), so a new certificate may have others than its value says, too."""
     host, session = writer
     given = {int(name): value for name, value in template(certificate("Dora"), LABEL=b"Dora").items()}
-    host.eval("m.create(s, t)", s=session, t={**given, int(kind): b"\2\1\7"})
+    host.call(Module.create, session, {**given, int(kind): b"\2\1\7"})
     session = again(bare_simulator, host)
-    read = "[m.attribute(s, h, CKA(k)) for h in m.find(s, {CKA.LABEL: b'Dora'})]"
-    assert host.eval(read, s=session, k=int(kind)) == [b"\2\1\7"]
-    change = "[m.change(s, h, {k: b'\\2\\1\\x08'}) for h in m.find(s, {CKA.LABEL: b'Dora'})]"
-    host.eval(change, s=session, k=int(kind))
+
+    def read(m: Module, s: int, k: int) -> Any:
+        return [m.attribute(s, h, CKA(k)) for h in m.find(s, {CKA.LABEL: b"Dora"})]
+
+    assert host.call(read, s=session, k=int(kind)) == [b"\2\1\7"]
+
+    def change(m: Module, s: int, k: int) -> Any:
+        return [m.change(s, h, {k: b"\2\1\x08"}) for h in m.find(s, {CKA.LABEL: b"Dora"})]
+
+    host.call(change, s=session, k=int(kind))
     session = again(bare_simulator, host)
-    assert host.eval(read, s=session, k=int(kind)) == [b"\2\1\x08"]
+    assert host.call(read, s=session, k=int(kind)) == [b"\2\1\x08"]

@@ -10,29 +10,44 @@ from typing import Any
 
 import pytest
 from cardtear.card.issuing.profiles import CardRequest, ready_image
+from cardtear.lab.clients.pkcs11 import Module
 from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.processes import paths
-from cardtear.p11.constants import CKR
+from cardtear.p11.constants import CKA, CKO, CKR
 from cardtear.reader.events import When
 from cardtear.reader.reader import ApduMoment, Moment
 
-SETUP = "(data(m, s, b'there'), ec_pair(m, s, b'pair'), ec_pair(m, s, b'lonely'))"
-PRIVATE_KEY = "m.find(s, {CKA.LABEL: b'pair', CKA.CLASS: CKO.PRIVATE_KEY})[0]"
-OPERATIONS = {
-    "create public data": "data(m, s, b'new', b'v' * 700)",
-    "create private data": "data(m, s, b'new', b'v' * 700, PRIVATE)",
-    "generate": "ec_pair(m, s, b'new')",
-    "change data": "m.change(s, m.find(s, {CKA.LABEL: b'there'})[0], {CKA.LABEL: b'changed'})",
-    "change a key": f"m.change(s, {PRIVATE_KEY}, {{CKA.LABEL: b'changed'}})",
-    "destroy data": "m.destroy(s, m.find(s, {CKA.LABEL: b'there'})[0])",
-    "destroy a private key": f"m.destroy(s, {PRIVATE_KEY})",
-    "destroy a public key": "m.destroy(s, m.find(s, {CKA.LABEL: b'pair', CKA.CLASS: CKO.PUBLIC_KEY})[0])",
+from ...shared.host import probes
+from ...shared.host.host import NewHost
+
+
+def setup(m: Module, s: int) -> Any:
+    return (probes.data(m, s, b"there"), probes.ec_pair(m, s, b"pair"), probes.ec_pair(m, s, b"lonely"))
+
+
+def one(m: Module, session: int, **attributes: Any) -> int:
+    """The only object with these attributes."""
+    (found,) = m.find(session, {CKA[name]: value for name, value in attributes.items()})
+    return found
+
+
+PRIVATE_KEY = {"LABEL": b"pair", "CLASS": CKO.PRIVATE_KEY}
+PUBLIC_KEY = {"LABEL": b"pair", "CLASS": CKO.PUBLIC_KEY}
+OPERATIONS: dict[str, Callable[[Module, int], Any]] = {
+    "create public data": lambda m, s: probes.data(m, s, b"new", b"v" * 700),
+    "create private data": lambda m, s: probes.data(m, s, b"new", b"v" * 700, probes.PRIVATE),
+    "generate": lambda m, s: probes.ec_pair(m, s, b"new"),
+    "change data": lambda m, s: m.change(s, one(m, s, LABEL=b"there"), {CKA.LABEL: b"changed"}),
+    "change a key": lambda m, s: m.change(s, one(m, s, **PRIVATE_KEY), {CKA.LABEL: b"changed"}),
+    "destroy data": lambda m, s: m.destroy(s, one(m, s, LABEL=b"there")),
+    "destroy a private key": lambda m, s: m.destroy(s, one(m, s, **PRIVATE_KEY)),
+    "destroy a public key": lambda m, s: m.destroy(s, one(m, s, **PUBLIC_KEY)),
 }
 GONE = {CKR.DEVICE_REMOVED, CKR.SESSION_HANDLE_INVALID, CKR.OBJECT_HANDLE_INVALID, CKR.TOKEN_NOT_PRESENT}
 
 
 @pytest.fixture
-def image(tmp_path: Path, new_host: Callable[..., Any]) -> Path:
+def image(tmp_path: Path, new_host: NewHost) -> Path:
     """A card with some objects on it."""
     path = tmp_path / "prepared.card"
     shutil.copy(ready_image(CardRequest(profile="blank"), paths.image_cache(), paths.test_ca()), path)
@@ -40,7 +55,7 @@ def image(tmp_path: Path, new_host: Callable[..., Any]) -> Path:
         simulator.plug("front")
         simulator.insert("front", path)
         host = new_host(simulator)
-        host.eval(SETUP, s=host.eval("user_session(m, read_write=True)"))
+        host.call(setup, s=host.call(probes.user_session, read_write=True))
         host.close()
     return path
 
@@ -62,7 +77,7 @@ class Pull:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_torn_anywhere(tmp_path: Path, image: Path, new_host: Callable[..., Any], operation: str) -> None:
+def test_torn_anywhere(tmp_path: Path, image: Path, new_host: NewHost, operation: str) -> None:
     """Every APDU of the operation, before and after it has reached the card."""
     with Simulator() as simulator:
         simulator.plug("front")
@@ -73,23 +88,23 @@ def test_torn_anywhere(tmp_path: Path, image: Path, new_host: Callable[..., Any]
             copy = tmp_path / f"{len(states)}.card"
             shutil.copy(image, copy)
             simulator.insert("front", copy)
-            session = host.eval("user_session(m, read_write=True)")
-            before = host.eval("objects(m, s)", s=session)
+            session = host.call(probes.user_session, read_write=True)
+            before = host.call(probes.objects, session)
             pull = Pull(simulator, place, When.AFTER if after else When.BEFORE)
             simulator.testbed.watch(pull)
-            value = host.eval(f"rv(lambda: {OPERATIONS[operation]})", s=session)
+            value = host.rv(OPERATIONS[operation], session)
             simulator.testbed.unwatch(pull)
             if not pull.has_come:
                 break
             assert value in GONE
             simulator.insert("front", copy)
-            session = host.eval("user_session(m, read_write=True)")
-            states.append(host.eval("objects(m, s)", s=session))
-            for handle in host.eval("m.find(s, {CKA.CLASS: CKO.PRIVATE_KEY})", s=session):
-                assert len(host.eval("ecdsa(m, s, h)", s=session, h=handle)) == 64
+            session = host.call(probes.user_session, read_write=True)
+            states.append(host.call(probes.objects, session))
+            for handle in host.call(Module.find, session, {CKA.CLASS: CKO.PRIVATE_KEY}):
+                assert len(host.call(probes.ecdsa, session, handle)) == 64
             simulator.remove("front")
         assert value == CKR.OK
-        done = host.eval("objects(m, s)", s=session)
+        done = host.call(probes.objects, session)
         assert done != before
         assert len(states) >= 2
         assert states[0] == before

@@ -6,7 +6,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from cardtear.lab.clients.pkcs11 import Module
 from cardtear.p11.constants import CKA, CKC, CKK, CKO, CKR
+
+from ...shared.host import probes
 
 TRUE, FALSE = b"\1", b"\0"
 P256 = bytes.fromhex("06082a8648ce3d030107")
@@ -98,42 +101,51 @@ def test_create(writer: tuple[Any, int], name: str, template: list[tuple[int, An
     host, session = writer
     for token in (FALSE, TRUE):
         given = template if any(kind == CKA.TOKEN for kind, _ in template) else [*template, (CKA.TOKEN, token)]
-        assert host.eval("create_raw(m, s, t)", s=session, t=build(given)) == expected, token
-        left = host.eval("[x for x in objects(m, s) if x[0] != CKO.SECRET_KEY]", s=session)
+        assert host.call(probes.create_raw, session, build(given)) == expected, token
+        left = host.call(lambda m: [x for x in probes.objects(m, session) if x[0] != CKO.SECRET_KEY])
         assert (left == []) or expected == CKR.OK
 
 
 def test_one_way_attributes(writer: tuple[Any, int]) -> None:
     """Sensitive stays so, not extractable stays so, whatever becomes of the copy."""
     host, session = writer
-    key = host.eval("m.create(s, dict(t))", s=session, t=build([*AES, (CKA.SENSITIVE, FALSE), (CKA.EXTRACTABLE, TRUE)]))
-    read = "rv(lambda: m.attribute(s, h, CKA.VALUE))"
-    assert host.eval(read, s=session, h=key) == CKR.OK
-    copy = host.eval("m.copy(s, h, {CKA.SENSITIVE: b'\\1'})", s=session, h=key)
-    assert host.eval(read, s=session, h=copy) == CKR.ATTRIBUTE_SENSITIVE
-    host.eval("m.change(s, h, {CKA.EXTRACTABLE: b'\\0'})", s=session, h=key)
-    assert host.eval(read, s=session, h=key) == CKR.ATTRIBUTE_SENSITIVE
+    key = host.call(Module.create, session, dict(build([*AES, (CKA.SENSITIVE, FALSE), (CKA.EXTRACTABLE, TRUE)])))
+
+    def read(m: Module, s: int, h: int) -> Any:
+        return m.attribute(s, h, CKA.VALUE)
+
+    assert host.rv(read, s=session, h=key) == CKR.OK
+    copy = host.call(Module.copy, session, key, {CKA.SENSITIVE: b"\1"})
+    assert host.rv(read, s=session, h=copy) == CKR.ATTRIBUTE_SENSITIVE
+    host.call(Module.change, session, key, {CKA.EXTRACTABLE: b"\x00"})
+    assert host.rv(read, s=session, h=key) == CKR.ATTRIBUTE_SENSITIVE
     for handle, kind, value in ((copy, CKA.SENSITIVE, FALSE), (key, CKA.EXTRACTABLE, TRUE)):
-        change = "rv(lambda: m.change(s, h, {k: v}))"
-        assert host.eval(change, s=session, h=handle, k=int(kind), v=value) == CKR.ATTRIBUTE_READ_ONLY
-        again = "rv(lambda: m.copy(s, h, {k: v}))"
-        assert host.eval(again, s=session, h=handle, k=int(kind), v=value) == CKR.ATTRIBUTE_READ_ONLY
+
+        def change(m: Module, s: int, h: int, k: int, v: Any) -> Any:
+            return m.change(s, h, {k: v})
+
+        assert host.rv(change, s=session, h=handle, k=int(kind), v=value) == CKR.ATTRIBUTE_READ_ONLY
+
+        def again(m: Module, s: int, h: int, k: int, v: Any) -> Any:
+            return m.copy(s, h, {k: v})
+
+        assert host.rv(again, s=session, h=handle, k=int(kind), v=value) == CKR.ATTRIBUTE_READ_ONLY
     for kind in (CKA.ALWAYS_SENSITIVE, CKA.NEVER_EXTRACTABLE):
-        assert host.eval("m.attribute(s, h, k)", s=session, h=copy, k=int(kind)) == FALSE
+        assert host.call(Module.attribute, session, copy, int(kind)) == FALSE
 
 
 def test_what_may_not_be_done_to_an_object(writer: tuple[Any, int]) -> None:
     """Not modifiable, not copyable, not destroyable."""
     host, session = writer
     for kind, action in (
-        (CKA.MODIFIABLE, "m.change(s, h, {CKA.LABEL: b'x'})"),
-        (CKA.COPYABLE, "m.copy(s, h, {CKA.LABEL: b'x'})"),
-        (CKA.DESTROYABLE, "m.destroy(s, h)"),
+        (CKA.MODIFIABLE, lambda m, s, h: m.change(s, h, {CKA.LABEL: b"x"})),
+        (CKA.COPYABLE, lambda m, s, h: m.copy(s, h, {CKA.LABEL: b"x"})),
+        (CKA.DESTROYABLE, lambda m, s, h: m.destroy(s, h)),
     ):
         for token in (FALSE, TRUE):
             given = build([*DATA, (CKA.TOKEN, token), (kind, FALSE)])
-            handle = host.eval("m.create(s, dict(t))", s=session, t=given)
-            assert host.eval(f"rv(lambda: {action})", s=session, h=handle) == CKR.ACTION_PROHIBITED
+            handle = host.call(Module.create, session, dict(given))
+            assert host.rv(action, s=session, h=handle) == CKR.ACTION_PROHIBITED
 
 
 @pytest.mark.parametrize(
@@ -142,22 +154,25 @@ def test_what_may_not_be_done_to_an_object(writer: tuple[Any, int]) -> None:
 def test_what_is_never_changed(writer: tuple[Any, int], kind: int) -> None:
     """C_SetAttributeValue leaves everything as it was."""
     host, session = writer
-    key = host.eval("m.create(s, dict(t))", s=session, t=build(AES))
+    key = host.call(Module.create, session, dict(build(AES)))
     value = b"\0" if kind in (CKA.MODIFIABLE, CKA.PRIVATE) else b"\1" if kind in (CKA.TOKEN, CKA.LOCAL) else b"\0" * 8
-    change = "rv(lambda: m.change(s, h, {CKA.LABEL: b'changed', k: v}))"
-    assert host.eval(change, s=session, h=key, k=int(kind), v=value) == CKR.ATTRIBUTE_READ_ONLY
-    assert host.eval("m.attribute(s, h, CKA.LABEL)", s=session, h=key) == b""
+
+    def change(m: Module, s: int, h: int, k: int, v: Any) -> Any:
+        return m.change(s, h, {CKA.LABEL: b"changed", k: v})
+
+    assert host.rv(change, s=session, h=key, k=int(kind), v=value) == CKR.ATTRIBUTE_READ_ONLY
+    assert host.call(Module.attribute, session, key, CKA.LABEL) == b""
 
 
 def test_private_session_objects_go_with_the_login(writer: tuple[Any, int]) -> None:
     """Public ones stay until the session ends."""
     host, session = writer
-    mine = host.eval("m.create(s, dict(t))", s=session, t=build([*AES, (CKA.PRIVATE, TRUE)]))
-    open_ = host.eval("m.create(s, dict(t))", s=session, t=build([*AES, (CKA.PRIVATE, FALSE)]))
-    second = host.eval("m.open_session(0)")
-    assert host.eval("rv(lambda: m.attribute(s, h, CKA.ID))", s=second, h=mine) == CKR.OK
-    host.eval("m.logout(s)", s=session)
-    assert host.eval("rv(lambda: m.attribute(s, h, CKA.ID))", s=second, h=mine) == CKR.OBJECT_HANDLE_INVALID
-    assert host.eval("rv(lambda: m.attribute(s, h, CKA.ID))", s=second, h=open_) == CKR.OK
-    host.eval("m.close_session(s)", s=session)
-    assert host.eval("rv(lambda: m.attribute(s, h, CKA.ID))", s=second, h=open_) == CKR.OBJECT_HANDLE_INVALID
+    mine = host.call(Module.create, session, dict(build([*AES, (CKA.PRIVATE, TRUE)])))
+    open_ = host.call(Module.create, session, dict(build([*AES, (CKA.PRIVATE, FALSE)])))
+    second = host.call(Module.open_session, 0)
+    assert host.rv(Module.attribute, second, mine, CKA.ID) == CKR.OK
+    host.call(Module.logout, session)
+    assert host.rv(Module.attribute, second, mine, CKA.ID) == CKR.OBJECT_HANDLE_INVALID
+    assert host.rv(Module.attribute, second, open_, CKA.ID) == CKR.OK
+    host.call(Module.close_session, session)
+    assert host.rv(Module.attribute, second, open_, CKA.ID) == CKR.OBJECT_HANDLE_INVALID

@@ -8,8 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from cardtear.lab.clients.pkcs11 import Module
 from cardtear.lab.processes import paths
-from cardtear.p11.constants import CKA, CKF, CKM, CKR
+from cardtear.p11.constants import CKA, CKF, CKK, CKM, CKO, CKR
+
+from ...shared.host import nss_probes, probes
+from ...shared.host.host import NewHost
 
 pytestmark = pytest.mark.needs("certutil", "modutil", "cmsutil", "pk12util", "selfserv", "tstclnt", "openssl")
 
@@ -73,25 +77,25 @@ def test_F21_token_without_symmetric_ciphers(new_nss: Callable[..., Any], mechan
         assert "Subject: CN=Alice" in log.read_text()
 
 
-def test_F22_several_threads(new_nss: Callable[..., Any], new_host: Callable[..., Any]) -> None:
+def test_F22_several_threads(new_nss: Callable[..., Any], new_host: NewHost) -> None:
     """Sessions belong to no thread: eight threads on eight sessions sign at once, and one uses another's."""
     host = new_host(new_nss().simulator)
-    session = host.eval("user_session(m)")
-    others = [host.eval("m.open_session(0)") for _ in range(8)]
+    session = host.call(probes.user_session)
+    others = [host.call(Module.open_session, 0) for _ in range(8)]
     started = [
-        host.start("[sign(m, s, key(m, s, b'\\1')) for _ in range(5)]", s=each) for each in others
+        host.start(lambda m, s=each: [probes.sign_with(m, s, b"\1") for _ in range(5)]) for each in others
     ]  # each evaluation is a thread
     signatures = {signature for each in started for signature in each.result(30)}
     assert len(signatures) == 1
-    assert host.eval("sign(m, s, key(m, s, b'\\1'))", s=others[3]) in signatures
-    assert host.eval("m.session_state(s)", s=session) == host.eval("m.session_state(s)", s=others[0])
+    assert host.call(lambda m, s=others[3]: probes.sign(m, s, probes.key(m, s, b"\1"))) in signatures
+    assert host.call(Module.session_state, session) == host.call(Module.session_state, others[0])
 
 
-def test_F23_read_only_token(new_nss: Callable[..., Any], new_host: Callable[..., Any]) -> None:
+def test_F23_read_only_token(new_nss: Callable[..., Any], new_host: NewHost) -> None:
     """It says so; nothing can be made, brought, deleted on it, and all that is there works."""
     nss = new_nss(profile="read-only")
     host = new_host(nss.simulator)
-    assert host.eval("m.token_info(0)[2]") & CKF.WRITE_PROTECTED
+    assert host.call(lambda m: m.token_info(0)[2]) & CKF.WRITE_PROTECTED
     before = (nss.certificates(), nss.private_keys())
     self_signed(nss, "ec", "/CN=x")
     for command in (
@@ -120,7 +124,7 @@ def test_F23_who_generates(new_nss: Callable[..., Any], generates: bool, kind: s
 
 
 @pytest.mark.parametrize("kind", KEYS)
-def test_F24_private_keys_stay(nss: Any, new_host: Callable[..., Any], kind: str) -> None:
+def test_F24_private_keys_stay(nss: Any, new_host: NewHost, kind: str) -> None:
     """Whatever the key came by: pk12util -o gets nothing, and no attribute of it is given out."""
     self_signed(nss, kind, "/CN=brought")
     bring(nss)
@@ -131,24 +135,22 @@ def test_F24_private_keys_stay(nss: Any, new_host: Callable[..., Any], kind: str
         assert ended.code != 0
         assert "UNABLE_TO_EXPORT_KEY" in ended.output
     host = new_host(nss.simulator)
-    session = host.eval("user_session(m)")
-    keys = host.eval("m.find(s, {CKA.CLASS: CKO.PRIVATE_KEY})", s=session)
+    session = host.call(probes.user_session)
+    keys = host.call(Module.find, session, {CKA.CLASS: CKO.PRIVATE_KEY})
     assert len(keys) == 2
     secret = [CKA.PRIVATE_EXPONENT, CKA.PRIME_1, CKA.PRIME_2] if kind == "rsa" else [CKA.VALUE]
     for key in keys:
-        flags = [
-            host.eval("m.attribute(s, h, k)", s=session, h=key, k=each) for each in (CKA.SENSITIVE, CKA.EXTRACTABLE)
-        ]
+        flags = [host.call(Module.attribute, session, key, each) for each in (CKA.SENSITIVE, CKA.EXTRACTABLE)]
         assert flags == [b"\1", b"\0"]
         for each in secret:
-            value = host.eval("rv(lambda: m.attribute(s, h, k))", s=session, h=key, k=each)
+            value = host.rv(Module.attribute, session, key, each)
             assert value == CKR.ATTRIBUTE_SENSITIVE
 
 
-def test_F25_what_it_does_not_do(nss: Any, new_host: Callable[..., Any]) -> None:
+def test_F25_what_it_does_not_do(nss: Any, new_host: NewHost) -> None:
     """DSA, DES, RC2 and RC4 are not in the list, and NSS makes no DSA key on the token."""
     host = new_host(nss.simulator)
-    names = {CKM(number).name for number in host.eval("m.mechanisms(0)") if number in set(CKM)}
+    names = {CKM(number).name for number in host.call(Module.mechanisms, 0) if number in set(CKM)}
     assert not [name for name in names if name.startswith(("DSA", "DES_", "RC2", "RC4"))]
     ended = nss.run("certutil", *nss.options("-G", "-h", "Alice", "-k", "dsa", "-z", "noise"), deadline=60)
     assert nss.private_keys() == {}
@@ -156,23 +158,23 @@ def test_F25_what_it_does_not_do(nss: Any, new_host: Callable[..., Any]) -> None
     assert "C_WrapKey" not in nss.names("certutil")
 
 
-def test_F26_session_objects(nss: Any, new_host: Callable[..., Any]) -> None:
+def test_F26_session_objects(nss: Any, new_host: NewHost) -> None:
     """Temporary objects cost the card nothing: no command, nothing written, gone with the session."""
     host = new_host(nss.simulator)
-    session = host.eval("m.open_session(0)")
+    session = host.call(Module.open_session, 0)
     last = nss.simulator.testbed.trace.entries()[-1].number
-    handle = host.eval("data(m, s, b'temporary', where=SESSION)", s=session)
-    assert host.eval("m.attribute(s, h, CKA.VALUE)", s=session, h=handle) == b"value"
+    handle = host.call(probes.data, session, b"temporary", where=probes.SESSION)
+    assert host.call(Module.attribute, session, handle, CKA.VALUE) == b"value"
     written = [
         each for each in nss.simulator.testbed.trace.entries(last) if getattr(each, "command", b"")[1:2] == b"\xdb"
     ]
     assert written == []
-    host.eval("m.close_session(s)", s=session)
-    other = host.eval("m.open_session(0)")
-    assert host.eval("m.find(s, {CKA.LABEL: b'temporary'})", s=other) == []
+    host.call(Module.close_session, session)
+    other = host.call(Module.open_session, 0)
+    assert host.call(Module.find, other, {CKA.LABEL: b"temporary"}) == []
 
 
-def test_F27_unwrap_on_card(new_nss: Callable[..., Any], new_host: Callable[..., Any]) -> None:
+def test_F27_unwrap_on_card(new_nss: Callable[..., Any], new_host: NewHost) -> None:
     """cmsutil unwraps the mail's key with the card; a key so got decrypts on the token and stays there if it has to."""
     nss = new_nss()
     (nss.folder / "mail").write_text(TEXT)
@@ -181,8 +183,8 @@ def test_F27_unwrap_on_card(new_nss: Callable[..., Any], new_host: Callable[...,
     assert TEXT in nss("cmsutil", "-D", "-d", nss.database, "-f", "pin", "-i", "sealed")
     assert {"C_UnwrapKey", "C_Decrypt"} & set(nss.names("cmsutil"))
     host = new_host(nss.simulator)
-    session = host.eval("user_session(m)")
-    secret, stays = host.eval("unwrapped_on_card(m, s, b'\\3')", s=session)
+    session = host.call(probes.user_session)
+    secret, stays = host.call(nss_probes.unwrapped_on_card, session, b"\3")
     assert secret == b"sixteen bytes..."
     assert stays == CKR.ATTRIBUTE_SENSITIVE
 
@@ -201,7 +203,7 @@ def test_F28_keys_by_create_object(new_nss: Callable[..., Any], kind: str) -> No
 
 
 @pytest.mark.parametrize("kind", KEYS)
-def test_F29_way_of_a_generated_key(nss: Any, new_host: Callable[..., Any], kind: str) -> None:
+def test_F29_way_of_a_generated_key(nss: Any, new_host: NewHost, kind: str) -> None:
     """Generated, named after its public key, certified: in this order, and all three objects have that CKA_ID."""
     nss.certify("mine", *KEYS[kind])
     names = nss.names("certutil")
@@ -209,41 +211,40 @@ def test_F29_way_of_a_generated_key(nss: Any, new_host: Callable[..., Any], kind
     found_at = [names.index(name) for name in order]
     assert found_at == sorted(found_at)
     host = new_host(nss.simulator)
-    session = host.eval("user_session(m)")
-    found = host.eval("identified(m, s)", s=session)
+    session = host.call(probes.user_session)
+    found = host.call(nss_probes.identified, session)
     assert [kind for kind, *_ in found] == ["CERTIFICATE", "PRIVATE_KEY", "PUBLIC_KEY"]
-    (public,) = host.eval("m.find(s, {CKA.CLASS: CKO.PUBLIC_KEY})", s=session)
+    (public,) = host.call(Module.find, session, {CKA.CLASS: CKO.PUBLIC_KEY})
     if kind == "rsa":
-        named_after = host.eval("m.attribute(s, h, CKA.MODULUS)", s=session, h=public)
+        named_after = host.call(Module.attribute, session, public, CKA.MODULUS)
     else:
-        named_after = host.eval("m.attribute(s, h, CKA.EC_POINT)", s=session, h=public)[2:]
+        named_after = host.call(Module.attribute, session, public, CKA.EC_POINT)[2:]
     assert {identity for *_, identity in found} == {hashlib.sha1(named_after).digest()}
 
 
 @pytest.mark.parametrize("kind", KEYS)
-def test_F30_pkcs12_import(nss: Any, new_host: Callable[..., Any], kind: str) -> None:
+def test_F30_pkcs12_import(nss: Any, new_host: NewHost, kind: str) -> None:
     """Key and certificate come by C_CreateObject, and belong together."""
     self_signed(nss, kind, "/CN=brought")
     bring(nss)
     assert "C_CreateObject" in nss.names("pk12util")
     assert nss.certificates() == {"brought": "u,u,u"}
     host = new_host(nss.simulator)
-    session = host.eval("user_session(m)")
-    assert host.eval("unsound_keys(m, s)", s=session) == []
-    assert len({identity for *_, identity in host.eval("identified(m, s)", s=session)}) == 1
+    session = host.call(probes.user_session)
+    assert host.call(nss_probes.unsound_keys, session) == []
+    assert len({identity for *_, identity in host.call(nss_probes.identified, session)}) == 1
 
 
-def test_F31_session_objects_between_sessions(nss: Any, new_host: Callable[..., Any]) -> None:
+def test_F31_session_objects_between_sessions(nss: Any, new_host: NewHost) -> None:
     """Seen by all sessions of the application, by no other application; a copy is another object."""
     host, stranger = new_host(nss.simulator), new_host(nss.simulator)
-    one, two = host.eval("(m.open_session(0), m.open_session(0))")
-    template = (
-        "{CKA.CLASS: CKO.SECRET_KEY, CKA.KEY_TYPE: CKK.AES, CKA.VALUE: bytes(16), CKA.LABEL: b'k', CKA.PRIVATE: b'\\0'}"
-    )
-    handle = host.eval(f"m.create(s, {template})", s=one)
-    assert host.eval("m.find(s, {CKA.LABEL: b'k'})", s=two) == [handle]
-    assert stranger.eval("m.find(m.open_session(0), {CKA.LABEL: b'k'})") == []
-    copy = host.eval("m.copy(s, h, {CKA.LABEL: b'copy'})", s=two, h=handle)
-    host.eval("m.close_session(s)", s=one)
-    assert host.eval("m.find(s, {CKA.LABEL: b'k'})", s=two) == []
-    assert host.eval("m.find(s, {CKA.LABEL: b'copy'})", s=two) == [copy]
+    one, two = host.call(lambda m: (m.open_session(0), m.open_session(0)))
+    plain = {CKA.LABEL: b"k", CKA.PRIVATE: b"\0"}
+    template = {CKA.CLASS: CKO.SECRET_KEY, CKA.KEY_TYPE: CKK.AES, CKA.VALUE: bytes(16), **plain}
+    handle = host.call(Module.create, one, template)
+    assert host.call(Module.find, two, {CKA.LABEL: b"k"}) == [handle]
+    assert stranger.call(lambda m: m.find(m.open_session(0), {CKA.LABEL: b"k"})) == []
+    copy = host.call(Module.copy, two, handle, {CKA.LABEL: b"copy"})
+    host.call(Module.close_session, one)
+    assert host.call(Module.find, two, {CKA.LABEL: b"k"}) == []
+    assert host.call(Module.find, two, {CKA.LABEL: b"copy"}) == [copy]

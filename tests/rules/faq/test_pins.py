@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 from cardtear.card.issuing.profiles import CardRequest
+from cardtear.lab.clients.pkcs11 import Module
 from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.processes import paths
 from cardtear.lab.simulator.trigger import Trigger
 from cardtear.p11.constants import CKF, CKR, CKU
 from cardtear.reader.pin_pad import Entry
+
+from ...shared.host.host import NewHost
 
 pytestmark = pytest.mark.needs("certutil", "modutil", "cmsutil", "selfserv", "tstclnt", "openssl")
 
@@ -36,19 +39,19 @@ def type_at_the_pad(simulator: Simulator, *pins: str | None) -> None:
             simulator.testbed.reader("front").pin_pad.enter(entry)
 
 
-def test_F32_password_change(nss: Any, new_host: Callable[..., Any]) -> None:
+def test_F32_password_change(nss: Any, new_host: NewHost) -> None:
     """The old PIN is wrong at once, for everybody; a wrong old one changes nothing and costs a try."""
     assert change_pin(nss, "123456", "654321").code == 0
     assert "C_SetPIN" in nss.names("modutil")
     nss.certify("mine", *EC)
     host = new_host(nss.simulator)
-    session = host.eval("m.open_session(0)")
-    assert host.eval("rv(lambda: m.login(s, '123456'))", s=session) == CKR.PIN_INCORRECT
+    session = host.call(Module.open_session, 0)
+    assert host.rv(Module.login, session, "123456") == CKR.PIN_INCORRECT
     ended = change_pin(nss, "111111", "222222")
     assert ended.code != 0
     assert "password" in ended.output.lower()
-    assert host.eval("m.token_info(0)[2]") & CKF.USER_PIN_FINAL_TRY
-    host.eval("m.login(s, '654321')", s=session)
+    assert host.call(lambda m: m.token_info(0)[2]) & CKF.USER_PIN_FINAL_TRY
+    host.call(Module.login, session, "654321")
 
 
 def test_F32_no_password_change(new_nss: Callable[..., Any]) -> None:
@@ -61,29 +64,29 @@ def test_F32_no_password_change(new_nss: Callable[..., Any]) -> None:
     assert len(nss.private_keys()) == 4
 
 
-def test_F33_uninitialised_token(new_nss: Callable[..., Any], new_host: Callable[..., Any]) -> None:
+def test_F33_uninitialised_token(new_nss: Callable[..., Any], new_host: NewHost) -> None:
     """NSS sees that it is not ready and asks for no PIN; the SO makes it ready, then it is as any other."""
     nss = new_nss(profile="uninitialised")
     assert "User Pin: NOT Initialized" in nss("modutil", "-dbdir", nss.database, "-list", "cardtear")
     host = new_host(nss.simulator)
-    assert host.eval("m.token_info(0)[2]") & (CKF.TOKEN_INITIALIZED | CKF.USER_PIN_INITIALIZED) == 0
-    assert host.eval("m.token_info(0)[2]") & CKF.LOGIN_REQUIRED
+    assert host.call(lambda m: m.token_info(0)[2]) & (CKF.TOKEN_INITIALIZED | CKF.USER_PIN_INITIALIZED) == 0
+    assert host.call(lambda m: m.token_info(0)[2]) & CKF.LOGIN_REQUIRED
     refused = nss.run("certutil", *nss.options("-S", *nss.certifying("mine", *EC, subject="CN=mine")))
     assert refused.code != 0
     assert nss.private_keys() == nss.certificates() == {}
     nss("certutil", "-T", "-d", nss.database, "-h", "Alice", "-0", "87654321")
-    assert host.eval("m.token_info(0)[2]") & CKF.TOKEN_INITIALIZED
-    session = host.eval("m.open_session(0, True)")
-    host.eval("m.login(s, '87654321', u)", s=session, u=int(CKU.SO))
-    host.eval("m.init_pin(s, '123456')", s=session)
-    host.eval("m.close_session(s)", s=session)
-    label = host.eval("m.token_info(0)[0]")
-    assert host.eval("m.token_info(0)[2]") & CKF.USER_PIN_INITIALIZED
+    assert host.call(lambda m: m.token_info(0)[2]) & CKF.TOKEN_INITIALIZED
+    session = host.call(Module.open_session, 0, True)
+    host.call(Module.login, session, "87654321", int(CKU.SO))
+    host.call(Module.init_pin, session, "123456")
+    host.call(Module.close_session, session)
+    label = host.call(lambda m: m.token_info(0)[0])
+    assert host.call(lambda m: m.token_info(0)[2]) & CKF.USER_PIN_INITIALIZED
     nss.certify("mine", *EC, token=label)
     assert [name for _, name in nss.private_keys(label).values()] == [f"{label}:mine"]
 
 
-def test_F33_card_goes_while_the_token_is_made(new_nss: Callable[..., Any], new_host: Callable[..., Any]) -> None:
+def test_F33_card_goes_while_the_token_is_made(new_nss: Callable[..., Any], new_host: NewHost) -> None:
     """certutil -T, pulled at any write: an error, and doing it again succeeds."""
     nss = new_nss(profile="uninitialised")
     nth = 0
@@ -98,7 +101,7 @@ def test_F33_card_goes_while_the_token_is_made(new_nss: Callable[..., Any], new_
         assert ended.code != 0
         nss.simulator.insert("front", nss.card)
         host = new_host(nss.simulator)
-        label = host.eval("m.token_info(0)[0]")
+        label = host.call(lambda m: m.token_info(0)[0])
         host.close()
         nss("certutil", "-T", "-d", nss.database, "-h", label, "-0", "87654321")
     nss.simulator.remove("front")

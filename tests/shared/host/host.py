@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A host process: a real application with the built module loaded, which evaluates what a test asks it to.
-
-The test holds a Host; run as a script this file is the other end. Expressions see `m` (lab.client.Module), the
-numbers of the standard (CKR, CKA ...) and the functions of probes.py and its neighbours.
-"""
+"""A host process as a test holds it: functions of the test run there, with the loaded module as first argument."""
 
 from __future__ import annotations
 
@@ -13,17 +9,33 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+import cloudpickle
+from cardtear.lab.clients.pkcs11 import Module
+from cardtear.lab.control.simulator import Simulator
+
+from .probes import return_value
+from .process import NUMBER_LENGTH
 
 DEADLINE = 20.0
-"""Seconds that any evaluation may take, unless a test says otherwise."""
+"""Seconds that any call may take, unless a test says otherwise."""
+
+_ROOT = Path(__file__).resolve().parents[3]
+_IMPORTED_THERE = ("cardtear.", __package__)
+"""Modules that the host process imports itself; functions of any other one are sent whole."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+HostFunction = Callable[Concatenate[Module, P], R]
 
 
 class Raised(Exception):
-    """The expression raised: `value` is the CK_RV when it was a function of the module that failed."""
+    """A function raised in the host process: `value` is the CK_RV when a function of the module failed."""
 
     def __init__(self, text: str, value: int | None) -> None:
         super().__init__(text)
@@ -31,14 +43,18 @@ class Raised(Exception):
 
 
 class Host:
-    """A host process. `eval` waits, `start` gives a Future; each evaluation runs in a thread of its own there."""
+    """A host process. `call` waits, `start` gives a Future; each function runs in a thread of its own there.
+
+    A function is a method of Module, one of the probes beside this file, or a lambda of the test, whose variables are
+    sent along: they must be values, not objects of this process.
+    """
 
     def __init__(self, module: Path, environment: dict[str, str]) -> None:
         ours, theirs = os.pipe(), os.pipe()
         self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__)), str(theirs[0]), str(ours[1]), str(module)],
+            [sys.executable, "-m", f"{__package__}.process", str(theirs[0]), str(ours[1]), str(module)],
             pass_fds=(theirs[0], ours[1]),
-            env={**os.environ, **environment},
+            env={**os.environ, "PYTHONPATH": f"{_ROOT}:{_ROOT / 'scripts'}", **environment},
         )
         os.close(theirs[0])
         os.close(ours[1])
@@ -49,27 +65,38 @@ class Host:
         self._lock = threading.Lock()
         threading.Thread(target=self._listen, daemon=True).start()
 
-    def start(self, expression: str, **names: Any) -> Future[Any]:
-        """Begin an evaluation."""
-        number, future = next(self._numbers), Future[Any]()
+    def start(self, function: HostFunction[P, R], *arguments: P.args, **named: P.kwargs) -> Future[R]:
+        """Begin a function there; the Future raises Raised if the function does, EOFError if the process ends."""
+        if not function.__module__.startswith(_IMPORTED_THERE):
+            cloudpickle.register_pickle_by_value(sys.modules[function.__module__])
+        request = cloudpickle.dumps((function, arguments, named))
+        number, future = next(self._numbers), Future[R]()
         with self._lock:
             self._futures[number] = future
-            self._out.send((number, expression, names))
+            self._out.send_bytes(number.to_bytes(NUMBER_LENGTH, "big") + request)
         return future
 
-    def eval(self, expression: str, deadline: float = DEADLINE, **names: Any) -> Any:
-        """The value of an expression there. Raises Raised, TimeoutError."""
-        return self.start(expression, **names).result(deadline)
+    def call(self, function: HostFunction[P, R], *arguments: P.args, **named: P.kwargs) -> R:
+        """Return what a function returns there. Raises Raised, EOFError, TimeoutError after DEADLINE."""
+        return self.start(function, *arguments, **named).result(DEADLINE)
+
+    def start_rv(self, function: HostFunction[P, R], *arguments: P.args, **named: P.kwargs) -> Future[int]:
+        """Begin a function that may fail: the CK_RV of the call in it that failed, or CKR_OK."""
+        return self.start(return_value, function, *arguments, **named)
+
+    def rv(self, function: HostFunction[P, R], *arguments: P.args, **named: P.kwargs) -> int:
+        """Return the CK_RV of the call that fails in a function, or CKR_OK."""
+        return self.start_rv(function, *arguments, **named).result(DEADLINE)
 
     def kill(self) -> None:
-        """kill -9."""
+        """Kill the process with SIGKILL."""
         self.process.kill()
         self.process.wait(DEADLINE)
 
     def close(self) -> None:
-        """End the process; one that hangs is killed, and that is an error."""
+        """End the process. One that hangs is killed. Raises AssertionError if it hung or crashed."""
         try:
-            self._out.send(None)
+            self._out.send_bytes(b"")
             self.process.wait(DEADLINE)
         except (OSError, subprocess.TimeoutExpired):
             self.kill()
@@ -97,47 +124,14 @@ class Host:
             self._futures.clear()
 
 
-def main() -> None:
-    """The other end."""
-    from cardtear.lab.clients.pkcs11 import Failed, Module
-    from cardtear.p11 import constants
+class NewHost(Protocol):
+    """Start host processes (fixture `new_host`)."""
 
-    receive = Connection(int(sys.argv[1]), writable=False)
-    send = Connection(int(sys.argv[2]), readable=False)
-    lock = threading.Lock()
-    sys.path.insert(0, str(Path(__file__).parent))
-    import key_probes  # type: ignore[import-not-found]
-    import nss_probes  # type: ignore[import-not-found]
-    import probes  # type: ignore[import-not-found]
-    import trigger_probes  # type: ignore[import-not-found]
-
-    scope = {
-        **vars(constants),
-        **vars(probes),
-        **vars(nss_probes),
-        **vars(key_probes),
-        **vars(trigger_probes),
-        "m": Module(sys.argv[3]),
-        "Failed": Failed,
-        "os": os,
-    }
-
-    def evaluate(number: int, expression: str, names: dict[str, Any]) -> None:
-        answer: tuple[int, bool, Any]
-        try:
-            answer = (number, True, eval(expression, {**scope, **names}))  # noqa: S307 - that is what it is for
-        except Failed as failure:
-            answer = (number, False, (str(failure), failure.value))
-        except BaseException as error:
-            answer = (number, False, (f"{type(error).__name__}: {error}", None))
-        with lock:
-            send.send(answer)
-
-    while (asked := receive.recv()) is not None:
-        threading.Thread(target=evaluate, args=asked, daemon=True).start()
-    sys.stdout.flush()
-    os._exit(0)  # without C_Finalize, as browsers do
-
-
-if __name__ == "__main__":
-    main()
+    def __call__(
+        self,
+        simulator: Simulator | None = None,
+        initialize: bool = True,
+        library: Path | None = None,
+        **environment: str,
+    ) -> Host:
+        """Start one with the simulator's environment; it calls C_Initialize unless told not to."""

@@ -3,15 +3,21 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import random
+import resource
 import threading
 import time
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Concatenate, ParamSpec
 
 from cardtear.lab.clients.pkcs11 import Failed, Module
 from cardtear.p11.calls import BY_NAME
 from cardtear.p11.constants import CKA, CKD, CKF, CKK, CKM, CKO, CKR
+
+P = ParamSpec("P")
 
 
 def rv(function: Any, *arguments: Any) -> int:
@@ -21,6 +27,11 @@ def rv(function: Any, *arguments: Any) -> int:
     except Failed as failure:
         return failure.value
     return int(CKR.OK)
+
+
+def return_value(m: Module, function: Any, *arguments: Any, **named: Any) -> int:
+    """The CK_RV of a function of the module or of a probe that may fail."""
+    return rv(partial(function, m, *arguments, **named))
 
 
 def key(m: Module, session: int, identity: bytes) -> int:
@@ -40,6 +51,11 @@ def sign(m: Module, session: int, handle: int) -> bytes:
     """An RSA signature."""
     m.sign_init(session, handle, CKM.SHA256_RSA_PKCS)
     return m.sign(session, b"data")
+
+
+def sign_with(m: Module, session: int, identity: bytes) -> bytes:
+    """An RSA signature by the private key with a CKA_ID."""
+    return sign(m, session, key(m, session, identity))
 
 
 def derive(m: Module, session: int, base: int, point: bytes, template: dict[int, int | bytes]) -> int:
@@ -78,6 +94,30 @@ def many_waiters(m: Module, count: int) -> list[int]:
     for thread in threads:
         thread.join()
     return found
+
+
+def waiters_alive(m: Module) -> int:
+    """How many of the threads of `many_waiters` run; -1 before all have started."""
+    if not m.waiters_are_there:  # type: ignore[attr-defined]
+        return -1
+    return sum(each.name == "waiter" for each in threading.enumerate())
+
+
+def limit_files(_m: Module, count: int) -> None:
+    """Set the soft limit of open files."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+
+def least_descriptor(_m: Module) -> int:
+    """The number that the next open file will have."""
+    descriptor = os.open(os.devnull, os.O_RDONLY)
+    os.close(descriptor)
+    return descriptor
+
+
+def call_of_process(_m: Module, function: str, number: int) -> None:
+    """Call a C function of a preloaded library."""
+    getattr(ctypes.CDLL(None), function)(number)
 
 
 def slot_list_raw(m: Module, present: int, room: int) -> tuple[int, int, list[int]]:
@@ -153,16 +193,23 @@ def session_function_values(m: Module, session: int) -> dict[str, int]:
     return {name: m.call(name, session, *rest) for name, rest in arguments.items()}
 
 
-def fork_and(m: Module, child: str, **names: Any) -> int:
-    """Fork, evaluate an expression in the child, and return the exit code that it gives."""
+def fork_and(m: Module, child: Callable[Concatenate[Module, P], int], *arguments: P.args, **named: P.kwargs) -> int:
+    """Fork, call a function in the child, and return the exit code that it gives."""
     pid = os.fork()
     if pid == 0:
         code = 99
         try:
-            code = int(eval(child, {**globals(), **names, "m": m}))  # noqa: S307 - that is what it is for
+            code = child(m, *arguments, **named)
         finally:
             os._exit(code & 0xFF)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def child_lists_its_slots(m: Module) -> int:
+    """In a forked child: initialise the module and list the slots."""
+    m.initialize()
+    m.slots()
+    return 0
 
 
 def child_uses_module(m: Module, socket: str) -> int:
@@ -325,6 +372,7 @@ def call_with_all_that_is_wrong(m: Module, name: str, session: int) -> list[int]
 
 
 TOKEN, PRIVATE, SESSION = {CKA.TOKEN: b"\1"}, {CKA.TOKEN: b"\1", CKA.PRIVATE: b"\1"}, {CKA.TOKEN: b"\0"}
+WHERE = {"TOKEN": TOKEN, "PRIVATE": PRIVATE, "SESSION": SESSION}
 P256 = bytes.fromhex("06082a8648ce3d030107")
 
 
@@ -396,6 +444,12 @@ def one_of_each(m: Module, session: int) -> dict[int, list[int]]:
     ):
         keys[int(kind)] = list(reversed(m.generate_pair(session, mechanism, public, {})))
     return keys
+
+
+def begin(m: Module, function: str, session: int, mechanism: int, parameter: bytes, key: int) -> None:
+    """An Init function that has to succeed."""
+    built, _kept = m.mechanism(mechanism, parameter)
+    m.check(function, session, built, *(() if function == "C_DigestInit" else (key,)))
 
 
 def begun(m: Module, function: str, session: int, mechanism: int, parameter: bytes, key: int) -> int:

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What a host process does while a trigger is armed; its expressions see these functions."""
+"""What a host process does while a trigger is armed."""
 
 from __future__ import annotations
 
-import sys
 import threading
 from pathlib import Path
 
@@ -15,7 +14,6 @@ _STOPPED = threading.Event()
 def outrun(m: Module, control: str, turns: int) -> int:
     """How often a call outran its trigger (scripts/benchmarking/in_tests.py)."""
     # A simulator and browsers come with them, which no other host needs.
-    sys.path.append(str(Path(__file__).resolve().parents[3] / "scripts"))
     from benchmarking import in_tests
     from cardtear.lab.control.client import Control
 
@@ -33,6 +31,6 @@ def call_until_stopped(m: Module) -> int:
     return count
 
 
-def stop_calling() -> None:
+def stop_calling(_m: Module) -> None:
     """The end of `call_until_stopped`."""
     _STOPPED.set()
