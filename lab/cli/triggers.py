@@ -80,27 +80,34 @@ _EXAMPLES = (
 )
 
 
-def _epilog() -> str:
-    """Return examples and the actions with their words, a line each: typer makes lines of paragraphs."""
+def _help() -> str:
+    """Return the help of `arm`: its first line, examples, and the actions with their words."""
     verbs: dict[tuple[str, ...], list[str]] = {}
     for verb, words in WORDS.items():
         verbs.setdefault(words, []).append(verb)
     actions = [" ".join((", ".join(names), *map(str.upper, words))) for words, names in verbs.items()]
-    return "\n\n".join(("Examples:", *_EXAMPLES, "Actions and their WORDs:", *actions))
+    blocks = (("Examples:", *_EXAMPLES), ("Actions and their WORDs:", *actions))
+    # \b keeps typer from joining the lines of a paragraph.
+    return "\n\n".join(
+        (
+            "Do ACTION at a call, APDU, event, signal or time. Prints a number for `cardtear disarm`.",
+            *("\b\n" + "\n  ".join(each) for each in blocks),
+        )
+    )
 
 
-@app.command(epilog=_epilog())
+@app.command(help=_help())
 @grouped
 def arm(
     *,
     verb: Annotated[
-        str, typer.Argument(metavar="ACTION", help="What to do; the actions are listed below.", show_default=False)
+        str, typer.Argument(metavar="ACTION", help="What to do; the actions are listed above.", show_default=False)
     ],
     words: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="[WORD]...",
-            help="Arguments of ACTION, as listed below.",
+            help="Arguments of ACTION, as listed above.",
             show_default=False,
         ),
     ] = None,
@@ -184,7 +191,7 @@ def arm(
     card: AnyCard,
     as_json: Json = False,
 ) -> None:
-    """Do ACTION at a call, APDU, event, signal or time. Prints a number for `cardtear disarm`."""
+    """Arm a trigger: an action at a call, APDU, event, signal or time."""
     with errors(as_json), handed_over(card.passphrase_file) as file:
         if not apdu and all(each is None for each in (call, ins, event, signal, seconds)):
             raise ValueError(
