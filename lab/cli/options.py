@@ -20,7 +20,7 @@ from .secret_input import first_line
 if TYPE_CHECKING:
     from ...card.issuing.profiles import CardRequest
     from ...reader.pcsc.vpcd_slots import PcscSlots
-    from ..simulator.requests import CardSource
+    from ..simulator.value_types import CardSource
 
 
 def a_file(path: Path | None) -> Path | None:
@@ -287,7 +287,7 @@ class AnyCard(NewCard):
         self.refuse_with_image()
         if self.passphrase_file is None or not require_encrypted(self.image, self.passphrase_file):
             return self.image
-        from ..simulator.requests import EncryptedImage
+        from ..simulator.value_types import EncryptedImage
 
         return EncryptedImage(self.image, self.passphrase_file)
 

@@ -234,7 +234,7 @@ class RemoteReader:
 
 
 def _as_card(card: Path | CardRequest) -> str | dict[str, Any]:
-    from ..simulator.trigger_encoding import as_card
+    from ..simulator.value_types import as_card
 
     return as_card(card)
 

@@ -22,8 +22,10 @@ from ...reader.private_socket import listen, serve_each
 from ...reader.trace import Entry, EventEntry
 from ..processes.lines import LINE_SECONDS, Lines, UnfinishedLine
 from ..simulator import possible_trigger
-from ..simulator.requests import CardSource, Request, RequestError, decode, parse, trigger
+from ..simulator.requests import RequestError, decode, parse, trigger
 from ..simulator.simulator import SimulatorCore
+from ..simulator.value_types import CardSource
+from ..simulator.verbs import Request
 from ..trace.records import as_record
 from .trace_stream import TraceStream
 

@@ -15,7 +15,7 @@ from ...p11.quirks import Quirks
 from ..processes.closable import Closable
 from ..processes.reaper import kill_who_knows
 from ..processes.temp_dir import TempDir, for_sockets
-from ..simulator.requests import CardSource, EncryptedImage
+from ..simulator.value_types import CardSource, EncryptedImage
 from . import in_pcsc
 from . import steps as s
 from .clients import SOCKET, Clients, Pending

@@ -17,7 +17,7 @@ from typing import Any
 
 from ...p11 import constants
 from ..clients.call_process.functions import FUNCTIONS
-from ..simulator.faults import return_value
+from ..simulator.value_types import return_value
 
 DIED = "died"
 """What a call may be expected to do instead of returning: the program dies in it."""

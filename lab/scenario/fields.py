@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from ...p11.constants import CKS
-from ..simulator.faults import return_value
+from ..simulator.value_types import return_value
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
 LONGEST = 3600.0

@@ -19,7 +19,7 @@ from typing import Any
 
 from ...p11.quirks import Quirks
 from ...reader.errors import CardMute, CardRemoved, TestbedError
-from ..simulator.faults import IN_VAIN
+from ..simulator.verbs import VERBS
 from . import steps as s
 from . import verbs as v
 from .calling import Calling
@@ -106,8 +106,8 @@ class Stage(Context):
             result = done.result()
         except (TestbedError, CardRemoved, CardMute) as error:
             raise StepFailed(f"{verb} is not possible: {error}") from error
-        if result is False and verb in IN_VAIN:
-            raise StepFailed(f"{verb} changes nothing: {IN_VAIN[verb]}")
+        if result is False and (why := VERBS[verb].useless):
+            raise StepFailed(f"{verb} changes nothing: {why}")
         return result
 
     def _apdu(self, step: s.Apdu) -> None:

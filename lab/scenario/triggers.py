@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from ..simulator.moments import On, moment_of
-from ..simulator.requests import CardSource, Request
 from ..simulator.trigger import Trigger
+from ..simulator.value_types import CardSource
+from ..simulator.verbs import Request
 from .fields import Duration, HexByte, Model, Name
 from .verbs import (
     PCSC,

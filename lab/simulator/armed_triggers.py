@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from ...reader.reader import ApduMoment, Event, Moment
 from ...reader.testbed import Testbed
 from .barriers import Barriers
-from .faults import FAULTS
+from .faults import ACTS
 from .moments import OnApdu, OnCall, OnEvent, OnPlace, OnSignal, OnTime
 from .scheduler import Scheduler
 from .trigger import Trigger
@@ -115,12 +115,12 @@ class Triggers:
             return None
         if trigger.is_over:
             self.disarm(number)
-        fault = FAULTS.get(trigger.verb)
+        fault = ACTS.get(trigger.verb)
         if fault is not None:
             reader = moment.insertion.reader.name if isinstance(moment, ApduMoment) else None
             self._testbed.trace.verb(trigger.verb, reader, action_words(trigger))
             self._acted(trigger)
-            return fault.act(self._gates, moment, **trigger.arguments)
+            return fault(self._gates, moment, **trigger.arguments)
         self._do(trigger)
         return None
 

@@ -24,7 +24,7 @@ from ...reader.events import Change
 from ...reader.reader import Event, Reader, SharedCard
 from ...reader.testbed import Testbed
 from ..processes import paths
-from .requests import CardSource, EncryptedImage
+from .value_types import CardSource, EncryptedImage
 
 
 class PutAway(NamedTuple):

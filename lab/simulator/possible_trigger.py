@@ -3,17 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
 from ...card.wording import meant
 from ...p11.calls import BY_NAME
 from ...reader.errors import TestbedError
-from ...reader.testbed import check_name
 from .moments import OnApdu, OnCall, OnEvent
-from .requests import VERBS
 from .trigger import Trigger
+from .verbs import TABLE, Type
 
 _AT_ONCE = frozenset(
     {
@@ -39,9 +38,6 @@ _FROM_MEMORY = frozenset(
 )
 """Calls that are answered from what was read of the card before, unless the card has changed meanwhile."""
 
-_WAITS = frozenset({"delay", "hang"})
-"""Faults with which any call waits."""
-
 
 class UnknownReader(TestbedError):
     """A trigger for a reader that never was."""
@@ -62,21 +58,25 @@ def check(trigger: Trigger, armed: Iterable[Trigger], readers: Callable[[], list
 
     Raises UnknownReader, and ValueError for a moment that its call does not have.
     """
-    _check_arguments(trigger.verb, trigger.arguments)
     others = list(armed)
     named = set(_readers(trigger.verb, trigger.arguments))
     if isinstance(trigger.on, OnApdu | OnEvent) and trigger.on.reader is not None:
         named.add(trigger.on.reader)
     if named:
         known = readers()
-        coming = {name for each in (*others, trigger) for name in _plugged(each.verb, each.arguments)}
+        coming = {name for each in (*others, trigger) for name in _readers(each.verb, each.arguments, Type.NEW_READER)}
         for name in sorted(named - coming - set(known)):
             raise UnknownReader(name, known)
     if isinstance(trigger.on, OnApdu) and _matching(trigger.on.call) <= _AT_ONCE:
         raise ValueError(
             f"{trigger.on.call} sends no APDU; leave out the APDU's --ins or 'ins' to choose the call itself"
         )
-    if _calls(trigger) and _calls(trigger) <= _AT_ONCE and not has_quirks and not any(map(_makes_wait, others)):
+    if (
+        _calls(trigger)
+        and _calls(trigger) <= _AT_ONCE
+        and not has_quirks
+        and not any(TABLE[each.verb].waits for each in others)
+    ):
         raise ValueError(
             f"{_pattern(trigger)} sends no APDU and waits for nothing, so nothing happens 'during' it: "
             "choose 'before' or 'after'"
@@ -104,72 +104,16 @@ def _matching(pattern: str) -> set[str]:
     return {name for name in BY_NAME if fnmatchcase(name, pattern)}
 
 
-def _check_arguments(verb: str, arguments: Mapping[str, Any]) -> None:
-    """Refuse what the verb would refuse when it is carried out. Raises ValueError."""
-    known = VERBS[verb]
-    odd = [each for each in arguments if each not in known]
-    odd += [each for each, parameter in known.items() if parameter.needed and each not in arguments]
-    if odd:
-        takes = ", ".join(map(repr, known)) or "nothing"
-        raise ValueError(f"{verb!r} takes {takes}; see to {', '.join(map(repr, odd))}")
-    if verb == "later":
-        _check_arguments(*arguments["then"])
-    elif verb == "plug":
-        check_name(arguments["reader"])
-    for name, check_value in _CHECKS.items():
-        if arguments.get(name) is not None:
-            check_value(arguments[name])
-
-
-LONGEST_ATR = 33
-
-
-def check_atr(atr: bytes) -> None:
-    """Raise ValueError for what is no ATR, not even one over a bad contact."""
-    if not 1 <= len(atr) <= LONGEST_ATR:
-        raise ValueError(f"an ATR has 1 to {LONGEST_ATR} bytes, not {len(atr)}")
-
-
-_MOST_KEYS = 64
-"""More than any PIN has."""
-
-
-def check_pin(pin: str) -> None:
-    """Raise ValueError for what nobody can type at a PIN pad."""
-    if not (len(pin) <= _MOST_KEYS and pin.isprintable()):
-        raise ValueError(f"nobody types that at a PIN pad: at most {_MOST_KEYS} characters, printable")
-
-
-def check_command(command: bytes) -> None:
-    """Raise ValueError for what is no APDU at all."""
-    if not command:
-        raise ValueError("an APDU has at least one byte")
-
-
-_CHECKS: dict[str, Callable[[Any], None]] = {"atr": check_atr, "pin": check_pin, "command": check_command}
-"""Arguments that have to be right whatever card is in the reader then."""
-
-
 def _pattern(trigger: Trigger) -> str:
     assert isinstance(trigger.on, OnCall)
     return trigger.on.call
 
 
-def _makes_wait(trigger: Trigger) -> bool:
-    return trigger.verb in _WAITS
-
-
-def _readers(verb: str, arguments: Mapping[str, Any]) -> Iterable[str]:
-    """The readers that an action needs."""
-    if verb == "later":
-        yield from _readers(*arguments["then"])
-    elif verb != "plug" and "reader" in arguments:
-        yield arguments["reader"]
-
-
-def _plugged(verb: str, arguments: Mapping[str, Any]) -> Iterable[str]:
-    """The readers that an action brings."""
-    if verb == "later":
-        yield from _plugged(*arguments["then"])
-    elif verb == "plug":
-        yield arguments["reader"]
+def _readers(verb: str, arguments: Mapping[str, Any], kind: Type = Type.READER) -> Iterator[str]:
+    """Yield the readers that an action needs, or with NEW_READER those that it plugs in."""
+    for parameter in TABLE[verb].parameters:
+        if parameter.type is Type.REQUEST:
+            then, more = arguments[parameter.name]
+            yield from _readers(then, more, kind)
+        elif parameter.type is kind:
+            yield arguments[parameter.name]

@@ -33,14 +33,14 @@ from . import possible_trigger
 from .armed_triggers import Heard, Triggers
 from .barriers import Barriers
 from .card_shelf import CardShelf
-from .faults import IN_VAIN
 from .from_pcsc import FromPcsc
 from .moments import OnTime
-from .requests import CardSource, Request
 from .scheduler import Scheduler
 from .status import of_reader
 from .trigger import Trigger
 from .trigger_encoding import as_armed
+from .value_types import CardSource, check
+from .verbs import TABLE, Request, Type
 
 if TYPE_CHECKING:
     from ...p11.quirks import Quirks
@@ -117,10 +117,11 @@ class SimulatorCore(Closable):
         `atr` (1 to 33 bytes) that one arrives instead of the card's own, as over a bad contact.
         Raises TestbedError, ImageError, ProfileError, with nothing changed.
         """
+        check("insert", {"reader": reader, "card": card, "atr": atr})
         place = self.testbed.reader(reader)
         wanted = card or self._from_pcsc.card(reader) or self._shelf.last(reader) or CardRequest()
         with self._shelf.taken(wanted) as chosen:
-            place.insert(chosen, _checked(atr))
+            place.insert(chosen, atr)
         return chosen
 
     def remove(self, reader: str) -> Card:
@@ -129,9 +130,10 @@ class SimulatorCore(Closable):
 
     def swap(self, reader: str, card: CardSource | Card, atr: bytes | None = None) -> Card:
         """Exchange the card for another at one instant, and return the new one. Raises as `insert`."""
+        check("swap", {"reader": reader, "card": card, "atr": atr})
         place = self.testbed.reader(reader)
         with self._shelf.taken(card) as chosen:
-            place.swap(chosen, _checked(atr))
+            place.swap(chosen, atr)
         return chosen
 
     def attach_pcsc(self, reader: str, name: str = "", exclusive: bool = False) -> str | None:
@@ -160,8 +162,7 @@ class SimulatorCore(Closable):
         Returns False if the card that is in the reader now asks for none there. Raises ReaderEmpty.
         """
         place = self.testbed.reader(reader)
-        if pin is not None:
-            possible_trigger.check_pin(pin)
+        check("pin-pad", {"reader": reader, "pin": pin})
         with self.testbed.lock:
             card = place.occupied().card
             place.pin_pad.enter(Entry(b"", cancelled=True) if pin is None else Entry(pin.encode()))
@@ -191,7 +192,7 @@ class SimulatorCore(Closable):
         Raises TestbedError, CardRemoved when the card goes before it has answered, CardMute when it does not answer.
         """
         insertion = self.testbed.reader(reader).occupied()
-        possible_trigger.check_command(command)
+        check("apdu", {"reader": reader, "command": command})
         return insertion.transmit(command)
 
     def block_pin(self, reader: str, left: int = 0, puk: bool = False) -> None:
@@ -324,23 +325,22 @@ class SimulatorCore(Closable):
         return self._triggers.disarm(trigger)
 
     def _prepare_for(self, verb: str, arguments: Mapping[str, Any]) -> None:
-        """The moment itself is no time to make keys, or to find that an image is missing."""
-        if verb == "later":
-            self._prepare_for(*arguments["then"])
-        elif verb == "pcscd":
-            self._own_pcscd()
-        elif verb in ("insert", "swap") and (card := arguments.get("card")) is not None:
-            with self._shelf.taken(card):
-                pass
-        elif verb == "insert" and self._shelf.last(arguments["reader"]) is None:
-            with self._shelf.taken(CardRequest()):  # unless another one is put in before
-                pass
+        """Make keys, and find that an image is missing, now and not at the moment itself."""
+        for parameter in TABLE[verb].parameters:
+            value = arguments.get(parameter.name)
+            if parameter.type is Type.REQUEST:
+                self._prepare_for(*arguments[parameter.name])
+            elif parameter.type is Type.PCSCD_ACTION:
+                self._own_pcscd()
+            elif parameter.type is Type.CARD and (value is not None or self._shelf.last(arguments["reader"]) is None):
+                with self._shelf.taken(value or CardRequest()):  # the standard one, unless another is put in before
+                    pass
 
     def _carry_out(self, verb: str, arguments: Mapping[str, Any]) -> str | None:
         """Do a verb whose time has come; return why it cannot be done, or does nothing."""
         try:
-            if getattr(self, verb.replace("-", "_"))(**arguments) is False:
-                return IN_VAIN.get(verb)
+            if getattr(self, TABLE[verb].method)(**arguments) is False:
+                return TABLE[verb].useless or None
         except (TestbedError, CardRemoved, CardMute, ImageError, OSError, ValueError) as error:
             # What it should act on, or the file of a passphrase, may be gone by then.
             LOG.warning("an armed %s came to nothing: %s", verb, reason(error))
@@ -389,9 +389,3 @@ class SimulatorCore(Closable):
     def _close_pcsc(self, wait: bool = True) -> None:
         if self.pcsc is not None:
             self.pcsc.close(wait)
-
-
-def _checked(atr: bytes | None) -> bytes | None:
-    if atr is not None:
-        possible_trigger.check_atr(atr)
-    return atr

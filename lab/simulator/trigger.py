@@ -15,15 +15,17 @@ from typing import Any
 from ...reader.events import CallMoment, When
 from ...reader.reader import ApduMoment, Event, Moment
 from .call_counter import CallCounter
-from .faults import check
+from .faults import check_moment
 from .moments import KEYED, On, OnApdu, OnCall, OnEvent, OnPlace, OnSignal, OnTime, check_count, moment_of
+from .value_types import check
+from .verbs import FAULTS, Parameter, Type
 
 _CHAINED = 0x10
 """Of the class byte: more links of the chain follow (ISO/IEC 7816-4, 5.3.3)."""
 
 
 class Trigger:
-    """Does `verb` with `arguments` (faults.py) from the `nth` moment on that fits, `times` times (None: always).
+    """Does `verb` with `arguments` (verbs.py) from the `nth` moment on that fits, `times` times (None: always).
 
     With a `probability` below 1 each of these moments is one with that chance; the same `seed` gives the same moments.
     The moment is an On, or its fields by name. Raises ValueError for a trigger that can never fire.
@@ -55,7 +57,10 @@ class Trigger:
         self.verb = verb
         self.arguments = dict(arguments or {})
         self.nth, self.times, self.probability, self.seed = nth, times, probability, seed
-        check(verb, self.arguments, self.on)
+        check_moment(verb, self.on)
+        check(verb, self.arguments)
+        if any(each.type is Type.SECONDS and not self.arguments[each.name] for each in _parameters_of_fault(verb)):
+            raise ValueError(f"{verb!r} of no time does nothing; give seconds above 0")
         self.seen = 0
         """Moments that fitted."""
         self.fired = 0
@@ -127,3 +132,7 @@ class Trigger:
 def _is_of(on: OnCall | OnApdu, call: CallMoment) -> bool:
     program, _, _pid = call.application.rpartition("[")
     return fnmatchcase(call.name, on.call) and fnmatchcase(program, on.application)
+
+
+def _parameters_of_fault(verb: str) -> tuple[Parameter, ...]:
+    return FAULTS[verb].parameters if verb in FAULTS else ()

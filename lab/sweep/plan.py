@@ -18,10 +18,10 @@ from typing import Any
 
 from ...p11.constants import CKR
 from ...p11.number_names import name_of
-from ..simulator.faults import FAULTS, return_value
 from ..simulator.moments import OnPlace
-from ..simulator.requests import Request
 from ..simulator.trigger import Trigger
+from ..simulator.value_types import return_value
+from ..simulator.verbs import FAULTS, Request
 from .points import Point
 
 READER = "front"

@@ -15,7 +15,7 @@ from ...card.status import SW
 from ...card.tables import INS
 from ...card.wording import counted
 from ...p11.constants import CKR
-from ..simulator.faults import FAULTS
+from ..simulator.verbs import FAULTS
 from .records import Record
 
 EVENTS = {

@@ -23,7 +23,7 @@ from cardtear.lab.cards import export, personalisation
 from cardtear.lab.control.client import Control, ControlFailure
 from cardtear.lab.control.remote import RemoteSimulator
 from cardtear.lab.control.simulator import Simulator
-from cardtear.lab.simulator.requests import EncryptedImage
+from cardtear.lab.simulator.value_types import EncryptedImage
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa

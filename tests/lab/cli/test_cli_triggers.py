@@ -14,7 +14,7 @@ from cardtear.lab.cli import triggers as commands
 from cardtear.lab.cli.main import app
 from cardtear.lab.clients.pkcs11 import Module
 from cardtear.lab.control.simulator import Simulator
-from cardtear.lab.simulator.faults import FAULTS, VERBS
+from cardtear.lab.simulator.verbs import FAULTS, Use, usable
 from cardtear.p11.calls import BY_NAME, IN_MODULE
 from cardtear.p11.constants import CKR
 from typer.testing import CliRunner, Result
@@ -105,7 +105,7 @@ def test_armed(cardtear: Cardtear, words: tuple[str, ...], on: dict[str, Any], t
 
 def test_every_action_has_its_words() -> None:
     """What a trigger can do is what `arm` can say; `later` is an option."""
-    assert {*commands.WORDS} == {*VERBS, *FAULTS} - {"later"}
+    assert {*commands.WORDS} == {*usable(Use.ARM), *FAULTS} - {"later"}
 
 
 def test_functions_that_the_module_answers() -> None:

@@ -18,7 +18,7 @@ from cardtear.card.issuing.ca import TestCA
 from cardtear.card.issuing.profiles import CardRequest, create
 from cardtear.lab.control.client import Control, ControlFailure
 from cardtear.lab.control.simulator import Simulator
-from cardtear.lab.simulator.requests import EncryptedImage
+from cardtear.lab.simulator.value_types import EncryptedImage
 
 DEADLINE = 60
 PASSPHRASE = "correct horse"

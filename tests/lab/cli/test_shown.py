@@ -20,8 +20,7 @@ from cardtear.lab.control import report
 from cardtear.lab.control.client import Control
 from cardtear.lab.control.remote import RemoteSimulator
 from cardtear.lab.control.simulator import Simulator
-from cardtear.lab.simulator.faults import FAULTS
-from cardtear.lab.simulator.requests import VERBS
+from cardtear.lab.simulator.verbs import FAULTS, TABLE
 from cardtear.lab.sweep import report_html
 from cardtear.lab.trace import timeline
 from cardtear.lab.trace.records import Record, as_record
@@ -106,7 +105,7 @@ def check(records: list[Record]) -> None:
 
 def test_every_verb_is_known_here() -> None:
     """Those of the control channel, the faults, and the rows of the time line."""
-    assert {*RUN, *QUERIES, *PLANS, *FAULTS} == set(VERBS)
+    assert {*RUN, *QUERIES, *PLANS, *FAULTS} == set(TABLE)
     assert set(timeline.EVENTS) == {str(each) for each in Change}
     names = {name for _, shown in RUN.values() for name in shown}
     assert set(timeline.VERBS) == (names - {str(each) for each in Change}) | set(FAULTS)

@@ -15,10 +15,10 @@ from cardtear.card.files import json_text
 from cardtear.card.issuing.profiles import CardRequest, ProfileError
 from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.scenario.model import Card
-from cardtear.lab.simulator import faults
-from cardtear.lab.simulator.requests import VERBS, Request, RequestError, decode, parse, trigger
+from cardtear.lab.simulator.requests import Request, RequestError, decode, parse, trigger
 from cardtear.lab.simulator.trigger import Trigger
 from cardtear.lab.simulator.trigger_encoding import as_armed
+from cardtear.lab.simulator.verbs import TABLE, Use, usable
 from cardtear.p11.mechanisms import KNOWN
 from cardtear.p11.token_mechanisms import require_known
 from hypothesis import given
@@ -31,7 +31,7 @@ JSON = st.recursive(
 )
 ARGUMENTS = st.dictionaries(
     st.sampled_from(["reader", "card", "on", "then", "after", "follow", "extra"]),
-    JSON | st.fixed_dictionaries({"do": st.sampled_from(sorted(VERBS)), "reader": st.text(max_size=5)}),
+    JSON | st.fixed_dictionaries({"do": st.sampled_from(sorted(TABLE)), "reader": st.text(max_size=5)}),
 )
 
 
@@ -41,7 +41,7 @@ def test_any_line_is_an_object_or_an_error(line: bytes) -> None:
         assert isinstance(parse(line), dict)
 
 
-@given(st.sampled_from(sorted(VERBS)) | st.text(max_size=8), ARGUMENTS)
+@given(st.sampled_from(sorted(TABLE)) | st.text(max_size=8), ARGUMENTS)
 def test_any_object_is_a_request_or_an_error(verb: str, arguments: dict[str, Any]) -> None:
     """What is decoded has the verb's own parameters and no others, and survives as JSON does."""
     asked = parse(json.dumps({"do": verb, **arguments}).encode())
@@ -50,7 +50,7 @@ def test_any_object_is_a_request_or_an_error(verb: str, arguments: dict[str, Any
     except (RequestError, ProfileError):
         return
     assert request.verb == verb
-    assert request.arguments.keys() == arguments.keys() <= VERBS[verb].keys()
+    assert request.arguments.keys() == arguments.keys() <= {each.name for each in TABLE[verb].parameters}
 
 
 @given(
@@ -276,10 +276,10 @@ SAMPLES: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("verb", faults._LATER)
+@pytest.mark.parametrize("verb", usable(Use.LATER))
 def test_what_is_armed_can_be_told(verb: str) -> None:
     """As JSON, without PINs, whatever the verb takes."""
-    then = Request(verb, {name: SAMPLES[name] for name in VERBS[verb]})
+    then = Request(verb, {name: SAMPLES[name] for name in (each.name for each in TABLE[verb].parameters)})
     told = json.dumps(as_armed(Trigger("later", {"seconds": 1.0, "then": then}, signal="now")))
     assert verb in told
     assert "918273" not in told

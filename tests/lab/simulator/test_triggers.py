@@ -218,11 +218,17 @@ def test_what_can_never_be(arguments: dict[str, Any], words: str) -> None:
     [
         (
             lambda: Trigger("remove", {"readr": "front"}, call="C_Sign"),
-            "'remove' takes 'reader'; see to 'readr', 'reader'",
+            "'remove' does not take 'readr'; did you mean 'reader'? it takes 'reader'",
         ),
-        (lambda: Trigger("remove", {}, call="C_Sign"), "'remove' takes 'reader'; see to 'reader'"),
-        (lambda: Trigger("crash", {"reader": "front"}, call="C_Sign"), "'crash' takes nothing; see to 'reader'"),
-        (lambda: _later(Request("remove", {"readr": "front"})), "'remove' takes 'reader'; see to 'readr'"),
+        (lambda: Trigger("remove", {}, call="C_Sign"), "'remove' needs 'reader'"),
+        (
+            lambda: Trigger("crash", {"reader": "front"}, call="C_Sign"),
+            "'crash' does not take 'reader'; it takes nothing",
+        ),
+        (
+            lambda: _later(Request("remove", {"readr": "front"})),
+            "'remove' does not take 'readr'; did you mean 'reader'?",
+        ),
         (lambda: _later(None), "'then' of 'later' is a Request"),
         (lambda: Trigger("delay", {"seconds": -1}, call="C_Sign"), "'seconds' of 'delay' is 0 to 1000000, not -1"),
         (

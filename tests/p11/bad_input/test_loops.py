@@ -27,7 +27,7 @@ from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.processes import lines as lab_lines
 from cardtear.lab.scenario import clients
 from cardtear.lab.scenario.clients import ClientProcess
-from cardtear.lab.simulator.requests import VERBS
+from cardtear.lab.simulator.verbs import TABLE
 from cardtear.lab.testing.pool import Pool
 from cardtear.p11.constants import CKR
 from hypothesis import HealthCheck, given, settings
@@ -45,8 +45,8 @@ JSON = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=8), inner, max_size=3)),
     max_leaves=5,
 )
-NAMES = st.sampled_from(sorted({name for parameters in VERBS.values() for name in parameters} | {"id", "on", "then"}))
-HARMLESS = sorted(VERBS.keys() - {"shutdown", "crash", "restart", "trace", "events"})
+NAMES = st.sampled_from(sorted({name for row in TABLE.values() for name, *_ in row.parameters} | {"id", "on", "then"}))
+HARMLESS = sorted(TABLE.keys() - {"shutdown", "crash", "restart", "trace", "events"})
 REQUESTS = st.builds(
     lambda verb, arguments: {"do": verb, **arguments},
     st.sampled_from(HARMLESS),
