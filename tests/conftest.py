@@ -7,8 +7,9 @@ import faulthandler
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -107,10 +108,14 @@ def new_host() -> Iterator[NewHost]:
     hosts: list[Host] = []
 
     def make(
-        simulator: Simulator | None = None, initialize: bool = True, library: Path | None = None, **environment: str
+        simulator: Simulator | None = None,
+        initialize: bool = True,
+        library: Path | None = None,
+        environment: Mapping[str, str] = MappingProxyType({}),
+        **variables: str,
     ) -> Host:
-        variables = simulator.environment if simulator is not None else {}
-        host = Host(library or module_path(), {**variables, **environment})
+        its_own = simulator.environment if simulator is not None else {}
+        host = Host(library or module_path(), {**its_own, **environment, **variables})
         hosts.append(host)
         if initialize:
             host.call(Module.initialize)

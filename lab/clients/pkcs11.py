@@ -13,6 +13,9 @@ from typing import Any
 from ...csrc.declarations import ffi
 from ...p11.constants import CKA, CKF, CKM, CKR, CKU
 
+Template = Mapping[int, Any] | Mapping[CKA, Any]
+"""Attributes of an object: numbers and flags as int or bytes, all else as bytes."""
+
 
 class Failed(Exception):
     """A function answered something other than CKR_OK: `value` tells what."""
@@ -138,7 +141,7 @@ class Module:
         self.check("C_WaitForSlotEvent", 0 if block else CKF.DONT_BLOCK, slot, self.ffi.NULL)
         return int(slot[0])
 
-    def find(self, session: int, template: Mapping[int, int | bytes] | None = None) -> list[int]:
+    def find(self, session: int, template: Template | None = None) -> list[int]:
         """C_FindObjectsInit, C_FindObjects, C_FindObjectsFinal."""
         attributes, _keep = self.template(template or {})
         self.check("C_FindObjectsInit", session, attributes, len(template or {}))
@@ -192,21 +195,21 @@ class Module:
         self.check("C_GenerateRandom", session, buffer, length)
         return bytes(self.ffi.buffer(buffer))
 
-    def create(self, session: int, attributes: Mapping[int, int | bytes]) -> int:
+    def create(self, session: int, attributes: Template) -> int:
         """C_CreateObject."""
         template, _kept = self.template(attributes)
         handle = self.ffi.new("CK_ULONG *")
         self.check("C_CreateObject", session, template, len(attributes), handle)
         return int(handle[0])
 
-    def copy(self, session: int, handle: int, attributes: Mapping[int, int | bytes]) -> int:
+    def copy(self, session: int, handle: int, attributes: Template) -> int:
         """C_CopyObject."""
         template, _kept = self.template(attributes)
         copy = self.ffi.new("CK_ULONG *")
         self.check("C_CopyObject", session, handle, template, len(attributes), copy)
         return int(copy[0])
 
-    def change(self, session: int, handle: int, attributes: Mapping[int, int | bytes]) -> None:
+    def change(self, session: int, handle: int, attributes: Template) -> None:
         """C_SetAttributeValue."""
         template, _kept = self.template(attributes)
         self.check("C_SetAttributeValue", session, handle, template, len(attributes))
@@ -215,9 +218,7 @@ class Module:
         """C_DestroyObject."""
         self.check("C_DestroyObject", session, handle)
 
-    def generate_pair(
-        self, session: int, kind: int, public: Mapping[int, int | bytes], private: Mapping[int, int | bytes]
-    ) -> tuple[int, int]:
+    def generate_pair(self, session: int, kind: int, public: Template, private: Template) -> tuple[int, int]:
         """C_GenerateKeyPair: public and private key."""
         mechanism, _parameter = self.mechanism(kind)
         (first, _first), (second, _second) = self.template(public), self.template(private)
@@ -243,7 +244,7 @@ class Module:
         pointer = buffer if parameter else self.ffi.NULL
         return self.ffi.new("CK_MECHANISM *", (kind, pointer, len(parameter))), buffer
 
-    def template(self, attributes: Mapping[int, int | bytes]) -> tuple[Any, Any]:
+    def template(self, attributes: Template) -> tuple[Any, Any]:
         """A CK_ATTRIBUTE array, and what has to be kept alive with it; numbers become CK_ULONGs."""
         size = self.ffi.sizeof("CK_ULONG")
         values = [

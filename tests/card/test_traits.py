@@ -32,7 +32,7 @@ def traits(draw: st.DrawFn) -> Traits:
         pin_max=most,
         pin_format=draw(st.sampled_from(sorted(PIN_FORMATS))),
         mechanisms=draw(st.none() | st.lists(names, max_size=40).map(tuple)),
-        **flags,
+        **flags,  # type: ignore[arg-type]
     )
 
 

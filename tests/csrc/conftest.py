@@ -92,7 +92,7 @@ class FakeSimulator:
             return codec.encode(CKR.ARGUMENTS_BAD, (), ())
         self.calls.append((codec.name, arguments))
         answer = self.answers.get(codec.name, lambda *_: (CKR.OK, ()))(*arguments)
-        return codec.encode(*answer, arguments) if isinstance(answer, tuple) else answer
+        return codec.encode(*answer, arguments) if isinstance(answer, tuple) else answer  # type: ignore[call-arg]
 
 
 def _frame(connection: socket.socket) -> bytes:

@@ -82,7 +82,7 @@ def test_what_is_no_record(fake: Any, module: Module, kind: str) -> None:
     fake.close()
     assert module.slots() == []
     for each in {ours, theirs, descriptor} - {None}:
-        os.close(each)
+        os.close(each)  # type: ignore[arg-type]
 
 
 def _huge() -> int:

@@ -178,12 +178,12 @@ def serving(folder: Path, *options: str) -> Iterator[tuple[int, dict[str, str]]]
 def test_a_simulator_without_descriptors(tmp_path: Path, new_host: NewHost) -> None:
     """It says that it has none, at once; who is there already stays, and it does not spin."""
     with serving(tmp_path / "run") as (process, environment):
-        host = new_host(None, **environment)
+        host = new_host(None, environment=environment)
         session = host.call(probes.user_session)
         used = len(os.listdir(f"/proc/{process}/fd"))
         resource.prlimit(process, resource.RLIMIT_NOFILE, (used + 6, used + 6))
         waiting = host.start(probes.many_waiters, 20)
-        late = new_host(None, initialize=False, **environment)
+        late = new_host(None, initialize=False, environment=environment)
         wait_until(lambda: late.rv(Module.initialize) in WANTS or late.call(Module.finalize))
         for _ in range(20):
             assert host.rv(Module.session_state, session) in (CKR.OK, *WANTS)
@@ -200,13 +200,13 @@ def test_a_simulator_without_descriptors(tmp_path: Path, new_host: NewHost) -> N
 def test_a_simulator_without_room_for_threads(tmp_path: Path, new_host: NewHost) -> None:
     """It says so, also when it has never logged before, and goes on."""
     with serving(tmp_path / "run", "--profile", "blank") as (process, environment):
-        host = new_host(None, **environment)
+        host = new_host(None, environment=environment)
         session = host.call(probes.user_session)
         pages = int(Path(f"/proc/{process}/statm").read_text().split()[0])
         most = pages * resource.getpagesize() + (7 << 20)  # a thread takes 8 MiB
         resource.prlimit(process, resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
         waiting = host.start(probes.many_waiters, 20)
-        late = new_host(None, initialize=False, **environment)
+        late = new_host(None, initialize=False, environment=environment)
         wait_until(lambda: late.rv(Module.initialize) in WANTS or late.call(Module.finalize))
         assert host.rv(Module.session_state, session) in (CKR.OK, *WANTS)
         resource.prlimit(process, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))

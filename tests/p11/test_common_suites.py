@@ -79,7 +79,7 @@ def test_sensitive_keys_stay(
     """A sensitive key can be wrapped only if its template says so; no secret key is derived from by default."""
     template = {int(kind): value for kind, value in given.items()}
     key = host.call(key_probes.generated_key, session, template)
-    attributes = [host.call(Module.attribute, session, key, int(a)) for a in (CKA.EXTRACTABLE, CKA.DERIVE)]
+    attributes = [host.call(Module.attribute, session, key, a) for a in (CKA.EXTRACTABLE, CKA.DERIVE)]
     assert attributes == [extractable, NO]
     wrapping = host.call(probes.secret, session, int(CKK.DES), bytes(8))
 
@@ -132,7 +132,7 @@ def test_wrong_length_is_told_at_once(
     """Also to who asks for the length of the result only; and that ends the operation."""
     key = host.call(probes.secret, session, CKK.AES, bytes(16))
 
-    def ask(m: Module, s: int, b: Any, k: int, c: Any, p: Any, n: int) -> Any:
+    def ask(m: Module, s: int, b: Any, k: int, c: Any, p: Any, n: Any) -> Any:
         return key_probes.length_only(m, s, b, k, c, p, n)
 
     values = host.call(ask, s=session, b=f"C_{way}Init", k=key, c=int(mechanism), p=parameter, n=size)

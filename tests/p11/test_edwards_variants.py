@@ -76,7 +76,7 @@ ph 833fe62409237b9d62ec77587520911e9a759cec1d19755b7da901b96dca3d42ef7822e0d5104
 EXAMPLES = [
     (
         kind == "ph",
-        *(b"" if each == "-" else bytes.fromhex(each) for each in numbers),
+        *(b"" if each == "-" else bytes.fromhex(each) for each in numbers),  # type: ignore[arg-type]
         bytes.fromhex("".join(signature)),
     )
     for kind, *numbers, signature in (
@@ -166,16 +166,17 @@ def test_contexts(m: Any, session: int, name: str, prehashed: bool, length: int)
 
 def test_no_context_and_no_hash(m: Any, session: int) -> None:
     """That is Ed448 itself, and Ed25519ctx with an empty context, which is not Ed25519."""
-    signer, verifier = keys_of(m, session, *EXAMPLES[0][1:3])
+    signer, verifier = keys_of(m, session, *EXAMPLES[0][1:3])  # type: ignore[arg-type]
     assert begun(m, session, "C_SignInit", signer, False, b"") is CKR.OK
     signature = m.sign(session, DATA)
     assert verify(m, session, verifier, False, b"", DATA, signature) is CKR.OK
     public = EXAMPLES[0][2]
     with pytest.raises(InvalidSignature):
-        ed25519.Ed25519PublicKey.from_public_bytes(public).verify(signature, DATA)
+        ed25519.Ed25519PublicKey.from_public_bytes(public).verify(signature, DATA)  # type: ignore[arg-type]
     hashed = b"SigEd25519 no Ed25519 collisions" + bytes(2) + signature[:32] + public + DATA
     k, s = int.from_bytes(hashlib.sha512(hashed).digest(), "little"), int.from_bytes(signature[32:], "little")
-    assert base_point() * s == point(signature[:32]) + point(public) * k  # RFC 8032, 5.1.7
+    # RFC 8032, 5.1.7
+    assert base_point() * s == point(signature[:32]) + point(public) * k  # type: ignore[arg-type]
     parameters = {CKA.EC_PARAMS: BY_NAME["edwards448"].parameters}
     public_448, private = m.generate_pair(session, CKM.EC_EDWARDS_KEY_PAIR_GEN, parameters, {CKA.PRIVATE: NO})
     assert begun(m, session, "C_SignInit", private, False, b"") is CKR.OK
@@ -188,7 +189,7 @@ def point(encoded: bytes) -> Any:
 
 
 def base_point() -> Any:
-    return ECC.EccPoint(
+    return ECC.EccPoint(  # type: ignore[attr-defined]
         15112221349535400772501151409588531511454012693041857206046113283949847762202,
         46316835694926478169428394003475163141307993866256225615783033603165251855960,
         "Ed25519",
@@ -245,7 +246,7 @@ def test_no_other_card_has_them(module: tuple[Simulator, Any]) -> None:
 
 def test_they_go_with_the_card(module: tuple[Simulator, Any], session: int) -> None:
     simulator, m = module
-    signer, _ = keys_of(m, session, *EXAMPLES[0][1:3])
+    signer, _ = keys_of(m, session, *EXAMPLES[0][1:3])  # type: ignore[arg-type]
     assert begun(m, session, "C_SignInit", signer, True, b"x") is CKR.OK
     simulator.insert("front", simulator.remove("front"))
     with pytest.raises(Failed) as caught:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from cardtear.card.issuing.profiles import CardRequest
-from cardtear.lab.clients.pkcs11 import Module
+from cardtear.lab.clients.pkcs11 import Module, Template
 from cardtear.lab.control.simulator import Simulator
 from cardtear.p11.constants import CKA, CKK, CKO, CKR
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -20,9 +20,9 @@ TEMPLATE: dict[int, int | bytes] = {CKA.CLASS: CKO.SECRET_KEY, CKA.KEY_TYPE: CKK
 PLAIN = TEMPLATE | {CKA.SENSITIVE: b"\0", CKA.EXTRACTABLE: b"\1"}
 
 
-def derived(m: Module, session: int, point: bytes, template: dict[int, int | bytes]) -> int:
+def derived(m: Module, session: int, point: bytes, template: Template) -> int:
     """A key agreed on by the card's key for key management."""
-    return probes.derive(m, session, probes.key(m, session, b"\3"), point, template)
+    return probes.derive(m, session, probes.key(m, session, b"\3"), point, template)  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ def curve(name: str) -> dict[int, int | bytes]:
 
 
 # What makes the pair, its public template, what signs with it, the parameter, and the length of a signature.
-SIGNING = {
+SIGNING: dict[str, tuple[str, dict[int, int | bytes], str, Callable[[Module], Any], int]] = {
     "secp192r1": ("EC_KEY_PAIR_GEN", curve("secp192r1"), "ECDSA_SHA256", nothing, 48),
     "secp224r1": ("EC_KEY_PAIR_GEN", curve("secp224r1"), "ECDSA_SHA512", nothing, 56),
     "secp521r1": ("EC_KEY_PAIR_GEN", curve("secp521r1"), "ECDSA_SHA512", nothing, 132),
@@ -191,12 +191,14 @@ def test_parameter_sets(host: Host, session: int) -> None:
         ("C_DecapsulateKey", lambda m, s, k: key_probes.decapsulated(m, s, k, bytes(1088))),
     ],
 )
-def test_card_goes(host: Host, session: int, simulator: Simulator, function: str, call: str) -> None:
+def test_card_goes(
+    host: Host, session: int, simulator: Simulator, function: str, call: Callable[[Module, int, int], Any]
+) -> None:
     """Nothing of it needs the card, and yet nothing of it outlives the session: the keys are gone with the card."""
     public, private = pair(host, session, "ML_KEM_KEY_PAIR_GEN", {CKA.PARAMETER_SET: 2})
     simulator.arm(Trigger("remove", {"reader": "front"}, call=function))
     key = private if function == "C_DecapsulateKey" else public
-    assert host.call(call, s=session, k=key) == -CKR.SESSION_HANDLE_INVALID
+    assert host.call(call, session, key) == -CKR.SESSION_HANDLE_INVALID
     simulator.insert("front")
     again = host.call(probes.user_session, read_write=True)
     assert host.rv(Module.attribute, again, private, CKA.CLASS) == CKR.OBJECT_HANDLE_INVALID

@@ -28,7 +28,7 @@ def test_secret_attributes_are_those_of_the_key_type(host: Host, user_session: i
     """What a key of that type has and keeps is sensitive; what it has not is no attribute of it."""
     for identity, secret, absent in ((b"\1", "PRIVATE_EXPONENT", "VALUE"), (b"\2", "VALUE", "PRIME_1")):
 
-        def asked(m: Module, s: int, i: Any, n: int) -> Any:
+        def asked(m: Module, s: int, i: Any, n: Any) -> Any:
             return m.attribute(s, probes.key(m, s, i), getattr(CKA, n))
 
         assert host.rv(asked, s=user_session, i=identity, n=secret) == CKR.ATTRIBUTE_SENSITIVE
@@ -58,7 +58,7 @@ def test_check_value(host: Host, user_session: int, kind: CKK, value: bytes, exp
     def read(m: Module, s: int, k: int, v: Any, more: Any) -> Any:
         return m.attribute(s, probes.secret(m, s, k, v, SENSITIVE=b"\1", **more), CKA.CHECK_VALUE)
 
-    ask = {"s": user_session, "k": int(kind), "v": value}
+    ask: dict[str, Any] = {"s": user_session, "k": int(kind), "v": value}
     computed = host.call(read, more={}, **ask)
     if expected is None:
 
@@ -92,7 +92,7 @@ def test_templates_in_attributes_are_read(host: Host, where: str) -> None:
     inner = {int(CKA.LABEL): b"unwrapped", int(CKA.SIGN): b"\1"}
     key = host.call(probes.create_with_template, session, CKA.UNWRAP_TEMPLATE, inner, probes.WHERE[where])
 
-    def read(m: Module, s: int, h: int, n: int) -> Any:
+    def read(m: Module, s: int, h: int, n: Any) -> Any:
         return key_probes.array_attribute(m, s, h, getattr(CKA, n))
 
     assert host.call(read, s=session, h=key, n="UNWRAP_TEMPLATE") == inner

@@ -38,7 +38,7 @@ def session(host: Host) -> int:
 def through(host: Host, session: int, way: str, mechanism: int, parameter: Any, key: int, parts: Any) -> Any:
     """What comes out, or a CK_RV."""
 
-    def call(m: Module, s: int, w: int, k: int, p: Any, h: int, d: Any) -> Any:
+    def call(m: Module, s: int, w: Any, k: int, p: Any, h: int, d: Any) -> Any:
         return probes.passed(m, s, w, k, p, h, d)
 
     return host.call(call, s=session, w=way, k=int(mechanism), p=parameter, h=key, d=parts)
@@ -144,22 +144,18 @@ def test_wrapping_and_unwrapping(host: Host, session: int) -> None:
     """Secret and private keys, by AES and by RSA; what must not go out does not."""
     wrapping = host.call(probes.secret, session, int(CKK.AES), KEY)
     inner = host.call(probes.secret, session, int(CKK.AES), bytes(32))
+    data = host.call(probes.wrapped, session, CKM.AES_KEY_WRAP, b"", wrapping, inner)
+    assert aes_key_unwrap(KEY, data) == bytes(32)
+    data = host.call(probes.wrapped, session, CKM.AES_KEY_WRAP_PAD, b"", wrapping, inner)
+    assert aes_key_unwrap_with_padding(KEY, data) == bytes(32)
 
-    def out(m: Module, s: int, k: int, p: Any, w: int, h: int) -> Any:
-        return probes.wrapped(m, s, k, p, w, h)
-
-    names = {"s": session, "w": wrapping, "h": inner, "p": b""}
-    assert aes_key_unwrap(KEY, host.call(out, k=int(CKM.AES_KEY_WRAP), **names)) == bytes(32)
-    assert aes_key_unwrap_with_padding(KEY, host.call(out, k=int(CKM.AES_KEY_WRAP_PAD), **names)) == bytes(32)
-
-    def back(m: Module, s: int, k: int, p: Any, w: int, d: Any) -> Any:
+    def back(m: Module, s: int, k: int, p: Any, w: Any, d: Any) -> Any:
         return probes.unwrapped(
             m, s, k, p, w, d, {CKA.KEY_TYPE: CKK.AES, CKA.EXTRACTABLE: b"\1", CKA.SENSITIVE: b"\x00"}
         )
 
     for mechanism, parameter in ((CKM.AES_KEY_WRAP, b""), (CKM.AES_KEY_WRAP_PAD, b""), (CKM.AES_CBC_PAD, IV)):
-        names["p"] = parameter
-        data = host.call(out, k=int(mechanism), **names)
+        data = host.call(probes.wrapped, session, mechanism, parameter, wrapping, inner)
         handle = host.call(back, s=session, k=int(mechanism), p=parameter, w=wrapping, d=data)
         assert host.call(Module.attribute, session, handle, CKA.VALUE) == bytes(32)
         spoilt = data[:-1] + bytes([data[-1] ^ 1])
@@ -167,9 +163,9 @@ def test_wrapping_and_unwrapping(host: Host, session: int) -> None:
             refused = host.call(back, s=session, k=int(mechanism), p=parameter, w=wrapping, d=spoilt)
             assert refused == -CKR.WRAPPED_KEY_INVALID
     private = host.call(lambda m: probes.ec_pair(m, session, b"x", probes.SESSION, EXTRACTABLE=b"\1")[1])
-    data = host.call(out, s=session, k=int(CKM.AES_CBC_PAD), p=IV, w=wrapping, h=private)
+    data = host.call(probes.wrapped, session, CKM.AES_CBC_PAD, IV, wrapping, private)
 
-    def again(m: Module, s: int, k: int, p: Any, w: int, d: Any) -> Any:
+    def again(m: Module, s: int, k: int, p: Any, w: Any, d: Any) -> Any:
         return probes.unwrapped(m, s, k, p, w, d, {CKA.CLASS: CKO.PRIVATE_KEY, CKA.KEY_TYPE: CKK.EC, CKA.SIGN: b"\1"})
 
     handle = host.call(again, s=session, k=int(CKM.AES_CBC_PAD), p=IV, w=wrapping, d=data)
@@ -182,7 +178,7 @@ def test_wrapping_and_unwrapping(host: Host, session: int) -> None:
         (trusting, CKR.KEY_NOT_WRAPPABLE),
         (card, CKR.KEY_UNEXTRACTABLE),
     ):
-        assert host.call(out, s=session, k=int(CKM.AES_KEY_WRAP_PAD), p=b"", w=wrapping, h=handle) == expected
+        assert host.call(probes.wrapped, session, CKM.AES_KEY_WRAP_PAD, b"", wrapping, handle) == expected
 
 
 def test_what_is_no_private_key_is_not_unwrapped(host: Host, session: int) -> None:
@@ -202,7 +198,7 @@ def card_wrapped(host: Host, session: int, value: bytes) -> bytes:
     """A secret for the card's key 03, as an outsider makes it."""
     public = host.call(lambda m: m.find(session, {CKA.CLASS: CKO.PUBLIC_KEY, CKA.ID: b"\3"})[0])
     modulus, exponent = (
-        int.from_bytes(host.call(Module.attribute, session, public, int(kind)), "big")
+        int.from_bytes(host.call(Module.attribute, session, public, kind), "big")
         for kind in (CKA.MODULUS, CKA.PUBLIC_EXPONENT)
     )
     return rsa.RSAPublicNumbers(exponent, modulus).public_key().encrypt(value, padding.PKCS1v15())
@@ -319,7 +315,7 @@ def test_null_pointer_ends_the_operation(host: Host, session: int, function: str
     key = host.call(probes.secret, session, CKK.AES, bytes(16))
     begun = f"C_{function.removesuffix('Update').removesuffix('Final')}Init"
 
-    def call(m: Module, s: int, b: Any, f: Any, k: int, w: int) -> Any:
+    def call(m: Module, s: int, b: Any, f: Any, k: int, w: Any) -> Any:
         return key_probes.null_given(m, s, b, f, k, w)
 
     values = host.call(call, s=session, b=begun, f=f"C_{function}", k=key, w=what)

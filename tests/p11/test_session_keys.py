@@ -68,7 +68,7 @@ def booleans(host: Host, session: int, handle: int) -> dict[str, bool]:
     """What a key says of its secrecy."""
     names = ("SENSITIVE", "EXTRACTABLE", "ALWAYS_SENSITIVE", "NEVER_EXTRACTABLE", "LOCAL")
 
-    def asked(m: Module, w: int, s: int, h: int) -> Any:
+    def asked(m: Module, w: Any, s: int, h: int) -> Any:
         return [m.attribute(s, h, CKA[n]) == b"\1" for n in w]
 
     return dict(zip(names, host.call(asked, s=session, h=handle, w=names), strict=True))
@@ -155,18 +155,18 @@ def test_zeros_behind_a_wrapped_key(host: Host, session: int, mechanism: str, si
     secret = bytes(range(1, size + 1))
     key = host.call(probes.secret, session, CKK.GENERIC_SECRET, secret)
     parameter = b"" if mechanism == "AES_ECB" else IV[: 8 if mechanism.startswith("DES3") else 16]
-    names = {"s": session, "w": wrapping, "p": parameter}
     data = host.call(probes.wrapped, session, CKM[mechanism], parameter, wrapping, key)
     template = {int(CKA.KEY_TYPE): int(CKK.GENERIC_SECRET), int(CKA.EXTRACTABLE): b"\1", int(CKA.SENSITIVE): b"\0"}
 
-    def back(m: Module, s: int, p: Any, w: int, d: Any, t: Any) -> Any:
-        return probes.unwrapped(m, s, CKM[mechanism], p, w, d, t)
+    def back(m: Module, length: int) -> int:
+        told = {**template, int(CKA.VALUE_LEN): length}
+        return probes.unwrapped(m, session, CKM[mechanism], parameter, wrapping, data, told)
 
-    handle = host.call(back, d=data, t={**template, int(CKA.VALUE_LEN): size}, **names)
+    handle = host.call(back, size)
     assert host.call(Module.attribute, session, handle, CKA.VALUE) == secret
     for wrong in (len(data) + 1, len(data) - 16):
         if wrong > 0:
-            value = host.call(back, d=data, t={**template, int(CKA.VALUE_LEN): wrong}, **names)
+            value = host.call(back, wrong)
             assert value == -CKR.TEMPLATE_INCONSISTENT
 
 
@@ -286,7 +286,7 @@ def test_card_pulled_between_wrapping_and_unwrapping(simulator: Simulator, host:
     simulator.insert("front")
     again = host.call(probes.user_session, read_write=True)
 
-    def back(m: Module, s: int, w: int, d: Any) -> Any:
+    def back(m: Module, s: int, w: Any, d: Any) -> Any:
         return probes.unwrapped(m, s, CKM.AES_KEY_WRAP, b"", w, d, {CKA.KEY_TYPE: CKK.AES})
 
     assert host.call(back, s=session, w=wrapping, d=data) == -CKR.SESSION_HANDLE_INVALID

@@ -380,6 +380,6 @@ def test_derive(maker: Maker, name: str) -> None:
         *(({kind: each}, CKR.ATTRIBUTE_READ_ONLY) for kind, each in {**_SECRET_HISTORY, CKA.VALUE: b"x"}.items()),
         *(({kind: each}, CKR.TEMPLATE_INCONSISTENT) for kind, each in _NOT_OF_SECRETS.items()),
     ):
-        assert make(template) == value, template
+        assert make(template) == value, template  # type: ignore[arg-type]
     too_long = CKR.MECHANISM_PARAM_INVALID if base_type is CKK.AES else CKR.KEY_SIZE_RANGE
     assert make({CKA.VALUE_LEN: 65}) == too_long

@@ -274,7 +274,7 @@ def test_a_watcher_may_remove_the_card(bench: Testbed, front: Reader, echo: Any,
 
     with bench.watching(pull), pytest.raises(CardRemoved):
         insertion.transmit(COMMAND)
-    assert len(activation.commands) == reached
+    assert len(activation.commands) == reached  # type: ignore[attr-defined]
 
 
 # Threads
@@ -315,7 +315,7 @@ def test_removal_does_not_wait_for_a_card_at_work(front: Reader, echo: Any) -> N
     echo.go_on.set()
     with pytest.raises(CardRemoved):
         command.finish()
-    assert insertion.activation.commands == []
+    assert insertion.activation.commands == []  # type: ignore[attr-defined]
 
 
 def test_removal_in_the_middle_and_back_again(front: Reader, echo: Any) -> None:
@@ -331,7 +331,7 @@ def test_removal_in_the_middle_and_back_again(front: Reader, echo: Any) -> None:
     with pytest.raises(CardRemoved):
         command.finish()
     assert again.transmit(COMMAND) == ANSWER
-    assert again.activation.commands == [COMMAND]
+    assert again.activation.commands == [COMMAND]  # type: ignore[attr-defined]
 
 
 def test_reset_waits_for_the_command_before_it(front: Reader, echo: Any) -> None:
@@ -369,7 +369,7 @@ def test_a_transaction_keeps_others_out(front: Reader, echo: Any) -> None:
             insertion.transmit(b"\0\0\0\1")
         assert other.is_alive()
     other.finish()
-    assert insertion.activation.commands == 3 * [b"\0\0\0\1"] + [b"\0\0\0\2"]
+    assert insertion.activation.commands == 3 * [b"\0\0\0\1"] + [b"\0\0\0\2"]  # type: ignore[attr-defined]
 
 
 def test_threads_hammering(bench: Testbed, new_card: Any) -> None:

@@ -160,7 +160,7 @@ def test_R43_no_simulator(tmp_path: Path, new_host: NewHost) -> None:
 
 def test_R43_simulator_dies_between_calls(served: Served, new_host: NewHost) -> None:
     """That is a removal: slots stay, empty, sessions are dead; another simulator is found without C_Finalize."""
-    host = new_host(None, **served.environment)
+    host = new_host(None, environment=served.environment)
     with served.control() as control:
         control.do("plug", reader="second")
     assert host.call(Module.slots) == [0, 1]
@@ -183,7 +183,7 @@ def test_R43_simulator_dies_between_calls(served: Served, new_host: NewHost) -> 
 
 def test_R43_simulator_dies_while_calls_are_under_way(served: Served, new_host: NewHost) -> None:
     """A waiter gets the event of the removal; nothing hangs."""
-    host = new_host(None, **served.environment)
+    host = new_host(None, environment=served.environment)
     host.call(Module.slots)
     waiting = host.start(Module.wait_for_slot_event)
     with served.control() as control:

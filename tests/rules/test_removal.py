@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -76,7 +77,7 @@ def test_R19_removal_during_a_call(simulator: Simulator, host: Host, user_sessio
     assert host.rv(Module.session_state, user_session) == CKR.SESSION_HANDLE_INVALID
 
 
-_MOMENTS = {
+_MOMENTS: dict[str, tuple[dict[str, Any], Callable[..., Any]]] = {
     "C_Login": ({"ins": 0x20}, lambda m, s, **_: m.login(s)),
     "C_Sign": ({"call": "C_Sign"}, lambda m, s, k, **_: probes.sign(m, s, k)),
     "C_SignUpdate": ({"call": "C_SignUpdate"}, lambda m, s, **_: m.check("C_SignUpdate", s, b"abc", 3)),

@@ -162,7 +162,7 @@ def test_kept_in_the_image(new_card: Callable[..., PivCard], power: Callable[...
 def test_certificate_and_pair() -> None:
     """What tells a certificate's key, and the same key again, works with DSA, too."""
     one, other = (dsa_keys.private_key(DOMAINS[1024], value) for value in (5, 6))
-    stored = [keys.StoredKey(keys.algorithm_of(key), keys.pack(key)) for key in (one, other)]
+    stored = [keys.StoredKey(keys.algorithm_of(key), keys.pack(key)) for key in (one, other)]  # type: ignore[attr-defined]
     assert [each.algorithm for each in stored] == [Algorithm.DSA1024] * 2
     assert keys.same_pair(stored[0], replace(stored[0], imported=True))
     assert not keys.same_pair(*stored)

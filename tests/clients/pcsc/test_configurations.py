@@ -140,7 +140,7 @@ class TestReversed:
     def test_removal(self, simulator: Simulator, context: pcsc.Context, daemon: OwnPcscd) -> None:
         """In the middle of a command, and before one: an error, no hang, and pcscd lives."""
         card = context.connect(READER)
-        with simulator.testbed.watching(lambda _moment: simulator.remove("front")):
+        with simulator.testbed.watching(lambda _moment: simulator.remove("front")):  # type: ignore[arg-type]
             assert card.transmit(SELECT) == GONE
         assert card.transmit(SELECT) == GONE
         with pytest.raises(pcsc.PcscError):

@@ -395,7 +395,7 @@ def test_its_reader_goes_and_comes_back(near: Near, pcscd: OwnPcscd, context: pc
     try:
         for name, change in (("Other", Change.REMOVE), (None, Change.INSERT)):
             pcscd.stop()
-            pcscd.configure(configuration(driver, pcscd.place.port, **({} if name is None else {"name": name})))
+            pcscd.configure(configuration(driver, pcscd.place.port, **({} if name is None else {"name": name})))  # type: ignore[arg-type]
             pcscd.start()
             context.reopen()
             context.wait(f"{name} 00 00" if name else READER, pcsc.PRESENT, DEADLINE)

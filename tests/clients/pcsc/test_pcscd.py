@@ -70,7 +70,7 @@ def test_a_card_that_comes_while_pcscd_does_not_look(
 def test_removal_in_the_middle_of_an_apdu(simulator: Simulator, card: pcsc.Card) -> None:
     """The program waits for a signature when the card goes: it gets an error, and soon."""
     start = monotonic()
-    with simulator.testbed.watching(lambda _moment: simulator.remove("front")), pytest.raises(pcsc.PcscError):
+    with simulator.testbed.watching(lambda _moment: simulator.remove("front")), pytest.raises(pcsc.PcscError):  # type: ignore[arg-type]
         card.transmit(SELECT)
     assert monotonic() - start < DEADLINE
 

@@ -94,8 +94,8 @@ def test_without_pcscd(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.needs("opensc-tool")
 def test_as_many_readers_as_it_has(tmp_path: Path) -> None:
     """With the name that the programs of the cards' maker look for."""
-    if in_pcsc.why_not() is not None:
-        pytest.skip(str(in_pcsc.why_not()))
+    if in_pcsc.why_not() is not None:  # type: ignore[attr-defined]
+        pytest.skip(str(in_pcsc.why_not()))  # type: ignore[attr-defined]
     path = tmp_path / "three.yaml"
     path.write_text(
         "cards: {key: {profile: yubikey}}\nreaders: {a: null, b: null, c: key}\npcsc: true\n"
@@ -107,8 +107,8 @@ def test_as_many_readers_as_it_has(tmp_path: Path) -> None:
 
 def test_a_pcscd_that_does_not_take_the_card(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It says what pcscd said."""
-    if in_pcsc.why_not() is not None:
-        pytest.skip(str(in_pcsc.why_not()))
+    if in_pcsc.why_not() is not None:  # type: ignore[attr-defined]
+        pytest.skip(str(in_pcsc.why_not()))  # type: ignore[attr-defined]
     monkeypatch.setattr(context, "_PCSCD_PATIENCE", 0.3)
     monkeypatch.setattr(own_pcscd, "configuration", lambda *_, **__: "")
     outcome = play_file(file)

@@ -101,7 +101,7 @@ def test_another_application_of_the_card(card: pcsc.Card, host: Host, user: int)
 
 def test_removal_ends_both(shown: Simulator, card: pcsc.Card, host: Host, user: int) -> None:
     """While the program's command is under way."""
-    with shown.testbed.watching(lambda _moment: shown.remove("front")), pytest.raises(pcsc.PcscError):
+    with shown.testbed.watching(lambda _moment: shown.remove("front")), pytest.raises(pcsc.PcscError):  # type: ignore[arg-type]
         card.transmit(PIN_STATUS)
     assert host.rv(Module.session_state, user) == CKR.SESSION_HANDLE_INVALID
 

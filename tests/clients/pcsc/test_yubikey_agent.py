@@ -14,7 +14,7 @@ from time import monotonic, sleep
 
 import pytest
 
-from .conftest import Run, Succeed
+from .conftest import Run, Succeed  # type: ignore[attr-defined]
 from .pcsc import DEADLINE
 from .yubico import YubiKey, older_key, pcscd
 

@@ -205,7 +205,7 @@ def test_a_key_and_its_certificate_into_a_slot(image: Path, kind: str, form: str
     content = pem(key, certificate, password)
     if form == "pkcs12":
         encryption = serialization.BestAvailableEncryption(b"secret")
-        content = pkcs12.serialize_key_and_certificates(b"me", key, certificate, None, encryption)
+        content = pkcs12.serialize_key_and_certificates(b"me", key, certificate, None, encryption)  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="me cannot be taken"):
             key_files.read(content, b"wrong", "me")
     if password is not None:
@@ -217,7 +217,7 @@ def test_a_key_and_its_certificate_into_a_slot(image: Path, kind: str, form: str
     state = read_image(image)
     assert state.keys[0x9E].imported
     stored: Any = serialization.load_der_private_key(state.keys[0x9E].value, None)
-    assert stored.public_key() == key.public_key()
+    assert stored.public_key() == key.public_key()  # type: ignore[attr-defined]
     assert certificate.public_bytes(serialization.Encoding.DER) in state.objects[SLOTS[0x9E].certificate]
     card = open_card(image)
     activation = card.activate()
@@ -397,7 +397,7 @@ def test_a_passphrase_that_nothing_needs_in_a_simulator(image: Path, cli: Cli, t
         control.do("remove", reader="front")
         remote = RemoteSimulator(simulator.environment)
         with pytest.raises(ControlFailure, match="is not encrypted"):
-            remote.insert("front", EncryptedImage(image, tmp_path / "passphrase"))
+            remote.insert("front", EncryptedImage(image, tmp_path / "passphrase"))  # type: ignore[arg-type]
         remote.close()
         with pytest.raises(ValueError, match="is not encrypted"):
             simulator.insert("front", EncryptedImage(image, tmp_path / "passphrase"))
@@ -413,7 +413,7 @@ def test_serve_and_run_take_one(sealed: EncryptedImage, cli: Cli) -> None:
 
 def test_nothing_of_value_is_to_be_seen_in_the_file(sealed: EncryptedImage, ready: Path) -> None:
     content, state = sealed.image.read_bytes(), read_image(ready)
-    values = [each.value for each in (*state.references.values(), *state.keys.values())] + list(state.objects.values())
+    values = [each.value for each in (*state.references.values(), *state.keys.values())] + list(state.objects.values())  # type: ignore[attr-defined]
     assert not any(value[:8] in content for value in values)
     assert any(value[:8] in ready.read_bytes() for value in values)
     assert PASSPHRASE.encode() not in content

@@ -115,7 +115,7 @@ class Target:
                 self._found = file.read()
 
         self._thread = threading.Thread(target=read, daemon=True)
-        self._thread.start()
+        self._thread.start()  # type: ignore[attr-defined]
 
 
 REPLACED = ("new file", "old file", "link", "link to nothing", "link to a link")

@@ -147,12 +147,12 @@ def test_a_call_that_is_made_to_wait(simulator: Simulator) -> None:
     """With a delay, or quirks, there may be a middle of a call that has none otherwise."""
     during = {"call": "C_GetSessionInfo", "when": "during"}
     with pytest.raises(ValueError, match="sends no APDU"):
-        simulator.arm(Trigger("remove", {"reader": "front"}, **during))
+        simulator.arm(Trigger("remove", {"reader": "front"}, **during))  # type: ignore[arg-type]
     simulator.arm(Trigger("delay", {"seconds": 0.1}, call="C_GetSessionInfo"))
-    simulator.arm(Trigger("remove", {"reader": "front"}, **during))
+    simulator.arm(Trigger("remove", {"reader": "front"}, **during))  # type: ignore[arg-type]
     with Simulator(quirks=Quirks.parse(["unnoticed_removal=always"])) as quirky:
         quirky.plug("front")
-        quirky.arm(Trigger("remove", {"reader": "front"}, **during))
+        quirky.arm(Trigger("remove", {"reader": "front"}, **during))  # type: ignore[arg-type]
 
 
 def test_calls_without_a_middle(bed_calls: dict[str, set[When]]) -> None:
@@ -215,7 +215,7 @@ def test_a_pin_that_nobody_sees(cardtear: Command, simulator: Simulator, tmp_pat
             "descriptor": (f"/dev/fd/{opened.fileno()}", {"pass_fds": (opened.fileno(),)}),
             "standard input": ("-", {"stdin": opened}),
         }[source]
-        done = cardtear("swap", "--name", "Eve", "--pin-file", path, **more)
+        done = cardtear("swap", "--name", "Eve", "--pin-file", path, **more)  # type: ignore[arg-type]
     assert (done.returncode, done.stdout) == (0, "Eve is in front now\n"), done.stderr
     assert simulator.remove("front") is simulator.insert("front", CardRequest(name="Eve", pin="654321"))
     done = cardtear("pin-pad", "front", "--pin-file", str(file))

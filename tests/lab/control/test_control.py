@@ -474,7 +474,7 @@ def test_waiting_for_what_no_trace_has(simulator: Simulator) -> None:
         ("event", {"rv": "CKR_OK"}, "'event' in the trace has no 'rv'; it has: number, time, call, change"),
     ):
         with pytest.raises(ValueError, match=message):
-            remote.wait_for(kind, **fields)
+            remote.wait_for(kind, **fields)  # type: ignore[arg-type]
     remote.do("apdu", reader="front", command="00A40400")
     remote.do("mute", reader="front")
     for record in remote.trace():

@@ -176,7 +176,7 @@ def test_parameters_of_every_kind() -> None:
     }
     card |= {"mechanisms": ["CKM_ECDSA"], "management": "so", "capacity": 5000}
     wanted = decode({"do": "insert", "reader": "front", "card": card}).arguments["card"]
-    assert wanted == CardRequest(**card)
+    assert wanted == CardRequest(**card)  # type: ignore[arg-type]
     assert (wanted.pin, wanted.read_only, wanted.mechanisms) == ("9999", True, ("CKM_ECDSA",))
     for name, value in (("read_only", "true"), ("pin_min", "4"), ("mechanisms", "CKM_ECDSA"), ("colour", "red")):
         with pytest.raises(ProfileError, match=name):

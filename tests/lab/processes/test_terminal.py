@@ -146,7 +146,7 @@ def swept(text: str) -> Report:
     run = Run(ended, text, {text: 1}, (text,), 0, 0, 1, 1)
     point = Point(Place(text, 1, 1, "C_Sign", 1, None), "before", text, 1)
     records = [record(kind, text) for kind in ("call", "apdu", "event", "return")]
-    outcome = Outcome(1, point.name, text, Verdict.CRASH, run, ended, 0, 0, 0.0, records)
+    outcome = Outcome(1, point.name, text, Verdict.CRASH, run, ended, 0, 0, 0.0, records)  # type: ignore[arg-type]
     asked = {"command": [text], "action": text, "when": ["before"], "then": [text], "quirks": [text], "card": [text]}
     asked |= {"prepare": text, "copy": text, "recover": text, "own_home": False, "seed": 0}
     return Report(asked, run, 1.0, [point], [text], {1: outcome})

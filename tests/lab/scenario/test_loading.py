@@ -192,9 +192,9 @@ def test_yaml_as_people_expect_it() -> None:
         """
     )
     first, second, _call, arm = scenario.steps
-    assert first.pin == "012345"  # type: ignore[union-attr]
-    assert second.pin == "123456"  # type: ignore[union-attr]
-    one, two = arm.arm.values()  # type: ignore[union-attr]
+    assert first.pin == "012345"  # type: ignore[attr-defined, union-attr]
+    assert second.pin == "123456"  # type: ignore[attr-defined, union-attr]
+    one, two = arm.arm.values()  # type: ignore[attr-defined, union-attr]
     assert (one.on.ins, one.on.slot, two.on.ins) == (0x87, 0x9A, 0x20)
     assert isinstance(one.do, Answer)
     assert isinstance(two.do, Answer)

@@ -78,7 +78,7 @@ def test_attribute_lengths_beyond_all_bounds(host: Host, ro_session: int) -> Non
     """In a template as well."""
     for length in (2**40, 2**64 - 1):
 
-        def expression(m: Module, s: int, n: int) -> Any:
+        def expression(m: Module, s: int, n: Any) -> Any:
             return m.call("C_FindObjectsInit", s, m.ffi.new("CK_ATTRIBUTE[1]", [(3, m.ffi.new("char[4]"), n)]), 1)
 
         assert host.call(expression, s=ro_session, n=length) in (CKR.ATTRIBUTE_VALUE_INVALID, CKR.ARGUMENTS_BAD)

@@ -23,7 +23,7 @@ from ...shared.host import probes
 
 _WAITS = ("crash", "hang", "latency", "recognition_delay", "wfse_mode=deaf", "wfse_mode=ticking")
 SETTINGS = sorted(
-    {setting for each in (*BUGS.values(), *PROFILES.values()) for setting in each.settings}
+    {setting for each in (*BUGS.values(), *PROFILES.values()) for setting in each.settings}  # type: ignore[attr-defined]
     | {"slotinfo_rv=CKR_DEVICE_ERROR", "presence_flaps", "slotlist_policy=late", "unnoticed_removal=always"}
 )
 HARMLESS = [setting for setting in SETTINGS if not any(word in setting for word in _WAITS)]

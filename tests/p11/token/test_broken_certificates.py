@@ -113,7 +113,7 @@ def test_it_goes_beside_its_key(bare_simulator: Simulator, writer: tuple[Any, in
     host.call(create, session, broken, {CKA.TOKEN: b"\1", CKA.ID: b"\1"})
     insertion = bare_simulator.testbed.reader("front").insertion
     assert insertion is not None
-    assert certificates.decode(insertion.card.store.state.objects[SLOTS[0x9A].certificate]) == broken
+    assert certificates.decode(insertion.card.store.state.objects[SLOTS[0x9A].certificate]) == broken  # type: ignore[attr-defined]
 
 
 def test_a_certificate_of_another_key_makes_no_pair(

@@ -154,7 +154,7 @@ def test_what_may_not_be_done_to_an_object(writer: tuple[Any, int]) -> None:
 def test_what_is_never_changed(writer: tuple[Any, int], kind: int) -> None:
     """C_SetAttributeValue leaves everything as it was."""
     host, session = writer
-    key = host.call(Module.create, session, dict(build(AES)))
+    key = host.call(Module.create, session, dict(build(AES)))  # type: ignore[arg-type]
     value = b"\0" if kind in (CKA.MODIFIABLE, CKA.PRIVATE) else b"\1" if kind in (CKA.TOKEN, CKA.LOCAL) else b"\0" * 8
 
     def change(m: Module, s: int, h: int, k: int, v: Any) -> Any:

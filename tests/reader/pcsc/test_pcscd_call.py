@@ -131,7 +131,7 @@ def test_the_door_says_it(
     with (
         closing(vpcd),
         pcscd(tmp_path, monkeypatch, hang_up),
-        closing(VpcdDoor(front.testbed, vpcd.port, front)) as door,
+        closing(VpcdDoor(front.testbed, vpcd.port, front)) as door,  # type: ignore[arg-type]
     ):
         vpcd.accept()
         for _ in range(2):  # as pcscd looks before it powers a card up
@@ -252,7 +252,7 @@ def test_the_service_listens(service: Path, front: Reader, echo: Any, own: bool)
     with vpcd_of_the_service(LISTEN, port) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "listens\n"
-        with closing(VpcdSlots(front.testbed, PcscSlots(port, daemon=Ours() if own else None))):
+        with closing(VpcdSlots(front.testbed, PcscSlots(port, daemon=Ours() if own else None))):  # type: ignore[arg-type]
             got = process.stdout.readline().strip()
     assert got == ("" if own else encode(insertion.atr).hex())
 
@@ -273,7 +273,7 @@ def test_the_service_connects(service: Path, front: Reader, echo: Any, caplog: p
     """In the reversed mode whoever connects is this user or root."""
     front.insert(echo)
     port = free_port()
-    with closing(ReversedDoor(front.testbed, port, front)), vpcd_of_the_service(CONNECT, port) as process:
+    with closing(ReversedDoor(front.testbed, port, front)), vpcd_of_the_service(CONNECT, port) as process:  # type: ignore[arg-type]
         assert process.stdout is not None
         assert process.stdout.readline().strip() == ""
     assert f"user {SERVICE}" in caplog.text

@@ -81,7 +81,7 @@ def test_a_stranger_connects(
         "try: print(connection.recv(100).hex(), flush=True)\n"
         "except OSError: print(flush=True)"
     )
-    with closing(ReversedDoor(front.testbed, port, front)):
+    with closing(ReversedDoor(front.testbed, port, front)):  # type: ignore[arg-type]
         with stranger(program, address, port, message) as process:
             assert line(process) == ""
         wait_for(caplog, f"user {STRANGER}")
@@ -113,7 +113,7 @@ def test_a_stranger_is_gone_before_we_look(
         "connection = socket.create_connection(('127.0.0.1', int(sys.argv[1])))\n"
         f"connection.sendall(bytes.fromhex('{COMMAND.hex()}'))\n{end}\nprint(flush=True)\nsys.stdin.read()"
     )
-    with closing(ReversedDoor(front.testbed, port, front)):
+    with closing(ReversedDoor(front.testbed, port, front)):  # type: ignore[arg-type]
         with stranger(program, port) as process:
             line(process)
             assert looked.wait(DEADLINE)
@@ -143,7 +143,7 @@ def test_a_stranger_listens(front: Reader, echo: Any, caplog: pytest.LogCaptureF
     port = free_port()
     with stranger(LISTEN, port, message) as process:
         line(process)
-        with closing(VpcdDoor(front.testbed, port, front)) as door:
+        with closing(VpcdDoor(front.testbed, port, front)) as door:  # type: ignore[arg-type]
             assert line(process) == ""
             wait_for(caplog, f"port {port}: its other end belongs to user {STRANGER}")
             assert not door.is_shown
@@ -164,7 +164,7 @@ def test_a_stranger_listens_and_does_not_accept(front: Reader, echo: Any) -> Non
     )
     with stranger(program, port, COMMAND.hex()) as process:
         line(process)
-        with closing(VpcdDoor(front.testbed, port, front)) as door:
+        with closing(VpcdDoor(front.testbed, port, front)) as door:  # type: ignore[arg-type]
             front.remove()
             insertion = front.insert(echo)
             assert process.stdin is not None

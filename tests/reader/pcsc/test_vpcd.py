@@ -129,7 +129,7 @@ def vpcd() -> Iterator[Vpcd]:
 
 @contextmanager
 def door_of(reader: Reader, port: int) -> Iterator[VpcdDoor]:
-    door = VpcdDoor(reader.testbed, port, reader)
+    door = VpcdDoor(reader.testbed, port, reader)  # type: ignore[arg-type]
     try:
         yield door
     finally:

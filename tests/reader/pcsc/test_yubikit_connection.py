@@ -146,9 +146,9 @@ def test_import_and_sign(manager: Any, algorithm: str) -> None:
     }
     key = make[algorithm]()
     assert manager.put_key(slot("RETIRED1"), key) is kind(algorithm)
-    verify(key.public_key(), sign(manager, "RETIRED1", algorithm))
+    verify(key.public_key(), sign(manager, "RETIRED1", algorithm))  # type: ignore[attr-defined]
     metadata = manager.get_slot_metadata(slot("RETIRED1"))
-    assert (metadata.generated, metadata.public_key) == (False, key.public_key())
+    assert (metadata.generated, metadata.public_key) == (False, key.public_key())  # type: ignore[attr-defined]
     with pytest.raises(load("yubikit.core.smartcard").ApduError):
         manager.attest_key(slot("RETIRED1"))
 

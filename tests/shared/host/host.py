@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import itertools
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import cloudpickle
@@ -109,7 +111,7 @@ class Host:
     def _listen(self) -> None:
         while True:
             try:
-                number, ok, value = self._in.recv()
+                number, ok, value = pickle.loads(self._in.recv_bytes())
             except (EOFError, OSError):
                 break
             with self._lock:
@@ -132,6 +134,7 @@ class NewHost(Protocol):
         simulator: Simulator | None = None,
         initialize: bool = True,
         library: Path | None = None,
-        **environment: str,
+        environment: Mapping[str, str] = MappingProxyType({}),
+        **variables: str,
     ) -> Host:
-        """Start one with the simulator's environment; it calls C_Initialize unless told not to."""
+        """Start one with the simulator's environment and these variables; it calls C_Initialize unless told not to."""

@@ -10,7 +10,9 @@ from cardtear.lab.clients.pkcs11 import Failed, Module
 from cardtear.p11.constants import CKA, CKK, CKM, CKO, CKR
 
 
-def verified(m: Module, session: int, mechanism: int, parameter: bytes, key: int, data: bytes, signature: bytes) -> int:
+def verified(
+    m: Module, /, session: int, mechanism: int, parameter: bytes, key: int, data: bytes, signature: bytes
+) -> int:
     """The CK_RV of C_VerifyInit, or of C_Verify."""
     built, _kept = m.mechanism(mechanism, parameter)
     value = m.call("C_VerifyInit", session, built, key)
@@ -20,7 +22,7 @@ def verified(m: Module, session: int, mechanism: int, parameter: bytes, key: int
 _NUMBERS = "CLASS", "KEY_TYPE", "EC_PARAMS", "EC_POINT", "PARAMETER_SET", "SEED", "VALUE"
 
 
-def made_anew(m: Module, session: int, key: int) -> int:
+def made_anew(m: Module, /, session: int, key: int) -> int:
     """Another object of the session, made from what the key tells of its numbers."""
     template = {}
     for name in _NUMBERS:
@@ -43,7 +45,7 @@ def _newest(m: Module) -> Any:
     return m.ffi.cast("CK_FUNCTION_LIST_3_2 *", interface[0].pFunctionList)
 
 
-def encapsulated(m: Module, session: int, key: int) -> tuple[bytes, bytes] | int:
+def encapsulated(m: Module, /, session: int, key: int) -> tuple[bytes, bytes] | int:
     """C_EncapsulateKey with the length asked for first: the ciphertext and the secret; or minus the CK_RV."""
     built, _kept = m.mechanism(CKM.ML_KEM)
     template, _more = m.template(_READABLE)
@@ -60,7 +62,7 @@ def encapsulated(m: Module, session: int, key: int) -> tuple[bytes, bytes] | int
     return bytes(m.ffi.buffer(buffer, length[0])), m.attribute(session, handle[0], CKA.VALUE)
 
 
-def decapsulated(m: Module, session: int, key: int, ciphertext: bytes) -> bytes | int:
+def decapsulated(m: Module, /, session: int, key: int, ciphertext: bytes) -> bytes | int:
     """C_DecapsulateKey: the secret, or the CK_RV as a negative number."""
     built, _kept = m.mechanism(CKM.ML_KEM)
     template, _more = m.template(_READABLE)
@@ -71,7 +73,7 @@ def decapsulated(m: Module, session: int, key: int, ciphertext: bytes) -> bytes 
     return m.attribute(session, handle[0], CKA.VALUE) if value == CKR.OK else -value
 
 
-def null_given(m: Module, session: int, begun: str, function: str, key: int, what: str) -> list[int]:
+def null_given(m: Module, /, session: int, begun: str, function: str, key: int, what: str) -> list[int]:
     """An operation is begun and continued with a NULL pointer: that call's CK_RV, and that of the next Init."""
     built, _kept = m.mechanism(CKM.SHA256 if begun == "C_DigestInit" else CKM.AES_ECB, b"")
     rest = () if begun == "C_DigestInit" else (key,)
@@ -84,7 +86,7 @@ def null_given(m: Module, session: int, begun: str, function: str, key: int, wha
     return values
 
 
-def mixed(m: Module, session: int, way: str, key: int, more: str) -> list[int]:
+def mixed(m: Module, /, session: int, way: str, key: int, more: str) -> list[int]:
     """The CK_RVs of asking for the result in one part, of a function for parts, and of one part again."""
     built, _kept = m.mechanism({"Digest": CKM.SHA256, "Sign": CKM.SHA256_HMAC}.get(way, CKM.AES_ECB))
     m.check(f"C_{way}Init", session, built, *(() if way == "Digest" else (key,)))
@@ -99,7 +101,7 @@ def mixed(m: Module, session: int, way: str, key: int, more: str) -> list[int]:
     return [*values, whole(out, length)]
 
 
-def cancelled(m: Module, session: int, begun: str, mechanism: int, key: int) -> list[int]:
+def cancelled(m: Module, /, session: int, begun: str, mechanism: int, key: int) -> list[int]:
     """The CK_RVs of an Init function with a NULL mechanism: with nothing under way, with something, and once more."""
     built, _kept = m.mechanism(mechanism)
     rest = () if begun == "C_DigestInit" else (key,)
@@ -108,7 +110,7 @@ def cancelled(m: Module, session: int, begun: str, mechanism: int, key: int) -> 
     return values + [m.call(begun, session, m.ffi.NULL, *rest) for _ in range(2)]
 
 
-def generated_key(m: Module, session: int, attributes: dict[int, bytes]) -> int:
+def generated_key(m: Module, /, session: int, attributes: dict[int, bytes]) -> int:
     """A DES key of the session."""
     built, _kept = m.mechanism(CKM.DES_KEY_GEN)
     template, _more = m.template(attributes)
@@ -117,7 +119,7 @@ def generated_key(m: Module, session: int, attributes: dict[int, bytes]) -> int:
     return int(handle[0])
 
 
-def array_attribute(m: Module, session: int, handle: int, kind: int) -> dict[int, bytes]:
+def array_attribute(m: Module, /, session: int, handle: int, kind: int) -> dict[int, bytes]:
     """A template in an attribute, read in the standard's three steps."""
     query = m.ffi.new("CK_ATTRIBUTE *", {"type": kind})
     m.check("C_GetAttributeValue", session, handle, query, 1)
@@ -132,7 +134,7 @@ def array_attribute(m: Module, session: int, handle: int, kind: int) -> dict[int
 
 
 def length_only(
-    m: Module, session: int, begun: str, key: int, mechanism: int, parameter: bytes, size: int
+    m: Module, /, session: int, begun: str, key: int, mechanism: int, parameter: bytes, size: int
 ) -> list[int]:
     """What the length of a result is answered with, and whether the operation goes on."""
     made, _kept = m.mechanism(mechanism, parameter)

@@ -10,7 +10,7 @@ from cardtear.lab.clients.pkcs11 import Module
 from cardtear.p11.constants import CKA, CKF, CKG, CKK, CKM, CKO, CKR
 
 
-def identified(m: Module, session: int) -> list[tuple[str, bytes, bytes]]:
+def identified(m: Module, /, session: int) -> list[tuple[str, bytes, bytes]]:
     """Class, label and CKA_ID of all keys and certificates, in order."""
     kinds = (CKO.CERTIFICATE, CKO.PUBLIC_KEY, CKO.PRIVATE_KEY)
     return sorted(
@@ -20,7 +20,7 @@ def identified(m: Module, session: int) -> list[tuple[str, bytes, bytes]]:
     )
 
 
-def unsound_keys(m: Module, session: int) -> list[bytes]:
+def unsound_keys(m: Module, /, session: int) -> list[bytes]:
     """The CKA_IDs of private keys that have no public half on the token, or do not sign what that verifies."""
     unsound = []
     for private in m.find(session, {CKA.CLASS: CKO.PRIVATE_KEY}):
@@ -37,7 +37,7 @@ def unsound_keys(m: Module, session: int) -> list[bytes]:
     return unsound
 
 
-def digest_in_two_sessions(m: Module, first: bytes, second: bytes) -> bytes:
+def digest_in_two_sessions(m: Module, /, first: bytes, second: bytes) -> bytes:
     """SHA-256, begun in a session that is closed after C_GetOperationState, ended in another."""
     session = m.open_session(0)
     mechanism, _keep = m.mechanism(CKM.SHA256)
@@ -56,7 +56,7 @@ def digest_in_two_sessions(m: Module, first: bytes, second: bytes) -> bytes:
     return bytes(m.ffi.buffer(digest))
 
 
-def start_signing(m: Module, session: int, handle: int, kind: int) -> None:
+def start_signing(m: Module, /, session: int, handle: int, kind: int) -> None:
     """C_SignInit with the parameters that the mechanism wants, and the end of the operation."""
     parameter = b""
     name = CKM(kind).name
@@ -85,7 +85,7 @@ def until(condition: Any, seconds: float = 10.0) -> None:
         time.sleep(0.01)
 
 
-def unwrapped_on_card(m: Module, session: int, identity: bytes) -> tuple[bytes, int]:
+def unwrapped_on_card(m: Module, /, session: int, identity: bytes) -> tuple[bytes, int]:
     """An AES key, wrapped for a card's RSA key and unwrapped by it: what it decrypts, and how it answers for its value.
 
     What it is to decrypt has been encrypted by another copy of the key, one that never was on the card.

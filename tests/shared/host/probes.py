@@ -29,36 +29,36 @@ def rv(function: Any, *arguments: Any) -> int:
     return int(CKR.OK)
 
 
-def return_value(m: Module, function: Any, *arguments: Any, **named: Any) -> int:
+def return_value(m: Module, /, function: Any, *arguments: Any, **named: Any) -> int:
     """The CK_RV of a function of the module or of a probe that may fail."""
     return rv(partial(function, m, *arguments, **named))
 
 
-def key(m: Module, session: int, identity: bytes) -> int:
+def key(m: Module, /, session: int, identity: bytes) -> int:
     """The private key with a CKA_ID."""
     (found,) = m.find(session, {CKA.CLASS: CKO.PRIVATE_KEY, CKA.ID: identity})
     return found
 
 
-def user_session(m: Module, slot: int = 0, read_write: bool = False) -> int:
+def user_session(m: Module, /, slot: int = 0, read_write: bool = False) -> int:
     """A session with the user logged in."""
     session = m.open_session(slot, read_write)
     m.login(session)
     return session
 
 
-def sign(m: Module, session: int, handle: int) -> bytes:
+def sign(m: Module, /, session: int, handle: int) -> bytes:
     """An RSA signature."""
     m.sign_init(session, handle, CKM.SHA256_RSA_PKCS)
     return m.sign(session, b"data")
 
 
-def sign_with(m: Module, session: int, identity: bytes) -> bytes:
+def sign_with(m: Module, /, session: int, identity: bytes) -> bytes:
     """An RSA signature by the private key with a CKA_ID."""
     return sign(m, session, key(m, session, identity))
 
 
-def derive(m: Module, session: int, base: int, point: bytes, template: dict[int, int | bytes]) -> int:
+def derive(m: Module, /, session: int, base: int, point: bytes, template: dict[int, int | bytes]) -> int:
     """C_DeriveKey with ECDH1 and no KDF: the new key's handle."""
     ffi = m.ffi
     buffer = ffi.new("unsigned char[]", point or b"\0")
@@ -82,7 +82,7 @@ def events(m: Module) -> list[int]:
             return found
 
 
-def many_waiters(m: Module, count: int) -> list[int]:
+def many_waiters(m: Module, /, count: int) -> list[int]:
     """Threads that all wait for an event, until they have come back: their return values."""
     found: list[int] = []
     m.waiters_are_there = False  # type: ignore[attr-defined]
@@ -103,7 +103,7 @@ def waiters_alive(m: Module) -> int:
     return sum(each.name == "waiter" for each in threading.enumerate())
 
 
-def limit_files(_m: Module, count: int) -> None:
+def limit_files(_m: Module, /, count: int) -> None:
     """Set the soft limit of open files."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (count, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 
@@ -115,19 +115,19 @@ def least_descriptor(_m: Module) -> int:
     return descriptor
 
 
-def call_of_process(_m: Module, function: str, number: int) -> None:
+def call_of_process(_m: Module, /, function: str, number: int) -> None:
     """Call a C function of a preloaded library."""
     getattr(ctypes.CDLL(None), function)(number)
 
 
-def slot_list_raw(m: Module, present: int, room: int) -> tuple[int, int, list[int]]:
+def slot_list_raw(m: Module, /, present: int, room: int) -> tuple[int, int, list[int]]:
     """C_GetSlotList with a buffer of `room`: return value, count, and the numbers."""
     numbers, count = m.ffi.new("CK_ULONG[]", max(room, 1)), m.ffi.new("CK_ULONG *", room)
     value = m.call("C_GetSlotList", present, numbers, count)
     return value, int(count[0]), list(numbers[0 : min(room, count[0])])
 
 
-def session_function_values(m: Module, session: int) -> dict[str, int]:
+def session_function_values(m: Module, /, session: int) -> dict[str, int]:
     """What every function that takes a session says to a handle, with arguments that are right otherwise."""
     ffi = m.ffi
     mechanism, _keep = m.mechanism(CKM.SHA256)
@@ -193,7 +193,7 @@ def session_function_values(m: Module, session: int) -> dict[str, int]:
     return {name: m.call(name, session, *rest) for name, rest in arguments.items()}
 
 
-def fork_and(m: Module, child: Callable[Concatenate[Module, P], int], *arguments: P.args, **named: P.kwargs) -> int:
+def fork_and(m: Module, /, child: Callable[Concatenate[Module, P], int], *arguments: P.args, **named: P.kwargs) -> int:
     """Fork, call a function in the child, and return the exit code that it gives."""
     pid = os.fork()
     if pid == 0:
@@ -212,7 +212,7 @@ def child_lists_its_slots(m: Module) -> int:
     return 0
 
 
-def child_uses_module(m: Module, socket: str) -> int:
+def child_uses_module(m: Module, /, socket: str) -> int:
     """In a forked child: everything is uninitialised; then it initialises itself and signs. 0 when all is right."""
     if rv(m.slots) != CKR.CRYPTOKI_NOT_INITIALIZED or rv(m.finalize) != CKR.CRYPTOKI_NOT_INITIALIZED:
         return 1
@@ -223,7 +223,7 @@ def child_uses_module(m: Module, socket: str) -> int:
     return 0
 
 
-def child_changes_puk(m: Module, socket: str) -> int:
+def child_changes_puk(m: Module, /, socket: str) -> int:
     """In a forked child, another application: the SO takes another PUK. 0 when it has worked."""
     m.initialize(socket)
     session = m.open_session(0, True)
@@ -233,7 +233,7 @@ def child_changes_puk(m: Module, socket: str) -> int:
     return 0
 
 
-def initialize_with(m: Module, reserved: Any) -> int:
+def initialize_with(m: Module, /, reserved: Any) -> int:
     """C_Initialize with something in pReserved."""
     arguments = m.ffi.new("CK_C_INITIALIZE_ARGS *")
     arguments.pReserved = reserved
@@ -241,7 +241,7 @@ def initialize_with(m: Module, reserved: Any) -> int:
 
 
 def interface(
-    m: Module, name: bytes | None, version: tuple[int, int] | None = None, flags: int = 0
+    m: Module, /, name: bytes | None, version: tuple[int, int] | None = None, flags: int = 0
 ) -> tuple[int, tuple[int, int], list[str]]:
     """C_GetInterface: return value, the list's own version, and which of its pointers are NULL."""
     from cardtear.csrc.generate import LISTS  # more than a host process needs otherwise
@@ -258,7 +258,7 @@ def interface(
     return value, (told.major, told.minor), holes
 
 
-def hammer(m: Module, seconds: float, threads: int, seed: int) -> dict[str, list[int]]:
+def hammer(m: Module, /, seconds: float, threads: int, seed: int) -> dict[str, list[int]]:
     """Threads that open, log in, search and sign without end; the return values seen by function."""
     seen: dict[str, set[int]] = {}
     end = time.monotonic() + seconds
@@ -288,7 +288,7 @@ def hammer(m: Module, seconds: float, threads: int, seed: int) -> dict[str, list
     return {name: sorted(values) for name, values in seen.items()}
 
 
-def flags_of(m: Module, slot: int) -> int:
+def flags_of(m: Module, /, slot: int) -> int:
     """The flags in CK_SLOT_INFO."""
     return m.slot_info(slot)[1]
 
@@ -296,7 +296,7 @@ def flags_of(m: Module, slot: int) -> int:
 PRESENT, REMOVABLE = int(CKF.TOKEN_PRESENT), int(CKF.REMOVABLE_DEVICE)
 
 
-def _arguments(m: Module, name: str, first: int) -> list[Any]:
+def _arguments(m: Module, /, name: str, first: int) -> list[Any]:
     """Arguments of the right types for any call: `first` as the first number, small buffers, an RSA mechanism."""
     ffi = m.ffi
     built: dict[str, Any] = {
@@ -328,12 +328,12 @@ def _arguments(m: Module, name: str, first: int) -> list[Any]:
     return groups
 
 
-def call_with_junk(m: Module, name: str, first: int) -> int:
+def call_with_junk(m: Module, /, name: str, first: int) -> int:
     """A call whose first number is the wrong one."""
     return m.call(name, *(each for group in _arguments(m, name, first) for each in group))
 
 
-def call_with_null(m: Module, name: str, position: int, session: int) -> int:
+def call_with_null(m: Module, /, name: str, position: int, session: int) -> int:
     """A call with NULL for its parameter number `position`: for a buffer, its length."""
     groups = _arguments(m, name, 0 if name.startswith("C_Get") and "Session" not in name else session)
     letter = BY_NAME[name].signature[position]
@@ -341,7 +341,7 @@ def call_with_null(m: Module, name: str, position: int, session: int) -> int:
     return m.call(name, *(each for group in groups for each in group))
 
 
-def _wrong(m: Module, letter: str, right: list[Any]) -> list[list[Any]]:
+def _wrong(m: Module, /, letter: str, right: list[Any]) -> list[list[Any]]:
     """What is wrong for a parameter of a signature: NULL, lengths beyond all bounds, values that do not exist."""
     ffi, null = m.ffi, [*right]
     if letter in "uy":
@@ -359,7 +359,7 @@ def _wrong(m: Module, letter: str, right: list[Any]) -> list[list[Any]]:
     return wrong
 
 
-def call_with_all_that_is_wrong(m: Module, name: str, session: int) -> list[int]:
+def call_with_all_that_is_wrong(m: Module, /, name: str, session: int) -> list[int]:
     """A call with each of its arguments wrong in turn, in several ways: what it has said."""
     first = 0 if name.startswith("C_Get") and "Session" not in name else session
     values = []
@@ -371,12 +371,14 @@ def call_with_all_that_is_wrong(m: Module, name: str, session: int) -> list[int]
     return values
 
 
-TOKEN, PRIVATE, SESSION = {CKA.TOKEN: b"\1"}, {CKA.TOKEN: b"\1", CKA.PRIVATE: b"\1"}, {CKA.TOKEN: b"\0"}
+TOKEN: dict[Any, bytes] = {CKA.TOKEN: b"\1"}
+PRIVATE: dict[Any, bytes] = {CKA.TOKEN: b"\1", CKA.PRIVATE: b"\1"}
+SESSION: dict[Any, bytes] = {CKA.TOKEN: b"\0"}
 WHERE = {"TOKEN": TOKEN, "PRIVATE": PRIVATE, "SESSION": SESSION}
 P256 = bytes.fromhex("06082a8648ce3d030107")
 
 
-def objects(m: Module, session: int, **attributes: Any) -> list[tuple[int, bytes]]:
+def objects(m: Module, /, session: int, **attributes: Any) -> list[tuple[int, bytes]]:
     """Class and label of everything that a search finds, profiles left out, in order."""
     wanted = {CKA[name]: value for name, value in attributes.items()}
     classes = {
@@ -387,32 +389,32 @@ def objects(m: Module, session: int, **attributes: Any) -> list[tuple[int, bytes
     )
 
 
-def data(m: Module, session: int, label: bytes, value: bytes = b"value", where: Any = TOKEN) -> int:
+def data(m: Module, /, session: int, label: bytes, value: bytes = b"value", where: Any = TOKEN) -> int:
     """A new CKO_DATA."""
     return m.create(session, {CKA.CLASS: CKO.DATA, CKA.LABEL: label, CKA.VALUE: value, **where})
 
 
-def ec_pair(m: Module, session: int, label: bytes, where: Any = TOKEN, **private: Any) -> tuple[int, int]:
+def ec_pair(m: Module, /, session: int, label: bytes, where: Any = TOKEN, **private: Any) -> tuple[int, int]:
     """A new key pair on P-256."""
     named = {CKA.LABEL: label, **where}
     mine = {CKA.PRIVATE: b"\1", CKA.SIGN: b"\1", **named, **{CKA[name]: value for name, value in private.items()}}
     return m.generate_pair(session, CKM.EC_KEY_PAIR_GEN, {CKA.EC_PARAMS: P256, CKA.VERIFY: b"\1", **named}, mine)
 
 
-def ecdsa(m: Module, session: int, handle: int) -> bytes:
+def ecdsa(m: Module, /, session: int, handle: int) -> bytes:
     """An ECDSA signature of 32 bytes."""
     m.sign_init(session, handle, CKM.ECDSA)
     return m.sign(session, bytes(32))
 
 
-def verifies(m: Module, session: int, handle: int, signature: bytes) -> int:
+def verifies(m: Module, /, session: int, handle: int, signature: bytes) -> int:
     """The CK_RV of verifying what `ecdsa` has made."""
     mechanism, _kept = m.mechanism(CKM.ECDSA)
     m.check("C_VerifyInit", session, mechanism, handle)
     return m.call("C_Verify", session, bytes(32), 32, signature, len(signature))
 
 
-def create_raw(m: Module, session: int, template: list[tuple[int, Any]]) -> int:
+def create_raw(m: Module, /, session: int, template: list[tuple[int, Any]]) -> int:
     """C_CreateObject with a template that may name an attribute twice; a session object is destroyed again."""
     ffi, handle = m.ffi, m.ffi.new("CK_ULONG *")
     values = [value if isinstance(value, bytes) else value.to_bytes(8, "little") for _, value in template]
@@ -426,7 +428,7 @@ def create_raw(m: Module, session: int, template: list[tuple[int, Any]]) -> int:
     return value
 
 
-def one_of_each(m: Module, session: int) -> dict[int, list[int]]:
+def one_of_each(m: Module, /, session: int) -> dict[int, list[int]]:
     """Keys in the session by key type: [private, public], or the secret one twice."""
     keys: dict[int, list[int]] = {}
     everything = {CKA[name]: b"\1" for name in ("ENCRYPT", "DECRYPT", "SIGN", "VERIFY", "WRAP", "UNWRAP", "DERIVE")}
@@ -446,13 +448,13 @@ def one_of_each(m: Module, session: int) -> dict[int, list[int]]:
     return keys
 
 
-def begin(m: Module, function: str, session: int, mechanism: int, parameter: bytes, key: int) -> None:
+def begin(m: Module, /, function: str, session: int, mechanism: int, parameter: bytes, key: int) -> None:
     """An Init function that has to succeed."""
     built, _kept = m.mechanism(mechanism, parameter)
     m.check(function, session, built, *(() if function == "C_DigestInit" else (key,)))
 
 
-def begun(m: Module, function: str, session: int, mechanism: int, parameter: bytes, key: int) -> int:
+def begun(m: Module, /, function: str, session: int, mechanism: int, parameter: bytes, key: int) -> int:
     """The CK_RV of an Init function; what it has begun is ended again."""
     built, _kept = m.mechanism(mechanism, parameter)
     rest = () if function == "C_DigestInit" else (key,)
@@ -462,7 +464,7 @@ def begun(m: Module, function: str, session: int, mechanism: int, parameter: byt
     return value
 
 
-def gcm_parameter(m: Module, iv: bytes, additional: bytes, tag_bits: int = 128) -> tuple[bytes, Any]:
+def gcm_parameter(m: Module, /, iv: bytes, additional: bytes, tag_bits: int = 128) -> tuple[bytes, Any]:
     """CK_GCM_PARAMS as bytes, and what it points to."""
     ffi = m.ffi
     kept = ffi.new("unsigned char[]", iv), ffi.new("unsigned char[]", additional or b"\0")
@@ -471,7 +473,7 @@ def gcm_parameter(m: Module, iv: bytes, additional: bytes, tag_bits: int = 128) 
 
 
 def passed(
-    m: Module, session: int, way: str, mechanism: int, parameter: bytes | dict[str, Any], key: int, parts: Any
+    m: Module, /, session: int, way: str, mechanism: int, parameter: bytes | dict[str, Any], key: int, parts: Any
 ) -> Any:
     """What comes out of Encrypt or Decrypt (or Sign, Digest): bytes are one part, a list many; a CK_RV when it fails.
 
@@ -485,6 +487,7 @@ def passed(
     if value != CKR.OK:
         return value
     out = b""
+    steps: list[tuple[str, bytes | None]]
     steps = [(f"C_{way}", parts)] if isinstance(parts, bytes) else [(f"C_{way}Update", part) for part in parts]
     if not isinstance(parts, bytes):
         steps.append((f"C_{way}Final", None))
@@ -506,7 +509,7 @@ def passed(
     return out
 
 
-def wrapped(m: Module, session: int, mechanism: int, parameter: bytes, wrapping: int, key: int) -> Any:
+def wrapped(m: Module, /, session: int, mechanism: int, parameter: bytes, wrapping: int, key: int) -> Any:
     """C_WrapKey: the bytes, or a CK_RV."""
     built, _kept = m.mechanism(mechanism, parameter)
     length = m.ffi.new("CK_ULONG *")
@@ -517,7 +520,9 @@ def wrapped(m: Module, session: int, mechanism: int, parameter: bytes, wrapping:
     return bytes(m.ffi.buffer(buffer, length[0])) if value == CKR.OK else value
 
 
-def unwrapped(m: Module, session: int, mechanism: int, parameter: bytes, key: int, data: bytes, attributes: Any) -> Any:
+def unwrapped(
+    m: Module, /, session: int, mechanism: int, parameter: bytes, key: int, data: bytes, attributes: Any
+) -> Any:
     """C_UnwrapKey: the value of the CK_RV as a negative number, or the handle."""
     built, _kept = m.mechanism(mechanism, parameter)
     template, _more = m.template(attributes)
@@ -526,7 +531,7 @@ def unwrapped(m: Module, session: int, mechanism: int, parameter: bytes, key: in
     return int(handle[0]) if value == CKR.OK else -value
 
 
-def secret(m: Module, session: int, kind: int, value: bytes, **more: Any) -> int:
+def secret(m: Module, /, session: int, kind: int, value: bytes, **more: Any) -> int:
     """A secret key of the session that may do everything and be read."""
     everything = {CKA[name]: b"\1" for name in ("ENCRYPT", "DECRYPT", "SIGN", "VERIFY", "WRAP", "UNWRAP", "DERIVE")}
     named = {CKA[name]: each for name, each in more.items()}
@@ -534,7 +539,7 @@ def secret(m: Module, session: int, kind: int, value: bytes, **more: Any) -> int
     return m.create(session, {**made, **everything, **named})
 
 
-def digest_state(m: Module, session: int, data: bytes) -> bytes:
+def digest_state(m: Module, /, session: int, data: bytes) -> bytes:
     """A SHA-256 begun with some data, and its state."""
     built, _kept = m.mechanism(CKM.SHA256)
     m.check("C_DigestInit", session, built)
@@ -546,7 +551,7 @@ def digest_state(m: Module, session: int, data: bytes) -> bytes:
     return bytes(m.ffi.buffer(buffer, length[0]))
 
 
-def digest_from(m: Module, session: int, state: bytes, data: bytes) -> Any:
+def digest_from(m: Module, /, session: int, state: bytes, data: bytes) -> Any:
     """The digest of what a state has taken in and more, or a CK_RV."""
     value = m.call("C_SetOperationState", session, state, len(state), 0, 0)
     if value != CKR.OK:
@@ -564,7 +569,7 @@ def three(m: Module) -> Any:
     return m.ffi.cast("CK_FUNCTION_LIST_3_0 *", interface[0].pFunctionList)
 
 
-def message(m: Module, session: int, way: str, key: int, iv: bytes, more: bytes, data: bytes, **rest: Any) -> Any:
+def message(m: Module, /, session: int, way: str, key: int, iv: bytes, more: bytes, data: bytes, **rest: Any) -> Any:
     """One message through AES-GCM: (what comes out, IV, tag), or a CK_RV. `rest` is the tag, or the IV's generator."""
     ffi, functions = m.ffi, three(m)
     built, _kept = m.mechanism(CKM.AES_GCM)
@@ -583,7 +588,7 @@ def message(m: Module, session: int, way: str, key: int, iv: bytes, more: bytes,
     return bytes(ffi.buffer(out, length[0])), bytes(ffi.buffer(ivs, len(iv))), bytes(ffi.buffer(tags, 16))
 
 
-def generated(m: Module, session: int, mechanism: int, attributes: Any) -> tuple[int, bytes]:
+def generated(m: Module, /, session: int, mechanism: int, attributes: Any) -> tuple[int, bytes]:
     """C_GenerateKey: the CK_RV and the value of the key."""
     built, _kept = m.mechanism(mechanism)
     template, _more = m.template(attributes)
@@ -595,7 +600,7 @@ def generated(m: Module, session: int, mechanism: int, attributes: Any) -> tuple
 _POINTED: list[Any] = []
 
 
-def struct(m: Module, name: str, **fields: Any) -> bytes:
+def struct(m: Module, /, name: str, **fields: Any) -> bytes:
     """A parameter's struct as bytes; byte strings and structs among its fields become pointers, which stay good."""
     made = m.ffi.new(f"{name} *")
     for field, value in fields.items():
@@ -607,7 +612,7 @@ def struct(m: Module, name: str, **fields: Any) -> bytes:
     return bytes(m.ffi.buffer(made))
 
 
-def derived(m: Module, session: int, mechanism: int, parameter: bytes, base: int, attributes: Any) -> int:
+def derived(m: Module, /, session: int, mechanism: int, parameter: bytes, base: int, attributes: Any) -> int:
     """C_DeriveKey: the handle, or the CK_RV as a negative number."""
     built, _kept = m.mechanism(mechanism, parameter)
     template, _more = m.template(attributes)
@@ -616,14 +621,14 @@ def derived(m: Module, session: int, mechanism: int, parameter: bytes, base: int
     return int(handle[0]) if value == CKR.OK else -value
 
 
-def derived_value(m: Module, session: int, mechanism: int, parameter: bytes, base: int, **template: Any) -> Any:
+def derived_value(m: Module, /, session: int, mechanism: int, parameter: bytes, base: int, **template: Any) -> Any:
     """The value of a readable generic secret that is derived, or the CK_RV as a negative number."""
     readable = {CKA.SENSITIVE: b"\0", CKA.EXTRACTABLE: b"\1", **{CKA[name]: value for name, value in template.items()}}
     handle = derived(m, session, mechanism, parameter, base, readable)
     return m.attribute(session, handle, CKA.VALUE) if handle > 0 else handle
 
 
-def create_with_template(m: Module, session: int, kind: CKA, inner: Any, where: Any = SESSION) -> int:
+def create_with_template(m: Module, /, session: int, kind: CKA, inner: Any, where: Any = SESSION) -> int:
     """An AES key with a template for what comes of it."""
     attributes, _kept = m.template(inner)
     size = len(inner) * m.ffi.sizeof("CK_ATTRIBUTE")
@@ -636,18 +641,18 @@ def create_with_template(m: Module, session: int, kind: CKA, inner: Any, where: 
     return int(handle[0])
 
 
-def bytearray_of(m: Module, size: int) -> Any:
+def bytearray_of(m: Module, /, size: int) -> Any:
     """A buffer."""
     return m.ffi.new("unsigned char[]", size)
 
 
-def message_begun(m: Module, session: int, way: str, key: int) -> None:
+def message_begun(m: Module, /, session: int, way: str, key: int) -> None:
     """C_MessageEncryptInit or C_MessageDecryptInit for AES-GCM."""
     built, _kept = m.mechanism(CKM.AES_GCM)
     assert getattr(three(m), f"C_Message{way}Init")(session, built, key) == CKR.OK
 
 
-def message_sent(m: Module, session: int, way: str, data: bytes) -> int:
+def message_sent(m: Module, /, session: int, way: str, data: bytes) -> int:
     """The CK_RV of one message, with a tag that is right for nothing."""
     ffi = m.ffi
     parameter = struct(
@@ -659,7 +664,7 @@ def message_sent(m: Module, session: int, way: str, data: bytes) -> int:
     return int(once(session, given, len(parameter), ffi.NULL, 0, data, len(data), out, length))
 
 
-def state_of(m: Module, session: int) -> bytes:
+def state_of(m: Module, /, session: int) -> bytes:
     """C_GetOperationState."""
     length = m.ffi.new("CK_ULONG *")
     m.check("C_GetOperationState", session, m.ffi.NULL, length)
@@ -677,14 +682,14 @@ _IN_TWO = {
 }
 
 
-def begin_both(m: Module, session: int, first: str, second: str, key: int) -> None:
+def begin_both(m: Module, /, session: int, first: str, second: str, key: int) -> None:
     """Two operations that take the same data."""
     for way in (first, second):
         built, _kept = m.mechanism(*_IN_TWO[way])
         m.check(f"C_{way}Init", session, built, *(() if way == "Digest" else (key,)))
 
 
-def both_at_once(m: Module, session: int, name: str, first: str, second: str, key: int, data: bytes) -> str:
+def both_at_once(m: Module, /, session: int, name: str, first: str, second: str, key: int, data: bytes) -> str:
     """`data` through two operations, by `name` and by each alone."""
     ciphertext = passed(m, session, "Encrypt", *_IN_TWO["Encrypt"], key, data)
     given, expected = (data, ciphertext) if second == "Encrypt" else (ciphertext, data)
@@ -709,7 +714,7 @@ def both_at_once(m: Module, session: int, name: str, first: str, second: str, ke
     return "the same" if together == alone else f"{first}: {together!r}"
 
 
-def child_lists_slots(m: Module, seconds: float) -> str:
+def child_lists_slots(m: Module, /, seconds: float) -> str:
     """A forked child initialises the module for itself and asks for its slots: what becomes of it in so long."""
     child = os.fork()
     if child == 0:

@@ -12,7 +12,6 @@ import pickle
 import sys
 import threading
 from multiprocessing.connection import Connection
-from typing import Any
 
 from cardtear.lab.clients.pkcs11 import Failed, Module
 
@@ -27,16 +26,16 @@ def main() -> None:
     module, lock = Module(sys.argv[3]), threading.Lock()
 
     def run(number: int, request: bytes) -> None:
-        reply: tuple[int, bool, Any]
+        reply: bytes
         try:
             function, arguments, named = pickle.loads(request)
-            reply = (number, True, function(module, *arguments, **named))
+            reply = pickle.dumps((number, True, function(module, *arguments, **named)))
         except Failed as failure:
-            reply = (number, False, (str(failure), failure.value))
+            reply = pickle.dumps((number, False, (str(failure), failure.value)))
         except BaseException as error:
-            reply = (number, False, (f"{type(error).__name__}: {error}", None))
+            reply = pickle.dumps((number, False, (f"{type(error).__name__}: {error}", None)))
         with lock:
-            send.send(reply)
+            send.send_bytes(reply)
 
     while request := receive.recv_bytes():
         number = int.from_bytes(request[:NUMBER_LENGTH], "big")

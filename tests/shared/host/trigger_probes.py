@@ -11,7 +11,7 @@ from cardtear.lab.clients.pkcs11 import Module
 _STOPPED = threading.Event()
 
 
-def outrun(m: Module, control: str, turns: int) -> int:
+def outrun(m: Module, /, control: str, turns: int) -> int:
     """How often a call outran its trigger (scripts/benchmarking/in_tests.py)."""
     # A simulator and browsers come with them, which no other host needs.
     from benchmarking import in_tests
