@@ -15,10 +15,10 @@ from cardtear.card.files import json_text
 from cardtear.card.issuing.profiles import CardRequest, ProfileError
 from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.scenario.model import Card
-from cardtear.lab.simulator.requests import Request, RequestError, decode, parse, trigger
+from cardtear.lab.simulator.requests import RequestError, decode, parse, trigger
 from cardtear.lab.simulator.trigger import Trigger
 from cardtear.lab.simulator.trigger_encoding import as_armed
-from cardtear.lab.simulator.verbs import TABLE, Use, usable
+from cardtear.lab.simulator.verbs import TABLE, Request, Use, usable
 from cardtear.p11.mechanisms import KNOWN
 from cardtear.p11.token_mechanisms import require_known
 from hypothesis import given

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from cardtear.lab.clients.pkcs11 import Module
 from cardtear.lab.control.simulator import Simulator
-from cardtear.lab.simulator.requests import Request
 from cardtear.lab.simulator.trigger import Trigger
+from cardtear.lab.simulator.verbs import Request
 from cardtear.p11.constants import CKR
 from cardtear.reader.trace import EventEntry
 

@@ -12,11 +12,11 @@ from cardtear.card.issuing.profiles import ProfileError
 from cardtear.lab.control.client import Control
 from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.simulator import faults
-from cardtear.lab.simulator.requests import Request, RequestError, decode
+from cardtear.lab.simulator.requests import RequestError, decode
 from cardtear.lab.simulator.simulator import SimulatorCore
 from cardtear.lab.simulator.trigger import Trigger
 from cardtear.lab.simulator.value_types import TYPES
-from cardtear.lab.simulator.verbs import FAULTS, TABLE, VERBS, Type, Use, usable
+from cardtear.lab.simulator.verbs import FAULTS, TABLE, VERBS, Request, Type, Use, usable
 from cardtear.reader.events import Change
 from hypothesis import given
 from hypothesis import strategies as st
