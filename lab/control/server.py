@@ -22,10 +22,10 @@ from ...reader.private_socket import listen, serve_each
 from ...reader.trace import Entry, EventEntry
 from ..processes.lines import LINE_SECONDS, Lines, UnfinishedLine
 from ..simulator import possible_trigger
+from ..simulator.armed_triggers import Heard
 from ..simulator.requests import RequestError, decode, parse, trigger
 from ..simulator.simulator import SimulatorCore
-from ..simulator.value_types import CardSource
-from ..simulator.verbs import Request
+from ..simulator.verbs import TABLE, Request, Result
 from ..trace.records import as_record
 from .trace_stream import TraceStream
 
@@ -45,24 +45,12 @@ class ControlServer:
         self.path = path
         self.stopped = threading.Event()
         self._simulator = simulator
-        self._actions: dict[str, Callable[..., Any]] = {
+        self._own: dict[str, Callable[..., Any]] = {
             "ping": lambda: "pong",
-            "status": simulator.status,
-            "plug": self._plug,
-            "unplug": self._unplug,
-            "insert": self._insert,
-            "remove": self._remove,
-            "swap": self._swap,
-            "apdu": self._apdu,
-            "attach-pcsc": self._attach_pcsc,
-            **{verb: getattr(simulator, verb.replace("-", "_")) for verb in _PLAIN},
-            **{verb: _telling(getattr(simulator, verb.replace("-", "_"))) for verb in _CHANGING},
             "arm": self._arm,
-            "disarm": self._disarm,
-            "signal": self._signal,
-            "release": self._release,
             "shutdown": lambda: None,
         }
+        """The verbs that are carried out here."""
         self._connections: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._gone = threading.Event()
@@ -144,10 +132,15 @@ class ControlServer:
             yield _failure(number, "internal-error", error)
 
     def _do(self, request: Request) -> Any:
-        action = self._actions.get(request.verb)
-        if action is None:
+        """Carry out a verb, and return its result as JSON has it."""
+        row = TABLE[request.verb]
+        if row.is_fault:
             raise RequestError(f"{request.verb!r} is a fault: say with 'arm' at which call or APDU")
-        return action(**request.arguments)
+        action = self._own.get(request.verb) or getattr(self._simulator, row.method)
+        result = action(**request.arguments)
+        if "remove" in row.changes:
+            self._simulator.put_away()
+        return _RESULTS[row.result](result)
 
     def _stream(
         self,
@@ -180,66 +173,30 @@ class ControlServer:
             if self.stopped.is_set():
                 yield {"end": True}
 
-    def _plug(self, reader: str, contactless: bool = False) -> None:
-        self._simulator.plug(reader, contactless)
-
-    def _insert(self, reader: str, card: CardSource | None = None, atr: bytes | None = None) -> dict[str, str]:
-        return {"card": self._simulator.insert(reader, card, atr).name}
-
-    def _unplug(self, reader: str) -> None:
-        self._simulator.unplug(reader)
-        self._simulator.put_away()
-
-    def _remove(self, reader: str) -> dict[str, str]:
-        card = self._simulator.remove(reader)
-        self._simulator.put_away()
-        return {"card": card.name}
-
-    def _swap(self, reader: str, card: CardSource, atr: bytes | None = None) -> dict[str, str]:
-        new = self._simulator.swap(reader, card, atr)
-        self._simulator.put_away()
-        return {"card": new.name}
-
-    def _apdu(self, reader: str, command: bytes) -> dict[str, str]:
-        return {"response": self._simulator.apdu(reader, command).hex().upper()}
-
-    def _attach_pcsc(self, reader: str, name: str = "", exclusive: bool = False) -> dict[str, str | None]:
-        return {"card": self._simulator.attach_pcsc(reader, name, exclusive)}
-
     def _arm(self, on: dict[str, Any], then: Request) -> dict[str, Any]:
         armed = trigger(on, then)
         note = possible_trigger.doubt(armed)
         return {"trigger": self._simulator.arm(armed), **({} if note is None else {"note": note})}
 
-    def _disarm(self, trigger: int) -> dict[str, bool]:
-        return {"armed": self._simulator.disarm(trigger)}
 
-    def _signal(self, signal: str) -> dict[str, Any]:
-        count, failures = self._simulator.signal(signal)
-        return {"heard": count, **({"failed": [each._asdict() for each in failures]} if failures else {})}
-
-    def _release(self, gate: str = "") -> dict[str, int]:
-        return {"released": self._simulator.release(gate)}
+def _heard(heard: Heard) -> dict[str, Any]:
+    failed = [each._asdict() for each in heard.failures]
+    return {"heard": heard.waiting, **({"failed": failed} if failed else {})}
 
 
-_PLAIN = (
-    "reset",
-    "logout",
-    "close-sessions",
-    "mute",
-    "kill",
-    "block-pin",
-    "later",
-)
-"""The verbs that are the simulator's own, with nothing to tell."""
-
-
-_CHANGING = ("touch", "pin-pad", "crash", "restart", "pcscd", "detach-pcsc")
-"""Those that say whether anything is another than before."""
-
-
-def _telling(verb: Callable[..., bool]) -> Callable[..., dict[str, bool]]:
-    return lambda **arguments: {"changed": verb(**arguments)}
+_RESULTS: dict[Result, Callable[[Any], Any]] = {
+    Result.NOTHING: lambda _: None,
+    Result.READER: lambda _: None,
+    Result.CARD: lambda card: {"card": card.name},
+    Result.CARD_NAME: lambda name: {"card": name},
+    Result.CHANGED: lambda is_so: {"changed": is_so},
+    Result.ARMED: lambda is_so: {"armed": is_so},
+    Result.RELEASED: lambda count: {"released": count},
+    Result.HEARD: _heard,
+    Result.RESPONSE: lambda response: {"response": response.hex().upper()},
+    Result.OBJECT: lambda result: result,
+}
+"""What the channel makes of each kind of result."""
 
 
 _STREAMS: dict[str, Callable[[Entry], bool]] = {

@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from functools import reduce
 from operator import or_
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from ...card.wording import meant
 from ...p11.calls import BY_NAME
+from ...reader import events
 from ..simulator.moments import check_call
 from .expressions import read_expression
 from .fields import Count, Digits, Duration, ExitCodes, HexByte, Model, Name, Pattern, ReturnValues, State, StatusWord
@@ -20,7 +21,13 @@ from .fields import Count, Digits, Duration, ExitCodes, HexByte, Model, Name, Pa
 START = "start"
 """The mark at the beginning of every scenario."""
 
-Change = Literal["plug", "unplug", "insert", "remove", "reset", "logout", "close-sessions"]
+EVENTS = tuple(map(str, events.Change))
+"""The changes of the testbed."""
+
+if TYPE_CHECKING:
+    Change = str
+else:
+    Change = Literal[EVENTS]
 
 
 def check_call_pattern(pattern: str) -> str:
@@ -127,8 +134,8 @@ class SessionIs(Model):
         return text
 
 
-_KINDS = {"events": get_args(Change), "apdus": [f"{each:02X}" for each in range(0x100)]}
-_OF = {"events": f"one of {', '.join(get_args(Change))}", "apdus": "an instruction byte, as 87"}
+_KINDS = {"events": list(EVENTS), "apdus": [f"{each:02X}" for each in range(0x100)]}
+_OF = {"events": f"one of {', '.join(EVENTS)}", "apdus": "an instruction byte, as 87"}
 
 
 class CountIs(Recorded):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...card.wording import counted
 from ..clients.call_process.functions import FUNCTIONS
+from ..simulator.verbs import TABLE
 from . import conditions as c
 from . import steps as s
 from . import verbs as v
@@ -17,22 +18,6 @@ from . import verbs as v
 if TYPE_CHECKING:
     from .model import ScenarioFields
     from .triggers import TriggerModel
-
-_CHANGES: dict[type, tuple[str, ...]] = {
-    v.Plug: ("plug",),
-    v.Unplug: ("unplug", "remove"),
-    v.Insert: ("insert",),
-    v.Remove: ("remove",),
-    v.Swap: ("remove", "insert"),
-    v.Reset: ("reset",),
-    v.Logout: ("logout",),
-    v.CloseSessions: ("close-sessions",),
-    v.BlockPin: ("logout",),
-    v.AttachPcsc: ("insert", "remove", "reset"),
-    v.DetachPcsc: ("remove",),
-}
-"""The events that verbs bring about."""
-
 
 _ANY = 10**9
 """So often may happen what a trigger or PC/SC does."""
@@ -117,7 +102,8 @@ class Possible:
             case v.AttachPcsc():
                 self.has_pcsc = True
                 times = _ANY
-        for change in _CHANGES.get(type(step), ()):
+        row = TABLE.get(c.kind_of(step, s.STEPS | v.FAULTS, "a step"))
+        for change in row.changes if row is not None else ():
             self.events[change, step.reader] += times
 
     def _add_trigger(self, trigger: TriggerModel) -> None:

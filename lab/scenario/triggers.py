@@ -12,6 +12,7 @@ from ..simulator.moments import On, moment_of
 from ..simulator.trigger import Trigger
 from ..simulator.value_types import CardSource
 from ..simulator.verbs import Request
+from .conditions import Change
 from .fields import Duration, HexByte, Model, Name
 from .verbs import (
     PCSC,
@@ -42,7 +43,7 @@ class Moment(Model):
 
     call: str | None = None
     ins: HexByte | None = None
-    event: Literal["plug", "unplug", "insert", "remove", "reset", "logout", "close-sessions"] | None = None
+    event: Change | None = None
     signal: Name | None = None
     time: Duration | None = None
     when: Literal["before", "during", "after"] | None = None

@@ -13,6 +13,7 @@ from ...card.wording import meant
 from ...p11.calls import BY_NAME, IN_MODULE
 from ...reader.events import Change, When
 from .call_counter import Place
+from .verbs import LONGEST_WAIT
 
 KEYED = frozenset({INS.GENERAL_AUTHENTICATE, INS.GENERATE_ASYMMETRIC_KEY_PAIR, INS.IMPORT_KEY})
 """Commands with a key slot in P2."""
@@ -77,7 +78,7 @@ class OnApdu:
 class OnEvent:
     """A change of the testbed (reader/events.py), of one reader or of any."""
 
-    event: Literal["plug", "unplug", "insert", "remove", "reset", "logout", "close-sessions"]
+    event: str
     reader: str | None = None
 
     def __post_init__(self) -> None:
@@ -102,7 +103,7 @@ class OnTime:
     seconds: float
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seconds <= 1e6:
+        if not 0 <= self.seconds <= LONGEST_WAIT:
             raise ValueError(f"'seconds' cannot be {self.seconds}")
 
 

@@ -21,30 +21,19 @@ from ...p11.number_names import name_of
 from ..simulator.moments import OnPlace
 from ..simulator.trigger import Trigger
 from ..simulator.value_types import return_value
-from ..simulator.verbs import FAULTS, Request
+from ..simulator.verbs import FAULTS, TABLE, Request, Use, usable
 from .points import Point
 
 READER = "front"
 _UNITS = {"ms": 0.001, "s": 1.0}
 
-_PLAIN = {
-    "remove": "the card is pulled out",
-    "reset": "the card is reset by somebody else",
-    "swap": "another card takes its place",
-    "mute": "the card does not answer any more",
-    "unplug": "the reader is pulled out with the card in it",
-    "logout": "somebody else takes the PIN's verification back",
-    "close-sessions": "the module ends its sessions, and the card stays",
-    "garble": "a byte of the answer is another one",
-}
+_PLAIN = {name: row.sweep for name, row in TABLE.items() if row.sweep}
 """Actions without a value, and what they are for people."""
-
-_THEN = ("insert", "remove", "swap", "reset", "plug", "unplug")
 
 
 @dataclass(frozen=True)
 class Action:
-    """What happens at the point: a verb of a trigger and its arguments (actions.py). `card` puts the other card in."""
+    """The action at a point: a verb or fault (simulator/verbs.py) and its arguments."""
 
     text: str
     verb: str
@@ -56,7 +45,7 @@ class Action:
         """As `remove`, `sw:6F00`, `rv:CKR_DEVICE_ERROR`, `delay:500ms`, `cut:1`. Raises ValueError."""
         name, colon, value = text.partition(":")
         if not colon and name in _PLAIN:
-            arguments = {"garble": {"seed": seed}}.get(name, {"reader": READER})
+            arguments = {"seed": seed} if TABLE[name].is_fault else {"reader": READER}
             return cls(text, name, arguments, _PLAIN[name])
         if name == "sw" and re.fullmatch("[0-9A-Fa-f]{4}", value):
             return cls(text, "answer", {"status": int(value, 16)}, f"the card answers {value.upper()}")
@@ -98,8 +87,10 @@ class Then:
     def parse(cls, text: str) -> Then:
         """As `insert:500ms`. Raises ValueError."""
         verb, colon, value = text.partition(":")
-        if verb not in _THEN:
-            raise ValueError(f"after the action there can be {', '.join(_THEN)}, as insert:500ms; not {text!r}")
+        if verb not in usable(Use.THEN):
+            raise ValueError(
+                f"after the action there can be {', '.join(usable(Use.THEN))}, as insert:500ms; not {text!r}"
+            )
         return cls(verb, seconds(value) if colon else 0.0)
 
 

@@ -15,17 +15,21 @@ from ...card.status import SW
 from ...card.tables import INS
 from ...card.wording import counted
 from ...p11.constants import CKR
+from ...reader.events import Change
 from ..simulator.verbs import FAULTS
+from ..simulator.verbs import VERBS as VERB_ROWS
 from .records import Record
 
-EVENTS = {
-    "plug": ("▲", "reader {reader} plugged in", "bold white on grey30"),
-    "unplug": ("▼", "reader {reader} unplugged", "bold white on grey30"),
-    "insert": ("▼", "{card}'s card goes into {reader}", "bold white on rgb(0,110,60)"),
-    "remove": ("▲", "{card}'s card is pulled out of {reader}", "bold white on rgb(175,25,40)"),
-    "reset": ("●", "{card}'s card in {reader} is reset", "bold white on rgb(150,90,0)"),
-    "logout": ("●", "{card}'s card in {reader} is logged out", "bold white on rgb(150,90,0)"),
-    "close-sessions": ("●", "the sessions on {card}'s card in {reader} end", "bold white on rgb(150,90,0)"),
+_CONNECTION = "bold white on grey30"
+_LOST = "bold white on rgb(150,90,0)"
+EVENTS: dict[str, tuple[str, str, str]] = {
+    Change.PLUG: ("+", "reader {reader} plugged in", _CONNECTION),
+    Change.UNPLUG: ("-", "reader {reader} unplugged", _CONNECTION),
+    Change.INSERT: ("▼", "{card}'s card goes into {reader}", "bold white on rgb(0,110,60)"),
+    Change.REMOVE: ("▲", "{card}'s card is pulled out of {reader}", "bold white on rgb(175,25,40)"),
+    Change.RESET: ("●", "{card}'s card in {reader} is reset", _LOST),
+    Change.LOGOUT: ("●", "{card}'s card in {reader} is logged out", _LOST),
+    Change.CLOSE_SESSIONS: ("●", "the sessions on {card}'s card in {reader} end", _LOST),
 }
 """Sign, words and style of each change of the testbed."""
 
@@ -33,19 +37,8 @@ _UNKNOWN = "●", "{change} in {reader}", "bold white on grey30"
 """An event of a simulator that knows more of them."""
 
 VERBS = {
-    "touch": "a finger touches the card in {reader}",
-    "mute": "the card in {reader} is mute",
-    "kill": "the card in {reader} is dead",
-    "block-pin": "tries are used up in {reader}: {about}",
-    "pin-pad": "at the PIN pad of {reader}: {about}",
-    "attach-pcsc": "{reader} has the cards of PC/SC's reader {about}",
-    "detach-pcsc": "{reader} has cards of its own again",
-    "pcscd": "pcscd: {about}",
-    "signal": "somebody says: {about}",
-    "release": "gate is opened: {about}",
-    "crash": "the simulator is gone for applications",
-    "restart": "the simulator is there again",
-    **{fault: f"fault: {fault} {{about}}" for fault in FAULTS},
+    **{name: row.words for name, row in VERB_ROWS.items() if row.words},
+    **{name: f"fault: {name} {{about}}" for name in FAULTS},
 }
 """The words of each verb, and of each fault when it begins, that is no change of the testbed."""
 
