@@ -18,7 +18,7 @@ _JAVA = Path(__file__).resolve().parents[1] / "tests" / "clients" / "CardClient.
 
 
 @dataclass(frozen=True)
-class Client:
+class SweptProgram:
     """A program: its command line, run by a shell in a folder that `prepare` has filled; `needs` are programs.
 
     `recover` shows that it works again, where the command itself cannot be said twice.
@@ -43,18 +43,18 @@ _CERTIFY = (
 )
 
 CLIENTS = {
-    "pkcs11-tool": Client(
+    "pkcs11-tool": SweptProgram(
         "pkcs11-tool --module {module} --login --pin 123456 --sign --mechanism SHA256-RSA-PKCS --id 01"
         " --input-file data --output-file signature",
         ("pkcs11-tool",),
         shell=False,
     ),
-    "p11tool": Client(
+    "p11tool": SweptProgram(
         "p11tool --provider {module} --login --set-pin=123456 --test-sign 'pkcs11:id=%01;type=private'",
         ("p11tool",),
         shell=False,
     ),
-    "certutil": Client(
+    "certutil": SweptProgram(
         _CERTIFY.format(name="mine", serial=1),
         ("certutil", "modutil"),
         prepare="certutil -N -d sql:. --empty-password && echo 123456 >pin && head -c 64 /dev/urandom >noise"
@@ -63,14 +63,14 @@ CLIENTS = {
         options=("--profile", "blank"),
         shell=False,
     ),
-    "ssh-keygen": Client(
+    "ssh-keygen": SweptProgram(
         "export SSH_ASKPASS={dir}/ask SSH_ASKPASS_REQUIRE=force; rm -f data.sig agent\n"
         "ssh-agent -a {dir}/agent -P '/*' sh -ec 'ssh-add -s {module}; ssh-keygen -Y sign -n file -f key.pub data'",
         ("ssh-keygen", "ssh-agent", "ssh-add"),
         prepare="echo data >data && printf '#!/bin/sh\\necho 123456\\n' >ask && chmod 700 ask"
         ' && ssh-keygen -D "$CARDTEAR_MODULE" >all && head -n 1 all >key.pub',
     ),
-    "openssl": Client(
+    "openssl": SweptProgram(
         "OPENSSL_CONF={dir}/engine.cnf openssl req -new -engine pkcs11 -keyform engine"
         " -key 'pkcs11:token=Alice;id=%01;type=private' -subj /CN=Alice -out request.pem",
         ("openssl",),
@@ -78,7 +78,7 @@ CLIENTS = {
         "engine_id = pkcs11\\nMODULE_PATH = $CARDTEAR_MODULE\\nPIN = 123456\\ninit = 0\\n[req]\\n"
         'distinguished_name = name\\n[name]\\n" >engine.cnf',
     ),
-    "java": Client(
+    "java": SweptProgram(
         "printf 'load\\nsign made SHA256withRSA 00\\n' >asked\n"
         "java -XX:TieredStopAtLevel=1 -cp {dir} CardClient java.cfg 123456 <asked >said; code=$?; cat said\n"
         "[ $code = 0 ] || exit $code; [ $(grep -c ^ok said) = 2 ]",
@@ -89,7 +89,7 @@ CLIENTS = {
         " -storepass 123456 -providerClass sun.security.pkcs11.SunPKCS11 -providerArg java.cfg",
         options=("--profile", "blank"),
     ),
-    "firefox": Client(
+    "firefox": SweptProgram(
         f"printf 'start\\nopen\\n' | {shlex.quote(sys.executable)} -m cardtear.lab.clients.drivers.firefox >said\n"
         "cat said; grep -qx 'client: Alice' said",
         ("firefox-esr",),

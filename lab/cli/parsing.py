@@ -32,7 +32,7 @@ _NOT_WITH = {
 """Parameters beside which others would have no effect."""
 
 
-class Command(TyperCommand):
+class CheckedCommand(TyperCommand):
     """A command that reports wrong use in one line or JSON, and ignores no option silently."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -71,7 +71,7 @@ class Command(TyperCommand):
         return bool(getattr(option, "is_flag", False)) and not option.secondary_opts
 
 
-class ForProgram(Command):
+class ForProgram(CheckedCommand):
     """A command that ends with a program and its arguments: refuses the -- before them as the value of an option."""
 
     def refuse(self, ctx: Any, args: list[str]) -> None:
@@ -106,7 +106,7 @@ class App(typer.Typer):
     """The commands of one file."""
 
     def command(
-        self, name: str | None = None, *, cls: type[TyperCommand] | None = Command, **more: Any
+        self, name: str | None = None, *, cls: type[TyperCommand] | None = CheckedCommand, **more: Any
     ) -> Callable[[F], F]:
         """Add a command, as typer does, with the class above."""
         return super().command(name, cls=cls, **more)

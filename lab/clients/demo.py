@@ -31,7 +31,7 @@ from ..processes.library_warnings import silence_library_warnings
 from ..simulator.trigger import Trigger
 from ..trace.records import as_record
 from ..trace.timeline import Timeline
-from .demo_application import DEADLINE, MESSAGE, Application, ApplicationFailed
+from .demo_application import DEADLINE, MESSAGE, ApplicationFailed, DemoApplication
 
 READER = "front"
 ALICE, BOB = CardRequest(name="Alice"), CardRequest(name="Bob")
@@ -59,7 +59,7 @@ class Demonstration:
         with Simulator() as simulator:
             stop = simulator.testbed.trace.add_part(self._show)
             simulator.plug(READER)
-            application = Application(simulator.module_socket)
+            application = DemoApplication(simulator.module_socket)
             try:
                 self._story(simulator, application)
             finally:
@@ -67,7 +67,7 @@ class Demonstration:
                 application.close()
         self._console.print(f"\n[bold green]✓ All as it has to be[/], in {time.monotonic() - started:.1f} s.")
 
-    def _story(self, simulator: Simulator, application: Application) -> None:
+    def _story(self, simulator: Simulator, application: DemoApplication) -> None:
         do = application.do
         self._say("An application waits in C_WaitForSlotEvent. Alice's card goes in.")
         self._wait_for_event(application)
@@ -116,17 +116,17 @@ class Demonstration:
 
     # What the application does, and what has to come of it
 
-    def _wait_for_event(self, application: Application) -> None:
+    def _wait_for_event(self, application: DemoApplication) -> None:
         """A thread of the application is in C_WaitForSlotEvent when this returns."""
         self._waiting.clear()
         application.do("wait_in_a_thread")
         if not self._waiting.wait(DEADLINE):
             raise Wrong("no call of C_WaitForSlotEvent arrives")
 
-    def _certificate(self, application: Application, identity: bytes) -> x509.Certificate:
+    def _certificate(self, application: DemoApplication, identity: bytes) -> x509.Certificate:
         return x509.load_der_x509_certificate(application.do("certificate", identity))
 
-    def _rsa_fits(self, application: Application, certificate: x509.Certificate) -> bool:
+    def _rsa_fits(self, application: DemoApplication, certificate: x509.Certificate) -> bool:
         """Whether a signature made now fits the certificate."""
         public = certificate.public_key()
         assert isinstance(public, rsa.RSAPublicKey)
@@ -137,7 +137,7 @@ class Demonstration:
             return False
         return True
 
-    def _ec_fits(self, application: Application) -> bool:
+    def _ec_fits(self, application: DemoApplication) -> bool:
         """The same with the signature key, which wants the PIN for every signature."""
         public = self._certificate(application, EC_KEY).public_key()
         assert isinstance(public, ec.EllipticCurvePublicKey)

@@ -26,7 +26,7 @@ class ApplicationFailed(Exception):
     """The application died, or does not answer in time."""
 
 
-class Application:
+class DemoApplication:
     """The process, seen from outside; a PKCS #11 failure is a result like any other: its name."""
 
     def __init__(self, socket: Path) -> None:

@@ -20,7 +20,7 @@ from .tls_server import TlsServer
 READER = "front"
 
 
-class Demonstration:
+class FirefoxDemonstration:
     """The story, told on a console while it happens; what is shown is checked. Raises MozillaError."""
 
     def __init__(self, console: Console) -> None:
@@ -89,7 +89,7 @@ def main() -> int:
         )
         return 1
     try:
-        Demonstration(console).play()
+        FirefoxDemonstration(console).play()
     except MozillaError as error:
         console.print(f"[bold red]{error}[/]")
         return 1

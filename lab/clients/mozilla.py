@@ -99,7 +99,7 @@ class MozillaError(Exception):
     """The program did not do what it was asked to; the message says what came instead."""
 
 
-class Slot(NamedTuple):
+class MozillaSlot(NamedTuple):
     """A slot of the module, as the program sees it: the reader's name, the card's, and one of the numbers above.
 
     A reader that the program has not found (yet) has no card and the status None.
@@ -194,17 +194,17 @@ class Mozilla(Closable):
         if said != "added":
             raise MozillaError(f"the module {path} cannot be loaded: {said}")
 
-    def slots(self, module: str = MODULE_NAME) -> list[Slot]:
+    def slots(self, module: str = MODULE_NAME) -> list[MozillaSlot]:
         """The module's slots as far as the program knows them now: none, while the module knows of no simulator."""
 
         found = self.read_async(_SLOTS, module)
         if not isinstance(found, list):
             raise MozillaError(f"the slots of {module} cannot be listed: {found}")
-        return [Slot(*each) for each in found]
+        return [MozillaSlot(*each) for each in found]
 
-    def slot(self, name: str = "front") -> Slot:
+    def slot(self, name: str = "front") -> MozillaSlot:
         """One of them, by the name of its reader."""
-        return next((each for each in self.slots() if each.name == name), Slot(name))
+        return next((each for each in self.slots() if each.name == name), MozillaSlot(name))
 
     def wait_for_status(self, status: int, slot: str = "front") -> None:
         """Until the slot has that status; the program looks at most every few seconds. Raises MozillaError."""
@@ -220,7 +220,7 @@ class Mozilla(Closable):
         It remembers for a second what card there is, and for another whether somebody is logged in; so a card that
         is put in anew can be told from the one before by its name only.
         """
-        wanted = Slot(slot, token, NOT_LOGGED_IN)
+        wanted = MozillaSlot(slot, token, NOT_LOGGED_IN)
         self.wait(lambda: self.slot(slot), lambda found: found == wanted, f"the card {token}, nobody logged in")
         self.wait(self.certificates, lambda found: token in dict(found), f"certificates of {token}")
 

@@ -28,7 +28,7 @@ class NssDatabase:
 
     @classmethod
     def create(cls, folder: Path, module: Path, pin: str) -> Self:
-        """A new one in an empty folder, with the module in it. Raises NssError, TimeoutExpired."""
+        """A new one in an empty folder, with the module in it. Raises NssToolError, TimeoutExpired."""
         database = cls(folder)
         database.pin_file.touch(mode=0o600)
         database.pin_file.write_text(f"{pin}\n")
@@ -47,7 +47,7 @@ class NssDatabase:
         return self.folder / "pin"
 
     def run(self, program: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a program in the folder. Raises TimeoutExpired; NssError if it fails and `check` is set."""
+        """Run a program in the folder. Raises TimeoutExpired; NssToolError if it fails and `check` is set."""
         done = subprocess.run(
             [program, *arguments],
             cwd=self.folder,
@@ -60,9 +60,9 @@ class NssDatabase:
             check=False,
         )
         if check and done.returncode != 0:
-            raise NssError(f"{program} {' '.join(arguments)}: exit code {done.returncode}\n{done.stdout}")
+            raise NssToolError(f"{program} {' '.join(arguments)}: exit code {done.returncode}\n{done.stdout}")
         return done
 
 
-class NssError(Exception):
+class NssToolError(Exception):
     """A tool failed; the message has what it printed."""

@@ -31,7 +31,7 @@ _GRACE = 5.0
 """Seconds that a killed program may take to be gone."""
 
 
-class Host:
+class PooledSimulators:
     """The simulators by number, and other programs that are to end with the run."""
 
     def __init__(self, folder: Path) -> None:
@@ -119,7 +119,7 @@ def lines(parent: int) -> Iterator[bytes]:
 def main() -> None:
     """The entry point; the argument is the process with which all ends."""
     silence_library_warnings()
-    with TempDir() as scratch, contextlib.closing(Host(scratch.path)) as host:
+    with TempDir() as scratch, contextlib.closing(PooledSimulators(scratch.path)) as host:
         tempfile.tempdir = str(scratch.path)
         for line in lines(int(sys.argv[1])):
             sys.stdout.write(json.dumps(host.carry_out(line)) + "\n")

@@ -16,7 +16,7 @@ from typing import Any
 from cryptography.hazmat.backends.openssl import backend
 
 from .plan import measure
-from .rows import FULL, QUICK, Row
+from .rows import FULL, QUICK, ResultRow
 
 COLUMNS = ("what", "p50", "p99", "references, p50", "target", "")
 _NUMBERS = ("p50", "p99")
@@ -47,7 +47,7 @@ def title(about: dict[str, Any]) -> str:
     )
 
 
-def cells(row: Row) -> tuple[str, ...]:
+def cells(row: ResultRow) -> tuple[str, ...]:
     """A row in words, by COLUMNS."""
     return (
         row.what,
@@ -59,7 +59,7 @@ def cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def show(about: dict[str, Any], rows: list[Row]) -> None:
+def show(about: dict[str, Any], rows: list[ResultRow]) -> None:
     """The table for people."""
     from rich.console import Console
     from rich.table import Table
@@ -72,7 +72,7 @@ def show(about: dict[str, Any], rows: list[Row]) -> None:
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
-def show_markdown(about: dict[str, Any], rows: list[Row]) -> None:
+def show_markdown(about: dict[str, Any], rows: list[ResultRow]) -> None:
     """The table for a page."""
     print(f"{title(about)}\n")
     print(f"| {' | '.join(COLUMNS)} |")
@@ -81,7 +81,7 @@ def show_markdown(about: dict[str, Any], rows: list[Row]) -> None:
         print(f"| {' | '.join(cells(row))} |")
 
 
-def collect(measured: Iterator[Row]) -> list[Row]:
+def collect(measured: Iterator[ResultRow]) -> list[ResultRow]:
     """All rows; each is shown on standard error when it is there, for it takes minutes."""
     rows = []
     for row in measured:

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
-from .rows import Row, Run, at_most
+from .rows import BenchmarkRun, ResultRow, at_most
 
 _SELECT = bytes.fromhex("00A4040005A000000308")
 _VERIFY = bytes.fromhex("0020008008313233343536FFFF")
@@ -36,9 +36,9 @@ _CERTIFICATE_LENGTH = 2000
 _CARD_MEMORY = 100_000
 
 
-def cards(run: Run) -> Iterator[Row]:
+def cards(run: BenchmarkRun) -> Iterator[ResultRow]:
     """A card with an RSA key and a certificate object of 2 kB, and copies of it."""
-    with TemporaryDirectory(dir=run.bed.folder) as folder:
+    with TemporaryDirectory(dir=run.equipment.folder) as folder:
         image = _image(Path(folder))
         yield from _apdus(run, image)
         yield _opening(run, image)
@@ -55,7 +55,7 @@ def _image(folder: Path) -> Path:
     return image
 
 
-def _apdus(run: Run, image: Path) -> Iterator[Row]:
+def _apdus(run: BenchmarkRun, image: Path) -> Iterator[ResultRow]:
     """Each kind in turn with the others, so that a busy machine is as busy for one as for the other."""
     card = open_card(image)
     activation = card.activate()
@@ -88,7 +88,7 @@ def _apdus(run: Run, image: Path) -> Iterator[Row]:
     yield at_most(what, times["sign"], "1.1 x cryptography", 1.1 * bare, {"cryptography": bare})
 
 
-def _opening(run: Run, image: Path) -> Row:
+def _opening(run: BenchmarkRun, image: Path) -> ResultRow:
     times = []
     for _ in range(max(run.amount.removals, 20)):
         start = perf_counter_ns()
@@ -98,11 +98,13 @@ def _opening(run: Run, image: Path) -> Row:
     return at_most("opening a card image", times, "", 5000, {})
 
 
-def _crowd(run: Run, image: Path, folder: Path) -> Iterator[Row]:
+def _crowd(run: BenchmarkRun, image: Path, folder: Path) -> Iterator[ResultRow]:
     count = run.amount.removals
     command = [sys.executable, "-m", f"{__package__}.crowd", str(image), str(folder), str(count)]
     found = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=300).stdout)
     memory, alone = found["memory"] / 1000, median(found["alone"]) / 1000
-    yield Row(f"memory for each of {count} idle cards", memory, None, "kB", {}, "<= 100", memory, _CARD_MEMORY / 1000)
+    yield ResultRow(
+        f"memory for each of {count} idle cards", memory, None, "kB", {}, "<= 100", memory, _CARD_MEMORY / 1000
+    )
     what = f"insertion beside {count} other cards"
     yield at_most(what, found["crowd"], "1.5 x alone", 1.5 * alone, {"alone": alone})

@@ -22,12 +22,12 @@ from cardtear.p11.constants import CKR
 from cardtear.reader.reader import Insertion
 from cardtear.reader.trace import ApduEntry, CallEntry, Entry, ReturnEntry, Trace
 
-from .rows import Row, Run, at_most, count
+from .rows import BenchmarkRun, ResultRow, at_most, count
 
 REMOVE = {"do": "remove", "reader": "front"}
 
 
-def fixtures(run: Run) -> Iterator[Row]:
+def fixtures(run: BenchmarkRun) -> Iterator[ResultRow]:
     """The card of a test, in a simulator of its own; the first of a run starts the process they are all in."""
     times = []
     with Pool() as pool:
@@ -41,7 +41,7 @@ def fixtures(run: Run) -> Iterator[Row]:
     yield at_most("a test's card, ready", others, "", 50_000, {"the run's first": first / 1000})
 
 
-def triggers(run: Run) -> Iterator[Row]:
+def triggers(run: BenchmarkRun) -> Iterator[ResultRow]:
     """A call before which the card goes; when it is answered, nothing of the card is left to the application."""
     module = Module(module_path())
     module.initialize(run.served.socket)
@@ -67,7 +67,7 @@ def outrun(module: Module, control: Control, turns: int) -> int:
     return late
 
 
-def trace(run: Run) -> Iterator[Row]:
+def trace(run: BenchmarkRun) -> Iterator[ResultRow]:
     """What recording and telling of the calls of a page takes of its time, in a real browser where there is one."""
     if not run.amount.pages or firefox.Firefox.missing_parts():
         return
@@ -85,7 +85,7 @@ def trace(run: Run) -> Iterator[Row]:
                 calls.append(sum(isinstance(entry, CallEntry) for entry in entries))
     share = sorted(shares)[len(shares) // 2]
     what = f"trace of a page in Firefox, {sorted(calls)[len(calls) // 2]} calls"
-    yield Row(what, share, None, "%", {}, "< 5 % of its time", share, 5)
+    yield ResultRow(what, share, None, "%", {}, "< 5 % of its time", share, 5)
 
 
 def page(simulator: Simulator, browser: firefox.Firefox, url: str) -> tuple[list[Entry], float]:

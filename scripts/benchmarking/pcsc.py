@@ -17,7 +17,7 @@ from time import monotonic, perf_counter_ns, sleep
 from cardtear.lab.simulator import own_pcscd
 from cardtear.reader.pcsc import reader_conf
 
-from .rows import Row, Run, at_most
+from .rows import BenchmarkRun, ResultRow, at_most
 
 DEADLINE = 20.0
 WITHOUT_HASTE = """
@@ -39,28 +39,28 @@ _LIMIT = 250
 """Microseconds."""
 
 
-def transmissions(run: Run) -> Iterator[Row]:
+def transmissions(run: BenchmarkRun) -> Iterator[ResultRow]:
     """SCardTransmit of a short command."""
     if own_pcscd.why_not() is not None:
         return
-    daemon = own_pcscd.OwnPcscd(run.bed.folder / "pcscd")
+    daemon = own_pcscd.OwnPcscd(run.equipment.folder / "pcscd")
     responder = (sys.executable, "-c", WITHOUT_HASTE, str(daemon.place.port + 1))
     with contextlib.ExitStack() as undo:
         undo.enter_context(daemon)
         with daemon.place.inside():
-            undo.enter_context(run.bed.simulator("pcsc", "--pcsc-port", str(daemon.place.port)))
-        with Card(0) as card:
+            undo.enter_context(run.equipment.simulator("pcsc", "--pcsc-port", str(daemon.place.port)))
+        with ConnectedCard(0) as card:
             card.transmit()  # selects nothing, wakes everything
             ours = [card.transmit() for _ in range(run.amount.windows)]
         with daemon.place.inside():
             undo.enter_context(_running(responder))
-        with Card(1) as card:
+        with ConnectedCard(1) as card:
             theirs = [card.transmit() for _ in range(run.amount.pairs)]
     reference = {"without quick acknowledgement": sorted(theirs)[len(theirs) // 2] / 1000}
     yield at_most("SCardTransmit", ours, "", _LIMIT, reference)
 
 
-class Card:
+class ConnectedCard:
     """The card in a slot of the benchmark's pcscd; a context manager."""
 
     def __init__(self, slot: int) -> None:
@@ -75,7 +75,7 @@ class Card:
             sleep(0.02)
         self._header = (c_ulong * 2)(self._protocol.value, 16)
 
-    def __enter__(self) -> Card:
+    def __enter__(self) -> ConnectedCard:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -7,14 +7,14 @@ import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from .bed import Bed, InProcess
 from .cards import cards
+from .equipment import Equipment, InProcess
 from .in_tests import fixtures, trace, triggers
 from .pcsc import transmissions
 from .rows import (
     Amount,
-    Row,
-    Run,
+    BenchmarkRun,
+    ResultRow,
     encryption,
     key_generation,
     polling_and_signing,
@@ -26,7 +26,7 @@ from .rows import (
 )
 from .sweeps import sweeps
 
-MEASUREMENTS: tuple[Callable[[Run], Iterator[Row]], ...] = (
+MEASUREMENTS: tuple[Callable[[BenchmarkRun], Iterator[ResultRow]], ...] = (
     polling_and_signing,
     rates,
     two_cards,
@@ -45,15 +45,15 @@ MEASUREMENTS: tuple[Callable[[Run], Iterator[Row]], ...] = (
 """In this order; each undoes what it has done to the simulator."""
 
 
-def measure(folder: Path, amount: Amount) -> Iterator[Row]:
+def measure(folder: Path, amount: Amount) -> Iterator[ResultRow]:
     """Everything, as the rows of the table, each as soon as it is known."""
-    bed = Bed(folder)
+    equipment = Equipment(folder)
     with contextlib.ExitStack() as undo:
-        served = undo.enter_context(bed.simulator("run"))
-        ours = undo.enter_context(bed.ours(served, echo=undo.enter_context(bed.echo_server())))
-        theirs = bed.theirs()
+        served = undo.enter_context(equipment.simulator("run"))
+        ours = undo.enter_context(equipment.ours(served, echo=undo.enter_context(equipment.echo_server())))
+        theirs = equipment.theirs()
         if theirs is not None:
             undo.enter_context(theirs)
-        run = Run(bed, amount, served, ours, theirs, InProcess())
+        run = BenchmarkRun(equipment, amount, served, ours, theirs, InProcess())
         for measurement in MEASUREMENTS:
             yield from measurement(run)

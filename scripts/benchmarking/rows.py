@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from cardtear.lab.control.client import Control
 
-from .bed import Bed, Host, InProcess, Served
+from .equipment import Equipment, InProcess, MeasuringApplication, ServedSimulator
 
 THEIRS, PLAIN = "SoftHSM2", "cryptography"
 
@@ -53,7 +53,7 @@ QUICK = Amount(
 )
 
 
-class Row(NamedTuple):
+class ResultRow(NamedTuple):
     """One line of the table. `value` may be at most `limit`, or at least; without a limit it is only shown."""
 
     what: str
@@ -74,14 +74,14 @@ class Row(NamedTuple):
         return self.value >= self.limit if self.at_least else self.value <= self.limit
 
 
-class Run(NamedTuple):
+class BenchmarkRun(NamedTuple):
     """What every measurement works with. `theirs` is None where SoftHSM2 is not installed."""
 
-    bed: Bed
+    equipment: Equipment
     amount: Amount
-    served: Served
-    ours: Host
-    theirs: Host | None
+    served: ServedSimulator
+    ours: MeasuringApplication
+    theirs: MeasuringApplication | None
     plain: InProcess
 
     def in_turns(self, counts: dict[str, int], turns: int, alone: Sequence[str] = ()) -> Times:
@@ -111,7 +111,7 @@ class Run(NamedTuple):
         return sum(record["kind"] == "apdu" and record["call"] in counted for record in records)
 
 
-def polling_and_signing(run: Run) -> Iterator[Row]:
+def polling_and_signing(run: BenchmarkRun) -> Iterator[ResultRow]:
     """What applications do all the time, beside a bare round trip and the bare signature."""
     counts = {"echo": 50, "C_GetSlotInfo": 50, "C_GetSessionInfo": 50, "sign_rsa": 10, "sign_ec": 20}
     times = run.in_turns(counts, run.amount.turns, alone=("echo", "C_GetSlotInfo", "C_GetSessionInfo"))
@@ -129,7 +129,7 @@ def polling_and_signing(run: Run) -> Iterator[Row]:
         yield _rate("P-256 signatures", ours, {THEIRS: theirs}, 0.5)
 
 
-def rates(run: Run) -> Iterator[Row]:
+def rates(run: BenchmarkRun) -> Iterator[ResultRow]:
     """RSA signatures of one application on one card."""
     for threads, factor in ((1, 1.0), (4, 0.8)):
         found: dict[str, list[float]] = defaultdict(list)
@@ -142,16 +142,16 @@ def rates(run: Run) -> Iterator[Row]:
         yield _rate(what, statistics.median(found[""]), references, factor)
 
 
-def two_cards(run: Run) -> Iterator[Row]:
+def two_cards(run: BenchmarkRun) -> Iterator[ResultRow]:
     """RSA signatures of two applications with a card each; the reference is one of them alone."""
     with contextlib.ExitStack() as undo:
         with Control(run.served.control) as control:
             control.do("plug", reader="back")
             control.do("insert", reader="back", card={"name": "Bob"})
-        second = undo.enter_context(run.bed.ours(run.served, token=1))
-        other = undo.enter_context(run.bed.ours(undo.enter_context(run.bed.simulator("second"))))
+        second = undo.enter_context(run.equipment.ours(run.served, token=1))
+        other = undo.enter_context(run.equipment.ours(undo.enter_context(run.equipment.simulator("second"))))
         hosts = {"one": [run.ours], "one simulator": [run.ours, second], "two simulators": [run.ours, other]}
-        theirs = run.bed.theirs()
+        theirs = run.equipment.theirs()
         if run.theirs is not None and theirs is not None:
             hosts[f"{THEIRS} one"], hosts[THEIRS] = [run.theirs], [run.theirs, undo.enter_context(theirs)]
         found: dict[str, list[float]] = defaultdict(list)
@@ -166,7 +166,7 @@ def two_cards(run: Run) -> Iterator[Row]:
             control.do("unplug", reader="back")
 
 
-def encryption(run: Run) -> Iterator[Row]:
+def encryption(run: BenchmarkRun) -> Iterator[ResultRow]:
     """A megabyte through the socket and back."""
     times = run.in_turns({"aes_gcm": 2}, run.amount.ciphers)
     references = _references(times, "aes_gcm")
@@ -174,7 +174,7 @@ def encryption(run: Run) -> Iterator[Row]:
     yield at_most("AES-256-GCM of 1 MB", times["aes_gcm"], "2 x SoftHSM2", limit, references)
 
 
-def key_generation(run: Run) -> Iterator[Row]:
+def key_generation(run: BenchmarkRun) -> Iterator[ResultRow]:
     """On the card, where it stays. How long a search for primes takes is chance: the mean is compared."""
     times = run.in_turns({"generate_rsa": 1}, run.amount.pairs)
     mean = {name: statistics.fmean(values) / 1000 for name, values in times.items()}
@@ -183,10 +183,10 @@ def key_generation(run: Run) -> Iterator[Row]:
     target, limit = ("", None) if theirs is None else (f"mean <= 1.3 x SoftHSM2 = {1.3 * theirs:.0f}", 1.3 * theirs)
     values = times["generate_rsa"]
     what = "RSA-2048 key generation"
-    yield Row(what, _p50(values), _p99(values), "us", references, target, mean["generate_rsa"], limit)
+    yield ResultRow(what, _p50(values), _p99(values), "us", references, target, mean["generate_rsa"], limit)
 
 
-def search(run: Run) -> Iterator[Row]:
+def search(run: BenchmarkRun) -> Iterator[ResultRow]:
     """For 100 data objects on the card; when it has just been inserted, nothing is known of it."""
     hosts = [run.ours] if run.theirs is None else [run.ours, run.theirs]
     for host in hosts:
@@ -203,11 +203,11 @@ def search(run: Run) -> Iterator[Row]:
     yield count("APDUs of the same again", apdus)
 
 
-def removals(run: Run) -> Iterator[Row]:
+def removals(run: BenchmarkRun) -> Iterator[ResultRow]:
     """How soon it is known, and whether anything is left."""
     waits = run.ours.measure("wait", run.amount.removals)
     p99 = _p99(waits)
-    yield Row("remove -> C_WaitForSlotEvent", _p50(waits), p99, "us", {}, "p99 <= 1000", p99, 1000)
+    yield ResultRow("remove -> C_WaitForSlotEvent", _p50(waits), p99, "us", {}, "p99 <= 1000", p99, 1000)
     (alive,) = run.ours.measure("window", run.amount.windows)
     yield count(f"sessions alive after remove, of {run.amount.windows}", alive)
     yield count(
@@ -216,29 +216,29 @@ def removals(run: Run) -> Iterator[Row]:
     )
 
 
-def starts(run: Run) -> Iterator[Row]:
+def starts(run: BenchmarkRun) -> Iterator[ResultRow]:
     """Of an application, with a card that has just been inserted, and of the simulator."""
     times: Times = defaultdict(list)
     with Control(run.served.control) as control:
         for _ in range(run.amount.starts):
             control.do("remove", reader="front")
             control.do("insert", reader="front")
-            times["first"].append(run.bed.first_signature(run.served))
-            if run.bed.softhsm is not None:
-                times[f"{THEIRS} first"].append(run.bed.first_signature(None))
+            times["first"].append(run.equipment.first_signature(run.served))
+            if run.equipment.softhsm is not None:
+                times[f"{THEIRS} first"].append(run.equipment.first_signature(None))
     references = _references(times, "first")
     yield at_most("dlopen to first RSA signature", times["first"], "", 15_000, references)
     ready, memory = [], []
     for number in range(run.amount.starts):
-        with run.bed.simulator(f"start-{number}") as served:
+        with run.equipment.simulator(f"start-{number}") as served:
             ready.append(served.duration)
             memory.append(served.resident())
     yield at_most("cardtear serve to ready", ready, "", 400_000, {})
     resident = statistics.median(memory)
-    yield Row("cardtear serve, resident", resident, None, "MB", {}, "<= 60", resident, 60)
+    yield ResultRow("cardtear serve, resident", resident, None, "MB", {}, "<= 60", resident, 60)
 
 
-def _together(hosts: Sequence[Host], threads: int) -> float:
+def _together(hosts: Sequence[MeasuringApplication], threads: int) -> float:
     """RSA signatures a second of applications that sign at the same time."""
     for host in hosts:
         host.begin("rate", threads)
@@ -257,23 +257,23 @@ def _p99(times: list[int]) -> float:
     return sorted(times)[min(len(times) - 1, len(times) * 99 // 100)] / 1000
 
 
-def at_most(what: str, times: list[int], words: str, limit: float | None, references: dict[str, float]) -> Row:
+def at_most(what: str, times: list[int], words: str, limit: float | None, references: dict[str, float]) -> ResultRow:
     """A time, held to a limit in microseconds by its median."""
     p50 = _p50(times)
     target = "" if limit is None else " = ".join(part for part in (f"p50 <= {words}".rstrip(), f"{limit:.0f}") if part)
-    return Row(what, p50, _p99(times), "us", references, target.replace("<= =", "<="), p50, limit)
+    return ResultRow(what, p50, _p99(times), "us", references, target.replace("<= =", "<="), p50, limit)
 
 
-def _rate(what: str, rate: float, references: dict[str, float], factor: float | None = None) -> Row:
+def _rate(what: str, rate: float, references: dict[str, float], factor: float | None = None) -> ResultRow:
     """A rate, held to a part of that of SoftHSM2."""
     theirs = references.get(THEIRS)
     if factor is None or theirs is None:
-        return Row(what, rate, None, "1/s", references)
+        return ResultRow(what, rate, None, "1/s", references)
     limit = factor * theirs
     target = f">= {factor} x SoftHSM2 = {limit:.0f}"
-    return Row(what, rate, None, "1/s", references, target, rate, limit, at_least=True)
+    return ResultRow(what, rate, None, "1/s", references, target, rate, limit, at_least=True)
 
 
-def count(what: str, count: int) -> Row:
+def count(what: str, count: int) -> ResultRow:
     """Something of which there shall be none."""
-    return Row(what, count, None, "", {}, "0", count, 0)
+    return ResultRow(what, count, None, "", {}, "0", count, 0)

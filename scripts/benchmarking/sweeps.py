@@ -18,7 +18,7 @@ from cardtear.lab.sweep.outcome import Outcome
 from cardtear.lab.sweep.plan import Plan
 from cardtear.lab.sweep.points import Choice
 
-from .rows import Row, Run, at_most
+from .rows import BenchmarkRun, ResultRow, at_most
 
 COMMAND = (
     "pkcs11-tool --module {module} --login --pin 123456 --sign --mechanism SHA256-RSA-PKCS --id 01 "
@@ -27,7 +27,7 @@ COMMAND = (
 AT_A_TIME = 8
 
 
-def sweeps(run: Run) -> Iterator[Row]:
+def sweeps(run: BenchmarkRun) -> Iterator[ResultRow]:
     """A signature of OpenSC's pkcs11-tool, where there is one. One at a time, and then more than there are cores."""
     if shutil.which("pkcs11-tool") is None:
         return
@@ -43,7 +43,7 @@ def sweeps(run: Run) -> Iterator[Row]:
     limit = 80 * min(AT_A_TIME, cores) / cores
     what = f"cores' time used by a sweep, {AT_A_TIME} points at a time"
     references = {"points a second": len(together) / seconds}
-    yield Row(what, share, None, "%", references, f">= {limit:.0f} %", share, limit, at_least=True)
+    yield ResultRow(what, share, None, "%", references, f">= {limit:.0f} %", share, limit, at_least=True)
 
 
 def _swept(plan: Plan, survey: runner.Survey, count: int, jobs: int) -> tuple[list[Outcome], float, float]:

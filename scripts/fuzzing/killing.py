@@ -34,7 +34,7 @@ _PINS = (b"123456\xff\xff", b"654321\xff\xff")
 _WRONG = b"000000\xff\xff"
 
 
-class Command(NamedTuple):
+class CardCommand(NamedTuple):
     """A command in whole, the class of the status word that it gets, and what it does to the card.
 
     `costs` is the reference of which a try is gone from the moment on that the command begins to compare.
@@ -53,7 +53,7 @@ class Broken(Exception):
     """A killed process left something that is neither the card before nor the card after."""
 
 
-def commands(chance: random.Random, state: CardState) -> Iterator[Command]:
+def commands(chance: random.Random, state: CardState) -> Iterator[CardCommand]:
     """Commands for a card that is in this state and has its management key proved; the state goes along with them."""
     while True:
         command = chance.choice(_KINDS)(chance, state)
@@ -61,37 +61,37 @@ def commands(chance: random.Random, state: CardState) -> Iterator[Command]:
         command.effect(state)
 
 
-def _wrong_pin(chance: random.Random, state: CardState) -> Command:
+def _wrong_pin(chance: random.Random, state: CardState) -> CardCommand:
     if state.references[PIN].tries < 2:
         return _unblock(chance, state)
-    return Command(0x20, 0, PIN, _WRONG, 0x63, lambda after: _count(after, PIN), PIN)
+    return CardCommand(0x20, 0, PIN, _WRONG, 0x63, lambda after: _count(after, PIN), PIN)
 
 
-def _right_pin(chance: random.Random, state: CardState) -> Command:
+def _right_pin(chance: random.Random, state: CardState) -> CardCommand:
     if state.references[PIN].tries < 1:
         return _unblock(chance, state)
     value = state.references[PIN].value
-    return Command(0x20, 0, PIN, value, 0x90, lambda after: _renew(after, PIN, value), PIN)
+    return CardCommand(0x20, 0, PIN, value, 0x90, lambda after: _renew(after, PIN, value), PIN)
 
 
-def _change_pin(chance: random.Random, state: CardState) -> Command:
+def _change_pin(chance: random.Random, state: CardState) -> CardCommand:
     if state.references[PIN].tries < 1:
         return _unblock(chance, state)
     old, new = state.references[PIN].value, chance.choice(_PINS)
-    return Command(0x24, 0, PIN, old + new, 0x90, lambda after: _renew(after, PIN, new), PIN)
+    return CardCommand(0x24, 0, PIN, old + new, 0x90, lambda after: _renew(after, PIN, new), PIN)
 
 
-def _unblock(chance: random.Random, state: CardState) -> Command:
+def _unblock(chance: random.Random, state: CardState) -> CardCommand:
     puk, new = state.references[PUK].value, chance.choice(_PINS)
 
     def effect(after: CardState) -> None:
         _renew(after, PIN, new)
         _renew(after, PUK, puk)
 
-    return Command(0x2C, 0, PIN, puk + new, 0x90, effect, PUK)
+    return CardCommand(0x2C, 0, PIN, puk + new, 0x90, effect, PUK)
 
 
-def _put(chance: random.Random, state: CardState) -> Command:
+def _put(chance: random.Random, state: CardState) -> CardCommand:
     tag = PUBLIC_RECORDS[chance.randrange(3)]
     value = chance.randbytes(chance.choice((0, 1, 100, 5000, 20_000)))
     data = tlv.encode(0x5C, tag.to_bytes(4, "big")) + tlv.encode(0x53, value)
@@ -101,10 +101,10 @@ def _put(chance: random.Random, state: CardState) -> Command:
         if value:
             after.objects[tag] = value
 
-    return Command(0xDB, 0x3F, 0xFF, data, 0x90, effect)
+    return CardCommand(0xDB, 0x3F, 0xFF, data, 0x90, effect)
 
 
-def _import(chance: random.Random, state: CardState) -> Command:
+def _import(chance: random.Random, state: CardState) -> CardCommand:
     slot, scalar = chance.choice(_SLOTS), chance.randbytes(31).rjust(32, b"\1")
     numbers = {0x06: scalar}
     stored = StoredKey(Algorithm.P256, keys.assemble(Algorithm.P256, numbers), True, SLOTS[slot].pin_rule)
@@ -112,10 +112,10 @@ def _import(chance: random.Random, state: CardState) -> Command:
     def effect(after: CardState) -> None:
         after.keys[slot] = stored
 
-    return Command(0xFE, Algorithm.P256, slot, tlv.encode(0x06, scalar), 0x90, effect)
+    return CardCommand(0xFE, Algorithm.P256, slot, tlv.encode(0x06, scalar), 0x90, effect)
 
 
-def _move(chance: random.Random, state: CardState) -> Command:
+def _move(chance: random.Random, state: CardState) -> CardCommand:
     held = [slot for slot in _SLOTS if slot in state.keys]
     if not held:
         return _import(chance, state)
@@ -126,7 +126,7 @@ def _move(chance: random.Random, state: CardState) -> Command:
         if target != 0xFF:
             after.keys[target] = key
 
-    return Command(0xF6, target, origin, b"", 0x90, effect)
+    return CardCommand(0xF6, target, origin, b"", 0x90, effect)
 
 
 _SLOTS = (0x82, 0x83, 0x84)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from benchmarking.__main__ import COLUMNS, collect, machine, show, show_markdown
-from benchmarking.bed import SOFTHSM
-from benchmarking.rows import Row
+from benchmarking.equipment import SOFTHSM
+from benchmarking.rows import ResultRow
 
 DEADLINE = 110
 WITH_A_TARGET = {
@@ -67,7 +67,7 @@ def test_the_quick_benchmark_gives_every_row() -> None:
     rows = {row["what"]: row for row in report["rows"]}
     assert rows.keys() >= WITH_A_TARGET | NONE_OF
     for name, row in rows.items():
-        assert row.keys() == {*Row._fields, "met"}
+        assert row.keys() == {*ResultRow._fields, "met"}
         assert isinstance(row["p50"], float | int), name
         assert row["p99"] is None or row["p99"] >= row["p50"] > 0, name
         assert all(value > 0 for value in row["references"].values()), name
@@ -89,14 +89,14 @@ def test_the_quick_benchmark_gives_every_row() -> None:
 def test_a_row_is_met_on_the_right_side_of_its_limit(
     value: float, limit: float | None, at_least: bool, met: bool | None
 ) -> None:
-    assert Row("", 0, None, "us", {}, "", value, limit, at_least).met is met
+    assert ResultRow("", 0, None, "us", {}, "", value, limit, at_least).met is met
 
 
 def test_the_tables_say_what_was_measured(capsys: pytest.CaptureFixture[str]) -> None:
     """Rows are told one by one while it runs, on standard error; on standard output stands the table alone."""
     measured = [
-        Row("a call", 16.4, 44.0, "us", {"echo": 9.0}, "p50 <= 2 x echo = 18", 16.4, 18, False),
-        Row("resident", 61.0, None, "MB", {}, "<= 60", 61.0, 60, False),
+        ResultRow("a call", 16.4, 44.0, "us", {"echo": 9.0}, "p50 <= 2 x echo = 18", 16.4, 18, False),
+        ResultRow("resident", 61.0, None, "MB", {}, "<= 60", 61.0, 60, False),
     ]
     rows = collect(iter(measured))
     assert capsys.readouterr() == ("", "a call: 16\nresident: 61 MB\n")

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from ...processes import paths
 from ..firefox import LOGGED_IN, NOT_LOGGED_IN, NOT_PRESENT, Firefox
-from ..mozilla import Slot
+from ..mozilla import MozillaSlot
 from ..tls_server import TlsServer
 from .lines import serve
 
@@ -84,7 +84,7 @@ class Browser:
         return str(self._firefox.prompts())
 
 
-def _shown(slot: Slot) -> str:
+def _shown(slot: MozillaSlot) -> str:
     if slot.status == NOT_PRESENT:
         return f"{slot.name}: empty"
     return f"{slot.name}: {slot.token}, {_WORDS.get(slot.status or 0, slot.status)}"

@@ -23,13 +23,13 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 from .lines import say, serve
-from .nss_library import Nss, NssError
+from .nss_library import Nss, NssLibraryError
 
 _PATIENCE = 4.0
 _BETWEEN_LOOKS = 0.02
 
 
-class Application:
+class NssCommands:
     """What can be asked."""
 
     def __init__(self, nss: Nss) -> None:
@@ -66,7 +66,7 @@ class Application:
             while True:
                 slot = self._nss.wait()
                 say(f"event {slot}; {self._tokens()}")
-        except NssError as error:
+        except NssLibraryError as error:
             say(f"no more events: {error}")
 
     def _cancel(self) -> str:
@@ -97,7 +97,7 @@ def _at_once(threads: int, work: Callable[[], str]) -> str:
         barrier.wait()
         try:
             return work()
-        except NssError as error:
+        except NssLibraryError as error:
             return str(error)
 
     with ThreadPoolExecutor(threads) as pool:
@@ -107,7 +107,7 @@ def _at_once(threads: int, work: Callable[[], str]) -> str:
 
 def main() -> None:
     """Until the input ends; NSS is not shut down, as Firefox does not."""
-    serve(Application(Nss(os.environ["CARDTEAR_MODULE"])).commands())
+    serve(NssCommands(Nss(os.environ["CARDTEAR_MODULE"])).commands())
     sys.stdout.flush()
     os._exit(0)
 

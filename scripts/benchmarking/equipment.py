@@ -35,7 +35,7 @@ while data := receive(1):
 """
 
 
-class Host:
+class MeasuringApplication:
     """The C application over one token of one module; a context manager."""
 
     def __init__(
@@ -51,7 +51,7 @@ class Host:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._answer()
 
-    def __enter__(self) -> Host:
+    def __enter__(self) -> MeasuringApplication:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -105,7 +105,7 @@ class InProcess:
         return times
 
 
-class Bed:
+class Equipment:
     """A temporary folder in which everything lies: the host program, sockets, images, a SoftHSM2 token if it can be."""
 
     def __init__(self, folder: Path) -> None:
@@ -133,7 +133,7 @@ class Bed:
             _run(*tool, "--keypairgen", "--key-type", kind, "--id", number)
 
     @contextlib.contextmanager
-    def simulator(self, name: str, *options: str) -> Iterator[Served]:
+    def simulator(self, name: str, *options: str) -> Iterator[ServedSimulator]:
         """`cardtear serve` with these options and its sockets in a folder of this name, ready, while the block runs."""
         folder = self.folder / name
         program = str(Path(sys.executable).with_name("cardtear"))
@@ -144,7 +144,7 @@ class Bed:
             assert process.stdout is not None
             if not process.stdout.readline():
                 raise SystemExit("cardtear serve does not start")
-            yield Served(folder, perf_counter_ns() - start, process.pid)
+            yield ServedSimulator(folder, perf_counter_ns() - start, process.pid)
 
     @contextlib.contextmanager
     def echo_server(self) -> Iterator[Path]:
@@ -156,21 +156,21 @@ class Bed:
             server.stdout.readline()
             yield socket
 
-    def ours(self, served: Served, token: int = 0, echo: Path | None = None) -> Host:
+    def ours(self, served: ServedSimulator, token: int = 0, echo: Path | None = None) -> MeasuringApplication:
         """An application over a simulator."""
-        return Host(self.program, str(module_path()), served.argument, token, echo, served.control)
+        return MeasuringApplication(self.program, str(module_path()), served.argument, token, echo, served.control)
 
-    def theirs(self) -> Host | None:
+    def theirs(self) -> MeasuringApplication | None:
         """An application over SoftHSM2, where that is installed."""
-        return Host(self.program, self.softhsm) if self.softhsm is not None else None
+        return MeasuringApplication(self.program, self.softhsm) if self.softhsm is not None else None
 
-    def first_signature(self, served: Served | None) -> int:
+    def first_signature(self, served: ServedSimulator | None) -> int:
         """Nanoseconds in a new process from dlopen to its first RSA signature; without a simulator by SoftHSM2."""
         module = str(module_path()) if served is not None else str(self.softhsm)
         return int(_run(self.program, "first", module, served.argument if served is not None else "", PIN, 0))
 
 
-class Served:
+class ServedSimulator:
     """A simulator that is ready: where its sockets are, and the nanoseconds that its start took."""
 
     def __init__(self, folder: Path, duration: int, pid: int) -> None:
