@@ -10,7 +10,6 @@ import re
 import shutil
 import socket
 import subprocess
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,7 +25,8 @@ from cardtear.lab.processes import paths
 from cardtear.lab.simulator.trigger import Trigger
 from cardtear.reader.trace import ApduEntry, CallEntry
 
-from ..shared.programs import DEADLINE, ENGLISH, Ended, Run, Succeed, runner, well
+from ..shared.programs import ENGLISH, Ended, Run, Succeed, runner, well
+from ..shared.waiting import wait_until
 
 PROVIDER = next(Path("/usr/lib").glob("*/ossl-modules/pkcs11.so"), None)
 """OpenSSL's provider of PKCS #11, which Debian has from 13 on."""
@@ -228,11 +228,7 @@ def serve(simulator: Simulator, tmp_path: Path) -> Callable[..., contextlib.Abst
                 stderr=subprocess.STDOUT,
             )
         try:
-            end = time.monotonic() + DEADLINE
-            while not _answers(port):
-                assert process.poll() is None, log.read_text()
-                assert time.monotonic() < end, f"nobody at port {port}: {log.read_text()}"
-                time.sleep(0.02)
+            wait_until(lambda: _answers(port) or process.poll() is not None, f"a server at port {port}")
             yield log
             assert process.poll() is None, log.read_text()
         finally:

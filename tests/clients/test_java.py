@@ -7,7 +7,6 @@ import hashlib
 import hmac
 import os
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,8 @@ from cardtear.lab.simulator.trigger import Trigger
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from ..shared.waiting import wait_until
 
 pytestmark = pytest.mark.needs("java", "keytool", "javac", "openssl", "pkcs11-tool")
 
@@ -225,9 +226,6 @@ class TestProgram:
             assert client.ask("sign", "rsa", "SHA256withRSA", DATA).startswith("error")
             assert client.ask("load").startswith("error")
         blank.insert("front", BLANK)
-        end = time.monotonic() + 20
-        while client.ask("load") != "ok rsa":
-            assert time.monotonic() < end
-            time.sleep(0.05)
+        wait_until(lambda: client.ask("load") == "ok rsa")
         signature = client.data("sign", "rsa", "SHA256withRSA", DATA)
         public_key(client, "rsa").verify(signature, DATA, padding.PKCS1v15(), hashes.SHA256())

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,8 @@ from cardtear.card.issuing.profiles import CardRequest
 from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.scenario.needs import lacking
 from cardtear.lab.simulator.trigger import Trigger
+
+from ..shared.waiting import wait_until
 
 pytestmark = pytest.mark.needs("p11-kit", "pkcs11-tool", "openssl")
 
@@ -89,11 +90,8 @@ def remote(simulator: Simulator, run: Run, module: str, tmp_path: Path) -> Itera
             stderr=log,
         )
     try:
-        end = time.monotonic() + 20
-        while not address.exists():
-            assert server.poll() is None
-            assert time.monotonic() < end
-            time.sleep(0.01)
+        wait_until(lambda: address.exists() or server.poll() is not None)
+        assert server.poll() is None
         elsewhere = {"CARDTEAR_SOCKET": str(tmp_path / "nobody"), "P11_KIT_SERVER_ADDRESS": f"unix:path={address}"}
         yield Door(run, library("p11-kit-client.so"), (), {**where, **elsewhere})
     finally:

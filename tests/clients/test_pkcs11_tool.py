@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,8 @@ from cardtear.card.issuing.profiles import CardRequest
 from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.simulator.trigger import Trigger
 from cardtear.reader.trace import CallEntry
+
+from ..shared.waiting import wait_until
 
 pytestmark = pytest.mark.needs("pkcs11-tool", "openssl")
 
@@ -210,14 +211,13 @@ def test_hotplug(simulator: Simulator, module: str, tmp_path: Path) -> None:
         assert process.stdin is not None
         process.stdin.write(keys)
         process.stdin.flush()
-        end = time.monotonic() + 20
-        while True:
-            calls = [each for each in simulator.testbed.trace.entries() if isinstance(each, CallEntry)]
-            if sum(each.name == call for each in calls) >= count:
-                return
+
+        def is_called() -> bool:
             assert process.poll() is None
-            assert time.monotonic() < end, f"no {call} number {count}"
-            time.sleep(0.005)
+            calls = [each for each in simulator.testbed.trace.entries() if isinstance(each, CallEntry)]
+            return sum(each.name == call for each in calls) >= count
+
+        wait_until(is_called, f"{call} number {count}")
 
     try:
         press("\n", "C_GetTokenInfo", 1)

@@ -12,7 +12,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -23,6 +22,7 @@ from cardtear.p11.constants import CKR
 
 from ..shared.host import probes
 from ..shared.host.host import Host, NewHost
+from ..shared.waiting import wait_until
 
 pytestmark = pytest.mark.needs("cc")
 
@@ -33,13 +33,6 @@ WANTS = (CKR.HOST_MEMORY, CKR.FUNCTION_FAILED)
 def is_whole(host: Host, session: int) -> bool:
     """Whether the session is there, the user logged in, and a key signs."""
     return len(host.call(probes.sign_with, session, b"\1")) == 256
-
-
-def wait_until(condition: Any) -> None:
-    end = monotonic() + DEADLINE
-    while not condition():
-        assert monotonic() < end
-        sleep(0.005)
 
 
 def waiters(simulator: Simulator) -> int:

@@ -19,6 +19,7 @@ from cardtear.p11.attributes import as_ulong
 from cardtear.p11.constants import CKA, CKK, CKM, CKO, CKP, CKR
 
 from ..shared.dsa_domains import DOMAINS
+from ..shared.waiting import wait_until
 
 YES, NO = b"\1", b"\0"
 DEADLINE = 20.0
@@ -188,10 +189,7 @@ class Calculation:
         self._thread = threading.Thread(target=self._run, daemon=True)
         others = calculating()
         self._thread.start()
-        end = time.monotonic() + DEADLINE
-        while not calculating() - others:
-            assert time.monotonic() < end, "it does not begin"
-            time.sleep(0.002)
+        wait_until(lambda: calculating() - others, "the calculation begins")
 
     def _run(self) -> None:
         self.value = self._call()
@@ -247,11 +245,9 @@ m.call("C_GenerateKey", session, mechanism, template, 1, m.ffi.new("CK_ULONG *")
 def test_the_end_of_the_program_ends_it(module: tuple[Simulator, Any]) -> None:
     """Nothing calculates for somebody who has gone."""
     simulator, _ = module
-    others, end = calculating(), time.monotonic() + DEADLINE
+    others = calculating()
     with subprocess.Popen([sys.executable, "-c", PROGRAM], env={**os.environ, **simulator.environment}) as program:
-        while not (new := calculating() - others):
-            assert time.monotonic() < end, "it does not begin"
-            time.sleep(0.01)
+        new = wait_until(lambda: calculating() - others, "the calculation begins")
         program.kill()
     for each in new:
         each.join(DEADLINE)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +16,7 @@ from cardtear.p11.constants import CKA, CKM, CKR
 
 from ..shared.host import probes
 from ..shared.host.host import Host
+from ..shared.waiting import wait_until
 
 DEAD = {int(CKR.SESSION_HANDLE_INVALID)}
 
@@ -137,10 +137,8 @@ def test_R22_removal_wakes_a_call_on_a_slow_card(simulator: Simulator, host: Hos
     assert insertion is not None
     with insertion.lock:  # as long as somebody else has the card
         signing = host.start_rv(probes.sign, user_session, key)
-        end = time.monotonic() + 10
-        while not any(getattr(each, "name", "") == "C_Sign" for each in simulator.testbed.trace.entries()):
-            assert time.monotonic() < end
-            time.sleep(0.001)
+        trace = simulator.testbed.trace
+        wait_until(lambda: any(getattr(each, "name", "") == "C_Sign" for each in trace.entries()))
         hand = threading.Thread(target=simulator.remove, args=("front",))  # the lock would let this thread in
         hand.start()
         hand.join(5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import FIRST_COMPLETED, wait
 from typing import Any
 
 from cardtear.card.issuing.profiles import CardRequest
@@ -15,6 +16,7 @@ from cardtear.reader.trace import CallEntry, Entry
 
 from ..shared.host import probes
 from ..shared.host.host import Host, NewHost
+from ..shared.waiting import wait_until
 
 
 def test_R01_slots_are_never_fewer_and_never_renumbered(simulator: Simulator, host: Host) -> None:
@@ -141,14 +143,10 @@ def test_R10_polling(simulator: Simulator, host: Host) -> None:
     assert host.call(lambda m: m.call("C_WaitForSlotEvent", 1, m.ffi.NULL, m.ffi.NULL)) == CKR.ARGUMENTS_BAD
 
 
-def wait_until_blocked(simulator: Simulator, after: int = 0, deadline: float = 10) -> None:
-    """Until a C_WaitForSlotEvent has arrived, behind this number in the trace."""
-    end = time.monotonic() + deadline
-    while time.monotonic() < end:
-        if any(getattr(each, "name", "") == "C_WaitForSlotEvent" for each in simulator.testbed.trace.entries(after)):
-            return
-        time.sleep(0.001)
-    raise TimeoutError
+def wait_until_blocked(simulator: Simulator, after: int = 0) -> None:
+    """Wait until a C_WaitForSlotEvent has arrived, behind this number in the trace."""
+    trace = simulator.testbed.trace
+    wait_until(lambda: any(getattr(each, "name", "") == "C_WaitForSlotEvent" for each in trace.entries(after)))
 
 
 def test_R11_blocked_waiter_returns_soon_and_state_is_new(simulator: Simulator, host: Host) -> None:
@@ -201,9 +199,7 @@ def test_R14_two_waiters(simulator: Simulator, host: Host) -> None:
     waiting = [host.start(Module.wait_for_slot_event) for _ in range(2)]
     wait_until_blocked(simulator)
     simulator.remove("front")
-    end = time.monotonic() + 10
-    while not any(each.done() for each in waiting) and time.monotonic() < end:
-        time.sleep(0.001)
+    wait(waiting, 10, FIRST_COMPLETED)
     simulator.insert("front")
     simulator.remove("front")
     assert [each.result(10) for each in waiting] == [0, 0]

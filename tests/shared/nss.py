@@ -9,7 +9,6 @@ import os
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +16,8 @@ from typing import Any, NamedTuple
 from cardtear.csrc import module_path
 from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.trace.records import as_record
+
+from .waiting import wait_until
 
 DEADLINE = 30.0
 """Seconds that a tool may take."""
@@ -175,10 +176,10 @@ def free_port() -> int:
 
 
 def _wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + DEADLINE
-    while True:
+    def listens() -> bool:
         with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), DEADLINE):
-            return
+            return True
         assert process.poll() is None, f"no server:\n{log.read_text(errors='replace')}"
-        assert time.monotonic() < end, "no server in time"
-        time.sleep(0.05)
+        return False
+
+    wait_until(listens, f"a server at port {port}")

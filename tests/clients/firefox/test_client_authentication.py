@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import ssl
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,8 @@ from cardtear.lab.clients.mozilla import LOGGED_IN, NOT_LOGGED_IN, NOT_PRESENT
 from cardtear.lab.clients.tls_server import TlsServer
 from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.simulator.trigger import Trigger
+
+from ...shared.waiting import wait_until
 
 pytestmark = pytest.mark.needs("firefox-esr", "marionette_driver")
 
@@ -133,7 +134,4 @@ def test_simulator_that_comes_late_and_browser_that_dies(ca: TestCA, tmp_path: P
             assert second.open(server.url) == "client: Alice"
             assert len(simulator.status()["applications"]) == 1
             os.kill(second.process_id, 9)
-            end = time.monotonic() + 20
-            while simulator.status()["applications"]:
-                assert time.monotonic() < end
-                time.sleep(0.05)
+            wait_until(lambda: not simulator.status()["applications"])

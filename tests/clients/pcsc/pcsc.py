@@ -10,10 +10,11 @@ import sys
 from collections.abc import Callable
 from ctypes import byref, c_char_p, c_long, c_ubyte, c_ulong, c_void_p
 from pathlib import Path
-from time import monotonic, sleep
 from typing import Any, TypeVar
 
 from cardtear.card.tables import PIV_AID
+
+from ...shared.waiting import wait_for_success
 
 Result = TypeVar("Result")
 
@@ -34,21 +35,7 @@ _EXCLUSIVE, _SHARED, _ANY_PROTOCOL = 1, 2, 3
 
 def succeed_in_time(attempt: Callable[[], Result]) -> Result:
     """What a program gets that tries again until it works."""
-    deadline = monotonic() + DEADLINE
-    while True:
-        try:
-            return attempt()
-        except PcscError:
-            assert monotonic() < deadline
-            sleep(0.02)
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    """Look until it is so."""
-    deadline = monotonic() + DEADLINE
-    while not condition():
-        assert monotonic() < deadline
-        sleep(0.01)
+    return wait_for_success(attempt, PcscError)
 
 
 class ReaderState(ctypes.Structure):
@@ -77,9 +64,9 @@ def apart(expression: str) -> Any:
 
     With libpcsclite 2.5 a process that has seen more readers than the next pcscd has cannot use that one.
     """
-    program = f"import json\nfrom pcsc import *\nprint(json.dumps({expression}))"
+    program = f"import json\nfrom {__name__} import *\nprint(json.dumps({expression}))"
     command = (sys.executable, "-c", program)
-    here = Path(__file__).parent
+    here = Path(__file__).parents[__name__.count(".")]
     return json.loads(subprocess.run(command, cwd=here, stdout=subprocess.PIPE, timeout=30, check=True).stdout)
 
 

@@ -20,6 +20,7 @@ from cardtear.reader.trace import ApduEntry
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ...shared.waiting import wait_until
 from . import pcsc
 from .daemon import OwnPcscd, own_pcscd
 from .pcsc import DEADLINE, READER, SECOND_READER, SELECT, succeed_in_time
@@ -179,9 +180,9 @@ class TestReversed:
         """With a word about it."""
         caplog.clear()
         daemon.stop()
-        pcsc.wait_for(lambda: "start pcscd now" in caplog.text)
+        wait_until(lambda: "start pcscd now" in caplog.text)
         daemon.start()
-        pcsc.wait_for(lambda: "is in pcscd now" in caplog.text)
+        wait_until(lambda: "is in pcscd now" in caplog.text)
         context = pcsc.Context()
         context.wait(READER, pcsc.PRESENT, DEADLINE)
         assert succeed_in_time(lambda: context.connect(READER)).transmit(SELECT)[-2:] == b"\x90\x00"

@@ -33,6 +33,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from ...shared.host import probes
 from ...shared.host.host import Host, NewHost
 from ...shared.programs import Run, Succeed
+from ...shared.waiting import wait_until
 from . import pcsc
 from .daemon import OwnPcscd
 from .pcsc import DEADLINE, READER, SECOND_READER
@@ -539,7 +540,7 @@ def test_a_card_that_speaks_t0(
     """No command has both Lc and Le then (ISO/IEC 7816-3, 12.2.1)."""
     atr = bytes.fromhex("3B6500000102030405")
     simulator.swap("front", CardRequest(name="Bob"), atr=atr)
-    pcsc.wait_for(lambda: context.wait(READER, pcsc.PRESENT, DEADLINE) == atr)
+    wait_until(lambda: context.wait(READER, pcsc.PRESENT, DEADLINE) == atr)
     commands: list[bytes] = []
 
     def note(moment: Moment) -> None:

@@ -20,8 +20,8 @@ from cardtear.lab.simulator.own_pcscd import OwnPcscd
 from cardtear.reader.pcsc import reader_conf
 
 from ...shared.programs import DEADLINE, runner
+from ...shared.waiting import wait_until
 from . import daemon, pcsc
-from .pcsc import wait_for
 
 CARDTEAR = str(Path(sys.executable).with_name("cardtear"))
 
@@ -185,8 +185,8 @@ def test_one_that_dies_is_started_again(tmp_path: Path, caplog: pytest.LogCaptur
             assert simulator.pcsc.wait_until_shown(pcsc.DEADLINE) == []
             process = _process(ours)
             os.kill(process, deadly)
-            wait_for(lambda process=process: ours.is_running and _process(ours) != process and ours._answers_us())
-            wait_for(lambda: not simulator.pcsc.wait_until_shown(0.05))
+            wait_until(lambda process=process: ours.is_running and _process(ours) != process and ours._answers_us())
+            wait_until(lambda: not simulator.pcsc.wait_until_shown(0.05))
             context = pcsc.Context()
             context.wait(pcsc.READER, pcsc.PRESENT, pcsc.DEADLINE)
             context.close()
@@ -223,9 +223,9 @@ def test_one_that_dies_again_and_again_is_left_alone(
         ours.start()
         first = _process(ours)
         os.kill(first, signal.SIGKILL)
-        wait_for(lambda: ours.is_running and _process(ours) != first and ours._answers_us())
+        wait_until(lambda: ours.is_running and _process(ours) != first and ours._answers_us())
         os.kill(_process(ours), signal.SIGKILL)
-        wait_for(lambda: "is left alone" in caplog.text)
+        wait_until(lambda: "is left alone" in caplog.text)
         assert not ours.is_running
         ours.start()
         assert ours.is_running
@@ -276,7 +276,7 @@ def test_a_reader_whose_name_is_not_ascii(tmp_path: Path) -> None:
         assert card.transmit(pcsc.SELECT)[-2:] == b"\x90\x00"
         simulator.reset("front")
         with pytest.raises(pcsc.PcscError, match="80100068"):
-            wait_for(lambda: card.status() is None)
+            wait_until(lambda: card.status() is None)
         card.disconnect(pcsc.LEAVE)
         near.plug("front")
         assert near.attach_pcsc("front", name) is not None

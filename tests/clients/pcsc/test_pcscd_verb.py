@@ -17,9 +17,10 @@ from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.simulator.trigger import Trigger
 from cardtear.reader.errors import TestbedError
 
+from ...shared.waiting import wait_until
 from . import pcsc
 from .daemon import OwnPcscd
-from .pcsc import DEADLINE, READER, SELECT, succeed_in_time, wait_for
+from .pcsc import DEADLINE, READER, SELECT, succeed_in_time
 
 CARDTEAR = str(Path(sys.executable).with_name("cardtear"))
 COMM_ERROR, NO_SERVICE = 0x80100013, 0x8010001D
@@ -71,7 +72,7 @@ def test_in_the_middle_of_a_command(running: Simulator, context: pcsc.Context) -
     card = context.connect(READER)
     running.arm(Trigger("pcscd", {"action": "stop"}, ins=0xA4))
     fails_with(COMM_ERROR, lambda: card.transmit(SELECT))
-    wait_for(lambda: running.is_pcscd_stopped)
+    wait_until(lambda: running.is_pcscd_stopped)
     running.remove("front")
     running.insert("front", atr=bytes.fromhex("3B800181"))
     running.pcscd("start")
@@ -139,8 +140,8 @@ def test_one_that_starts_again_is_not_started(pcscd: OwnPcscd) -> None:
             assert process is not None
             process.kill()
             assert not any(others.map(lambda _: pcscd.start(), range(8)))
-            wait_for(lambda process=process: pcscd.is_running and pcscd._process is not process)
-            wait_for(pcscd._answers_us)
+            wait_until(lambda process=process: pcscd.is_running and pcscd._process is not process)
+            wait_until(pcscd._answers_us)
     pcscd.stop()
     assert not pcscd._answers_us()
     pcscd.start()

@@ -23,10 +23,13 @@ CARDTEAR = str(Path(sys.executable).with_name("cardtear"))
 
 TESTS = """
 import subprocess
-import time
 import pytest
 from cardtear.lab.simulator.trigger import Trigger
 from smartcard.Exceptions import CardConnectionException, NoCardException
+from smartcard.scard import (
+    SCARD_SCOPE_USER, SCARD_STATE_CHANGED, SCARD_STATE_EMPTY, SCARD_STATE_UNAWARE,
+    SCardEstablishContext, SCardGetStatusChange, SCardReleaseContext,
+)
 from smartcard.System import readers
 
 SELECT = [0x00, 0xA4, 0x04, 0x00, 0x05, 0xA0, 0x00, 0x00, 0x03, 0x08]
@@ -36,6 +39,16 @@ def connect():
     connection.connect()
     return connection
 
+def wait_until_empty():
+    code, context = SCardEstablishContext(SCARD_SCOPE_USER)
+    assert code == 0
+    name = next(each.name for each in readers() if each.name.startswith("Test Reader"))
+    state = SCARD_STATE_UNAWARE
+    while not state & SCARD_STATE_EMPTY:
+        code, ((_, state, _),) = SCardGetStatusChange(context, 10000, [(name, state & ~SCARD_STATE_CHANGED)])
+        assert code == 0
+    SCardReleaseContext(context)
+
 @pytest.mark.parametrize("turn", range(2))
 def test_the_card_goes(card, bench, reader, turn):
     connection = connect()
@@ -44,9 +57,8 @@ def test_the_card_goes(card, bench, reader, turn):
     with pytest.raises(CardConnectionException):
         connection.transmit([0x00, 0x20, 0x00, 0x80])
     with pytest.raises(NoCardException):
-        for _ in range(1000):  # pcscd looks every 0.4 s
-            connect()
-            time.sleep(0.01)
+        wait_until_empty()
+        connect()
     reader.insert(card)
     reader.wait_for_pcsc()
     assert connect().transmit(SELECT)[1:] == (0x90, 0x00)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
@@ -18,9 +17,10 @@ from cardtear.reader.pcsc import transactions
 
 from ...shared.host import probes
 from ...shared.host.host import NewHost
+from ...shared.waiting import assert_waits_on, wait_until
 from . import pcsc
 from .daemon import OwnPcscd
-from .pcsc import DEADLINE, READER, SELECT, wait_for
+from .pcsc import DEADLINE, READER, SELECT
 
 pytestmark = pytest.mark.needs("smartcard")
 
@@ -80,7 +80,7 @@ def test_a_program_is_told(shown: Simulator, card: pcsc.Card, ask: str) -> None:
         card.end()
     else:
         is_told(card, ask)
-    wait_for(lambda: changes)
+    wait_until(lambda: changes)
     assert changes == [Change.RESET]
 
 
@@ -116,7 +116,7 @@ def test_a_reset_at_a_command_of_the_program(shown: Simulator, card: pcsc.Card, 
     shown.arm(Trigger("reset", {"reader": "front"}, ins=0x20, when=when))
     assert card.transmit(PIN_STATUS)[-2:] in (NOBODY, b"\x90\x00", b"\x69\x85", b"\x6d\x00")
 
-    wait_for(lambda: told_by(card) == WAS_RESET)
+    wait_until(lambda: told_by(card) == WAS_RESET)
     is_told(card)
 
 
@@ -139,7 +139,7 @@ def test_a_removal_ends_its_wait(shown: Simulator, card: pcsc.Card, context: pcs
     card.begin()
     with ThreadPoolExecutor(1) as scripts:
         reset = scripts.submit(shown.reset, "front")
-        threading.Event().wait(0.1)
+        assert_waits_on(reset, 0.1)
         start = monotonic()
         shown.remove("front")
         assert reset.exception(DEADLINE) is not None
@@ -162,7 +162,7 @@ def test_a_removal_while_the_programs_are_told(
     shown.reset("front")
     assert monotonic() - start < DEADLINE / 2
     context.wait(READER, pcsc.EMPTY, DEADLINE)
-    wait_for(lambda: told_by(card) == REMOVED)
+    wait_until(lambda: told_by(card) == REMOVED)
 
 
 def test_pcscd_is_gone(shown: Simulator, card: pcsc.Card, pcscd: OwnPcscd, context: pcsc.Context) -> None:
@@ -172,7 +172,7 @@ def test_pcscd_is_gone(shown: Simulator, card: pcsc.Card, pcscd: OwnPcscd, conte
     pcscd.kill()
     start = monotonic()
     shown.reset("front")
-    wait_for(lambda: changes)
+    wait_until(lambda: changes)
     assert monotonic() - start < DEADLINE / 2
     with pytest.raises(pcsc.PcscError, match=f"{NO_SERVICE:08X}"):
         card.transmit(PIN_STATUS)

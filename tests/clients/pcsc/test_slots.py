@@ -17,6 +17,7 @@ from cardtear.lab.control.simulator import Simulator
 from cardtear.reader import ApduMoment, Moment, When
 from cardtear.reader.pcsc.vpcd_slots import PcscSlots
 
+from ...shared.waiting import wait_until
 from . import pcsc
 from .daemon import OwnPcscd
 from .pcsc import DEADLINE, READER, SECOND_READER, succeed_in_time
@@ -74,9 +75,9 @@ def test_a_restart_of_pcscd_is_survived(pcscd: OwnPcscd, caplog: Any) -> None:
         for _ in range(2):
             caplog.clear()
             pcscd.stop()
-            pcsc.wait_for(lambda: words(caplog))
+            wait_until(lambda: words(caplog))
             pcscd.start()
-            pcsc.wait_for(lambda: len(words(caplog)) > 1)
+            wait_until(lambda: len(words(caplog)) > 1)
             missed, back = words(caplog)
             assert "front waits" in missed
             assert "front is in pcscd now" in back

@@ -6,7 +6,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from time import monotonic, sleep
 
 import pytest
 from cardtear.card.issuing.profiles import CardRequest
@@ -14,18 +13,19 @@ from cardtear.lab.control.simulator import Simulator
 from cardtear.reader import Change
 from cardtear.reader.trace import ApduEntry, EventEntry
 
+from ...shared.waiting import take_time, wait_until
 from . import pcsc
 from .daemon import OwnPcscd
-from .pcsc import DEADLINE, READER, SELECT, succeed_in_time, wait_for
+from .pcsc import DEADLINE, READER, SELECT, succeed_in_time
 
 REMOVED = 0x80100069
 NEVER_POWERED = (0x80100016, REMOVED)
 """What a command may end with until its program knows: not transacted, and removed."""
 
-PROGRAMS: dict[str, Callable[[pcsc.Card], object]] = {
-    "transmits": lambda card: card.transmit(SELECT),
-    "looks": lambda card: card.status(),
-    "waits": lambda _card: sleep(0.01),
+PROGRAMS: dict[str, Callable[[pcsc.Card, threading.Event], object]] = {
+    "transmits": lambda card, _stop: card.transmit(SELECT),
+    "looks": lambda card, _stop: card.status(),
+    "waits": lambda _card, stop: stop.wait(DEADLINE),
 }
 
 
@@ -35,7 +35,7 @@ def swap(simulator: Simulator, name: str, gap: float | None) -> None:
         simulator.swap("front", CardRequest(name=name))
     else:
         simulator.remove("front")
-        sleep(gap)
+        take_time(gap)
         simulator.insert("front", CardRequest(name=name))
 
 
@@ -60,10 +60,9 @@ def test_no_swap_is_missed(
 
     def work() -> None:
         nonlocal code
-        deadline = monotonic() + DEADLINE
-        while code != REMOVED and not stop.is_set() and monotonic() < deadline:
+        while code != REMOVED and not stop.is_set():
             try:
-                PROGRAMS[program](card)
+                PROGRAMS[program](card, stop)
             except pcsc.PcscError as error:
                 code = error.code
                 assert code in NEVER_POWERED
@@ -72,10 +71,13 @@ def test_no_swap_is_missed(
     with ThreadPoolExecutor(2) as others:
         empty = others.submit(watcher.wait, READER, pcsc.EMPTY, DEADLINE)
         working = others.submit(work)
-        for number in range(swaps):
-            swap(shown, f"Bob {number}", gap)
-        empty.result(DEADLINE)
-        if program == "waits":
+        try:
+            for number in range(swaps):
+                swap(shown, f"Bob {number}", gap)
+            empty.result(DEADLINE)
+            if program != "waits":
+                working.result(DEADLINE)
+        finally:
             stop.set()
         working.result(DEADLINE)
     watcher.close()
@@ -115,14 +117,14 @@ def test_another_simulator_comes_at_once(pcscd: OwnPcscd, context: pcsc.Context,
     with Simulator(pcsc=pcscd.place) as simulator:
         simulator.plug("front")
         simulator.insert("front", CardRequest(name="Bob"))
-        deadline = monotonic() + DEADLINE
-        code = pcsc.OK
-        while code != REMOVED:
-            assert monotonic() < deadline
+
+        def is_removed() -> bool:
             with pytest.raises(pcsc.PcscError) as failure:
                 card.transmit(SELECT)
-            code = failure.value.code
-            assert code in NEVER_POWERED
+            assert failure.value.code in NEVER_POWERED
+            return failure.value.code == REMOVED
+
+        wait_until(is_removed)
         assert [each for each in simulator.testbed.trace.entries() if isinstance(each, ApduEntry)] == []
         assert succeed_in_time(lambda: context.connect(READER).transmit(SELECT))[-2:] == b"\x90\x00"
 
@@ -134,10 +136,10 @@ def test_changes_at_any_speed_end_well(
     caplog.clear()
     for number, pause in enumerate((0.0, 0.03, 0.1, 0.25, 0.4, 0.15)):
         swap(shown, f"Bob {number % 2}", pause if number % 2 else None)
-        sleep(pause)
+        take_time(pause)
         shown.remove("front")
-        sleep(pause / 2)
+        take_time(pause / 2)
         shown.insert("front", atr=bytes.fromhex("3B8001") + bytes([number]))
-    wait_for(lambda: context.wait(READER, pcsc.PRESENT, DEADLINE) == bytes.fromhex("3B8001") + bytes([number]))
+    wait_until(lambda: context.wait(READER, pcsc.PRESENT, DEADLINE) == bytes.fromhex("3B8001") + bytes([number]))
     succeed_in_time(lambda: context.connect(READER).transmit(SELECT))
     assert "waits for vpcd" not in caplog.text

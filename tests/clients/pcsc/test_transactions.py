@@ -19,6 +19,7 @@ from cardtear.reader.trace import ApduEntry
 from ...shared.host import probes
 from ...shared.host.host import Host, NewHost
 from ...shared.programs import Run
+from ...shared.waiting import assert_waits_on
 from . import pcsc
 from .daemon import OwnPcscd
 from .pcsc import DEADLINE, READER, SELECT
@@ -89,8 +90,7 @@ def test_the_application_waits_for_its_end(shown: Simulator, signing: Signing, c
     card.begin()
     assert card.transmit(VERIFY) == OK
     waiting = signing.start()
-    threading.Event().wait(PAUSE)
-    assert not waiting.done()
+    assert_waits_on(waiting, PAUSE)
     assert card.transmit(SIGN)[-2:] == OK
     card.end()
     assert waiting.result(DEADLINE) == CKR.OK
@@ -133,8 +133,7 @@ def test_a_removal_ends_the_wait(
     key = host.call(probes.key, session, b"\1")
     card.begin()
     waiting = host.start_rv(call, session, key)
-    threading.Event().wait(PAUSE)
-    assert not waiting.done()
+    assert_waits_on(waiting, PAUSE)
     start = monotonic()
     shown.remove("front")
     waiting.result(DEADLINE)
@@ -149,8 +148,7 @@ def test_a_program_that_has_the_card_for_itself(
     card.disconnect(pcsc.LEAVE)
     card = context.connect(READER, exclusive=True)
     waiting = signing.start()
-    threading.Event().wait(PAUSE)
-    assert not waiting.done()
+    assert_waits_on(waiting, PAUSE)
     card.disconnect(pcsc.LEAVE)
     assert waiting.result(DEADLINE) == CKR.OK
 
@@ -207,7 +205,6 @@ def test_pcscd_is_another_one(
     signing.sign()
     other.begin()
     waiting = signing.start()
-    threading.Event().wait(PAUSE)
-    assert not waiting.done()
+    assert_waits_on(waiting, PAUSE)
     other.end()
     assert waiting.result(DEADLINE) == CKR.OK

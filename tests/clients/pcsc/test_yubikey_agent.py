@@ -10,10 +10,10 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from time import monotonic, sleep
 
 import pytest
 
+from ...shared.waiting import wait_until
 from .conftest import Run, Succeed  # type: ignore[attr-defined]
 from .pcsc import DEADLINE
 from .yubico import YubiKey, older_key, pcscd
@@ -65,10 +65,7 @@ def agent(older_key: YubiKey, programs: None, tmp_path: Path, succeed: Succeed) 
             ["yubikey-agent", "-l", str(socket)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
     try:
-        deadline = monotonic() + DEADLINE
-        while not socket.exists():
-            assert monotonic() < deadline, (tmp_path / "log").read_text()
-            sleep(0.01)
+        wait_until(socket.exists, (tmp_path / "log").read_text)
         (tmp_path / "key.pub").write_text(succeed("ssh-add", "-L", **environment))
         (tmp_path / "data").write_text("something")
         yield environment
@@ -82,11 +79,11 @@ def set_up() -> None:
     ours, its = pty.openpty()
     process = subprocess.Popen(["yubikey-agent", "-setup"], stdin=its, stdout=its, stderr=its, start_new_session=True)
     os.close(its)
-    said, deadline = b"", monotonic() + DEADLINE
+    said = b""
     with suppress(OSError):  # the end of a terminal
         for question in (b"Choose a new PIN/PUK: ", b"Repeat PIN/PUK: ", None):
             while question is None or question not in said:
-                assert select.select([ours], [], [], max(deadline - monotonic(), 0))[0], said.decode()
+                assert select.select([ours], [], [], DEADLINE)[0], said.decode()
                 said += os.read(ours, 1024)
             os.write(ours, f"{PIN}\n".encode())
     os.close(ours)

@@ -8,7 +8,6 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from cardtear.p11.constants import CKR, CKS
 
 from ...shared.host import probes
 from ...shared.host.host import Host
+from ...shared.waiting import take_time
 
 pytest_plugins = ["pytester"]
 
@@ -195,7 +195,7 @@ def test_the_progress_of_a_scenario(kind: str, caplog: pytest.LogCaptureFixture)
     def progress(_result: object) -> None:
         if kind == "raises":
             raise KeyError("step")
-        time.sleep(0.2)
+        take_time(0.2)
 
     outcome = play(loads("about: Two steps.\nsteps:\n  - reset: front\n  - remove: front\n"), progress=progress)
     assert outcome.passed, outcome.message

@@ -11,10 +11,11 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from time import monotonic, sleep
 
 import pytest
 from cardtear.lab.processes.temp_dir import TempDir
+
+from ...shared.waiting import wait_until
 
 DEADLINE = 30.0
 
@@ -49,10 +50,7 @@ def test_what_a_killed_run_left_behind(folder: Path) -> None:
             before = set(folder.iterdir())
             running.send_signal(signal.SIGKILL)
             running.wait(DEADLINE)
-            end = monotonic() + DEADLINE
-            while left.exists():
-                assert monotonic() < end
-                sleep(0.01)
+            wait_until(lambda: not left.exists())
             assert set(folder.iterdir()) == before - {left}
 
 

@@ -19,6 +19,8 @@ from cardtear.lab.scenario.schema import is_fresh, text
 from cardtear.lab.scenario.shipped import find
 from typer.testing import CliRunner, Result
 
+from ...shared.waiting import wait_until
+
 Write = Callable[..., Path]
 CARDTEAR = str(Path(sys.executable).parent / "cardtear")
 GOOD = "about: good\nsteps:\n- call: C_GetSlotList()\n"
@@ -187,12 +189,12 @@ def test_an_interrupt_leaves_nothing_behind(
         stderr=subprocess.DEVNULL,
         env={**os.environ, "TMPDIR": str(folder)},
     )
-    _until(lambda: pid.exists() and pid.read_text().strip() != "")
+    wait_until(lambda: pid.exists() and pid.read_text().strip() != "")
     process.send_signal(number)
     assert process.wait(30) != 0
     stat = Path(f"/proc/{pid.read_text().strip()}/stat")
-    _until(lambda: not stat.exists() or ") Z " in stat.read_text())  # whoever adopts it may be slow to bury it
-    _until(lambda: not any(folder.iterdir()))
+    wait_until(lambda: not stat.exists() or ") Z " in stat.read_text())  # whoever adopts it may be slow to bury it
+    wait_until(lambda: not any(folder.iterdir()))
 
 
 def test_a_deep_temporary_folder(write: Write, tmp_path: Path) -> None:
@@ -217,13 +219,4 @@ def test_a_deep_temporary_folder(write: Write, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    _until(lambda: not any(deep.iterdir()))
-
-
-def _until(is_so: Callable[[], bool]) -> None:
-    import time
-
-    deadline = time.monotonic() + 20
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)  # another process's doing
+    wait_until(lambda: not any(deep.iterdir()))

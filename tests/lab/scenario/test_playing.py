@@ -17,6 +17,7 @@ from cardtear.lab.scenario.outcome import write_junit
 from cardtear.lab.scenario.steps import Call, Expect
 from cardtear.lab.scenario.verbs import Remove
 
+from ...shared.waiting import wait_until
 from .conftest import Play
 
 FAILURES = [
@@ -366,10 +367,7 @@ def test_played_again_and_again_nothing_is_left(passes: Play) -> None:
     before = files()
     for _ in range(3):
         passes(text)
-    deadline = time.monotonic() + 10
-    while files() > before and time.monotonic() < deadline:
-        time.sleep(0.01)  # threads of the last one close what they have
-    assert files() <= before
+    wait_until(lambda: files() <= before)  # threads of the last one close what they have
 
 
 def test_junit_of_a_message_that_is_no_xml(tmp_path: Path) -> None:

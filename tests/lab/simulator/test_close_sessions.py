@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import pytest
@@ -20,6 +19,7 @@ from typer.testing import CliRunner
 
 from ...shared.host import probes
 from ...shared.host.host import Host, NewHost
+from ...shared.waiting import wait_until
 
 FRONT = {"reader": "front"}
 DEAD = {int(CKR.SESSION_HANDLE_INVALID)}
@@ -151,7 +151,7 @@ def test_idle_sessions_end_each_in_its_time(new_host: NewHost) -> None:
         simulator.arm(Trigger("hang", {"gate": "pin"}, ins=0x20))
         login = host.start(probes.user_session)
         (application,) = simulator.applications
-        _until(lambda: list(application.sessions) and idle not in application.sessions)
+        wait_until(lambda: list(application.sessions) and idle not in application.sessions)
         simulator.release("pin")
         used = login.result(DEADLINE)
         with Control(simulator.control_socket) as control:
@@ -161,10 +161,3 @@ def test_idle_sessions_end_each_in_its_time(new_host: NewHost) -> None:
         assert _card_says(simulator)[:1] == b"\x63"
         assert host.rv(Module.session_state, used) == CKR.SESSION_HANDLE_INVALID
         assert host.call(probes.flags_of, 0) & CKF.TOKEN_PRESENT
-
-
-def _until(is_so: Callable[[], object]) -> None:
-    end = time.monotonic() + DEADLINE
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.01)

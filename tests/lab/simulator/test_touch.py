@@ -16,6 +16,7 @@ from cardtear.reader.touch_sensor import TouchSensor
 
 from ...shared.host import probes
 from ...shared.host.host import Host, NewHost
+from ...shared.waiting import wait_until
 
 
 @pytest.fixture
@@ -36,10 +37,7 @@ def sensor_of(simulator: Simulator) -> TouchSensor:
 
 def wait_until_awaited(simulator: Simulator) -> None:
     """Until the card waits for the finger."""
-    deadline = time.monotonic() + 10
-    while not sensor_of(simulator).is_awaited:
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+    wait_until(lambda: sensor_of(simulator).is_awaited)
 
 
 def test_each_signature_wants_its_touch(bare_simulator: Simulator, touched: tuple[Any, dict[str, int]]) -> None:

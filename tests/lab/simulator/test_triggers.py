@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 import re
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +18,7 @@ from cardtear.reader.trace import EventEntry
 
 from ...shared.host import probes
 from ...shared.host.host import Host, NewHost
+from ...shared.waiting import wait_until
 
 FRONT = {"reader": "front"}
 
@@ -124,9 +124,7 @@ def test_a_hanging_call_goes_on_when_it_is_released(simulator: Simulator, host: 
     trigger = Trigger("hang", {"gate": "g"}, call="C_GetSessionInfo")
     simulator.arm(trigger)
     hanging = host.start(Module.session_state, ro_session)
-    deadline = time.monotonic() + 10
-    while not trigger.fired:
-        assert time.monotonic() < deadline
+    wait_until(lambda: trigger.fired)
     assert not hanging.done()
     assert host.call(Module.is_present, 0)
     simulator.release("g")
@@ -137,9 +135,7 @@ def test_a_card_that_hangs_can_be_pulled(simulator: Simulator, host: Host, user_
     trigger = Trigger("hang", ins=0x87, when="after")
     simulator.arm(trigger)
     hanging = host.start(sign, s=user_session)
-    deadline = time.monotonic() + 10
-    while not trigger.fired:
-        assert time.monotonic() < deadline
+    wait_until(lambda: trigger.fired)
     simulator.remove("front")
     assert failure(lambda: hanging.result(10)) == CKR.DEVICE_REMOVED
 
@@ -149,12 +145,9 @@ def test_an_application_that_dies_while_its_call_hangs(simulator: Simulator, new
     simulator.arm(trigger)
     host = new_host(simulator)
     host.start(Module.slots)
-    deadline = time.monotonic() + 10
-    while not trigger.fired:
-        assert time.monotonic() < deadline
+    wait_until(lambda: trigger.fired)
     host.kill()
-    while simulator.status()["applications"]:
-        assert time.monotonic() < deadline
+    wait_until(lambda: not simulator.status()["applications"])
 
 
 def test_events_signals_and_time(simulator: Simulator, host: Host) -> None:
@@ -163,9 +156,7 @@ def test_events_signals_and_time(simulator: Simulator, host: Host) -> None:
     simulator.signal("not now")
     assert host.call(Module.is_present, 0)
     simulator.signal("now")
-    deadline = time.monotonic() + 10
-    while not host.call(Module.is_present, 0):
-        assert time.monotonic() < deadline
+    wait_until(lambda: host.call(Module.is_present, 0))
     changes = [entry.change for entry in simulator.testbed.trace.entries() if isinstance(entry, EventEntry)]
     assert changes[-2:] == ["remove", "insert"]
     assert host.call(Module.wait_for_slot_event) == 0

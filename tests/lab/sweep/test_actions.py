@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,8 @@ from cardtear.lab.sweep import points
 from cardtear.lab.sweep.outcome import Verdict, tell
 from cardtear.lab.sweep.plan import Action, Then
 from cardtear.reader.trace import Entry, EventEntry
+
+from ...shared.waiting import take_time
 
 SIGN = "host#1:1/C_Sign#1"
 
@@ -98,7 +99,7 @@ def test_what_follows_comes_after_a_slow_action(
     real = getattr(Simulator, action)
 
     def slow(simulator: Simulator, reader: str) -> object:
-        threading.Event().wait(0.05)
+        take_time(0.05)
         return real(simulator, reader)
 
     monkeypatch.setattr(Simulator, action, slow)

@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,8 @@ from typing import Any
 import pytest
 from cardtear.lab.sweep import plan
 from cardtear.lab.sweep.plan import pack
+
+from ...shared.waiting import wait_until
 
 Sweep = Callable[..., Any]
 CALLS = ["--at", "calls"]
@@ -282,7 +283,7 @@ def test_an_end_in_the_middle(
 
     process = start()
     try:
-        _wait_until(hanging)
+        wait_until(hanging)
         if whom == "it":
             process.send_signal(number)
         else:
@@ -293,7 +294,7 @@ def test_an_end_in_the_middle(
         process.wait(DEADLINE)
     assert process.returncode == (130 if number != signal.SIGKILL else -signal.SIGKILL)
     assert b"Traceback" not in errors
-    _wait_until(lambda: left_over() == [] and not any(folder.iterdir()))
+    wait_until(lambda: left_over() == [] and not any(folder.iterdir()))
     before = json.loads(report.read_text())
     assert 0 < len(before["outcomes"]) < len(before["points"])
     (tmp_path / "well").touch()
@@ -322,7 +323,7 @@ def test_an_end_while_processes_are_started(
         preexec_fn=_hear_ctrl_c,
     )
     try:
-        _wait_until(lambda: len(left_over()) > processes or process.poll() is not None, 0)
+        wait_until(lambda: len(left_over()) > processes or process.poll() is not None)
         if number == signal.SIGINT:  # as a terminal sends it
             os.killpg(process.pid, number)
         else:
@@ -334,14 +335,7 @@ def test_an_end_while_processes_are_started(
     assert process.returncode == 130
     assert b"Traceback" not in errors
     assert b"Exception" not in errors
-    _wait_until(lambda: left_over() == [] and not any(folder.iterdir()))
-
-
-def _wait_until(condition: Callable[[], bool], pause: float = 0.05) -> None:
-    end = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(pause)
+    wait_until(lambda: left_over() == [] and not any(folder.iterdir()))
 
 
 def _hear_ctrl_c() -> None:

@@ -10,12 +10,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
+from ...shared.waiting import wait_until
 
 pytest_plugins = ["pytester"]
 
@@ -280,19 +281,19 @@ def test_a_run_without_the_fixtures_loads_nothing(pytester: pytest.Pytester) -> 
 
 
 HANGING = """
-import json, os, threading, time
+import json, os, signal, threading
 from pathlib import Path
 
 def hang(bench, *processes):
     told = Path(os.environ["TOLD"])
     told.with_suffix(".new").write_text(json.dumps([bench.environment, *processes]))
     told.with_suffix(".new").rename(told)
-    threading.Event().wait(600)
+    threading.Event().wait()
 
 def test_that_hangs(card, bench, cardtear_pool):
     child = os.fork()  # it holds every descriptor that this process has
     if child == 0:
-        time.sleep(600)
+        signal.pause()
     hang(bench, cardtear_pool.process_id, child)
 
 def test_with_a_browser(firefox, bench, cardtear_pool):
@@ -383,10 +384,3 @@ def is_alive(process: int) -> bool:
     with contextlib.suppress(OSError):
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return False
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)

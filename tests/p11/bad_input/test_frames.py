@@ -7,7 +7,7 @@ import contextlib
 import socket
 import struct
 import threading
-from time import monotonic, sleep
+from time import monotonic
 
 import pytest
 from cardtear.lab.clients.pkcs11 import Module
@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from ...shared.host import probes
 from ...shared.host.host import Host
+from ...shared.waiting import wait_until
 
 
 def hello(application: bytes = b"a" * 16, version: int = VERSION, ulong: int = 8, name: bytes = b"test") -> bytes:
@@ -86,14 +87,17 @@ def test_hostile_frames(simulator: Simulator, host: Host, user_session: int, kin
 
 def dribble_to_its_end(connection: socket.socket) -> None:
     """Send a byte now and then, until the other end closes the connection."""
-    end = monotonic() + 10
-    with contextlib.suppress(ConnectionError):
-        while monotonic() < end:
+
+    def has_ended() -> bool:
+        try:
             connection.send(b"\x20")
-            with contextlib.suppress(TimeoutError):
-                assert connection.recv(1) == b""
-                break
-    assert monotonic() < end
+            return connection.recv(1) == b""
+        except TimeoutError:
+            return False
+        except ConnectionError:
+            return True
+
+    wait_until(has_ended)
 
 
 @pytest.mark.parametrize("begun", [b"", b"\x50", bytes(3), hello()[:30], struct.pack("=I", server.GREETING_LIMIT)])
@@ -153,10 +157,10 @@ def test_whatever_comes_the_connection_ends_with_its_sender(
     """In pieces of any size, with the thread around the decoders: nothing spins, and no thread stays."""
     sent = b"".join(parts)
     assert ends(simulator, *(sent[at : at + size] for at in range(0, len(sent), size)))
-    end = monotonic() + 10
-    while any(thread.name == "p11-call" for thread in threading.enumerate()):
-        assert monotonic() < end, "a thread is still busy with a connection that has ended"
-        sleep(0.001)
+    wait_until(
+        lambda: not any(thread.name == "p11-call" for thread in threading.enumerate()),
+        "no thread is busy with a connection that has ended",
+    )
 
 
 @given(st.sampled_from(sorted(CODECS)), st.binary(max_size=200))

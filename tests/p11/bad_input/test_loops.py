@@ -12,10 +12,9 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
-from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -35,6 +34,7 @@ from hypothesis import strategies as st
 
 from ...shared.host import probes
 from ...shared.host.host import Host, NewHost
+from ...shared.waiting import wait_until
 
 DEADLINE = 20.0
 
@@ -71,13 +71,6 @@ def send(connection: socket.socket, data: bytes, size: int) -> None:
 
 def threads(name: str) -> int:
     return sum(thread.name == name for thread in threading.enumerate())
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    end = monotonic() + DEADLINE
-    while not condition():
-        assert monotonic() < end
-        sleep(0.001)
 
 
 # The control channel

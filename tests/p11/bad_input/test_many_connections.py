@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import pytest
@@ -17,20 +16,24 @@ from cardtear.lab.control.client import Control, ControlFailure
 
 from ...shared.host import probes
 from ...shared.host.host import NewHost
+from ...shared.waiting import wait_until
 
 DEADLINE = 20.0
 
 
 def remove_when_there_is_room(path: Path) -> Any:
     """Pull the card out. The simulator needs a moment to notice that the crowd has gone, and refuses until then."""
-    end = monotonic() + DEADLINE
-    while True:
+
+    def answer() -> Any:
         try:
             with Control(path) as control:
                 return control.do("remove", reader="front")
         except ControlFailure as failure:
-            if "too many connections" not in str(failure) or monotonic() > end:
+            if "too many connections" not in str(failure):
                 raise
+            return None
+
+    return wait_until(answer)
 
 
 @pytest.mark.parametrize("crowded", ["p11.sock", "control.sock"])

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from cardtear.p11.quirks import Quirks
 from cardtear.reader.trace import CallEntry
 
 from ...shared.host.host import Host, NewHost
+from ...shared.waiting import wait_until
 
 
 class Bed(NamedTuple):
@@ -30,18 +30,11 @@ class Bed(NamedTuple):
     def wait_for_call(self, name: str, count: int = 1) -> None:
         """Until the module has made so many calls of that name."""
         trace = self.simulator.testbed.trace
-        self.until(lambda: sum(isinstance(each, CallEntry) and each.name == name for each in trace.entries()) >= count)
+        wait_until(lambda: sum(isinstance(each, CallEntry) and each.name == name for each in trace.entries()) >= count)
 
     def wait_for_waiter(self) -> None:
         """Until a thread waits for an event."""
-        self.until(lambda: any(each.waiters for each in self.simulator._server.applications))
-
-    def until(self, condition: Callable[[], bool]) -> None:
-        """Until something is so."""
-        deadline = time.monotonic() + 10
-        while not condition():
-            assert time.monotonic() < deadline
-            time.sleep(0.001)
+        wait_until(lambda: any(each.waiters for each in self.simulator._server.applications))
 
 
 @pytest.fixture

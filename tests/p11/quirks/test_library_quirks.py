@@ -14,6 +14,7 @@ from cardtear.p11.constants import CKR
 from cardtear.reader.trace import ApduEntry
 
 from ...shared.host import probes
+from ...shared.waiting import wait_until
 
 NewBed = Callable[..., Any]
 
@@ -32,7 +33,7 @@ def test_an_application_that_dies_in_a_slow_call_is_gone_at_once(new_bed: NewBed
     bed.host.start(Module.slot_info, 0)
     bed.wait_for_call("C_GetSlotInfo")
     bed.host.kill()
-    bed.until(lambda: not bed.simulator.status()["applications"])
+    wait_until(lambda: not bed.simulator.status()["applications"])
 
 
 def test_a_call_that_hangs(new_bed: NewBed) -> None:

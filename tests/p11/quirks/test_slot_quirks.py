@@ -12,6 +12,7 @@ from cardtear.lab.clients.pkcs11 import Module
 from cardtear.p11.constants import CKF, CKR
 
 from ...shared.host import probes
+from ...shared.waiting import wait_until
 
 NewBed = Callable[..., Any]
 UNKNOWN = CardRequest(profile="unrecognised")
@@ -99,7 +100,7 @@ def test_recognition_that_takes_time_or_tries(new_bed: NewBed) -> None:
     bed = new_bed("recognition_delay=0.5")
     bed.again()
     assert bed.host.rv(Module.token_info, 0) == CKR.TOKEN_NOT_RECOGNIZED
-    bed.until(lambda: bed.host.rv(Module.token_info, 0) == CKR.OK)
+    wait_until(lambda: bed.host.rv(Module.token_info, 0) == CKR.OK)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +24,7 @@ from cardtear.reader.trace import CallEntry, ReturnEntry
 
 from ...shared.host import probes
 from ...shared.host.host import NewHost
+from ...shared.waiting import wait_until
 
 DEADLINE = 30.0
 FORGET = bytes.fromhex("0020FF80")
@@ -270,12 +270,11 @@ def _write(simulator: Simulator, tag: int, value: bytes) -> None:
 
 def _under_way(simulator: Simulator, name: str, count: int) -> None:
     """Wait until so many calls of that name have begun and not ended."""
-    end = time.monotonic() + DEADLINE
-    while True:
+
+    def is_so() -> bool:
         entries = simulator.testbed.trace.entries()
         begun = {entry.call for entry in entries if isinstance(entry, CallEntry) and entry.name == name}
         ended = {entry.call for entry in entries if isinstance(entry, ReturnEntry)}
-        if len(begun - ended) >= count:
-            return
-        assert time.monotonic() < end
-        time.sleep(0.01)
+        return len(begun - ended) >= count
+
+    wait_until(is_so, f"{count} calls of {name} under way")

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ from cardtear.lab.simulator.trigger import Trigger
 from cardtear.p11.constants import CKA, CKF, CKM, CKO, CKR, CKS
 
 from ...shared.host import probes
+from ...shared.waiting import wait_until
 
 
 def no_pin(m: Module, s: int) -> Any:
@@ -113,10 +113,7 @@ def test_pin_pad(bare_simulator: Simulator, token: Callable[..., Any]) -> None:
         assert host.rv(no_pin, s=session) == expected
     host.call(Module.logout, session)
     waiting = host.start_rv(no_pin, s=session)
-    until = time.monotonic() + 10
-    while not bare_simulator.testbed.reader("front").pin_pad.askers:
-        assert time.monotonic() < until
-        time.sleep(0.001)
+    wait_until(lambda: bare_simulator.testbed.reader("front").pin_pad.askers)
     bare_simulator.pin_pad("front", "123456")
     assert waiting.result(10) == CKR.OK
     assert host.call(Module.session_state, session) == CKS.RW_USER_FUNCTIONS
@@ -134,10 +131,7 @@ def test_card_pulled_while_the_pad_waits(bare_simulator: Simulator, token: Calla
     host = token(profile="pin-pad", pin_pad_timeout=60)
     session = host.call(Module.open_session, 0)
     waiting = host.start_rv(no_pin, s=session)
-    until = time.monotonic() + 10
-    while not bare_simulator.testbed.reader("front").pin_pad.askers:
-        assert time.monotonic() < until
-        time.sleep(0.001)
+    wait_until(lambda: bare_simulator.testbed.reader("front").pin_pad.askers)
     bare_simulator.remove("front")
     assert waiting.result(5) in (CKR.DEVICE_REMOVED, CKR.SESSION_HANDLE_INVALID)
 

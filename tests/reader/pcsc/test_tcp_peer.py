@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -20,6 +20,8 @@ from cardtear.reader.pcsc.network_namespace import NetworkNamespace
 from cardtear.reader.pcsc.vpcd import VpcdDoor
 from cardtear.reader.pcsc.vpcd_reversed import ReversedDoor
 from cardtear.reader.pcsc.vpcd_wire import Control, encode
+
+from ...shared.waiting import wait_until
 
 DEADLINE = 10.0
 STRANGER = 64321
@@ -49,16 +51,13 @@ def line(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
-def wait_for(caplog: pytest.LogCaptureFixture, text: str) -> None:
-    """Until it is logged."""
-    deadline = monotonic() + DEADLINE
-    while text not in caplog.text:
-        assert monotonic() < deadline, caplog.text
-        sleep(0.01)
+def wait_for_log(caplog: pytest.LogCaptureFixture, text: str) -> None:
+    """Wait until a text is logged."""
+    wait_until(lambda: text in caplog.text, lambda: caplog.text)
 
 
-def pause(seconds: float, *_: socket.socket) -> None:
-    sleep(seconds)
+def pause(seconds: float, *sockets: socket.socket) -> None:
+    select.select(sockets, [], [], seconds)
 
 
 def free_port() -> int:
@@ -84,7 +83,7 @@ def test_a_stranger_connects(
     with closing(ReversedDoor(front.testbed, port, front)):  # type: ignore[arg-type]
         with stranger(program, address, port, message) as process:
             assert line(process) == ""
-        wait_for(caplog, f"user {STRANGER}")
+        wait_for_log(caplog, f"user {STRANGER}")
         assert echo.active.commands == []
         with socket.create_connection((address, port)) as ours:
             ours.settimeout(DEADLINE)
@@ -145,7 +144,7 @@ def test_a_stranger_listens(front: Reader, echo: Any, caplog: pytest.LogCaptureF
         line(process)
         with closing(VpcdDoor(front.testbed, port, front)) as door:  # type: ignore[arg-type]
             assert line(process) == ""
-            wait_for(caplog, f"port {port}: its other end belongs to user {STRANGER}")
+            wait_for_log(caplog, f"port {port}: its other end belongs to user {STRANGER}")
             assert not door.is_shown
     assert echo.active.commands == []
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -18,6 +18,8 @@ from cardtear.reader import CardRemoved, Change, Reader, Testbed
 from cardtear.reader.pcsc import slot_adapter, vpcd_dialogue
 from cardtear.reader.pcsc.vpcd import VpcdDoor
 from cardtear.reader.pcsc.vpcd_wire import BROKEN_OFF, Control, Decoder, encode
+
+from ...shared.waiting import wait_until
 
 DEADLINE = 10.0
 COMMAND = bytes.fromhex("00A4040000")
@@ -229,10 +231,7 @@ def test_the_answer_to_a_power_on_is_no_look(front: Reader, echo: Any, new_card:
 
 def wait_for_reset(card: Any) -> None:
     """Wait until the card is activated for the second time."""
-    deadline = monotonic() + DEADLINE
-    while card.activations < 2:
-        assert monotonic() < deadline
-        sleep(0.001)
+    wait_until(lambda: card.activations >= 2)
 
 
 @pytest.mark.usefixtures("door")

@@ -16,6 +16,7 @@ from cardtear.p11.constants import CKA, CKF, CKK, CKM, CKO, CKR, CKS
 
 from ...shared.host import nss_probes, probes
 from ...shared.host.host import NewHost
+from ...shared.waiting import wait_until
 
 pytestmark = pytest.mark.needs("certutil", "modutil", "openssl")
 
@@ -347,7 +348,7 @@ def test_F19_insertion_and_removal(bare_simulator: Simulator, new_host: NewHost,
         waiting = host.start(Module.wait_for_slot_event) if way == "waiting" else None
         threading.Thread(target=bare_simulator.insert, args=("front", card)).start()
         if waiting is None:
-            host.call(lambda m: nss_probes.until(lambda: m.is_present(0)))
+            wait_until(lambda: host.call(Module.is_present, 0))
         else:
             assert waiting.result(10) == 0
         assert host.call(Module.is_present, 0)

@@ -3,9 +3,6 @@
 
 from __future__ import annotations
 
-import time
-from typing import Any
-
 from cardtear.lab.clients.pkcs11 import Module
 from cardtear.p11.constants import CKA, CKF, CKG, CKK, CKM, CKO, CKR
 
@@ -74,15 +71,6 @@ def session_with_callback(m: Module) -> int:
     notify = m.ffi.callback("CK_RV(CK_ULONG, CK_ULONG, void *)", lambda *_: 0)
     m.check("C_OpenSession", 0, CKF.SERIAL_SESSION, m.ffi.new("int *"), m.ffi.cast("void *", notify), handle)
     return int(handle[0])
-
-
-def until(condition: Any, seconds: float = 10.0) -> None:
-    """Ask again until it is so."""
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            raise AssertionError("it did not come to that")
-        time.sleep(0.01)
 
 
 def unwrapped_on_card(m: Module, /, session: int, identity: bytes) -> tuple[bytes, int]:
