@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The PIV card application (SP 800-73-5 part 2, chapter 3): which function carries out which command."""
+"""The PIV card application (SP 800-73-5 part 2, chapter 3): the table of commands and their handlers."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ _NEVER_CONTACTLESS = frozenset(
 
 
 def _refuse_without_contacts(command: Command) -> None:
-    """Without contacts or a virtual contact interface (SP 800-73-5 part 1, tables 4 and 5; part 2, table 2).
+    """Refuse what needs contacts or a virtual contact interface (SP 800-73-5 part 1, tables 4 and 5; part 2, table 2).
 
-    Raises CardError: 6982 for what would be allowed over that, 6A81 for what never is, as the PUK.
+    Raises CardError: 6982 for what the virtual contact interface would allow, 6A81 for what it would not, as the PUK.
     """
     is_puk = command.ins == INS.CHANGE_REFERENCE_DATA and command.p2 == PUK
     if is_puk or command.ins in _NEVER_CONTACTLESS:
@@ -72,11 +72,12 @@ def _refuse_without_contacts(command: Command) -> None:
 
 @functools.cache
 def _parsers(make: Make) -> dict[int, Callable[[Command], tuple[Any, ...]]]:
+    """Return the parsers of a card variant's commands, by instruction byte."""
     return {**commands.PARSERS, **{ins: extensions.PARSERS[ins] for ins in make.extensions}}
 
 
 class PivApplet:
-    """PIV in one activation."""
+    """The PIV card application during one activation of the card."""
 
     aid = PIV_AID
 
@@ -86,18 +87,24 @@ class PivApplet:
         self._is_restricted = context.is_restricted
 
     def select(self) -> bytes:
-        """Selecting PIV again keeps the security status (3.1.1), but on Yubico's cards."""
+        """Select PIV and return the application property template.
+
+        Selecting it again keeps the security status (3.1.1), but on Yubico's cards.
+        """
         if not self._context.make.is_strict:
             self._context.status = SecurityStatus()
         self._context.status.command += 1
         return self._context.make.properties
 
     def deselect(self) -> None:
-        """Another application is selected: only the global PIN, which is the card's, is still verified (3.1.1)."""
+        """Reset the security status because another application is selected.
+
+        Only the global PIN, which is the card's and not PIV's, stays verified (3.1.1).
+        """
         self._context.status = SecurityStatus(verified=self._context.status.verified & {GLOBAL_PIN})
 
     def execute(self, command: Command) -> bytes:
-        """A whole command to a whole answer. Raises CardError and CardTorn."""
+        """Execute one complete command and return the response data. Raises CardError and CardTorn."""
         context = self._context
         context.status.command += 1
         if command.cla:

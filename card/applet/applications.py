@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The applications of a card under power: SELECT chooses one, every other command goes to the one that is selected.
+"""Application selection: SELECT chooses an application, every other command goes to the selected one.
 
-Another application is one class more, an Applet, and is given to the card when that is opened.
+To add an application, write a class with the methods of Applet and pass it to the card when that is opened.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ _FIRST, _NEXT = 0x00, 0x02
 
 
 class Applet(Protocol):
-    """An application in one activation; `aid` is its name with all its parts."""
+    """Interface of a card application during one activation; `aid` is its full application identifier."""
 
     aid: bytes
 
     def select(self) -> bytes:
-        """It is selected, perhaps again: the answer to SELECT."""
+        """Select the application, which may be selected already, and return the data for the response to SELECT."""
         ...
 
     def deselect(self) -> None:
-        """Another one is selected."""
+        """Reset what must not outlast the selection; called when another application is selected."""
         ...
 
     def execute(self, command: Command) -> bytes:
-        """A whole command to a whole answer; the class byte may be any of its own. Raises CardError and CardTorn."""
+        """Execute one complete command of any class and return the response data. Raises CardError and CardTorn."""
         ...
 
 
 class Applications:
-    """Routes whole commands. The first application is selected after reset, and by a SELECT without a name.
+    """Dispatcher of complete commands. The first application is selected after reset, and by a SELECT without a name.
 
-    A name that nobody has leaves the selection as it is.
+    A SELECT by an unknown name leaves the selection as it is.
     """
 
     def __init__(self, applets: Sequence[Applet]) -> None:
@@ -47,7 +47,7 @@ class Applications:
         self._selected = applets[0] if applets else None
 
     def execute(self, command: Command) -> bytes:
-        """Raises CardError and CardTorn."""
+        """Execute a SELECT, or pass the command to the selected application. Raises CardError and CardTorn."""
         if command.cla == 0:
             if command.ins == _SELECT:
                 return self._select(command)
@@ -58,9 +58,9 @@ class Applications:
         return self._selected.execute(command)
 
     def _select(self, command: Command) -> bytes:
-        """By name (ISO/IEC 7816-4, 8.2.1.2): the first that it fits, or the next after the one that is selected.
+        """Select by name (ISO/IEC 7816-4, 8.2.1.2): the first match, or the next one after the selected application.
 
-        Raises CardError: 6A82 when there is none, 6A86 for other ways to select, for there are no files.
+        Raises CardError: 6A82 for no match, 6A86 for other ways of selection, because there are no files.
         """
         if command.p1 != _BY_NAME or command.p2 not in (_FIRST, _NEXT):
             raise CardError(SW.INCORRECT_P1P2)
@@ -76,7 +76,7 @@ class Applications:
         return chosen.select()
 
     def _fits(self, applet: Applet, name: bytes) -> bool:
-        """A name may be cut off on the right but for the provider's part."""
+        """Return whether a name matches an AID; it may be truncated on the right, but not within the RID."""
         if not name:
             return applet is self._applets[0]
         return len(name) >= RID_LENGTH and applet.aid.startswith(name)

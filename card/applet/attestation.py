@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""ATTEST: the card certifies, with a key of its own, that it has made another key itself.
+"""ATTEST: certify, with the card's attestation key, that another key was generated on the card.
 
-The certificate is as Yubico's tools expect it: the subject names the slot, extensions tell the firmware's version, the
-serial number, the key's policies and the form factor.
+The certificate has the form that Yubico's tools expect: the subject names the slot; extensions hold the firmware's
+version, the serial number, the key's policies and the form factor.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _CODES = {rule: code for code, rule in PIN_POLICIES.items()}
 
 
 def attest(context: Context, command: Attest) -> bytes:
-    """A certificate (DER) of a key that was generated on the card.
+    """Return a certificate (DER) of a key that was generated on the card.
 
     Raises CardError: 6A82 for a slot without key, 6A80 for a key that was imported, 6985 if the card has no key or
     no certificate to attest with.
@@ -56,12 +56,12 @@ def attest(context: Context, command: Attest) -> bytes:
             builder = builder.add_extension(x509.UnrecognizedExtension(identifier, value), critical=False)
         public = cast(CertificatePublicKeyTypes, _private_key(key).public_key())
         return builder.public_key(public).sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
-    except (ValueError, x509.InvalidVersion):  # what lies beside the attesting key is no certificate to issue by
+    except (ValueError, x509.InvalidVersion):  # the object beside the attestation key is no usable issuer certificate
         _refuse()
 
 
 def _builder(issuer_certificate: bytes, slot: int) -> x509.CertificateBuilder:
-    """Names and dates of an attestation. Raises ValueError, x509.InvalidVersion for a certificate without any."""
+    """Build names and dates of an attestation. Raises ValueError, x509.InvalidVersion for an unfit issuer."""
     issuer = x509.load_der_x509_certificate(issuer_certificate)
     subject = x509.NameAttribute(x509.NameOID.COMMON_NAME, f"YubiKey PIV Attestation {slot:02x}")
     return (
@@ -75,15 +75,17 @@ def _builder(issuer_certificate: bytes, slot: int) -> x509.CertificateBuilder:
 
 
 def _private_key(stored: StoredKey | None) -> PrivateKeyTypes:
+    """Load a stored private key. Raises CardError(6985) if there is none."""
     if stored is None:
         _refuse()
     return serialization.load_der_private_key(stored.value, None, unsafe_skip_rsa_key_validation=True)
 
 
 def _refuse() -> NoReturn:
+    """Raise CardError(6985): the card has no key or certificate to attest with."""
     raise CardError(SW.CONDITIONS_NOT_SATISFIED)
 
 
 def _signed(number: int) -> bytes:
-    """The content octets of an INTEGER that is not negative."""
+    """Encode the content octets of an INTEGER that is not negative."""
     return number.to_bytes(number.bit_length() // 8 + 1, "big")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""GENERAL AUTHENTICATE (SP 800-73-5 part 2, 3.2.4): what a private key or the management key is used for."""
+"""GENERAL AUTHENTICATE (SP 800-73-5 part 2, 3.2.4): use of private keys and of the management key."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _TEMPLATE = 0x7C
 
 
 def general_authenticate(context: Context, command: GeneralAuthenticate) -> bytes:
-    """The dynamic authentication template with the result.
+    """Use a key and return the dynamic authentication template with the result.
 
-    Raises CardError: 6A86 for a key that is not there, or is for another algorithm, or only signs attestations (6A80 on
-    Yubico's cards); 6982 without the PIN, without a touch, or without contacts; 6A80 for a template that is none.
+    Raises CardError: 6A86 for a missing key, a key of another algorithm, and the attestation key (6A80 on Yubico's
+    cards); 6982 without the PIN, without a touch, or without contacts; 6A80 for a malformed template.
     """
     algorithm, number, fields = command
     stored = context.store.state.keys.get(number)
@@ -43,7 +43,7 @@ def general_authenticate(context: Context, command: GeneralAuthenticate) -> byte
 
 
 def _require_touch(context: Context, touch: Touch) -> None:
-    """Wait for the finger that a key asks for. Raises CardError(6982) when it does not come in time."""
+    """Wait for the touch that the key's policy requires. Raises CardError(6982) when none comes in time."""
     if touch is Touch.NEVER or (touch is Touch.CACHED and context.sensor.was_touched(CACHED_SECONDS)):
         return
     traits = Traits.decode(context.store.state.objects.get(TRAITS_OBJECT))
@@ -52,7 +52,7 @@ def _require_touch(context: Context, touch: Touch) -> None:
 
 
 def _use(key: PrivateKey, fields: dict[int, bytes], is_variant: bool) -> bytes:
-    """The one operation that the key is there for; a NIST curve has two, told apart by the field that comes."""
+    """Sign, decrypt or agree, whichever the key is for; on a NIST curve the field in the template selects which."""
     point, challenge = fields.get(_EXPONENTIATION), fields.get(_CHALLENGE)
     if point is not None and isinstance(key, (EcKey, MontgomeryKey)):
         return key.agree(point)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""GlobalPlatform's card manager, as of a card in the field: it shows itself, and lets in nobody without its keys.
+"""GlobalPlatform's card manager of an issued card: it can be read, but nobody can authenticate to it.
 
-Nobody has these keys, so no application can be loaded or deleted (GlobalPlatform Card Specification 2.3, chapter 11).
+The keys are not given out, so no application can be loaded or deleted (GlobalPlatform Card Specification 2.3, 11).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _CHALLENGE_LENGTH = 8
 
 
 class CardManager:
-    """In one activation. `serial` has eight bytes."""
+    """The card manager during one activation. `serial` has eight bytes."""
 
     aid = AID
 
@@ -44,16 +44,16 @@ class CardManager:
         self._is_challenged = False
 
     def select(self) -> bytes:
-        """The file control information: its name, and how long commands can be (table 11-58)."""
+        """Return the file control information: the AID, and the maximum length of command data (table 11-58)."""
         proprietary = tlv.encode(0xA5, tlv.encode(_LONGEST_DATA, b"\xff"))
         return tlv.encode(0x6F, tlv.encode(0x84, self.aid), proprietary)
 
     def deselect(self) -> None:
-        """A secure channel that has only been begun is forgotten."""
+        """Discard a secure channel that has been initiated but not established."""
         self._is_challenged = False
 
     def execute(self, command: Command) -> bytes:
-        """Raises CardError: 6E00, 6D00, 6982 for all that wants a secure channel."""
+        """Execute one command. Raises CardError: 6E00, 6D00, 6982 for all that needs a secure channel."""
         if command.cla not in _CLASSES:
             raise CardError(SW.CLA_NOT_SUPPORTED)
         if command.ins == _GET_DATA:
@@ -67,7 +67,7 @@ class CardManager:
         raise CardError(SW.INS_NOT_SUPPORTED)
 
     def _get_data(self, command: Command) -> bytes:
-        """What anybody may know. Raises CardError(6A88) for everything else."""
+        """Return a data object that is free to read. Raises CardError(6A88) for every other one."""
         asked = command.p1 << 8 | command.p2
         if asked == _LIFE_CYCLE:
             return tlv.encode(_LIFE_CYCLE, self._life_cycle())
@@ -78,7 +78,7 @@ class CardManager:
         raise CardError(SW.REFERENCE_NOT_FOUND)
 
     def _life_cycle(self) -> bytes:
-        """42 bytes: chip and system, serial number and batch of the chip, and who has made a card of it, when."""
+        """Return the 42 bytes of production data: chip and system, its serial number and batch, makers and dates."""
         nobody, never = b"\0\0", b"\0\0"
         chip_and_system = bytes(2 * 5)
         made_by = 2 * (nobody + never)
@@ -86,14 +86,14 @@ class CardManager:
         return chip_and_system + never + self._serial[-4:] + self._serial[-6:-4] + made_by + personalised_by
 
     def _initialize_update(self, command: Command) -> bytes:
-        """SCP03 with random challenges: key diversification, key version 1, challenge, cryptogram (7.1.1)."""
+        """Begin SCP03 with random challenges: key diversification, key version 1, challenge, cryptogram (7.1.1)."""
         if len(command.data) != _CHALLENGE_LENGTH:
             raise CardError(SW.WRONG_LENGTH)
         self._is_challenged = True
         return self._serial[-8:].rjust(10, b"\0") + b"\1\3\0" + os.urandom(2 * _CHALLENGE_LENGTH)
 
     def _external_authenticate(self) -> bytes:
-        """Whatever the host's cryptogram is, it cannot be right. Raises CardError: 6300, 6985."""
+        """Refuse the host's cryptogram, which cannot be right. Raises CardError: 6300, 6985."""
         if not self._is_challenged:
             raise CardError(SW.CONDITIONS_NOT_SATISFIED)
         self._is_challenged = False
@@ -101,18 +101,18 @@ class CardManager:
 
 
 def _recognition_data() -> bytes:
-    """A card after GlobalPlatform 2.3, told by its serial number, that has SCP03 with random challenges (H.2)."""
+    """Encode the card recognition data: GlobalPlatform 2.3, serial number, SCP03 with random challenges (H.2)."""
     said = {0x60: b"\2\2\3", 0x63: b"\3", 0x64: b"\4\3\0"}
     identifiers = (tlv.encode(tag, _identifier(rest)) for tag, rest in said.items())
     return tlv.encode(_RECOGNITION, tlv.encode(0x73, _identifier(b"\1"), *identifiers))
 
 
 def _identifier(rest: bytes) -> bytes:
-    """An object identifier of GlobalPlatform's, below 1.2.840.114283."""
+    """Encode an object identifier of GlobalPlatform's, below 1.2.840.114283."""
     return tlv.encode(0x06, bytes.fromhex("2A864886FC6B") + rest)
 
 
 def _key_information() -> bytes:
-    """Each key's number, version, type and length (table 11-28), but not the key."""
+    """Encode each key's number, version, type and length (table 11-28), but not the key."""
     keys = (tlv.encode(0xC0, bytes((number, _KEY_VERSION, _AES, _AES_128))) for number in _KEYS)
     return tlv.encode(_KEY_INFORMATION, *keys)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The transport layer of a card: command chaining and GET RESPONSE (ISO/IEC 7816-4, 5.3; SP 800-73-5 part 2, 3.1.2).
 
-Whatever is behind it sees whole commands and gives whole answers.
+The layer behind it gets complete commands and returns complete response data.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _OK = SW.OK.to_bytes(2, "big")
 
 
 class Chaining:
-    """One activation's buffers: the links of an unfinished command, and what GET RESPONSE has still to fetch."""
+    """The buffers of one activation: the links of an unfinished command, and the response data still to be fetched."""
 
     takes_extended_lengths = True
 
@@ -33,7 +33,7 @@ class Chaining:
         self._rest = b""
 
     def transmit(self, raw: bytes) -> bytes:
-        """One command APDU to one response APDU. Raises CardTorn."""
+        """Carry out one command APDU and return the response APDU. Raises CardTorn."""
         try:
             command = parse(raw)
             if command.extended and not self.takes_extended_lengths:
@@ -53,7 +53,7 @@ class Chaining:
             return error.status.to_bytes(2, "big")
 
     def _add(self, command: Command) -> None:
-        """A link. One that does not belong to the chain that is under way ends it."""
+        """Add a link to the chain. A link of another command ends the chain that is under way."""
         header = command[1:4]
         if self._header is None:
             self._header = header
@@ -66,13 +66,13 @@ class Chaining:
         self._links.append(command.data)
 
     def _whole(self, command: Command) -> Command:
-        """The last link with those before it. Any other command ends an unfinished chain and stands for itself."""
+        """Join the last link with those before it. Another command discards the chain and is returned as it is."""
         belongs, links = self._header == command[1:4] and command.cla == _PLAIN, self._links
         self._forget_links()
         return Command(*command[:4], b"".join((*links, command.data)), *command[5:]) if belongs else command
 
     def _respond(self, command: Command, answer: bytes) -> bytes:
-        """As much of the answer as fits, and how to go on."""
+        """Return as much of the response data as fits into Le, with 61xx if more is left."""
         limit = command.le or (EXTENDED_LIMIT if command.extended else SHORT_LIMIT)
         if len(answer) <= limit:
             return answer + _OK
@@ -80,7 +80,7 @@ class Chaining:
         return answer[:limit] + more_data(len(self._rest)).to_bytes(2, "big")
 
     def _get_response(self, command: Command) -> bytes:
-        """Le = 00 takes what there is; a greater Le than that is refused, and nothing is lost.
+        """Return the rest of the response data; Le = 00 takes what there is, a greater Le is refused and loses nothing.
 
         Raises CardError: 6A86 for other P1 and P2, 6985 when nothing is there, 6Cxx.
         """
@@ -93,15 +93,17 @@ class Chaining:
         return self._respond(command, rest)
 
     def _check_length(self, le: int) -> None:
+        """Raise CardError(6Cxx) if Le is greater than what is left."""
         if len(self._rest) < le < SHORT_LIMIT:
             raise CardError(wrong_le(len(self._rest)))
 
     def _forget_links(self) -> None:
+        """Discard an unfinished chain."""
         self._header, self._links, self._size = None, [], 0
 
 
 class ByteProtocol(Chaining):
-    """The same where commands come by T=0, which cannot carry data both ways at once (ISO/IEC 7816-3, 12.2).
+    """The transport layer for T=0, which cannot carry data both ways in one exchange (ISO/IEC 7816-3, 12.2).
 
     A command with data is answered with 61xx when there is an answer to fetch. Without data the last byte of its header
     is Le, which has to be what is there: 6Cxx tells how much that is. Lengths are short.
@@ -110,6 +112,7 @@ class ByteProtocol(Chaining):
     takes_extended_lengths = False
 
     def _respond(self, command: Command, answer: bytes) -> bytes:
+        """Return 61xx after a command with data, and the data otherwise. Raises CardError(6Cxx) for another Le."""
         if not answer:
             return _OK
         if command.data:
@@ -121,13 +124,14 @@ class ByteProtocol(Chaining):
         return super()._respond(command, answer)
 
     def _check_length(self, le: int) -> None:
+        """Raise CardError(6Cxx) if Le is greater than what is left; on T=0 an Le of 00 means 256."""
         le = le or SHORT_LIMIT
         if len(self._rest) < le:
             raise CardError(wrong_le(len(self._rest)))
 
 
 def _class_error(cla: int) -> SW:
-    """Why an interindustry class byte is not accepted (ISO/IEC 7816-4, 5.4.1): beyond 40 are channels from 4 on."""
+    """Return why an interindustry class byte is refused (ISO/IEC 7816-4, 5.4.1): from 40 on are channels from 4 on."""
     if cla & 0x60 == 0x20:  # kept for the future
         return SW.CLA_NOT_SUPPORTED
     if cla & (0x20 if cla & 0x40 else 0x0C):

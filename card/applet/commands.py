@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The PIV commands with their parameters taken apart; what they do is not known here.
+"""The PIV commands and their parsers (SP 800-73-5 part 2, chapter 3).
 
 One parser for each instruction turns P1, P2 and the data field into a named tuple. A parser raises CardError for
-what is malformed whatever the card holds; everything that depends on the card's state is left to the handlers.
+a command that is malformed in any state of the card; checks against the state are left to the handlers.
 """
 
 from __future__ import annotations
@@ -36,44 +36,44 @@ _DYNAMIC_AUTHENTICATION = 0x7C
 _CONTROL_REFERENCE, _MECHANISM, _PARAMETER = 0xAC, 0x80, 0x81
 _DOMAIN = (0x81, 0x82, 0x83)
 _EXPONENT = 65537
-"""The only one that keys are generated with; a command may ask for it."""
+"""The only public exponent of generated RSA keys; a command may name it."""
 _PIN_POLICY, _TOUCH_POLICY, _DEFAULT = 0xAA, 0xAB, b"\0"
 
 
 class GetData(NamedTuple):
-    """3.1.2"""
+    """GET DATA (3.1.2)."""
 
     tag: int
 
 
 class PutData(NamedTuple):
-    """3.3.1; an empty value deletes the object."""
+    """PUT DATA (3.3.1); an empty value deletes the object."""
 
     tag: int
     value: bytes
 
 
 class Verify(NamedTuple):
-    """3.2.1 with data: compare the card's own or the global PIN."""
+    """VERIFY with data (3.2.1): compare the card's own or the global PIN."""
 
     reference: int
     value: bytes
 
 
 class QueryVerification(NamedTuple):
-    """3.2.1 without data: is the PIN verified, and if not, how many tries are left?"""
+    """VERIFY without data (3.2.1): is the PIN verified, and if not, what does the retry counter stand at?"""
 
     reference: int
 
 
 class ResetVerification(NamedTuple):
-    """3.2.1 with P1 = FF: the PIN counts as not verified from now on."""
+    """VERIFY with P1 = FF (3.2.1): make the PIN not verified."""
 
     reference: int
 
 
 class ChangeReferenceData(NamedTuple):
-    """3.2.2: a new PIN or PUK by the old one."""
+    """CHANGE REFERENCE DATA (3.2.2): replace a PIN or PUK, given the old one."""
 
     reference: int
     old: bytes
@@ -81,14 +81,14 @@ class ChangeReferenceData(NamedTuple):
 
 
 class ResetRetryCounter(NamedTuple):
-    """3.2.3: a new PIN by the PUK."""
+    """RESET RETRY COUNTER (3.2.3): replace the PIN, given the PUK."""
 
     puk: bytes
     pin: bytes
 
 
 class GeneralAuthenticate(NamedTuple):
-    """3.2.4: `fields` is the content of the dynamic authentication template (table 7) by tag."""
+    """GENERAL AUTHENTICATE (3.2.4): `fields` is the content of the dynamic authentication template (table 7) by tag."""
 
     algorithm: int
     slot: int
@@ -96,14 +96,14 @@ class GeneralAuthenticate(NamedTuple):
 
 
 class KeyPolicy(NamedTuple):
-    """Yubico: what a new key asks for before it is used."""
+    """The PIN and touch policy of a new key (Yubico's extension)."""
 
     pin_rule: PinRule
     touch: Touch
 
 
 class GenerateKeyPair(NamedTuple):
-    """3.3.2"""
+    """GENERATE ASYMMETRIC KEY PAIR (3.3.2)."""
 
     slot: int
     algorithm: Algorithm
@@ -126,11 +126,13 @@ PivCommand = (
 
 
 def _get_data(command: Command) -> GetData:
+    """Parse GET DATA."""
     expect(command, 0x3F, 0xFF)
     return GetData(int.from_bytes(only(command.data, _TAG_LIST), "big"))
 
 
 def _put_data(command: Command) -> PutData:
+    """Parse PUT DATA, whose data field is a tag list and a value, or one object that is its own tag."""
     expect(command, 0x3F, 0xFF)
     match tlv.decode(command.data):
         case [(tag, value)] if tag in SELF_TAGGED:
@@ -141,6 +143,7 @@ def _put_data(command: Command) -> PutData:
 
 
 def _verify(command: Command) -> Verify | QueryVerification | ResetVerification:
+    """Parse VERIFY, which is one of three commands by P1 and the presence of data."""
     _expect_reference(command, PIN, GLOBAL_PIN)
     if command.p1 == 0:
         return Verify(command.p2, command.data) if command.data else QueryVerification(command.p2)
@@ -152,21 +155,25 @@ def _verify(command: Command) -> Verify | QueryVerification | ResetVerification:
 
 
 def _change_reference_data(command: Command) -> ChangeReferenceData:
+    """Parse CHANGE REFERENCE DATA."""
     _expect_reference(command, PIN, PUK, GLOBAL_PIN)
     return ChangeReferenceData(command.p2, *_two_references(command))
 
 
 def _reset_retry_counter(command: Command) -> ResetRetryCounter:
+    """Parse RESET RETRY COUNTER."""
     _expect_reference(command, PIN)
     return ResetRetryCounter(*_two_references(command))
 
 
 def _general_authenticate(command: Command) -> GeneralAuthenticate:
+    """Parse GENERAL AUTHENTICATE; algorithm 00 is 3DES (SP 800-78-5)."""
     fields = _fields(only(command.data, _DYNAMIC_AUTHENTICATION))
     return GeneralAuthenticate(command.p1 or Algorithm.TDES, command.p2, fields)
 
 
 def _generate_key_pair(command: Command) -> GenerateKeyPair:
+    """Parse GENERATE ASYMMETRIC KEY PAIR."""
     expect(command, 0x00, command.p2)
     slot, fields = key_slot(command.p2), _fields(only(command.data, _CONTROL_REFERENCE))
     mechanism, policy = fields.pop(_MECHANISM, b""), take_policy(fields, slot)
@@ -196,13 +203,13 @@ PARSERS: dict[int, Callable[[Command], PivCommand]] = {
 
 
 def expect(command: Command, p1: int, p2: int) -> None:
-    """Raises CardError(6A86) for other P1 and P2."""
+    """Require these values of P1 and P2. Raises CardError(6A86)."""
     if command.p1 != p1 or command.p2 != p2:
         raise CardError(SW.INCORRECT_P1P2)
 
 
 def only(data: bytes, tag: int) -> bytes:
-    """The value of the one data object, which has this tag. Raises CardError(6A80), TlvError."""
+    """Return the value of the single data object, which must have this tag. Raises CardError(6A80), TlvError."""
     if not data:
         raise CardError(SW.INCORRECT_DATA)
     found, value, end = tlv.read(data)
@@ -212,21 +219,21 @@ def only(data: bytes, tag: int) -> bytes:
 
 
 def key_slot(number: int) -> int:
-    """A slot for key pairs. Raises CardError(6A86)."""
+    """Return the number of a slot for key pairs. Raises CardError(6A86)."""
     if number not in SLOTS and number != ATTESTATION:
         raise CardError(SW.INCORRECT_P1P2)
     return number
 
 
 def key_pair_algorithm(number: int, status: SW) -> Algorithm:
-    """An algorithm of key pairs. Raises CardError with the status."""
+    """Return an algorithm of key pairs. Raises CardError with the given status."""
     if number in KEY_PAIR_ALGORITHMS:
         return Algorithm(number)
     raise CardError(status)
 
 
 def take_policy(fields: dict[int, bytes], slot: int) -> KeyPolicy:
-    """The policies among the fields of a command that makes a key; what is left out or 0 is as the slot has it.
+    """Remove the policies from the fields of a command that creates a key; absent or 0 means the slot's default.
 
     Raises CardError(6A80).
     """
@@ -244,7 +251,7 @@ def take_policy(fields: dict[int, bytes], slot: int) -> KeyPolicy:
 
 
 def _expect_reference(command: Command, *known: int) -> None:
-    """A key reference in P2, and no variant of the command in P1 where it has none."""
+    """Require a known key reference in P2, and P1 = 00 but for VERIFY. Raises CardError: 6A88, 6A86."""
     if command.p2 not in known:
         raise CardError(SW.REFERENCE_NOT_FOUND)
     if command.p1 != 0 and command.ins != INS.VERIFY:
@@ -252,13 +259,14 @@ def _expect_reference(command: Command, *known: int) -> None:
 
 
 def _two_references(command: Command) -> tuple[bytes, bytes]:
+    """Split the data field into two references of eight bytes. Raises CardError(6A80)."""
     if len(command.data) != 2 * PIN_LENGTH:
         raise CardError(SW.INCORRECT_DATA)
     return command.data[:PIN_LENGTH], command.data[PIN_LENGTH:]
 
 
 def _fields(template: bytes) -> dict[int, bytes]:
-    """The data objects of a template by tag. Raises CardError(6A80) when one is there twice."""
+    """Return the data objects of a template by tag. Raises CardError(6A80) for a tag that occurs twice."""
     found = tlv.decode(template)
     fields = dict(found)
     if len(fields) != len(found):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the commands of one activation work on: the card's memory, its keys, and who has proved what."""
+"""The state that the commands of one activation work on: the card's memory, its keys, and its security status."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .variants import NEUTRAL, Make
 
 @dataclass(eq=False, slots=True)
 class Context:
-    """One activation of the PIV application. `status` is all that is volatile; everything else is the card's.
+    """One activation of the PIV application. Only `status` is volatile; everything else belongs to the card.
 
     `is_contactless` tells through which interface the card is spoken to.
     """
@@ -30,7 +30,7 @@ class Context:
 
     @property
     def is_restricted(self) -> bool:
-        """Whether only that is allowed which wants no contacts, for there is no virtual contact interface."""
+        """Return whether the contactless rules apply: a contactless interface without a virtual contact interface."""
         return self.is_contactless and self.make.is_strict
 
     def commit(
@@ -39,5 +39,5 @@ class Context:
         keys: Mapping[int, StoredKey | None] | None = None,
         objects: Mapping[int, bytes] | None = None,
     ) -> None:
-        """Make the changes of one command together. Raises CardTorn when the power has gone, then changing nothing."""
+        """Make the changes of one command in one write. Raises CardTorn, and changes nothing, if power was lost."""
         self.store.commit(self, references, keys, objects)

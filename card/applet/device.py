@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a YubiKey tells of itself as a device, by an application of its own: Yubico's tools ask it first."""
+"""Yubico's management application, which Yubico's tools select first: it tells what the device is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ AID = bytes.fromhex("A000000527471117")
 
 _READ_CONFIGURATION = 0x1D
 _PIV = b"\x00\x10"
-"""Of all applications, a bit each."""
+"""The PIV bit among the bits of all applications."""
 
 _USB_SUPPORTED, _SERIAL, _USB_ENABLED, _FORM_FACTOR, _VERSION = 0x01, 0x02, 0x03, 0x04, 0x05
 _CONFIGURATION_LOCK, _NFC_SUPPORTED, _NFC_ENABLED = 0x0A, 0x0D, 0x0E
@@ -19,7 +19,7 @@ _USB_A_KEYCHAIN, _UNLOCKED = b"\1", b"\0"
 
 
 class Device:
-    """In one activation. `serial` has eight bytes, `version` three."""
+    """The management application during one activation. `serial` has eight bytes, `version` three."""
 
     aid = AID
 
@@ -28,14 +28,14 @@ class Device:
         self._version = version
 
     def select(self) -> bytes:
-        """The version in words."""
+        """Return the version as text."""
         return f"Virtual mgr - FW version {'.'.join(map(str, self._version))}".encode()
 
     def deselect(self) -> None:
-        """Nothing is to be forgotten."""
+        """Do nothing: the application has no volatile state."""
 
     def execute(self, command: Command) -> bytes:
-        """READ CONFIGURATION, of one page. Raises CardError: 6D00 for everything else, for nothing can be changed."""
+        """Execute READ CONFIGURATION of the only page. Raises CardError(6D00) for the rest: nothing can be changed."""
         if command.cla:
             raise CardError(SW.CLA_NOT_SUPPORTED)
         if command.ins != _READ_CONFIGURATION:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Yubico's PIV commands with their parameters taken apart, like those of SP 800-73 in commands.py."""
+"""Yubico's PIV commands and their parsers, like those of SP 800-73 in commands.py."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _MANAGEMENT_TOUCH = {0xFF: Touch.NEVER, 0xFE: Touch.ALWAYS, 0xFD: Touch.CACHED}
 
 
 class ImportKey(NamedTuple):
-    """A private key by its `numbers`.
+    """IMPORT KEY: store a private key, given its `numbers`.
 
-    01 to 05 are p, q, dP, dQ, qInv of an RSA key, 06 is the scalar on a NIST curve, 07 the private key of Ed25519,
-    08 that of X25519 (32 bytes each), 09 to 0C are prime, order, base and private value of a DSA key.
+    By tag: 01 to 05 are p, q, dP, dQ, qInv of an RSA key, 06 is the scalar on a NIST curve, 07 the private key of
+    Ed25519, 08 that of X25519 (32 bytes each), 09 to 0C are prime, order, base and private value of a DSA key.
     """
 
     slot: int
@@ -30,14 +30,14 @@ class ImportKey(NamedTuple):
 
 
 class MoveKey(NamedTuple):
-    """A key to another slot, or away when there is no destination."""
+    """MOVE KEY: move a key to another slot, or delete it when there is no destination."""
 
     source: int
     destination: int | None
 
 
 class SetManagementKey(NamedTuple):
-    """Another management key, perhaps of another algorithm."""
+    """SET MANAGEMENT KEY: replace the management key, perhaps by one of another algorithm."""
 
     algorithm: Algorithm
     value: bytes
@@ -45,34 +45,34 @@ class SetManagementKey(NamedTuple):
 
 
 class GetMetadata(NamedTuple):
-    """What is known of a key, the PIN or the PUK."""
+    """GET METADATA: describe a key, the PIN or the PUK."""
 
     reference: int
 
 
 class Attest(NamedTuple):
-    """A certificate that says that the card has made a key itself."""
+    """ATTEST: certify that the key in a slot was generated on the card."""
 
     slot: int
 
 
 class SetPinRetries(NamedTuple):
-    """How many tries PIN and PUK have; both go back to what they are on a new card."""
+    """SET PIN RETRIES: set the limits of the retry counters; PIN and PUK get their default values."""
 
     pin: int
     puk: int
 
 
 class Reset(NamedTuple):
-    """Back to a new card."""
+    """RESET: return the application to the state of a new card."""
 
 
 class GetVersion(NamedTuple):
-    """The firmware's version."""
+    """GET VERSION: the version of the firmware."""
 
 
 class GetSerial(NamedTuple):
-    """The device's serial number."""
+    """GET SERIAL: the serial number of the device."""
 
 
 Extension = (
@@ -81,6 +81,7 @@ Extension = (
 
 
 def _import_key(command: Command) -> ImportKey:
+    """Parse IMPORT KEY."""
     algorithm, slot = key_pair_algorithm(command.p1, SW.INCORRECT_P1P2), key_slot(command.p2)
     numbers = dict(tlv.decode(command.data))
     policy = take_policy(numbers, slot)
@@ -88,7 +89,7 @@ def _import_key(command: Command) -> ImportKey:
 
 
 def _move_key(command: Command) -> MoveKey:
-    """The key of attestations stays where it is, or goes."""
+    """Parse MOVE KEY; the attestation key can be deleted but not moved. Raises CardError(6A86)."""
     source, destination = key_slot(command.p2), None if command.p1 == _NOWHERE else key_slot(command.p1)
     _expect_nothing(command)
     if destination is not None and ATTESTATION in (source, destination):
@@ -97,6 +98,7 @@ def _move_key(command: Command) -> MoveKey:
 
 
 def _set_management_key(command: Command) -> SetManagementKey:
+    """Parse SET MANAGEMENT KEY."""
     touch = _MANAGEMENT_TOUCH.get(command.p2)
     if command.p1 != 0xFF or touch is None:
         raise CardError(SW.INCORRECT_P1P2)
@@ -109,11 +111,13 @@ def _set_management_key(command: Command) -> SetManagementKey:
 
 
 def _get_metadata(command: Command) -> GetMetadata:
+    """Parse GET METADATA."""
     expect(command, 0x00, command.p2)
     return GetMetadata(command.p2)
 
 
 def _attest(command: Command) -> Attest:
+    """Parse ATTEST."""
     expect(command, command.p1, 0x00)
     _expect_nothing(command)
     if command.p1 not in SLOTS:
@@ -122,6 +126,7 @@ def _attest(command: Command) -> Attest:
 
 
 def _set_pin_retries(command: Command) -> SetPinRetries:
+    """Parse SET PIN RETRIES; no limit can be 0."""
     _expect_nothing(command)
     if not (command.p1 and command.p2):
         raise CardError(SW.INCORRECT_P1P2)
@@ -129,22 +134,26 @@ def _set_pin_retries(command: Command) -> SetPinRetries:
 
 
 def _reset(command: Command) -> Reset:
+    """Parse RESET."""
     expect(command, 0x00, 0x00)
     _expect_nothing(command)
     return Reset()
 
 
 def _get_version(command: Command) -> GetVersion:
+    """Parse GET VERSION."""
     expect(command, 0x00, 0x00)
     return GetVersion()
 
 
 def _get_serial(command: Command) -> GetSerial:
+    """Parse GET SERIAL."""
     expect(command, 0x00, 0x00)
     return GetSerial()
 
 
 def _expect_nothing(command: Command) -> None:
+    """Require an empty data field. Raises CardError(6A80)."""
     if command.data:
         raise CardError(SW.INCORRECT_DATA)
 

@@ -16,9 +16,9 @@ _PUBLIC_KEY = 0x7F49
 
 
 def generate_key_pair(context: Context, command: GenerateKeyPair) -> bytes:
-    """A new key pair in place of the one before; the answer is the public key. Nothing is kept of one that is torn.
+    """Generate a key pair, replacing the one in the slot, and return the public key. A torn command leaves no new key.
 
-    Raises CardError(6A80) for an algorithm that the card has not, and for numbers that are no domain.
+    Raises CardError(6A80) for an algorithm that the card does not have, and for invalid domain parameters.
     """
     _require_slot(context, command.slot)
     if command.algorithm not in context.make.algorithms:
@@ -32,7 +32,7 @@ def generate_key_pair(context: Context, command: GenerateKeyPair) -> bytes:
 
 
 def import_key(context: Context, command: ImportKey) -> bytes:
-    """A private key from outside. Raises CardError: 6A80 for numbers that make none, 6A86 for an algorithm too new."""
+    """Store a private key. Raises CardError: 6A80 for invalid numbers, 6A86 for an algorithm the card does not have."""
     _require_slot(context, command.slot)
     if command.algorithm not in context.make.algorithms:
         raise CardError(SW.INCORRECT_P1P2)
@@ -43,9 +43,9 @@ def import_key(context: Context, command: ImportKey) -> bytes:
 
 
 def move_key(context: Context, command: MoveKey) -> bytes:
-    """To an empty slot, with its policies and without its certificate; or away.
+    """Move a key to an empty slot, with its policies but not its certificate, or delete it.
 
-    Raises CardError: 6A88 for a slot without key, 6A80 for a destination that has one.
+    Raises CardError: 6A88 for an empty slot, 6A80 for a destination that is not empty.
     """
     _require_slot(context, command.source)
     context.status.require(Access.MANAGEMENT)
@@ -63,6 +63,6 @@ def move_key(context: Context, command: MoveKey) -> bytes:
 
 
 def _require_slot(context: Context, number: int) -> None:
-    """Not every make of card can attest. Raises CardError(6A86)."""
+    """Refuse the attestation slot on a card variant that cannot attest. Raises CardError(6A86)."""
     if number == ATTESTATION and not context.make.attests:
         raise CardError(SW.INCORRECT_P1P2)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Private keys: how they come into being, and what is done with them: RSA, signatures and key agreement on curves.
+"""Private keys: generation, import, signatures, RSA operations and key agreement.
 
-The classes work alone, too: each is made of a private key of cryptography and knows nothing of slots. What a key does
-with a challenge is its `answer`, what it does with somebody's point is to `agree`; some can do both. The arithmetic is
-OpenSSL's (through cryptography); only the bare RSA operation on arbitrary blocks, which cryptography does not offer, is
+The classes stand alone: each wraps a private key of cryptography and does not know slots. `respond` is what a key does
+with a challenge, `agree` what it does with another party's point; keys on NIST curves have both. The arithmetic is
+OpenSSL's (through cryptography); only the raw RSA operation on arbitrary blocks, which cryptography does not offer, is
 GMP's, in the variant whose running time does not depend on the key.
 """
 
@@ -33,10 +33,10 @@ except ImportError:  # cryptography before 47: GMP does every block
     _NO_DIGEST_INFO = None
 
 _DSA_SCHEMES = {digest.digest_size: Prehashed(digest) for digest in (hashes.SHA1(), hashes.SHA224(), hashes.SHA256())}
-"""By bytes of the order, which are those of a digest; a longer one is cut (FIPS 186-4, 4.6)."""
+"""By the order's length in bytes, which is that of a digest; a longer digest is truncated (FIPS 186-4, 4.6)."""
 _LONGEST_DSA_DIGEST = 64
 
-# A digest of the field's length; longer ones are cut, shorter ones padded (SP 800-73-5 part 2, A.4).
+# A digest of the field's length; longer ones are truncated, shorter ones padded (SP 800-73-5 part 2, A.4).
 _DIGESTS: dict[str, hashes.HashAlgorithm] = {
     "secp224r1": hashes.SHA224(),
     "secp256r1": hashes.SHA256(),
@@ -44,7 +44,7 @@ _DIGESTS: dict[str, hashes.HashAlgorithm] = {
     "secp521r1": hashes.SHA512(),  # no digest is longer
     "secp256k1": hashes.SHA256(),
 }
-# Made here and not with each key, also because the library loads a part of itself when the first is made.
+# Constructed once: the library loads a module of its own for the first one.
 _SCHEMES = {curve: ec.ECDSA(Prehashed(digest)) for curve, digest in _DIGESTS.items()}
 _PADDING = PKCS1v15()
 _EXPONENT = 65537
@@ -60,14 +60,14 @@ _SHORTEST_PADDING = b"\x00\x01" + 8 * b"\xff"
 
 
 class RsaKey:
-    """An RSA key: one operation, on blocks of the length of the modulus."""
+    """An RSA key with one operation, on blocks of the length of the modulus."""
 
     def __init__(self, key: rsa.RSAPrivateKey) -> None:
         self._key = key
         self.length = (key.key_size + 7) // 8
 
     def answer(self, block: bytes) -> bytes:
-        """The private operation on one block. Raises CardError(6A80) when it does not fit the modulus."""
+        """Apply the private operation to one block. Raises CardError(6A80) unless it fits the modulus."""
         if len(block) != self.length:
             raise CardError(SW.INCORRECT_DATA)
         if _NO_DIGEST_INFO is not None and block.startswith(_SHORTEST_PADDING):
@@ -78,19 +78,20 @@ class RsaKey:
 
     @cached_property
     def _bare(self) -> _BareRsa:
+        """Return the raw private operation."""
         return _BareRsa(self._key.private_numbers())
 
     def public_template(self) -> bytes:
-        """Modulus and exponent as in the answer of GENERATE ASYMMETRIC KEY PAIR (SP 800-73-5 part 2, table 15)."""
+        """Encode modulus and exponent as for GENERATE ASYMMETRIC KEY PAIR (SP 800-73-5 part 2, table 15)."""
         numbers = self._key.public_key().public_numbers()
         exponent = numbers.e.to_bytes((numbers.e.bit_length() + 7) // 8, "big")
         return tlv.encode(0x81, numbers.n.to_bytes(self.length, "big")) + tlv.encode(0x82, exponent)
 
 
 class _BareRsa:
-    """RSA on any number below the modulus, by the Chinese remainder theorem (RFC 8017, 5.1.2).
+    """The raw RSA private operation, by the Chinese remainder theorem (RFC 8017, 5.1.2).
 
-    Many cards never need it, and GMP takes 10 ms to load: both wait until it is wanted.
+    Made and GMP loaded (10 ms) on first use only, for many cards never need it.
     """
 
     def __init__(self, numbers: rsa.RSAPrivateNumbers) -> None:
@@ -103,7 +104,7 @@ class _BareRsa:
         self._q_inverse = gmpy2.mpz(numbers.iqmp)
 
     def __call__(self, number: int) -> int:
-        """Raises CardError(6A80) for a number that does not fit the modulus."""
+        """Apply the private operation to a number. Raises CardError(6A80) unless it is below the modulus."""
         if number >= self._n:
             raise CardError(SW.INCORRECT_DATA)
         at_p = self._power(number % self._p, self._dp, self._p)
@@ -112,7 +113,7 @@ class _BareRsa:
 
 
 class EcKey:
-    """A key on P-256, P-384 or the like: signatures and key agreement."""
+    """A key on a Weierstrass curve, such as P-256: signatures and key agreement."""
 
     def __init__(self, key: ec.EllipticCurvePrivateKey) -> None:
         self._key = key
@@ -122,9 +123,9 @@ class EcKey:
         self._scheme = _SCHEMES[key.curve.name]
 
     def answer(self, digest: bytes) -> bytes:
-        """An ECDSA signature (DER) of a digest. Raises CardError(6A80) for an empty one or one over 64 bytes.
+        """Sign a digest by ECDSA; the signature is DER. Raises CardError(6A80) for a digest of 0 or more than 64 bytes.
 
-        On P-521 it may be filled up with zeros to the 66 bytes of the order.
+        On P-521 the digest may be padded with zeros to the 66 bytes of the order.
         """
         digest = digest[self._zeros :] if len(digest) > 64 and not any(digest[: self._zeros]) else digest
         if not 1 <= len(digest) <= 64:
@@ -132,7 +133,7 @@ class EcKey:
         return self._key.sign(digest[: self._digest_length].rjust(self._digest_length, b"\0"), self._scheme)
 
     def agree(self, point: bytes) -> bytes:
-        """The shared secret's x coordinate. Raises CardError(6A80) for a point that is not on the curve."""
+        """Return the x coordinate of the shared secret. Raises CardError(6A80) for a point that is not on the curve."""
         try:
             peer = ec.EllipticCurvePublicKey.from_encoded_point(self._curve, point)
         except ValueError:
@@ -140,7 +141,7 @@ class EcKey:
         return self._key.exchange(ec.ECDH(), peer)
 
     def public_template(self) -> bytes:
-        """The point, uncompressed."""
+        """Encode the public key as an uncompressed point."""
         point = self._key.public_key().public_bytes(
             serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
         )
@@ -148,24 +149,24 @@ class EcKey:
 
 
 class EdwardsKey:
-    """An Ed25519 or Ed448 key: signatures of messages (RFC 8032, 5.1.6 and 5.2.6), which are not hashed before."""
+    """An Ed25519 or Ed448 key: signatures of messages, without prior hashing (RFC 8032, 5.1.6 and 5.2.6)."""
 
     def __init__(self, key: ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey) -> None:
         self._key = key
 
     def answer(self, message: bytes) -> bytes:
-        """A signature of 64 or 114 bytes."""
+        """Sign a message; the signature has 64 or 114 bytes."""
         return self._key.sign(message)
 
     def answer_variant(self, message: bytes, variant: bytes) -> bytes:
-        """The same with a context or of a hash. Raises CardError(6A80) for what tells of neither."""
+        """Sign with a context, or the hash of a message. Raises CardError(6A80) for a malformed variant field."""
         try:
             return edwards.sign(self._key, message, edwards.Variant.decode(variant))
         except ValueError:
             raise CardError(SW.INCORRECT_DATA) from None
 
     def public_template(self) -> bytes:
-        """The public key, 32 or 57 bytes."""
+        """Encode the public key, 32 or 57 bytes."""
         return tlv.encode(0x86, self._key.public_key().public_bytes_raw())
 
 
@@ -176,7 +177,7 @@ class MontgomeryKey:
         self._key = key
 
     def agree(self, point: bytes) -> bytes:
-        """The shared secret, as long as a point. Raises CardError(6A80) for one of small order or another length."""
+        """Return the shared secret, as long as a point. Raises CardError(6A80) for small order or another length."""
         try:
             if isinstance(self._key, x448.X448PrivateKey):
                 return self._key.exchange(x448.X448PublicKey.from_public_bytes(point))
@@ -185,12 +186,12 @@ class MontgomeryKey:
             raise CardError(SW.INCORRECT_DATA) from None
 
     def public_template(self) -> bytes:
-        """The public key, 32 or 56 bytes."""
+        """Encode the public key, 32 or 56 bytes."""
         return tlv.encode(0x86, self._key.public_key().public_bytes_raw())
 
 
 class DsaKey:
-    """A DSA key of a card: signatures of digests."""
+    """A DSA key on a card: signatures of digests."""
 
     def __init__(self, key: dsa.DSAPrivateKey) -> None:
         self._key = key
@@ -198,13 +199,13 @@ class DsaKey:
         self._length = (self._domain.q.bit_length() + 7) // 8
 
     def answer(self, digest: bytes) -> bytes:
-        """A signature (DER) of a digest. Raises CardError(6A80) for an empty one or one over 64 bytes."""
+        """Sign a digest; the signature is DER. Raises CardError(6A80) for a digest of 0 or more than 64 bytes."""
         if not 1 <= len(digest) <= _LONGEST_DSA_DIGEST:
             raise CardError(SW.INCORRECT_DATA)
         return self._key.sign(digest[: self._length].rjust(self._length, b"\0"), _DSA_SCHEMES[self._length])
 
     def public_template(self) -> bytes:
-        """Domain and public value (ISO/IEC 7816-8, table 3)."""
+        """Encode the domain parameters and the public value (ISO/IEC 7816-8, table 3)."""
         value = dsa_keys.octets(self._key.public_key().public_numbers().y)
         return b"".join(tlv.encode(*each) for each in {**self._domain.encode(0x81), 0x84: value}.items())
 
@@ -222,13 +223,13 @@ Key = (
 
 
 class KeyRing:
-    """The private keys of a card, ready for use: each is unpacked once for as long as its slot holds the same."""
+    """A cache of a card's private keys: each is loaded once for as long as its slot holds the same key."""
 
     def __init__(self) -> None:
         self._unpacked: dict[int, tuple[StoredKey, PrivateKey]] = {}
 
     def unpack(self, slot: int, stored: StoredKey) -> PrivateKey:
-        """The key that a slot holds. Unpacking takes about a millisecond, finding it unpacked takes none."""
+        """Return the key in a slot. Loading it takes about a millisecond, a cached one none."""
         known = self._unpacked.get(slot)
         if known is not None and known[0] is stored:
             return known[1]
@@ -238,7 +239,7 @@ class KeyRing:
 
 
 def make(algorithm: Algorithm, domain: Sequence[bytes]) -> bytes:
-    """A new private key as PKCS #8 DER, by the numbers of GENERATE ASYMMETRIC KEY PAIR. Raises CardError(6A80)."""
+    """Generate a private key (PKCS #8 DER) by the parameters of GENERATE ASYMMETRIC KEY PAIR. Raises CardError."""
     if algorithm not in DSA_BITS:
         return pack(generate(algorithm))
     try:
@@ -248,14 +249,14 @@ def make(algorithm: Algorithm, domain: Sequence[bytes]) -> bytes:
 
 
 def generate(algorithm: Algorithm) -> Key:
-    """A new private key of cryptography, of a kind that needs no domain."""
+    """Generate a private key (of cryptography) of a kind that needs no domain parameters."""
     if algorithm in RSA_BITS:
         return rsa.generate_private_key(_EXPONENT, RSA_BITS[algorithm])
     return curves.BY_ALGORITHM[algorithm].generate()
 
 
 def algorithm_of(key: object) -> Algorithm:
-    """The card's name for the kind of a private key of cryptography. Raises ValueError for one that no card has."""
+    """Return the algorithm of a private key (of cryptography). Raises ValueError for one that no card has."""
     curve_orders.require_in_range(key)
     if isinstance(key, rsa.RSAPrivateKey):
         kinds = [each for each, bits in RSA_BITS.items() if bits == key.key_size]
@@ -271,7 +272,7 @@ def algorithm_of(key: object) -> Algorithm:
 
 
 def _kind_of(key: object) -> str:
-    """What a key of cryptography is, for people."""
+    """Describe a key's kind for an error message."""
     if isinstance(key, ec.EllipticCurvePrivateKey):
         return f"the curve {key.curve.name}"
     kind = type(key).__name__.removeprefix("_").removesuffix("PrivateKey")
@@ -280,7 +281,7 @@ def _kind_of(key: object) -> str:
 
 
 def assemble(algorithm: Algorithm, numbers: dict[int, bytes]) -> bytes:
-    """A private key as PKCS #8 DER from the numbers of IMPORT KEY. Raises CardError(6A80) when they make none."""
+    """Build a private key (PKCS #8 DER) from the numbers of IMPORT KEY. Raises CardError(6A80) for invalid ones."""
     try:
         return pack(_assemble(algorithm, numbers))
     except ValueError:
@@ -288,27 +289,28 @@ def assemble(algorithm: Algorithm, numbers: dict[int, bytes]) -> bytes:
 
 
 def load(stored: StoredKey) -> PrivateKey:
-    """A stored key, ready for use."""
+    """Load a stored key for use."""
     return wrap(serialization.load_der_private_key(stored.value, None, unsafe_skip_rsa_key_validation=True))
 
 
 def belongs(certificate: Certificate, stored: StoredKey) -> bool:
-    """Whether a certificate is that of a key pair."""
+    """Return whether a certificate has the public key of a stored key."""
     return bool(_public(stored) == certificate.public_key)
 
 
 def same_pair(one: StoredKey, other: StoredKey) -> bool:
-    """Whether two stored keys are of one pair, whatever their policies are."""
+    """Return whether two stored keys are the same key pair, whatever their policies are."""
     return bool(_public(one) == _public(other))
 
 
 def _public(stored: StoredKey) -> Any:
+    """Return the public key (of cryptography) of a stored key."""
     private: Any = serialization.load_der_private_key(stored.value, None, unsafe_skip_rsa_key_validation=True)
     return private.public_key()
 
 
 def wrap(key: object) -> PrivateKey:
-    """A private key of cryptography, ready for use. Raises ValueError for one of another kind than the card's."""
+    """Wrap a private key (of cryptography) for use. Raises ValueError for a kind that no card has."""
     if isinstance(key, rsa.RSAPrivateKey):
         return RsaKey(key)
     if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in _DIGESTS:
@@ -323,6 +325,7 @@ def wrap(key: object) -> PrivateKey:
 
 
 def _assemble(algorithm: Algorithm, numbers: dict[int, bytes]) -> Key:
+    """Build a private key from numbers by tag. Raises ValueError unless they make a key of that algorithm."""
     if algorithm in RSA_BITS and numbers.keys() == set(_CRT_TAGS):
         return _rsa_key(RSA_BITS[algorithm], *(int.from_bytes(numbers[tag], "big") for tag in _CRT_TAGS))
     curve = curves.BY_ALGORITHM.get(algorithm)
@@ -335,16 +338,16 @@ def _assemble(algorithm: Algorithm, numbers: dict[int, bytes]) -> Key:
 
 
 def _domain(algorithm: Algorithm, p: int, q: int, g: int) -> dsa_keys.Domain:
-    """Raises ValueError for a prime of another length, for numbers of any length would take any time."""
+    """Return domain parameters. Raises ValueError for a prime of another length, which could take any time to check."""
     if p.bit_length() != DSA_BITS[algorithm]:
         raise ValueError("a prime of another length")
     return dsa_keys.Domain(p, q, g)
 
 
 def _rsa_key(bits: int, p: int, q: int, dp: int, dq: int, q_inverse: int) -> rsa.RSAPrivateKey:
-    """The public exponent does not come along; it is what dP undoes, unless that is too great to be one."""
+    """Build an RSA key; the public exponent, which is not given, is the inverse of dP unless that is too great."""
     n = p * q
-    if n.bit_length() != bits:  # asked first, for numbers of any length would take any time
+    if n.bit_length() != bits:  # checked first, because numbers of any length would take any time
         raise ValueError("a modulus of another length")
     e = pow(dp, -1, p - 1)
     if not 2 < e < _GREATEST_EXPONENT:
@@ -354,7 +357,7 @@ def _rsa_key(bits: int, p: int, q: int, dp: int, dq: int, q_inverse: int) -> rsa
 
 
 def pack(key: Key) -> bytes:
-    """A private key of cryptography as PKCS #8 DER."""
+    """Encode a private key (of cryptography) as PKCS #8 DER."""
     return key.private_bytes(
         serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

@@ -34,7 +34,7 @@ _WITNESS, _CHALLENGE, _RESPONSE = 0x80, 0x81, 0x82
 _TEMPLATE = 0x7C
 
 DEFAULT_MANAGEMENT_KEY = bytes.fromhex("010203040506070801020304050607080102030405060708")
-"""That of a new card, which everybody knows: 3DES, or AES-192."""
+"""The well-known key of a new card: 3DES, or AES-192."""
 
 SALT_LENGTH = 16
 _ITERATIONS = 10_000
@@ -42,11 +42,11 @@ _ENTRY, _SALT, _WRAPPED = 0xA0, 0x80, 0x81
 
 
 def authenticate(key: StoredKey, status: SecurityStatus, fields: dict[int, bytes]) -> bytes:
-    """One step of a protocol. Returns the dynamic authentication template, nothing when the host has been accepted.
+    """Carry out one step of a protocol. Return the dynamic authentication template, or nothing at the end.
 
-    Raises CardError: 6982 for an answer that is wrong or was not asked for, 6A80 for a malformed template.
-    A challenge or witness is good for the very next step only, so the card cannot be made to answer its own. Whoever
-    begins, and does not come to the end, is not accepted any longer (2.4.2).
+    Raises CardError: 6982 for a response that is wrong or has no challenge, 6A80 for a malformed template.
+    A challenge or witness is valid for the next step only, so that the card cannot be used to respond to its own. A
+    host that begins and does not finish is not authenticated any longer (2.4.2).
     """
     length = BLOCK_LENGTHS[Algorithm(key.algorithm)]
     challenge, witness = status.challenge, status.witness
@@ -74,7 +74,7 @@ def authenticate(key: StoredKey, status: SecurityStatus, fields: dict[int, bytes
 
 
 def set_management_key(context: Context, command: SetManagementKey) -> bytes:
-    """Replace the key; whoever is authenticated stays so. Raises CardError(6A80) for an algorithm too new."""
+    """Replace the key; the host stays authenticated. Raises CardError(6A80) for an algorithm the card does not have."""
     if command.algorithm not in context.make.algorithms:
         raise CardError(SW.INCORRECT_DATA)
     context.status.require(Access.MANAGEMENT)
@@ -83,7 +83,7 @@ def set_management_key(context: Context, command: SetManagementKey) -> bytes:
 
 
 def derived_key(secret: str, salt: bytes) -> bytes:
-    """The AES-192 or 3DES management key of a card that derives it from the PUK (policy "so") or PIN ("derived").
+    """Derive the AES-192 or 3DES management key from the PUK (policy "so") or PIN ("derived").
 
     The derivation is that of Yubico's tools.
     """
@@ -91,14 +91,14 @@ def derived_key(secret: str, salt: bytes) -> bytes:
 
 
 def kept_for(secret: str, key: bytes) -> bytes:
-    """A management key for whoever has a PUK, as an entry of SO_KEY_OBJECT: a salt, and the key wrapped (RFC 3394)."""
+    """Encode a management key for a holder of the PUK, as an entry of SO_KEY_OBJECT: salt, wrapped key (RFC 3394)."""
     salt = os.urandom(SALT_LENGTH)
     wrapped = keywrap.aes_key_wrap(derived_key(secret, salt), key)
     return tlv.encode(_ENTRY, tlv.encode(_SALT, salt), tlv.encode(_WRAPPED, wrapped))
 
 
 def taken_with(secret: str, entries: bytes) -> Iterator[bytes]:
-    """The management keys in the entries of an SO_KEY_OBJECT that this PUK opens; what is no entry is passed over."""
+    """Yield the management keys in the entries of an SO_KEY_OBJECT that this PUK unwraps; skips malformed entries."""
     for tag, entry in _decoded(entries):
         fields = dict(_decoded(entry)) if tag == _ENTRY else {}
         if _SALT in fields and _WRAPPED in fields:
@@ -107,6 +107,7 @@ def taken_with(secret: str, entries: bytes) -> Iterator[bytes]:
 
 
 def _decoded(value: bytes) -> list[tuple[int, bytes]]:
+    """Decode data objects; none if they are malformed."""
     try:
         return list(tlv.decode(value))
     except tlv.TlvError:
@@ -114,21 +115,25 @@ def _decoded(value: bytes) -> list[tuple[int, bytes]]:
 
 
 def _accept(status: SecurityStatus, expected: bytes | None, answer: bytes) -> None:
+    """Authenticate the host if its response is the expected one. Raises CardError(6982)."""
     status.management_authenticated = expected is not None and hmac.compare_digest(expected, answer)
     if not status.management_authenticated:
         raise CardError(SW.SECURITY_STATUS_NOT_SATISFIED)
 
 
 def _check_length(block: bytes, length: int) -> None:
+    """Require a block of this length in bytes. Raises CardError(6A80)."""
     if len(block) != length:
         raise CardError(SW.INCORRECT_DATA)
 
 
 def _template(tag: int, value: bytes) -> bytes:
+    """Encode the dynamic authentication template with one field."""
     return tlv.encode(_TEMPLATE, tlv.encode(tag, value))
 
 
 def _encipher(key: StoredKey, block: bytes) -> bytes:
+    """Encrypt one block with the management key."""
     cipher = TripleDES(key.value) if key.algorithm == Algorithm.TDES else algorithms.AES(key.value)
     encryptor = Cipher(cipher, modes.ECB()).encryptor()  # one block: no chaining mode is involved
     return encryptor.update(block) + encryptor.finalize()

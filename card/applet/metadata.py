@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What Yubico's commands tell of the card: GET METADATA, GET VERSION, GET SERIAL."""
+"""Yubico's GET METADATA, GET VERSION and GET SERIAL."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _NO_PIN = 0
 
 
 def get_metadata(context: Context, command: GetMetadata) -> bytes:
-    """A key's algorithm, policies, origin and public key; the tries of PIN or PUK, at most and now.
+    """Return a key's algorithm, policies, origin and public key; or the limit and value of a retry counter.
 
-    Of PIN, PUK and management key also whether they are those of a new card. Raises CardError(6A88) for an empty slot
-    and for what is none of these.
+    For PIN, PUK and management key also whether they have the value of a new card. Raises CardError(6A88) for an empty
+    slot and any other reference.
     """
     number, state = command.reference, context.store.state
     if number in state.references:
@@ -48,20 +48,22 @@ def get_metadata(context: Context, command: GetMetadata) -> bytes:
 
 
 def get_version(context: Context, command: GetVersion) -> bytes:
-    """Three bytes: major, minor, patch."""
+    """Return the firmware's version in three bytes: major, minor, patch."""
     return context.make.version
 
 
 def get_serial(context: Context, command: GetSerial) -> bytes:
-    """The last four bytes of the serial number."""
+    """Return the last four bytes of the serial number."""
     return context.store.state.serial[-4:]
 
 
 def _of_reference(state: CardState, number: int) -> bytes:
+    """Encode the metadata of PIN or PUK."""
     reference = state.references[number]
     tries = tlv.encode(_TRIES, bytes((reference.maximum, reference.tries)))
     return tlv.encode(_ALGORITHM, _NO_KEY) + _default(reference.value == DEFAULTS.get(number)) + tries
 
 
 def _default(is_default: bool) -> bytes:
+    """Encode whether a value is that of a new card."""
     return tlv.encode(_IS_DEFAULT, bytes([is_default]))

@@ -14,7 +14,7 @@ _FURTHER = DataObject("Further")
 
 
 def get_data(context: Context, command: GetData) -> bytes:
-    """The object with its tag. Raises CardError: 6A82 for one that is not there, 6982 for one not to be read now."""
+    """Return a data object with its tag. Raises CardError: 6A82 if it is missing, 6982 if it may not be read now."""
     tag, rules = command.tag, _rules(context, command.tag)
     context.status.require(rules.contactless if context.is_restricted else rules.read)
     value = context.store.state.objects.get(tag)
@@ -24,7 +24,7 @@ def get_data(context: Context, command: GetData) -> bytes:
 
 
 def put_data(context: Context, command: PutData) -> bytes:
-    """Write an object; an empty one is deleted. Raises CardError: 6A84 for one too long, or if the card is full."""
+    """Write a data object; an empty value deletes it. Raises CardError(6A84) if it is too long or the card is full."""
     rules = _rules(context, command.tag)
     context.status.require(rules.write)
     if len(command.value) > rules.limit:
@@ -34,6 +34,7 @@ def put_data(context: Context, command: PutData) -> bytes:
 
 
 def _rules(context: Context, tag: int) -> DataObject:
+    """Return the access rules of a data object. Raises CardError(6A82) for a tag that the card does not have."""
     rules = object_rules(tag)
     if rules is not None:
         return rules

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """PIN and PUK: VERIFY, CHANGE REFERENCE DATA, RESET RETRY COUNTER (SP 800-73-5 part 2, 3.2.1 to 3.2.3).
 
-A try is counted in the image before the values are compared, so that nobody learns anything by stopping the card in
-between; a right one is given back. Each command makes one change besides.
+The retry counter is decremented in the image before the values are compared, so that stopping the card in between
+gains nothing; a right value restores it. Each command makes one change besides.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from .context import Context
 from .security import PIN_LENGTH
 
 DEFAULTS = {PIN: b"123456\xff\xff", PUK: b"12345678"}
-"""Those of a new card."""
+"""PIN and PUK of a new card."""
 
 
 def verify(context: Context, command: Verify) -> bytes:
-    """A malformed PIN costs no try and leaves the status as it is; a wrong one does neither."""
+    """Verify a PIN. A malformed one is not counted and leaves the status; a wrong one is counted and resets it."""
     number = command.reference
     _open(context, number)
     _check_given(context, number, command.value)
@@ -32,7 +32,7 @@ def verify(context: Context, command: Verify) -> bytes:
 
 
 def query_verification(context: Context, command: QueryVerification) -> bytes:
-    """Succeeds while the PIN is verified, otherwise the status word tells the tries that are left."""
+    """Succeed while the PIN is verified. Raises CardError(63Cx), which tells the retry counter, otherwise."""
     reference = _open(context, command.reference)
     if command.reference not in context.status.verified:
         raise CardError(tries_left(reference.tries))
@@ -40,14 +40,14 @@ def query_verification(context: Context, command: QueryVerification) -> bytes:
 
 
 def reset_verification(context: Context, command: ResetVerification) -> bytes:
-    """Leaves the counter as it is."""
+    """Make the PIN not verified; the retry counter stays."""
     _held(context, command.reference)
     context.status.forget(command.reference)
     return b""
 
 
 def change_reference_data(context: Context, command: ChangeReferenceData) -> bytes:
-    """A new PIN counts as verified."""
+    """Replace a PIN or PUK; a new PIN counts as verified."""
     number = command.reference
     reference = _open(context, number)
     _check_given(context, number, command.old)
@@ -58,7 +58,7 @@ def change_reference_data(context: Context, command: ChangeReferenceData) -> byt
 
 
 def reset_retry_counter(context: Context, command: ResetRetryCounter) -> bytes:
-    """PIN and PUK get all their tries back; whether the PIN is verified stays as it is."""
+    """Replace the PIN and set both retry counters to their limits; whether the PIN is verified does not change."""
     puk = _open(context, PUK)
     pin = context.store.state.references[PIN]
     _exchange(context, PUK, command.puk, {PIN: _fresh(pin, command.pin), PUK: _fresh(puk, puk.value)}, wanted=PIN)
@@ -66,16 +66,16 @@ def reset_retry_counter(context: Context, command: ResetRetryCounter) -> bytes:
 
 
 def _check_given(context: Context, number: int, value: bytes) -> None:
-    """Raises CardError(6A80) for what cannot be right, on a make of card that does not count that as a try."""
+    """Raise CardError(6A80) for a value that cannot be right, on a card variant that does not count that as a try."""
     fits = context.store.state.pin_rules.accept(number, value)
     if len(value) != PIN_LENGTH or (context.make.is_strict and not fits):
         raise CardError(SW.INCORRECT_DATA)
 
 
 def _exchange(context: Context, given: int, value: bytes, new: Mapping[int, Reference], wanted: int) -> None:
-    """One reference entitles to a new value of one. Raises CardError: 63Cx, and 6A80 for a value that cannot be.
+    """Replace references, given the value of one. Raises CardError: 63Cx, and 6A80 for an invalid new value.
 
-    That is found before the comparison, which then costs no try, or after it, as the make of the card has it.
+    Depending on the card variant, the new value is checked before the comparison, so that no try is counted, or after.
     """
     held = context.store.state
     fits = held.pin_rules.accept(wanted, new[wanted].value)
@@ -86,7 +86,7 @@ def _exchange(context: Context, given: int, value: bytes, new: Mapping[int, Refe
 
 
 def _held(context: Context, number: int) -> Reference:
-    """A reference that the card has. Raises CardError(6A88)."""
+    """Return a reference that the card has. Raises CardError(6A88)."""
     reference = context.store.state.references.get(number)
     if reference is None:
         raise CardError(SW.REFERENCE_NOT_FOUND)
@@ -94,7 +94,7 @@ def _held(context: Context, number: int) -> Reference:
 
 
 def _open(context: Context, number: int) -> Reference:
-    """One that has tries left. Raises CardError: 6A88, 6983."""
+    """Return a reference that is not blocked. Raises CardError: 6A88, 6983."""
     reference = _held(context, number)
     if reference.tries == 0:
         raise CardError(SW.AUTHENTICATION_METHOD_BLOCKED)
@@ -102,9 +102,9 @@ def _open(context: Context, number: int) -> Reference:
 
 
 def _compare(context: Context, number: int, value: bytes, new: Mapping[int, Reference] | None, costs: int) -> None:
-    """Count a try, then compare. If the value is right make the changes `new`, or only give all tries back.
+    """Decrement the retry counter, then compare. If the value is right, commit `new`, or only restore the counter.
 
-    Raises CardError(63Cx) for a wrong one; then `costs` counts as verified no longer.
+    Raises CardError(63Cx) for a wrong value; then `costs` is not verified any more.
     """
     store = context.store
     held, tries, maximum = store.state.references[number]
@@ -122,4 +122,5 @@ def _compare(context: Context, number: int, value: bytes, new: Mapping[int, Refe
 
 
 def _fresh(reference: Reference, value: bytes) -> Reference:
+    """Return a reference of this value whose retry counter is at its limit."""
     return Reference(value, reference.maximum, reference.maximum)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Who has proved what: the volatile security status of one activation, and what it takes to pass an access rule."""
+"""The volatile security status of one activation, and the checks of access rules against it."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ PIN_LENGTH = 8
 
 
 PIN_FORMATS = {"digits": re.compile(b"[0-9]*"), "any": re.compile(b"[ -~]*"), "hex": re.compile(b"[0-9A-Fa-f]*")}
-"""What a PIN may be made of; PIV itself knows digits only."""
+"""The characters that a PIN may have; PIV itself has digits only."""
 
 
 @dataclass(frozen=True, slots=True)
 class PinRules:
-    """What can be a PIN: its length in bytes, and one of PIN_FORMATS. A PUK is any eight bytes."""
+    """Which values a PIN can have: its length in bytes, and one of PIN_FORMATS. A PUK is any eight bytes."""
 
     minimum: int = 6
     maximum: int = PIN_LENGTH
     form: str = "digits"
 
     def accept(self, reference: int, value: bytes) -> bool:
-        """Whether the bytes, padded with FF, can be a PIN or PUK (SP 800-73-5 part 2, 2.4.3)."""
+        """Return whether bytes, padded with FF, can be a PIN or PUK (SP 800-73-5 part 2, 2.4.3)."""
         if len(value) != PIN_LENGTH or reference == PUK:
             return len(value) == PIN_LENGTH
         content = value.rstrip(b"\xff")
@@ -37,11 +37,11 @@ class PinRules:
 
 @dataclass(slots=True)
 class SecurityStatus:
-    """What reset takes away.
+    """The security status, lost by a reset.
 
-    `verified` are the references, PIN and global PIN, that count as verified. Commands are counted, because a key whose
-    rule is "PIN always" wants to know whether the command right before its own was the VERIFY. `challenge` and
-    `witness` are what the host has to answer to prove the management key.
+    `verified` are the references, PIN and global PIN, that are verified. Commands are counted, because a key whose rule
+    is "PIN always" needs VERIFY to be the command right before its own. `challenge` and `witness` are what the host has
+    to respond to with the management key.
     """
 
     command: int = 0
@@ -52,17 +52,17 @@ class SecurityStatus:
     witness: bytes | None = None
 
     def was_right(self, reference: int) -> None:
-        """The command at work is a successful VERIFY."""
+        """Record that the current command is a successful VERIFY."""
         if reference not in self.verified:
             self.verified |= {reference}
         self.verified_by = self.command
 
     def forget(self, reference: int) -> None:
-        """It counts as verified no longer."""
+        """Make the reference not verified."""
         self.verified -= {reference}
 
     def require(self, access: Access) -> None:
-        """Raises CardError(6982) unless a data object's access rule is met."""
+        """Require that a data object's access rule is met. Raises CardError(6982)."""
         if access is Access.ALWAYS:
             return
         by_pin = self.verified and access in (Access.PIN, Access.PIN_OR_MANAGEMENT)
@@ -71,7 +71,7 @@ class SecurityStatus:
             raise CardError(SW.SECURITY_STATUS_NOT_SATISFIED)
 
     def require_pin(self, rule: PinRule) -> None:
-        """Raises CardError(6982) unless a key's PIN rule is met."""
+        """Require that a key's PIN rule is met. Raises CardError(6982)."""
         if rule is PinRule.NEVER:
             return
         if not self.verified or (rule is PinRule.ALWAYS and self.verified_by != self.command - 1):

@@ -1,35 +1,35 @@
 # SPDX-License-Identifier: MIT
-"""A finger on the card, for which a key with a touch policy waits. The waiting itself and the clock are outside."""
+"""The touch sensor as keys with a touch policy see it. The clock and the waiting are outside the applet."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
 CACHED_SECONDS = 15.0
-"""So long a touch is good for further uses of keys whose policy says so."""
+"""How long a touch is valid for further uses of keys with the policy CACHED."""
 
 
 class TouchSensor(Protocol):
-    """Where the card feels a finger."""
+    """Interface of a touch sensor."""
 
     def wait(self, seconds: float) -> bool:
-        """Take a touch, waiting for it. False when none has come, or the card's power has gone."""
+        """Wait for a touch and take it. Returns False when none has come in time, or the card lost power."""
         ...
 
     def was_touched(self, seconds: float) -> bool:
-        """Whether a touch has been taken within the last so many seconds."""
+        """Return whether a touch was taken within the last `seconds`."""
         ...
 
 
 class NoSensor:
-    """A card that nobody can reach."""
+    """The sensor of a card that cannot be touched."""
 
     def wait(self, seconds: float) -> bool:
-        """No touch ever comes, so there is nothing to wait for."""
+        """Return False at once: no touch can come."""
         return False
 
     def was_touched(self, seconds: float) -> bool:
-        """Never."""
+        """Return False."""
         return False
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Back to a new card: Yubico's RESET and SET PIN RETRIES."""
+"""Yubico's RESET and SET PIN RETRIES, which return a card to the state of a new one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _KEPT = frozenset({ATTESTATION_CERTIFICATE, DISCOVERY, LABEL_OBJECT, TRAITS_OBJE
 
 
 def set_pin_retries(context: Context, command: SetPinRetries) -> bytes:
-    """PIN and PUK of a new card, with so many tries. Raises CardError(6982) without management key and PIN."""
+    """Set the default PIN and PUK with these retry limits. Raises CardError(6982) without management key and PIN."""
     context.status.require(Access.MANAGEMENT)
     context.status.require_pin(PinRule.ONCE)
     context.commit(references=_references(command.pin, command.puk))
@@ -40,7 +40,7 @@ def set_pin_retries(context: Context, command: SetPinRetries) -> bytes:
 
 
 def reset(context: Context, command: Reset) -> bytes:
-    """Keys, data, PIN, PUK and management key go; the key that attests stays, and what the card is.
+    """Delete keys and data, set default PIN, PUK and management key; keeps the attestation key and the card's traits.
 
     Raises CardError(6985) unless PIN and PUK are blocked.
     """
@@ -58,4 +58,5 @@ def reset(context: Context, command: Reset) -> bytes:
 
 
 def _references(pin: int, puk: int) -> dict[int, Reference]:
+    """Return PIN and PUK of a new card with these retry limits."""
     return {number: Reference(DEFAULTS[number], tries, tries) for number, tries in ((PIN, pin), (PUK, puk))}
