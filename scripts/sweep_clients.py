@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Real programs and how they are swept: `python -m sweep_clients FOLDER [NAME...] [-- OPTIONS]`.
+"""Sweeps real programs: `python -m sweep_clients FOLDER [NAME...] [-- OPTIONS]`.
 
-Reports go into the folder, and where they are is printed. What is in the table is a command line of `cardtear sweep`.
+Writes the reports into the folder, and prints their paths. Each row of CLIENTS is a command line of `cardtear sweep`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _JAVA = Path(__file__).resolve().parents[1] / "tests" / "clients" / "CardClient.
 
 @dataclass(frozen=True)
 class SweptProgram:
-    """A program: its command line, run by a shell in a folder that `prepare` has filled; `needs` are programs.
+    """A program and its command line, run by a shell in a folder that `prepare` has filled; `needs` are programs.
 
-    `recover` shows that it works again, where the command itself cannot be said twice.
+    `recover` shows that it works again, where the command itself cannot be run twice.
     """
 
     command: str
@@ -32,7 +32,7 @@ class SweptProgram:
     shell: bool = True
 
     def arguments(self) -> list[str]:
-        """What comes behind `cardtear sweep`, from the options that are the client's own on."""
+        """Return the arguments of `cardtear sweep`: the options of this program, and its command."""
         recover = ["--recover", self.recover] if self.recover is not None else []
         command = ["sh", "-c", self.command] if self.shell else shlex.split(self.command)
         return ["--prepare", self.prepare, *recover, *self.options, "--", *command]
@@ -101,17 +101,17 @@ CLIENTS = {
 
 
 def main() -> int:
-    """Sweep them one after another; 1 when one could not be swept, whatever its points are like."""
+    """Sweep the programs one after another; return 1 if one could not be swept, whatever its points are."""
     parser = argparse.ArgumentParser(prog="sweep-clients", description="Sweep real programs, and keep the reports.")
     parser.add_argument("folder", type=Path, help="where the reports go")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(CLIENTS)}; all when none is given")
     parser.add_argument("--options", default="", help="further options for each sweep, as one word")
-    asked = parser.parse_args()
-    odd = [name for name in asked.names if name not in CLIENTS]
+    options = parser.parse_args()
+    odd = [name for name in options.names if name not in CLIENTS]
     if odd:
         parser.error(f"there is no {odd[0]}; there are {', '.join(CLIENTS)}")
-    asked.folder.mkdir(parents=True, exist_ok=True)
-    codes = [_sweep(name, asked.folder, shlex.split(asked.options)) for name in asked.names or CLIENTS]
+    options.folder.mkdir(parents=True, exist_ok=True)
+    codes = [_sweep(name, options.folder, shlex.split(options.options)) for name in options.names or CLIENTS]
     return 1 if any(code not in (0, 1) for code in codes) else 0
 
 

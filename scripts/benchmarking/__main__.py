@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The benchmark as a program: a table for people, or Markdown, or JSON."""
+"""The benchmark as a program; it prints a table, Markdown or JSON."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NUMBERS = ("p50", "p99")
 
 
 def machine() -> dict[str, Any]:
-    """What was measured on, and how busy it was with other things: `load` is the average of the last minute."""
+    """Describe the machine and its load (the average of the last minute)."""
     models = [
         line.split(":", 1)[1].strip()
         for line in Path("/proc/cpuinfo").read_text().splitlines()
@@ -40,7 +40,7 @@ def machine() -> dict[str, Any]:
 
 
 def title(about: dict[str, Any]) -> str:
-    """The machine in a line."""
+    """Return the description of the machine as one line."""
     return (
         f"{about['cpu']}, {about['cores']} cores, Linux {about['kernel']}, Python {about['python']}, "
         f"{about['openssl']}, load {about['load']} at the start; times in microseconds"
@@ -48,7 +48,7 @@ def title(about: dict[str, Any]) -> str:
 
 
 def cells(row: ResultRow) -> tuple[str, ...]:
-    """A row in words, by COLUMNS."""
+    """Return the cells of a row as text, in the order of COLUMNS."""
     return (
         row.what,
         f"{row.p50:.0f} {row.unit if row.unit != 'us' else ''}".strip(),
@@ -60,7 +60,7 @@ def cells(row: ResultRow) -> tuple[str, ...]:
 
 
 def show(about: dict[str, Any], rows: list[ResultRow]) -> None:
-    """The table for people."""
+    """Print the rows as a table for a terminal."""
     from rich.console import Console
     from rich.table import Table
 
@@ -73,7 +73,7 @@ def show(about: dict[str, Any], rows: list[ResultRow]) -> None:
 
 
 def show_markdown(about: dict[str, Any], rows: list[ResultRow]) -> None:
-    """The table for a page."""
+    """Print the rows as a Markdown table."""
     print(f"{title(about)}\n")
     print(f"| {' | '.join(COLUMNS)} |")
     print(f"|{'|'.join('---:' if column in _NUMBERS else '---' for column in COLUMNS)}|")
@@ -82,7 +82,7 @@ def show_markdown(about: dict[str, Any], rows: list[ResultRow]) -> None:
 
 
 def collect(measured: Iterator[ResultRow]) -> list[ResultRow]:
-    """All rows; each is shown on standard error when it is there, for it takes minutes."""
+    """Return all rows. Prints each on standard error when it is measured, because all of them take minutes."""
     rows = []
     for row in measured:
         print(f"{row.what}: {cells(row)[1]}", file=sys.stderr, flush=True)
@@ -91,7 +91,7 @@ def collect(measured: Iterator[ResultRow]) -> list[ResultRow]:
 
 
 def main() -> int:
-    """The entry point. Returns the exit code."""
+    """Run the benchmark; return the exit code."""
     parser = argparse.ArgumentParser(prog="scripts/benchmark", description="Measure the module beside its references.")
     parser.add_argument("--quick", action="store_true", help="take fewer samples")
     form = parser.add_mutually_exclusive_group()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The card alone, in this process: APDUs beside the bare arithmetic, its image, and many cards at once."""
+"""Measurements of the card alone, in this process: APDUs, its image, and many cards at once."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _CARD_MEMORY = 100_000
 
 
 def cards(run: BenchmarkRun) -> Iterator[ResultRow]:
-    """A card with an RSA key and a certificate object of 2 kB, and copies of it."""
+    """Measure a card with an RSA key and a certificate object of 2 kB, and copies of it."""
     with TemporaryDirectory(dir=run.equipment.folder) as folder:
         image = _image(Path(folder))
         yield from _apdus(run, image)
@@ -56,7 +56,7 @@ def _image(folder: Path) -> Path:
 
 
 def _apdus(run: BenchmarkRun, image: Path) -> Iterator[ResultRow]:
-    """Each kind in turn with the others, so that a busy machine is as busy for one as for the other."""
+    """Measure the kinds of APDUs in turn, so that the load of the machine is the same for all."""
     card = open_card(image)
     activation = card.activate()
     activation.transmit(_SELECT)

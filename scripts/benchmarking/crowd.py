@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Many cards in one simulator, as a program of its own so that its memory can be looked at: IMAGE FOLDER COUNT.
+"""Measures many cards in one simulator: IMAGE FOLDER COUNT. A program of its own, to measure its memory.
 
 Prints JSON: `memory` in bytes for each idle card, and nanoseconds that an insertion took `alone` and in the `crowd`.
 """
@@ -20,7 +20,7 @@ TURNS = 100
 
 
 def insertions(simulator: Simulator, image: Path) -> list[int]:
-    """Of a card that has been in the reader before."""
+    """Measure insertions of a card that has been in the reader before, in nanoseconds."""
     times = []
     for _ in range(TURNS):
         start = perf_counter_ns()
@@ -31,7 +31,7 @@ def insertions(simulator: Simulator, image: Path) -> list[int]:
 
 
 def main(source: Path, folder: Path, count: int) -> None:
-    """The cards are opened, have been under power once, and lie beside the reader."""
+    """Measure with COUNT idle cards, each of which has been inserted once, and print the results."""
     process.allow_many_files()
     images = [Path(shutil.copy(source, folder / f"{number}.card")) for number in range(count + 1)]
     with Simulator(folder / "run") as simulator:

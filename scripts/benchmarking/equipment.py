@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the benchmark measures and measures with: simulators, SoftHSM2, an echo server, applications over them."""
+"""The workspace of the benchmark: simulators, SoftHSM2, an echo server, and programs that use them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ while data := receive(1):
 
 
 class MeasuringApplication:
-    """The C application over one token of one module; a context manager."""
+    """The measuring C program, on one token of one module; a context manager."""
 
     def __init__(
         self,
@@ -60,17 +60,17 @@ class MeasuringApplication:
         self.process.wait(10)
 
     def begin(self, name: str, count: int) -> None:
-        """Start measuring; `results` waits for the end. In between others can be started."""
+        """Start a measurement; `results` waits for its end. Other programs can be started in between."""
         assert self.process.stdin is not None
         self.process.stdin.write(f"{name} {count}\n")
         self.process.stdin.flush()
 
     def results(self) -> list[int]:
-        """What has been begun, in nanoseconds."""
+        """Wait for the measurement that was begun; return its results, in nanoseconds."""
         return [int(value) for value in self._answer().split()]
 
     def measure(self, name: str, count: int = 1) -> list[int]:
-        """The results of `count` measurements, in nanoseconds."""
+        """Measure `count` times; return the results, in nanoseconds."""
         self.begin(name, count)
         return self.results()
 
@@ -83,7 +83,7 @@ class MeasuringApplication:
 
 
 class InProcess:
-    """The same signatures by the `cryptography` package, without a card or a module."""
+    """Makes the same signatures with the `cryptography` package, without a card or a module."""
 
     def __init__(self) -> None:
         rsa_key = rsa.generate_private_key(65537, 2048)
@@ -95,7 +95,7 @@ class InProcess:
         }
 
     def measure(self, name: str, count: int) -> list[int]:
-        """The results of `count` measurements, in nanoseconds."""
+        """Measure `count` times; return the results, in nanoseconds."""
         once, times = self._once[name], []
         for number in range(count):
             data = number.to_bytes(32, "big")
@@ -106,7 +106,7 @@ class InProcess:
 
 
 class Equipment:
-    """A temporary folder in which everything lies: the host program, sockets, images, a SoftHSM2 token if it can be."""
+    """A folder with the measuring program, sockets, images and, if SoftHSM2 is installed, a token of it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -134,7 +134,7 @@ class Equipment:
 
     @contextlib.contextmanager
     def simulator(self, name: str, *options: str) -> Iterator[ServedSimulator]:
-        """`cardtear serve` with these options and its sockets in a folder of this name, ready, while the block runs."""
+        """Run `cardtear serve` with these options, with its sockets in the folder NAME, until the block ends."""
         folder = self.folder / name
         program = str(Path(sys.executable).with_name("cardtear"))
         command = [program, "serve", "--json", "--folder", str(folder), *options]
@@ -148,7 +148,7 @@ class Equipment:
 
     @contextlib.contextmanager
     def echo_server(self) -> Iterator[Path]:
-        """The socket of a Python program on which each byte comes back."""
+        """Run a Python program that sends each byte back; yields its socket."""
         socket = self.folder / "echo.sock"
         server = subprocess.Popen([sys.executable, "-c", ECHO_SERVER, socket], stdout=subprocess.PIPE, text=True)
         with _ended(server):
@@ -157,21 +157,21 @@ class Equipment:
             yield socket
 
     def ours(self, served: ServedSimulator, token: int = 0, echo: Path | None = None) -> MeasuringApplication:
-        """An application over a simulator."""
+        """Start a measuring program on a simulator."""
         return MeasuringApplication(self.program, str(module_path()), served.argument, token, echo, served.control)
 
     def theirs(self) -> MeasuringApplication | None:
-        """An application over SoftHSM2, where that is installed."""
+        """Start a measuring program on SoftHSM2; None if that is not installed."""
         return MeasuringApplication(self.program, self.softhsm) if self.softhsm is not None else None
 
     def first_signature(self, served: ServedSimulator | None) -> int:
-        """Nanoseconds in a new process from dlopen to its first RSA signature; without a simulator by SoftHSM2."""
+        """Measure a new process from dlopen to its first RSA signature, in ns; without a simulator with SoftHSM2."""
         module = str(module_path()) if served is not None else str(self.softhsm)
         return int(_run(self.program, "first", module, served.argument if served is not None else "", PIN, 0))
 
 
 class ServedSimulator:
-    """A simulator that is ready: where its sockets are, and the nanoseconds that its start took."""
+    """A running simulator: its sockets, and how long its start took, in nanoseconds."""
 
     def __init__(self, folder: Path, duration: int, pid: int) -> None:
         self.socket = folder / "p11.sock"
@@ -181,14 +181,14 @@ class ServedSimulator:
         self._pid = pid
 
     def resident(self) -> float:
-        """Memory in MB."""
+        """Return its resident memory, in MB."""
         status = Path(f"/proc/{self._pid}/status").read_text()
         return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmRSS:"))
 
 
 @contextlib.contextmanager
 def _ended(process: subprocess.Popen[str]) -> Iterator[None]:
-    """The process while the block runs."""
+    """End the process when the block ends."""
     with process:
         try:
             yield
@@ -197,7 +197,7 @@ def _ended(process: subprocess.Popen[str]) -> Iterator[None]:
 
 
 def _run(*command: object) -> str:
-    """What a program prints. Ends the benchmark when it fails."""
+    """Run a program; return its output. Ends the benchmark when it fails."""
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=60)
     if done.returncode != 0:
         raise SystemExit(f"{command[0]} failed: {done.stderr.strip()}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What matters to tests: how soon a fixture is there, whether a trigger leaves a window, what the trace costs."""
+"""Measurements for tests: the start of a fixture, calls that a trigger misses, the cost of the trace."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ REMOVE = {"do": "remove", "reader": "front"}
 
 
 def fixtures(run: BenchmarkRun) -> Iterator[ResultRow]:
-    """The card of a test, in a simulator of its own; the first of a run starts the process they are all in."""
+    """Measure the start of a test's simulator with its card; the first of a run also starts their process."""
     times = []
     with Pool() as pool:
         for _ in range(run.amount.fixtures + 1):
@@ -42,7 +42,7 @@ def fixtures(run: BenchmarkRun) -> Iterator[ResultRow]:
 
 
 def triggers(run: BenchmarkRun) -> Iterator[ResultRow]:
-    """A call before which the card goes; when it is answered, nothing of the card is left to the application."""
+    """Count the calls that do not see a removal that is armed before them."""
     module = Module(module_path())
     module.initialize(run.served.socket)
     try:
@@ -55,7 +55,7 @@ def triggers(run: BenchmarkRun) -> Iterator[ResultRow]:
 
 
 def outrun(module: Module, control: Control, turns: int) -> int:
-    """How many of so many calls, or the application's other session after them, did not find the card gone."""
+    """Return how many of `turns` calls, or of calls in a second session after them, did not see the removal."""
     info = module.ffi.new("CK_SESSION_INFO *")
     late = 0
     for _ in range(turns):
@@ -68,7 +68,7 @@ def outrun(module: Module, control: Control, turns: int) -> int:
 
 
 def trace(run: BenchmarkRun) -> Iterator[ResultRow]:
-    """What recording and telling of the calls of a page takes of its time, in a real browser where there is one."""
+    """Measure the share of the trace in the time that Firefox takes for a page; nothing without Firefox."""
     if not run.amount.pages or firefox.Firefox.missing_parts():
         return
     shares, calls = [], []
@@ -89,7 +89,7 @@ def trace(run: BenchmarkRun) -> Iterator[ResultRow]:
 
 
 def page(simulator: Simulator, browser: firefox.Firefox, url: str) -> tuple[list[Entry], float]:
-    """What is recorded while the browser opens a page with the card that has just been inserted, and the seconds."""
+    """Open a page with a card just inserted; return the trace entries and the seconds that it took."""
     browser.wait_for_status(firefox.NOT_LOGGED_IN)
     (name,) = (each["card"] for each in simulator.status()["readers"])
 
@@ -105,7 +105,7 @@ def page(simulator: Simulator, browser: firefox.Firefox, url: str) -> tuple[list
 
 
 def cost(entries: Sequence[Entry]) -> float:
-    """Seconds of work to record these entries and to write each down for somebody who follows."""
+    """Return the CPU seconds for recording these entries and encoding each as JSON."""
     again = Trace()
     calls: dict[int | None, int] = {}
     again.add_part(_write_down)  # in this thread, whose time is measured
@@ -126,7 +126,7 @@ def _write_down(entry: Entry) -> None:
 
 
 def _exchange(entry: ApduEntry) -> tuple[Insertion, bytes, bytes | None]:
-    """As it was, with zeros for what is not shown."""
+    """Return the APDU of an entry, with zeros for bytes that the trace leaves out."""
     place: Any = SimpleNamespace(reader=SimpleNamespace(name=entry.reader), card=SimpleNamespace(name=entry.card))
     command = entry.command.ljust(entry.command_length, b"\0")
     if entry.status is None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How long a program of PC/SC waits for an answer, in a pcscd of the benchmark's own; beside a responder without haste.
+"""Measures SCardTransmit in a pcscd of the benchmark's own, beside a responder that acknowledges late.
 
 No rows where there is no pcscd with vpcd, or where one may not be started.
 """
@@ -32,7 +32,7 @@ while length := read(2):
     elif len(body) > 1:
         connection.sendall(bytes.fromhex("00029000"))
 """
-"""What emulators of cards do: each answer when the command is there, and no acknowledgement before."""
+"""A responder like most card emulators: it sends the response when the command is complete, and nothing before."""
 
 _PIN_STATUS = bytes.fromhex("00200080")
 _LIMIT = 250
@@ -40,7 +40,7 @@ _LIMIT = 250
 
 
 def transmissions(run: BenchmarkRun) -> Iterator[ResultRow]:
-    """SCardTransmit of a short command."""
+    """Measure SCardTransmit of a short command."""
     if own_pcscd.why_not() is not None:
         return
     daemon = own_pcscd.OwnPcscd(run.equipment.folder / "pcscd")
@@ -61,7 +61,7 @@ def transmissions(run: BenchmarkRun) -> Iterator[ResultRow]:
 
 
 class ConnectedCard:
-    """The card in a slot of the benchmark's pcscd; a context manager."""
+    """A connection to the card in a slot of the benchmark's pcscd; a context manager."""
 
     def __init__(self, slot: int) -> None:
         self._library = ctypes.CDLL("libpcsclite.so.1")
@@ -90,7 +90,7 @@ class ConnectedCard:
         return bool(established and connect(self._context, c_char_p(name), shared, any_protocol, card, protocol) == 0)
 
     def transmit(self) -> int:
-        """Nanoseconds for a command and its answer."""
+        """Transmit a command; return the nanoseconds until its response."""
         length, size = c_ulong(len(self._answer)), c_ulong(len(_PIN_STATUS))
         start = perf_counter_ns()
         value = self._library.SCardTransmit(
@@ -104,7 +104,7 @@ class ConnectedCard:
 
 @contextlib.contextmanager
 def _running(command: tuple[object, ...], **files: object) -> Iterator[None]:
-    """A program while the block runs."""
+    """Run a program until the block ends."""
     with subprocess.Popen([str(part) for part in command], **files) as process:  # type: ignore[call-overload]
         try:
             yield

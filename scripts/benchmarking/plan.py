@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is measured, one after the other, with what."""
+"""The list of measurements, and what they run with."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ MEASUREMENTS: tuple[Callable[[BenchmarkRun], Iterator[ResultRow]], ...] = (
     trace,
     transmissions,
 )
-"""In this order; each undoes what it has done to the simulator."""
+"""In this order; each restores the state of the simulator."""
 
 
 def measure(folder: Path, amount: Amount) -> Iterator[ResultRow]:
-    """Everything, as the rows of the table, each as soon as it is known."""
+    """Run all measurements; yield each row of the table as soon as it is measured."""
     equipment = Equipment(folder)
     with contextlib.ExitStack() as undo:
         served = undo.enter_context(equipment.simulator("run"))

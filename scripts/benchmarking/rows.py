@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The measurements, each a function that gives rows of the table, and what they are held to."""
+"""The measurements, each a function that yields rows of the table, and their targets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Times = dict[str, list[int]]
 
 
 class Amount(NamedTuple):
-    """How much is measured."""
+    """How often each measurement is repeated."""
 
     turns: int
     removals: int
@@ -54,7 +54,7 @@ QUICK = Amount(
 
 
 class ResultRow(NamedTuple):
-    """One line of the table. `value` may be at most `limit`, or at least; without a limit it is only shown."""
+    """One line of the table. `value` has to be at most `limit` (`at_least`: at least); without one it is only shown."""
 
     what: str
     p50: float
@@ -68,14 +68,14 @@ class ResultRow(NamedTuple):
 
     @property
     def met(self) -> bool | None:
-        """None where there is no target."""
+        """Whether the target is met; None where there is none."""
         if self.limit is None:
             return None
         return self.value >= self.limit if self.at_least else self.value <= self.limit
 
 
 class BenchmarkRun(NamedTuple):
-    """What every measurement works with. `theirs` is None where SoftHSM2 is not installed."""
+    """What every measurement works with. `theirs` is None if SoftHSM2 is not installed."""
 
     equipment: Equipment
     amount: Amount
@@ -85,7 +85,7 @@ class BenchmarkRun(NamedTuple):
     plain: InProcess
 
     def in_turns(self, counts: dict[str, int], turns: int, alone: Sequence[str] = ()) -> Times:
-        """Some of each kind in turn, by all who can; `alone` are what only our module does. The first turn warms up."""
+        """Measure the kinds in turn with every module, those in `alone` with ours only. The first turn is discarded."""
         times: Times = defaultdict(list)
         for turn in range(turns + 1):
             for name, count in counts.items():
@@ -100,7 +100,7 @@ class BenchmarkRun(NamedTuple):
         return times
 
     def apdus(self, name: str, count: int, calls: Sequence[str]) -> int:
-        """APDUs under the calls of these functions in `count` measurements."""
+        """Count the APDUs of these functions in `count` measurements."""
         with Control(self.served.control) as control:
             before = max(record["number"] for record in control.stream("trace", after=0, follow=False))
             self.ours.measure(name, count)
@@ -112,7 +112,7 @@ class BenchmarkRun(NamedTuple):
 
 
 def polling_and_signing(run: BenchmarkRun) -> Iterator[ResultRow]:
-    """What applications do all the time, beside a bare round trip and the bare signature."""
+    """Measure polling calls and signatures, beside a round trip and the bare signature."""
     counts = {"echo": 50, "C_GetSlotInfo": 50, "C_GetSessionInfo": 50, "sign_rsa": 10, "sign_ec": 20}
     times = run.in_turns(counts, run.amount.turns, alone=("echo", "C_GetSlotInfo", "C_GetSessionInfo"))
     echo = _p50(times["echo"])
@@ -130,7 +130,7 @@ def polling_and_signing(run: BenchmarkRun) -> Iterator[ResultRow]:
 
 
 def rates(run: BenchmarkRun) -> Iterator[ResultRow]:
-    """RSA signatures of one application on one card."""
+    """Measure the rate of RSA signatures of one application on one card."""
     for threads, factor in ((1, 1.0), (4, 0.8)):
         found: dict[str, list[float]] = defaultdict(list)
         for _ in range(run.amount.rates):
@@ -143,7 +143,7 @@ def rates(run: BenchmarkRun) -> Iterator[ResultRow]:
 
 
 def two_cards(run: BenchmarkRun) -> Iterator[ResultRow]:
-    """RSA signatures of two applications with a card each; the reference is one of them alone."""
+    """Measure the rate of RSA signatures of two applications with a card each, beside one alone."""
     with contextlib.ExitStack() as undo:
         with Control(run.served.control) as control:
             control.do("plug", reader="back")
@@ -167,7 +167,7 @@ def two_cards(run: BenchmarkRun) -> Iterator[ResultRow]:
 
 
 def encryption(run: BenchmarkRun) -> Iterator[ResultRow]:
-    """A megabyte through the socket and back."""
+    """Measure the encryption of a megabyte, which goes through the socket and back."""
     times = run.in_turns({"aes_gcm": 2}, run.amount.ciphers)
     references = _references(times, "aes_gcm")
     limit = 2 * references[THEIRS] if THEIRS in references else None
@@ -175,7 +175,7 @@ def encryption(run: BenchmarkRun) -> Iterator[ResultRow]:
 
 
 def key_generation(run: BenchmarkRun) -> Iterator[ResultRow]:
-    """On the card, where it stays. How long a search for primes takes is chance: the mean is compared."""
+    """Measure the generation of RSA keys on the card. The mean is compared, because the search for primes is random."""
     times = run.in_turns({"generate_rsa": 1}, run.amount.pairs)
     mean = {name: statistics.fmean(values) / 1000 for name, values in times.items()}
     references = _references(times, "generate_rsa")
@@ -187,7 +187,7 @@ def key_generation(run: BenchmarkRun) -> Iterator[ResultRow]:
 
 
 def search(run: BenchmarkRun) -> Iterator[ResultRow]:
-    """For 100 data objects on the card; when it has just been inserted, nothing is known of it."""
+    """Measure the search of 100 data objects, just after the insertion of the card and later."""
     hosts = [run.ours] if run.theirs is None else [run.ours, run.theirs]
     for host in hosts:
         host.measure("make_objects")
@@ -204,7 +204,7 @@ def search(run: BenchmarkRun) -> Iterator[ResultRow]:
 
 
 def removals(run: BenchmarkRun) -> Iterator[ResultRow]:
-    """How soon it is known, and whether anything is left."""
+    """Measure how soon a waiting call returns, and count the sessions that are left."""
     waits = run.ours.measure("wait", run.amount.removals)
     p99 = _p99(waits)
     yield ResultRow("remove -> C_WaitForSlotEvent", _p50(waits), p99, "us", {}, "p99 <= 1000", p99, 1000)
@@ -217,7 +217,7 @@ def removals(run: BenchmarkRun) -> Iterator[ResultRow]:
 
 
 def starts(run: BenchmarkRun) -> Iterator[ResultRow]:
-    """Of an application, with a card that has just been inserted, and of the simulator."""
+    """Measure the start of an application with a card just inserted, and of the simulator."""
     times: Times = defaultdict(list)
     with Control(run.served.control) as control:
         for _ in range(run.amount.starts):
@@ -239,7 +239,7 @@ def starts(run: BenchmarkRun) -> Iterator[ResultRow]:
 
 
 def _together(hosts: Sequence[MeasuringApplication], threads: int) -> float:
-    """RSA signatures a second of applications that sign at the same time."""
+    """Return the RSA signatures a second of programs that sign at the same time."""
     for host in hosts:
         host.begin("rate", threads)
     return sum(1e9 / duration for host in hosts for duration in host.results())
@@ -258,14 +258,14 @@ def _p99(times: list[int]) -> float:
 
 
 def at_most(what: str, times: list[int], words: str, limit: float | None, references: dict[str, float]) -> ResultRow:
-    """A time, held to a limit in microseconds by its median."""
+    """Return the row of a time, whose median is compared with a limit in microseconds."""
     p50 = _p50(times)
     target = "" if limit is None else " = ".join(part for part in (f"p50 <= {words}".rstrip(), f"{limit:.0f}") if part)
     return ResultRow(what, p50, _p99(times), "us", references, target.replace("<= =", "<="), p50, limit)
 
 
 def _rate(what: str, rate: float, references: dict[str, float], factor: float | None = None) -> ResultRow:
-    """A rate, held to a part of that of SoftHSM2."""
+    """Return the row of a rate, which is compared with a part of that of SoftHSM2."""
     theirs = references.get(THEIRS)
     if factor is None or theirs is None:
         return ResultRow(what, rate, None, "1/s", references)
@@ -275,5 +275,5 @@ def _rate(what: str, rate: float, references: dict[str, float], factor: float | 
 
 
 def count(what: str, count: int) -> ResultRow:
-    """Something of which there shall be none."""
+    """Return the row of a number that has to be 0."""
     return ResultRow(what, count, None, "", {}, "0", count, 0)

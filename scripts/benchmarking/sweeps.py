@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a sweep costs above the runs of its command, and whether it leaves a core idle."""
+"""Measurements of a sweep: the time of a point above its command, and the use of the cores."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ AT_A_TIME = 8
 
 
 def sweeps(run: BenchmarkRun) -> Iterator[ResultRow]:
-    """A signature of OpenSC's pkcs11-tool, where there is one. One at a time, and then more than there are cores."""
+    """Sweep a signature of pkcs11-tool, one point at a time and then more than there are cores."""
     if shutil.which("pkcs11-tool") is None:
         return
     plan = Asked(tuple(COMMAND.split())).plan(CardRequest())
@@ -47,7 +47,7 @@ def sweeps(run: BenchmarkRun) -> Iterator[ResultRow]:
 
 
 def _swept(plan: Plan, survey: runner.Survey, count: int, jobs: int) -> tuple[list[Outcome], float, float]:
-    """What came of so many points, the seconds, and how much was used of the cores' time that others left, in %."""
+    """Sweep `count` points; return their outcomes, the seconds, and the share of the free CPU time used, in %."""
     points = list(itertools.islice(survey.points, count))
     told: list[Outcome] = []
     start, worked, idle = perf_counter(), _worked(), _idle()
@@ -57,13 +57,13 @@ def _swept(plan: Plan, survey: runner.Survey, count: int, jobs: int) -> tuple[li
 
 
 def _worked() -> float:
-    """Seconds of the processors that this process and its children have had; those of a child once it has ended."""
+    """Return the CPU seconds of this process and of its children that have ended."""
     usages = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def _idle() -> float:
-    """Seconds that our cores have had nothing to do, or have waited for a disk (proc(5), stat)."""
+    """Return the seconds that our cores have been idle or have waited for a disk (proc(5), stat)."""
     ours = {f"cpu{number}" for number in os.sched_getaffinity(0)}
     lines = [line.split() for line in Path("/proc/stat").read_text().splitlines()]
     ticks = sum(int(words[4]) + int(words[5]) for words in lines if words[0] in ours)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Fuzzing as a program: kill processes, flood the card, or let coverage guide the input of a decoder."""
+"""Fuzz the card: kill processes, send random commands, or let coverage guide the input of a decoder."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _guide(options: argparse.Namespace) -> None:
 
 @contextlib.contextmanager
 def _card(profile: str, passphrase: bytes | None) -> Iterator[Path]:
-    """The image of a card with many tries and the well-known management key."""
+    """Create a card with many tries and the well-known management key; yields its image."""
     with tempfile.TemporaryDirectory(prefix="cardtear-fuzz-") as folder:
         path = Path(folder) / "a.card"
         wanted = CardRequest(profile, management="default", pin_tries=15, puk_tries=15)
@@ -69,7 +69,7 @@ def _card(profile: str, passphrase: bytes | None) -> Iterator[Path]:
 
 
 def main() -> None:
-    """The entry point. An exit code other than 0 means that something was found."""
+    """Run the command line. An exit code other than 0 means that something was found."""
     parser = argparse.ArgumentParser(prog="scripts/fuzz", description=__doc__)
     kinds = parser.add_subparsers(required=True)
     for name, run, about in (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Random commands by the million: each gets an answer, none an internal error, and the card still works afterwards."""
+"""Random commands: each gets a response, none an internal error, and the card still works afterwards."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _PARAMETERS = (0x00, 0x00, 0x3F, 0xFF, 0x80, 0x81, 0x03, 0x07, 0x11, 0x9B, *SLOT
 _BLOCK = 1 << 16
 
 
-class Fell(Exception):
+class CardFailure(Exception):
     """The card failed at a command."""
 
 
 def headers(seed: int) -> Iterator[tuple[int, int, int]]:
-    """INS, P1 and P2: all 2**24 of them, each once, in an order that the seed decides, and then again."""
+    """Yield INS, P1 and P2: all 2**24 of them in an order that the seed decides, again and again."""
     chance = random.Random(seed)
     step, at = chance.randrange(1 << 24) | 1, chance.randrange(1 << 24)
     while True:
@@ -43,7 +43,7 @@ def headers(seed: int) -> Iterator[tuple[int, int, int]]:
 
 
 def commands(seed: int) -> Iterator[bytes]:
-    """Headers in turn, between them such as a card knows, and data at random; now and then a class or length is odd."""
+    """Yield commands with random data: all headers in turn, known headers, now and then an odd class or length."""
     chance = random.Random(seed)
     for ins, p1, p2 in headers(seed):
         match chance.randrange(4):
@@ -64,9 +64,9 @@ def commands(seed: int) -> Iterator[bytes]:
 
 
 def flood(card: Card, seed: int, count: int) -> Counter[int]:
-    """So many commands, with a reset and SELECT between blocks of them. The first bytes of the status words, counted.
+    """Send `count` commands, with a reset and SELECT between blocks; count the first bytes of the status words.
 
-    Raises Fell.
+    Raises CardFailure.
     """
     answers: Counter[int] = Counter()
     stream = commands(seed)
@@ -77,7 +77,7 @@ def flood(card: Card, seed: int, count: int) -> Counter[int]:
             response = activation.transmit(command)
             status = response[-2]
             if status >> 4 not in (6, 9) or status == 0x6F:
-                raise Fell(f"{command.hex()} gets {response[-2:].hex()}")
+                raise CardFailure(f"{command.hex()} gets {response[-2:].hex()}")
             answers[status] += 1
         count -= _BLOCK
         require_working(card)
@@ -85,20 +85,20 @@ def flood(card: Card, seed: int, count: int) -> Counter[int]:
 
 
 def require_working(card: Card) -> None:
-    """Raises Fell unless the card does what it did at first."""
+    """Raise CardFailure unless the card does what it did at first."""
     activation = _reset(card)
     for command in _STILL_WORKS:
         if activation.transmit(command)[-2:] != b"\x90\0":
-            raise Fell(f"the card does not answer {command.hex()} any more")
+            raise CardFailure(f"the card does not answer {command.hex()} any more")
 
 
 def resident() -> int:
-    """Bytes of memory that this process has."""
+    """Return the resident memory of this process, in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
 
 def _reset(card: Card) -> Activation:
     activation = card.activate()
     if activation.transmit(_SELECT)[-2:] != b"\x90\0":
-        raise Fell("the card cannot be selected")
+        raise CardFailure("the card cannot be selected")
     return activation

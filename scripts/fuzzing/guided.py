@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Coverage-guided fuzzing of one target with atheris: libFuzzer makes inputs that reach code not reached before."""
+"""Coverage-guided fuzzing of one target with atheris: libFuzzer makes inputs that reach new code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ with atheris.instrument_imports(
 
 
 def fuzz(name: str, seconds: int, count: int, seed: int, corpus: Path | None) -> None:
-    """Does not return: libFuzzer ends the process, with 0 or another number for an input that a target fails at.
+    """Fuzz a target. Does not return: libFuzzer ends the process, not with 0 if the target fails at an input.
 
     That input is in a file beside the corpus, which without a folder for it is a temporary one that stays.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Processes that use a card and are killed at any moment: what they leave is the card before a command or after it.
+"""Kills processes that use a card: the image is that before a command or after it.
 
 A child works through commands that a seed decides, and says after each answer that it came. Its parent kills it
 somewhen, opens the image, and compares it with what those commands make of the card by a model of their own.
@@ -35,7 +35,7 @@ _WRONG = b"000000\xff\xff"
 
 
 class CardCommand(NamedTuple):
-    """A command in whole, the class of the status word that it gets, and what it does to the card.
+    """A command, the first byte of its status word, and its effect on the state of the card.
 
     `costs` is the reference of which a try is gone from the moment on that the command begins to compare.
     """
@@ -49,12 +49,12 @@ class CardCommand(NamedTuple):
     costs: int | None = None
 
 
-class Broken(Exception):
-    """A killed process left something that is neither the card before nor the card after."""
+class ImageDamage(Exception):
+    """A killed process left an image that is neither the card before nor after a command."""
 
 
 def commands(chance: random.Random, state: CardState) -> Iterator[CardCommand]:
-    """Commands for a card that is in this state and has its management key proved; the state goes along with them."""
+    """Yield random commands for a card in this state, authenticated with its management key; updates the state."""
     while True:
         command = chance.choice(_KINDS)(chance, state)
         yield command
@@ -147,7 +147,7 @@ def _renew(state: CardState, number: int, value: bytes) -> None:
 
 
 def work(path: Path, passphrase: bytes | None, seed: str, answered: int) -> None:
-    """Use the card for ever; a byte to the file `answered` for each answer."""
+    """Send commands to the card without end; write a byte to the file `answered` for each response."""
     card = open_card(path, passphrase)
     model = deepcopy(card.store.state)
     activation = card.activate()
@@ -159,7 +159,7 @@ def work(path: Path, passphrase: bytes | None, seed: str, answered: int) -> None
 
 
 def _prove(activation: PoweredCard) -> None:
-    """Select PIV and answer the challenge of the management key."""
+    """Select PIV and authenticate with the management key."""
     _send(activation, 0xA4, 4, 0, PIV_AID)
     challenge = _send(activation, 0x87, Algorithm.TDES, MANAGEMENT_KEY, bytes.fromhex("7C028100"))[4:-2]
     response = Cipher(TripleDES(DEFAULT_MANAGEMENT_KEY), modes.ECB()).encryptor().update(challenge)
@@ -167,7 +167,7 @@ def _prove(activation: PoweredCard) -> None:
 
 
 def _send(activation: PoweredCard, ins: int, p1: int, p2: int, data: bytes) -> bytes:
-    """A command in short APDUs."""
+    """Send a command in short APDUs, chained if needed; return the last response."""
     while len(data) > 255:
         activation.transmit(bytes((0x10, ins, p1, p2, 255)) + data[:255])
         data = data[255:]
@@ -178,9 +178,9 @@ def _send(activation: PoweredCard, ins: int, p1: int, p2: int, data: bytes) -> b
 
 
 def kill_again_and_again(path: Path, passphrase: bytes | None, seed: int, rounds: int) -> int:
-    """Let so many children work on the image and kill each. Returns the number of commands that were answered.
+    """Run `rounds` children on the image and kill each; return the number of commands that were answered.
 
-    Raises Broken. The image's management key is the well-known one. Not for a process that has threads: it forks.
+    Raises ImageDamage. The image's management key is the well-known one. Not for a process that has threads: it forks.
     """
     chance = random.Random(seed)
     before = read_image(path, passphrase)
@@ -195,7 +195,7 @@ def kill_again_and_again(path: Path, passphrase: bytes | None, seed: int, rounds
 
 
 def _killed(path: Path, passphrase: bytes | None, seed: str, seconds: float) -> int:
-    """One child, killed so many seconds after it began; the number of its answers."""
+    """Run a child, kill it `seconds` after it began, and return the number of its responses."""
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
@@ -207,7 +207,7 @@ def _killed(path: Path, passphrase: bytes | None, seed: str, seconds: float) -> 
     os.close(write)
     try:
         if not select.select([read], [], [], DEADLINE)[0]:
-            raise Broken(f"{seed}: the child did not begin")
+            raise ImageDamage(f"{seed}: the child did not begin")
         time.sleep(seconds)
     finally:
         os.kill(child, signal.SIGKILL)
@@ -215,14 +215,14 @@ def _killed(path: Path, passphrase: bytes | None, seed: str, seconds: float) -> 
     said = b"".join(iter(lambda: os.read(read, 1 << 16), b""))
     os.close(read)
     if not os.WIFSIGNALED(status) or not said.startswith(b"!"):
-        raise Broken(f"{seed}: the child ended by itself")
+        raise ImageDamage(f"{seed}: the child ended by itself")
     if b"?" in said:
-        raise Broken(f"{seed}: command {said.index(b'?')} got another status word")
+        raise ImageDamage(f"{seed}: command {said.index(b'?')} got another status word")
     return len(said) - 1
 
 
 def _compare(seed: str, before: CardState, after: CardState, answers: int) -> None:
-    """What is there is what so many commands make, or one more, or that one with its try counted."""
+    """Raise ImageDamage unless `after` is the state after these commands, or one more, or with its try counted."""
     model = deepcopy(before)
     stream = commands(random.Random(seed), model)
     for _ in range(answers):
@@ -235,4 +235,4 @@ def _compare(seed: str, before: CardState, after: CardState, answers: int) -> No
         model = deepcopy(possible[0])
     last.effect(model)
     if after not in (*possible, model):
-        raise Broken(f"{seed}: after {answers} answers, at {last.ins:02X}, the card is neither before nor after")
+        raise ImageDamage(f"{seed}: after {answers} answers, at {last.ins:02X}, the card is neither before nor after")

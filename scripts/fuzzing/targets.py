@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The decoders that get bytes from outside, each as a function of bytes that raises only when the decoder is wrong."""
+"""The decoders of input from outside, each as a function of bytes that raises only if the decoder is wrong."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PARSERS = {**commands.PARSERS, **extensions.PARSERS}
 
 
 class Target(NamedTuple):
-    """What is fed, and bytes to begin with."""
+    """A function to fuzz, and its first inputs."""
 
     feed: Callable[[bytes], None]
     seeds: tuple[bytes, ...]
@@ -36,7 +36,7 @@ def _apdu(data: bytes) -> None:
 
 
 def _tlv(data: bytes) -> None:
-    """What is read is found in the input, and written again it is read the same."""
+    """Check that decoded TLVs, encoded and decoded again, are the same, and not longer than the input."""
     with contextlib.suppress(tlv.TlvError):
         found = tlv.decode(data)
         again = b"".join(tlv.encode(tag, value) for tag, value in found)
@@ -52,7 +52,7 @@ def _command(data: bytes) -> None:
 
 
 def _chain(data: bytes) -> None:
-    """APDUs of a length each, to a card that answers with what it gets: every one gets a status word."""
+    """Check that each APDU of a chain gets a status word; each begins with its length."""
     transmit = Chaining(lambda command: command.data).transmit
     while data:
         length, data = data[0], data[1:]
@@ -62,7 +62,7 @@ def _chain(data: bytes) -> None:
 
 
 def _call(data: bytes) -> None:
-    """The first two bytes choose the call."""
+    """Decode the arguments of a call; the first two bytes choose the call."""
     numbers = sorted(wire.CODECS)
     codec = wire.CODECS[numbers[int.from_bytes(data[:2], "big") % len(numbers)]]
     with contextlib.suppress(wire.WireError, wire.NullPointer):
@@ -81,7 +81,7 @@ def _record(data: bytes) -> None:
 
 
 def _vpcd(data: bytes) -> None:
-    """In two pieces or in one, the same messages come out."""
+    """Check that vpcd's messages are the same in two pieces as in one."""
     half = len(data) // 2
     whole, parts = vpcd_wire.Decoder(), vpcd_wire.Decoder()
     messages = list(whole.feed(data))
@@ -97,7 +97,7 @@ def _request(data: bytes) -> None:
 
 
 def _certificate(data: bytes) -> None:
-    """What is read of a certificate can be told, in JSON."""
+    """Check that a certificate that is read can be described in JSON."""
     read = certificate_reader.read(certificates.decode(data))
     if read is not None:
         assert read.public_key is None or read.public_key_info

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Pages of docs/ that are made from the tables of the code."""
+"""Pages of docs/ that are generated from tables of the code, and the docs site."""

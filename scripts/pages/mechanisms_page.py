@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""docs/mechanisms.md, made from the table of mechanisms: python -m pages.mechanisms_page > docs/mechanisms.md"""
+"""docs/mechanisms.md, generated from the table of mechanisms: python -m pages.mechanisms_page > docs/mechanisms.md"""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _WIDTH = 100
 
 
 def page() -> str:
-    """The whole page, as Markdown."""
+    """Return the page as Markdown."""
     old = token_mechanisms(Traits(legacy=True)).keys() - token_mechanisms(Traits()).keys()
     rows = [_row(rule, is_old=number in old) for number, rule in sorted(KNOWN.items())]
     missing = ", ".join(f"`CKM_{each.name}`" for each in CKM if each not in KNOWN and each is not CKM.VENDOR_DEFINED)

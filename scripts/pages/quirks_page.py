@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""docs/quirks.md, made from the table of quirks: python -m pages.quirks_page > docs/quirks.md"""
+"""docs/quirks.md, generated from the table of quirks: python -m pages.quirks_page > docs/quirks.md"""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ A property of the card is a [parameter of the card](control.md#cards) instead: `
 
 
 def page() -> str:
-    """The whole page, as Markdown."""
+    """Return the page as Markdown."""
     return "\n".join(
         (
             _HEAD,
@@ -77,7 +77,7 @@ def page() -> str:
 
 
 def _values(name: str) -> str:
-    """What it takes, with the default in front."""
+    """Return the values of a quirk, with its default in parentheses."""
     words = ROWS[name].kind.words.replace("|", "\\|")
     default = show(DEFAULTS[name])
     return f"{words} ({default})" if default else words

@@ -79,7 +79,7 @@ def test_what_else_a_killed_process_leaves_is_found(answers: int) -> None:
     wrong[0].references[PIN] = Reference(held.value, held.tries + 1, held.maximum)
     wrong[1].objects[0x5FFF8000] = b"half of it"
     for state in wrong:
-        with pytest.raises(killing.Broken, match="neither before nor after"):
+        with pytest.raises(killing.ImageDamage, match="neither before nor after"):
             killing._compare(seed, model(), state, answers)
 
 
@@ -148,7 +148,7 @@ class Failing:
 
 @pytest.mark.parametrize("answer", [b"\x6f\x00", b"\x6d\x00", b"\0\0"])
 def test_a_card_that_falls_is_found(card: PivCard, answer: bytes) -> None:
-    with pytest.raises(flood.Fell):
+    with pytest.raises(flood.CardFailure):
         flood.flood(Failing(card, answer), 1, 2000)  # type: ignore[arg-type]
 
 
