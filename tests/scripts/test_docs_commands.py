@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,16 @@ def test_commands_that_are_shown_exist(name: str) -> None:
 @pytest.mark.parametrize("command", ["cardtear remvoe front", "cardtear card shwo x", "cardtear serve --pccs -- --x"])
 def test_a_command_that_does_not_exist_is_noticed(command: str) -> None:
     assert unknown(command) in ("remvoe", "shwo", "--pccs")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_python_names_that_are_shown_exist(name: str) -> None:
+    """Imports in blocks of Python, and modules between backquotes. yubikit and pyscard may be missing."""
+    text = (ROOT / name).read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines() if line.startswith("from cardtear")]
+    for module, names in (re.fullmatch(r"from (\S+) import ([\w, ]+?)(?:  #.*)?", line).groups() for line in lines):
+        found = pytest.importorskip(module, exc_type=ImportError) if "connection" in module else import_module(module)
+        assert [each for each in names.split(", ") if not hasattr(found, each)] == []
+    for module in re.findall(r"`(cardtear(?:\.\w+)+)`", text):
+        assert import_module(module)
