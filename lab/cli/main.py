@@ -20,33 +20,14 @@ import typer
 from ... import __version__
 from ..processes import log, terminal
 from ..processes.library_warnings import silence_library_warnings
+from ..simulator.verbs import commands
 from .conversion import spare_pydantic
 from .parsing import Group
 
 FILES = {
-    "simulators": ("Simulator", ("serve", "run", "status", "trace", "stop", "crash", "restart", "pcscd")),
-    "readers": (
-        "Cards and readers of a running simulator",
-        (
-            "insert",
-            "remove",
-            "swap",
-            "plug",
-            "unplug",
-            "reset",
-            "logout",
-            "close-sessions",
-            "apdu",
-            "touch",
-            "mute",
-            "kill",
-            "block-pin",
-            "pin-pad",
-            "attach-pcsc",
-            "detach-pcsc",
-        ),
-    ),
-    "triggers": ("Triggers", ("arm", "disarm", "signal", "release")),
+    "simulators": ("Simulator", ("serve", "run", "status", "trace", "stop", *commands("simulators"))),
+    "readers": ("Cards and readers of a running simulator", commands("readers")),
+    "triggers": ("Triggers", commands("triggers")),
     "play": ("Scenarios", ("play", "scenarios")),
     "sweep": ("Simulator", ("sweep",)),
     "cards": ("Without a simulator", ("card",)),

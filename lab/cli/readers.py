@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -16,6 +15,7 @@ from .answers import do, errors, the_reader
 from .options import AnyCard, AnyReader, Json, PinFile, ReaderName, grouped
 from .parsing import App
 from .secret_input import first_line
+from .verb_commands import add_commands, help_of
 
 app = App()
 
@@ -28,10 +28,9 @@ Atr = Annotated[
 ]
 
 
-@app.command()
+@app.command("insert", help=help_of("insert"))
 @grouped
 def insert(*, reader: AnyReader = None, card: AnyCard, atr: Atr = None, as_json: Json = False) -> None:
-    """Insert a card. Default: the card that was last in this reader, else Alice's ready-made card."""
     more: dict[str, Any] = {} if atr is None else {"atr": atr}
     reader = the_reader(as_json, reader)
     with errors(as_json), handed_over(card.passphrase_file) as file:
@@ -40,10 +39,9 @@ def insert(*, reader: AnyReader = None, card: AnyCard, atr: Atr = None, as_json:
         do(as_json, "insert", lambda result: say(f"{result['card']} is in {reader}"), reader=reader, **more)
 
 
-@app.command()
+@app.command("swap", help=help_of("swap"))
 @grouped
 def swap(*, reader: AnyReader = None, card: AnyCard, atr: Atr = None, as_json: Json = False) -> None:
-    """Remove the card and insert another in one step. Default: Bob's ready-made card."""
     more: dict[str, Any] = {} if atr is None else {"atr": atr}
     reader = the_reader(as_json, reader)
     with errors(as_json), handed_over(card.passphrase_file) as file:
@@ -51,74 +49,7 @@ def swap(*, reader: AnyReader = None, card: AnyCard, atr: Atr = None, as_json: J
         do(as_json, "swap", lambda result: say(f"{result['card']} is in {reader} now"), reader=reader, **more)
 
 
-VERBS = {
-    "remove": ("Remove the card from a reader.", "{card} is out of {reader}"),
-    "unplug": ("Unplug a reader, with the card in it.", "{reader} is unplugged"),
-    "reset": (
-        "Reset the card, as another program could: logins are lost, sessions stay.",
-        "the card in {reader} is reset",
-    ),
-    "logout": (
-        "Log out of the card, as another program could: logins are lost, sessions stay.",
-        "nobody is logged in to the card in {reader}",
-    ),
-    "close-sessions": (
-        "Close all sessions on the card, as the idle time-out of a module does: logins are lost, the card stays.",
-        "no session is left on the card in {reader}",
-    ),
-    "touch": (
-        "Touch the card, for a key that needs a touch now or next.",
-        "the card in {reader} is touched",
-    ),
-    "mute": (
-        "Make the card stop answering until it is reset or removed.",
-        "the card in {reader} is mute",
-    ),
-    "detach-pcsc": ("Undo attach-pcsc; the mirrored card is removed.", "{reader} has cards of its own again"),
-    "kill": (
-        "Make the card stop answering for good, in any reader of this simulator.",
-        "the card in {reader} is dead",
-    ),
-}
-"""Commands whose only argument is a reader: help, and the line printed on success."""
-
-_NO_CHANGE = {
-    "touch": "the card in {reader} is touched; no key on it asks for that",
-    "detach-pcsc": "{reader} was not attached to PC/SC",
-}
-"""The line printed when a command has changed nothing."""
-
-
-def _command(verb: str, done: str) -> Callable[..., None]:
-    def command(reader: AnyReader = None, as_json: Json = False) -> None:
-        reader = the_reader(as_json, reader)
-
-        def show(result: dict[str, Any] | None) -> None:
-            result = result or {}
-            said = done if result.get("changed", True) else _NO_CHANGE[verb]
-            say(said.format(reader=reader, **result))
-
-        do(as_json, verb, show, reader=reader)
-
-    return command
-
-
-for _verb, (_about, _done) in VERBS.items():
-    app.command(_verb, help=_about)(_command(_verb, _done))
-
-
-@app.command()
-def plug(
-    reader: ReaderName,
-    contactless: Annotated[bool, typer.Option("--contactless", help="A contactless reader.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Plug a reader in, without a card."""
-    more = {"contactless": True} if contactless else {}
-    do(as_json, "plug", lambda _: say(f"{reader} is plugged in"), reader=reader, **more)
-
-
-@app.command("attach-pcsc")
+@app.command("attach-pcsc", help=help_of("attach-pcsc"))
 def attach_pcsc(
     reader: ReaderName,
     name: Annotated[str, typer.Argument(help="Part of the name of the PC/SC reader; `any`: the first one.")] = "any",
@@ -127,7 +58,6 @@ def attach_pcsc(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Mirror the card of a PC/SC reader, real or virtual, in this reader (docs/pcsc.md)."""
     arguments = {"reader": reader, "name": "" if name == "any" else name, "exclusive": exclusive}
 
     def show(result: dict[str, Any]) -> None:
@@ -137,7 +67,7 @@ def attach_pcsc(
     do(as_json, "attach-pcsc", show, **arguments)
 
 
-@app.command()
+@app.command("apdu", help=help_of("apdu"))
 def apdu(
     reader: ReaderName,
     command: Annotated[
@@ -148,25 +78,23 @@ def apdu(
     ],
     as_json: Json = False,
 ) -> None:
-    """Send an APDU to the card, as another program could, and print the response with its status word."""
     text = sys.stdin.readline(_LONGEST_LINE) if command == "-" else command
     do(as_json, "apdu", lambda result: print(result["response"]), reader=reader, command=text.strip())
 
 
-@app.command("block-pin")
+@app.command("block-pin", help=help_of("block-pin"))
 def block_pin(
     reader: AnyReader = None,
     left: Annotated[int, typer.Option(help="Number of tries to leave; 1 leaves the final try.")] = 0,
     puk: Annotated[bool, typer.Option("--puk", help="The tries of the PUK (SO PIN), not of the PIN.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Use up tries of the PIN, as wrong PINs would. Logins are lost."""
     reader = the_reader(as_json, reader)
     done = f"the {'PUK' if puk else 'PIN'} of the card in {reader} has {counted(left, 'try', 'tries')} left"
     do(as_json, "block-pin", lambda _: say(done), reader=reader, left=left, puk=puk)
 
 
-@app.command("pin-pad")
+@app.command("pin-pad", help=help_of("pin-pad"))
 def pin_pad(
     reader: ReaderName,
     pin: Annotated[
@@ -179,7 +107,6 @@ def pin_pad(
     pin_file: PinFile = None,
     as_json: Json = False,
 ) -> None:
-    """Type a PIN at a reader's PIN pad; it is kept until a program asks for a PIN there."""
     with errors(as_json):
         if pin_file is not None:
             if pin is not None:
@@ -192,3 +119,6 @@ def pin_pad(
         say(done if result["changed"] else f"{done}; the card in it has no PIN asked for there")
 
     do(as_json, "pin-pad", show, **arguments)
+
+
+add_commands(app, "readers")

@@ -20,6 +20,7 @@ from ..processes.terminal import say
 from .answers import do, errors, fail
 from .options import AnyCard, Json, Surroundings, grouped
 from .parsing import App, ForProgram
+from .verb_commands import add_commands, help_of
 
 if TYPE_CHECKING:
     from ...p11.quirks import Quirks
@@ -162,25 +163,6 @@ def stop(as_json: Json = False) -> None:
     do(as_json, "shutdown", lambda _: say("the simulator ends"))
 
 
-@app.command()
-def crash(as_json: Json = False) -> None:
-    """Simulate a dead simulator: applications cannot reach it; readers and cards stay as they are."""
-    done = {True: "is", False: "was"}
-
-    def show(result: dict[str, bool]) -> None:
-        already = "" if result["changed"] else " already"
-        say(f"the simulator {done[result['changed']]} gone for applications{already}; cardtear restart brings it back")
-
-    do(as_json, "crash", show)
-
-
-@app.command()
-def restart(as_json: Json = False) -> None:
-    """Bring the simulator back after `cardtear crash`."""
-    done = {True: "the simulator is there again", False: "the simulator was there already"}
-    do(as_json, "restart", lambda result: say(done[result["changed"]]))
-
-
 class PcscdAction(StrEnum):
     """An action of `cardtear pcscd`."""
 
@@ -188,12 +170,8 @@ class PcscdAction(StrEnum):
     START = "start"
 
 
-@app.command()
+@app.command("pcscd", help=help_of("pcscd"))
 def pcscd(action: PcscdAction, as_json: Json = False) -> None:
-    """Stop the pcscd of `run --own-pcscd`, or start it again; all connections to it are lost.
-
-    To stop a stopped one, or to start a running one, is no error.
-    """
     done = {
         ("stop", True): "pcscd is stopped; cardtear pcscd start brings it back",
         ("stop", False): "pcscd was stopped already; cardtear pcscd start brings it back",
@@ -201,6 +179,9 @@ def pcscd(action: PcscdAction, as_json: Json = False) -> None:
         ("start", False): "pcscd was running already",
     }
     do(as_json, "pcscd", lambda result: say(done[action.value, result["changed"]]), action=action.value)
+
+
+add_commands(app, "simulators")
 
 
 def _started_pcscd(undo: contextlib.ExitStack, as_json: bool, name: str, readers: int) -> OwnPcscd:

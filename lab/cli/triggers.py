@@ -14,41 +14,24 @@ import typer
 from ...card.image.passphrase import handed_over
 from ...card.wording import meant
 from ..processes.terminal import say
+from ..simulator.verbs import FAULTS, TABLE, VERBS, Type, Use, usable
 from .answers import ask, do, errors, fail
 from .options import AnyCard, Json, grouped
 from .parsing import App
 from .secret_input import first_line
+from .verb_commands import help_of
 
 app = App()
 
-_READER = ("reader",)
-WORDS: dict[str, tuple[str, ...]] = {
-    "remove": _READER,
-    "insert": _READER,
-    "swap": _READER,
-    "plug": _READER,
-    "unplug": _READER,
-    "reset": _READER,
-    "logout": _READER,
-    "close-sessions": _READER,
-    "mute": _READER,
-    "kill": _READER,
-    "touch": _READER,
-    "block-pin": ("reader", "left", "puk"),
-    "pin-pad": ("reader", "pin"),
-    "release": ("gate",),
-    "crash": (),
-    "restart": (),
-    "pcscd": ("action",),
-    "answer": ("status", "data"),
-    "garble": ("count", "seed"),
-    "cut": ("length",),
-    "return": ("value",),
-    "delay": ("seconds",),
-    "hang": ("gate",),
-    "crash-application": (),
+_OF_OPTIONS = {Type.CARD, Type.ATR}
+"""What is given by options, or not at all."""
+
+WORDS: dict[str, dict[str, Type]] = {
+    name: {each.name: each.type for each in row.parameters if each.type not in _OF_OPTIONS}
+    for name, row in {**usable(Use.ARM), **FAULTS}.items()
+    if all(each.type is not Type.REQUEST for each in row.parameters)
 }
-"""The actions of a trigger, each with the names of the words after it, in their order."""
+"""The actions of a trigger, each with the names and types of the words after it, in their order."""
 
 
 def _span(word: str) -> float:
@@ -58,15 +41,14 @@ def _span(word: str) -> float:
     return float(word.removesuffix("s"))
 
 
-_READ: dict[str, Callable[[str], object]] = {
-    "left": int,
-    "count": int,
-    "seed": int,
-    "length": int,
-    "seconds": _span,
-    "puk": lambda word: {"true": True, "false": False}.get(word, word),
+_READ: dict[Type, Callable[[str], object]] = {
+    Type.NUMBER: int,
+    Type.SECONDS: _span,
+    Type.FLAG: lambda word: {"true": True, "false": False}.get(word, word),
 }
 """Readers of words that are no text."""
+
+_EVENTS = tuple(dict.fromkeys(change for row in VERBS.values() for change in row.changes))
 
 _AT = "The moment"
 _AMONG = "Which of these moments"
@@ -84,19 +66,19 @@ def _help() -> str:
     """Return the help of `arm`: its first line, examples, and the actions with their words."""
     verbs: dict[tuple[str, ...], list[str]] = {}
     for verb, words in WORDS.items():
-        verbs.setdefault(words, []).append(verb)
+        verbs.setdefault(tuple(words), []).append(verb)
     actions = [" ".join((", ".join(names), *map(str.upper, words))) for words, names in verbs.items()]
     blocks = (("Examples:", *_EXAMPLES), ("Actions and their WORDs:", *actions))
     # \b keeps typer from joining the lines of a paragraph.
     return "\n\n".join(
         (
-            "Do ACTION at a call, APDU, event, signal or time. Prints a number for `cardtear disarm`.",
+            help_of("arm"),
             *("\b\n" + "\n  ".join(each) for each in blocks),
         )
     )
 
 
-@app.command(help=_help())
+@app.command("arm", help=_help())
 @grouped
 def arm(
     *,
@@ -127,7 +109,7 @@ def arm(
     event: Annotated[
         str | None,
         typer.Option(
-            help="At an event: insert, remove, plug, unplug, reset, logout or close-sessions.",
+            help=f"At an event: {', '.join(_EVENTS[:-1])} or {_EVENTS[-1]}.",
             rich_help_panel=_AT,
             show_default=False,
         ),
@@ -220,20 +202,24 @@ def arm(
             on.setdefault("ins", None)
         on |= {"nth": nth, "times": _times(times), "probability": probability, "seed": seed}
         then = _action(verb, words or [])
-        if verb == "pin-pad" and card.pin_file is not None:
-            if "pin" in then:
+        types = {each.type: each for each in TABLE[verb].parameters}
+        if (pin := types.get(Type.PIN)) is not None and card.pin_file is not None:
+            if pin.name in then:
                 raise ValueError("PIN and --pin-file both give a PIN; give one of them")
-            then["pin"] = first_line(card.pin_file, "PIN")
+            then[pin.name] = first_line(card.pin_file, "PIN")
             card = replace(card, pin_file=None)
-        if verb not in ("insert", "swap") and not card.is_usual:
-            raise ValueError(
-                f"{verb!r} takes no card; leave out {(*card.words, '--image')[0]}, which is for insert and swap"
+        wanted = types.get(Type.CARD)
+        if wanted is None and not card.is_usual:
+            takes = " and ".join(
+                name for name in WORDS if any(each.type is Type.CARD for each in TABLE[name].parameters)
             )
-        if verb == "swap" or (verb == "insert" and not card.is_usual):
-            then["card"] = card.named(file, "Bob" if verb == "swap" else "Alice")
+            raise ValueError(f"{verb!r} takes no card; leave out {(*card.words, '--image')[0]}, which is for {takes}")
+        if wanted is not None and (wanted.needed or not card.is_usual):
+            then[wanted.name] = card.named(file, "Bob" if wanted.needed else "Alice")
         if later is not None:
             then = {"do": "later", "seconds": later, "then": then}
-        what = " ".join((verb, *(words or [])[: 1 if verb == "pin-pad" else None]))  # a PIN is not repeated
+        kinds = WORDS[verb].values()
+        what = " ".join((verb, *(word for word, kind in zip(words or [], kinds, strict=False) if kind is not Type.PIN)))
 
         def show(result: dict[str, Any]) -> None:
             say(f"armed as {result['trigger']}: {what}")
@@ -243,14 +229,13 @@ def arm(
         do(as_json, "arm", show, on=on, then=then)
 
 
-@app.command()
+@app.command("disarm", help=help_of("disarm"))
 def disarm(
     trigger: Annotated[
         int, typer.Argument(help="Number of the trigger, as arm and status print it.", show_default=False)
     ],
     as_json: Json = False,
 ) -> None:
-    """Cancel a trigger. A trigger that has fired for the last time is no error."""
 
     def show(result: dict[str, bool]) -> None:
         say(f"disarmed: {trigger}" if result["armed"] else f"{trigger} was over already")
@@ -258,14 +243,13 @@ def disarm(
     do(as_json, "disarm", show, trigger=trigger)
 
 
-@app.command()
+@app.command("signal", help=help_of("signal"))
 def signal(
     word: Annotated[
         str, typer.Argument(metavar="NAME", help="Name of the signal, as in arm --signal.", show_default=False)
     ],
     as_json: Json = False,
 ) -> None:
-    """Send a named signal to triggers armed with --signal. Exit 1: no trigger waits for it, or an action failed."""
     result = ask(as_json, "signal", signal=word)
     if not result["heard"]:
         fail(as_json, "nobody-waits", f"no trigger waits for {word!r}; `cardtear status` shows what is armed", 1)
@@ -276,12 +260,11 @@ def signal(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command("release", help=help_of("release"))
 def release(
     gate: Annotated[str, typer.Argument(help="Name of the gate, as in `arm hang GATE`.", show_default=False)] = "",
     as_json: Json = False,
 ) -> None:
-    """Resume what `arm hang GATE` has stopped. Exit 1: nothing is stopped there."""
     result = ask(as_json, "release", gate=gate)
     if not result["released"]:
         fail(
@@ -297,14 +280,14 @@ def _action(verb: str, words: list[str]) -> dict[str, Any]:
     """Return an action and its words for the control channel. Raises ValueError."""
     names = WORDS.get(verb)
     if names is None:
-        raise ValueError(f"there is no action {verb!r}{meant(verb, WORDS) or ';'} there are: {', '.join(WORDS)}")
+        raise ValueError(f"there is no action {verb!r}{meant(verb, WORDS) or '; cardtear arm --help lists them'}")
     if len(words) > len(names):
         wanted = " ".join(map(str.upper, names)) or "no further words"
         raise ValueError(f"{verb!r} takes {wanted}; leave out {words[len(names)]!r}")
     action: dict[str, Any] = {"do": verb}
-    for name, word in zip(names, words, strict=False):
+    for (name, kind), word in zip(names.items(), words, strict=False):
         try:
-            action[name] = _READ.get(name, str)(word)
+            action[name] = _READ.get(kind, str)(word)
         except ValueError:
             raise ValueError(f"{name.upper()} of {verb!r} is a number, not {word!r}") from None
         _check_finite(f"{name.upper()} of {verb!r}", action[name])

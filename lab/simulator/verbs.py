@@ -117,13 +117,14 @@ class Result(Enum):
 class Verb(NamedTuple):
     """One verb or fault.
 
-    `help` is one line, imperative. `done` is what the command prints on success, `vain` what it prints if nothing has
-    changed, `useless` why a trigger or step that has changed nothing has failed; the result's fields and `reader` are
-    filled in. `words` are the time line's, empty if events say it: `reader` and `about` are filled in. `changes` are
-    the events that it can bring about (reader/events.py), `notes` what docs/control.md says beside the help, `step`
-    what the JSON Schema says of the step, `sweep` the words of a sweep whose action it is. `command` is the file of
-    lab/cli that has its command. A fault has the moments of calls and APDUs at which
-    it can be; with one that `waits` any call waits.
+    `help` is one line, imperative. `command` is the file of lab/cli that has its command, `command_help` what its help
+    adds. `done` is what the command prints on success, `vain` what it prints if nothing has changed, with the result's
+    fields and the arguments filled in; `useless` is why a trigger or step that has changed nothing has failed. `form`
+    is how a scenario writes it (left out: the name and a reader), `step` what the JSON Schema says of the step.
+    `words` are the time line's, with `reader` and `about`; empty if its events say it. `changes` are the events that
+    it can bring about (reader/events.py), `notes` what docs/control.md says beside the help, `sweep` the words of a
+    sweep whose action it is. A fault has the moments of calls and APDUs at which it can be; with one that `waits` any
+    call waits.
     """
 
     name: str
@@ -132,6 +133,8 @@ class Verb(NamedTuple):
     use: Use = Use(0)
     result: Result = Result.NOTHING
     command: str = ""
+    command_help: str = ""
+    form: str = ""
     done: str = ""
     vain: str = ""
     useless: str = ""
@@ -178,6 +181,7 @@ _VERBS = (
         _HAND | Use.THEN,
         Result.READER,
         command="readers",
+        form="`plug: R`, with `contactless: true`",
         done="{reader} is plugged in",
         changes=("plug",),
         notes="A contactless reader gives its cards what PIV allows there.",
@@ -204,6 +208,7 @@ _VERBS = (
         _HAND | Use.THEN,
         Result.CARD,
         command="readers",
+        form="`insert: {R: CARD}`, `insert: R`, with `atr`",
         done="{card} is in {reader}",
         changes=("insert",),
         notes="The card that was last in the reader comes back as it was left: with its keys, its PIN and the tries "
@@ -224,11 +229,13 @@ _VERBS = (
     ),
     Verb(
         "swap",
-        "Remove the card and insert another in one step. Default: Bob's ready-made card.",
+        "Remove the card and insert another in one step.",
         (_READER, Parameter("card", Type.CARD, "The card that goes in."), _ATR),
         _HAND | Use.THEN,
         Result.CARD,
         command="readers",
+        command_help="Default: Bob's ready-made card.",
+        form="`swap: {R: CARD}`, with `atr`",
         done="{card} is in {reader} now",
         changes=("remove", "insert"),
         notes="On this channel `card` has no default.",
@@ -287,6 +294,7 @@ _VERBS = (
         _HAND,
         Result.CHANGED,
         command="readers",
+        form='`pin-pad: {R: "123456"}`, `pin-pad: R`',
         useless="the card that is there has no PIN asked for at the PIN pad",
         words="at the PIN pad of {reader}: {about}",
         notes="`false`: it is kept, but no PIN of the card there is asked for at the pad. An empty reader is an error.",
@@ -310,6 +318,7 @@ _VERBS = (
         ),
         _HAND,
         command="readers",
+        form="`block-pin: R`, with `left`, `puk`",
         words="tries are used up in {reader}: {about}",
         changes=("logout",),
         notes="A card that is no PIV card of the simulator's own is an error.",
@@ -336,7 +345,7 @@ _VERBS = (
     ),
     Verb(
         "apdu",
-        "Send an APDU to the card, as another program could, and print the response with its status word.",
+        "Send an APDU to the card, as another program could; the response ends with the status word.",
         (_READER, Parameter("command", Type.COMMAND, "The APDU in hexadecimal, as 00A40400.")),
         Use.LATER | Use.METHOD,
         Result.RESPONSE,
@@ -361,6 +370,7 @@ _VERBS = (
         Use.LATER | Use.STEP | Use.METHOD,
         Result.CARD_NAME,
         command="readers",
+        form="`attach-pcsc: {R: NAME}`, with `exclusive: true`",
         words="{reader} has the cards of PC/SC's reader {about}",
         changes=("insert", "remove", "reset"),
         notes="The card comes and goes as it does there; `null` if there is none yet. `insert` without `card` puts it "
@@ -383,11 +393,13 @@ _VERBS = (
     ),
     Verb(
         "signal",
-        "Send a named signal to triggers armed with --signal. Exit 1: no trigger waits for it, or an action failed.",
+        "Send a named signal to triggers armed with --signal.",
         (Parameter("signal", Type.WORD, "Name of the signal, as in arm --signal."),),
         Use.LATER | Use.STEP | Use.METHOD,
         Result.HEARD,
         command="triggers",
+        command_help="Exit 1: no trigger waits for it, or an action failed.",
+        form="`signal: NAME`",
         words="somebody says: {about}",
         notes="Triggers that wait for it have fired; `failed` has objects with `trigger`, `do` and `problem` for "
         "actions that could not be carried out.",
@@ -395,11 +407,13 @@ _VERBS = (
     ),
     Verb(
         "release",
-        "Resume what `arm hang GATE` has stopped. Exit 1: nothing is stopped there.",
+        "Resume what `arm hang GATE` has stopped.",
         (_GATE,),
         _HAND,
         Result.RELEASED,
         command="triggers",
+        command_help="Exit 1: nothing is stopped there.",
+        form="`release: GATE`",
         words="gate is opened: {about}",
         step="Let go on what hangs at a gate.",
     ),
@@ -434,6 +448,8 @@ _VERBS = (
         _HAND,
         Result.CHANGED,
         command="simulators",
+        command_help="\n\nTo stop a stopped one, or to start a running one, is no error.",
+        form="`pcscd: stop`, `pcscd: start`",
         words="pcscd: {about}",
         notes="The simulator's own `pcscd` has ended, or answers again and takes the cards soon "
         "([pcsc.md](pcsc.md)); without one of its own it is an error.",
@@ -447,6 +463,7 @@ _VERBS = (
             Parameter("then", Type.REQUEST, "The verb and its arguments."),
         ),
         Use.ARM | Use.LATER | Use.STEP,
+        form="`later: 500ms`, `do: {insert: {front: alice}}`",
         step="Do something in so long; `later: 500ms`, `do: {insert: {front: alice}}`.",
     ),
     Verb("ping", "Answer `pong`.", result=Result.OBJECT),
@@ -460,13 +477,14 @@ _VERBS = (
     ),
     Verb(
         "arm",
-        "Do ACTION at a call, APDU, event, signal or time. Prints a number for `cardtear disarm`.",
+        "Do ACTION at a call, APDU, event, signal or time.",
         (
             Parameter("on", Type.MOMENT, "The moment."),
             Parameter("then", Type.ACTION, "The action: a verb or fault with its arguments."),
         ),
         result=Result.OBJECT,
         command="triggers",
+        command_help="Prints a number for `cardtear disarm`.",
         notes='Result: `{"trigger": NUMBER}`, with a `note` for a trigger that may never fire. One that cannot, or '
         "that is for a reader that never was, is an error.",
     ),
@@ -496,6 +514,7 @@ _FAULTS = (
             Parameter("data", Type.DATA, "The data before it, in hexadecimal.", needed=False, default=b""),
         ),
         apdus=_SIDES,
+        form="`answer: 6F00`, with `data`",
         step="A status word instead of the card's answer, with data (hexadecimal).",
     ),
     Verb(
@@ -514,6 +533,7 @@ _FAULTS = (
             Parameter("seed", Type.NUMBER, "Which ones, by chance: the same seed, the same.", needed=False, default=0),
         ),
         apdus=("after",),
+        form="`garble: 2`, with `seed`",
         step="So many bytes of the answer are others.",
         sweep="a byte of the answer is another one",
     ),
@@ -532,6 +552,7 @@ _FAULTS = (
             ),
         ),
         apdus=("after",),
+        form="`cut: 10`",
         step="Only so many bytes of the answer arrive.",
     ),
     Verb(
@@ -539,6 +560,7 @@ _FAULTS = (
         "Return this value; before the call, nothing of it is carried out.",
         (Parameter("value", Type.RETURN_VALUE, "A CK_RV by name or number.", least=0, most=2**64 - 1),),
         calls=_SIDES,
+        form="`return: CKR_DEVICE_ERROR`",
         step="The call returns this.",
     ),
     Verb(
@@ -548,6 +570,7 @@ _FAULTS = (
         calls=_ANY,
         apdus=_SIDES,
         waits=True,
+        form="`delay: 5s`",
         step="It takes so much longer.",
     ),
     Verb(
@@ -557,6 +580,7 @@ _FAULTS = (
         calls=_ANY,
         apdus=_SIDES,
         waits=True,
+        form="`hang: GATE`",
         step="It does not go on until the gate is released.",
     ),
     Verb(
@@ -603,3 +627,8 @@ MOMENT: dict[str, Parameter] = {
 def usable(use: Use) -> dict[str, Verb]:
     """Return the verbs that can be used there, in the order of the table."""
     return {name: row for name, row in VERBS.items() if use in row.use}
+
+
+def commands(file: str) -> tuple[str, ...]:
+    """Return the verbs whose commands are in a file of lab/cli."""
+    return tuple(name for name, row in VERBS.items() if row.command == file)

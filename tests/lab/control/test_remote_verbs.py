@@ -20,7 +20,7 @@ ARGUMENTS = {"arm": {"trigger"}, "trace": {"after"}}
 
 def methods(verb: str) -> list[Callable[..., Any]]:
     name = verb.replace("-", "_")
-    found = (vars(each).get(name) for each in (RemoteSimulator, RemoteReader))
+    found = (getattr(each, name, None) for each in (RemoteSimulator, RemoteReader))
     return [each for each in found if each is not None]
 
 
