@@ -8,6 +8,7 @@ import sys
 from setuptools import Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 MODULE = Extension(
     "cardtear.csrc.libcardtear-pkcs11",
@@ -52,6 +53,13 @@ class BuildPlainLibrary(build_ext):
         return []
 
 
+class BuildProductModules(build_py):
+    """Collects the package's modules: its root is the root of the repository, where this file lies, too."""
+
+    def find_package_modules(self, package: str, package_dir: str) -> list[tuple[str, str, str]]:
+        return [each for each in super().find_package_modules(package, package_dir) if each[1] != "setup"]
+
+
 class PlatformWheel(bdist_wheel):
     """Tags the wheel for its platform and any Python 3: the library does not depend on Python's ABI."""
 
@@ -61,4 +69,7 @@ class PlatformWheel(bdist_wheel):
 
 if not {"egg_info", "sdist"}.intersection(sys.argv):  # those build nothing
     require_compiler()
-setup(ext_modules=[MODULE, ONLY_US], cmdclass={"build_ext": BuildPlainLibrary, "bdist_wheel": PlatformWheel})
+setup(
+    ext_modules=[MODULE, ONLY_US],
+    cmdclass={"build_ext": BuildPlainLibrary, "build_py": BuildProductModules, "bdist_wheel": PlatformWheel},
+)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import cardtear
@@ -32,20 +33,42 @@ def test_the_command_tells_its_version() -> None:
     assert cardtear_command("--version").stdout == f"cardtear {cardtear.__version__}\n"
 
 
-def test_a_missing_compiler_is_one_line(tmp_path: Path) -> None:
+def tracked() -> list[str]:
+    """The files of the repository that are there, but its tests."""
     tree = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.split(b"\0")
-    for name in filter(None, map(os.fsdecode, tree)):
-        if (ROOT / name).exists() and not name.startswith("tests/"):
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name).write_bytes((ROOT / name).read_bytes())
-    built = subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", str(tmp_path / "wheels"), str(tmp_path)],
+    names = filter(None, map(os.fsdecode, tree))
+    return [name for name in names if not name.startswith("tests/") and (ROOT / name).exists()]
+
+
+def build_wheel(folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Build a wheel of a copy of the repository, so that a build folder in the checkout plays no part."""
+    for name in tracked():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes((ROOT / name).read_bytes())
+    return subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", str(folder / "wheels"), str(folder)],
         capture_output=True,
         text=True,
         timeout=110,
         check=False,
-        env=NO_COMPILER,
+        env={**environment, "PIP_NO_COMPILE": "1"},
     )
+
+
+def test_the_wheel_holds_the_product_and_nothing_else(tmp_path: Path) -> None:
+    """No setup.py, no tests, no scripts for maintainers; all modules, the C library, its headers, the scenarios."""
+    built = build_wheel(tmp_path, dict(os.environ))
+    assert built.returncode == 0, built.stderr
+    (wheel,) = (tmp_path / "wheels").glob("*.whl")
+    found = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    rooms = ("card/", "reader/", "p11/", "csrc/", "lab/", "scenarios/")
+    product = {name for name in tracked() if name.startswith(rooms) and not name.endswith(".c")}
+    libraries = {"csrc/libcardtear-pkcs11.so", "csrc/libcardtear-only-us.so"}
+    assert found == {f"cardtear/{name}" for name in {"__init__.py", "py.typed"} | product | libraries}
+
+
+def test_a_missing_compiler_is_one_line(tmp_path: Path) -> None:
+    built = build_wheel(tmp_path, NO_COMPILER)
     assert built.returncode != 0
     lines = [line for line in built.stderr.splitlines() if "C compiler" in line]
     assert len(lines) == 1
