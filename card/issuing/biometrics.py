@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Biometric records of nobody: formats and sizes as on real cards (SP 800-76-2), made of random numbers.
+"""Biometric records of no person: formats and sizes as on real cards (SP 800-76-2), random content.
 
 Each is a CBEFF structure: a header (table 14), the record, and the issuer's signature over both.
 """
@@ -32,7 +32,7 @@ _IRIS = _Kind(0x0101, 0x0009, 0x000010, 0x40)
 
 
 class Holder(NamedTuple):
-    """Whose records they are: FASC-N and card UUID, and the years for which they are good."""
+    """The identity in the records: FASC-N and card UUID, and the years of validity."""
 
     fasc_n: bytes
     uuid: bytes
@@ -41,7 +41,7 @@ class Holder(NamedTuple):
 
 
 def fingerprints(holder: Holder, signer: Signer, chance: random.Random) -> bytes:
-    """Minutiae of two index fingers (INCITS 378)."""
+    """Make minutiae of two index fingers (INCITS 378)."""
     views = [_finger(position, chance) for position in (2, 7)]
     certified_scanner = 0x8001
     head = struct.pack(">HHHHHHHBB", 0x001B, 0x0001, certified_scanner, 300, 400, 197, 197, len(views), 0)
@@ -50,7 +50,7 @@ def fingerprints(holder: Holder, signer: Signer, chance: random.Random) -> bytes
 
 
 def face(holder: Holder, signer: Signer, chance: random.Random) -> bytes:
-    """A frontal image with the places of the eyes (INCITS 385): a JPEG of 420 by 560 dots, in colours that are grey."""
+    """Make a frontal image with the positions of the eyes (INCITS 385): a grey JPEG of 420 by 560 dots."""
     image = _jpeg(420, 560, chance)
     eyes = b"".join(struct.pack(">BBHHH", 1, code, x, 240, 0) for code, x in ((0xC1, 260), (0xC2, 160)))
     nothing_said = bytes(14)
@@ -62,7 +62,7 @@ def face(holder: Holder, signer: Signer, chance: random.Random) -> bytes:
 
 
 def irises(holder: Holder, signer: Signer, chance: random.Random) -> bytes:
-    """Two images (ISO/IEC 19794-6), each a PNG of 96 by 96 grey dots."""
+    """Make two images (ISO/IEC 19794-6), each a grey PNG of 96 by 96 dots."""
     images = [_iris(eye, holder.begin, chance) for eye in (1, 2)]
     length = 16 + sum(map(len, images))
     return _wrap(_IRIS, b"IIR\x00020\0" + struct.pack(">IHBB", length, 2, 0, 2) + b"".join(images), holder, signer)
@@ -81,7 +81,7 @@ def _wrap(kind: _Kind, record: bytes, holder: Holder, signer: Signer) -> bytes:
 
 
 def _header(kind: _Kind, record: int, signature: int, holder: Holder) -> bytes:
-    """88 bytes."""
+    """Return a header of 88 bytes."""
     head = struct.pack(">BBIHHH", _HEADER_VERSION, _SIGNED_NOT_ENCRYPTED, record, signature, kind.owner, kind.format)
     dates = _date(holder.begin) + _date(holder.begin) + _date(holder.end)
     about = kind.type.to_bytes(3, "big") + bytes((kind.processing, 80))
@@ -89,7 +89,7 @@ def _header(kind: _Kind, record: int, signature: int, holder: Holder) -> bytes:
 
 
 def _date(day: datetime.date) -> bytes:
-    """Century, year, month, day, midnight, a number in each byte, and the Z of universal time (table 14)."""
+    """Return century, year, month, day and midnight, a byte each, and the Z of universal time (table 14)."""
     return bytes((day.year // 100, day.year % 100, day.month, day.day, 0, 0, 0)) + b"Z"
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The test CA: it issues the certificates on ready-made cards, and those of test servers. Trust it in tests only."""
+"""The test CA: issues the certificates on ready-made cards and of test servers. Trust it in tests only."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class TestCA:
 
     @classmethod
     def from_files(cls, certificate_file: Path, key_file: Path) -> TestCA:
-        """The CA of a certificate and its key, PEM or DER. Raises OSError, and ValueError for what is neither."""
+        """Load a CA from its certificate and key, PEM or DER. Raises OSError, and ValueError for other content."""
         certificate = _read(certificate_file, x509.load_pem_x509_certificate, x509.load_der_x509_certificate)
         key = _read(key_file, serialization.load_pem_private_key, serialization.load_der_private_key, None)
         if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey):
@@ -60,13 +60,13 @@ class TestCA:
 
     @classmethod
     def create(cls) -> TestCA:
-        """A new CA with a P-256 key."""
+        """Make a CA with a new P-256 key."""
         key = ec.generate_private_key(ec.SECP256R1())
         return cls(key, _self_signed(key))
 
     @classmethod
     def load_or_create(cls, folder: Path) -> TestCA:
-        """The CA kept in `folder` (mode 0700), made at the first use; safe when two processes come first."""
+        """Load the CA in `folder` (mode 0700), or make it; safe if two processes do so at once."""
         output_file.make_folder(folder)
         key_file, certificate_file = folder / KEY_FILE, folder / CERTIFICATE_FILE
         if not certificate_file.exists() and not key_file.exists():
@@ -88,7 +88,7 @@ class TestCA:
         return ca
 
     def certificate_pem(self) -> bytes:
-        """The certificate that a client has to trust."""
+        """Return the certificate that a client has to trust."""
         return self.certificate.public_bytes(serialization.Encoding.PEM)
 
     def issue(
@@ -99,7 +99,7 @@ class TestCA:
         until: datetime.datetime,
         since: datetime.datetime | None = None,
     ) -> x509.Certificate:
-        """A certificate, good until then, from yesterday on unless it is said since when.
+        """Issue a certificate valid until `end`, and from yesterday on unless another start is given.
 
         The extensions come with whether they are critical. Raises ValueError for times that do not fit.
         """
@@ -110,7 +110,7 @@ class TestCA:
         return self._sign(builder)
 
     def issue_attestation_ca(self, public_key: CertificatePublicKeyTypes) -> x509.Certificate:
-        """A certificate for a card's key that attests other keys of the card."""
+        """Issue a certificate for the key of a card that attests its other keys."""
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "cardtear PIV attestation")])
         builder = self._builder(subject, public_key)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -124,7 +124,7 @@ class TestCA:
         until: datetime.datetime | None = None,
         since: datetime.datetime | None = None,
     ) -> x509.CertificateBuilder:
-        """What all certificates below this CA have in common."""
+        """Return a builder with what all certificates below this CA have in common."""
         identifiers = [
             each.value for each in self.certificate.extensions if isinstance(each.value, x509.SubjectKeyIdentifier)
         ]
@@ -139,7 +139,7 @@ class TestCA:
         return builder.sign(self._key, None if is_edwards else hashes.SHA256())
 
     def issue_server(self, host: str) -> tuple[bytes, bytes]:
-        """A key and a certificate (both PEM) for a TLS server on `host`."""
+        """Issue a key and a certificate (both PEM) for a TLS server on `host`."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
         builder = self._builder(subject, key.public_key())
@@ -151,7 +151,7 @@ class TestCA:
         return _pem(key), certificate.public_bytes(serialization.Encoding.PEM)
 
     def _renew(self, folder: Path) -> None:
-        """Another certificate of the same key, for one of an earlier version that allows no CA below this one.
+        """Issue another certificate for the same key, if an earlier version's allows no CA below it.
 
         Where it cannot be written the earlier one stays: good for all but attestations.
         """
@@ -162,7 +162,7 @@ class TestCA:
 
 
 def _write_first(path: Path, content: bytes) -> None:
-    """Write a file unless somebody else has just done so."""
+    """Write a file unless another process has just done so."""
     with contextlib.suppress(FileExistsError):
         output_file.write_new(path, content)
 
@@ -174,7 +174,7 @@ def _pem(key: CertificateIssuerPrivateKeyTypes) -> bytes:
 
 
 def _self_signed(key: CertificateIssuerPrivateKeyTypes) -> x509.Certificate:
-    """The CA's own certificate; there may be one CA below it, on a card that attests its keys."""
+    """Return the CA's own certificate; it allows one CA below it, on a card that attests its keys."""
     name = x509.Name(
         [
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, "cardtear"),
@@ -196,7 +196,7 @@ def _certificate_builder(
     until: datetime.datetime | None = None,
     since: datetime.datetime | None = None,
 ) -> x509.CertificateBuilder:
-    """What all certificates have in common. They are good from yesterday for twenty years unless it is said."""
+    """Return a builder with what all certificates have in common: valid from yesterday, for twenty years."""
     now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
     return (
         x509.CertificateBuilder()
@@ -212,7 +212,7 @@ def _certificate_builder(
 
 
 def _why_no_ca(certificate: x509.Certificate) -> str | None:
-    """Return why nobody would take what it signs for certificates (RFC 5280, 4.2.1.3 and 4.2.1.9), None if he may."""
+    """Return why a certificate cannot be used as a CA's (RFC 5280, 4.2.1.3 and 4.2.1.9), None if it can."""
     try:
         extensions = certificate.extensions
         is_ca = extensions.get_extension_for_class(x509.BasicConstraints).value.ca
@@ -229,7 +229,7 @@ def _why_no_ca(certificate: x509.Certificate) -> str | None:
 
 
 def _read(path: Path, pem: Callable[..., Any], der: Callable[..., Any], *more: Any) -> Any:
-    """What a file holds, PEM or DER. Raises OSError, ValueError."""
+    """Return the objects in a file, PEM or DER. Raises OSError, ValueError."""
     content = _content(path)
     try:
         return (pem if b"-----BEGIN" in content else der)(content, *more)
@@ -238,10 +238,10 @@ def _read(path: Path, pem: Callable[..., Any], der: Callable[..., Any], *more: A
 
 
 def _content(path: Path) -> bytes:
-    """What is in a file, which a simulator may read while others wait for it. Raises OSError."""
+    """Read a file, without waiting long: others may wait for a simulator that reads it. Raises OSError."""
     return input_file.read_regular(path, input_file.KEYS_AND_CERTIFICATES)
 
 
 def key_usage(*names: str) -> x509.KeyUsage:
-    """The extension with these bits, by their names in x509.KeyUsage."""
+    """Return the key usage extension with these bits, by their names in x509.KeyUsage."""
     return x509.KeyUsage(**{name: name in names for name in _USAGES})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Who holds a card, and the identifiers that objects and certificates on it have in common."""
+"""The holder of a card, and the identifiers that objects and certificates on it share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _START, _FIELD, _END = 0xB, 0xD, 0xF
 
 @dataclass(frozen=True)
 class Cardholder:
-    """The holder, and the card by its UUID, version 4 unless its end was asked for."""
+    """The holder's name and the card's UUID, version 4 unless its end is given."""
 
     name: str
     address: str
@@ -26,30 +26,30 @@ class Cardholder:
 
     @property
     def expires(self) -> datetime.date:
-        """The day from which the card and everything on it are good no longer."""
+        """Return the day from which the card and everything on it is expired."""
         return self.issued + datetime.timedelta(days=365 * self.years)
 
     @property
     def printed_name(self) -> str:
-        """The name in ASCII, without what ASCII does not have."""
+        """Return the name in ASCII, without what ASCII does not have."""
         ascii_only = unicodedata.normalize("NFKD", self.name).encode("ascii", "ignore").decode()
         return ascii_only.strip() or "Cardholder"
 
     @property
     def uri(self) -> str:
-        """The card's UUID as a URI (RFC 4122, 3)."""
+        """Return the card's UUID as a URI (RFC 4122, 3)."""
         return uuid.UUID(bytes=self.guid).urn
 
     @property
     def fasc_n(self) -> bytes:
-        """25 bytes: agency and system 9999, as cards that no federal agency has issued; the rest is from the UUID."""
+        """Return 25 bytes: agency and system 9999 as for non-federal issuers; the rest comes from the UUID."""
         number = int.from_bytes(self.guid, "big")
         credential, person = f"{number % 10**6:06}", f"{number // 10**6 % 10**10:010}"
         return fasc_n("9999", "9999", credential, "1", "1", f"{person}199991")
 
 
 def fasc_n(*fields: str) -> bytes:
-    """Agency, system, credential, series, issue, and person with organization and association: the last has 16 digits.
+    """Encode agency, system, credential, series, issue, and a person identifier of 16 digits.
 
     Each digit is four bits, the lowest first, and one of odd parity; the last is over all of them (TIG SCEPACS 2.3).
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What may be asked of the certificates on a ready-made card beyond their profile, for all of them or by key slot."""
+"""Options for the certificates on a ready-made card beyond their profile, for all or by key slot."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _SLOT = re.compile("([0-9A-Fa-f]{2})[.]")
 
 @dataclass(frozen=True)
 class CertificateOptions:
-    """The options of one certificate; None leaves what the profile has, an empty string leaves it out.
+    """The options of one certificate; None keeps the profile's value, an empty string omits it.
 
     `subject` is a distinguished name (RFC 4514), `valid_from` and `valid_until` are dates or times (ISO 8601, UTC).
     `extended_key_usage` has names or OIDs. `ca_certificate` and `ca_key` are paths of PEM or DER files.
@@ -61,7 +61,7 @@ class CertificateOptions:
 
     @classmethod
     def of(cls, given: Mapping[str, Any], slot: int | None = None) -> CertificateOptions:
-        """Return those of a key slot: what names it, as `9A.upn`, comes before what is for all. Raises ValueError."""
+        """Return the options of a key slot; `9A.upn` comes before `upn`. Raises ValueError."""
         chosen = {name: value for name, value in given.items() if _SLOT.match(name) is None}
         for name, value in given.items():
             match = _SLOT.match(name)
@@ -72,7 +72,7 @@ class CertificateOptions:
         return options
 
     def check(self) -> None:
-        """Look at what can be known before anything is made. Raises ValueError."""
+        """Check all that can be checked before anything is made. Raises ValueError."""
         start, end = self.start, self.end
         if start is not None and end is not None and start >= end:
             raise ValueError("a certificate cannot end before it begins: see valid_from and valid_until")
@@ -91,7 +91,7 @@ class CertificateOptions:
 
     @property
     def name(self) -> x509.Name | None:
-        """The subject."""
+        """Return the subject."""
         if self.subject is None:
             return None
         try:
@@ -102,17 +102,17 @@ class CertificateOptions:
 
     @property
     def start(self) -> datetime.datetime | None:
-        """The first moment at which it is good."""
+        """Return the first moment of validity."""
         return _time(self.valid_from)
 
     @property
     def end(self) -> datetime.datetime | None:
-        """The last one."""
+        """Return the last moment of validity."""
         return _time(self.valid_until)
 
     @property
     def usages(self) -> list[x509.ObjectIdentifier] | None:
-        """The extended key usages; an empty list for no such extension."""
+        """Return the extended key usages; an empty list for no such extension."""
         if self.extended_key_usage is None:
             return None
         return [_extended(each) for each in self.extended_key_usage]
@@ -178,7 +178,7 @@ def _extended(word: str) -> x509.ObjectIdentifier:
 
 
 def _principal(text: str) -> bytes:
-    """A KRB5PrincipalName (DER)."""
+    """Return a KRB5PrincipalName (DER)."""
     name, at, realm = text.rpartition("@")
     if not (name and at and realm and text.isascii()):
         raise ValueError(f"no Kerberos principal, as alice@EXAMPLE.COM: {text!r}")

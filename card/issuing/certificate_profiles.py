@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the certificates on a PIV card say, by the key that they are of (FIPS 201-3, 4.2.2; Common Policy's profiles).
+"""Profiles of the certificates on a PIV card, by key (FIPS 201-3, 4.2.2; profiles of the Common Policy).
 
 Only the one for PIV authentication is for TLS clients, so that a browser has no choice to make.
 """
@@ -70,7 +70,7 @@ def certify(
     key: CertificatePublicKeyTypes,
     options: CertificateOptions = _AS_THE_PROFILE,
 ) -> x509.Certificate:
-    """The certificate of a key in a slot; any other than those of PIV authentication and the like manages keys.
+    """Issue the certificate of a key in a slot; slots without a profile of their own get key management's.
 
     Raises ValueError, OSError for options that cannot be met.
     """
@@ -81,7 +81,7 @@ def certify(
 def certify_issuer(
     ca: TestCA, person: Cardholder, key: CertificatePublicKeyTypes, options: CertificateOptions = _AS_THE_PROFILE
 ) -> x509.Certificate:
-    """That of somebody who signs what is on the person's card; it is good as long as the card."""
+    """Issue the certificate of the signer of a card's data objects; valid as long as the card."""
     issuer = replace(person, name="PIV content signing", address="issuer@example.com")
     status = CertificateOptions(ocsp=options.ocsp, crl=options.crl, ca_issuers=options.ca_issuers)
     return _issue(ca, issuer, _CONTENT_SIGNER, key, status)
@@ -105,7 +105,7 @@ def _issue(
 def _extensions(
     person: Cardholder, profile: Profile, options: CertificateOptions
 ) -> Iterator[tuple[x509.ExtensionType, bool]]:
-    """Each with whether it is critical."""
+    """Return the extensions, each with whether it is critical."""
     policy = x509.ObjectIdentifier(f"{_COMMON_POLICY}.{profile.policy}")
     extended = profile.extended if options.usages is None else options.usages
     yield key_usage(*profile.usages), True

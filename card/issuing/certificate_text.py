@@ -68,7 +68,7 @@ _SPECIAL = frozenset('\\,+"<>;')
 
 
 def describe(certificate: Certificate) -> dict[str, Any]:
-    """What a certificate tells, for JSON and tables; None or empty where it cannot be read."""
+    """Describe a certificate for JSON and tables; unreadable fields are None or empty."""
     extensions = dict(certificate.extensions)
     return {
         "subject": name(certificate.subject),
@@ -86,7 +86,7 @@ def describe(certificate: Certificate) -> dict[str, Any]:
 
 
 def name(der: bytes) -> str:
-    """A Name as a string (RFC 4514)."""
+    """Return a Name as a string (RFC 4514)."""
     parts = [
         "+".join(_attribute(each) for each in elements(rdn.content))
         for outer in elements(der)[:1]
@@ -96,7 +96,7 @@ def name(der: bytes) -> str:
 
 
 def common_name(certificate: Certificate) -> str:
-    """What to call the owner of a certificate: the common name, the whole name, or the serial number."""
+    """Return the common name of a certificate, else the whole name, else the serial number."""
     attributes = [elements(each.content) for rdn in _sequence(certificate.subject) for each in elements(rdn.content)]
     names = [_text(each[1]) for each in attributes if len(each) > 1 and dotted(each[0]) == _COMMON_NAME]
     named = shown(names[-1] or "") if names else ""
@@ -112,7 +112,7 @@ def _sequence(der: bytes) -> list[Element]:
 
 
 def _number(value: int) -> str:
-    """A number in hexadecimal, whole bytes of it."""
+    """Return a number in hexadecimal, an even number of digits."""
     digits = f"{abs(value):X}"
     return ("-" if value < 0 else "") + digits.rjust(len(digits) + len(digits) % 2, "0")
 
@@ -133,7 +133,7 @@ _EMPTY = Element(0, 0, b"", b"")
 
 
 def _text(element: Element) -> str | None:
-    """What a string of any type says; None for what is no string."""
+    """Return the text of any string type; None for other types."""
     if element.class_ != 0 or element.tag not in _STRINGS:
         return None
     try:
@@ -143,7 +143,7 @@ def _text(element: Element) -> str | None:
 
 
 def _escaped(text: str) -> str:
-    """As in a Name (RFC 4514, 2.4): what no terminal shall see as the bytes of it."""
+    """Escape control characters as in a Name (RFC 4514, 2.4)."""
     start = "\\" if text.startswith(("#", " ")) else ""
     return start + "".join(
         f"\\{each}" if each in _SPECIAL else each if shown(each) == each else _pairs(each) for each in text
@@ -155,7 +155,7 @@ def _pairs(character: str) -> str:
 
 
 def _alternative(element: Element) -> str:
-    """One of the alternative names (RFC 5280, 4.2.1.6), after its kind."""
+    """Return the kind of an alternative name (RFC 5280, 4.2.1.6) and its text."""
     match element.tag if element.class_ == 2 else -1:
         case 0:
             return _other_name(element)
@@ -182,7 +182,7 @@ def _other_name(element: Element) -> str:
 
 
 def _leaves(data: bytes, depth: int = 0) -> Iterator[Element]:
-    """The primitive elements of a value, in order."""
+    """Yield the primitive elements of a value, in order."""
     for each in elements(data):
         if each.whole[0] & 0x20 and depth < 8:
             yield from _leaves(each.content, depth + 1)

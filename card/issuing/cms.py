@@ -37,7 +37,7 @@ class Signer:
         is_detached: bool = True,
         with_certificate: bool = False,
     ) -> bytes:
-        """A ContentInfo (DER). `attributes` are further signed attributes: their DER by OID."""
+        """Return a signed ContentInfo (DER). `attributes` are further signed attributes: their DER by OID."""
         name = self.certificate.subject.public_bytes()
         signed = {
             _CONTENT_TYPE: oid(content_type),
@@ -71,7 +71,7 @@ class Signer:
 
 
 def security_object(hashes_by_group: Mapping[int, bytes]) -> bytes:
-    """ICAO's LDSSecurityObject (Doc 9303 part 10, 4.6.2): SHA-256 digests by the number of the data group."""
+    """Return ICAO's LDSSecurityObject (Doc 9303 part 10, 4.6.2): SHA-256 digests by data group number."""
     groups = [
         encode(_SEQUENCE, integer(group), encode(_OCTET_STRING, digest)) for group, digest in hashes_by_group.items()
     ]
@@ -79,17 +79,17 @@ def security_object(hashes_by_group: Mapping[int, bytes]) -> bytes:
 
 
 def integer(number: int) -> bytes:
-    """An INTEGER that is not negative."""
+    """Encode a non-negative INTEGER."""
     return encode(_INTEGER, number.to_bytes(number.bit_length() // 8 + 1, "big"))
 
 
 def octets(value: bytes) -> bytes:
-    """An OCTET STRING."""
+    """Encode an OCTET STRING."""
     return encode(_OCTET_STRING, value)
 
 
 def oid(dotted: str) -> bytes:
-    """An OBJECT IDENTIFIER."""
+    """Encode an OBJECT IDENTIFIER."""
     first, second, *rest = map(int, dotted.split("."))
     return encode(_OID, b"".join(map(_base128, (40 * first + second, *rest))))
 

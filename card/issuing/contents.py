@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is in PIV's data objects on ready-made cards (SP 800-73-5 part 1, chapter 3 and appendix A)."""
+"""Content of PIV's data objects on ready-made cards (SP 800-73-5 part 1, chapter 3 and appendix A)."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _DATA_GROUPS = {
 
 
 def blank(person: Cardholder, pin_usage: bytes, retired: int = 0) -> dict[int, bytes]:
-    """Those that every card has, and the history of so many retired keys; nobody has signed anything yet."""
+    """Return the objects that every card has, and the history of so many retired keys; unsigned."""
     return {
         CHUID: _chuid(person),
         CCC: _capabilities(person.guid),
@@ -62,12 +62,12 @@ def blank(person: Cardholder, pin_usage: bytes, retired: int = 0) -> dict[int, b
 
 
 def few(person: Cardholder, signer: Signer, pin_usage: bytes, retired: int) -> dict[int, bytes]:
-    """The same, signed by the issuer."""
+    """Return the objects that every card has, signed by the issuer."""
     return _secured(blank(person, pin_usage, retired) | {CHUID: _chuid(person, signer)}, signer)
 
 
 def full(person: Cardholder, signer: Signer, pin_usage: bytes, retired: int) -> dict[int, bytes]:
-    """All of the standard's but certificates: signed by the issuer, of realistic sizes."""
+    """Return all of the standard's objects but certificates, signed by the issuer, of realistic sizes."""
     chance = random.Random(person.guid)
     holder = biometrics.Holder(person.fasc_n, person.guid, person.issued, person.expires)
     objects = blank(person, pin_usage, retired) | {
@@ -84,28 +84,28 @@ def full(person: Cardholder, signer: Signer, pin_usage: bytes, retired: int) -> 
 
 
 def discovery(pin_usage: bytes) -> bytes:
-    """The application's name and the PIN usage policy (3.3.2), two bytes."""
+    """Return the discovery object: application identifier and PIN usage policy (3.3.2), two bytes."""
     return fields((0x4F, PIV_AID), (0x5F2F, pin_usage))
 
 
 def certificate(of: x509.Certificate, is_compressed: bool = False) -> bytes:
-    """The data object of a certificate."""
+    """Return the data object of a certificate."""
     return certificates.encode(of.public_bytes(serialization.Encoding.DER), is_compressed)
 
 
 def fields(*fields: tuple[int, bytes]) -> bytes:
-    """Data objects, one after the other."""
+    """Encode data objects one after the other."""
     return b"".join(tlv.encode(tag, value) for tag, value in fields)
 
 
 def issuer(person: Cardholder, ca: TestCA, options: CertificateOptions) -> Signer:
-    """Somebody who signs what is on this card, and nothing else."""
+    """Return a signer for the data objects of this card."""
     key = ec.generate_private_key(ec.SECP256R1())
     return Signer(key, certify_issuer(ca, person, key.public_key(), options))
 
 
 def _chuid(person: Cardholder, signer: Signer | None = None) -> bytes:
-    """The signature, if there is one, is over everything but itself, and carries the issuer's certificate."""
+    """Return the CHUID; its signature covers all other fields, and carries the issuer's certificate."""
     content = (0x30, person.fasc_n), (0x34, person.guid), (0x35, f"{person.expires:%Y%m%d}".encode())
     to_sign = fields(*content, _ERROR_DETECTION_CODE)
     signature = b"" if signer is None else signer.sign(_CHUID_CONTENT, to_sign, with_certificate=True)
@@ -127,7 +127,7 @@ def _capabilities(guid: bytes) -> bytes:
 
 
 def _key_history(on_card: int) -> bytes:
-    """So many retired keys have their certificates on the card; none has it elsewhere (3.3.3)."""
+    """Return the key history for so many retired keys with certificates on the card (3.3.3)."""
     return fields((0xC1, bytes([on_card])), (0xC2, b"\0"), _ERROR_DETECTION_CODE)
 
 
@@ -145,7 +145,7 @@ def _printed(person: Cardholder) -> bytes:
 
 
 def _secured(objects: dict[int, bytes], signer: Signer) -> dict[int, bytes]:
-    """With the security object: which container is which data group, and their signed digests (3.1.7).
+    """Add the security object: containers by data group, and their signed digests (3.1.7).
 
     The content type is the one that PIV cards have, from the first version of the passports' standard.
     """

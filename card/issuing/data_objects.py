@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What PIV's data objects are made of, as far as software has to find it: the elements that each must have.
+"""Elements that PIV's data objects must have for software to accept them.
 
 A card takes any bytes; this is for telling who writes them (SP 800-73-5 part 1, appendix A).
 """

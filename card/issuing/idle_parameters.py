@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Parameters of a card that would do nothing, given the others: they are refused, for somebody wanted something."""
+"""Parameters of a card that have no effect given the others; they are refused, as something was meant by them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..applet.variants import Make
 
 
 class Requested(Protocol):
-    """What the rules look at of a card that is asked for (profiles.py)."""
+    """The part of a card request (profiles.py) that the rules read."""
 
     @property
     def is_piv(self) -> bool: ...

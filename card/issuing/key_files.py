@@ -39,7 +39,7 @@ class Contents:
     had_password: bool = False
 
     def add_certificate(self, der: bytes) -> None:
-        """Take one; what follows it, such as OpenSSL's trust, is left out. Raises ValueError for what is none."""
+        """Add a certificate without what follows it, such as OpenSSL's trust. Raises ValueError if it is none."""
         if certificate_reader.read(der) is None:
             raise ValueError("what should be a certificate is none, or is cut off")
         whole = elements(der)[0].whole
@@ -72,7 +72,7 @@ def read(content: bytes, password: Password, name: str) -> Contents:
 
 
 def _as_bytes(content: bytes) -> bytes:
-    """Without what editors put in: UTF-16, or a mark of UTF-8."""
+    """Convert UTF-16 to UTF-8, and drop a byte order mark."""
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return content.decode("utf-16").encode()
     return content.removeprefix(b"\xef\xbb\xbf")
@@ -130,7 +130,7 @@ def _read_pem(content: bytes, password: Password, found: Contents) -> None:
 
 
 def _lines(block: bytes) -> list[bytes]:
-    """The lines of a block. One in a single line, as variables and JSON have it, is parted at spaces and `\\n`."""
+    """Split a block into lines. A block in one line, as in variables and JSON, is split at spaces and `\n`."""
     if (whole := re.fullmatch(_IN_ONE_LINE, block)) is None:
         return block.splitlines()
     begin, body, end = whole.groups()
@@ -138,7 +138,7 @@ def _lines(block: bytes) -> list[bytes]:
 
 
 def _unarmored(block: bytes) -> bytes:
-    """The DER in a PEM block. Raises ValueError."""
+    """Return the DER in a PEM block. Raises ValueError."""
     try:
         der: bytes = pem.unarmor(block)[2]
     except ValueError:
@@ -147,7 +147,7 @@ def _unarmored(block: bytes) -> bytes:
 
 
 def _key(load: Callable[..., Any], data: bytes, password: Password, found: Contents) -> Any:
-    """A private key under a password or not. Raises ValueError, UnsupportedAlgorithm."""
+    """Load a private key, with a password or without. Raises ValueError, UnsupportedAlgorithm."""
     try:
         return load(data, None)
     except TypeError:  # it is encrypted
@@ -168,7 +168,7 @@ def _key(load: Callable[..., Any], data: bytes, password: Password, found: Conte
 
 
 def _add_signed_data(der: bytes, found: Contents) -> None:
-    """The certificates in a PKCS #7 (RFC 2315, 9.1; RFC 5652, 5.1). Raises ValueError if there are none."""
+    """Add the certificates in a PKCS #7 (RFC 2315, 9.1; RFC 5652, 5.1). Raises ValueError if there are none."""
     outer = elements(der)[:1] or [_NOTHING]
     kind, content, *_ = [*elements(outer[0].content), _NOTHING, _NOTHING]
     signed = elements(content.content)
@@ -183,7 +183,7 @@ def _add_signed_data(der: bytes, found: Contents) -> None:
 
 
 def _add_certificate(der: bytes, found: Contents) -> None:
-    """What is in a CERTIFICATE block, which some programs write around a PKCS #7, too. Raises ValueError."""
+    """Add the content of a CERTIFICATE block, which some programs put around a PKCS #7. Raises ValueError."""
     outer = elements(der)[:1] or [_NOTHING]
     if _shape(outer[0].content).startswith("D"):
         _add_signed_data(der, found)
@@ -220,7 +220,7 @@ _LETTERS = {2: "I", 3: "B", 4: "O", 6: "D", 16: "S", 23: "T", 24: "T"}
 
 
 def _shape(content: bytes) -> str:
-    """What a SEQUENCE is made of, as a word: `ISO` is a number, a sequence and an octet string."""
+    """Return the element types of a SEQUENCE as a word: `ISO` is INTEGER, SEQUENCE, OCTET STRING."""
     return "".join(
         _LETTERS.get(each.tag, ".") if each.class_ == 0 else str(each.tag)[:1] if each.class_ == _CONTEXT else "."
         for each in elements(content)
@@ -251,7 +251,7 @@ _STRICT = "a certificate in it is broken; PEM is read more leniently: openssl pk
 
 
 def _add_pkcs12(der: bytes, password: Password, found: Contents) -> None:
-    """Key and certificates of a PKCS #12. Raises ValueError, UnsupportedAlgorithm."""
+    """Add the key and the certificates of a PKCS #12. Raises ValueError, UnsupportedAlgorithm."""
     problem = ValueError()
     for each in (None, b"", *([] if password is None else [password])):  # none is one thing, an empty one another
         try:
@@ -278,7 +278,7 @@ def _add_pkcs12(der: bytes, password: Password, found: Contents) -> None:
 
 
 def _count_keys(der: bytes) -> int:
-    """How many private keys a PKCS #12 shows without its password (RFC 7292, 4.2); 0 if it cannot be told."""
+    """Count the private keys that a PKCS #12 shows without its password (RFC 7292, 4.2); 0 if unknown."""
     try:
         safes = pkcs12_structure.Pfx.load(der).authenticated_safe
         readable = [each["content"].native for each in safes if each["content_type"].native == "data"]

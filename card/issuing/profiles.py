@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Ready-made cards: what is on them, and how an image of one is made, once, and kept.
+"""Ready-made cards: their profiles, and their images, which are made once and kept.
 
 A card is asked for by profile and parameters; the same request finds the same image again.
 """
@@ -67,7 +67,7 @@ _CONTENTS = 14
 
 @dataclass(frozen=True)
 class Profile:
-    """The algorithms of the key pairs by slot, and the parameters that are not as they always are.
+    """The algorithms of the key pairs by slot, and the parameters with values other than the defaults.
 
     A profile without PIV is a card that nobody recognises. One that `conforms` keeps to PIV's rules for PINs.
     """
@@ -137,14 +137,14 @@ _SHORTEST_PIV_PIN, _MOST_PIV_TRIES = 6, 10
 
 
 class ProfileError(ValueError):
-    """A card cannot be made as asked; the message says why. `code` is for programs."""
+    """A card cannot be made as requested; the message says why. `code` is for programs."""
 
     code = "profile-error"
 
 
 @dataclass(frozen=True, init=False)
 class CardRequest(Traits):
-    """A card to be made: by profile, and by parameters where they are other than the profile's.
+    """A card to be made: a profile, and parameters that replace the profile's.
 
     `email` is made from the name if left out, `serial` (1 to 16 hexadecimal digits) at random. `capacity` is bytes of
     keys and data objects, `touch` what its keys ask for. `pin_left` and `puk_left` are tries that are left from birth
@@ -192,7 +192,7 @@ class CardRequest(Traits):
         self._check_effect(parameters)
 
     def certificate(self, slot: int | None = None) -> CertificateOptions:
-        """What is asked of the certificate in a key slot, or of all. Raises ProfileError."""
+        """Return the certificate options for a key slot, or for all. Raises ProfileError."""
         try:
             return CertificateOptions.of(dict(self.certificates), slot)
         except ValueError as error:
@@ -200,12 +200,12 @@ class CardRequest(Traits):
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Everything by name, as `request` takes it."""
+        """Return all parameters by name, as `request` takes them."""
         values = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "certificates"}
         return values | dict(self.certificates)
 
     def _check_together(self) -> None:
-        """What the rules of single parameters do not say. Raises ProfileError."""
+        """Check rules that concern several parameters. Raises ProfileError."""
         for slot in (None, *PROFILES[self.profile].keys):
             self.certificate(slot)
         self._check_slots()
@@ -246,21 +246,21 @@ class CardRequest(Traits):
             )
 
     def _check_effect(self, given: dict[str, Any]) -> None:
-        """Refuse what is not as usual and would do nothing. Raises ProfileError."""
+        """Refuse a parameter that is set and has no effect. Raises ProfileError."""
         usual = {each.name: each.default for each in fields(self)} | PROFILES[self.profile].parameters
         found = idle(self, [name for name, value in given.items() if value != usual.get(name) and value is not None])
         if found is not None:
             raise ProfileError(f"a card of profile {self.profile!r} {found[1]}: {found[0]!r} would do nothing")
 
     def _check_slots(self) -> None:
-        """Refuse what is asked of the certificate of a slot in which there will be none. Raises ProfileError."""
+        """Refuse certificate options for a slot that has no certificate. Raises ProfileError."""
         slots = {int(name[:2], 16) for name, _ in self.certificates if name[2:3] == "."}
         for slot in sorted(slots - PROFILES[self.profile].keys.keys()):
             raise ProfileError(f"a card of profile {self.profile!r} has no certificate in slot {slot:02X}")
 
     @property
     def management_key_algorithm(self) -> Algorithm:
-        """Of the management key that the card gets."""
+        """Return the algorithm of the card's management key."""
         if self.management_algorithm is not None:
             return Algorithm[self.management_algorithm.upper()]
         if self.management == "default" or Algorithm.AES192 not in self.make.algorithms:
@@ -269,22 +269,22 @@ class CardRequest(Traits):
 
     @property
     def is_piv(self) -> bool:
-        """Whether there is a PIV application on it."""
+        """Return whether the card has a PIV application."""
         return PROFILES[self.profile].piv
 
     @property
     def has_no_keys(self) -> bool:
-        """Whether it is made without key pairs, and so without certificates."""
+        """Return whether the card is made without key pairs and certificates."""
         return not PROFILES[self.profile].keys
 
     @property
     def make(self) -> Make:
-        """Whose card it is."""
+        """Return the variant of the card."""
         return make_of(self.profile, self)
 
     @property
     def address(self) -> str:
-        """The e-mail address in the certificates."""
+        """Return the e-mail address in the certificates."""
         if self.email is not None:
             return self.email
         return f"{re.sub('[^a-z0-9]', '', self.name.lower()) or 'card'}@example.com"
@@ -297,7 +297,7 @@ _CHARACTERS = {"digits": "digits", "any": "characters, digits or other ASCII", "
 
 
 def request(parameters: dict[str, Any]) -> CardRequest:
-    """A request from a mapping of its parameters. Raises ProfileError for unknown names and wrong types."""
+    """Make a request from a mapping of parameters. Raises ProfileError for unknown names and wrong types."""
     for name, value in parameters.items():
         _check(name, value)
     return CardRequest(**parameters)
@@ -321,7 +321,7 @@ _KEYS_DIFFER = 100
 
 
 def create(wanted: CardRequest, path: Path, ca: TestCA, passphrase: bytes | None = None) -> None:
-    """Make a card and write its image. Raises ImageError if the file is there already, ProfileError if it has none."""
+    """Make a card and write its image. Raises ImageError if the file exists, ProfileError for `unrecognised`."""
     profile = PROFILES[wanted.profile]
     if not profile.piv:
         raise ProfileError(f"a card of profile {wanted.profile!r} keeps nothing and has no image")
@@ -361,7 +361,7 @@ def create(wanted: CardRequest, path: Path, ca: TestCA, passphrase: bytes | None
 
 
 def ready_image(wanted: CardRequest, folder: Path, ca: TestCA) -> Path:
-    """The image of a card in `folder`, made at the first request. Not to be changed: work on a copy."""
+    """Return the image of a card in `folder`, made at the first request. Work on a copy: it must not change."""
     this_year = datetime.date.today().year  # cards expire
     described = repr((_CONTENTS, this_year, astuple(wanted), *_issuers(wanted, ca)))
     path = folder / f"{wanted.profile}-{hashlib.sha256(described.encode()).hexdigest()[:20]}.card"
@@ -373,7 +373,7 @@ def ready_image(wanted: CardRequest, folder: Path, ca: TestCA) -> Path:
 
 
 def _issuers(wanted: CardRequest, ca: TestCA) -> Iterator[bytes]:
-    """Yield who signs its certificates, by fingerprint: a file of a CA of one's own may hold another one tomorrow."""
+    """Yield the fingerprints of the CAs that sign the certificates; the content of a CA's file may change."""
     for slot in (None, *PROFILES[wanted.profile].keys):
         yield (_own_ca(wanted.certificate(slot)) or ca).certificate.fingerprint(SHA256())
 
@@ -386,17 +386,17 @@ def _own_ca(options: CertificateOptions) -> TestCA | None:
 
 
 def open_card(path: Path, passphrase: bytes | None = None) -> PivCard:
-    """The card of an image, with the passphrase if it has one. Raises ImageError."""
+    """Open the card of an image, with its passphrase if it has one. Raises ImageError."""
     return PivCard(path, passphrase)
 
 
 def foreign_card(name: str) -> ForeignCard:
-    """A card of the profile `unrecognised`."""
+    """Make a card of the profile `unrecognised`."""
     return ForeignCard(name, atr.FOREIGN)
 
 
 def _references(wanted: CardRequest) -> dict[int, Reference]:
-    """PIN and PUK. A PIN that is not initialised is none that anybody could enter, and locked."""
+    """Return PIN and PUK. An uninitialised PIN has a value that cannot be entered, and is blocked."""
     pin = Reference(_padded(wanted.pin), _left(wanted.pin_left, wanted.pin_tries), wanted.pin_tries)
     if not wanted.pin_initialised:
         pin = Reference(b"\xff" * PIN_LENGTH, 0, wanted.pin_tries)
@@ -411,7 +411,7 @@ def _left(left: int | None, tries: int) -> int:
 
 
 def _provide_management_key(wanted: CardRequest, state: CardState) -> None:
-    """The key, and what software needs to get at it under the card's policy (MANAGEMENT_POLICIES)."""
+    """Make the management key, and the objects by which software finds it (MANAGEMENT_POLICIES)."""
     algorithm = wanted.management_key_algorithm
     key, salt = os.urandom(MANAGEMENT_KEY_LENGTHS[algorithm]), os.urandom(SALT_LENGTH)
     match wanted.management:
@@ -434,7 +434,7 @@ def _provide_management_key(wanted: CardRequest, state: CardState) -> None:
 
 
 def _piv_objects(wanted: CardRequest, person: Cardholder, ca: TestCA) -> dict[int, bytes]:
-    """The data objects of PIV but certificates; a YubiKey comes with the discovery object only."""
+    """Return PIV's data objects but certificates; a YubiKey has the discovery object only."""
     usage = _PIN_USAGE[wanted.global_pin is not None, wanted.primary_pin]
     if wanted.make.attests:
         return {DISCOVERY: contents.discovery(usage)}
@@ -455,7 +455,7 @@ _PIN_USAGE = {
 
 
 def _provide_keys(wanted: CardRequest, state: CardState, person: Cardholder, ca: TestCA) -> None:
-    """Key pairs with their certificates, and the one that attests others."""
+    """Make the key pairs with their certificates, and the attestation key."""
     touch = Touch[wanted.touch.upper()]
     for slot, algorithm in PROFILES[wanted.profile].keys.items():
         private = keys.generate(algorithm)
