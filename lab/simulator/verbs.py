@@ -167,8 +167,8 @@ _HAND = Use.ARM | Use.LATER | Use.STEP | Use.METHOD
 _READER = Parameter("reader", Type.READER, "Name of the reader.")
 _ATR = Parameter("atr", Type.ATR, "Another ATR in the place of the card's own, in hexadecimal.", needed=False)
 _GATE = Parameter("gate", Type.TEXT, "Name of the gate, as in `arm hang GATE`.", needed=False, default="")
-_AFTER = Parameter("after", Type.NUMBER, "Only entries with a higher number; kept ones too.", needed=False)
-_FOLLOW = Parameter("follow", Type.FLAG, "Go on with new entries.", needed=False, default=True)
+_AFTER = Parameter("after", Type.NUMBER, "Send the kept entries with a higher number first.", needed=False)
+_FOLLOW = Parameter("follow", Type.FLAG, "Go on with new entries; true if left out.", needed=False, default=True)
 
 _VERBS = (
     Verb(
@@ -202,7 +202,7 @@ _VERBS = (
         "Insert a card. Default: the card that was last in this reader, else Alice's ready-made card.",
         (
             _READER,
-            Parameter("card", Type.CARD, "The card; left out, the one that was last in the reader.", needed=False),
+            Parameter("card", Type.CARD, "The card; left out, the card that was last in the reader.", needed=False),
             _ATR,
         ),
         _HAND | Use.THEN,
@@ -270,8 +270,8 @@ _VERBS = (
         command="readers",
         done="no session is left on the card in {reader}",
         changes=("close-sessions",),
-        notes="Of all programs. The sessions are `CKR_SESSION_HANDLE_INVALID` from then on; the call that is under "
-        "way returns `CKR_SESSION_CLOSED`.",
+        notes="Of all programs. Calls in these sessions return `CKR_SESSION_HANDLE_INVALID`, a call in progress "
+        "`CKR_SESSION_CLOSED`.",
         sweep="the module ends its sessions, and the card stays",
     ),
     Verb(
@@ -357,7 +357,11 @@ _VERBS = (
         (
             _READER,
             Parameter(
-                "name", Type.TEXT, "Part of the name of the PC/SC reader; the first one.", needed=False, default=""
+                "name",
+                Type.TEXT,
+                "Part of the PC/SC reader's name; left out, the first reader.",
+                needed=False,
+                default="",
             ),
             Parameter(
                 "exclusive",
@@ -373,8 +377,9 @@ _VERBS = (
         form="`attach-pcsc: {R: NAME}`, with `exclusive: true`",
         words="{reader} has the cards of PC/SC's reader {about}",
         changes=("insert", "remove", "reset"),
-        notes="The card comes and goes as it does there; `null` if there is none yet. `insert` without `card` puts it "
-        "back after a `remove`. A reader that holds a card of the simulator's own is an error: `remove` it first.",
+        notes="It is inserted and removed as it is there ([a card that PC/SC "
+        "has](pcsc.md#a-card-that-pcsc-has-under-our-module)); `insert` without `card` inserts it again after a "
+        "`remove`. A reader that holds a card of the simulator's own is an error: `remove` it first.",
         step="`attach-pcsc: {front: YubiKey}`: the card in the first reader of PC/SC with this in its name, or in "
         "`any`.",
     ),
@@ -451,8 +456,8 @@ _VERBS = (
         command_help="\n\nTo stop a stopped one, or to start a running one, is no error.",
         form="`pcscd: stop`, `pcscd: start`",
         words="pcscd: {about}",
-        notes="The simulator's own `pcscd` has ended, or answers again and takes the cards soon "
-        "([pcsc.md](pcsc.md)); without one of its own it is an error.",
+        notes="See [removals, swaps and resets](pcsc.md#removals-swaps-and-resets). An error without a `pcscd` of its "
+        "own.",
         step="`pcscd: stop` ends the scenario's pcscd, `pcscd: start` starts it again.",
     ),
     Verb(

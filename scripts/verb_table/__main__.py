@@ -9,12 +9,13 @@ from pathlib import Path
 
 import cardtear
 
-from . import remote
+from . import pages, remote
 
 ROOT = Path(cardtear.__file__).resolve().parent
 
 FILES: dict[str, Callable[[str], str]] = {
     "lab/control/remote_verbs.py": lambda _: remote.text(),
+    **pages.FILES,
 }
 """Each file with what makes its new text of the old one."""
 
