@@ -9,8 +9,9 @@ from typing import Any
 from ..clients.pkcs11 import rv_name
 from . import steps as s
 from .clients import ClientProcess, Pending
-from .context import Context, StepFailed
+from .context import Context
 from .expressions import DIED, ExpressionError, evaluate
+from .failure import StepFailed
 from .fields import in_words
 
 
@@ -37,7 +38,7 @@ class Calling:
             self._context.background[step.background] = step, pending
             return
         self._context.history.wait(lambda: pending.is_over, self._context.until(step.within))
-        self.settle(step, pending, step.within or self._context.scenario.within)
+        self.settle(step, pending, self._context.seconds(step.within))
         if text.function == "fork":
             child = arguments[0]
             if not self._context.history.wait(

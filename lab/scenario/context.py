@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -20,19 +20,15 @@ from . import in_pcsc
 from . import steps as s
 from .clients import SOCKET, Clients, Pending
 from .conditions import START
-from .history import History, Point
+from .history import Fits, History, Occurrence
 from .played import Counted, Played
-from .programs import Program
+from .programs import DRAINING, Program
 from .scenario import Scenario
 from .substitution import filled, places
 from .triggers import TriggerModel
 
 _PCSCD_PATIENCE = 20.0
 """Seconds that pcscd has for the cards of the beginning. It looks every 0.4 s."""
-
-
-class StepFailed(Exception):
-    """A step has not come out as it has to: what was awaited, and what came instead."""
 
 
 class Context(Closable):
@@ -47,8 +43,9 @@ class Context(Closable):
         """Those of them that are in the background."""
         self.background: dict[str, tuple[s.Call, Pending]] = {}
         self.triggers: dict[str, tuple[int, Counted]] = {}
-        self.marks: dict[str, Point] = {START: Point()}
-        self.done_since = Point()
+        self.marks = {START: 0}
+        self.done_since = 0
+        self._within = scenario.within
         self.deadline = monotonic() + scenario.deadline
         self._here = here
         self._undo = contextlib.ExitStack()
@@ -115,7 +112,50 @@ class Context(Closable):
 
     def until(self, within: float | None) -> float:
         """The deadline of a wait that begins now."""
-        return min(monotonic() + (within if within is not None else self.scenario.within), self.deadline)
+        return min(monotonic() + self.seconds(within), self.deadline)
+
+    def seconds(self, within: float | None) -> float:
+        """Return the seconds that a wait may take, for messages; the scenario's deadline may shorten them."""
+        return within if within is not None else self._within
+
+    # What conditions ask for (condition.RunState)
+
+    def wait(self, holds: Callable[[], bool], deadline: float) -> bool:
+        return self.history.wait(holds, deadline)
+
+    def now(self) -> int:
+        return self.history.now
+
+    def position(self, mark: str | None) -> int:
+        return self.done_since if mark is None else self.marks[mark]
+
+    def search(self, fits: Fits, since: int) -> Callable[[], bool]:
+        return self.history.search(fits, since)
+
+    def occurrences(self, since: int) -> list[Occurrence]:
+        return self.history.since(since)
+
+    def is_under_way(self, fits: Fits) -> bool:
+        return self.history.is_under_way(fits)
+
+    def trigger(self, name: str) -> Counted:
+        return self.triggers[name][1]
+
+    def program(self, name: str) -> Program:
+        return self.programs[name]
+
+    def drain(self, program: Program) -> None:
+        self.history.wait(lambda: program.is_drained, monotonic() + DRAINING)
+
+    def is_returned(self, background: str) -> bool:
+        return self.background[background][1].is_over
+
+    def session_state(self, handle: int) -> int | None:
+        for application in self.simulator.applications:
+            session = application.sessions.get(handle)
+            if session is not None:
+                return int(session.state)
+        return None
 
     def wait_for_pcscd(self, seconds: float) -> bool:
         """Until it has all cards, or so long; at once without one, and when it is stopped."""

@@ -76,6 +76,13 @@ class CallText:
         """The saved names, or readers, that it wants."""
         return {name for argument in self.arguments for name in names_in(argument)}
 
+    @property
+    def children(self) -> set[str]:
+        """The names of the clients that it forks."""
+        if self.function != "fork":
+            return set()
+        return {str(getattr(argument, "value", "")) for argument in self.arguments}
+
 
 @lru_cache(1000)
 def read_call(text: str) -> CallText:
@@ -116,6 +123,11 @@ def names_in(tree: ast.expr) -> set[str]:
     """The names that are no constants."""
     found = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     return {name for name in found - {_LENGTH} if _constant(name) is None}
+
+
+def compared_in(tree: ast.Compare) -> list[ast.expr]:
+    """Return the values that a comparison compares."""
+    return [tree.left, *tree.comparators]
 
 
 def evaluate(tree: ast.expr, saved: Mapping[str, Any]) -> Any:

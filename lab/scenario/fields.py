@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import signal
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from ...p11.constants import CKS
+from ...reader import events
 from ..simulator.value_types import return_value
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
@@ -194,6 +195,13 @@ def _schema(**schema: Any) -> Any:
 _HEX = {"anyOf": [{"type": "string", "pattern": "^(0x)?[0-9A-Fa-f]{1,4}$"}, {"type": "integer"}]}
 _WORDS = {"anyOf": [{"type": "string"}, {"type": "integer"}, {"type": "array"}, {"type": "null"}]}
 
+EVENTS = tuple(map(str, events.Change))
+"""The changes of the testbed."""
+
+if TYPE_CHECKING:
+    Change = str
+else:
+    Change = Literal[EVENTS]
 Duration = Annotated[
     float,
     BeforeValidator(duration),

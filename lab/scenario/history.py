@@ -4,26 +4,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from time import monotonic
 from typing import NamedTuple
 
-from ...p11.constants import CKR
-from ...p11.number_names import name_of
 from ...reader.events import CallMoment, When
 from ...reader.reader import Moment
-from ...reader.trace import ApduEntry, CallEntry, Entry, EventEntry, ReturnEntry
-from .conditions import ApduHappens, CallHappens, CountIs, EventHappens, Recorded, SignalHappens
-
-_MOST_SHOWN = 8
-
-
-class Point(NamedTuple):
-    """A point in time: how many entries and words there were."""
-
-    entries: int = 0
-    words: int = 0
+from ...reader.trace import ApduEntry, CallEntry, Entry, ReturnEntry
 
 
 class Begun(NamedTuple):
@@ -34,52 +22,81 @@ class Begun(NamedTuple):
     name: str
 
 
-class History:
-    """Entries of the trace and words said, in the order in which they came. Thread-safe.
+class Signalled(NamedTuple):
+    """A signal was sent; an entry that a trace does not have."""
 
-    Whoever changes anything that a scenario may wait for calls `changed`, so that nothing is polled.
+    signal: str
+
+
+class Occurrence(NamedTuple):
+    """An entry, and the call that it belongs to, if any."""
+
+    entry: Entry | Begun | Signalled
+    call: CallEntry | Begun | None = None
+
+    @property
+    def program(self) -> str:
+        """The name of the program that made the call; "" without a call."""
+        return "" if self.call is None else self.call.application.rpartition("[")[0]
+
+    def is_call(self, pattern: str, application: str) -> bool:
+        """Return whether the call's name and its program's name fit these patterns."""
+        return self.call is not None and fnmatchcase(self.call.name, pattern) and fnmatchcase(self.program, application)
+
+
+Fits = Callable[[Occurrence], bool]
+
+
+class History:
+    """Entries of the trace, calls that began to work and signals, in their order. Thread-safe.
+
+    A position in it is a number of entries. A change that a scenario may wait for is announced with `changed`: nothing
+    is polled.
     """
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
-        self._entries: list[Entry | Begun] = []
-        self._words: list[str] = []
+        self._entries: list[Occurrence] = []
         self._calls: dict[int, CallEntry] = {}
         self._under_way: dict[int, Begun] = {}
 
     def add(self, entry: Entry) -> None:
-        """Of the trace, in the recording thread."""
+        """Add an entry of the trace, in the recording thread."""
         with self._condition:
-            self._entries.append(entry)
+            call: CallEntry | None = None
             if isinstance(entry, CallEntry):
-                self._calls[entry.number] = entry
-            elif isinstance(entry, ReturnEntry):
+                call = self._calls[entry.number] = entry
+            elif isinstance(entry, ReturnEntry | ApduEntry):
+                call = self._calls.get(entry.call or 0)
+            if isinstance(entry, ReturnEntry):
                 self._under_way.pop(entry.call, None)
-            self._condition.notify_all()
+            self._append(Occurrence(entry, call))
 
     def watch(self, moment: Moment) -> None:
-        """Around calls and APDUs, in the thread that makes them."""
+        """Record that a call begins to work or wait, in the thread that makes it."""
         if isinstance(moment, CallMoment) and moment.when is When.DURING:
             with self._condition:
                 begun = self._under_way[moment.number] = Begun(moment.number, moment.application, moment.name)
-                self._entries.append(begun)
-                self._condition.notify_all()
+                self._append(Occurrence(begun, begun))
 
-    def say(self, word: str) -> None:
-        """Somebody has said a word."""
+    def signal(self, signal: str) -> None:
+        """Record that a signal was sent."""
         with self._condition:
-            self._words.append(word)
-            self._condition.notify_all()
+            self._append(Occurrence(Signalled(signal)))
+
+    def _append(self, occurrence: Occurrence) -> None:
+        self._entries.append(occurrence)
+        self._condition.notify_all()
 
     def changed(self) -> None:
-        """Something outside has changed: a program ended, a call came back."""
+        """Wake all waits: a program ended, a call returned."""
         with self._condition:
             self._condition.notify_all()
 
-    def wait(self, is_so: Callable[[], bool], deadline: float) -> bool:
-        """Whether it becomes so before the deadline (of the monotonic clock)."""
+    def wait(self, holds: Callable[[], bool], deadline: float) -> bool:
+        """Wait until `holds()` is true; return False once the deadline (of the monotonic clock) has passed."""
         with self._condition:
-            while not is_so():
+            while not holds():
                 left = deadline - monotonic()
                 if left <= 0:
                     return False
@@ -87,116 +104,39 @@ class History:
             return True
 
     @property
-    def now(self) -> Point:
-        """This point in time."""
+    def now(self) -> int:
+        """The current position."""
         with self._condition:
-            return Point(len(self._entries), len(self._words))
+            return len(self._entries)
 
     def entries(self) -> list[Entry]:
-        """All, by number."""
+        """Return the entries of the trace, by number."""
         with self._condition:
-            found = [entry for entry in self._entries if not isinstance(entry, Begun)]
+            entries = [each.entry for each in self._entries]
+        found = [entry for entry in entries if not isinstance(entry, Begun | Signalled)]
         return sorted(found, key=lambda entry: entry.number)
 
-    def search(self, condition: Recorded, since: Point) -> Callable[[], bool]:
-        """A question whether something has happened since then, that looks at each entry once."""
-        place = since.words if isinstance(condition, SignalHappens) else since.entries
+    def since(self, position: int) -> list[Occurrence]:
+        """Return all entries since a position."""
+        with self._condition:
+            return self._entries[position:]
+
+    def search(self, fits: Fits, since: int) -> Callable[[], bool]:
+        """Return a question whether an entry fits that came since then; it looks at each entry once."""
+        position = since
         found = False
 
         def is_found() -> bool:
-            nonlocal place, found
+            nonlocal position, found
             with self._condition:
-                if isinstance(condition, SignalHappens):
-                    return condition.signal in self._words[place:]
-                if isinstance(condition, CallHappens) and condition.when == "under-way":
-                    return any(
-                        self._is_call(each, condition.call, condition.application) for each in self._under_way.values()
-                    )
-                while not found and place < len(self._entries):
-                    found = self._fits(self._entries[place], condition)
-                    place += 1
+                while not found and position < len(self._entries):
+                    found = fits(self._entries[position])
+                    position += 1
                 return found
 
         return is_found
 
-    def count(self, condition: CountIs, since: Point) -> int:
-        """How many of them there have been since then."""
+    def is_under_way(self, fits: Fits) -> bool:
+        """Return whether a call that fits is being worked on."""
         with self._condition:
-            return sum(self._is_counted(entry, condition) for entry in self._entries[since.entries :])
-
-    def instead(self, condition: Recorded, since: Point) -> str:
-        """In words: what of the same kind has happened since then."""
-        with self._condition:
-            if isinstance(condition, SignalHappens):
-                return _listed(map(repr, self._words[since.words :]))
-            return _listed(filter(None, (self._told(entry, condition) for entry in self._entries[since.entries :])))
-
-    def _fits(self, entry: Entry | Begun, condition: Recorded) -> bool:
-        match condition, entry:
-            case EventHappens(), EventEntry():
-                return entry.change == condition.event and condition.reader in (None, entry.reader)
-            case CallHappens(when="during"), Begun():
-                return self._is_call(entry, condition.call, condition.application)
-            case CallHappens(when="before"), CallEntry() if not condition.is_answered:
-                return self._is_call(entry, condition.call, condition.application)
-            case CallHappens(), ReturnEntry() if condition.is_answered:
-                return self._returns(entry, condition) and (
-                    condition.returns is None or entry.value in condition.returns
-                )
-            case ApduHappens(), ApduEntry():
-                return (
-                    condition.reader in (None, entry.reader)
-                    and condition.status in (None, entry.status)
-                    and condition.apdu in (None, entry.command[1] if len(entry.command) > 1 else None)
-                )
-        return False
-
-    def _is_call(self, entry: CallEntry | Begun, pattern: str, application: str) -> bool:
-        return fnmatchcase(entry.name, pattern) and fnmatchcase(entry.application.rpartition("[")[0], application)
-
-    def _returns(self, entry: ReturnEntry, condition: CallHappens) -> bool:
-        call = self._calls.get(entry.call)
-        return call is not None and self._is_call(call, condition.call, condition.application)
-
-    def _is_counted(self, entry: Entry | Begun, condition: CountIs) -> bool:
-        match condition.count, entry:
-            case "calls", CallEntry():
-                return self._is_call(entry, condition.of, condition.application)
-            case "events", EventEntry():
-                return fnmatchcase(entry.change, condition.of)
-            case "apdus", ApduEntry():
-                call = self._calls.get(entry.call or 0)
-                program = call.application.rpartition("[")[0] if call is not None else ""
-                return fnmatchcase(_instruction(entry), condition.of) and fnmatchcase(program, condition.application)
-        return False
-
-    def _told(self, entry: Entry | Begun, condition: Recorded) -> str | None:
-        """An entry in words, if it is one of the kind that is wanted."""
-        match condition, entry:
-            case EventHappens(), EventEntry():
-                return f"{entry.change} {entry.reader}"
-            case CallHappens(), CallEntry() if not condition.is_answered:
-                return entry.name
-            case CallHappens(), ReturnEntry() if condition.is_answered and self._returns(entry, condition):
-                return f"{entry.name} -> {name_of(CKR, entry.value)}"
-            case ApduHappens(), ApduEntry():
-                status = "torn out" if entry.status is None else f"{entry.status:04X}"
-                return f"{_instruction(entry)} -> {status}"
-        return None
-
-
-def _instruction(entry: ApduEntry) -> str:
-    """The instruction byte in hexadecimal, nothing of a command that has none."""
-    return entry.command[1:2].hex().upper()
-
-
-def _listed(words: Iterable[str]) -> str:
-    """Words in a row, runs of the same one counted, only the last of many."""
-    runs: list[tuple[str, int]] = []
-    for word in words:
-        if runs and runs[-1][0] == word:
-            runs[-1] = word, runs[-1][1] + 1
-        else:
-            runs.append((word, 1))
-    shown = [word + (f" x{count}" if count > 1 else "") for word, count in runs[-_MOST_SHOWN:]]
-    return ", ".join(["..."] * (len(runs) > _MOST_SHOWN) + shown) or "nothing of the kind"
+            return any(fits(Occurrence(each, each)) for each in self._under_way.values())

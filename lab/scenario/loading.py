@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from pydantic import ValidationError
@@ -51,8 +51,15 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})$"), _first)
 
 
+class Loaded(NamedTuple):
+    """A scenario, and the line of each of its fields."""
+
+    scenario: Scenario
+    lines: dict[Place, int]
+
+
 def load(path: Path) -> Scenario:
-    """The scenario in a file. Raises ScenarioError, OSError."""
+    """Load the scenario in a file. Raises ScenarioError, OSError."""
     return loads(read(path), str(path), path.stem)
 
 
@@ -67,22 +74,23 @@ def read(path: Path) -> str:
 
 
 def loads(text: str, origin: str = "<text>", name: str = "scenario") -> Scenario:
-    """The scenario in a text; `origin` stands in messages, `name` is its name if it says none. Raises ScenarioError."""
+    """Load the scenario in a text; `origin` is for messages, `name` the name if it has none. Raises ScenarioError."""
+    return loads_with_lines(text, origin, name).scenario
+
+
+def loads_with_lines(text: str, origin: str, name: str) -> Loaded:
+    """Load a scenario and the lines of its fields, as `loads` does. Raises ScenarioError."""
     content, marks = _read(text, origin)
     if isinstance(content, dict) and "name" not in content:
         content = {"name": name, **content}
     fields: dict[int, list[str]] = {}
     try:
-        return Scenario.model_validate(content, context=fields)
+        scenario = Scenario.model_validate(content, context=fields)
     except ValidationError as error:
         refusal = ScenarioError("\n".join(map(shown, _lines(error, content, marks, origin, fields))))
         refusal.has_lines = True
         raise refusal from None
-
-
-def positions(text: str, origin: str = "<text>") -> dict[Place, int]:
-    """The line of every field of a scenario's text. Raises ScenarioError."""
-    return {place: line for place, (line, _) in _read(text, origin)[1].items()}
+    return Loaded(scenario, {place: line for place, (line, _) in marks.items()})
 
 
 def _read(text: str, origin: str) -> tuple[Any, dict[Place, _Mark]]:

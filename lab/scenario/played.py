@@ -17,13 +17,14 @@ class Played(Simulator):
     def __init__(self, history: History, quirks: Quirks, pcsc: PcscSlots | None) -> None:
         super().__init__(quirks=quirks, pcsc=pcsc)
         self._history = history
-        self.testbed.trace.add_part(history.add)
-        self.testbed.watch(history.watch)
+        testbed = self.testbed
+        testbed.trace.add_part(history.add)
+        testbed.watch(history.watch)
 
     def signal(self, signal: str) -> Heard:
         """As every simulator; the scenario itself hears all words."""
         heard = super().signal(signal)
-        self._history.say(signal)
+        self._history.signal(signal)
         return heard._replace(waiting=heard.waiting + 1)
 
     def check(self, trigger: Trigger) -> None:

@@ -17,9 +17,9 @@ from ...p11.quirks import Quirks
 from ...reader.observers import Watcher
 from ..trace.records import as_record
 from . import in_pcsc
-from .context import StepFailed
+from .failure import StepFailed
 from .fields import in_words
-from .loading import Place, loads, positions, read
+from .loading import Place, loads_with_lines, read
 from .needs import lacking
 from .outcome import Outcome, Status, StepResult
 from .scenario import Scenario
@@ -157,6 +157,6 @@ def play_file(
     Raises ScenarioError and OSError when it cannot be read.
     """
     text = read(path) if text is None else text
-    scenario = loads(text, str(path), path.stem)
+    scenario, lines = loads_with_lines(text, str(path), path.stem)
     here = Path(os.path.realpath(path)).parent
-    return play(scenario, quirks=quirks, here=here, lines=positions(text), origin=str(path), progress=progress)
+    return play(scenario, quirks=quirks, here=here, lines=lines, origin=str(path), progress=progress)

@@ -18,6 +18,10 @@ ROOM = 1 << 20
 """Bytes that are kept of what a program prints to one stream."""
 
 
+DRAINING = 2.0
+"""Seconds that output may take to arrive after the program's end."""
+
+
 class Stream:
     """What a program prints, as far as there is room, while it prints it."""
 
@@ -77,7 +81,7 @@ class Program:
     ) -> None:
         self._changed = changed
         self.exit_code: int | None = None
-        self.process = subprocess.Popen(
+        self._process = subprocess.Popen(
             words,
             cwd=folder,
             env=dict(environment),
@@ -86,25 +90,50 @@ class Program:
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
-        assert self.process.stdout is not None
-        assert self.process.stderr is not None
-        self.output = Stream(self.process.stdout, changed)
-        self.errors = Stream(self.process.stderr, changed)
+        output, errors = self._process.stdout, self._process.stderr
+        assert output is not None
+        assert errors is not None
+        self.output = Stream(output, changed)
+        self.errors = Stream(errors, changed)
         if given is not None:
             threading.Thread(target=self._feed, args=(given, not takes_input), name="input", daemon=True).start()
         threading.Thread(target=self._wait, name="program", daemon=True).start()
 
     def send(self, text: str) -> bool:
         """Write to it; False when it does not read, or is gone."""
-        pipe = self.process.stdin
+        pipe = self._process.stdin
         assert pipe is not None
         os.set_blocking(pipe.fileno(), False)
         with contextlib.suppress(OSError):
             return os.write(pipe.fileno(), text.encode()) == len(text.encode())
         return False
 
+    def end_in_words(self) -> str:
+        """Return the exit code of an ended program, as scenarios write it."""
+        assert self.exit_code is not None
+        return exit_in_words(self.exit_code)
+
+    def printed_in_words(self) -> str:
+        """Return the beginning of a message about what it has printed; `tail` is to follow."""
+        lost = self.output.lost + self.errors.lost
+        return f"it has printed something else ({lost} bytes were too many to keep)" if lost else "it has printed:"
+
+    def tail(self) -> str:
+        """Return the last lines of its output and of its errors."""
+        return "\n".join(filter(None, (self.output.tail(), self.errors.tail())))
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether all its output has been read."""
+        return self.output.is_over and self.errors.is_over
+
+    def kill(self, number: int) -> None:
+        """Send it a signal, if it still runs."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._process.pid, number)
+
     def _feed(self, text: str, closes: bool) -> None:
-        pipe = self.process.stdin
+        pipe = self._process.stdin
         assert pipe is not None
         with contextlib.suppress(OSError):
             pipe.write(text.encode())
@@ -113,15 +142,15 @@ class Program:
                 pipe.close()
 
     def _wait(self) -> None:
-        self.exit_code = self.process.wait()
+        self.exit_code = self._process.wait()
         self._changed()
 
     def close(self) -> None:
         """Kill it with its group."""
-        end_group(self.process)
-        with contextlib.suppress(OSError):
-            if self.process.stdin is not None:
-                self.process.stdin.close()
+        end_group(self._process)
+        if (pipe := self._process.stdin) is not None:
+            with contextlib.suppress(OSError):
+                pipe.close()
 
 
 def exit_in_words(code: int) -> str:

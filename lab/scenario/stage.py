@@ -7,6 +7,7 @@ of a step is done in a thread that can be left behind.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import os
 import subprocess
@@ -23,23 +24,23 @@ from ..simulator.verbs import VERBS
 from . import steps as s
 from . import verbs as v
 from .calling import Calling
-from .context import Context, StepFailed
+from .condition import Condition
+from .context import Context
+from .failure import StepFailed
 from .fields import in_words, status_in_words
-from .possible import Possible
-from .programs import Program, exit_in_words
+from .possible import gather
+from .programs import DRAINING, Program, exit_in_words
 from .scenario import Scenario
 from .triggers import arguments_of
-from .verdicts import DRAINING, Verdicts
 
 
 class Stage(Context):
     """Carry out the steps of a scenario."""
 
     def __init__(self, scenario: Scenario, here: Path, quirks: Quirks) -> None:
-        self._spoken_to = Possible(scenario).spoken_to
+        self._spoken_to = gather(scenario).spoken_to
         super().__init__(scenario, here, quirks)
         self.calling = Calling(self)
-        self._verdicts = Verdicts(self, self.calling)
 
     # Steps
 
@@ -65,9 +66,9 @@ class Stage(Context):
             case s.Mark():
                 self.marks[step.mark] = self.history.now
             case s.Wait():
-                self._verdicts.require(step.wait, self.until(step.within), step.within or self.scenario.within)
+                self._require(step.wait, step.within)
             case s.Expect():
-                self._verdicts.require(step.expect, self.until(step.within), step.within or self.scenario.within)
+                self._require(step.expect, step.within)
             case s.Arm():
                 for name, trigger in step.arm.items():
                     self.arm(name, trigger)
@@ -84,6 +85,17 @@ class Stage(Context):
                 self._by_hand(*arguments_of(step, self.cards))
         if isinstance(step, v.Insert | v.Swap | v.Pcscd) and not self.wait_for_pcscd(self.until(None) - monotonic()):
             raise StepFailed(f"pcscd does not take the card{self.pcscd.said()}")
+
+    def _require(self, condition: Condition, within: float | None) -> None:
+        condition.require(self, self.until(within), self.seconds(within))
+
+    def evaluate(self, tree: ast.expr) -> Any:
+        return self.calling.value(tree)
+
+    def settle(self, background: str, deadline: float, within: float) -> None:
+        call, pending = self.background.pop(background)
+        self.wait(lambda: pending.is_over, deadline)
+        self.calling.settle(call, pending, within)
 
     def _by_hand(self, verb: str, arguments: dict[str, Any], within: float | None = None) -> Any:
         """A verb of the simulator, in a thread of its own: a card that hangs may hold it up. Returns its result.
@@ -155,14 +167,14 @@ class Stage(Context):
         if step.background:
             self.left_alone[step.known_as] = program
         else:
-            self._verdicts.require_end(step, program, self.until(step.within), step.within or self.scenario.within)
+            self._require(step.end, step.within)
 
     @property
     def ends(self) -> list[str]:
         """What programs in the background have failed at, in words, beside what a step has awaited in vain."""
         failed = [each for each in self.left_alone.items() if (each[1].exit_code or 0) > 0]
         for _, program in failed:
-            self._verdicts.drain(program)
+            self.drain(program)
         return [
             f"{name!r} has ended with {program.exit_code}\n{program.errors.tail()}".rstrip() for name, program in failed
         ]
@@ -175,8 +187,23 @@ class Stage(Context):
         program = self.programs[step.program]
         before = program.output.length
         self._tell(step.program, f"{self.fill(step.question)}\n", "asked")
-        within = step.within or self.scenario.within
-        self.saved |= self._verdicts.require_answer(step, before, self.until(step.within), within)
+        self.saved |= self._require_answer(step, program, before)
+
+    def _require_answer(self, step: s.Ask, program: Program, before: int) -> dict[str, str | None]:
+        """Wait until a program has printed a line after so many bytes; return the pattern's named groups."""
+        output = program.output
+        self.wait(lambda: output.is_over or output.line_after(before) is not None, self.until(step.within))
+        line = output.line_after(before)
+        if line is not None and (match := step.answer.search(line)) is not None:
+            return match.groupdict()
+        awaited = f"awaited the answer /{step.answer.pattern}/ of {step.program}"
+        if line is not None:
+            raise StepFailed(f"{awaited}, but came: {line}")
+        if output.is_over:
+            self.drain(program)
+        instead = "it has ended" if output.is_over else "it says nothing"
+        errors = program.errors.tail()
+        raise StepFailed(f"{awaited} within {in_words(self.seconds(step.within))}, but {instead}\n{errors}".rstrip())
 
     def _tell(self, name: str, text: str, verb: str) -> None:
         program = self.programs[name]
@@ -185,11 +212,10 @@ class Stage(Context):
             raise StepFailed(f"{name!r} does not read what it is {verb}")
 
     def _stop(self, step: s.Stop) -> None:
-        within = step.within or self.scenario.within
+        within = self.seconds(step.within)
         program = self.programs.get(step.stop)
         if program is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(program.process.pid, step.with_)
+            program.kill(step.with_)
             over: Callable[[], bool] = lambda: program.exit_code is not None  # noqa: E731
         else:
             client = self.clients.by_name.get(step.stop)
@@ -202,7 +228,7 @@ class Stage(Context):
             raise StepFailed(f"awaited the end of {step.stop!r}, but it runs on after {in_words(within)}")
 
     def _exit(self, step: s.Exit) -> None:
-        within = step.within or self.scenario.within
+        within = self.seconds(step.within)
         client = self.clients.by_name.get(step.exit)
         if client is None or client.is_gone:
             return

@@ -7,14 +7,17 @@ Values only; stage.py carries them out.
 from __future__ import annotations
 
 import shlex
+from functools import cached_property
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from .conditions import START, Condition, Happening, one_of
+from .alternatives import one_of
+from .conditions import START, AnyCondition, AnyHappening
 from .expressions import CallText, read_call
 from .fields import Command, Duration, Environment, ExitCodes, Model, Name, Pattern, SignalNumber, StatusWords
+from .state_conditions import ProgramDoes
 from .triggers import TriggerModel
 from .verbs import VERBS, AttachPcsc, DetachPcsc, Signal, Step, word
 
@@ -53,10 +56,30 @@ class Call(Step):
         read_call(text)
         return text
 
-    @property
+    @cached_property
     def text(self) -> CallText:
         """The call, taken apart."""
         return read_call(self.call)
+
+    @property
+    def names(self) -> set[str]:
+        """The saved names, or readers, that it wants."""
+        return self.text.names
+
+    @property
+    def targets(self) -> set[str]:
+        """The names under which its result is saved."""
+        return set(self.text.targets)
+
+    @property
+    def children(self) -> set[str]:
+        """The clients that it forks."""
+        return self.text.children
+
+    @property
+    def has_to_fail(self) -> bool:
+        """Whether it has to return something else than CKR_OK, or not at all."""
+        return self.text.dies or bool(self.text.values - {0})
 
 
 class Run(Step):
@@ -94,6 +117,11 @@ class Run(Step):
     def known_as(self) -> str:
         """Its name in the scenario: the given one, or the program's."""
         return self.name or PurePath(self.words[0]).name
+
+    @property
+    def end(self) -> ProgramDoes:
+        """What is expected of it in the foreground."""
+        return ProgramDoes(program=self.known_as, exits=self.exits, output=self.output, errors=self.errors)
 
 
 class Apdu(Step):
@@ -182,14 +210,14 @@ class Mark(Step):
 class Wait(Step):
     """Wait until something happens; it has to, in time."""
 
-    wait: Happening
+    wait: AnyHappening
     within: Duration | None = None
 
 
 class Expect(Step):
     """Something has to be so, or become so in time."""
 
-    expect: Condition
+    expect: AnyCondition
     within: Duration | None = None
 
 

@@ -12,8 +12,7 @@ from ..simulator.moments import On, moment_of
 from ..simulator.trigger import Trigger
 from ..simulator.value_types import CardSource
 from ..simulator.verbs import Request
-from .conditions import Change
-from .fields import Duration, HexByte, Model, Name
+from .fields import Change, Duration, HexByte, Model, Name
 from .verbs import (
     PCSC,
     Action,
@@ -81,6 +80,16 @@ class TriggerModel(Model):
     def _possible(self) -> Self:
         self.trigger(_AnyCard())
         return self
+
+    @property
+    def reader(self) -> str | None:
+        """The reader to which its moment is limited."""
+        return self.on.reader
+
+    @property
+    def time(self) -> float | None:
+        """Seconds from arming to its moment, if that is a time."""
+        return self.on.time
 
     def trigger(self, cards: Cards) -> Trigger:
         """The trigger for a simulator. Raises ValueError for one that can never fire."""

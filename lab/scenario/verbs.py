@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from .conditions import kind_of, one_of
+from .alternatives import kind_of, one_of
 from .fields import Duration, Model, Name, Pin, ReturnValue, StatusWord
 
 

@@ -8,10 +8,9 @@ from typing import Any
 
 from . import steps as s
 from . import verbs as v
-from .conditions import kind_of
+from .alternatives import kind_of
 from .expressions import without_pin
 from .scenario import Scenario
-from .verdicts import said
 
 _LONGEST = 100
 _HEADER = 8
@@ -50,9 +49,9 @@ def in_one_line(step: Any) -> str:
         case s.Ask():
             rest = f"{step.program}: {step.question}"
         case s.Wait():
-            rest = said(step.wait)
+            rest = step.wait.words()
         case s.Expect():
-            rest = said(step.expect)
+            rest = step.expect.words()
         case s.Arm():
             rest = ", ".join(step.arm)
         case _:
