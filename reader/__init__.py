@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Virtual readers on a testbed: insertion, removal, events, the trace, and the doors through which APDUs come."""
+"""Virtual readers on a testbed: insertion, removal, events, the trace, and the adapters that send APDUs."""
 
 from .errors import (
     CardElsewhere,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The transaction lock of a card that two sides share: our own doors, and programs that have a queue of their own.
+"""The transaction lock of a card that two sides share: our own adapters, and pcscd's programs with their own queue.
 
 Ours wait for each other, then stand in the other side's queue, and only then take the card: so neither side holds what
 the other waits for. The door to the other side takes the card alone, for its programs have waited already.
@@ -20,36 +20,36 @@ PATIENCE = 2.0
 
 
 class OtherQueue(Protocol):
-    """A place in the queue of the other side's programs: it is our turn."""
+    """A transaction in the other side's queue, held by us."""
 
     def end(self) -> None:
-        """It is theirs."""
+        """End the transaction."""
         ...
 
     def tell_of_reset(self) -> None:
-        """Let them know that the card was reset, and wait for that, but not for long."""
+        """Tell the other side's programs that the card was reset, and wait a short time for that."""
         ...
 
 
 class OtherSide(Protocol):
-    """A door to programs that wait for each other in a queue of their own."""
+    """The programs behind an adapter that wait for each other in their own queue."""
 
     @property
     def is_in_use(self) -> bool:
-        """Whether there may be any who have the card in use."""
+        """Return whether any of them may have the card in use."""
         ...
 
     def begin(self) -> OtherQueue | None:
-        """Wait in their queue. None: there is no waiting, or no card any more."""
+        """Wait in their queue; return None if there is no queue or no card any more."""
         ...
 
     def tell_of_reset(self) -> None:
-        """Let them know that the card was reset, when it is our turn in their queue. Does not wait."""
+        """Tell them of a reset of the card when our transaction begins. Does not wait."""
         ...
 
 
 class TransactionLock(ABC):
-    """A lock that is held over APDUs that belong together, by `with`.
+    """A lock for APDUs that belong together, held by `with`.
 
     Whoever has to wait for it calls `waits` before, and holds nothing of it then: a call that waits is under way.
     """
@@ -59,14 +59,14 @@ class TransactionLock(ABC):
 
     @abstractmethod
     def acquire(self) -> bool:
-        """Wait for it. True."""
+        """Wait for the lock, and return True."""
 
     @abstractmethod
     def release(self) -> None:
-        """Let others have it."""
+        """Release the lock."""
 
     def tell_of_reset(self) -> None:  # noqa: B027 - most have no other side
-        """Let the other side's programs know that the card was reset. To be called by who has the lock."""
+        """Tell the other side's programs that the card was reset. Call it with the lock held."""
 
     def __enter__(self) -> bool:
         return self.acquire()
@@ -78,7 +78,7 @@ class TransactionLock(ABC):
 
 
 class OwnLock(TransactionLock):
-    """Of a card that only our own doors reach, or of a session. Reentrant, as threading.RLock.
+    """The lock of a card that only our adapters reach. Reentrant, as threading.RLock.
 
     A call takes a few of them, and most are free: it costs what an RLock costs and one step more.
     """
@@ -89,11 +89,11 @@ class OwnLock(TransactionLock):
         self._acquire, self._release = lock.acquire, lock.release
 
     def acquire(self) -> bool:
-        """Wait for whoever has the card now."""
+        """Wait until no other thread uses the card."""
         return self._acquire(False) or self._wait()
 
     def release(self) -> None:
-        """Let others have it, at the outermost of several times."""
+        """Release the lock, at the outermost level."""
         self._release()
 
     def __enter__(self) -> bool:
@@ -135,7 +135,7 @@ class CardLock(TransactionLock):
         return True
 
     def _take_at_once(self) -> bool:
-        """Whether it could be had without a wait, also not for who only may be at work."""
+        """Return whether the lock was free, also for a thread that is the only one at work."""
         if not self._ours.acquire(blocking=False):
             return False
         if self._card.acquire(blocking=False):
@@ -146,7 +146,7 @@ class CardLock(TransactionLock):
         return False
 
     def _take_between_sequences(self) -> OtherQueue | None:
-        """The card, and the queue in which we stand then, if any.
+        """Take the lock, and return the other side's queue to wait in, if any.
 
         A program that declares nothing has the card in its door's hands while it speaks. It is not interrupted by our
         turn either, but for `PATIENCE` only.
@@ -167,7 +167,7 @@ class CardLock(TransactionLock):
             queue.end()
 
     def acquire_inside(self) -> bool:
-        """Wait for whoever has the card now."""
+        """Wait until no other thread of ours uses the card."""
         if self._owner != get_ident():
             self._card.acquire()
             self._owner = get_ident()
@@ -175,7 +175,7 @@ class CardLock(TransactionLock):
         return True
 
     def release(self) -> None:
-        """Let others have it, at the outermost of several times."""
+        """Release the lock, at the outermost level."""
         self._depth -= 1
         if self._depth:
             return
@@ -189,7 +189,7 @@ class CardLock(TransactionLock):
             self._ours.release()
 
     def tell_of_reset(self) -> None:
-        """Tell them now if we stand in their queue, else later: the card may be in the hands of one of them."""
+        """Tell them now if we hold their queue, else later: one of them may be using the card."""
         if self._queue is not None:
             self._queue.tell_of_reset()
         elif self._side.is_in_use:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What can go wrong with readers and cards. Each message says what happened, where, and what to do."""
+"""Errors of readers and cards. Each message says what happened, where, and what to do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class TestbedError(Exception):
-    """A verb of the testbed that cannot be carried out; nothing has changed. `code` is for programs."""
+    """A verb of the testbed could not be carried out; nothing has changed. `code` is for programs."""
 
     __test__ = False  # not a test, whatever pytest makes of the name
     code = "bench-error"
@@ -72,13 +72,13 @@ class PcscdNotOurs(TestbedError):
 
 
 class PcscdFailed(TestbedError):
-    """It does not stop or start; the message says why."""
+    """pcscd could not be stopped or started; the message says why."""
 
     code = "pcscd-failed"
 
 
 class CardRemoved(Exception):
-    """The card left while it was being spoken to (or before); whoever spoke has lost it for good."""
+    """The card was removed during or before an exchange; the insertion is over."""
 
     code = "card-removed"
 
@@ -87,7 +87,7 @@ class CardRemoved(Exception):
 
 
 class CardMute(Exception):
-    """The card does not answer any more: it wants a reset, or cannot be woken at all. It is still in the reader."""
+    """The card does not answer: it needs a reset, or stays mute. It is still in the reader."""
 
     code = "card-mute"
 

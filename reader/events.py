@@ -10,7 +10,7 @@ from typing import Protocol
 
 @unique
 class Change(StrEnum):
-    """A change of the physical world."""
+    """A change of a reader or card."""
 
     PLUG = "plug"
     UNPLUG = "unplug"
@@ -23,7 +23,7 @@ class Change(StrEnum):
 
 @unique
 class When(StrEnum):
-    """On which side of a command or call a moment lies, or within a call."""
+    """Whether a moment is before, in or after a command or call."""
 
     BEFORE = "before"
     DURING = "during"
@@ -31,14 +31,14 @@ class When(StrEnum):
 
 
 class CallerIsGone(Exception):
-    """Who has made a call is gone while the call waits on its behalf."""
+    """The application of a waiting call has ended."""
 
 
 class Waiting(Protocol):
-    """How a call waits on behalf of its application, so that the application's end ends the wait."""
+    """How a call waits, so that the end of its application ends the wait."""
 
     def prepare_to_wait(self) -> None:
-        """From now on `wake` is remembered."""
+        """Remember `wake` from now on."""
         ...
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -46,13 +46,13 @@ class Waiting(Protocol):
         ...
 
     def wake(self) -> None:
-        """End the wait that is under way, or the next one. From any thread."""
+        """End the current wait, or the next one. Any thread may call it."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class CallMoment:
-    """An application's PKCS #11 call is about to be carried out (BEFORE) or is about to be answered (AFTER).
+    """A PKCS #11 call is about to be carried out (BEFORE), or its return value to be sent (AFTER).
 
     DURING comes once, when the call is about to send its first APDU or to wait; a call that does neither has none.
     `number` is that of the trace, the same for all moments of a call. A watcher may return a CK_RV: BEFORE, the call is

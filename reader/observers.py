@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Those who are told what happens. There are two kinds, and a place that tells says which it has.
+"""Observers of what happens: parts, called in the thread itself, and watchers, called in a thread of their own.
 
 A part makes up the world or its record: tokens, applications, doors to PC/SC, triggers, a scenario's history. It is
 told inside the change, in the thread that makes it, before that goes on; it must be quick, and what it does counts.
@@ -32,7 +32,7 @@ LAST_WORDS = 2.0
 
 
 def tell(parts: Iterable[Callable[[T], object]], value: T) -> None:
-    """Call each part with a value. An exception is logged and goes no further."""
+    """Call each part with a value; exceptions are logged only."""
     for part in parts:
         try:
             part(value)
@@ -41,13 +41,13 @@ def tell(parts: Iterable[Callable[[T], object]], value: T) -> None:
 
 
 def ends_the_program(error: BaseException) -> bool:
-    """Return whether an exception is meant for the program, as Ctrl-C's: that may come in whatever it runs."""
+    """Return whether an exception, such as Ctrl-C's, is meant for the program and may come anywhere."""
     is_main = threading.current_thread() is threading.main_thread()
     return is_main and isinstance(error, KeyboardInterrupt | SystemExit)
 
 
 class Watcher(Generic[T]):
-    """Calls `function` with each value that is told, one after the other, in a thread of its own.
+    """Calls `function` with each value, in order, in a thread of its own.
 
     One that raises, takes too long or falls too far behind is logged and dropped: `forget` is called, and it is
     told nothing more. `name` is for the log.
@@ -62,7 +62,7 @@ class Watcher(Generic[T]):
         self._thread.start()
 
     def tell(self, value: T) -> None:
-        """Hand over a value. Never waits, never raises."""
+        """Queue a value. Never waits, never raises."""
         if self._is_over:
             return
         begun = self._begun
@@ -74,7 +74,7 @@ class Watcher(Generic[T]):
             self._pending.put((value,))
 
     def close(self) -> None:
-        """Wait until it has taken what it was told, not for long; then it is told nothing more."""
+        """Wait a short time until all queued values are handled; further ones are dropped."""
         self._pending.put(None)
         if threading.current_thread() is self._thread:
             self._is_over = True

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A reader's PIN pad: what a person types there, a script types here. It changes under the testbed's lock only."""
+"""A reader's PIN pad, operated by a script. It changes under the testbed's lock only."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Entry(NamedTuple):
-    """What somebody did at the pad: typed a PIN, or pressed the red key."""
+    """One entry at the pad: a PIN, or the cancel key."""
 
     pin: bytes
     cancelled: bool = False
@@ -19,18 +19,18 @@ class Entry(NamedTuple):
 
 
 class PinPad:
-    """Entries wait until somebody asks for them; `askers` are woken by each."""
+    """Queue of entries that calls take; each entry wakes `askers`."""
 
     def __init__(self) -> None:
         self.askers: set[Callable[[], None]] = set()
         self._entries: deque[Entry] = deque(maxlen=16)
 
     def enter(self, entry: Entry) -> None:
-        """Somebody types. The caller holds the testbed's lock."""
+        """Add an entry. The caller holds the testbed's lock."""
         self._entries.append(entry)
         for asker in self.askers:
             asker()
 
     def take(self) -> Entry | None:
-        """The oldest entry that nobody has taken. The caller holds the testbed's lock."""
+        """Take the oldest entry. The caller holds the testbed's lock."""
         return self._entries.popleft() if self._entries else None

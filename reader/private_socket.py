@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Unix sockets that belong to one user: a folder of mode 0700, a socket of mode 0600, and a check of who connects."""
+"""Unix sockets of one user: folder mode 0700, socket mode 0600, and a check of the peer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _RESPITE = 0.1
 
 
 class SocketError(Exception):
-    """A socket cannot be had; the message says why and what to do. `code` is for programs."""
+    """A socket cannot be made; the message says why and what to do. `code` is for programs."""
 
     code = "socket-error"
 
@@ -53,7 +53,7 @@ OWN_FOLDER = (
 
 
 def closed_to_us(path: Path) -> str:
-    """Return which folder keeps this user from a path that the system has refused."""
+    """Return which folder refuses this user access to a path."""
     closed = next((each for each in reversed(path.parents) if not os.access(each, os.X_OK)), path)
     return f"is closed to user {os.getuid()}" + (f", who may not look into {closed}" if closed != path else "")
 
@@ -72,7 +72,7 @@ def private_folder(folder: Path) -> Path:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise UnsafeFolder for what is there and not the user's own folder, or may not be looked at."""
+    """Raise UnsafeFolder unless a path is the user's own folder, readable only by that user."""
     try:
         status = folder.lstat()
     except PermissionError:
@@ -90,7 +90,7 @@ def check_folder(folder: Path) -> None:
 
 
 def listen(path: Path) -> socket.socket:
-    """A listening socket. One that a dead simulator left behind is taken over. Raises SocketInUse, UnsafeFolder."""
+    """Return a listening socket; replaces one left by a dead simulator. Raises SocketInUse, UnsafeFolder."""
     private_folder(path.parent)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -180,7 +180,7 @@ def _open_reserve() -> int | None:
 
 
 def peer_is_ours(connection: socket.socket) -> bool:
-    """Whether the other end runs as this user, or as root."""
+    """Return whether the peer runs as this user or as root."""
     size = struct.calcsize("3i")
     _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
     return uid in (os.getuid(), 0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One reader and the stays of cards in it.
+"""One reader and the insertions of cards into it.
 
 A removal never waits for a card that is at work: it ends the stay, and whoever still speaks to the card through it gets
 CardRemoved as soon as the card's thread comes back.
@@ -25,16 +25,16 @@ _GIVE_UP_PIN = b"\x00\x20\xff\x80"
 
 @runtime_checkable
 class SharedCard(Protocol):
-    """A card that others can reach behind the testbed's back, and which so has a lock that keeps them away, too."""
+    """A card that programs outside the testbed reach, with a lock that keeps them away."""
 
     def lock_for(self, insertion: Insertion) -> TransactionLock:
-        """The transaction lock of a stay that begins."""
+        """Return the transaction lock for an insertion that begins."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One change, as the testbed's listeners get it: synchronously, with the testbed's lock held.
+    """One change, given to the testbed's listeners synchronously with the testbed's lock held.
 
     `insertion` is the one that began, ended, was reset, was logged out or lost its sessions; None for plug
     and unplug.
@@ -47,7 +47,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class ApduMoment:
-    """An APDU is about to reach the card (BEFORE) or has been answered by it (AFTER). `call` is what it is sent for.
+    """An APDU is about to be sent (BEFORE) or its response has come (AFTER). `call` is the call it is sent for.
 
     Watchers are called in the thread that sends the APDU, without the testbed's lock: they may remove the card. A
     watcher may return a response: BEFORE, it is the answer and the card never gets the command; AFTER, it takes the
@@ -72,16 +72,16 @@ class ReaderTestbed(Protocol):
 
     @property
     def watchers(self) -> Sequence[object]:
-        """Who is told of every moment; without any there is nothing to notify."""
+        """Return who is told of every moment; empty means nothing to notify."""
         ...
 
     @property
     def readers(self) -> list[Reader]:
-        """The readers that are plugged in now."""
+        """Return the readers that are plugged in."""
         ...
 
     def notify(self, moment: Moment) -> bytes | int | None:
-        """Tell every watcher of a moment. Returns what takes the place of the real response, or None."""
+        """Tell every watcher of a moment; return what replaces the real response, or None."""
         ...
 
     def call_under_way(self) -> CallMoment | None:
@@ -89,12 +89,12 @@ class ReaderTestbed(Protocol):
         ...
 
     def announce(self, event: Event) -> None:
-        """Record a change, and tell everybody. The caller holds the lock."""
+        """Record a change, and tell all listeners. The caller holds the lock."""
         ...
 
 
 class Insertion:
-    """One stay of one card in one reader, from insertion to removal.
+    """One insertion of a card into a reader, until its removal.
 
     `lock` is the transaction lock: hold it over APDUs that belong together. The door to programs that wait for each
     other in a queue of their own takes `inner_lock` instead (card_lock.py). `removed` is set for good when the stay
@@ -127,7 +127,7 @@ class Insertion:
 
     @property
     def atr(self) -> bytes:
-        """The answer to reset that the card gave last, or that arrived in its place."""
+        """Return the ATR of the last reset, or the one that replaces it."""
         return self.activation.atr if self._atr is None else self._atr
 
     def transmit(self, command: bytes) -> bytes:
@@ -155,13 +155,13 @@ class Insertion:
             return response
 
     def _before(self, command: bytes) -> bytes | None:
-        """What watchers answer in the card's place."""
+        """Return what watchers answer in the card's place."""
         testbed = self.reader.testbed
         answer = testbed.notify(ApduMoment(When.BEFORE, self, command, call=testbed.call_under_way()))
         return answer if isinstance(answer, bytes) else None
 
     def _after(self, command: bytes, response: bytes) -> bytes:
-        """The response, or what watchers put in its place."""
+        """Return the response, or what watchers replace it with."""
         testbed = self.reader.testbed
         answer = testbed.notify(ApduMoment(When.AFTER, self, command, response, testbed.call_under_way()))
         return answer if isinstance(answer, bytes) else response
@@ -173,7 +173,7 @@ class Insertion:
             raise CardMute(self.reader.name)
 
     def reset(self, is_warm: bool = True, is_known: bool = False) -> bytes:
-        """Reset the card: all volatile state is lost, the stay goes on. Returns the ATR. Raises CardRemoved.
+        """Reset the card: volatile state is lost, the insertion goes on. Returns the ATR. Raises CardRemoved.
 
         A reset that is not warm has taken the power away for a moment. One that is `is_known` was the wish of the other
         side's programs (card_lock.py), which else are told.
@@ -193,13 +193,13 @@ class Insertion:
             return atr
 
     def was_reset(self, activation: Activation) -> None:
-        """The card tells that somebody outside the testbed has reset it. The caller holds the testbed's lock."""
+        """Record that a program outside the testbed has reset the card. The caller holds the testbed's lock."""
         if not self.removed.is_set():
             self.activation = activation
             self.reader.testbed.announce(Event(Change.RESET, self.reader, self))
 
     def log_out(self) -> None:
-        """Take the PIN's verification back (SP 800-73-5 part 2, 3.2.1). Raises CardRemoved."""
+        """Set the PIN to not verified (SP 800-73-5 part 2, 3.2.1). Raises CardRemoved."""
         testbed = self.reader.testbed
         with self.lock:
             if self.removed.is_set():
@@ -214,7 +214,7 @@ class Insertion:
 
 
 class Reader:
-    """A virtual reader of a testbed. `insertion` is the stay of the card that is in it now, or None."""
+    """A virtual reader of a testbed. `insertion` is that of the card in it, or None."""
 
     def __init__(self, testbed: ReaderTestbed, name: str) -> None:
         self.testbed = testbed
@@ -227,7 +227,7 @@ class Reader:
         self.pin_pad = PinPad()
 
     def insert(self, card: Card, atr: bytes | None = None) -> Insertion:
-        """Put a card in; with `atr` the reader sees that one instead of the card's own.
+        """Insert a card; with `atr` applications see that ATR instead of the card's own.
 
         Raises ReaderOccupied, CardElsewhere, or NoSuchReader if the reader itself is unplugged.
         """
@@ -252,7 +252,7 @@ class Reader:
             return self.end_stay(self.occupied())
 
     def end_stay(self, insertion: Insertion) -> Card:
-        """The end of a stay, by the card's removal or the reader's, which is not `plugged` any more then.
+        """End the insertion, by removal of the card or of the reader (then not `plugged`).
 
         The caller holds the testbed's lock.
         """
@@ -281,29 +281,29 @@ class Reader:
         self.occupied().reset()
 
     def mute(self, for_life: bool = False) -> None:
-        """From now on the card does not answer, until it is reset or taken out, or never again. Raises ReaderEmpty."""
+        """Make the card stop answering until it is reset or removed, or for good. Raises ReaderEmpty."""
         insertion = self.occupied()
         insertion.card.is_dead |= for_life
         insertion.is_mute = True
         insertion.sensor.cancel()
 
     def touch(self) -> Insertion:
-        """Lay a finger on the card, and return its stay; it counts for the next key that asks. Raises ReaderEmpty."""
+        """Touch the card, and return its insertion; counts for the next key that waits. Raises ReaderEmpty."""
         insertion = self.occupied()
         insertion.sensor.touch()
         return insertion
 
     def log_out(self) -> None:
-        """Take the PIN's verification back, as another program could. Raises ReaderEmpty."""
+        """Set the PIN to not verified, as another program could. Raises ReaderEmpty."""
         self.occupied().log_out()
 
     def close_sessions(self) -> None:
-        """Tell every application that its sessions on the card are over; the card stays. Raises ReaderEmpty."""
+        """Close all applications' sessions on the card, which stays. Raises ReaderEmpty."""
         with self.testbed.lock:
             self.testbed.announce(Event(Change.CLOSE_SESSIONS, self, self.occupied()))
 
     def occupied(self) -> Insertion:
-        """Return the stay of the card that is in it. Raises ReaderEmpty."""
+        """Return the insertion of the card in the reader. Raises ReaderEmpty."""
         insertion = self.insertion
         if insertion is None:
             raise ReaderEmpty(self.name)

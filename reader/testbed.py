@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The testbed: the readers that are plugged in, and everybody who wants to know what happens to them.
+"""The testbed: the readers that are plugged in, and the listeners to what happens to them.
 
 The testbed's lock is the one lock of the physical world. Whoever holds it sees presence, sessions and event flags
 agree with each other; it is never held while a card works or anybody waits.
@@ -28,7 +28,7 @@ Watcher = Callable[[Moment], bytes | int | None]
 
 
 def check_name(name: str) -> None:
-    """Raise ValueError for what no reader can be called."""
+    """Raise ValueError for an invalid reader name."""
     if not name or name != name.strip() or len(name.encode(errors="replace")) > 64 or not name.isprintable():
         raise ValueError(f"not a reader name: {name!r} (1 to 64 bytes, printable, no blanks at the ends)")
 
@@ -52,7 +52,7 @@ class Testbed:
         self._readers: dict[str, Reader] = {}
 
     def plug(self, name: str, is_contactless: bool = False) -> Reader:
-        """Plug a reader in and return it; cards are laid on one that is contactless.
+        """Plug a reader in and return it; cards in it are contactless if `is_contactless`.
 
         Raises ReaderExists if a reader of that name is plugged in already, ValueError for an unusable name.
         """
@@ -68,7 +68,7 @@ class Testbed:
         return reader
 
     def unplug(self, name: str) -> None:
-        """Pull a reader out, with the card that is in it. Raises NoSuchReader."""
+        """Unplug a reader, with the card in it. Raises NoSuchReader."""
         with self.lock:
             reader = self.reader(name)
             reader.plugged = False
@@ -77,7 +77,7 @@ class Testbed:
             self.announce(Event(Change.UNPLUG, reader))
 
     def reader(self, name: str) -> Reader:
-        """The plugged-in reader of that name. Raises NoSuchReader."""
+        """Return the plugged-in reader of that name. Raises NoSuchReader."""
         with self.lock:
             reader = self._readers.get(name)
             if reader is None or not reader.plugged:
@@ -86,13 +86,13 @@ class Testbed:
 
     @property
     def known(self) -> list[str]:
-        """The names of all readers that are or ever were plugged in."""
+        """Return the names of all readers that are or were plugged in."""
         with self.lock:
             return list(self._readers)
 
     @property
     def readers(self) -> list[Reader]:
-        """The readers that are plugged in now."""
+        """Return the readers that are plugged in."""
         with self.lock:
             return [reader for reader in self._readers.values() if reader.plugged]
 
@@ -149,7 +149,7 @@ class Testbed:
     # Moments; callers ask `watchers` first, for without any there is nothing to do
 
     def notify(self, moment: Moment) -> bytes | int | None:
-        """Call every watcher. What the last of them says that says something takes effect.
+        """Call every watcher; the last one that returns something decides.
 
         One that raises is logged and dropped. Raises CallerIsGone, as a fault does that waits for a caller.
         """
@@ -169,16 +169,16 @@ class Testbed:
         return answer
 
     def begin_call(self, moment: CallMoment) -> bytes | int | None:
-        """A call begins in this thread: its moment BEFORE. Until `end_call` APDUs are sent for it."""
+        """Begin a call in this thread: its moment BEFORE. APDUs until `end_call` are sent for it."""
         self._thread.call, self._thread.is_under_way = moment, False
         return self.notify(moment)
 
     def end_call(self) -> None:
-        """The call of this thread is over."""
+        """End the call of this thread."""
         self._thread.call = None
 
     def call_under_way(self) -> CallMoment | None:
-        """The call of this thread, if any, which from now on works: its moment DURING, once."""
+        """Return the call of this thread, if any, and notify its moment DURING, once."""
         call: CallMoment | None = getattr(self._thread, "call", None)
         if call is not None and not self._thread.is_under_way:
             self._thread.is_under_way = True

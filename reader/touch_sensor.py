@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Where a finger touches the card in a reader: a person there, a script here."""
+"""The touch sensor of a card in a reader, operated by a script."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from time import monotonic
 
 
 class TouchSensor:
-    """The sensor for one stay of a card. A touch waits until a key asks for it; two that nobody takes are one.
+    """The sensor for one insertion. A touch is kept until a key takes it; two untaken ones count as one.
 
     Thread-safe; `touch` and `cancel` never wait.
     """
@@ -22,20 +22,20 @@ class TouchSensor:
         """Whether the card is waiting for a finger."""
 
     def touch(self) -> None:
-        """Lay a finger on."""
+        """Touch the sensor."""
         with self._changed:
             self._is_touched = True
             self._changed.notify_all()
 
     def cancel(self) -> None:
-        """Forget every touch, and end the wait for one: the card loses its power, or says nothing any more."""
+        """Discard all touches, and end the wait for one: the card loses power, or turns mute."""
         with self._changed:
             self._is_touched, self._taken_at = False, None
             self._cancelled += 1
             self._changed.notify_all()
 
     def wait(self, seconds: float) -> bool:
-        """Take a touch, waiting so long for it. False when none has come, or the wait was cancelled."""
+        """Wait for a touch and consume it. Returns False if none came, or the wait was cancelled."""
         with self._changed:
             before, self.is_awaited = self._cancelled, True
             try:
@@ -48,6 +48,6 @@ class TouchSensor:
             return True
 
     def was_touched(self, seconds: float) -> bool:
-        """Whether a touch has been taken within the last so many seconds."""
+        """Return whether a touch was consumed within the last so many seconds."""
         with self._changed:
             return self._taken_at is not None and monotonic() - self._taken_at < seconds

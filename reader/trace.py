@@ -33,14 +33,14 @@ _TAG_LIST = 0x5C
 
 
 class _Named(Protocol):
-    """A reader or a card, as far as the trace is concerned."""
+    """A reader or a card, as the trace sees it."""
 
     @property
     def name(self) -> str: ...
 
 
 class _Insertion(Protocol):
-    """An insertion of a card into a reader (reader.py), as far as the trace is concerned."""
+    """An insertion of a card into a reader (reader.py), as the trace sees it."""
 
     @property
     def reader(self) -> _Named: ...
@@ -49,7 +49,7 @@ class _Insertion(Protocol):
 
 
 class _Event(Protocol):
-    """A change of the testbed (reader.py), as far as the trace is concerned."""
+    """A change of the testbed (reader.py), as the trace sees it."""
 
     @property
     def change(self) -> str: ...
@@ -66,7 +66,7 @@ class Hidden(NamedTuple):
 
 
 class CallEntry(NamedTuple):
-    """A PKCS #11 call arrives. `number` is also the number of the call; `arguments` holds Hidden for byte strings.
+    """A PKCS #11 call has arrived. `number` is also the call's number; byte strings in `arguments` are Hidden.
 
     `time` is in seconds of the monotonic clock, as in every entry.
     """
@@ -81,7 +81,7 @@ class CallEntry(NamedTuple):
 
 
 class ReturnEntry(NamedTuple):
-    """The call numbered `call` is answered with `value`, a CK_RV."""
+    """The call numbered `call` has returned `value`, a CK_RV."""
 
     number: int
     time: float
@@ -109,7 +109,7 @@ class ApduEntry(NamedTuple):
 
 
 class EventEntry(NamedTuple):
-    """A change of the testbed, by the name that events.py has for it."""
+    """A change of the testbed, by its name in events.py."""
 
     number: int
     time: float
@@ -120,7 +120,7 @@ class EventEntry(NamedTuple):
 
 
 class VerbEntry(NamedTuple):
-    """A verb or fault that is no change of the testbed: a touch, a word, an answer that is not the card's.
+    """A verb or fault that is no change of the testbed: a touch, a signal, a replaced response.
 
     `about` is what there is to say of it beside the reader; nothing that is secret.
     """
@@ -138,7 +138,7 @@ Subscriber = Callable[[Entry], None]
 
 
 class _Thread(threading.local):
-    """Of one thread: the call that its entries are made for."""
+    """State of one thread: the call for which its entries are made."""
 
     call: int | None = None
 
@@ -155,7 +155,7 @@ class Trace:
         self._record: Subscriber = self._entries.append
 
     def entries(self, after: int = 0) -> list[Entry]:
-        """The entries that are kept and have a number above `after`, oldest first."""
+        """Return the kept entries with a number above `after`, oldest first."""
         return sorted(entry for entry in self._entries.copy() if entry[0] > after)
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
@@ -198,12 +198,12 @@ class Trace:
         return number
 
     def answer(self, call: int, name: str, value: int) -> None:
-        """Record how a call was answered."""
+        """Record a call's return value."""
         self._record(_entry(ReturnEntry, (next(self._numbers), monotonic(), call, name, value)))
         self._thread.call = None
 
     def apdu(self, insertion: _Insertion, command: bytes, response: bytes | None) -> None:
-        """Record an APDU and its response; None when the card was torn out before it answered."""
+        """Record an APDU and its response, None if the card was removed before it."""
         shown, answer, length, status = command[:4], b"", 0, None
         if response is not None:
             length, status = len(response) - 2, int.from_bytes(response[-2:], "big")
@@ -232,7 +232,7 @@ class Trace:
 
 @lru_cache(256)  # the same few objects are read over and over
 def _anybody_may_read(command: bytes) -> bool:
-    """Whether a GET DATA asks for an object that is no secret: a management key may lie in one that wants the PIN.
+    """Return whether a GET DATA is for an object that needs no PIN; a management key may be in one that does.
 
     What cannot be told from this command alone, as the last link of a chain, is taken for a secret.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Waiting for files and sockets, whatever the numbers of their descriptors: select(2) takes none above 1023."""
+"""Waiting for files and sockets with any descriptor numbers: select(2) takes none above 1023."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class HasDescriptor(Protocol):
 
 
 def readable(seconds: float | None, *files: int | HasDescriptor) -> set[int]:
-    """Wait until something can be read from one of the files, or they have ended, for so long (None: for ever).
+    """Wait until one of the files is readable or has ended, for so long (None: no limit).
 
     Returns the descriptors of those that are ready.
     """
@@ -23,7 +23,7 @@ def readable(seconds: float | None, *files: int | HasDescriptor) -> set[int]:
 
 
 def waiter(*files: int | HasDescriptor) -> Callable[[float | None], set[int]]:
-    """Return what waits as `readable`, for so many seconds, for who waits for the same files again and again."""
+    """Return a function that waits as `readable`, for repeated waits for the same files."""
     poll = select.poll()
     for each in files:
         poll.register(each, select.POLLIN)

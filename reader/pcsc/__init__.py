@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Every way between a virtual reader and PC/SC: vpcd, pcscd, pyscard, yubikit."""
+"""Adapters between a virtual reader and PC/SC: vpcd, pcscd, pyscard, yubikit."""

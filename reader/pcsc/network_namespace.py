@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A network of one's own, in which nobody else of the machine or outside is: network_namespaces(7), setns(2).
+"""A network namespace of one's own, which no other process reaches: network_namespaces(7), setns(2).
 
 A namespace belongs to a thread. Ours enters it only to make a socket or to start a daemon there, and leaves it at once:
 the programs that cardtear runs keep their network.
@@ -25,7 +25,7 @@ _THIS = "/proc/thread-self/ns/net"
 
 
 class NetworkNamespace:
-    """A network with a loopback interface and nothing else, until `close` and the end of what is in it.
+    """A network with only a loopback interface, until `close` and the end of its sockets and processes.
 
     Raises OSError where none can be made: it needs CAP_SYS_ADMIN.
     """
@@ -44,7 +44,7 @@ class NetworkNamespace:
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
-        """Put the sockets that this thread makes in the block, and the programs that it starts, into this network."""
+        """Put sockets and programs that this thread creates in the block into this network."""
         home = os.open(_THIS, os.O_RDONLY | os.O_CLOEXEC)
         try:
             _call("setns", self._there, _CLONE_NEWNET)
@@ -56,7 +56,7 @@ class NetworkNamespace:
             os.close(home)
 
     def close(self) -> None:
-        """Let go of it; it goes with its last socket and process."""
+        """Release the network; it ends with its last socket and process."""
         os.close(self._there)
 
 
@@ -68,6 +68,6 @@ def _call(name: str, *arguments: int) -> None:
 
 
 def _loopback_up() -> None:
-    """Switch on the loopback interface of this thread's network: netdevice(7)."""
+    """Enable the loopback interface of this thread's network: netdevice(7)."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", _IFF_UP))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A card that PC/SC has, as a card of the testbed: it goes into a virtual reader, and out of it when a script says so.
+"""A card in a reader of PC/SC as a card of the testbed, which a script inserts and removes.
 
 All that is said to it goes through one thread, so that nobody who pulls it waits for it, not even while it works or
 another program holds it. Pulled out of a virtual reader the card loses its power, but goes on with the command that it
@@ -35,7 +35,7 @@ _READING = frozenset(
 
 
 class PcscCard:
-    """The card in the reader `name` of PC/SC, from its insertion there until `lost`.
+    """The card in the PC/SC reader `name`, from its insertion there until `lost`.
 
     `channel` is a first connection to it, None for a card that does not answer. Thread-safe.
     """
@@ -67,7 +67,7 @@ class PcscCard:
     def activate(
         self, sensor: TouchSensor = NO_SENSOR, is_contactless: bool = False, is_warm: bool = False
     ) -> PcscActivation:
-        """Reset it, or connect to it again. That goes on after the return; the first command waits for it."""
+        """Reset the card, or connect to it again. Returns at once; the first command waits."""
         activation = self._activation = PcscActivation(self, self._atr)
         if not self._is_fresh:
             self._do(lambda: self._power_up(activation))
@@ -75,7 +75,7 @@ class PcscCard:
         return activation
 
     def deactivate(self) -> None:
-        """Take the power away; whoever waits for the card has lost it. Does not wait."""
+        """Cut the power; threads that wait for the card get CardTorn. Does not wait."""
         self._activation = None
         with self._mutex:
             waiting, self._waiting = self._waiting, set()
@@ -85,7 +85,7 @@ class PcscCard:
         self._do(lambda: self._disconnect(power_off=True))
 
     def lock_for(self, insertion: Insertion) -> Transaction:
-        """A stay begins: the lock that also keeps other programs away from the card."""
+        """Return the lock for an insertion that begins, which also keeps other programs from the card."""
         self._insertion = insertion
         return Transaction(self, insertion.reader.testbed.call_under_way)
 
@@ -93,11 +93,11 @@ class PcscCard:
 
     @property
     def is_lost(self) -> bool:
-        """Whether it has left PC/SC; then no reader has it any more, and none gets an answer from it."""
+        """Return whether the card has left PC/SC; it is then in no reader and answers nothing."""
         return self._gone.is_set()
 
     def lost(self) -> None:
-        """It has left its reader there, or PC/SC itself is gone: it leaves the virtual reader, too, for good."""
+        """Remove the card from the virtual reader for good: it has left its PC/SC reader, or PC/SC has ended."""
         self._gone.set()
         self.is_dead = True
         insertion = self._insertion
@@ -110,13 +110,13 @@ class PcscCard:
         self._jobs.put(None)
 
     def wait_until_released(self, seconds: float) -> None:
-        """After `lost`: until other programs have the card to themselves, or so long."""
+        """Wait, after `lost`, until other programs have the card to themselves, or for so long."""
         self._thread.join(seconds)
 
     # Commands
 
     def transmit(self, activation: PcscActivation, command: bytes) -> bytes:
-        """One APDU of an activation. Raises CardTorn, CardMute."""
+        """Transmit one APDU of an activation. Raises CardTorn, CardMute."""
         if activation is not self._activation:
             raise CardTorn
         try:
@@ -133,7 +133,7 @@ class PcscCard:
         return response
 
     def begin(self) -> None:
-        """Keep other programs away. If one of them has reset the card, all of ours hear of it now."""
+        """Keep other programs from the card. If one of them has reset it, our sessions are told now."""
         activation = self._activation
         if activation is None:
             return
@@ -142,7 +142,7 @@ class PcscCard:
                 self._was_reset(activation)
 
     def end(self) -> None:
-        """Let other programs have it again."""
+        """Let other programs use the card again."""
         self._do(lambda: self._channel.end() if self._channel is not None else None)
 
     def _was_reset(self, activation: PcscActivation) -> None:
@@ -162,7 +162,7 @@ class PcscCard:
         return future
 
     def _wait_for(self, work: Callable[[], Any]) -> Any:
-        """What the work gives. Raises what it raises, and CardTorn as soon as the card is pulled."""
+        """Return the result of the work. Raises what it raises, and CardTorn once the card is removed."""
         with self._mutex:
             if self._activation is None or self.is_lost:
                 raise CardTorn
@@ -193,7 +193,7 @@ class PcscCard:
         activation.atr = self._atr = self._channel.atr
 
     def _channel_of(self, activation: PcscActivation) -> Channel:
-        """Raises CardTorn if the power has gone since the work was given."""
+        """Return the channel of an activation. Raises CardTorn if the power was cut since."""
         if activation is not self._activation or self.is_lost:
             raise CardTorn
         if self._channel is None:  # the first attempt to power it up has failed
@@ -208,14 +208,14 @@ class PcscCard:
 
 
 class PcscActivation:
-    """One activation of such a card."""
+    """One activation of a PcscCard."""
 
     def __init__(self, card: PcscCard, atr: bytes) -> None:
         self.atr = atr
         self._card = card
 
     def transmit(self, command: bytes) -> bytes:
-        """One APDU. Raises CardTorn when the card has gone, CardMute when it fails to answer though it is there."""
+        """Transmit one APDU. Raises CardTorn if the card has gone, CardMute if it is there and does not answer."""
         return self._card.transmit(self, command)
 
 
@@ -230,7 +230,7 @@ class Transaction(TransactionLock):
         self._depth = 0
 
     def acquire(self) -> bool:
-        """Wait for others of ours, then for other programs."""
+        """Wait for our other threads, then for other programs."""
         if self._owner != threading.get_ident():
             self.waits()  # PC/SC does not say beforehand whether it will be long
         self._lock.acquire()
@@ -241,7 +241,7 @@ class Transaction(TransactionLock):
         return True
 
     def release(self) -> None:
-        """Let all of them have the card, at the outermost of several times."""
+        """Release the lock, at the outermost level."""
         if self._depth == 1:
             self._card.end()
             self._owner = None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One connection to the card in a reader of PC/SC, as few functions that raise what PC/SC says.
+"""One connection to the card in a PC/SC reader; its functions raise PC/SC's errors.
 
 Not thread-safe: whoever owns a channel calls it from one thread at a time. Knows nothing of our own readers.
 """
@@ -32,7 +32,7 @@ _SHORT_CASES_3_AND_4 = 5
 
 
 class PcscError(Exception):
-    """A function of PC/SC that failed; `code` is its result, as an unsigned number."""
+    """A function of PC/SC failed; `code` is its result, as an unsigned number."""
 
     def __init__(self, function: str, code: int) -> None:
         self.code = code & 0xFFFFFFFF
@@ -40,12 +40,12 @@ class PcscError(Exception):
 
     @property
     def is_gone(self) -> bool:
-        """Whether the card has left."""
+        """Return whether the card has gone."""
         return self.code in GONE
 
 
 def call(name: str, *arguments: Any) -> list[Any]:
-    """One function of PC/SC: what it gives besides its result. Raises PcscError unless that is success."""
+    """Call a function of PC/SC; return its results without the code. Raises PcscError."""
     answer = getattr(scard, name)(*arguments)
     code, *values = answer if isinstance(answer, list | tuple) else (answer,)
     if code != scard.SCARD_S_SUCCESS:
@@ -85,7 +85,7 @@ def wait_for_change(context: int, milliseconds: int, known: Sequence[tuple[str, 
 
 
 class Channel:
-    """The card in `reader`, from construction to `close`, shared with other programs or not. Raises PcscError."""
+    """The card in `reader`, from construction to `close`, shared or not. Raises PcscError."""
 
     def __init__(self, reader: str, exclusive: bool = False) -> None:
         self._mode = scard.SCARD_SHARE_EXCLUSIVE if exclusive else scard.SCARD_SHARE_SHARED
@@ -102,7 +102,7 @@ class Channel:
         return bytes(atr)
 
     def begin(self) -> bool:
-        """Keep others away until `end`, waiting for them first. False: one of them has reset the card meanwhile."""
+        """Begin a transaction after those of others. Returns False if one of them has reset the card."""
         try:
             call("SCardBeginTransaction", self._card)
         except PcscError as error:
@@ -114,11 +114,11 @@ class Channel:
         return True
 
     def end(self) -> None:
-        """Let others have it again, as it is."""
+        """End the transaction; the card is left as it is."""
         call("SCardEndTransaction", self._card, scard.SCARD_LEAVE_CARD)
 
     def reset(self) -> None:
-        """A warm reset; everybody else is told by PC/SC."""
+        """Reset the card, warm; PC/SC tells all other programs."""
         self._reconnect(scard.SCARD_RESET_CARD)
 
     def _reconnect(self, initialization: int) -> None:
@@ -126,13 +126,13 @@ class Channel:
         self.atr = self._read_atr()
 
     def transmit(self, command: bytes) -> bytes:
-        """One command APDU to one response APDU."""
+        """Transmit one command APDU, and return its response APDU."""
         if self._protocol == scard.SCARD_PROTOCOL_T0:
             return self._transmit_by_t0(command)
         return self._exchange(scard.SCARD_PCI_T1, command)
 
     def _transmit_by_t0(self, command: bytes) -> bytes:
-        """As T=0 has it (ISO/IEC 7816-3, 12.2.1): never both Lc and Le; a wrong Le is corrected once."""
+        """Transmit by T=0 (ISO/IEC 7816-3, 12.2.1): never both Lc and Le; a wrong Le is corrected once."""
         if len(command) > _SHORT_CASES_3_AND_4 and len(command) == _SHORT_CASES_3_AND_4 + command[4] + 1:
             command = command[:-1]
         response = self._exchange(scard.SCARD_PCI_T0, command)
@@ -145,6 +145,6 @@ class Channel:
         return bytes(each & 0xFF for each in response)
 
     def close(self, power_off: bool = False) -> None:
-        """End; with `power_off` the card forgets who has proved what, as if it had been pulled out. Never raises."""
+        """Disconnect; with `power_off` the card loses its volatile state, as if removed. Never raises."""
         scard.SCardDisconnect(self._card, scard.SCARD_UNPOWER_CARD if power_off else scard.SCARD_LEAVE_CARD)
         scard.SCardReleaseContext(self._context)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The door in the other direction: the card in a reader of PC/SC lies in a virtual reader, too.
+"""Adapter in the other direction: mirror the card in a PC/SC reader into a virtual reader.
 
 So the module drives it, ours behind vpcd or a real one in a real reader, and triggers, faults and removals can be
 played on it. Insertions and removals there are waited for (SCardGetStatusChange), not looked for.
@@ -41,7 +41,7 @@ _COUNTER = 0xFFFF0000
 
 
 class PcscReader:
-    """Mirrors into `reader` the card in the first reader of PC/SC that has `name` in its own, until `close`.
+    """Mirrors into `reader` the card of the first PC/SC reader whose name contains `name`, until `close`.
 
     The service may come later, go, and come back, and so may the reader. `card` is the card that is there now; pulled
     out of the virtual reader it can be inserted again. A card of the testbed that is in the virtual reader stays there.
@@ -61,7 +61,7 @@ class PcscReader:
         self._thread.start()
 
     def close(self) -> None:
-        """Take the card out of the virtual reader, let other programs have it, and end."""
+        """Remove the card from the virtual reader, release it for other programs, and end."""
         card = self.card
         self._closing.set()
         deadline = monotonic() + _RELEASE
@@ -93,7 +93,7 @@ class PcscReader:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _watch(self) -> None:
-        """Until the end. Raises PcscError when the service goes."""
+        """Follow the PC/SC reader until `close`. Raises PcscError if the service ends."""
         name, state, atr, readers_state = None, scard.SCARD_STATE_UNAWARE, b"", scard.SCARD_STATE_UNAWARE
         while not self._closing.is_set():
             if name is None:
@@ -122,7 +122,7 @@ class PcscReader:
         return next((name for name in names if self.wanted in name), None)
 
     def _wait(self, states: list[tuple[str, int]], milliseconds: int) -> list[tuple[str, int, bytes]]:
-        """The states after a change; nothing if there was none in so long a time."""
+        """Return the states after a change; none if there was no change within the time."""
         try:
             return wait_for_change(self._context, milliseconds, states)
         except PcscError as error:
@@ -131,7 +131,7 @@ class PcscReader:
             raise
 
     def _see(self, name: str, state: int, is_powered_up: bool) -> bool:
-        """The state of the reader is this now. False if there is a card that cannot be had yet.
+        """Take over a new state of the reader. Returns False for a card that cannot be used yet.
 
         pcscd tells of a card before it has powered it up, read its ATR and counted it. Who connects in between has the
         card counted as another one, and the power taken away under a connection that is of no use from then on.

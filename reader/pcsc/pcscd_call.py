@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Use pcscd's own socket: have it started by systemd, hear whether it lets this user in, and see whose it is."""
+"""Use of pcscd's socket: have systemd start it, find out whether it accepts this user, and whose it is."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ REFUSAL = (
 
 
 def call_pcscd() -> socket.socket | None:
-    """Return a connection that says nothing; None without pcscd.
+    """Return a connection on which nothing was sent; None without pcscd.
 
     While it is open, a pcscd that ends without programs stays.
     """
@@ -53,7 +53,7 @@ def call_pcscd() -> socket.socket | None:
 
 
 def may_listen(uid: int) -> bool:
-    """Return whether who listens at vpcd's port may have this user's card: this user, root, and the service.
+    """Return whether the listener at vpcd's port may have this user's card: this user, root, the service.
 
     The machine's pcscd runs as a system's account of its own from 2.4 on (pcscd.service, pcscd.socket). Whose the
     machine's socket is, only root and that account say: others may write neither to its folder nor to /run.
@@ -76,7 +76,7 @@ def _is_the_services(uid: int) -> bool:
 
 
 def refusal() -> str | None:
-    """Return what to do about a pcscd that hangs up on this user's programs; None if it answers, or is not there.
+    """Return what to do about a pcscd that hangs up on this user; None if it answers or does not run.
 
     One that ends hangs up, too: it is asked again a little later, and is not there any more.
     """
@@ -91,7 +91,7 @@ def refusal() -> str | None:
 
 
 def _hangs_up() -> bool:
-    """Begin as clients do, and return whether that is not answered. Raises OSError."""
+    """Begin as clients do; return whether pcscd hangs up. Raises OSError."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(_PATIENCE)
         connection.connect(_place())
@@ -107,6 +107,6 @@ def _place() -> str:
 
 
 def vpcd_listens() -> bool:
-    """Tell whether a pcscd with vpcd is running that may have our cards; sends nothing to it."""
+    """Return whether a pcscd with vpcd runs that may have our cards; sends nothing to it."""
     owner = tcp_peer.listener(vpcd_wire.PORT)
     return owner is not None and may_listen(owner)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The door for Python programs on pyscard: its Reader and CardConnection over a virtual reader, without pcscd.
+"""Adapter for Python programs with pyscard: its Reader and CardConnection over a virtual reader, without pcscd.
 
 A connection is what pcscd would give the program, with pyscard's own exceptions: it ends with the stay of the card, and
 a reset by anybody else asks for a reconnect. It does not simulate sharing: exclusive connections are not exclusive.
@@ -21,14 +21,14 @@ _RESETS = (scard.SCARD_RESET_CARD, scard.SCARD_UNPOWER_CARD)
 
 
 class PyscardReader(ReaderOfPyscard):
-    """What `smartcard.System.readers()` has for a reader."""
+    """A virtual reader as `smartcard.System.readers()` has readers."""
 
     def __init__(self, reader: Reader) -> None:
         super().__init__(reader.name)
         self._reader = reader
 
     def createConnection(self) -> PyscardConnection:
-        """A connection that is not connected yet."""
+        """Return a connection that is not connected yet."""
         return PyscardConnection(self._reader)
 
 
@@ -49,7 +49,7 @@ class PyscardConnection(CardConnection):
         self._disposition = scard.SCARD_UNPOWER_CARD
 
     def connect(self, protocol: int | None = None, mode: int | None = None, disposition: int | None = None) -> None:
-        """Begin with the card that is in the reader; `disposition` is what `disconnect` does to it."""
+        """Connect to the card in the reader; `disposition` is for `disconnect`."""
         super().connect(protocol, mode, disposition)
         if not self._reader.plugged:
             raise _error("Unable to connect", scard.SCARD_E_UNKNOWN_READER)
@@ -62,7 +62,7 @@ class PyscardConnection(CardConnection):
         self._disposition = scard.SCARD_UNPOWER_CARD if disposition is None else disposition
 
     def reconnect(self, protocol: int | None = None, mode: int | None = None, disposition: int | None = None) -> None:
-        """Go on with the same card, which is reset unless `disposition` says SCARD_LEAVE_CARD."""
+        """Connect to the same card again, and reset it unless `disposition` is SCARD_LEAVE_CARD."""
         super().reconnect(protocol, mode, disposition)
         insertion = self._connected()
         if self._is_reader_gone(insertion):
@@ -77,7 +77,7 @@ class PyscardConnection(CardConnection):
         self._begin(insertion, protocol)
 
     def disconnect(self) -> None:
-        """End; the card is reset unless `connect` or `reconnect` said SCARD_LEAVE_CARD. Not connected is no error."""
+        """Disconnect, and reset the card unless SCARD_LEAVE_CARD was given. Does nothing if not connected."""
         insertion, self._insertion = self._insertion, None
         if insertion is None:
             return
@@ -89,7 +89,7 @@ class PyscardConnection(CardConnection):
                 return
 
     def getATR(self) -> list[int]:
-        """The answer to reset."""
+        """Return the ATR."""
         insertion = self._connected()
         if self._is_reader_gone(insertion):
             raise _error("Failed to get status", scard.SCARD_E_READER_UNAVAILABLE)
@@ -98,7 +98,7 @@ class PyscardConnection(CardConnection):
         return list(insertion.atr)
 
     def doTransmit(self, command: list[int], protocol: int | None = None) -> tuple[list[int], int, int]:
-        """One command APDU to data, SW1 and SW2."""
+        """Transmit one command APDU; return data, SW1 and SW2."""
         insertion = self._connected()
         if self._is_reader_gone(insertion):
             raise _error("Failed to transmit", scard.SCARD_E_INVALID_VALUE)
@@ -118,7 +118,7 @@ class PyscardConnection(CardConnection):
         return list(response[:-2]), response[-2], response[-1]
 
     def _is_reader_gone(self, insertion: Insertion) -> bool:
-        """Return whether the reader was unplugged since; one that is plugged in again is another one."""
+        """Return whether the reader was unplugged; one plugged in again is another reader."""
         return insertion.is_reader_gone or not self._reader.plugged
 
     def _connected(self) -> Insertion:
@@ -136,7 +136,7 @@ class PyscardConnection(CardConnection):
 
 
 def _offered(atr: bytes) -> list[int]:
-    """The protocols of an ATR, the first one being its default (ISO/IEC 7816-3, 8.2.3). T=0 if it cannot be read."""
+    """Return the protocols of an ATR, the default first (ISO/IEC 7816-3, 8.2.3); T=0 if it cannot be read."""
     try:
         protocols = ATR(list(atr)).getSupportedProtocols()
     except Exception:  # its parser runs off the end of ATRs that a bad contact makes

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The machine's pcscd and vpcd, and what the one is told of the other: reader.conf, in either mode, for any readers.
+"""The machine's pcscd and vpcd, and the reader.conf between them: either mode, any readers.
 
 vpcd keeps its connections by slot number, two of them in Debian's build. pcscd loads a driver once for each path, so a
 further copy of the driver under another name is two further slots.
@@ -38,18 +38,18 @@ CHANNELID    {port}
 
 
 def find_driver(root: Path = Path("/usr/lib")) -> str | None:
-    """Where the distribution has put vpcd; None: nowhere."""
+    """Return the path of the distribution's vpcd; None if it is not installed."""
     return next((str(path) for place in _DRIVERS for path in root.glob(place)), None)
 
 
 def find_daemon() -> str | None:
-    """Where pcscd is; None: nowhere."""
+    """Return the path of pcscd; None if it is not installed."""
     return shutil.which("pcscd", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
 
 
 @functools.cache
 def options(daemon: str) -> tuple[str, ...]:
-    """The options that let root's own programs use this pcscd: from 2.3 on it may ask polkit, which refuses them.
+    """Return the options that let root's programs use this pcscd: from 2.3 on it may ask polkit, which refuses them.
 
     It is asked itself, for that depends on how it was built, too.
     """
@@ -75,14 +75,14 @@ def check_name(name: str) -> str:
 
 
 def usual_name(profile: str) -> str:
-    """Return what the readers are called for a card of this profile, so that its maker's programs find it."""
+    """Return the reader name for a card profile, by which the manufacturer's programs find the card."""
     return YUBIKEY if profile == "yubikey" else READER
 
 
 def configuration(
     driver: str, port: int = PORT, readers: int = SLOTS_OF_VPCD, is_reversed: bool = False, name: str = READER
 ) -> str:
-    """The text of a reader.conf for so many readers; `copies` says which copies of the driver it names.
+    """Return the text of a reader.conf for so many readers; `copies` are the copies of the driver to use.
 
     Raises ValueError for a name that no reader can have.
     """
@@ -96,6 +96,6 @@ def configuration(
 
 
 def copies(driver: str, readers: int) -> list[str]:
-    """The copies of the driver that so many readers need, beside the original."""
+    """Return the copies of the driver that so many readers need, beside the original."""
     needed = -(-readers // SLOTS_OF_VPCD)
     return [str(Path(driver).with_name(f"libifdvpcd-{number}.so")) for number in range(2, needed + 1)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the doors to a slot of vpcd have in common, whichever side connects."""
+"""What the adapters to a slot of vpcd share, whichever side connects."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class Daemon(Protocol):
 
     @property
     def is_running(self) -> bool:
-        """Whether it has been started, and has not ended."""
+        """Return whether it has been started and has not ended."""
         ...
 
     @property
     def is_there(self) -> bool:
-        """Whether it has answered since it was started, and has not been stopped."""
+        """Return whether it has answered since its start, and was not stopped."""
         ...
 
     def start(self) -> bool:
@@ -86,14 +86,14 @@ class SlotAdapter(ABC):
         self._share(reader)
 
     def show(self, reader: Reader | None) -> None:
-        """From now on this slot is that reader."""
+        """Show this reader in the slot from now on."""
         with self._testbed.lock:
             self.reader = reader
             self._share(reader)
             self._cut()
 
     def close(self, wait: bool = True) -> None:
-        """Take the card away from pcscd, and end; with `wait` when a command that the card is at has ended, too."""
+        """Take the card from pcscd, and end; with `wait` after the card's current command."""
         self._unsubscribe()
         with self._testbed.lock:
             if not self._closing:
@@ -106,23 +106,23 @@ class SlotAdapter(ABC):
 
     @property
     def is_shown(self) -> bool:
-        """Whether pcscd has the card that is in the reader now, powered up."""
+        """Return whether pcscd has the card that is in the reader now, powered up."""
         with self._testbed.lock:
             return self._dialogue is not None and self._dialogue.is_shown
 
     def wait_until_shown(self, seconds: float) -> bool:
-        """Until `is_shown`, or for so long."""
+        """Wait until `is_shown`, or for so long."""
         with self._shown:
             return self._shown.wait_for(lambda: self.is_shown, seconds)
 
     def _share(self, reader: Reader | None) -> None:
-        """Those who come through other doors stand in pcscd's queue for the cards that are put in from now on."""
+        """Have users of other adapters wait in pcscd's queue for cards inserted from now on."""
         turn = self._turn
         if reader is not None and turn is not None:
             reader.new_other_side = lambda insertion: _Programs(self, turn, insertion)
 
     def dialogue_with(self, insertion: Insertion) -> Dialogue | None:
-        """What pcscd has to do with the card of this stay now."""
+        """Return the dialogue of pcscd with the card of this insertion."""
         dialogue = self._dialogue
         return dialogue if dialogue is not None and dialogue.insertion is insertion else None
 
@@ -141,31 +141,31 @@ class SlotAdapter(ABC):
 
     @abstractmethod
     def _show_cards(self) -> None:
-        """Our thread: be the card of every stay, until `_closing`."""
+        """Act as the card of each insertion, in our thread, until `_closing`."""
 
     @abstractmethod
     def _cut(self) -> None:
-        """The stay is over, or another begins. Called with the testbed's lock held; wakes our thread."""
+        """End the current insertion's connection, with the testbed's lock held; wakes our thread."""
 
     def _sleep(self, seconds: float | None, *others: socket.socket) -> None:
-        """Until the testbed changes, somebody else has something to say, or for so long."""
+        """Wait until the testbed changes or a message comes, or for so long."""
         waiting: list[int | socket.socket] = [self._wake, *others]
         if self._wake in readable(seconds, *waiting):
             os.eventfd_read(self._wake)
 
     @property
     def _patience(self) -> float | None:
-        """Seconds until `_let_go`, if nothing comes."""
+        """Return the seconds until `_let_go`, if nothing comes."""
         return self._held.patience if self._held is not None else None
 
     def _let_go(self) -> None:
-        """Let others use the card that was kept between the commands of a program."""
+        """Release the card that was kept between the commands of a program."""
         held, self._held = self._held, None
         if held is not None:
             held.let_go()
 
     def _bodies(self, connection: socket.socket) -> Iterator[bytes]:
-        """Yield the messages that vpcd sends, until it goes or this door closes.
+        """Yield the messages that vpcd sends, until it ends or this adapter closes.
 
         Raises OSError, also for a message that is begun and not ended.
         """
@@ -201,7 +201,7 @@ class SlotAdapter(ABC):
             raise OSError(errno.EPROTO, "a message that does not end; is that vpcd?")
 
     def _miss(self, why: str) -> None:
-        """Log that vpcd is not there: once, until it is."""
+        """Log once that there is no vpcd."""
         with self._testbed.lock:
             reader = self.reader
             if self._is_missed or self._closing or reader is None or reader.insertion is None:
@@ -210,7 +210,7 @@ class SlotAdapter(ABC):
         LOG.warning("reader %s waits for vpcd, port %d (%s): %s", reader.name, self.port, why, self._hint)
 
     def _refuse(self, stranger: tcp_peer.Stranger) -> None:
-        """Log that a stranger was at this port: once, until another one comes or pcscd has the card."""
+        """Log that another user's process was at this port: once, until another one comes or pcscd has the card."""
         if str(stranger) != self._refused:
             LOG.warning(
                 "refused a connection at vpcd's port %d: its other end belongs to %s, and only your own user and root "
@@ -221,7 +221,7 @@ class SlotAdapter(ABC):
         self._refused = str(stranger)
 
     def _greet(self) -> None:
-        """pcscd has the card."""
+        """Log that pcscd has the card."""
         self._refused = None
         with self._testbed.lock:
             was_missed, self._is_missed = self._is_missed, False
@@ -236,7 +236,7 @@ class SlotAdapter(ABC):
 
 
 class _Programs:
-    """Those of PC/SC, as the other side of one stay's lock (card_lock.py)."""
+    """PC/SC's programs as the other side of one insertion's lock (card_lock.py)."""
 
     def __init__(self, door: SlotAdapter, turn: PcscTurn, insertion: Insertion) -> None:
         self._door, self._turn, self._insertion = door, turn, insertion
@@ -257,7 +257,7 @@ class _Programs:
 
 
 def _new_turn() -> PcscTurn | None:
-    """Without pyscard there is none."""
+    """Return the transactions at this slot's reader; None without pyscard."""
     try:
         from .transactions import PcscTurn  # nobody else needs pyscard
     except ModuleNotFoundError as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Who holds the other end of a TCP connection on this machine, by the kernel's tables (proc(5), /proc/PID/net/tcp).
+"""The owner of the other end of a TCP connection on this machine, by the kernel's tables (proc(5), /proc/PID/net/tcp).
 
 A loopback port is open to every user of the machine. The tables show for each end of a connection the user who made
 its socket, which that user cannot change. They are those of one network namespace: an end that lies in another one is
@@ -35,12 +35,12 @@ _UNKNOWN = 0.2
 
 
 class Stranger(Exception):
-    """The other end belongs to another user, or cannot be known; the message says to whom."""
+    """The other end is another user's, or unknown; the message says whose."""
 
 
 @unique
 class _State(IntEnum):
-    """Of a TCP socket, as the kernel numbers them (net/tcp_states.h)."""
+    """The state of a TCP socket, as the kernel numbers them (net/tcp_states.h)."""
 
     ESTABLISHED = 1
     SYN_RECV = 3
@@ -48,7 +48,7 @@ class _State(IntEnum):
 
 
 class _Entry(NamedTuple):
-    """A socket in the tables. `inode` is 0 while, or when, no process has it."""
+    """A socket in the tables; `inode` is 0 if no process has it."""
 
     state: int
     uid: int
@@ -56,7 +56,7 @@ class _Entry(NamedTuple):
 
 
 def is_ours(uid: int) -> bool:
-    """Return whether a user may have this user's card whatever it is for: that user, and root."""
+    """Return whether a user may have this user's card for any purpose: that user, and root."""
     return uid in (os.getuid(), 0)
 
 
@@ -66,7 +66,7 @@ def admit(
     inside: Inside = contextlib.nullcontext,
     is_allowed: Callable[[int], bool] = is_ours,
 ) -> None:
-    """Return when the other end is held by one who is allowed; wait until somebody has accepted it.
+    """Return when an allowed user holds the other end; waits until a process has accepted it.
 
     `sleep(seconds, *sockets)` waits for so long, or until one of them can be read. `inside`
     makes a block in which this thread is in the connection's network. Raises Stranger when another
@@ -97,7 +97,7 @@ def admit(
 
 
 def _user(uid: int) -> str:
-    """Name a user, also one who has no account."""
+    """Return the name of a user, or the number of one without an account."""
     try:
         return f"user {uid} ({pwd.getpwuid(uid).pw_name})"
     except KeyError:
@@ -105,7 +105,7 @@ def _user(uid: int) -> str:
 
 
 def listener(port: int) -> int | None:
-    """Return the user who listens on the port, at whatever address; None if nobody does."""
+    """Return the user who listens on the port, at any address; None if nobody does."""
     for local, _, entry in _entries():
         if entry.state == _State.LISTEN and local.endswith(f":{port:04X}"):
             return entry.uid
@@ -113,13 +113,13 @@ def listener(port: int) -> int | None:
 
 
 def _find(local: tuple[str, int], remote: tuple[str, int]) -> _Entry | None:
-    """Return the socket at `local` that is connected to `remote`, whether it is one of IPv4 or of IPv6."""
+    """Return the socket at `local` that is connected to `remote`, IPv4 or IPv6."""
     wanted = [(_written(prefix, local), _written(prefix, remote)) for prefix in (b"", _MAPPED)]
     return next((entry for near, far, entry in _entries() if (near, far) in wanted), None)
 
 
 def _written(prefix: bytes, address: tuple[str, int]) -> str:
-    """Write an address as the tables do: words of 32 bits as this machine has them, and the port."""
+    """Return an address as in the tables: words of 32 bits in this machine's order, and the port."""
     host, port = address
     whole = prefix + socket.inet_aton(host)
     return "".join(f"{word:08X}" for word in struct.unpack(f"={len(whole) // 4}I", whole)) + f":{port:04X}"

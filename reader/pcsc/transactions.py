@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Our place in pcscd's own queue, for a card that programs of PC/SC have in use behind vpcd.
+"""Our transactions in pcscd's queue, for a card that programs of PC/SC use behind vpcd.
 
 vpcd is not told of the transactions that programs declare (SCardBeginTransaction): pcscd keeps them to itself. But
 pcscd lets a program wait for the end of another's, and so whoever wants the card through another door declares one as
@@ -43,7 +43,7 @@ class _Order(Enum):
 
 
 class Transaction:
-    """One of ours at pcscd, asked for, under way, or over."""
+    """One of our transactions at pcscd: requested, begun or over."""
 
     def __init__(self, turn: PcscTurn, atr: bytes) -> None:
         self.atr = atr
@@ -54,22 +54,22 @@ class Transaction:
         self._turn = turn
 
     def end(self) -> None:
-        """Let other programs have the card again, as it is. Does not wait."""
+        """End it; the card is left as it is. Does not wait."""
         self._turn.end(self)
 
     def tell_of_reset(self) -> None:
-        """Let the other programs know that the card was reset; it waits for `_TOLD` seconds at most."""
+        """Tell the other programs that the card was reset; waits for `_TOLD` seconds at most."""
         self._turn.reset(self)
         self.told.wait(_TOLD)
 
     def cut(self) -> None:
-        """Nobody waits for it any more."""
+        """Cancel it, because the card has gone."""
         with contextlib.suppress(InvalidStateError):
             self.begun.set_result(False)
 
 
 class PcscTurn:
-    """Transactions at the reader of pcscd in which one slot of vpcd is. Any thread may ask for one."""
+    """Transactions at the pcscd reader of one slot of vpcd. Any thread may begin one."""
 
     def __init__(self) -> None:
         self.secret = b"\xff\xff\xff\xff\x10" + os.urandom(16)
@@ -91,7 +91,7 @@ class PcscTurn:
         self._mutex = threading.Lock()
 
     def begin(self, atr: bytes, gone: threading.Event) -> Transaction | None:
-        """Wait for the end of others' transactions, and begin one. None: it is not to be had.
+        """Begin a transaction after those of others. Returns None if that is not possible.
 
         `atr` is that of the card which pcscd has. When `gone` is set, `cut` ends the wait.
         """
@@ -104,11 +104,11 @@ class PcscTurn:
             self._discard(transaction)
 
     def tell_of_reset(self, atr: bytes, gone: threading.Event) -> None:
-        """Let pcscd's programs know of a reset of the card, after the end of others' transactions. Does not wait."""
+        """Tell pcscd's programs of a reset after the end of others' transactions. Does not wait."""
         self._ask(_Order.RESET, atr, gone)
 
     def reset(self, transaction: Transaction) -> None:
-        """Let them know of it in a transaction that has begun. Sets `told`."""
+        """Tell them of it in a transaction that has begun. Sets `told`."""
         self._jobs.put((_Order.RESET, transaction))
 
     def _ask(self, order: _Order, atr: bytes, gone: threading.Event) -> Transaction | None:
@@ -130,17 +130,17 @@ class PcscTurn:
             self._wanted.discard(transaction)
 
     def end(self, transaction: Transaction) -> None:
-        """The end of one; one that is over is no error. Does not wait."""
+        """End a transaction, unless it is over. Does not wait."""
         self._jobs.put((_Order.END, transaction))
 
     def cut(self) -> None:
-        """The card has gone: nobody waits for it any more."""
+        """Cancel all waits for the card, because it has gone."""
         with self._mutex:
             for transaction in self._wanted:
                 transaction.cut()
 
     def close(self) -> None:
-        """The end, also of a transaction and of a wait. Does not wait."""
+        """End the thread, its transaction and its wait. Does not wait."""
         with self._mutex:
             self._is_closed = True
         self.cut()
@@ -196,7 +196,7 @@ class PcscTurn:
         transaction.told.set()
 
     def _wait(self, transaction: Transaction) -> bool:
-        """Whether a transaction of ours has begun."""
+        """Wait; return whether our transaction has begun."""
         while not transaction.begun.done():
             try:
                 if self._context is None:
@@ -216,7 +216,7 @@ class PcscTurn:
         return False
 
     def _find(self, atr: bytes) -> str | None:
-        """The reader that knows our secret. Raises PcscError, also when one cannot be asked now."""
+        """Return the reader that knows our secret. Raises PcscError, also when one cannot be asked now."""
         (names,) = call("SCardListReaders", self._context, [])
         unknown = [(name, scard.SCARD_STATE_UNAWARE) for name in names]
         states = wait_for_change(self._context, 0, unknown)
@@ -236,7 +236,7 @@ class PcscTurn:
         return None
 
     def _connect(self, reader: str) -> int:
-        """The protocol's header for SCardTransmit."""
+        """Connect; return the protocol's header for SCardTransmit."""
         self.is_connecting = True
         try:
             shared = scard.SCARD_SHARE_SHARED
@@ -246,13 +246,13 @@ class PcscTurn:
         return int(scard.SCARD_PCI_T0 if protocol == scard.SCARD_PROTOCOL_T0 else scard.SCARD_PCI_T1)
 
     def _let_go(self) -> None:
-        """The end of a transaction, too."""
+        """Disconnect, which also ends a transaction."""
         card, self._card, self._current = self._card, None, None
         if card is not None:
             scard.SCardDisconnect(card, scard.SCARD_LEAVE_CARD)
 
     def _forget(self, error: PcscError) -> None:
-        """pcscd, or its reader, may be another one from now on."""
+        """Discard what is known of pcscd and its reader, which may be others from now on."""
         if error.is_gone:
             self._reader = None
             self._leave()

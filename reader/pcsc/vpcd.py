@@ -43,7 +43,7 @@ _SOMETHING = object()
 
 
 class VpcdDoor(SlotAdapter):
-    """The slot of a vpcd that listens on a port. `hint` is what to do when it does not, the rest as in PcscSlots."""
+    """The slot of a vpcd that listens on a port. `hint` says what to do if it does not; the rest as in PcscSlots."""
 
     def __init__(
         self,
@@ -141,7 +141,7 @@ class VpcdDoor(SlotAdapter):
         return monotonic() - start > _WORTH_IT
 
     def _miss(self, why: str) -> None:
-        """As every door, but not while a pcscd of ours is not to be there."""
+        """Log that there is no vpcd, unless a pcscd of ours is stopped on purpose."""
         if self._daemon is None or self._daemon.is_there:
             super()._miss(why)
 
@@ -150,7 +150,7 @@ class VpcdDoor(SlotAdapter):
             return socket.socket(socket.AF_INET, socket.SOCK_STREAM)
 
     def _talk(self, connection: socket.socket) -> bool:
-        """Be what is in the slot for as long as both ends last. Raises OSError.
+        """Act as the content of the slot while both ends are connected. Raises OSError.
 
         Return whether to connect again at once: after a break-off of ours, not when vpcd has gone.
         """
@@ -175,7 +175,7 @@ class VpcdDoor(SlotAdapter):
         return self._closing
 
     def _take_up(self, is_first: bool) -> Dialogue | None:
-        """Return the dialogue with the card that is in the slot for pcscd, or None for an empty slot.
+        """Return the dialogue with the card in the slot, or None for an empty slot.
 
         `is_first`: the connection has only just been accepted. From the return until `_answer` has ended, a removal
         fails what is under way.
@@ -192,7 +192,7 @@ class VpcdDoor(SlotAdapter):
         return dialogue
 
     def _answer(self, connection: socket.socket, dialogue: Dialogue, body: bytes) -> bool:
-        """Have the card answer. Return False when the connection is over: the card has gone, or is mute."""
+        """Send the card's response. Returns False if the connection is over: the card has gone, or is mute."""
         was_shown = dialogue.is_shown
         try:
             answer = dialogue.answer(body)
@@ -212,6 +212,6 @@ class VpcdDoor(SlotAdapter):
         return True
 
     def _break_off(self, connection: socket.socket) -> None:
-        """Fail what vpcd waits for, and leave it without a card."""
+        """Fail what vpcd waits for, and leave the slot empty."""
         with contextlib.suppress(OSError):
             connection.sendall(vpcd_wire.BROKEN_OFF)

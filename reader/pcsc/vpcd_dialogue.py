@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a card says to vpcd over one connection: the vpicc protocol's messages in, answers out. No sockets.
+"""The card's side of the vpicc protocol over one connection: messages in, replies out. No sockets.
 
 Several doors may lead to one card. Of transactions that programs of PC/SC declare, vpcd is not told; who comes through
 another door stands in pcscd's queue for that (pcsc_turn.py). For a program that declares none the card is kept while
@@ -38,7 +38,7 @@ _LOOKS, _AT_ONCE = 2, 0.3
 
 
 class Dialogue:
-    """The card of one stay, as vpcd speaks to it. To be used by one thread, and closed by it.
+    """The card of one insertion in vpcd's protocol. One thread uses and closes it.
 
     `is_powered_up`: pcscd has powered the card up before, in this stay. If not, the first power-on need not reset it,
     and until then no command reaches it. `turn`: where those who come through other doors stand in pcscd's queue.
@@ -58,7 +58,7 @@ class Dialogue:
         self._kept_since: float | None = None
 
     def answer(self, body: bytes) -> bytes | None:
-        """Return the answer's body to a message's, or None if there is none. Raises CardRemoved, CardMute.
+        """Return the reply to a message, None if it has none. Raises CardRemoved, CardMute.
 
         A card that has no power yet is mute for commands.
         """
@@ -90,11 +90,11 @@ class Dialogue:
 
     @property
     def is_powered(self) -> bool:
-        """Whether a program may have the card in use: soon after the last one has ended, pcscd takes the power away."""
+        """Return whether a program may use the card; pcscd cuts the power soon after the last one ends."""
         return self._powered and self._atrs is not None
 
     def overlooks(self, control: Control | None) -> bool:
-        """Return whether pcscd, which sends this now, takes the card for one that was there before.
+        """Return whether pcscd, by this message, takes the card for an earlier one.
 
         When its own thread has seen a card come, it powers the card up at once, and has looked twice by then: once to
         see it, and once because each power-on begins with a look. A power-on after one look is a program's.
@@ -107,7 +107,7 @@ class Dialogue:
 
     @property
     def is_shown(self) -> bool:
-        """Whether every program finds the card in pcscd.
+        """Return whether every program finds the card in pcscd.
 
         It reads the ATR after power-on and then shows the card; that it has, we know when it looks again, by the ATR,
         for whether the card is still there.
@@ -116,13 +116,13 @@ class Dialogue:
 
     @property
     def patience(self) -> float | None:
-        """Seconds for which the card waits for the next command before `let_go`; None if it is not kept."""
+        """Return the seconds for which the card is kept for the next command before `let_go`; None if it is not."""
         if self._kept_since is None:
             return None
         return max(0.0, min(SILENCE, self._kept_since + LONGEST - monotonic()))
 
     def _is_ours(self, wanted: Control) -> bool:
-        """Return whether the card is not to feel it: we ourselves, as one of pcscd's programs, are the reason.
+        """Return whether this message was caused by ourselves, as one of pcscd's programs, and must not reach the card.
 
         A reset is told to the others in this way when it has happened; and pcscd may just have taken the power away
         when we come to stand in its queue.
@@ -137,7 +137,7 @@ class Dialogue:
             self._kept_since = monotonic()
 
     def let_go(self) -> None:
-        """Others may use the card."""
+        """Release the card for others."""
         if self._kept_since is not None:
             self._kept_since = None
             self._kept.close()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The door for PC/SC programs in vpcd's other mode: we listen, on the loopback interface only, and vpcd connects.
+"""Adapter for PC/SC programs in vpcd's other mode: listen on the loopback interface, and vpcd connects.
 
 Debian's vpcd (3.3) connects once, when pcscd starts, and takes the whole of pcscd down when that connection ends. So it
 never ends before we do, and a slot without a card cannot be shown as empty: vpcd believes in a card for as long as it
@@ -34,7 +34,7 @@ _GONE = b"\x6f\x00"
 
 
 class ReversedDoor(SlotAdapter):
-    """A slot of a vpcd that connects to a port of ours. `inside` as in PcscSlots. Raises SocketError."""
+    """A slot of a vpcd that connects to our port. `inside` as in PcscSlots. Raises SocketError."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class ReversedDoor(SlotAdapter):
         super().__init__(testbed, port, reader, _HINT)
 
     def _cut(self) -> None:
-        """An answer that is owed is given now; the connection stays unless we end."""
+        """Send the reply that is due; the connection stays unless we end."""
         self._dialogue = None
         if self._connection is not None:
             with contextlib.suppress(OSError):
@@ -76,7 +76,7 @@ class ReversedDoor(SlotAdapter):
                     self._accept()
 
     def _accept(self) -> None:
-        """Serve the next vpcd that has connected, if it is this user's or root's."""
+        """Serve the next vpcd that connects, if it is this user's or root's."""
         try:
             connection, _ = self._listener.accept()
             with connection:
@@ -89,7 +89,7 @@ class ReversedDoor(SlotAdapter):
             self._sleep(_RESPITE)
 
     def _talk(self, connection: socket.socket) -> None:
-        """To one vpcd until it goes."""
+        """Serve one vpcd until it disconnects."""
         with self._testbed.lock:
             if self._closing:
                 return
@@ -126,7 +126,7 @@ class ReversedDoor(SlotAdapter):
             self._greet()
 
     def _turn_to_the_card(self) -> Dialogue | None:
-        """The dialogue with the card that is in the reader now, a new one if need be."""
+        """Return the dialogue with the card in the reader, a new one for a new insertion."""
         with self._testbed.lock:
             insertion = self.reader.insertion if self.reader is not None else None
             dialogue = self._dialogue

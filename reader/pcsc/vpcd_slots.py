@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which reader of the testbed is in which slot of vpcd.
+"""The assignment of readers to slots of vpcd.
 
 A slot is a TCP port, the slots of one vpcd follow each other. Debian's vpcd has two; readers beyond them wait until
 pcscd is configured for more.
@@ -30,7 +30,7 @@ _TOO_MANY = f"Debian's vpcd has {SLOTS_OF_VPCD} slots, `cardtear pcsc --readers 
 
 @dataclass(frozen=True, slots=True)
 class PcscSlots:
-    """Where pcscd's vpcd is: the port of its first slot, and whether it connects to us instead of listening.
+    """The location of pcscd's vpcd: the port of its first slot, and whether it connects to us instead of listening.
 
     `inside` makes a block in which this thread's new sockets are in vpcd's network (NetworkNamespace.entered). `daemon`
     is that pcscd, if it is ours to stop and start.
@@ -43,7 +43,7 @@ class PcscSlots:
 
 
 class VpcdSlots:
-    """Shows all readers of a testbed to pcscd until `close`, each in the first slot that is free when it is plugged in.
+    """Shows all readers of a testbed to pcscd until `close`, each in the first slot free when it is plugged in.
 
     An unplugged reader keeps its slot until another needs it. Raises ValueError for ports that do not exist.
     """
@@ -61,17 +61,17 @@ class VpcdSlots:
             self._unsubscribe = testbed.add_part(self._find_slot)
 
     def close(self, wait: bool = True) -> None:
-        """All cards leave pcscd; with `wait` when commands that they are at have ended, too."""
+        """Take all cards from pcscd; with `wait` after their current commands."""
         self._unsubscribe()
         for door in self._doors:
             door.close(wait)
 
     def door_of(self, reader: Reader) -> SlotAdapter | None:
-        """The slot in which a reader is, if there is one for it."""
+        """Return the adapter of the slot that a reader is in, None if there is none."""
         return next((door for door in self._doors if door.reader is reader), None)
 
     def wait_until_shown(self, seconds: float) -> list[str]:
-        """Until pcscd has every card that is in a reader, or for so long; the readers whose cards it has not got."""
+        """Wait until pcscd has all inserted cards, or for so long; return the readers it lacks."""
         deadline = monotonic() + seconds
         return [
             door.reader.name
@@ -82,7 +82,7 @@ class VpcdSlots:
         ]
 
     def _find_slot(self, event: Event) -> None:
-        """Of the testbed's events, those of readers that are plugged in. Called with its lock held."""
+        """Give a slot to each reader that is plugged in. Called with the testbed's lock held."""
         reader = event.reader
         if event.change is not Change.PLUG or any(door.reader is reader for door in self._doors):
             return
@@ -93,7 +93,7 @@ class VpcdSlots:
         self._add_doors(reader)
 
     def _add_doors(self, reader: Reader | None) -> None:
-        """More slots: one by one as readers need them, or all of a vpcd at once, for it connects to all of them."""
+        """Add slots: one by one for readers, or all at once for a vpcd that connects to all of them."""
         first = self._place.port + len(self._doors)
         if not self._place.is_reversed:
             if reader is not None and first <= _LAST_PORT:

@@ -26,7 +26,7 @@ _LENGTH = struct.Struct(">H")
 
 @unique
 class Control(IntEnum):
-    """What vpcd wants of the card when it is not an APDU."""
+    """A control message of vpcd, in place of an APDU."""
 
     OFF = 0
     ON = 1
@@ -35,18 +35,18 @@ class Control(IntEnum):
 
 
 class Decoder:
-    """Takes a stream of bytes in pieces of any size and gives the bodies of the messages in it."""
+    """Splits a stream of bytes into the bodies of its messages."""
 
     def __init__(self) -> None:
         self._pending = b""
 
     @property
     def is_unfinished(self) -> bool:
-        """Whether a message has begun and not ended."""
+        """Return whether a message has begun and not ended."""
         return bool(self._pending)
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The bodies that are complete with this piece, each of them once."""
+        """Take some bytes; return the bodies that they complete, each once."""
         self._pending += data
         while len(self._pending) >= _LENGTH.size:
             end = _LENGTH.size + _LENGTH.unpack_from(self._pending)[0]
@@ -57,14 +57,14 @@ class Decoder:
 
 
 def encode(body: bytes) -> bytes:
-    """One message. Raises ValueError for a body of more than 65535 bytes."""
+    """Encode one message. Raises ValueError for a body of more than 65535 bytes."""
     if len(body) > BODY_LIMIT:
         raise ValueError(f"a body of {len(body)} bytes; vpcd takes {BODY_LIMIT}")
     return _LENGTH.pack(len(body)) + body
 
 
 def control(body: bytes) -> Control | None:
-    """The control that a body is, or None for an APDU, also for a byte that is no known control."""
+    """Return the control message in a body; None for an APDU, and for an unknown control byte."""
     return _CONTROLS.get(body)
 
 

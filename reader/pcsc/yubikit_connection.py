@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The door for Python programs on yubikit (PyPI: yubikey-manager): its SmartCardConnection over a virtual reader."""
+"""Adapter for Python programs with yubikit (PyPI: yubikey-manager): its SmartCardConnection over a virtual reader."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .pyscard_connection import PyscardConnection
 
 
 class YubikitConnection(SmartCardConnection):
-    """For `yubikit.piv.PivSession` and the like, connected from the beginning until `close`.
+    """A connection for `yubikit.piv.PivSession` and the like, from construction to `close`.
 
     `connection` is pyscard's, as in ykman's class: its `disconnect` and `connect` are a reset. Exceptions are those of
     pyscard, as with yubikit over PC/SC. Over NFC (`transport`) yubikit sends short APDUs only.
@@ -24,11 +24,11 @@ class YubikitConnection(SmartCardConnection):
 
     @property
     def transport(self) -> TRANSPORT:
-        """USB or NFC."""
+        """Return USB or NFC."""
         return self._transport
 
     def send_and_receive(self, apdu: bytes) -> tuple[bytes, int]:
-        """One command APDU to the data and the status word."""
+        """Transmit one command APDU; return data and status word."""
         data, sw1, sw2 = self.connection.transmit(list(apdu))
         return bytes(data), sw1 << 8 | sw2
 
