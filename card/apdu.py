@@ -12,7 +12,7 @@ EXTENDED_LIMIT = 65536
 
 
 class Command(NamedTuple):
-    """A command APDU taken apart. `le` is the most that the answer may hold, 0 when none is expected."""
+    """A parsed command APDU. `le` is the maximum length of the response data, 0 when none is expected."""
 
     cla: int
     ins: int
@@ -24,7 +24,7 @@ class Command(NamedTuple):
 
 
 def parse(raw: bytes) -> Command:
-    """Cases 1 to 4 in both forms. Raises CardError(6700) when the lengths do not fit."""
+    """Parse a command APDU, cases 1 to 4 in both forms. Raises CardError(6700) when the lengths do not fit."""
     length = len(raw)
     if length < 4:
         raise CardError(SW.WRONG_LENGTH)

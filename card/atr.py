@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Answers to reset (ISO/IEC 7816-3, 8): what the cards here say, and which protocols an answer offers."""
+"""Answers to reset (ISO/IEC 7816-3, 8): those of the cards here, and the protocols that an ATR offers."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _CAPABILITIES = {True: bytes.fromhex("73C021C0"), False: bytes.fromhex("73C02180
 
 
 def build(interface: bytes, historical: bytes) -> bytes:
-    """An answer of its interface characters from T0 on, whose low half byte is filled in, and historical bytes."""
+    """Build an ATR from interface characters (T0 first, its low half byte is filled in) and historical bytes."""
     answer = bytes((_TS, interface[0] | len(historical))) + interface[1:] + historical
     return answer if _indicated(answer) == _NO_CHECK else answer + _check(answer)
 
 
 def contactless(answer: bytes) -> bytes:
-    """What a contactless reader makes up for a card with the historical bytes of that answer (PC/SC part 3, 3.1.3)."""
+    """Build the ATR that a contactless reader reports, with the same historical bytes (PC/SC part 3, 3.1.3)."""
     return build(bytes.fromhex("80 80 01"), historical(answer))
 
 
 def historical(answer: bytes) -> bytes:
-    """The historical bytes of an answer; none if it is cut off."""
+    """Return the historical bytes of an ATR; none if it is truncated."""
     indicated = _indicated(answer)
     if not indicated:
         return b""
@@ -36,12 +36,12 @@ def historical(answer: bytes) -> bytes:
 
 
 def protocols(answer: bytes) -> tuple[int, ...]:
-    """The numbers of the transmission protocols that it offers, the first offered first; () if it is none."""
+    """Return the numbers of the offered transmission protocols, the first offered first; () for a malformed ATR."""
     return tuple(each for each in _indicated(answer) if each != _GLOBAL)
 
 
 def _indicated(answer: bytes) -> tuple[int, ...]:
-    """What its TD characters indicate, T=0 where there are none: protocols, and 15 for what holds for all of them."""
+    """Return what the TD characters indicate (T=0 without any): protocols, and 15 for what holds for all of them."""
     if len(answer) < 2:
         return ()
     found: list[int] = []
@@ -57,12 +57,12 @@ def _indicated(answer: bytes) -> tuple[int, ...]:
 
 
 def _check(answer: bytes) -> bytes:
-    """TCK (8.2.5)."""
+    """Return TCK (8.2.5)."""
     return bytes([functools.reduce(operator.xor, answer[1:])])
 
 
 def _historical(extended: bool) -> bytes:
-    """Category 80, capabilities, and the issuer's data."""
+    """Encode the historical bytes: category 80, capabilities, issuer's data."""
     return b"\x80" + _CAPABILITIES[extended] + b"\x58cardtear"
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a reader needs of a card: activation (ISO/IEC 7816-3, 6), deactivation, and APDUs in between."""
+"""The interface between readers and cards: activation (ISO/IEC 7816-3, 6), deactivation, and APDUs in between."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from .applet.touch import NO_SENSOR, TouchSensor
 
 
 class CardTorn(Exception):
-    """The contacts were lost while a command was running; nothing of it has reached the card's memory."""
+    """Raised when power is lost while a command runs; nothing of the command has reached the card's memory."""
 
 
 class Activation(Protocol):
-    """A card under power: everything volatile lives here and dies with it."""
+    """A card under power, with all volatile state."""
 
     atr: bytes
 
     def transmit(self, command: bytes) -> bytes:
-        """One command APDU to one response APDU, status word included. Never raises but CardTorn."""
+        """Carry out one command APDU and return the response APDU with its status word. Raises only CardTorn."""
         ...
 
 
@@ -33,23 +33,23 @@ class Card(Protocol):
 
     @property
     def revision(self) -> int:
-        """Another number whenever keys or data on the card have changed; never a smaller one."""
+        """Return a number that grows with each change of keys or data on the card."""
         ...
 
     @property
     def asks_for_touches(self) -> bool:
-        """Whether a key that is on it now waits for a touch at the sensor of its activation."""
+        """Return whether a key on the card waits for a touch at the sensor of its activation."""
         ...
 
     @property
     def asks_at_the_pin_pad(self) -> bool:
-        """Whether programs may have its PIN typed at the reader."""
+        """Return whether programs may have its PIN typed at the reader."""
         ...
 
     def activate(
         self, sensor: TouchSensor = NO_SENSOR, is_contactless: bool = False, is_warm: bool = False
     ) -> Activation:
-        """Power up or reset: a new activation, in which no PIN is verified and no application has been selected.
+        """Power up or reset: begin an activation, with no PIN verified and no application selected.
 
         Keys that want a touch wait for it at the `sensor`, which has to end the wait when it takes the power away.
         A warm reset is one under power (ISO/IEC 7816-3, 6.2.3), to which a card may give another answer.
@@ -58,5 +58,5 @@ class Card(Protocol):
         ...
 
     def deactivate(self) -> None:
-        """Take the power away. May be called from any thread at any time and does not wait."""
+        """Remove power. May be called from any thread at any time and does not wait."""
         ...

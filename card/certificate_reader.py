@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Read what can be read of an X.509 certificate, however broken it is (RFC 5280, 4.1).
+"""Parser of X.509 certificates that reads what it can of broken ones, too (RFC 5280, 4.1).
 
 Certificates on cards are other people's: with negative serial numbers, absurd versions, dates that are none. Fields
 are found by their place and given as the bytes that stand there; one that cannot be read is empty, and the others are
@@ -33,7 +33,7 @@ NO_KEY = (ValueError, TypeError, UnsupportedAlgorithm, InternalError)
 
 
 class Element(NamedTuple):
-    """One BER element: class and tag number, the whole of it, and what is in it."""
+    """One BER element: class and tag number, all its bytes, and its content."""
 
     class_: int
     tag: int
@@ -41,13 +41,13 @@ class Element(NamedTuple):
     content: bytes
 
     def is_universal(self, tag: int) -> bool:
-        """Whether it is of this universal type."""
+        """Return whether it has this universal type."""
         return self.class_ == _UNIVERSAL and self.tag == tag
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """The fields of a certificate, each as DER. What cannot be read is empty, None for a date."""
+    """The fields of a certificate, each as DER. A field that cannot be read is empty, None for a date."""
 
     der: bytes
     serial: bytes = b""
@@ -60,17 +60,17 @@ class Certificate:
 
     @property
     def public_key(self) -> Any:
-        """The public key of cryptography; None for one that it does not know."""
+        """Return the public key (of cryptography); None for a key that cryptography does not support."""
         return _public_key(self.public_key_info)
 
     @property
     def serial_number(self) -> int | None:
-        """The serial number, which may be negative."""
+        """Return the serial number, which may be negative."""
         return number(self.serial)
 
     @property
     def is_authority(self) -> bool:
-        """Whether it says that it is a CA's (RFC 5280, 4.2.1.9)."""
+        """Return whether the certificate is marked as a CA's (RFC 5280, 4.2.1.9)."""
         value = dict(self.extensions).get(_BASIC_CONSTRAINTS, b"")
         constraints = elements(elements(value)[0].content) if elements(value) else []
         return any(each.is_universal(_BOOLEAN) and any(each.content) for each in constraints)
@@ -78,7 +78,7 @@ class Certificate:
 
 @lru_cache(64)  # read at least twice: when it is looked for, and when it is shown
 def read(der: bytes) -> Certificate | None:
-    """Read the certificate in some bytes; None unless they begin with a whole SEQUENCE."""
+    """Parse the certificate in some bytes; None unless they begin with a complete SEQUENCE."""
     outer = elements(der)
     if not outer or not outer[0].is_universal(_SEQUENCE):
         return None
@@ -101,7 +101,7 @@ def read(der: bytes) -> Certificate | None:
 
 
 def elements(data: bytes) -> list[Element]:
-    """Split a string into its BER elements, as far as they are whole; no more than a thousand."""
+    """Split a string into its BER elements, as far as they are complete; at most a thousand."""
     found: list[Element] = []
     while data and len(found) < _MOST_ELEMENTS:
         try:
@@ -118,7 +118,7 @@ _MISSING = Element(_CONTEXT, 0, b"", b"")
 
 
 def _place_of_serial(fields: list[Element]) -> int:
-    """Behind the version, where there is one; what should be a number and is none counts as version or serial."""
+    """Return the index of the serial number, after the version if there is one; a malformed field counts as either."""
     numbers = [at for at, each in enumerate(fields[:2]) if each.is_universal(_INTEGER)]
     if numbers:
         return numbers[-1]
@@ -137,7 +137,7 @@ def _date(element: Element) -> datetime.datetime | None:
 
 
 def _extensions(content: bytes) -> list[tuple[str, bytes]]:
-    """Dotted identifiers and values, critical or not."""
+    """Return the values of extensions by dotted identifier, critical or not."""
     found = []
     for sequence in elements(content)[:1]:
         for each in elements(sequence.content):
@@ -148,13 +148,13 @@ def _extensions(content: bytes) -> list[tuple[str, bytes]]:
 
 
 def number(der: bytes) -> int | None:
-    """Return the value of an INTEGER; None for what is none."""
+    """Return the value of an INTEGER; None for anything else."""
     found = elements(der)
     return int.from_bytes(found[0].content, "big", signed=True) if found and found[0].is_universal(_INTEGER) else None
 
 
 def dotted(element: Element) -> str:
-    """Return an OBJECT IDENTIFIER in dotted notation; empty for what is none."""
+    """Return an OBJECT IDENTIFIER in dotted notation; empty for anything else."""
     try:
         value: str = core.ObjectIdentifier.load(element.whole).dotted
     except ValueError:

@@ -20,14 +20,14 @@ _LONGEST = 64 * 1024
 
 
 def encode(der: bytes, is_compressed: bool = False) -> bytes:
-    """The content of the data object for a certificate (DER)."""
+    """Encode the data object of a certificate (DER)."""
     content = gzip.compress(der, mtime=0) if is_compressed else der
     info = bytes([_COMPRESSED if is_compressed else 0])
     return tlv.encode(_CERTIFICATE, content) + tlv.encode(_INFO, info) + tlv.encode(_ERROR_DETECTION_CODE)
 
 
 def decode(value: bytes | None) -> bytes:
-    """Return the certificate (DER) in a data object, nothing if there is none or what is there cannot be read.
+    """Return the certificate (DER) in a data object; empty if it holds none or cannot be decoded.
 
     Writers disagree about CertInfo: the bit for gzip was the first of the byte in the first edition of SP 800-73 and is
     the last one since; some compress with zlib, some say so and do not. So it is the content that tells. What
@@ -46,7 +46,7 @@ def decode(value: bytes | None) -> bytes:
 
 
 def _fields(value: bytes) -> tuple[bytes, int]:
-    """The certificate as it is stored, and CertInfo, as far as the fields can be read."""
+    """Return the certificate as stored, and CertInfo, as far as the fields can be decoded."""
     fields: dict[int, bytes] = {}
     at = 0
     with contextlib.suppress(tlv.TlvError):

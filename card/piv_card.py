@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The cards that go into readers: a PIV card over an image, and one that is something else."""
+"""The cards that go into readers: PivCard over an image, and ForeignCard without PIV."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class PoweredCard:
         self._transmit = transport(Applications(applets).execute).transmit
 
     def transmit(self, command: bytes) -> bytes:
-        """One APDU. Raises CardTorn when the power was taken away before it was answered."""
+        """Carry out one APDU. Raises CardTorn when power was lost before the response."""
         card = self._card
         if card.activation is not self:
             raise CardTorn
@@ -79,13 +79,13 @@ class PivCard:
 
     @property
     def revision(self) -> int:
-        """The number of changes of keys and data since the image was opened."""
+        """Return the number of changes of keys and data since the image was opened."""
         return self.store.revision
 
     def activate(
         self, sensor: TouchSensor = NO_SENSOR, is_contactless: bool = False, is_warm: bool = False
     ) -> PoweredCard:
-        """Cold or warm reset: a new activation; the one before it can change nothing any more."""
+        """Reset the card, cold or warm: begin an activation; the previous one cannot change anything any more."""
         context = self._context = Context(self.store, self._keys, self.make, sensor, is_contactless)
         self.store.own(context)
         serial, version = self.store.state.serial, self.make.version
@@ -96,7 +96,7 @@ class PivCard:
         return self.activation
 
     def _answer(self, is_contactless: bool, is_warm: bool) -> bytes:
-        """To a warm reset the same as to a cold one, unless its traits say otherwise."""
+        """Return the ATR, which is the same for a warm and a cold reset unless the card's traits differ."""
         if is_contactless:
             return atr.contactless(self.atr)
         traits = Traits.decode(self.store.state.objects.get(TRAITS_OBJECT) if is_warm else None)
@@ -104,16 +104,16 @@ class PivCard:
 
     @property
     def asks_for_touches(self) -> bool:
-        """Whether a key that is on it now wants a finger."""
+        """Return whether a key on the card requires touches."""
         return any(key.touch is not Touch.NEVER for key in self.store.state.keys.values())
 
     @property
     def asks_at_the_pin_pad(self) -> bool:
-        """Whether programs are to have its PIN typed at the reader."""
+        """Return whether programs may have its PIN typed at the reader."""
         return Traits.decode(self.store.state.objects.get(TRAITS_OBJECT)).pin_pad
 
     def set_tries(self, reference: int, left: int) -> None:
-        """Leave so many tries to the PIN or PUK, as after wrong ones. Raises ValueError, CardTorn, ImageError."""
+        """Set the retry counter of PIN or PUK, as wrong values would. Raises ValueError, CardTorn, ImageError."""
         now = self.store.state.references[reference]
         if not 0 <= left <= now.maximum:
             raise ValueError(f"of {now.maximum} tries {left} cannot be left")
@@ -126,18 +126,18 @@ class PivCard:
         self._context.status = replace(status, verified=status.verified - {reference}, verified_by=-1)
 
     def deactivate(self) -> None:
-        """Take the power away, at any time and from any thread, without waiting."""
+        """Remove power, at any time and from any thread, without waiting."""
         self.store.owner = None
         self.activation = None
 
     def close(self) -> None:
-        """Close the image."""
+        """Deactivate the card and close its image."""
         self.deactivate()
         self.store.close()
 
 
 class ForeignCard:
-    """A card without PIV: another ATR, and nothing that can be selected."""
+    """A card without PIV: another ATR, and no application to select."""
 
     profile = "unrecognised"
     revision = 0
@@ -153,14 +153,14 @@ class ForeignCard:
     def activate(
         self, sensor: TouchSensor = NO_SENSOR, is_contactless: bool = False, is_warm: bool = False
     ) -> PoweredCard:
-        """Reset; it has no keys that want a touch."""
+        """Reset the card; it has no keys that require touches."""
         self.activation = PoweredCard(self, (), self.atr)
         return self.activation
 
     def deactivate(self) -> None:
-        """Take the power away."""
+        """Remove power."""
         self.activation = None
 
     def close(self) -> None:
-        """Nothing is kept, so nothing is open."""
+        """Deactivate the card; there is no image to close."""
         self.deactivate()

@@ -20,6 +20,7 @@ def lines(text: str) -> str:
 
 
 def _visible(character: str) -> str:
+    """Return the escape sequence that shows a character."""
     number = ord(character)
     if 0xDC80 <= number <= 0xDCFF:  # a byte, as Python decodes file names
         return f"\\x{number - 0xDC00:02x}"

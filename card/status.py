@@ -6,7 +6,7 @@ from enum import IntEnum, unique
 
 @unique
 class SW(IntEnum):
-    """The status words that this card answers."""
+    """The status words of this card."""
 
     OK = 0x9000
     VERIFICATION_FAILED = 0x6300
@@ -30,22 +30,22 @@ class SW(IntEnum):
 
 
 def tries_left(count: int) -> int:
-    """63Cx: verification failed, x tries are left."""
+    """Return 63Cx: verification failed, x further tries are allowed."""
     return 0x63C0 | min(count, 15)
 
 
 def more_data(count: int) -> int:
-    """61xx: so many bytes are there for GET RESPONSE; 00 stands for 256 or more."""
+    """Return 61xx: this many bytes are left for GET RESPONSE; 00 stands for 256 or more."""
     return 0x6100 | (count if count < 256 else 0)
 
 
 def wrong_le(count: int) -> int:
-    """6Cxx: fewer bytes than Le are there, namely xx."""
+    """Return 6Cxx: fewer bytes than Le are available, namely xx."""
     return 0x6C00 | count
 
 
 class CardError(Exception):
-    """Ends a command with a status word other than 9000."""
+    """Raised to end a command with a status word other than 9000."""
 
     def __init__(self, status: int) -> None:
         super().__init__(f"{status:04X}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The numbers of PIV and its rules: instructions, algorithms, key slots, data objects.
+"""The numbers and rules of PIV: instructions, algorithms, key slots, data objects.
 
 Sources: SP 800-73-4 part 1 (tables 2, 3, 4b) and part 2 (chapter 3), SP 800-78-4 (table 6-2); instructions marked
 Yubico are those of the YubiKey's PIV application.
@@ -100,7 +100,7 @@ ATTESTATION = 0xF9
 
 @unique
 class PinRule(StrEnum):
-    """When a key asks for the PIN (SP 800-73-4 part 1, table 4b)."""
+    """When a key requires the PIN (SP 800-73-4 part 1, table 4b)."""
 
     NEVER = "never"
     ONCE = "once"
@@ -113,7 +113,7 @@ PIN_POLICIES = {1: PinRule.NEVER, 2: PinRule.ONCE, 3: PinRule.ALWAYS}
 
 @unique
 class Touch(IntEnum):
-    """When a key asks for a touch: never, for each use, or once in fifteen seconds."""
+    """When a key requires a touch: never, for each use, or once in fifteen seconds."""
 
     NEVER = 1
     ALWAYS = 2
@@ -121,7 +121,7 @@ class Touch(IntEnum):
 
 
 class Slot(NamedTuple):
-    """A key slot: the PIN rule of a key that is made without one of its own, and the data object of its certificate."""
+    """A key slot: the default PIN rule of its key, and the data object of its certificate."""
 
     name: str
     pin_rule: PinRule
@@ -145,7 +145,7 @@ RETIRED_SLOTS = SLOTS.keys() - {0x9A, 0x9C, 0x9D, 0x9E}
 
 @unique
 class Access(StrEnum):
-    """What a data object asks for before it is read or written."""
+    """What reading or writing a data object requires."""
 
     ALWAYS = "always"
     PIN = "pin"
@@ -159,7 +159,7 @@ OBJECT_LIMIT, RECORD_LIMIT = 16 * 1024, 60_000
 
 
 class DataObject(NamedTuple):
-    """A data object: its access rules, and the bytes that it may have.
+    """The access rules of a data object, and its maximum length in bytes.
 
     `contactless` is the rule for reading it over the contactless interface; written it is over contacts only. What is
     readable there by PIN asks for the virtual contact interface, too, and so cannot be read.
@@ -230,7 +230,7 @@ OBJECTS[TRAITS_OBJECT] = OBJECTS[TRAITS_OBJECT]._replace(contactless=_ANYHOW)
 
 
 class Records(Sequence[int]):
-    """Tags of four bytes, 5FFF followed by a byte in a range of 64 and one below 80: `records[n]` is the n-th."""
+    """Tags of four bytes, 5FFF with a byte in a range of 64 and one below 80: `records[n]` is the n-th."""
 
     def __init__(self, first: int) -> None:
         self._third = range(first >> 8, (first >> 8) + 64)
@@ -259,7 +259,7 @@ PRIVATE_RECORDS = Records(0x5FFFC000)
 
 @lru_cache(1024)  # every object of a card is asked for again and again
 def object_rules(tag: int) -> DataObject | None:
-    """The access rules and the size limit of any tag; None where the card has no such object."""
+    """Return access rules and maximum length of a data object; None for a tag that no card has."""
     if tag in PUBLIC_RECORDS:
         return _PUBLIC_RECORD
     if tag in PRIVATE_RECORDS:

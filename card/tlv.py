@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""BER-TLV as cards use it (ISO/IEC 7816-4, 5.2.2): tags as numbers, definite lengths of up to four bytes."""
+"""BER-TLV on cards (ISO/IEC 7816-4, 5.2.2): tags as numbers, definite lengths of up to four bytes."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from functools import lru_cache
 
 
 class TlvError(ValueError):
-    """The bytes are not whole BER-TLV data objects."""
+    """Raised for bytes that are not complete BER-TLV data objects."""
 
 
 def encode(tag: int, *values: bytes) -> bytes:
-    """One data object with the values joined."""
+    """Encode one data object with the values joined."""
     value = values[0] if len(values) == 1 else b"".join(values)
     return _header(tag, len(value)) + value
 
 
 def decode(data: bytes) -> list[tuple[int, bytes]]:
-    """All data objects of a string, in order. Raises TlvError when something is cut off or left over."""
+    """Decode all data objects of a string, in order. Raises TlvError for truncated objects and trailing bytes."""
     found = []
     at, end = 0, len(data)
     while at < end:
@@ -27,7 +27,7 @@ def decode(data: bytes) -> list[tuple[int, bytes]]:
 
 
 def read(data: bytes, at: int = 0) -> tuple[int, bytes, int]:
-    """The data object at a position: tag, value, and where the next one begins. Raises TlvError."""
+    """Decode the data object at a position: tag, value, and the position after it. Raises TlvError."""
     try:
         tag = data[at]
         at += 1
@@ -56,6 +56,7 @@ def read(data: bytes, at: int = 0) -> tuple[int, bytes, int]:
 
 @lru_cache(1024)  # cards use a handful of tags and lengths over and over
 def _header(tag: int, length: int) -> bytes:
+    """Encode tag and length."""
     name = tag.to_bytes((tag.bit_length() + 7) // 8 or 1, "big")
     if length < 0x80:
         return name + bytes([length])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a token is like beyond PIV, told by the card itself in a data object, and the rules of all parameters of cards.
+"""Traits of a token beyond PIV, kept on the card in a data object of its own, and the rules of all card parameters.
 
 The card obeys what is the card's (PIN rules, management key); the rest is for the software that makes a token of it.
 """
@@ -33,7 +33,7 @@ MANAGEMENT_ALGORITHMS = ("tdes", "aes128", "aes192", "aes256")
 
 @dataclass(frozen=True, kw_only=True)
 class Traits:
-    """What a token is like; every default is a token that does all it can.
+    """The traits of a token; the defaults are those of a token without restrictions.
 
     `pin_pad_timeout` and `touch_timeout` are in seconds; `max_sessions` is for each application, 0 for no limit.
     `mechanisms` are names (CKM_...), None for all. `pin_min`, `pin_max` and `pin_format` tell the rules that the card
@@ -64,13 +64,13 @@ class Traits:
     mechanisms: tuple[str, ...] | None = None
 
     def encode(self) -> bytes:
-        """The content of the data object: JSON without what is as it always is."""
+        """Encode the data object: JSON of the traits that differ from the defaults."""
         given = {name: getattr(self, name) for name, default in _DEFAULTS.items() if getattr(self, name) != default}
         return json.dumps(given, separators=(",", ":")).encode()
 
     @classmethod
     def decode(cls, content: bytes | None) -> Traits:
-        """The traits in a data object. What is missing, unknown or impossible there is as it always is."""
+        """Decode the traits in a data object. What is missing, unknown or invalid has its default."""
         try:
             found = json.loads(content or b"{}")
         except (ValueError, RecursionError):
@@ -85,31 +85,34 @@ class Traits:
 
     @property
     def most_sessions(self) -> int:
-        """How many sessions an application may have, 0 for any number."""
+        """Return the maximum number of sessions of one application, 0 for no limit."""
         return 1 if self.single_session else self.max_sessions
 
     @property
     def pin_rules(self) -> PinRules:
-        """What can be a PIN."""
+        """Return which values a PIN can have."""
         return PinRules(self.pin_min, self.pin_max, self.pin_format)
 
 
 class Rule(NamedTuple):
-    """What a parameter can be: in words, and as a test of what JSON has for it."""
+    """The values of a parameter: in words, and as a test of a JSON value."""
 
     words: str
     fits: Callable[[Any], bool]
 
 
 def _one_of(*values: str) -> Rule:
+    """Return the rule of a choice of words."""
     return Rule(f"one of {', '.join(values)}", lambda value: isinstance(value, str) and value in values)
 
 
 def _whole(least: int, most: int) -> Rule:
+    """Return the rule of an integer in a range."""
     return Rule(f"a whole number from {least} to {most}", lambda value: type(value) is int and least <= value <= most)
 
 
 def _names(value: Any) -> bool:
+    """Return the rule of a list of names."""
     return value is None or (
         isinstance(value, list | tuple)
         and all(isinstance(name, str) and re.fullmatch("CKM_[A-Z0-9_]+", name) for name in value)
@@ -117,14 +120,17 @@ def _names(value: Any) -> bool:
 
 
 def _words(value: Any) -> bool:
+    """Join alternatives for a message."""
     return value is None or (isinstance(value, list | tuple) and all(isinstance(each, str) for each in value))
 
 
 def _seconds(value: Any) -> bool:
+    """Return the rule of a number of seconds."""
     return type(value) in (int, float) and 0 < value <= _LONGEST
 
 
 def _is_firmware(value: Any) -> bool:
+    """Return whether a value is a firmware version that a YubiKey 5 can have."""
     if value is None:
         return True
     parts = re.fullmatch("5[.]([0-9]{1,3})[.]([0-9]{1,3})", value) if isinstance(value, str) else None
@@ -132,6 +138,7 @@ def _is_firmware(value: Any) -> bool:
 
 
 def _is_atr(value: Any) -> bool:
+    """Return whether a value is an ATR in hexadecimal."""
     return value is None or (isinstance(value, str) and re.fullmatch("([0-9A-Fa-f]{2}){2,33}", value) is not None)
 
 
@@ -207,7 +214,7 @@ RULES: dict[str, Rule] = {
 
 
 def rule_of(name: str) -> Rule | None:
-    """Return what a parameter can be, None for a name that is none."""
+    """Return the rule of a parameter, None for an unknown name."""
     bare = re.sub("^[0-9A-Fa-f]{2}[.]", "", name)
     return RULES.get(name) or CERTIFICATE_RULES.get(bare)
 
@@ -216,7 +223,7 @@ _DEFAULTS: dict[str, Any] = {each.name: each.default for each in dataclasses.fie
 
 
 def from_text(text: str) -> tuple[str, object]:
-    """A parameter from NAME=VALUE, the value as JSON has it, as a bare word, or as words with commas in between.
+    """Parse a parameter from NAME=VALUE; the value is JSON, a bare word, or words separated by commas.
 
     What is no such parameter comes back as it is; whoever takes it says what is wrong with it.
     """
@@ -235,13 +242,14 @@ _PATHS = re.compile(r"([0-9A-Fa-f]{2}[.])?(ca_certificate|ca_key)")
 
 
 def with_full_path(name: str, value: object, folder: Path = Path()) -> object:
-    """Return a parameter's value, or, if it is a path, where that leads from `folder`: others may read the file."""
+    """Return a parameter's value; a path is made absolute relative to `folder`, for another process to read."""
     if _PATHS.fullmatch(name) and isinstance(value, str) and value:  # nothing leaves it out
         return os.path.abspath(folder / value)
     return value
 
 
 def _json(text: str) -> object:
+    """Return the JSON value of a text, or the text itself."""
     try:
         return json_text.loads(text)
     except ValueError:
@@ -249,4 +257,5 @@ def _json(text: str) -> object:
 
 
 def _frozen(value: Any) -> Any:
+    """Return a value with lists made tuples."""
     return tuple(value) if isinstance(value, list) else value

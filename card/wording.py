@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Words that many messages need: a number with its noun, why something failed, and what a wrong word may have meant."""
+"""Wording that many messages share: a number with its noun, why something failed, suggestions for mistyped words."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def meant(word: str, known: Iterable[str]) -> str:
-    """Return `; did you mean 'remove'?` for a word that is a few slips away from a known one, else nothing.
+    """Return `; did you mean 'remove'?` for a word that is a few slips away from a known one, else an empty string.
 
     One slip in three characters is allowed. A prefix as `C_` or `CKR_` counts for nothing: half of the names begin so.
     """
@@ -29,7 +29,7 @@ _LONGEST_PREFIX = 4
 
 
 def _slips(word: str, name: str) -> int:
-    """Count the letters to insert, leave out, change or exchange with their neighbour; upper case is no difference."""
+    """Count the letters to insert, omit, change or exchange with their neighbour; case does not count."""
     word, name = word.casefold(), name.casefold()
     before: list[int] = []
     row = list(range(len(name) + 1))
@@ -44,12 +44,12 @@ def _slips(word: str, name: str) -> int:
 
 
 def reason(error: Exception) -> str:
-    """Return why something failed; of what the system says, the file and the reason, without a number."""
+    """Return why something failed; of an OSError, the file and the reason, without the number."""
     if not isinstance(error, OSError) or not error.strerror:
         return str(error)
     return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
-    """Return `1 point` or `2 points`; `plural` is for nouns that have another one: `tries`."""
+    """Return `1 point` or `2 points`; `plural` is for nouns with an irregular plural, as `tries`."""
     return f"{number} {noun if number == 1 else plural or f'{noun}s'}"

@@ -25,7 +25,7 @@ CurvePublicKey = ec.EllipticCurvePublicKey | EdwardsPublicKey | MontgomeryPublic
 
 
 class CurveFamily(Enum):
-    """The form of a curve's equation, which tells what its keys are for."""
+    """The form of a curve's equation, which determines the use of its keys."""
 
     WEIERSTRASS = auto()
     EDWARDS = auto()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""JSON from outside, whose numbers have to be finite: Python's reader takes NaN, Infinity and 1e999, too."""
+"""JSON from outside, with finite numbers only: Python's reader accepts NaN, Infinity and 1e999, too."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _SHOWN = 40
 
 
 class _NoNumber(str):
-    """What stands in place of a number, and is none that can be used."""
+    """A placeholder for a number that is not finite."""
 
 
 def loads(text: str | bytes) -> Any:
-    """The value of a JSON text. Raises ValueError, which names the field and the number that is not finite."""
+    """Return the value of a JSON text. Raises ValueError, which names the field and the number that is not finite."""
     try:
         value = json.loads(text, parse_constant=_NoNumber, parse_float=_float, parse_int=_int)
         found = _find(value, "")

@@ -132,7 +132,7 @@ def _write(path: Path, content: str | bytes, is_new: bool) -> None:
 
 @contextlib.contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Put the path that the user gave into an OSError, in the place of a draft's or none."""
+    """Put the path that the user gave into an OSError, instead of a draft's or none."""
     try:
         yield
     except OSError as error:
@@ -142,7 +142,7 @@ def _named(path: Path) -> Iterator[None]:
 
 
 def _target(path: Path) -> Path | int:
-    """Follow symbolic links: the file that is meant, which may not exist, or a descriptor of this process."""
+    """Follow symbolic links to the target file, which may not exist, or to a descriptor of this process."""
     if path == STANDARD_OUTPUT:
         return sys.stdout.fileno()
     process = os.readlink("/proc/self")
@@ -159,7 +159,7 @@ def _target(path: Path) -> Path | int:
 
 
 def _require_not_planted(path: Path) -> None:
-    """Raise PermissionError for what another user has put into a folder that is everybody's."""
+    """Raise PermissionError for a file that another user has put into a world-writable folder."""
     try:
         owner, folder = path.lstat().st_uid, path.parent.stat()
     except OSError:  # nothing is there; or it cannot be written to anyway
@@ -170,13 +170,14 @@ def _require_not_planted(path: Path) -> None:
 
 
 def _is_regular(target: Path | int) -> bool:
-    """Return whether it is a regular file with a name, or nothing yet."""
+    """Return whether it is a regular file with a name, or does not exist yet."""
     if isinstance(target, int) or _DESCRIPTOR.fullmatch(str(target)):
         return False
     return target.is_file() or not target.exists()
 
 
 def _write_descriptor(number: int, data: bytes) -> None:
+    """Write to a descriptor of this process, after what has been printed."""
     for stream in (sys.stdout, sys.stderr):
         stream.flush()  # what has been printed comes first
     with os.fdopen(os.dup(number), "wb", buffering=0) as file:
@@ -184,6 +185,7 @@ def _write_descriptor(number: int, data: bytes) -> None:
 
 
 def _write_through(path: Path, data: bytes) -> None:
+    """Write into a FIFO or device."""
     file = _open_fifo(path) if path.is_fifo() else os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         _write_all(file, data)
@@ -227,7 +229,7 @@ def _replace(path: Path, data: bytes) -> None:
 
 
 def _publish(path: Path, data: bytes, present: int | None = None, is_new: bool = False) -> None:
-    """Write a file that nobody sees before it is whole, like the one that is `present` in its place.
+    """Write a file that is not visible before it is complete; it replaces `present` and keeps its attributes.
 
     Raises FileExistsError if it shall be new and there is one.
     """
@@ -283,7 +285,7 @@ def _rename_new(folder: int, name: str, new: str) -> None:
 
 
 def _draft(folder: int, name: str, mode: int) -> tuple[int, bool]:
-    """Open a new file, if it can be without a name, so that a killed process leaves nothing; whether it has one."""
+    """Open a new file, unnamed if possible so that a killed process leaves nothing; return whether it has a name."""
     with contextlib.suppress(FileNotFoundError):  # no /proc, by which it gets its name
         os.stat("/proc/self/fd")
         try:
@@ -313,7 +315,7 @@ def _remove_left_drafts(folder: int) -> None:
 
 
 def _keep_attributes(present: int, draft: int) -> None:
-    """Give the draft owner, mode and extended attributes of the file whose place it takes. Raises PermissionError."""
+    """Give the draft owner, mode and extended attributes of the file that it replaces. Raises PermissionError."""
     about, own = os.fstat(present), os.fstat(draft)
     if (about.st_uid, about.st_gid) != (own.st_uid, own.st_gid):
         os.fchown(draft, about.st_uid, about.st_gid)
@@ -324,6 +326,7 @@ def _keep_attributes(present: int, draft: int) -> None:
 
 
 def _write_all(file: int, data: bytes) -> None:
+    """Write all bytes; waits for a descriptor that another process has made non-blocking."""
     view = memoryview(data)
     while view:
         try:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""The card image: what survives power-off, in one file, encrypted and written so that it can be torn."""
+"""The card image: the persistent state of a card in one file, encrypted, and consistent after any interruption."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What protects an image's rows: a digest against damage, and under a passphrase AES-GCM besides.
+"""Protection of an image's rows: a digest against damage, and AES-GCM under a passphrase.
 
 A random data key encrypts the values of the rows, each bound to its table and number, so that none can take another's
 place; the passphrase (scrypt, RFC 7914) only wraps that key. Who has the file but not the passphrase sees which keys
@@ -21,39 +21,42 @@ _WRAPPED_LENGTH = _NONCE_LENGTH + _KEY_LENGTH + _GCM_TAG_LENGTH
 
 
 class WrongPassphrase(Exception):
-    """The passphrase is another one."""
+    """Raised when the passphrase does not fit."""
 
 
 class NoPassphrase(Exception):
-    """The image is encrypted, and no passphrase was given."""
+    """Raised when the image is encrypted and no passphrase was given."""
 
 
 class Seal(Protocol):
-    """How values lie in the file. `place` says of a value which one it is."""
+    """Interface of the protection of stored values. `place` names a value's row."""
 
     def encrypt(self, place: str, value: bytes) -> bytes:
-        """The bytes for the file."""
+        """Return the bytes for the file."""
         ...
 
     def decrypt(self, place: str, stored: bytes) -> bytes:
-        """The value again. Raises ValueError when it was changed, or belongs to another place."""
+        """Return the value. Raises ValueError when it was changed, or belongs to another row."""
         ...
 
     def tag(self, data: bytes) -> bytes:
-        """32 bytes that only the same data has."""
+        """Return a digest of 32 bytes."""
         ...
 
 
 class Open:
-    """No passphrase: values as they are, digests that anybody can make."""
+    """Protection without a passphrase: values in clear, and plain digests, which detect damage but not forgery."""
 
     def encrypt(self, place: str, value: bytes) -> bytes:
+        """Return the value in clear."""
         return value
 
     def decrypt(self, place: str, stored: bytes) -> bytes:
+        """Return the stored bytes."""
         return stored
 
     def tag(self, data: bytes) -> bytes:
+        """Return the SHA-256 digest."""
         return hashlib.sha256(data).digest()
 
 
@@ -61,7 +64,7 @@ OPEN = Open()
 
 
 class Sealed:
-    """Under a data key of 32 bytes."""
+    """Protection under a data key of 32 bytes."""
 
     def __init__(self, key: bytes) -> None:
         # Most images need none of these, and a command line wants to be quick.
@@ -76,10 +79,12 @@ class Sealed:
         self._tag_key = authentication
 
     def encrypt(self, place: str, value: bytes) -> bytes:
+        """Encrypt a value, bound to its row."""
         nonce = os.urandom(_NONCE_LENGTH)
         return nonce + self._cipher.encrypt(nonce, value, place.encode())
 
     def decrypt(self, place: str, stored: bytes) -> bytes:
+        """Decrypt a value. Raises ValueError when it was changed, or belongs to another row."""
         from cryptography.exceptions import InvalidTag
 
         try:
@@ -88,11 +93,12 @@ class Sealed:
             raise ValueError(f"the {place} was changed") from None
 
     def tag(self, data: bytes) -> bytes:
+        """Return the HMAC."""
         return hmac.digest(self._tag_key, data, "sha256")
 
 
 class Wrapped(NamedTuple):
-    """A data key under a passphrase, as it lies in the file: scrypt's parameters, and the key under its result."""
+    """A data key wrapped under a passphrase, as stored in the file: scrypt's parameters, and the wrapped key."""
 
     salt: bytes
     cost: int
@@ -104,7 +110,7 @@ class Wrapped(NamedTuple):
 
 
 def new_seal(passphrase: bytes) -> tuple[Sealed, Wrapped]:
-    """A new data key, and the same wrapped."""
+    """Generate a data key; return its protection and the wrapped key."""
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     key, salt, nonce = os.urandom(_KEY_LENGTH), os.urandom(_SALT_LENGTH), os.urandom(_NONCE_LENGTH)
@@ -114,7 +120,7 @@ def new_seal(passphrase: bytes) -> tuple[Sealed, Wrapped]:
 
 
 def unwrap(wrapped: Wrapped, passphrase: bytes | None) -> Sealed:
-    """The seal of an image. Raises NoPassphrase, WrongPassphrase; ValueError for a damaged one."""
+    """Unwrap an image's data key. Raises NoPassphrase, WrongPassphrase; ValueError for a damaged one."""
     *head, key, check = wrapped
     if check != _check(*head, key):
         raise ValueError("what belongs to the passphrase is damaged")
@@ -135,10 +141,12 @@ def unwrap(wrapped: Wrapped, passphrase: bytes | None) -> Sealed:
 
 
 def _derive(passphrase: bytes, salt: bytes, cost: int, block: int, lanes: int) -> bytes:
+    """Derive the wrapping key from a passphrase (scrypt, RFC 7914)."""
     from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
     return Scrypt(salt=salt, length=_KEY_LENGTH, n=cost, r=block, p=lanes).derive(passphrase)
 
 
 def _check(*parts: object) -> bytes:
+    """Return the digest by which damage is told from a wrong passphrase."""
     return hashlib.sha256(repr(parts).encode()).digest()

@@ -30,7 +30,7 @@ _SIGNAL, _IGNORED = fcntl.F_SETSIG, signal.SIGURG
 
 
 class Lease:
-    """The lease of a file by its descriptor, the only one by which this process may have it open.
+    """The lease of a file by its descriptor, which must be the only one of this process.
 
     `is_shared` says that somebody else had it open at the last try.
     """
@@ -40,7 +40,7 @@ class Lease:
         self._is_held = self.is_shared = False
 
     def take(self) -> bool:
-        """Keep others out, after waiting a little for those who are in; whether that could be had."""
+        """Keep others out, after a short wait for those who have the file open; returns whether that succeeded."""
         try:
             fcntl.fcntl(self._descriptor, _SIGNAL, _IGNORED)  # which the end of each lease forgets
             fcntl.fcntl(self._descriptor, _LEASE, _WRITE)
@@ -50,7 +50,7 @@ class Lease:
         return True
 
     def _wait(self) -> bool:
-        """Try again, but not at each change if somebody keeps the file open."""
+        """Retry, but not at each change if another program keeps the file open."""
         end = monotonic() + (0 if self.is_shared else _PATIENCE)
         while monotonic() < end:
             sleep(_PAUSE)
@@ -62,7 +62,7 @@ class Lease:
         return self._is_held
 
     def give_back(self) -> None:
-        """Let those in who wait."""
+        """Let waiting programs open the file."""
         if self._is_held:
             self._is_held = False
             self.is_shared = False
@@ -80,17 +80,19 @@ def own_descriptor(descriptor: int, likely: int) -> int | None:
 
 
 def _numbers(likely: int) -> Iterator[int]:
+    """Return the numbers of this process's descriptors."""
     yield likely
     with contextlib.suppress(OSError):
         yield from map(int, os.listdir("/proc/self/fd"))
 
 
 def _writes(descriptor: int) -> bool:
+    """Return whether the flags of an open file allow writing."""
     return fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR
 
 
 def writer(file: os.stat_result) -> int | None:
-    """Find another process that has the file open for writing, among those of which we may know that.
+    """Find another process that has the file open for writing, among those that this user may inspect.
 
     The youngest are looked at first, and not for long: there may be very many.
     """
@@ -107,7 +109,7 @@ def writer(file: os.stat_result) -> int | None:
 
 
 def _is_written(process: int, number: str, file: os.stat_result) -> bool:
-    """Whether a descriptor of a process is of this file and can write. Raises OSError, ValueError, StopIteration."""
+    """Return whether a descriptor is a writable one of this file. Raises OSError, ValueError, StopIteration."""
     if not os.path.samestat(os.stat(f"/proc/{process}/fd/{number}"), file):
         return False
     lines = Path(f"/proc/{process}/fdinfo/{number}").read_text().splitlines()

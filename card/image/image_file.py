@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The file of a card in use: locked, kept open, and written only while it is the file that was opened.
+"""The file of an open card image: locked, kept open, and written only while it is the file that was opened.
 
 Other programs can move the file, put another in its place or write into it, whatever is locked. So before each change,
 or a few that follow one another at once, the file's status is compared with what it was after the last one; when it
@@ -63,22 +63,22 @@ UNSOUND = (sqlite3.Error, ValueError, KeyError)
 
 
 class InUse(Exception):
-    """Somebody else has the image open; the argument says who, in words for a message."""
+    """Raised when another process has the image open; the argument says which, in words for a message."""
 
 
 class InWalMode(Exception):
-    """Another program has put the image into SQLite's WAL mode: changes may be in a file beside it."""
+    """Raised when another program has put the image into SQLite's WAL mode: changes may be in a file beside it."""
 
 
 class Estranged(Exception):
-    """The file does not belong to the card any more; the argument says why."""
+    """Raised when the file does not belong to the card any more; the argument says why."""
 
 
 _NOT_THE_CARD = (*UNSOUND, NotAnImage, InWalMode, UnknownFormat, NoPassphrase, WrongPassphrase)
 
 
 def load(content: bytes, key: bytes | Seal | None) -> tuple[Image, bool]:
-    """Read the bytes of an image, with its passphrase or seal; and whether it has the present format.
+    """Read the bytes of an image, with its passphrase or protection; return also whether it has the present format.
 
     Raises NotAnImage, InWalMode, UnknownFormat, NoPassphrase, WrongPassphrase, and UNSOUND for a damaged one.
     """
@@ -90,7 +90,7 @@ def load(content: bytes, key: bytes | Seal | None) -> tuple[Image, bool]:
 
 
 def _require_whole(beginning: bytes, size: int) -> None:
-    """Refuse a file before it is read: one that is not SQLite's, or not as long as it says. Raises as `load`."""
+    """Refuse a file before it is read: not SQLite's, or not of the length in its header. Raises as `load`."""
     if len(beginning) < _HEADER.size or size > LONGEST:
         raise NotAnImage
     magic, page, writing, reading, pages = _HEADER.unpack(beginning)
@@ -104,7 +104,7 @@ def _require_whole(beginning: bytes, size: int) -> None:
 
 
 class ImageFile:
-    """The locked file of an image, from construction to `close`. Raises OSError, InUse. Not for several threads.
+    """The locked file of an image, from construction to `close`. Raises OSError, InUse. Not thread-safe.
 
     While `is_together` is set changes follow one another at once, until `end`: the file is looked at before the first
     and after the last, and nobody else can open it meanwhile.
@@ -134,13 +134,13 @@ class ImageFile:
             raise
 
     def read(self) -> bytes:
-        """Read the whole file. Raises NotAnImage, InWalMode, ValueError for one that is not as long as it says."""
+        """Read the whole file. Raises NotAnImage, InWalMode, ValueError for a length other than in its header."""
         size = os.fstat(self._file).st_size
         _require_whole(os.pread(self._file, _HEADER.size, 0), size)
         return os.pread(self._file, size, 0)
 
     def settle(self, key: bytes | Seal | None) -> None:
-        """Undo the change in the middle of which a process was killed. Raises as `load` if the key does not fit."""
+        """Roll back the change during which a process was killed. Raises as `load` if the key does not fit."""
         if self._is_journal_hot():
             try:
                 load(self.read(), key)
@@ -152,7 +152,7 @@ class ImageFile:
         self._remove_journal()
 
     def open(self, passphrase: bytes | None) -> Image:
-        """Read the card, after undoing what a killed process left half done. An earlier format becomes the present one.
+        """Read the card, after rolling back an interrupted change. An earlier format is migrated.
 
         Raises as `load`, and OSError or sqlite3.Error if something of that cannot be written.
         """
@@ -168,7 +168,7 @@ class ImageFile:
         return image
 
     def is_in_place(self) -> bool:
-        """Whether the file is the one that was opened, at its place."""
+        """Return whether the file at its path is the one that was opened."""
         try:
             self._require_place()
         except Estranged:
@@ -176,7 +176,7 @@ class ImageFile:
         return True
 
     def holds(self, state: CardState, seal: Seal) -> bool:
-        """Whether the file holds this state, or did so when it was last looked at and has not been changed since."""
+        """Return whether the file holds this state, or has not been changed since it was last found to hold it."""
         if _seen(os.fstat(self._file)) != self._seen:
             try:
                 self._require_state(state, seal)
@@ -185,7 +185,7 @@ class ImageFile:
         return True
 
     def write(self, statements: Sequence[Statement], state: CardState, seal: Seal) -> None:
-        """Make all the changes or none in the file, which has to hold this state. One alone changes one page.
+        """Make all changes in the file or none; it has to hold this state. A single change writes one page.
 
         Raises Estranged, OSError, sqlite3.Error.
         """
@@ -209,14 +209,14 @@ class ImageFile:
             self._ended()
 
     def end(self) -> None:
-        """End what `is_together` began, whether anything was changed or not."""
+        """End the changes that `is_together` began, whether anything was changed or not."""
         self.is_together = False
         if self._under_way is not None:
             self._under_way = None
             self._ended()
 
     def close(self) -> None:
-        """Give the file free."""
+        """Close and unlock the file."""
         if self._is_open:
             self._is_open = False
             self._disconnect()
@@ -225,7 +225,7 @@ class ImageFile:
             os.close(self._file)
 
     def leave_to_parent(self) -> None:
-        """Write nothing any more, and keep nothing locked, in a process that was forked from the file's own."""
+        """Release the file without writing or unlocking, in a process that was forked from the file's own."""
         if self._db is not None:
             # SQLite must not end the connection either: it would undo what the parent is about to do.
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._db))
@@ -244,7 +244,7 @@ class ImageFile:
             raise InUse(_holder(os.fstat(self._file).st_ino)) from None
 
     def _begun(self, state: CardState, seal: Seal) -> sqlite3.Cursor:
-        """Begin a change, if the file is at its place and holds this state, and keep others out. Raises as `write`."""
+        """Begin a change, if the file is at its path and holds this state, and keep others out. Raises as `write`."""
         if self._cursor is not None:
             if not self._lease.take():
                 self._require_no_writer()
@@ -269,20 +269,20 @@ class ImageFile:
         self._lease.give_back()
 
     def _is_as_seen(self) -> bool:
-        """Whether the file is at its place, where another may have been mounted, and nobody has changed it."""
+        """Return whether the file at its path, where another may have been mounted, is unchanged."""
         try:
             return _seen(os.stat(self._path)) == self._seen
         except OSError:
             return False
 
     def _require_no_writer(self) -> None:
-        """Where the file system has no leases, or somebody goes on reading the file, the looks have to do."""
+        """Refuse a file open for writing elsewhere, where there is no lease. Raises Estranged."""
         process = file_lease.writer(os.fstat(self._file)) if self._lease.is_shared else None
         if process is not None:
             raise Estranged(f"is open for writing in another program ({_command(process)})")
 
     def _write_together(self, cursor: sqlite3.Cursor, statements: Sequence[Statement]) -> None:
-        """Make changes of several pages, of which a journal keeps what was there as long as they are not complete."""
+        """Make changes of several pages, with a journal of the old pages until they are complete."""
         self._has_journal()
         cursor.execute("PRAGMA journal_mode = PERSIST")
         with _transaction(cursor):
@@ -292,7 +292,7 @@ class ImageFile:
         self._remove_journal()
 
     def _connect(self, seal: Seal) -> sqlite3.Cursor:
-        """Have SQLite open the file, and go over to its descriptor. Raises as `write`."""
+        """Have SQLite open the file, and use its descriptor from then on. Raises as `write`."""
         self._disconnect()
         self._require_place()
         with contextlib.suppress(*_NOT_THE_CARD):
@@ -319,6 +319,7 @@ class ImageFile:
         return self._cursor
 
     def _require_state(self, state: CardState, seal: Seal) -> None:
+        """Require that the file holds this state. Raises Estranged."""
         try:
             if load(self.read(), seal)[0].state == state:
                 return
@@ -327,7 +328,7 @@ class ImageFile:
         raise Estranged("was changed by another program")
 
     def _disconnect(self) -> None:
-        """End SQLite's part, which undoes a change that is not complete."""
+        """Close SQLite's connection, which rolls back an incomplete change."""
         if self._db is not None:
             if self._cursor is not None:
                 self._cursor.close()  # SQLite keeps the connection for as long as there are statements of it
@@ -335,6 +336,7 @@ class ImageFile:
             self._db = self._cursor = self._sqlite_file = None
 
     def _require_place(self) -> None:
+        """Require that the file at its path is the one that was opened. Raises Estranged."""
         if not self._is_open:
             raise Estranged("is in use by the process that has opened it, of which this one is a copy")
         try:
@@ -345,14 +347,14 @@ class ImageFile:
             raise Estranged("is another file now")
 
     def _is_journal_hot(self) -> bool:
-        """Whether there is a journal of a change that has not come to its end (SQLite's file format, 3)."""
+        """Return whether there is a journal of an incomplete change (SQLite's file format, 3)."""
         if not self._has_journal():
             return False
         with self._journal.open("rb") as journal:
             return journal.read(1) not in (b"", b"\0")
 
     def _has_journal(self) -> bool:
-        """Whether there is a journal. Raises OSError for what is no file, as a FIFO, from which nothing might come."""
+        """Return whether there is a journal. Raises OSError for what is not a regular file, such as a FIFO."""
         try:
             mode = self._journal.lstat().st_mode
         except FileNotFoundError:
@@ -362,14 +364,14 @@ class ImageFile:
         return True
 
     def _remove_journal(self) -> None:
-        """Remove the journal of past changes. SQLite would do so by name, also when that is another file's."""
+        """Remove the journal of past changes. SQLite would do so by name, even if it is another file's."""
         with contextlib.suppress(OSError, Estranged):
             self._require_place()
             if not self._is_journal_hot():
                 self._journal.unlink()
 
     def _opened(self) -> sqlite3.Connection:
-        """Open a connection, which has locked nothing yet; it makes no file where there is none."""
+        """Open a connection without locks; it creates no file."""
         address = f"file:{quote(os.fsencode(self._path))}?mode=rw"
         return sqlite3.connect(address, uri=True, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
 
@@ -381,7 +383,7 @@ class ImageFile:
 
     @staticmethod
     def _set(db: sqlite3.Connection) -> None:
-        """A change of one page is one system call, and needs no journal to be whole when the process is killed."""
+        """Apply the settings. A change of one page is one system call, and needs no journal to be atomic."""
         for setting in _SETTINGS:
             db.execute(f"PRAGMA {setting}")
 
@@ -395,11 +397,12 @@ def _transaction(cursor: sqlite3.Cursor) -> Iterator[None]:
 
 
 def _seen(status: os.stat_result) -> tuple[int, ...]:
+    """Return which file it is and when it was last written, moved or the like."""
     return status.st_dev, status.st_ino, status.st_ctime_ns
 
 
 def _holder(inode: int) -> str:
-    """Say who has a file locked, as Linux tells it: words for a message, none if it does not."""
+    """Describe which process has a file locked, for a message; empty if Linux does not tell."""
     with contextlib.suppress(OSError, ValueError):
         for line in Path("/proc/locks").read_text().splitlines():
             match line.split():
@@ -409,7 +412,7 @@ def _holder(inode: int) -> str:
 
 
 def _command(process: int) -> str:
-    """Name a process with its command."""
+    """Describe a process by its command."""
     command = ""
     with contextlib.suppress(OSError, ValueError):
         words = Path(f"/proc/{process}/cmdline").read_text().rstrip("\0").split("\0")

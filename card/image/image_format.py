@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The card image's format: which tables there are, what of a card's state is in which row, and the digest over it all.
+"""The format of card images: tables, the mapping of a card's state to rows, and the digest over all rows.
 
 Works on an open transaction; files, locks and who may write are not known here, nor what earlier formats looked like.
 """
@@ -42,11 +42,11 @@ SCHEMA = (
 
 
 class NotAnImage(Exception):
-    """A database of another program, or none."""
+    """Raised for a file that is not a card image."""
 
 
 class Image(NamedTuple):
-    """What is read from a file: the card, and what it takes to write changes of it."""
+    """The content of an image file: the card's state, and what is needed to write changes of it."""
 
     state: CardState
     digest: int
@@ -62,7 +62,7 @@ def new(state: CardState, passphrase: bytes | None = None) -> bytes:
 
 
 def create(db: sqlite3.Connection, state: CardState, seal: Seal = OPEN, wrapped: Wrapped | None = None) -> None:
-    """Make the tables and write everything into them; `wrapped` is what the seal is made of again."""
+    """Create the tables and write the state; `wrapped` is the wrapped key to store."""
     for statement in (f"PRAGMA application_id = {APPLICATION_ID}", f"PRAGMA user_version = {FORMAT}", *SCHEMA):
         db.execute(statement)
     if wrapped is not None:
@@ -94,7 +94,7 @@ class Change(NamedTuple):
 
     @property
     def growth(self) -> int:
-        """Bytes of the capacity that it takes: those of keys and data objects; a PIN has its place anyway."""
+        """Return by how many bytes the used capacity grows; only keys and data objects count."""
         return _size(self.after) - _size(self.before) if self.table in ("key", "object") else 0
 
 
@@ -104,7 +104,7 @@ def changes(
     keys: Mapping[int, StoredKey | None] | None = None,
     objects: Mapping[int, bytes] | None = None,
 ) -> list[Change]:
-    """What changes in the tables when these are written over the state. No key and an empty object are deleted."""
+    """Return the rows that change when these are written over the state. No key and an empty object are deleted."""
     return [
         *_changes("reference", state.references, references or {}, _reference_row),
         *_changes("tries", state.references, references or {}, _tries_row),
@@ -117,22 +117,27 @@ _CODES = {rule: code for code, rule in PIN_POLICIES.items()}
 
 
 def _reference_row(number: int, reference: Reference) -> Row:
+    """Return the row of a reference."""
     return number, reference.value, reference.maximum
 
 
 def _tries_row(number: int, reference: Reference) -> Row:
+    """Return the row of a retry counter."""
     return number, reference.tries
 
 
 def _key_row(slot: int, key: StoredKey) -> Row:
+    """Return the row of a key."""
     return slot, int(key.algorithm), key.value, int(key.imported), _CODES[key.pin_rule], int(key.touch)
 
 
 def _object_row(tag: int, value: bytes) -> Row:
+    """Return the row of a data object."""
     return tag, value
 
 
 def _property_rows(state: CardState) -> list[Row]:
+    """Return the rows of the card's properties."""
     rules = state.pin_rules
     texts = {"name": state.name, "profile": state.profile, "capacity": str(state.capacity)}
     texts |= {"pin_min": str(rules.minimum), "pin_max": str(rules.maximum), "pin_format": rules.form}
@@ -145,17 +150,19 @@ _T = TypeVar("_T")
 def _changes(
     table: str, held: Mapping[int, _T], new: Mapping[int, _T | None], row: Callable[[int, _T], Row]
 ) -> Iterator[Change]:
+    """Yield the changes of one table."""
     for number, value in new.items():
         before = row(number, held[number]) if number in held else None
         yield Change(table, number, before, row(number, value) if value else None)
 
 
 def _size(row: Row | None) -> int:
+    """Return the number of bytes in the byte strings of a row."""
     return sum(len(value) for value in row or () if isinstance(value, bytes))
 
 
 def update(held: dict[int, _T], new: Mapping[int, _T | None]) -> None:
-    """Make the change in memory."""
+    """Apply the changes in memory."""
     for number, value in new.items():
         if value:
             held[number] = value
@@ -168,7 +175,7 @@ _SECRET = {"reference": 1, "key": 2, "object": 1}
 
 
 def _stored(seal: Seal, table: str, row: Row) -> Row:
-    """A row as it lies in the file."""
+    """Return a row as it is stored."""
     if table == "tries":
         return (*row, retry_counters.tag(seal, *row))
     at = _SECRET[table]
@@ -176,7 +183,7 @@ def _stored(seal: Seal, table: str, row: Row) -> Row:
 
 
 def read(seal: Seal, table: str, stored: Row) -> Row:
-    """The row again. Raises ValueError if it was changed."""
+    """Return a stored row in clear. Raises ValueError if it was changed."""
     if table not in _SECRET:
         return stored
     at = _SECRET[table]
@@ -184,7 +191,7 @@ def read(seal: Seal, table: str, stored: Row) -> Row:
 
 
 def statements(seal: Seal, changes: Iterable[Change], digest: int) -> list[Statement]:
-    """Make the SQL of the changes, with the digest of what the file then holds."""
+    """Return the SQL of the changes, including the digest after them."""
     made: list[Statement] = []
     for table, number, _, after in changes:
         if after is None:
@@ -197,7 +204,7 @@ def statements(seal: Seal, changes: Iterable[Change], digest: int) -> list[State
 
 
 def count(seal: Seal, number: int, left: int) -> Statement:
-    """Make the SQL that sets the tries of a reference. They are in no digest but their own, and change one page."""
+    """Return the SQL that sets a retry counter; only its own digest covers it, and one page changes."""
     return "UPDATE tries SET remaining = ?, tag = ? WHERE number = ?", (
         left,
         retry_counters.tag(seal, number, left),
@@ -213,7 +220,7 @@ _MODULUS = 1 << 8 * _DIGEST_LENGTH
 
 
 def row_digest(seal: Seal, table: str, row: Row) -> int:
-    """What a row adds to the digest."""
+    """Return what a row adds to the digest."""
     parts = [table.encode()]
     for value in row:
         part = value if isinstance(value, bytes) else str(value).encode()
@@ -222,7 +229,7 @@ def row_digest(seal: Seal, table: str, row: Row) -> int:
 
 
 def fold(seal: Seal, digest: int, changes: Iterable[Change]) -> int:
-    """The digest after the changes."""
+    """Return the digest after the changes."""
     for table, _, before, after in changes:
         if table == "tries":
             continue
@@ -235,7 +242,7 @@ def fold(seal: Seal, digest: int, changes: Iterable[Change]) -> int:
 
 
 def version(db: sqlite3.Connection) -> int:
-    """The number of the image's format. Raises NotAnImage; ValueError, sqlite3.Error for a damaged file."""
+    """Return the number of the image's format. Raises NotAnImage; ValueError, sqlite3.Error for a damaged file."""
     if pragma(db, "application_id") != APPLICATION_ID:
         raise NotAnImage
     if pragma(db, "quick_check") != "ok":
@@ -244,7 +251,7 @@ def version(db: sqlite3.Connection) -> int:
 
 
 def load(db: sqlite3.Connection, key: bytes | Seal | None = None) -> Image:
-    """What an image of this format holds, by its passphrase or seal. A passphrase that it does not need is not used.
+    """Read an image of this format, with its passphrase or protection. A superfluous passphrase is ignored.
 
     Raises NoPassphrase, WrongPassphrase; ValueError, KeyError, sqlite3.Error for a damaged image.
     """
@@ -260,20 +267,20 @@ def load(db: sqlite3.Connection, key: bytes | Seal | None = None) -> Image:
 
 
 def wrapped(db: sqlite3.Connection) -> Wrapped | None:
-    """What an image keeps of its passphrase."""
+    """Return the wrapped key of an image, None if it is not encrypted."""
     rows = db.execute("SELECT * FROM seal").fetchall()
     return Wrapped(*rows[0]) if rows else None
 
 
 def unsealed(wrapped: Wrapped | None, key: bytes | Seal | None) -> Seal:
-    """The seal of an image, by its passphrase if that is not it already. Raises as `load`."""
+    """Return the protection of an image, from its passphrase unless it is given already. Raises as `load`."""
     if key is not None and not isinstance(key, bytes):
         return key
     return OPEN if wrapped is None else unwrap(wrapped, key)
 
 
 def checked(db: sqlite3.Connection, seal: Seal, rows: Mapping[str, list[Row]]) -> int:
-    """The digest of the rows of an image. Raises ValueError if it is not the one that stands there."""
+    """Compute the digest of an image's rows. Raises ValueError unless it is the stored one."""
     digest = sum(row_digest(seal, table, row) for table in TABLES for row in rows[table]) % _MODULUS
     stored = [seal.decrypt("digest", value) for (value,) in db.execute("SELECT value FROM digest")]
     if stored != [digest.to_bytes(_DIGEST_LENGTH, "big")]:
@@ -282,7 +289,7 @@ def checked(db: sqlite3.Connection, seal: Seal, rows: Mapping[str, list[Row]]) -
 
 
 def card(rows: Mapping[str, list[Row]], left: Mapping[int, int]) -> CardState:
-    """The card in the rows, with the tries that are left of its references."""
+    """Build a card's state from the rows and the retry counters."""
     properties: dict[str, bytes] = dict(rows["property"])
     texts = {name: value.decode() for name, value in properties.items() if name not in ("atr", "serial")}
     state = CardState(
@@ -302,5 +309,5 @@ def card(rows: Mapping[str, list[Row]], left: Mapping[int, int]) -> CardState:
 
 
 def pragma(db: sqlite3.Connection, name: str) -> Any:
-    """A number or word that SQLite keeps."""
+    """Return the value of a PRAGMA."""
     return db.execute(f"PRAGMA {name}").fetchone()[0]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Images of earlier formats: what they held, and how they become images of this one.
+"""Migration of images of earlier formats to the present one.
 
 Format 1 had a digest over everything at once, keys without policies, and nothing of what a card can be born with.
 Format 2 kept the tries in a column of their own as a number, and knew no passphrase.
@@ -24,11 +24,11 @@ _Rows = dict[str, list[Row]]
 
 
 class UnknownFormat(Exception):
-    """An image of a format that this program does not know; the argument is its number."""
+    """Raised for an image of an unknown format; the argument is its number."""
 
 
 class _Old(NamedTuple):
-    """A card from an image of an earlier format, and how it was sealed, which stays."""
+    """A card from an image of an earlier format, and its protection, which is kept."""
 
     state: CardState
     seal: Seal = OPEN
@@ -36,7 +36,7 @@ class _Old(NamedTuple):
 
 
 def bring_up(db: sqlite3.Connection, key: bytes | Seal | None = None) -> bool:
-    """Make an image of whatever format one of this, within the transaction that is open; whether that changed it.
+    """Migrate an image to the present format, within the open transaction; return whether that changed it.
 
     Raises NotAnImage, UnknownFormat, NoPassphrase, WrongPassphrase; ValueError, KeyError, sqlite3.Error for a damaged
     image.
@@ -54,11 +54,12 @@ def bring_up(db: sqlite3.Connection, key: bytes | Seal | None = None) -> bool:
 
 
 def _rows(db: sqlite3.Connection) -> _Rows:
+    """Return the rows of a table."""
     return {table: db.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall() for table in TABLES}
 
 
 def _checked(db: sqlite3.Connection, digest_of: Callable[[_Rows], bytes]) -> _Rows:
-    """The rows of an image without a passphrase. Raises ValueError if the digest is not theirs."""
+    """Return the rows of an image without a passphrase. Raises ValueError if the digest does not fit."""
     rows = _rows(db)
     if db.execute("SELECT value FROM digest").fetchall() != [(digest_of(rows),)]:
         raise ValueError("its digest is of something else")
@@ -66,6 +67,7 @@ def _checked(db: sqlite3.Connection, digest_of: Callable[[_Rows], bytes]) -> _Ro
 
 
 def _digest_of_1(rows: _Rows) -> bytes:
+    """Return the digest of format 1."""
     digest = hashlib.sha256()
     for table in TABLES:
         for row in rows[table]:
@@ -74,12 +76,13 @@ def _digest_of_1(rows: _Rows) -> bytes:
 
 
 def _digest_of_2(rows: _Rows) -> bytes:
-    """A sum over all columns, the tries too."""
+    """Return the digest of format 2, a sum over all columns with the retry counters."""
     total = sum(image_format.row_digest(OPEN, table, row) for table in TABLES for row in rows[table])
     return (total % (1 << 256)).to_bytes(32, "big")
 
 
 def _read_1(db: sqlite3.Connection, _: bytes | Seal | None) -> _Old:
+    """Read an image of format 1."""
     rows = _checked(db, _digest_of_1)
     state = _state(rows, DEFAULT_CAPACITY, PinRules())
     for slot, algorithm, value, imported in rows["key"]:
@@ -89,6 +92,7 @@ def _read_1(db: sqlite3.Connection, _: bytes | Seal | None) -> _Old:
 
 
 def _read_2(db: sqlite3.Connection, _: bytes | Seal | None) -> _Old:
+    """Read an image of format 2."""
     rows = _checked(db, _digest_of_2)
     texts = {name: value.decode() for name, value in rows["property"] if name not in ("atr", "serial")}
     rules = PinRules(int(texts["pin_min"]), int(texts["pin_max"]), texts["pin_format"])
@@ -99,7 +103,7 @@ def _read_2(db: sqlite3.Connection, _: bytes | Seal | None) -> _Old:
 
 
 def _state(rows: _Rows, capacity: int, rules: PinRules) -> CardState:
-    """What formats 1 and 2 have in common."""
+    """Build a card's state from what formats 1 and 2 have in common."""
     properties: dict[str, bytes] = dict(rows["property"])
     name, profile = properties["name"].decode(), properties["profile"].decode()
     state = CardState(name, profile, properties["atr"], properties["serial"], capacity=capacity, pin_rules=rules)
@@ -109,6 +113,7 @@ def _state(rows: _Rows, capacity: int, rules: PinRules) -> CardState:
 
 
 def _read_3(db: sqlite3.Connection, key: bytes | Seal | None) -> _Old:
+    """Read an image of format 3."""
     wrapped = image_format.wrapped(db)
     seal = image_format.unsealed(wrapped, key)
     stored = _rows(db)
@@ -123,7 +128,7 @@ _COUNT_LENGTH, _RECORD_LENGTH = 4, 16
 
 
 def _count_of_3(seal: Seal, number: int, record: bytes) -> int:
-    """The tries in a record: four bytes, and the beginning of a digest. Raises ValueError if it was changed."""
+    """Return the retry counter in a record: four bytes and a truncated digest. Raises ValueError if it was changed."""
     value = record[:_COUNT_LENGTH]
     if record != (value + seal.tag(b"tries %d %s" % (number, value)))[:_RECORD_LENGTH]:
         raise ValueError(f"the counter of reference {number:02X} is damaged")

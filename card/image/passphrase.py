@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Passphrases of card images: they come out of files, and never stand in a command line, a request or a trace."""
+"""Passphrases of card images: read from files, never from a command line, a request or a trace."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PATIENCE = 20.0
 
 
 def read(path: Path | None, what: str = "passphrase") -> bytes | None:
-    """Read the first line of a file, of a FIFO, or of standard input for `-`; None for none. `what` it is, errors say.
+    """Read the first line of a file, a FIFO or standard input (`-`); None for None. `what` names it in errors.
 
     Raises ValueError if it is empty, OSError, TimeoutError if nothing comes out of it.
     """
@@ -32,13 +32,13 @@ def read(path: Path | None, what: str = "passphrase") -> bytes | None:
 
 
 def can_be_read_again(path: Path) -> bool:
-    """Return whether the same passphrase will come out of a file the next time: not of a FIFO or standard input."""
+    """Return whether a file gives the same passphrase again: not a FIFO or standard input."""
     return path != STANDARD_INPUT and path.is_file()
 
 
 @contextlib.contextmanager
 def handed_over(path: Path | None) -> Iterator[Path | None]:
-    """Give the path of a file with the passphrase that another process of the user can read for the time being."""
+    """Provide a file with the passphrase, which another process of the user can read inside the block."""
     if path is None:
         yield None
     elif can_be_read_again(path) or not (path == STANDARD_INPUT or path.exists()):
@@ -52,7 +52,7 @@ def handed_over(path: Path | None) -> Iterator[Path | None]:
 
 
 def _first_line(path: Path, what: str) -> bytes:
-    """Read up to the end of a line, the end of the file, or more than a passphrase has."""
+    """Read up to the end of a line, the end of the file, or the longest passphrase."""
     line = b""
     with contextlib.closing(input_file.pieces(path, _PATIENCE, f"no {what}")) as pieces:
         for piece in pieces:

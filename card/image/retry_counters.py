@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The counters of tries in an image: each has a digest of its own.
+"""The retry counters in an image: each has a digest of its own.
 
 A try is counted before the PIN is compared, so a VERIFY writes twice; the digest over the whole image stays as it is.
 """
@@ -15,13 +15,13 @@ _WIDE = 1 << 62
 
 
 def tag(seal: Seal, number: int, left: int) -> int:
-    """The digest of a reference's tries: a positive number that SQLite can store."""
+    """Return the digest of a retry counter: a positive number that SQLite can store."""
     made = seal.tag(b"tries %d %s" % (number, left.to_bytes(_COUNT_LENGTH, "big")))
     return int.from_bytes(made[:_TAG_LENGTH], "big") >> 1 | _WIDE
 
 
 def left(seal: Seal, number: int, stored: int, found: int) -> int:
-    """The tries in the row of a reference. Raises ValueError if it was changed."""
+    """Return the value of a stored retry counter. Raises ValueError if it was changed."""
     if not 0 <= stored < 1 << 8 * _COUNT_LENGTH or found != tag(seal, number, stored):
         raise ValueError(f"the counter of reference {number:02X} is damaged")
     return stored

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a card keeps without power: references (PIN and PUK), keys, data objects, and what it was born with."""
+"""The persistent state of a card: references (PIN and PUK), keys, data objects, and its properties."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DEFAULT_CAPACITY = 1024 * 1024
 
 
 class Reference(NamedTuple):
-    """A PIN or PUK: its eight bytes, the tries that are left, and how many there are at most."""
+    """A PIN or PUK: its eight bytes, its retry counter, and the counter's limit."""
 
     value: bytes
     tries: int
@@ -36,7 +36,7 @@ class StoredKey:
 
 @dataclass(slots=True)
 class CardState:
-    """What the image holds, in memory. `serial` has eight bytes; `capacity` is bytes of keys and data objects."""
+    """The content of the image, in memory. `serial` has eight bytes; `capacity` is bytes of keys and data objects."""
 
     name: str
     profile: str
@@ -50,5 +50,5 @@ class CardState:
 
     @property
     def used(self) -> int:
-        """Bytes of the capacity that are taken."""
+        """Return how many bytes of the capacity are used."""
         return sum(map(len, self.objects.values())) + sum(len(key.value) for key in self.keys.values())

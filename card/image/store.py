@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The card image: one SQLite file that holds all that a card keeps without power.
+"""The card image: one SQLite file with the persistent state of a card.
 
 A change is in the file wholly or not at all, also when the process is killed, and only while the power that it was
 made under is still on. How the file is held and written is in image_file.
@@ -33,26 +33,26 @@ LOG = logging.getLogger(__name__)
 
 
 class ImageError(Exception):
-    """A card image cannot be used; the message says why and what to do. `code` is for programs."""
+    """Raised when a card image cannot be used; the message says why and what to do. `code` is for programs."""
 
     code = "image-error"
 
 
 class ImageExists(ImageError):
-    """There is a file where a new image should go."""
+    """Raised when there is a file at the path of a new image."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path} is there already; choose another name or delete it first")
 
 
 class ImageEncrypted(ImageError):
-    """It takes a passphrase to open the image, and none, or another, was given."""
+    """Raised when the image is encrypted, and no passphrase, or a wrong one, was given."""
 
     code = "passphrase-needed"
 
 
 class CardFull(CardError):
-    """6A84: what shall be written takes `growth` bytes more, and there are `free`."""
+    """Status 6A84: the change needs `growth` bytes more, and `free` are left."""
 
     def __init__(self, growth: int, free: int) -> None:
         super().__init__(SW.NOT_ENOUGH_MEMORY)
@@ -60,7 +60,7 @@ class CardFull(CardError):
 
 
 class NotWritten(CardError):
-    """6581: the image cannot be written; `why` says so for people."""
+    """Status 6581: the image cannot be written; `why` says so for people."""
 
     def __init__(self, why: str) -> None:
         super().__init__(SW.MEMORY_FAILURE)
@@ -68,7 +68,7 @@ class NotWritten(CardError):
 
 
 class Together:
-    """Changes that follow one another at once: no others are made between them, nor is the file looked at there.
+    """A block of changes that immediately follow one another; the file is checked only before and after them.
 
     What other programs do to it in these microseconds is noticed afterwards, if they have put another in its place.
     """
@@ -77,10 +77,12 @@ class Together:
         self._change, self._file = change, file
 
     def __enter__(self) -> None:
+        """Lock out other changes."""
         self._change.acquire()
         self._file.is_together = True
 
     def __exit__(self, *_: object) -> None:
+        """End the changes, and let others in."""
         try:
             self._file.end()
         finally:
@@ -88,7 +90,7 @@ class Together:
 
 
 class Store:
-    """An open card image. A second Store of the same file, here or in another process, gets ImageError.
+    """An open card image. A second Store of the same file, here or in another process, raises ImageError.
 
     `logs` is for those who tell by themselves why an image cannot be written.
 
@@ -115,15 +117,15 @@ class Store:
 
     @property
     def is_encrypted(self) -> bool:
-        """Whether it takes a passphrase to open it."""
+        """Return whether opening the image takes a passphrase."""
         return isinstance(self._seal, Sealed)
 
     def together(self) -> Together:
-        """Return a context for changes that follow one another at once, as a try that is counted and given back."""
+        """Return a context for changes that immediately follow one another, as counting a try and uncounting it."""
         return self._together
 
     def own(self, owner: object) -> None:
-        """Hand the card over. Waits for a change of the owner before, so that none is made under the new one."""
+        """Make an activation the owner. Waits for the previous owner's change to end."""
         with self._change:
             self.owner = owner
 
@@ -157,7 +159,7 @@ class Store:
             image_format.update(state.objects, objects or {})
 
     def count(self, owner: object, number: int, tries: int) -> None:
-        """Set the tries that a reference has left, within `together`. Raises as `commit`."""
+        """Set the retry counter of a reference, within `together`. Raises as `commit`."""
         if self.owner is not owner:
             raise CardTorn
         references = self.state.references
@@ -166,6 +168,7 @@ class Store:
         references[number] = Reference(value, tries, maximum)
 
     def _write(self, statements: Sequence[Statement]) -> None:
+        """Write statements to the file. Raises NotWritten."""
         try:
             self._file.write(statements, self.state, self._seal)
         except (Estranged, OSError, sqlite3.Error) as error:
@@ -174,28 +177,28 @@ class Store:
             self._trouble = ""
 
     def is_in_place(self) -> bool:
-        """Whether no other file is where the image was, nor none."""
+        """Return whether the file at the image's path is the one that was opened."""
         with self._change:
             return self._file.is_in_place()
 
     def is_unchanged(self) -> bool:
-        """Whether nobody else has written into the image."""
+        """Return whether no other program has written into the image."""
         with self._change:
             return self._file.holds(self.state, self._seal)
 
     def close(self) -> None:
-        """Give the file free; nothing can be changed any more."""
+        """Close and unlock the file; nothing can be changed any more."""
         self.owner = None
         with self._change:
             self._file.close()
 
     def leave_to_parent(self) -> None:
-        """Change nothing any more, in a process that has just been forked."""
+        """Make the store read-only, in a process that has just been forked."""
         self._change = threading.RLock()  # another thread, which is not in this process, may have it
         self._file.leave_to_parent()
 
     def _tell(self, error: Exception) -> str:
-        """Log why the image cannot be written, once until something else happens; and return it."""
+        """Log and return why the image cannot be written; the same reason is logged once."""
         trouble = f"{self.path} {error}" if isinstance(error, Estranged) else f"cannot write {self.path}: {error}"
         if trouble != self._trouble and self.logs:
             LOG.error("%s; the card stays as it is, and answers 6581 (memory failure) to what would change it", trouble)
@@ -207,6 +210,7 @@ _OPEN: weakref.WeakSet[Store] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
+    """Make all open images read-only in a forked process."""
     for store in list(_OPEN):
         store.leave_to_parent()
 
@@ -215,12 +219,12 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 def create_image(path: Path, state: CardState, passphrase: bytes | None = None) -> None:
-    """Write a new image, whole or not at all. Raises ImageExists if there is a file, ImageError if none can be made."""
+    """Write a new image, completely or not at all. Raises ImageExists, and ImageError if it cannot be written."""
     _write(path, image_format.new(state, passphrase))
 
 
 def copy_image(source: Path, path: Path) -> None:
-    """Copy an image as it lies there, also one that is in use: the copy is of one moment. Raises ImageError.
+    """Copy an image, even one in use, as of one moment. Raises ImageError.
 
     An encrypted one stays so, and its passphrase is not needed.
     """
@@ -228,7 +232,7 @@ def copy_image(source: Path, path: Path) -> None:
 
 
 def read_whole(path: Path) -> tuple[bytes, bool]:
-    """Read the bytes of an image, also of one that is in use, and whether they are encrypted. Raises ImageError."""
+    """Read the bytes of an image, even one in use, and whether they are encrypted. Raises ImageError."""
     with _explained(path):
         try:
             return _at_rest(path)
@@ -237,13 +241,13 @@ def read_whole(path: Path) -> tuple[bytes, bool]:
 
 
 def read_image(path: Path, passphrase: bytes | None = None) -> CardState:
-    """Read what a card holds that nobody is using. Raises ImageError."""
+    """Read the state in an image that is not in use. Raises ImageError."""
     with _explained(path), contextlib.closing(_for_reading(path)) as file:
         return file.open(passphrase).state
 
 
 def _at_rest(path: Path) -> tuple[bytes, bool]:
-    """Read an image that nobody is using."""
+    """Read an image that is not in use."""
     with contextlib.closing(_for_reading(path)) as file:
         file.settle(None)
         content = file.read()
@@ -255,7 +259,7 @@ def _at_rest(path: Path) -> tuple[bytes, bool]:
 
 
 def _in_use(path: Path) -> tuple[bytes, bool]:
-    """Read an image that somebody else writes, until what was read is whole."""
+    """Read an image that another process writes, until the bytes are consistent."""
     end = monotonic() + PATIENCE
     while True:
         content = input_file.read_regular(path, LONGEST)
@@ -273,7 +277,7 @@ def _in_use(path: Path) -> tuple[bytes, bool]:
 
 
 def _for_reading(path: Path) -> ImageFile:
-    """Open an image that need not be written: it may be one that cannot be."""
+    """Open an image for reading; it may be one that cannot be written."""
     try:
         return ImageFile(path)
     except OSError as error:
@@ -286,6 +290,7 @@ _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def _write(path: Path, content: bytes) -> None:
+    """Write the bytes of a new image."""
     if path.exists():
         raise ImageExists(path)
     try:
@@ -298,7 +303,7 @@ def _write(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """Raise ImageError, with why the image cannot be used and what to do, for whatever its file raises."""
+    """Raise ImageError, with why the image cannot be used and what to do, for what its file raises."""
     try:
         yield
     except Exception as error:
@@ -306,6 +311,7 @@ def _explained(path: Path) -> Iterator[None]:
 
 
 def _unusable(path: Path, error: Exception) -> Exception:
+    """Return the ImageError for an exception."""
     new = "make a new one with: cardtear card new FILE"
     match error:
         case InUse(args=(holder,)):
@@ -342,4 +348,5 @@ _NOT_WRITTEN = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READON
 
 
 def _reason(error: Exception) -> str:
+    """Return why an image is damaged, for a message."""
     return f"there is no {error.args[0]}" if isinstance(error, KeyError) else str(error)
