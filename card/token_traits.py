@@ -61,7 +61,7 @@ class Traits:
     pin_format: str = "digits"
     warm_atr: str | None = None
     firmware: str | None = None
-    mechanisms: tuple[str, ...] | None = None
+    mechanisms: tuple[str, ...] | list[str] | None = None
 
     def encode(self) -> bytes:
         """Encode the data object: JSON of the traits that differ from the defaults."""

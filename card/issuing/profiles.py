@@ -14,9 +14,9 @@ import random
 import re
 import uuid
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass, field, fields
+from dataclasses import KW_ONLY, InitVar, astuple, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.hashes import SHA256
 
@@ -142,7 +142,7 @@ class ProfileError(ValueError):
     code = "profile-error"
 
 
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True)
 class CardRequest(Traits):
     """A card to be made: a profile, and parameters that replace the profile's.
 
@@ -154,6 +154,7 @@ class CardRequest(Traits):
     """
 
     profile: str = "piv"
+    _: KW_ONLY
     name: str = "Alice"
     email: str | None = None
     serial: str | None = None
@@ -172,9 +173,27 @@ class CardRequest(Traits):
     compressed: bool = False
     management_algorithm: str | None = None
     years: int = YEARS
-    certificates: tuple[tuple[str, Any], ...] = ()
+    certificates: tuple[tuple[str, Any], ...] = field(default=(), init=False)
 
-    def __init__(self, profile: str = "piv", **parameters: Any) -> None:
+    if TYPE_CHECKING:  # those of CertificateOptions; a type checker derives the signature from all these fields
+        subject: InitVar[str | None] = None
+        upn: InitVar[str | None] = None
+        kerberos_principal: InitVar[str | None] = None
+        extended_key_usage: InitVar[tuple[str, ...] | list[str] | None] = None
+        ocsp: InitVar[str | None] = None
+        crl: InitVar[str | None] = None
+        ca_issuers: InitVar[str | None] = None
+        valid_from: InitVar[str | None] = None
+        valid_until: InitVar[str | None] = None
+        ca_certificate: InitVar[str | None] = None
+        ca_key: InitVar[str | None] = None
+    else:
+
+        def __init__(self, profile: str = "piv", **parameters: Any) -> None:
+            self._set(profile, parameters)
+
+    def _set(self, profile: str, parameters: dict[str, Any]) -> None:
+        """Check the parameters and set the fields. Raises ProfileError."""
         if profile not in PROFILES:
             raise ProfileError(
                 f"there is no profile {profile!r}{meant(profile, PROFILES) or ';'} there are: {', '.join(PROFILES)}"

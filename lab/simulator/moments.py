@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from ...card.tables import ATTESTATION, INS, MANAGEMENT_KEY, SLOTS
 from ...card.wording import meant
@@ -121,6 +121,22 @@ class OnPlace:
 
 
 On = OnCall | OnApdu | OnEvent | OnSignal | OnTime | OnPlace
+
+
+class MomentFields(TypedDict, total=False):
+    """The fields of the moments above that are given by name, for type checkers."""
+
+    call: str
+    when: str
+    application: str
+    thread: int | None
+    ins: int | None
+    slot: int | None
+    link: int | None
+    reader: str | None
+    event: str
+    signal: str
+    seconds: float
 
 
 def moment_of(fields: Mapping[str, Any]) -> On:

@@ -10,13 +10,13 @@ import random
 import threading
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Unpack
 
 from ...reader.events import CallMoment, When
 from ...reader.reader import ApduMoment, Event, Moment
 from .call_counter import CallCounter
 from .faults import check_moment
-from .moments import KEYED, On, OnApdu, OnCall, OnEvent, OnPlace, OnSignal, OnTime, check_count, moment_of
+from .moments import KEYED, MomentFields, On, OnApdu, OnCall, OnEvent, OnPlace, OnSignal, OnTime, check_count, moment_of
 from .value_types import check
 from .verbs import FAULTS, Parameter, Type
 
@@ -41,7 +41,7 @@ class Trigger:
         times: int | None = 1,
         probability: float = 1.0,
         seed: int = 0,
-        **fields: Any,
+        **fields: Unpack[MomentFields],
     ) -> None:
         if on is not None and fields:
             raise ValueError("give the moment as one value or by its fields, not both")

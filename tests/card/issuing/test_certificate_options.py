@@ -117,7 +117,7 @@ def test_what_nobody_sees_is_in_no_name(name: str, text: str) -> None:
     """Line feeds, sequences for terminals, and what turns the writing; none of it comes into a certificate."""
     value = f"CN={text}" if name.endswith("subject") else text
     with pytest.raises(ProfileError, match=r"subject|upn|kerberos_principal|distinguished name|Kerberos principal"):
-        CardRequest("piv-ec", **{name: value})
+        request({"profile": "piv-ec", name: value})
     with pytest.raises(ProfileError):
         request({"profile": "piv-ec", name: value})
 
@@ -138,7 +138,7 @@ def test_escapes_for_what_nobody_sees(escaped: str) -> None:
         ({"ca_certificate": "a\0", "ca_key": "b"}, "'ca_certificate' is a path; no file can have the name"),
     ],
 )
-def test_what_no_certificate_can_have(parameters: dict[str, str], message: str) -> None:
+def test_what_no_certificate_can_have(parameters: dict[str, Any], message: str) -> None:
     with pytest.raises(ProfileError, match=message):
         CardRequest("piv-ec", **parameters)
 
@@ -194,7 +194,7 @@ CA = x509.BasicConstraints(True, None)
 
 def own_ca(
     folder: Path, key: Any, identified: bool = True, *more: Any, is_ca: Any = CA, days: tuple[int, int] = (-2, 3650)
-) -> dict[str, str]:
+) -> dict[str, Any]:
     """A CA whose name and key are the tester's, as parameters; good from and to so many days from now."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Corp CA")])
     now = datetime.datetime.now(datetime.UTC)
@@ -351,7 +351,7 @@ def test_a_ca_that_is_none(ca: Any, tmp_path: Path, certificate: bytes | None, k
 
 def test_the_same_card_by_its_parameters() -> None:
     """As another process is asked for it."""
-    wanted = CardRequest("piv", name="Zoe", upn="z@t", **{"9C.extended_key_usage": ["client-auth"]})
+    wanted = request({"name": "Zoe", "upn": "z@t", "9C.extended_key_usage": ["client-auth"]})
     assert request(wanted.parameters) == wanted
     assert hash(request(wanted.parameters)) == hash(wanted)
 
@@ -377,7 +377,7 @@ def test_what_does_something() -> None:
 def test_paths_count_from_where_they_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process, in another folder, may be the one that reads the files: all of the CA's, by slot or for all."""
     monkeypatch.chdir(tmp_path)
-    wanted = CardRequest(**{"ca_certificate": "ca.pem", "9A.ca_certificate": "a/ca.pem"}, ca_key="ca.key", ocsp="")
+    wanted = request({"ca_certificate": "ca.pem", "9A.ca_certificate": "a/ca.pem", "ca_key": "ca.key", "ocsp": ""})
     monkeypatch.chdir("/")
     assert {name: value for name, value in wanted.parameters.items() if "ca_" in name and value} == {
         "ca_certificate": str(tmp_path / "ca.pem"),

@@ -227,14 +227,14 @@ def test_what_can_never_be(arguments: dict[str, Any], words: str) -> None:
             "'seconds' of 'delay' is 0 to 1000000, not nan",
         ),
         (lambda: Trigger("delay", {"seconds": "1"}, call="C_Sign"), "'seconds' of 'delay' is 0 to 1000000, not '1'"),
-        (lambda: Trigger("remove", {"reader": "front"}, ins="87"), "'ins' is a number here, as 0x87, not '87'"),
+        (lambda: Trigger("remove", {"reader": "front"}, ins="87"), "'ins' is a number here, as 0x87, not '87'"),  # type: ignore[arg-type]
         (
             lambda: Trigger("remove", {"reader": "front"}, call="C_Sign", nth=1.5),  # type: ignore[arg-type]
             "'nth' counts from 1, it cannot be 1.5",
         ),
         (lambda: Trigger("remove", {"reader": "front"}, call="C_Sign", times="2"), "'times' counts from 1"),  # type: ignore[arg-type]
-        (lambda: Trigger("remove", {"reader": "front"}, cal="C_Sign"), "'seconds', not by 'cal'"),
-        (lambda: Trigger("remove", {"reader": "front"}, call=3), "'call' and what goes with it: a wrong type in"),
+        (lambda: Trigger("remove", {"reader": "front"}, cal="C_Sign"), "'seconds', not by 'cal'"),  # type: ignore[call-arg]
+        (lambda: Trigger("remove", {"reader": "front"}, call=3), "'call' and what goes with it: a wrong type in"),  # type: ignore[arg-type]
     ],
 )
 def test_what_only_python_can_arm_wrongly(simulator: Simulator, make: Callable[[], Trigger], message: str) -> None:

@@ -53,7 +53,7 @@ def with_objects(folder: Path, objects: Mapping[int, bytes], request: CardReques
 @pytest.mark.parametrize("profile", [{"profile": "blank"}, {"profile": "yubikey", "firmware": "5.2.0"}])
 @pytest.mark.parametrize("half", [0, 1])
 def test_whatever_lies_beside_a_key_slot_is_shown(
-    bare_simulator: Simulator, new_host: NewHost, tmp_path: Path, half: int, profile: dict[str, str]
+    bare_simulator: Simulator, new_host: NewHost, tmp_path: Path, half: int, profile: dict[str, Any]
 ) -> None:
     """Also where the certificate is all that tells of the key; it counts as a key only if a card could have it."""
     chosen = list(KINDS.values())[half::2]
