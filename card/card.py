@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from .applet.touch import NO_SENSOR, TouchSensor
+from .applet.touch import NO_TOUCH_INPUT, TouchInput
 
 
 class CardTorn(Exception):
@@ -25,7 +25,7 @@ class Activation(Protocol):
 class Card(Protocol):
     """A card that can be put into a reader. `name` is for people: traces, messages, `status`.
 
-    One that `is_dead` will not answer in any reader any more.
+    A card that `is_dead` does not respond in any reader any more.
     """
 
     name: str
@@ -47,12 +47,12 @@ class Card(Protocol):
         ...
 
     def activate(
-        self, sensor: TouchSensor = NO_SENSOR, is_contactless: bool = False, is_warm: bool = False
+        self, sensor: TouchInput = NO_TOUCH_INPUT, is_contactless: bool = False, is_warm: bool = False
     ) -> Activation:
         """Power up or reset: begin an activation, with no PIN verified and no application selected.
 
         Keys that want a touch wait for it at the `sensor`, which has to end the wait when it takes the power away.
-        A warm reset is one under power (ISO/IEC 7816-3, 6.2.3), to which a card may give another answer.
+        A warm reset is one under power (ISO/IEC 7816-3, 6.2.3), to which a card may respond with another ATR.
         Any activation given before is over: what still runs on it raises CardTorn and changes nothing.
         """
         ...

@@ -13,15 +13,15 @@ from .applet.applet import PivApplet
 from .applet.applications import Applet, Applications
 from .applet.card_manager import CardManager
 from .applet.chaining import ByteProtocol, Chaining
-from .applet.context import Context
+from .applet.context import CommandContext
 from .applet.device import Device
 from .applet.keys import KeyRing
-from .applet.touch import NO_SENSOR, TouchSensor
-from .applet.variants import make_of_state
+from .applet.touch import NO_TOUCH_INPUT, TouchInput
+from .applet.variants import variant_of_state
 from .card import CardTorn
 from .image.store import ImageError, NotWritten, Store
 from .status import SW
-from .tables import TRAITS_OBJECT, Touch
+from .tables import TRAITS_OBJECT, TouchPolicy
 from .token_traits import Traits
 
 LOG = logging.getLogger(__name__)
@@ -32,10 +32,10 @@ _INTERNAL_ERROR = SW.INTERNAL_ERROR.to_bytes(2, "big")
 class PoweredCard:
     """One activation of a card: its applications behind the transport layer."""
 
-    def __init__(self, card: PivCard | ForeignCard, applets: Sequence[Applet], answer: bytes) -> None:
-        self.atr = answer
+    def __init__(self, card: PivCard | ForeignCard, applets: Sequence[Applet], reset_answer: bytes) -> None:
+        self.atr = reset_answer
         self._card = card
-        transport = ByteProtocol if atr.protocols(answer) == (0,) else Chaining
+        transport = ByteProtocol if atr.protocols(reset_answer) == (0,) else Chaining
         self._transmit = transport(Applications(applets).execute).transmit
 
     def transmit(self, command: bytes) -> bytes:
@@ -67,7 +67,7 @@ class PivCard:
         self, path: Path, passphrase: bytes | None = None, applets: Callable[[], Sequence[Applet]] = tuple
     ) -> None:
         self.store = Store(path, passphrase)
-        self.make = make_of_state(self.store.state)
+        self.variant = variant_of_state(self.store.state)
         self.name = self.store.state.name
         self.is_dead = False
         self.profile = self.store.state.profile
@@ -75,7 +75,7 @@ class PivCard:
         self.activation: PoweredCard | None = None
         self._applets = applets
         self._keys = KeyRing()
-        self._context = Context(self.store, self._keys, self.make)
+        self._context = CommandContext(self.store, self._keys, self.variant)
 
     @property
     def revision(self) -> int:
@@ -83,19 +83,19 @@ class PivCard:
         return self.store.revision
 
     def activate(
-        self, sensor: TouchSensor = NO_SENSOR, is_contactless: bool = False, is_warm: bool = False
+        self, sensor: TouchInput = NO_TOUCH_INPUT, is_contactless: bool = False, is_warm: bool = False
     ) -> PoweredCard:
         """Reset the card, cold or warm: begin an activation; the previous one cannot change anything any more."""
-        context = self._context = Context(self.store, self._keys, self.make, sensor, is_contactless)
+        context = self._context = CommandContext(self.store, self._keys, self.variant, sensor, is_contactless)
         self.store.own(context)
-        serial, version = self.store.state.serial, self.make.version
+        serial, version = self.store.state.serial, self.variant.version
         applets: list[Applet] = [CardManager(serial), PivApplet(context)]
         applets += [Device(serial, version)] if version else []
         applets += self._applets()
-        self.activation = PoweredCard(self, applets, self._answer(is_contactless, is_warm))
+        self.activation = PoweredCard(self, applets, self._atr_of_reset(is_contactless, is_warm))
         return self.activation
 
-    def _answer(self, is_contactless: bool, is_warm: bool) -> bytes:
+    def _atr_of_reset(self, is_contactless: bool, is_warm: bool) -> bytes:
         """Return the ATR, which is the same for a warm and a cold reset unless the card's traits differ."""
         if is_contactless:
             return atr.contactless(self.atr)
@@ -105,14 +105,14 @@ class PivCard:
     @property
     def asks_for_touches(self) -> bool:
         """Return whether a key on the card requires touches."""
-        return any(key.touch is not Touch.NEVER for key in self.store.state.keys.values())
+        return any(key.touch is not TouchPolicy.NEVER for key in self.store.state.keys.values())
 
     @property
     def asks_at_the_pin_pad(self) -> bool:
         """Return whether programs may have its PIN typed at the reader."""
         return Traits.decode(self.store.state.objects.get(TRAITS_OBJECT)).pin_pad
 
-    def set_tries(self, reference: int, left: int) -> None:
+    def set_retry_counter(self, reference: int, left: int) -> None:
         """Set the retry counter of PIN or PUK, as wrong values would. Raises ValueError, CardTorn, ImageError."""
         now = self.store.state.references[reference]
         if not 0 <= left <= now.maximum:
@@ -151,7 +151,7 @@ class ForeignCard:
         self.activation: PoweredCard | None = None
 
     def activate(
-        self, sensor: TouchSensor = NO_SENSOR, is_contactless: bool = False, is_warm: bool = False
+        self, sensor: TouchInput = NO_TOUCH_INPUT, is_contactless: bool = False, is_warm: bool = False
     ) -> PoweredCard:
         """Reset the card; it has no keys that require touches."""
         self.activation = PoweredCard(self, (), self.atr)

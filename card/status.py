@@ -29,7 +29,7 @@ class SW(IntEnum):
     INTERNAL_ERROR = 0x6F00
 
 
-def tries_left(count: int) -> int:
+def verification_failed(count: int) -> int:
     """Return 63Cx: verification failed, x further tries are allowed."""
     return 0x63C0 | min(count, 15)
 

@@ -112,7 +112,7 @@ PIN_POLICIES = {1: PinRule.NEVER, 2: PinRule.ONCE, 3: PinRule.ALWAYS}
 
 
 @unique
-class Touch(IntEnum):
+class TouchPolicy(IntEnum):
     """When a key requires a touch: never, for each use, or once in fifteen seconds."""
 
     NEVER = 1
@@ -120,7 +120,7 @@ class Touch(IntEnum):
     CACHED = 3
 
 
-class Slot(NamedTuple):
+class KeySlot(NamedTuple):
     """A key slot: the default PIN rule of its key, and the data object of its certificate."""
 
     name: str
@@ -131,12 +131,12 @@ class Slot(NamedTuple):
 CARD_AUTHENTICATION = 0x9E
 """The only slot whose key can be used over the contactless interface without a virtual contact interface."""
 
-SLOTS: dict[int, Slot] = {
-    0x9A: Slot("PIV Authentication", PinRule.ONCE, 0x5FC105),
-    0x9C: Slot("Digital Signature", PinRule.ALWAYS, 0x5FC10A),
-    0x9D: Slot("Key Management", PinRule.ONCE, 0x5FC10B),
-    CARD_AUTHENTICATION: Slot("Card Authentication", PinRule.NEVER, 0x5FC101),
-    **{0x82 + n: Slot(f"Retired Key Management {n + 1}", PinRule.ONCE, 0x5FC10D + n) for n in range(20)},
+SLOTS: dict[int, KeySlot] = {
+    0x9A: KeySlot("PIV Authentication", PinRule.ONCE, 0x5FC105),
+    0x9C: KeySlot("Digital Signature", PinRule.ALWAYS, 0x5FC10A),
+    0x9D: KeySlot("Key Management", PinRule.ONCE, 0x5FC10B),
+    CARD_AUTHENTICATION: KeySlot("Card Authentication", PinRule.NEVER, 0x5FC101),
+    **{0x82 + n: KeySlot(f"Retired Key Management {n + 1}", PinRule.ONCE, 0x5FC10D + n) for n in range(20)},
 }
 """SP 800-73-4 part 1, tables 3 and 4b."""
 

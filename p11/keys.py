@@ -111,7 +111,7 @@ class SessionKey:
         key = self.private
         if self._rsa is not None:
             try:
-                return self._rsa.answer(data)
+                return self._rsa.respond(data)
             except CardError as error:
                 raise error_for(To.USE, error.status) from None
         if isinstance(key, ec.EllipticCurvePrivateKey):

@@ -44,7 +44,7 @@ class ReaderEmpty(TestbedError):
         super().__init__(f"reader {name!r} holds no card; insert one first")
 
 
-class NoTries(TestbedError):
+class NoRetryCounter(TestbedError):
     code = "no-tries"
 
     def __init__(self, card: str, reader: str) -> None:

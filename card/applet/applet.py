@@ -14,17 +14,17 @@ from ..tables import GLOBAL_PIN, INS, PIV_AID, PUK
 from . import commands, extensions
 from .attestation import attest
 from .authenticate import general_authenticate
-from .context import Context
+from .context import CommandContext
 from .key_slots import generate_key_pair, import_key, move_key
 from .management import set_management_key
 from .metadata import get_metadata, get_serial, get_version
 from .objects import get_data, put_data
 from .references import change_reference_data, query_verification, reset_retry_counter, reset_verification, verify
 from .security import SecurityStatus
-from .variants import Make
+from .variants import CardVariant
 from .yubico_reset import reset, set_pin_retries
 
-_HANDLERS: dict[type, Callable[[Context, Any], bytes]] = {
+_HANDLERS: dict[type, Callable[[CommandContext, Any], bytes]] = {
     commands.GetData: get_data,
     commands.PutData: put_data,
     commands.Verify: verify,
@@ -40,7 +40,7 @@ _HANDLERS: dict[type, Callable[[Context, Any], bytes]] = {
     extensions.GetMetadata: get_metadata,
     extensions.Attest: attest,
     extensions.SetPinRetries: set_pin_retries,
-    extensions.Reset: reset,
+    extensions.ResetApplication: reset,
     extensions.GetVersion: get_version,
     extensions.GetSerial: get_serial,
 }
@@ -71,9 +71,9 @@ def _refuse_without_contacts(command: Command) -> None:
 
 
 @functools.cache
-def _parsers(make: Make) -> dict[int, Callable[[Command], tuple[Any, ...]]]:
+def _parsers(variant: CardVariant) -> dict[int, Callable[[Command], tuple[Any, ...]]]:
     """Return the parsers of a card variant's commands, by instruction byte."""
-    return {**commands.PARSERS, **{ins: extensions.PARSERS[ins] for ins in make.extensions}}
+    return {**commands.PARSERS, **{ins: extensions.PARSERS[ins] for ins in variant.extensions}}
 
 
 class PivApplet:
@@ -81,9 +81,9 @@ class PivApplet:
 
     aid = PIV_AID
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: CommandContext) -> None:
         self._context = context
-        self._parsers = _parsers(context.make)
+        self._parsers = _parsers(context.variant)
         self._is_restricted = context.is_restricted
 
     def select(self) -> bytes:
@@ -91,10 +91,10 @@ class PivApplet:
 
         Selecting it again keeps the security status (3.1.1), but on Yubico's cards.
         """
-        if not self._context.make.is_strict:
+        if not self._context.variant.is_strict:
             self._context.status = SecurityStatus()
         self._context.status.command += 1
-        return self._context.make.properties
+        return self._context.variant.properties
 
     def deselect(self) -> None:
         """Reset the security status because another application is selected.

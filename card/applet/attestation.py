@@ -18,7 +18,7 @@ from .. import certificates, tlv
 from ..image.state import StoredKey
 from ..status import SW, CardError
 from ..tables import ATTESTATION, ATTESTATION_CERTIFICATE, PIN_POLICIES
-from .context import Context
+from .context import CommandContext
 from .extensions import Attest
 
 _VERSION, _SERIAL, _POLICIES, _FORM_FACTOR = (
@@ -29,7 +29,7 @@ _INTEGER = 0x02
 _CODES = {rule: code for code, rule in PIN_POLICIES.items()}
 
 
-def attest(context: Context, command: Attest) -> bytes:
+def attest(context: CommandContext, command: Attest) -> bytes:
     """Return a certificate (DER) of a key that was generated on the card.
 
     Raises CardError: 6A82 for a slot without key, 6A80 for a key that was imported, 6985 if the card has no key or
@@ -45,7 +45,7 @@ def attest(context: Context, command: Attest) -> bytes:
     if not isinstance(signer, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
         _refuse()
     extensions = {
-        _VERSION: context.make.version,
+        _VERSION: context.variant.version,
         _SERIAL: tlv.encode(_INTEGER, _signed(int.from_bytes(state.serial[-4:], "big"))),
         _POLICIES: bytes((_CODES[key.pin_rule], key.touch)),
         _FORM_FACTOR: _USB_A_KEYCHAIN,

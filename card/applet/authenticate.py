@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from .. import tlv
 from ..status import SW, CardError
-from ..tables import ATTESTATION, CARD_AUTHENTICATION, EDWARDS_VARIANTS, MANAGEMENT_KEY, TRAITS_OBJECT, Touch
+from ..tables import ATTESTATION, CARD_AUTHENTICATION, EDWARDS_VARIANTS, MANAGEMENT_KEY, TRAITS_OBJECT, TouchPolicy
 from ..token_traits import Traits
 from . import management
 from .commands import GeneralAuthenticate
-from .context import Context
+from .context import CommandContext
 from .keys import EcKey, EdwardsKey, MontgomeryKey, PrivateKey
 from .touch import CACHED_SECONDS
 
@@ -17,7 +17,7 @@ _CHALLENGE, _RESPONSE, _EXPONENTIATION, _VARIANT = 0x81, 0x82, 0x85, 0x8E
 _TEMPLATE = 0x7C
 
 
-def general_authenticate(context: Context, command: GeneralAuthenticate) -> bytes:
+def general_authenticate(context: CommandContext, command: GeneralAuthenticate) -> bytes:
     """Use a key and return the dynamic authentication template with the result.
 
     Raises CardError: 6A86 for a missing key, a key of another algorithm, and the attestation key (6A80 on Yubico's
@@ -25,9 +25,9 @@ def general_authenticate(context: Context, command: GeneralAuthenticate) -> byte
     """
     algorithm, number, fields = command
     stored = context.store.state.keys.get(number)
-    variants = EDWARDS_VARIANTS if context.make.has_edwards_variants else {}
+    variants = EDWARDS_VARIANTS if context.variant.has_edwards_variants else {}
     if stored is None or stored.algorithm != variants.get(algorithm, algorithm) or number == ATTESTATION:
-        raise CardError(SW.INCORRECT_P1P2 if context.make.is_strict else SW.INCORRECT_DATA)
+        raise CardError(SW.INCORRECT_P1P2 if context.variant.is_strict else SW.INCORRECT_DATA)
     if context.is_restricted and number != CARD_AUTHENTICATION:
         raise CardError(SW.SECURITY_STATUS_NOT_SATISFIED)
     if number == MANAGEMENT_KEY:
@@ -42,9 +42,9 @@ def general_authenticate(context: Context, command: GeneralAuthenticate) -> byte
     return tlv.encode(_TEMPLATE, tlv.encode(_RESPONSE, result))
 
 
-def _require_touch(context: Context, touch: Touch) -> None:
+def _require_touch(context: CommandContext, touch: TouchPolicy) -> None:
     """Wait for the touch that the key's policy requires. Raises CardError(6982) when none comes in time."""
-    if touch is Touch.NEVER or (touch is Touch.CACHED and context.sensor.was_touched(CACHED_SECONDS)):
+    if touch is TouchPolicy.NEVER or (touch is TouchPolicy.CACHED and context.sensor.was_touched(CACHED_SECONDS)):
         return
     traits = Traits.decode(context.store.state.objects.get(TRAITS_OBJECT))
     if not context.sensor.wait(traits.touch_timeout):
@@ -59,5 +59,5 @@ def _use(key: PrivateKey, fields: dict[int, bytes], is_variant: bool) -> bytes:
     if challenge is None or isinstance(key, MontgomeryKey):
         raise CardError(SW.INCORRECT_DATA)
     if is_variant and isinstance(key, EdwardsKey):
-        return key.answer_variant(challenge, fields.get(_VARIANT, b""))
-    return key.answer(challenge)
+        return key.respond_variant(challenge, fields.get(_VARIANT, b""))
+    return key.respond(challenge)

@@ -71,13 +71,13 @@ class Chaining:
         self._forget_links()
         return Command(*command[:4], b"".join((*links, command.data)), *command[5:]) if belongs else command
 
-    def _respond(self, command: Command, answer: bytes) -> bytes:
+    def _respond(self, command: Command, data: bytes) -> bytes:
         """Return as much of the response data as fits into Le, with 61xx if more is left."""
         limit = command.le or (EXTENDED_LIMIT if command.extended else SHORT_LIMIT)
-        if len(answer) <= limit:
-            return answer + _OK
-        self._rest = answer[limit:]
-        return answer[:limit] + more_data(len(self._rest)).to_bytes(2, "big")
+        if len(data) <= limit:
+            return data + _OK
+        self._rest = data[limit:]
+        return data[:limit] + more_data(len(self._rest)).to_bytes(2, "big")
 
     def _get_response(self, command: Command) -> bytes:
         """Return the rest of the response data; Le = 00 takes what there is, a greater Le is refused and loses nothing.
@@ -105,23 +105,23 @@ class Chaining:
 class ByteProtocol(Chaining):
     """The transport layer for T=0, which cannot carry data both ways in one exchange (ISO/IEC 7816-3, 12.2).
 
-    A command with data is answered with 61xx when there is an answer to fetch. Without data the last byte of its header
+    A command with data gets 61xx when there are data to fetch. Without data the last byte of its header
     is Le, which has to be what is there: 6Cxx tells how much that is. Lengths are short.
     """
 
     takes_extended_lengths = False
 
-    def _respond(self, command: Command, answer: bytes) -> bytes:
+    def _respond(self, command: Command, data: bytes) -> bytes:
         """Return 61xx after a command with data, and the data otherwise. Raises CardError(6Cxx) for another Le."""
-        if not answer:
+        if not data:
             return _OK
         if command.data:
-            self._rest = answer
-            return more_data(len(answer)).to_bytes(2, "big")
+            self._rest = data
+            return more_data(len(data)).to_bytes(2, "big")
         le = command.le or SHORT_LIMIT
-        if len(answer) < le:
-            raise CardError(wrong_le(len(answer)))
-        return super()._respond(command, answer)
+        if len(data) < le:
+            raise CardError(wrong_le(len(data)))
+        return super()._respond(command, data)
 
     def _check_length(self, le: int) -> None:
         """Raise CardError(6Cxx) if Le is greater than what is left; on T=0 an Le of 00 means 256."""

@@ -27,7 +27,7 @@ from ..tables import (
     SLOTS,
     Algorithm,
     PinRule,
-    Touch,
+    TouchPolicy,
 )
 from .security import PIN_LENGTH
 
@@ -99,7 +99,7 @@ class KeyPolicy(NamedTuple):
     """The PIN and touch policy of a new key (Yubico's extension)."""
 
     pin_rule: PinRule
-    touch: Touch
+    touch: TouchPolicy
 
 
 class GenerateKeyPair(NamedTuple):
@@ -244,7 +244,7 @@ def take_policy(fields: dict[int, bytes], slot: int) -> KeyPolicy:
     try:
         return KeyPolicy(
             rule if pin == _DEFAULT else PIN_POLICIES[pin[0]],
-            Touch.NEVER if touch == _DEFAULT else Touch(touch[0]),
+            TouchPolicy.NEVER if touch == _DEFAULT else TouchPolicy(touch[0]),
         )
     except (KeyError, ValueError):
         raise CardError(SW.INCORRECT_DATA) from None

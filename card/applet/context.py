@@ -10,12 +10,12 @@ from ..image.state import Reference, StoredKey
 from ..image.store import Store
 from .keys import KeyRing
 from .security import SecurityStatus
-from .touch import NO_SENSOR, TouchSensor
-from .variants import NEUTRAL, Make
+from .touch import NO_TOUCH_INPUT, TouchInput
+from .variants import NEUTRAL, CardVariant
 
 
 @dataclass(eq=False, slots=True)
-class Context:
+class CommandContext:
     """One activation of the PIV application. Only `status` is volatile; everything else belongs to the card.
 
     `is_contactless` tells through which interface the card is spoken to.
@@ -23,15 +23,15 @@ class Context:
 
     store: Store
     keys: KeyRing
-    make: Make = NEUTRAL
-    sensor: TouchSensor = NO_SENSOR
+    variant: CardVariant = NEUTRAL
+    sensor: TouchInput = NO_TOUCH_INPUT
     is_contactless: bool = False
     status: SecurityStatus = field(default_factory=SecurityStatus)
 
     @property
     def is_restricted(self) -> bool:
         """Return whether the contactless rules apply: a contactless interface without a virtual contact interface."""
-        return self.is_contactless and self.make.is_strict
+        return self.is_contactless and self.variant.is_strict
 
     def commit(
         self,

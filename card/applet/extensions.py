@@ -9,11 +9,11 @@ from typing import NamedTuple
 from .. import tlv
 from ..apdu import Command
 from ..status import SW, CardError
-from ..tables import ATTESTATION, INS, MANAGEMENT_KEY, MANAGEMENT_KEY_LENGTHS, SLOTS, Algorithm, Touch
+from ..tables import ATTESTATION, INS, MANAGEMENT_KEY, MANAGEMENT_KEY_LENGTHS, SLOTS, Algorithm, TouchPolicy
 from .commands import KeyPolicy, expect, key_pair_algorithm, key_slot, only, take_policy
 
 _NOWHERE = 0xFF
-_MANAGEMENT_TOUCH = {0xFF: Touch.NEVER, 0xFE: Touch.ALWAYS, 0xFD: Touch.CACHED}
+_MANAGEMENT_TOUCH = {0xFF: TouchPolicy.NEVER, 0xFE: TouchPolicy.ALWAYS, 0xFD: TouchPolicy.CACHED}
 
 
 class ImportKey(NamedTuple):
@@ -41,7 +41,7 @@ class SetManagementKey(NamedTuple):
 
     algorithm: Algorithm
     value: bytes
-    touch: Touch
+    touch: TouchPolicy
 
 
 class GetMetadata(NamedTuple):
@@ -63,7 +63,7 @@ class SetPinRetries(NamedTuple):
     puk: int
 
 
-class Reset(NamedTuple):
+class ResetApplication(NamedTuple):
     """RESET: return the application to the state of a new card."""
 
 
@@ -76,7 +76,15 @@ class GetSerial(NamedTuple):
 
 
 Extension = (
-    ImportKey | MoveKey | SetManagementKey | GetMetadata | Attest | SetPinRetries | Reset | GetVersion | GetSerial
+    ImportKey
+    | MoveKey
+    | SetManagementKey
+    | GetMetadata
+    | Attest
+    | SetPinRetries
+    | ResetApplication
+    | GetVersion
+    | GetSerial
 )
 
 
@@ -133,11 +141,11 @@ def _set_pin_retries(command: Command) -> SetPinRetries:
     return SetPinRetries(command.p1, command.p2)
 
 
-def _reset(command: Command) -> Reset:
+def _reset(command: Command) -> ResetApplication:
     """Parse RESET."""
     expect(command, 0x00, 0x00)
     _expect_nothing(command)
-    return Reset()
+    return ResetApplication()
 
 
 def _get_version(command: Command) -> GetVersion:

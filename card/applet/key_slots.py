@@ -9,19 +9,19 @@ from ..status import SW, CardError
 from ..tables import ATTESTATION, Access
 from . import keys
 from .commands import GenerateKeyPair
-from .context import Context
+from .context import CommandContext
 from .extensions import ImportKey, MoveKey
 
 _PUBLIC_KEY = 0x7F49
 
 
-def generate_key_pair(context: Context, command: GenerateKeyPair) -> bytes:
+def generate_key_pair(context: CommandContext, command: GenerateKeyPair) -> bytes:
     """Generate a key pair, replacing the one in the slot, and return the public key. A torn command leaves no new key.
 
     Raises CardError(6A80) for an algorithm that the card does not have, and for invalid domain parameters.
     """
     _require_slot(context, command.slot)
-    if command.algorithm not in context.make.algorithms:
+    if command.algorithm not in context.variant.algorithms:
         raise CardError(SW.INCORRECT_DATA)
     context.status.require(Access.MANAGEMENT)
     value, policy = keys.make(command.algorithm, command.domain), command.policy
@@ -31,10 +31,10 @@ def generate_key_pair(context: Context, command: GenerateKeyPair) -> bytes:
     return tlv.encode(_PUBLIC_KEY, public)
 
 
-def import_key(context: Context, command: ImportKey) -> bytes:
+def import_key(context: CommandContext, command: ImportKey) -> bytes:
     """Store a private key. Raises CardError: 6A80 for invalid numbers, 6A86 for an algorithm the card does not have."""
     _require_slot(context, command.slot)
-    if command.algorithm not in context.make.algorithms:
+    if command.algorithm not in context.variant.algorithms:
         raise CardError(SW.INCORRECT_P1P2)
     context.status.require(Access.MANAGEMENT)
     value, policy = keys.assemble(command.algorithm, command.numbers), command.policy
@@ -42,7 +42,7 @@ def import_key(context: Context, command: ImportKey) -> bytes:
     return b""
 
 
-def move_key(context: Context, command: MoveKey) -> bytes:
+def move_key(context: CommandContext, command: MoveKey) -> bytes:
     """Move a key to an empty slot, with its policies but not its certificate, or delete it.
 
     Raises CardError: 6A88 for an empty slot, 6A80 for a destination that is not empty.
@@ -62,7 +62,7 @@ def move_key(context: Context, command: MoveKey) -> bytes:
     return b""
 
 
-def _require_slot(context: Context, number: int) -> None:
+def _require_slot(context: CommandContext, number: int) -> None:
     """Refuse the attestation slot on a card variant that cannot attest. Raises CardError(6A86)."""
-    if number == ATTESTATION and not context.make.attests:
+    if number == ATTESTATION and not context.variant.attests:
         raise CardError(SW.INCORRECT_P1P2)

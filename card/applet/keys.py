@@ -66,7 +66,7 @@ class RsaKey:
         self._key = key
         self.length = (key.key_size + 7) // 8
 
-    def answer(self, block: bytes) -> bytes:
+    def respond(self, block: bytes) -> bytes:
         """Apply the private operation to one block. Raises CardError(6A80) unless it fits the modulus."""
         if len(block) != self.length:
             raise CardError(SW.INCORRECT_DATA)
@@ -122,7 +122,7 @@ class EcKey:
         self._zeros = max((key.key_size + 7) // 8 - self._digest_length, 0)
         self._scheme = _SCHEMES[key.curve.name]
 
-    def answer(self, digest: bytes) -> bytes:
+    def respond(self, digest: bytes) -> bytes:
         """Sign a digest by ECDSA; the signature is DER. Raises CardError(6A80) for a digest of 0 or more than 64 bytes.
 
         On P-521 the digest may be padded with zeros to the 66 bytes of the order.
@@ -154,11 +154,11 @@ class EdwardsKey:
     def __init__(self, key: ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey) -> None:
         self._key = key
 
-    def answer(self, message: bytes) -> bytes:
+    def respond(self, message: bytes) -> bytes:
         """Sign a message; the signature has 64 or 114 bytes."""
         return self._key.sign(message)
 
-    def answer_variant(self, message: bytes, variant: bytes) -> bytes:
+    def respond_variant(self, message: bytes, variant: bytes) -> bytes:
         """Sign with a context, or the hash of a message. Raises CardError(6A80) for a malformed variant field."""
         try:
             return edwards.sign(self._key, message, edwards.Variant.decode(variant))
@@ -198,7 +198,7 @@ class DsaKey:
         self._domain = dsa_keys.domain_of(key.public_key())
         self._length = (self._domain.q.bit_length() + 7) // 8
 
-    def answer(self, digest: bytes) -> bytes:
+    def respond(self, digest: bytes) -> bytes:
         """Sign a digest; the signature is DER. Raises CardError(6A80) for a digest of 0 or more than 64 bytes."""
         if not 1 <= len(digest) <= _LONGEST_DSA_DIGEST:
             raise CardError(SW.INCORRECT_DATA)

@@ -26,7 +26,7 @@ from .. import tlv
 from ..image.state import StoredKey
 from ..status import SW, CardError
 from ..tables import BLOCK_LENGTHS, MANAGEMENT_KEY, MANAGEMENT_KEY_LENGTHS, Access, Algorithm
-from .context import Context
+from .context import CommandContext
 from .extensions import SetManagementKey
 from .security import SecurityStatus
 
@@ -56,26 +56,26 @@ def authenticate(key: StoredKey, status: SecurityStatus, fields: dict[int, bytes
             status.management_authenticated = False
             status.witness = os.urandom(length)
             return _template(_WITNESS, _encipher(key, status.witness))
-        case {0x80: answer, 0x81: question}:
-            _check_length(question, length)
-            _accept(status, witness, answer)
-            return _template(_RESPONSE, _encipher(key, question))
+        case {0x80: response, 0x81: host_challenge}:
+            _check_length(host_challenge, length)
+            _accept(status, witness, response)
+            return _template(_RESPONSE, _encipher(key, host_challenge))
         case {0x81: b""}:
             status.management_authenticated = False
             status.challenge = os.urandom(length)
             return _template(_CHALLENGE, status.challenge)
-        case {0x81: question, 0x82: b""}:
-            _check_length(question, length)
-            return _template(_RESPONSE, _encipher(key, question))
-        case {0x82: answer}:
-            _accept(status, challenge and _encipher(key, challenge), answer)
+        case {0x81: host_challenge, 0x82: b""}:
+            _check_length(host_challenge, length)
+            return _template(_RESPONSE, _encipher(key, host_challenge))
+        case {0x82: response}:
+            _accept(status, challenge and _encipher(key, challenge), response)
             return b""
     raise CardError(SW.INCORRECT_DATA)
 
 
-def set_management_key(context: Context, command: SetManagementKey) -> bytes:
+def set_management_key(context: CommandContext, command: SetManagementKey) -> bytes:
     """Replace the key; the host stays authenticated. Raises CardError(6A80) for an algorithm the card does not have."""
-    if command.algorithm not in context.make.algorithms:
+    if command.algorithm not in context.variant.algorithms:
         raise CardError(SW.INCORRECT_DATA)
     context.status.require(Access.MANAGEMENT)
     context.commit(keys={MANAGEMENT_KEY: StoredKey(command.algorithm, command.value, touch=command.touch)})
@@ -114,9 +114,9 @@ def _decoded(value: bytes) -> list[tuple[int, bytes]]:
         return []
 
 
-def _accept(status: SecurityStatus, expected: bytes | None, answer: bytes) -> None:
+def _accept(status: SecurityStatus, expected: bytes | None, response: bytes) -> None:
     """Authenticate the host if its response is the expected one. Raises CardError(6982)."""
-    status.management_authenticated = expected is not None and hmac.compare_digest(expected, answer)
+    status.management_authenticated = expected is not None and hmac.compare_digest(expected, response)
     if not status.management_authenticated:
         raise CardError(SW.SECURITY_STATUS_NOT_SATISFIED)
 

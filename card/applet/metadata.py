@@ -7,7 +7,7 @@ from .. import tlv
 from ..image.state import CardState
 from ..status import SW, CardError
 from ..tables import MANAGEMENT_KEY, PIN_POLICIES
-from .context import Context
+from .context import CommandContext
 from .extensions import GetMetadata, GetSerial, GetVersion
 from .management import DEFAULT_MANAGEMENT_KEY
 from .references import DEFAULTS
@@ -20,7 +20,7 @@ _GENERATED, _IMPORTED = b"\1", b"\2"
 _NO_PIN = 0
 
 
-def get_metadata(context: Context, command: GetMetadata) -> bytes:
+def get_metadata(context: CommandContext, command: GetMetadata) -> bytes:
     """Return a key's algorithm, policies, origin and public key; or the limit and value of a retry counter.
 
     For PIN, PUK and management key also whether they have the value of a new card. Raises CardError(6A88) for an empty
@@ -47,12 +47,12 @@ def get_metadata(context: Context, command: GetMetadata) -> bytes:
     )
 
 
-def get_version(context: Context, command: GetVersion) -> bytes:
+def get_version(context: CommandContext, command: GetVersion) -> bytes:
     """Return the firmware's version in three bytes: major, minor, patch."""
-    return context.make.version
+    return context.variant.version
 
 
-def get_serial(context: Context, command: GetSerial) -> bytes:
+def get_serial(context: CommandContext, command: GetSerial) -> bytes:
     """Return the last four bytes of the serial number."""
     return context.store.state.serial[-4:]
 
@@ -60,7 +60,7 @@ def get_serial(context: Context, command: GetSerial) -> bytes:
 def _of_reference(state: CardState, number: int) -> bytes:
     """Encode the metadata of PIN or PUK."""
     reference = state.references[number]
-    tries = tlv.encode(_TRIES, bytes((reference.maximum, reference.tries)))
+    tries = tlv.encode(_TRIES, bytes((reference.maximum, reference.remaining)))
     return tlv.encode(_ALGORITHM, _NO_KEY) + _default(reference.value == DEFAULTS.get(number)) + tries
 
 

@@ -7,13 +7,13 @@ from .. import tlv
 from ..status import SW, CardError
 from ..tables import SELF_TAGGED, DataObject, object_rules
 from .commands import GetData, PutData
-from .context import Context
+from .context import CommandContext
 
 _DATA = 0x53
 _FURTHER = DataObject("Further")
 
 
-def get_data(context: Context, command: GetData) -> bytes:
+def get_data(context: CommandContext, command: GetData) -> bytes:
     """Return a data object with its tag. Raises CardError: 6A82 if it is missing, 6982 if it may not be read now."""
     tag, rules = command.tag, _rules(context, command.tag)
     context.status.require(rules.contactless if context.is_restricted else rules.read)
@@ -23,7 +23,7 @@ def get_data(context: Context, command: GetData) -> bytes:
     return tlv.encode(tag if tag in SELF_TAGGED else _DATA, value)
 
 
-def put_data(context: Context, command: PutData) -> bytes:
+def put_data(context: CommandContext, command: PutData) -> bytes:
     """Write a data object; an empty value deletes it. Raises CardError(6A84) if it is too long or the card is full."""
     rules = _rules(context, command.tag)
     context.status.require(rules.write)
@@ -33,11 +33,11 @@ def put_data(context: Context, command: PutData) -> bytes:
     return b""
 
 
-def _rules(context: Context, tag: int) -> DataObject:
+def _rules(context: CommandContext, tag: int) -> DataObject:
     """Return the access rules of a data object. Raises CardError(6A82) for a tag that the card does not have."""
     rules = object_rules(tag)
     if rules is not None:
         return rules
-    if tag in context.make.further_objects:
+    if tag in context.variant.further_objects:
         return _FURTHER
     raise CardError(SW.NOT_FOUND)

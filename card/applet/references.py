@@ -11,17 +11,17 @@ import hmac
 from collections.abc import Mapping
 
 from ..image.state import Reference
-from ..status import SW, CardError, tries_left
+from ..status import SW, CardError, verification_failed
 from ..tables import PIN, PUK
 from .commands import ChangeReferenceData, QueryVerification, ResetRetryCounter, ResetVerification, Verify
-from .context import Context
+from .context import CommandContext
 from .security import PIN_LENGTH
 
 DEFAULTS = {PIN: b"123456\xff\xff", PUK: b"12345678"}
 """PIN and PUK of a new card."""
 
 
-def verify(context: Context, command: Verify) -> bytes:
+def verify(context: CommandContext, command: Verify) -> bytes:
     """Verify a PIN. A malformed one is not counted and leaves the status; a wrong one is counted and resets it."""
     number = command.reference
     _open(context, number)
@@ -31,22 +31,22 @@ def verify(context: Context, command: Verify) -> bytes:
     return b""
 
 
-def query_verification(context: Context, command: QueryVerification) -> bytes:
+def query_verification(context: CommandContext, command: QueryVerification) -> bytes:
     """Succeed while the PIN is verified. Raises CardError(63Cx), which tells the retry counter, otherwise."""
     reference = _open(context, command.reference)
     if command.reference not in context.status.verified:
-        raise CardError(tries_left(reference.tries))
+        raise CardError(verification_failed(reference.remaining))
     return b""
 
 
-def reset_verification(context: Context, command: ResetVerification) -> bytes:
+def reset_verification(context: CommandContext, command: ResetVerification) -> bytes:
     """Make the PIN not verified; the retry counter stays."""
     _held(context, command.reference)
     context.status.forget(command.reference)
     return b""
 
 
-def change_reference_data(context: Context, command: ChangeReferenceData) -> bytes:
+def change_reference_data(context: CommandContext, command: ChangeReferenceData) -> bytes:
     """Replace a PIN or PUK; a new PIN counts as verified."""
     number = command.reference
     reference = _open(context, number)
@@ -57,7 +57,7 @@ def change_reference_data(context: Context, command: ChangeReferenceData) -> byt
     return b""
 
 
-def reset_retry_counter(context: Context, command: ResetRetryCounter) -> bytes:
+def reset_retry_counter(context: CommandContext, command: ResetRetryCounter) -> bytes:
     """Replace the PIN and set both retry counters to their limits; whether the PIN is verified does not change."""
     puk = _open(context, PUK)
     pin = context.store.state.references[PIN]
@@ -65,27 +65,27 @@ def reset_retry_counter(context: Context, command: ResetRetryCounter) -> bytes:
     return b""
 
 
-def _check_given(context: Context, number: int, value: bytes) -> None:
+def _check_given(context: CommandContext, number: int, value: bytes) -> None:
     """Raise CardError(6A80) for a value that cannot be right, on a card variant that does not count that as a try."""
     fits = context.store.state.pin_rules.accept(number, value)
-    if len(value) != PIN_LENGTH or (context.make.is_strict and not fits):
+    if len(value) != PIN_LENGTH or (context.variant.is_strict and not fits):
         raise CardError(SW.INCORRECT_DATA)
 
 
-def _exchange(context: Context, given: int, value: bytes, new: Mapping[int, Reference], wanted: int) -> None:
+def _exchange(context: CommandContext, given: int, value: bytes, new: Mapping[int, Reference], wanted: int) -> None:
     """Replace references, given the value of one. Raises CardError: 63Cx, and 6A80 for an invalid new value.
 
     Depending on the card variant, the new value is checked before the comparison, so that no try is counted, or after.
     """
     held = context.store.state
     fits = held.pin_rules.accept(wanted, new[wanted].value)
-    if fits or not context.make.is_strict:
+    if fits or not context.variant.is_strict:
         _compare(context, given, value, new if fits else None, costs=wanted)
     if not fits:
         raise CardError(SW.INCORRECT_DATA)
 
 
-def _held(context: Context, number: int) -> Reference:
+def _held(context: CommandContext, number: int) -> Reference:
     """Return a reference that the card has. Raises CardError(6A88)."""
     reference = context.store.state.references.get(number)
     if reference is None:
@@ -93,32 +93,34 @@ def _held(context: Context, number: int) -> Reference:
     return reference
 
 
-def _open(context: Context, number: int) -> Reference:
+def _open(context: CommandContext, number: int) -> Reference:
     """Return a reference that is not blocked. Raises CardError: 6A88, 6983."""
     reference = _held(context, number)
-    if reference.tries == 0:
+    if reference.remaining == 0:
         raise CardError(SW.AUTHENTICATION_METHOD_BLOCKED)
     return reference
 
 
-def _compare(context: Context, number: int, value: bytes, new: Mapping[int, Reference] | None, costs: int) -> None:
+def _compare(
+    context: CommandContext, number: int, value: bytes, new: Mapping[int, Reference] | None, costs: int
+) -> None:
     """Decrement the retry counter, then compare. If the value is right, commit `new`, or only restore the counter.
 
     Raises CardError(63Cx) for a wrong value; then `costs` is not verified any more.
     """
     store = context.store
-    held, tries, maximum = store.state.references[number]
-    left = tries - 1
+    expected, remaining, maximum = store.state.references[number]
+    left = remaining - 1
     with store.together():
         store.count(context, number, left)
-        if hmac.compare_digest(held, value):
+        if hmac.compare_digest(expected, value):
             if new is None:
                 store.count(context, number, maximum)
             else:
                 context.commit(references=new)
             return
     context.status.forget(costs)
-    raise CardError(tries_left(left))
+    raise CardError(verification_failed(left))
 
 
 def _fresh(reference: Reference, value: bytes) -> Reference:

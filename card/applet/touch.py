@@ -9,7 +9,7 @@ CACHED_SECONDS = 15.0
 """How long a touch is valid for further uses of keys with the policy CACHED."""
 
 
-class TouchSensor(Protocol):
+class TouchInput(Protocol):
     """Interface of a touch sensor."""
 
     def wait(self, seconds: float) -> bool:
@@ -21,7 +21,7 @@ class TouchSensor(Protocol):
         ...
 
 
-class NoSensor:
+class NoTouchInput:
     """The sensor of a card that cannot be touched."""
 
     def wait(self, seconds: float) -> bool:
@@ -33,4 +33,4 @@ class NoSensor:
         return False
 
 
-NO_SENSOR = NoSensor()
+NO_TOUCH_INPUT = NoTouchInput()

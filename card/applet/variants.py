@@ -15,7 +15,7 @@ _AID_AND_AUTHORITY = tlv.encode(0x4F, PIV_AID[RID_LENGTH:]) + tlv.encode(0x79, t
 
 
 @dataclass(frozen=True)
-class Make:
+class CardVariant:
     """A variant of PIV cards.
 
     `properties` is the application property template, the response to SELECT (SP 800-73-5 part 2, table 3).
@@ -44,7 +44,7 @@ _MANAGING_KEYS = frozenset({INS.GET_METADATA, INS.IMPORT_KEY, INS.MOVE_KEY, INS.
 _KNOWN_ALGORITHMS = frozenset(Algorithm) - OWN_ALGORITHMS
 """Algorithms whose identifiers other software knows, too."""
 
-NEUTRAL = Make(
+NEUTRAL = CardVariant(
     properties=tlv.encode(
         0x61,
         _AID_AND_AUTHORITY,
@@ -75,10 +75,10 @@ _NEW_ALGORITHMS = {(5, 4): _AES, (5, 7): _SINCE_5_7}
 
 
 @cache
-def _yubikey(firmware: str) -> Make:
+def _yubikey(firmware: str) -> CardVariant:
     """Return the variant of a YubiKey 5 with this firmware."""
     version = tuple(map(int, firmware.split(".")))
-    return Make(
+    return CardVariant(
         properties=tlv.encode(0x61, _AID_AND_AUTHORITY),
         extensions=_YUBICO.difference(*(new for since, new in _NEW_COMMANDS.items() if version < since)),
         algorithms=_KNOWN_ALGORITHMS.difference(*(new for since, new in _NEW_ALGORITHMS.items() if version < since)),
@@ -90,13 +90,13 @@ def _yubikey(firmware: str) -> Make:
     )
 
 
-def make_of(profile: str, traits: Traits) -> Make:
+def variant_of(profile: str, traits: Traits) -> CardVariant:
     """Return the variant of a card issued from a profile; only a YubiKey's firmware can be chosen."""
     if profile == "yubikey":
         return _yubikey(traits.firmware or FIRMWARE)
     return _LEGACY if traits.legacy else NEUTRAL
 
 
-def make_of_state(state: CardState) -> Make:
+def variant_of_state(state: CardState) -> CardVariant:
     """Return the variant of the card in an image."""
-    return make_of(state.profile, Traits.decode(state.objects.get(TRAITS_OBJECT)))
+    return variant_of(state.profile, Traits.decode(state.objects.get(TRAITS_OBJECT)))

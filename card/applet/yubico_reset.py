@@ -20,8 +20,8 @@ from ..tables import (
     PinRule,
 )
 from ..token_traits import Traits
-from .context import Context
-from .extensions import Reset, SetPinRetries
+from .context import CommandContext
+from .extensions import ResetApplication, SetPinRetries
 from .management import DEFAULT_MANAGEMENT_KEY
 from .references import DEFAULTS
 from .security import SecurityStatus
@@ -30,7 +30,7 @@ _TRIES = 3
 _KEPT = frozenset({ATTESTATION_CERTIFICATE, DISCOVERY, LABEL_OBJECT, TRAITS_OBJECT})
 
 
-def set_pin_retries(context: Context, command: SetPinRetries) -> bytes:
+def set_pin_retries(context: CommandContext, command: SetPinRetries) -> bytes:
     """Set the default PIN and PUK with these retry limits. Raises CardError(6982) without management key and PIN."""
     context.status.require(Access.MANAGEMENT)
     context.status.require_pin(PinRule.ONCE)
@@ -39,16 +39,16 @@ def set_pin_retries(context: Context, command: SetPinRetries) -> bytes:
     return b""
 
 
-def reset(context: Context, command: Reset) -> bytes:
+def reset(context: CommandContext, command: ResetApplication) -> bytes:
     """Delete keys and data, set default PIN, PUK and management key; keeps the attestation key and the card's traits.
 
     Raises CardError(6985) unless PIN and PUK are blocked.
     """
     state = context.store.state
-    if any(state.references[number].tries for number in (PIN, PUK)):
+    if any(state.references[number].remaining for number in (PIN, PUK)):
         raise CardError(SW.CONDITIONS_NOT_SATISFIED)
     keys: dict[int, StoredKey | None] = {slot: None for slot in state.keys if slot != ATTESTATION}
-    keys[MANAGEMENT_KEY] = StoredKey(context.make.management_key_algorithm, DEFAULT_MANAGEMENT_KEY)
+    keys[MANAGEMENT_KEY] = StoredKey(context.variant.management_key_algorithm, DEFAULT_MANAGEMENT_KEY)
     objects = {tag: b"" for tag in state.objects if tag not in _KEPT}
     traits = Traits.decode(state.objects.get(TRAITS_OBJECT))
     fresh = dataclasses.replace(traits, management="default", uninitialised=False, pin_initialised=True)

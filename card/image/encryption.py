@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Protection of an image's rows: a digest against damage, and AES-GCM under a passphrase.
 
-A random data key encrypts the values of the rows, each bound to its table and number, so that none can take another's
-place; the passphrase (scrypt, RFC 7914) only wraps that key. Who has the file but not the passphrase sees which keys
-and objects there are and how long they are. He cannot change them, but he can put an older copy of the whole file, or
-of a counter of tries, in its place: nothing outside of the image remembers.
+A random data key encrypts the values of the rows, each bound to its table and number, so that rows cannot be
+exchanged; the passphrase (scrypt, RFC 7914) only wraps that key. Who has the file but not the passphrase sees which
+keys and objects there are and how long they are. Such a reader cannot change them, but can restore an older copy of the
+whole file, or of a retry counter: no state outside of the image would tell.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ class NoPassphrase(Exception):
     """Raised when the image is encrypted and no passphrase was given."""
 
 
-class Seal(Protocol):
-    """Interface of the protection of stored values. `place` names a value's row."""
+class Protection(Protocol):
+    """Interface of the protection of stored values. `row` names the table and number of a value."""
 
-    def encrypt(self, place: str, value: bytes) -> bytes:
+    def encrypt(self, row: str, value: bytes) -> bytes:
         """Return the bytes for the file."""
         ...
 
-    def decrypt(self, place: str, stored: bytes) -> bytes:
+    def decrypt(self, row: str, stored: bytes) -> bytes:
         """Return the value. Raises ValueError when it was changed, or belongs to another row."""
         ...
 
@@ -44,14 +44,14 @@ class Seal(Protocol):
         ...
 
 
-class Open:
+class Unencrypted:
     """Protection without a passphrase: values in clear, and plain digests, which detect damage but not forgery."""
 
-    def encrypt(self, place: str, value: bytes) -> bytes:
+    def encrypt(self, row: str, value: bytes) -> bytes:
         """Return the value in clear."""
         return value
 
-    def decrypt(self, place: str, stored: bytes) -> bytes:
+    def decrypt(self, row: str, stored: bytes) -> bytes:
         """Return the stored bytes."""
         return stored
 
@@ -60,10 +60,10 @@ class Open:
         return hashlib.sha256(data).digest()
 
 
-OPEN = Open()
+UNENCRYPTED = Unencrypted()
 
 
-class Sealed:
+class Encryption:
     """Protection under a data key of 32 bytes."""
 
     def __init__(self, key: bytes) -> None:
@@ -78,19 +78,19 @@ class Sealed:
         self._cipher = AESGCM(encryption)
         self._tag_key = authentication
 
-    def encrypt(self, place: str, value: bytes) -> bytes:
+    def encrypt(self, row: str, value: bytes) -> bytes:
         """Encrypt a value, bound to its row."""
         nonce = os.urandom(_NONCE_LENGTH)
-        return nonce + self._cipher.encrypt(nonce, value, place.encode())
+        return nonce + self._cipher.encrypt(nonce, value, row.encode())
 
-    def decrypt(self, place: str, stored: bytes) -> bytes:
+    def decrypt(self, row: str, stored: bytes) -> bytes:
         """Decrypt a value. Raises ValueError when it was changed, or belongs to another row."""
         from cryptography.exceptions import InvalidTag
 
         try:
-            return self._cipher.decrypt(stored[:_NONCE_LENGTH], stored[_NONCE_LENGTH:], place.encode())
+            return self._cipher.decrypt(stored[:_NONCE_LENGTH], stored[_NONCE_LENGTH:], row.encode())
         except InvalidTag:
-            raise ValueError(f"the {place} was changed") from None
+            raise ValueError(f"the {row} was changed") from None
 
     def tag(self, data: bytes) -> bytes:
         """Return the HMAC."""
@@ -109,17 +109,17 @@ class Wrapped(NamedTuple):
     """A digest of the rest: damage is told from a wrong passphrase by it."""
 
 
-def new_seal(passphrase: bytes) -> tuple[Sealed, Wrapped]:
+def new_encryption(passphrase: bytes) -> tuple[Encryption, Wrapped]:
     """Generate a data key; return its protection and the wrapped key."""
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     key, salt, nonce = os.urandom(_KEY_LENGTH), os.urandom(_SALT_LENGTH), os.urandom(_NONCE_LENGTH)
     head = (salt, _COST, _BLOCK, _LANES)
     wrapped = nonce + AESGCM(_derive(passphrase, *head)).encrypt(nonce, key, None)
-    return Sealed(key), Wrapped(*head, wrapped, _check(*head, wrapped))
+    return Encryption(key), Wrapped(*head, wrapped, _check(*head, wrapped))
 
 
-def unwrap(wrapped: Wrapped, passphrase: bytes | None) -> Sealed:
+def unwrap(wrapped: Wrapped, passphrase: bytes | None) -> Encryption:
     """Unwrap an image's data key. Raises NoPassphrase, WrongPassphrase; ValueError for a damaged one."""
     *head, key, check = wrapped
     if check != _check(*head, key):
@@ -135,7 +135,7 @@ def unwrap(wrapped: Wrapped, passphrase: bytes | None) -> Sealed:
 
     try:
         cipher = AESGCM(_derive(passphrase, *wrapped[:4]))
-        return Sealed(cipher.decrypt(key[:_NONCE_LENGTH], key[_NONCE_LENGTH:], None))
+        return Encryption(cipher.decrypt(key[:_NONCE_LENGTH], key[_NONCE_LENGTH:], None))
     except InvalidTag:
         raise WrongPassphrase from None
 

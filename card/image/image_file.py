@@ -28,7 +28,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from . import file_lease, image_format, image_migration
-from .encryption import NoPassphrase, Seal, WrongPassphrase
+from .encryption import NoPassphrase, Protection, WrongPassphrase
 from .file_lease import Lease
 from .image_format import Image, NotAnImage, Statement
 from .image_migration import UnknownFormat
@@ -77,7 +77,7 @@ class Estranged(Exception):
 _NOT_THE_CARD = (*UNSOUND, NotAnImage, InWalMode, UnknownFormat, NoPassphrase, WrongPassphrase)
 
 
-def load(content: bytes, key: bytes | Seal | None) -> tuple[Image, bool]:
+def load(content: bytes, key: bytes | Protection | None) -> tuple[Image, bool]:
     """Read the bytes of an image, with its passphrase or protection; return also whether it has the present format.
 
     Raises NotAnImage, InWalMode, UnknownFormat, NoPassphrase, WrongPassphrase, and UNSOUND for a damaged one.
@@ -139,7 +139,7 @@ class ImageFile:
         _require_whole(os.pread(self._file, _HEADER.size, 0), size)
         return os.pread(self._file, size, 0)
 
-    def settle(self, key: bytes | Seal | None) -> None:
+    def settle(self, key: bytes | Protection | None) -> None:
         """Roll back the change during which a process was killed. Raises as `load` if the key does not fit."""
         if self._is_journal_hot():
             try:
@@ -162,7 +162,7 @@ class ImageFile:
             with contextlib.closing(self._connected()) as db:
                 db.execute("PRAGMA journal_mode = PERSIST")
                 with _transaction(db.cursor()):
-                    image_migration.bring_up(db, image.seal)
+                    image_migration.bring_up(db, image.protection)
             self._remove_journal()
         self._seen = _seen(os.fstat(self._file))
         return image
@@ -175,21 +175,21 @@ class ImageFile:
             return False
         return True
 
-    def holds(self, state: CardState, seal: Seal) -> bool:
+    def holds(self, state: CardState, protection: Protection) -> bool:
         """Return whether the file holds this state, or has not been changed since it was last found to hold it."""
         if _seen(os.fstat(self._file)) != self._seen:
             try:
-                self._require_state(state, seal)
+                self._require_state(state, protection)
             except Estranged:
                 return False
         return True
 
-    def write(self, statements: Sequence[Statement], state: CardState, seal: Seal) -> None:
+    def write(self, statements: Sequence[Statement], state: CardState, protection: Protection) -> None:
         """Make all changes in the file or none; it has to hold this state. A single change writes one page.
 
         Raises Estranged, OSError, sqlite3.Error.
         """
-        cursor = self._under_way or self._begun(state, seal)
+        cursor = self._under_way or self._begun(state, protection)
         try:
             if len(statements) == 1:
                 cursor.execute(*statements[0])
@@ -201,7 +201,7 @@ class ImageFile:
             self._disconnect()
             with contextlib.suppress(OSError, sqlite3.Error, Estranged):  # else at the next change, or the next opening
                 self._require_place()
-                self.settle(seal)
+                self.settle(protection)
             raise
         if self.is_together:
             self._under_way = cursor
@@ -243,7 +243,7 @@ class ImageFile:
         except BlockingIOError:
             raise InUse(_holder(os.fstat(self._file).st_ino)) from None
 
-    def _begun(self, state: CardState, seal: Seal) -> sqlite3.Cursor:
+    def _begun(self, state: CardState, protection: Protection) -> sqlite3.Cursor:
         """Begin a change, if the file is at its path and holds this state, and keep others out. Raises as `write`."""
         if self._cursor is not None:
             if not self._lease.take():
@@ -251,12 +251,12 @@ class ImageFile:
             if self._is_as_seen():
                 return self._cursor
             self._lease.give_back()
-        cursor = self._connect(seal)
+        cursor = self._connect(protection)
         try:
             if not self._lease.take():
                 self._require_no_writer()
             self._require_place()  # SQLite has opened it by its name
-            self._require_state(state, seal)
+            self._require_state(state, protection)
         except BaseException:
             self._lease.give_back()
             self._disconnect()
@@ -291,12 +291,12 @@ class ImageFile:
         cursor.execute("PRAGMA journal_mode = OFF")
         self._remove_journal()
 
-    def _connect(self, seal: Seal) -> sqlite3.Cursor:
+    def _connect(self, protection: Protection) -> sqlite3.Cursor:
         """Have SQLite open the file, and use its descriptor from then on. Raises as `write`."""
         self._disconnect()
         self._require_place()
         with contextlib.suppress(*_NOT_THE_CARD):
-            self.settle(seal)
+            self.settle(protection)
         spare = os.dup(self._file)
         os.close(spare)
         self._db = self._opened()
@@ -318,10 +318,10 @@ class ImageFile:
             raise
         return self._cursor
 
-    def _require_state(self, state: CardState, seal: Seal) -> None:
+    def _require_state(self, state: CardState, protection: Protection) -> None:
         """Require that the file holds this state. Raises Estranged."""
         try:
-            if load(self.read(), seal)[0].state == state:
+            if load(self.read(), protection)[0].state == state:
                 return
         except _NOT_THE_CARD:
             pass

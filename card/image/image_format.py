@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from ..applet.security import PinRules
-from ..tables import PIN_POLICIES, Touch
+from ..tables import PIN_POLICIES, TouchPolicy
 from . import retry_counters
-from .encryption import OPEN, Seal, Wrapped, new_seal, unwrap
+from .encryption import UNENCRYPTED, Protection, Wrapped, new_encryption, unwrap
 from .state import CardState, Reference, StoredKey
 
 FORMAT = 4
@@ -50,18 +50,20 @@ class Image(NamedTuple):
 
     state: CardState
     digest: int
-    seal: Seal
+    protection: Protection
 
 
 def new(state: CardState, passphrase: bytes | None = None) -> bytes:
     """Return the bytes of a new image."""
-    seal = (OPEN, None) if passphrase is None else new_seal(passphrase)
+    protection = (UNENCRYPTED, None) if passphrase is None else new_encryption(passphrase)
     with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
-        create(db, state, *seal)
+        create(db, state, *protection)
         return db.serialize()
 
 
-def create(db: sqlite3.Connection, state: CardState, seal: Seal = OPEN, wrapped: Wrapped | None = None) -> None:
+def create(
+    db: sqlite3.Connection, state: CardState, protection: Protection = UNENCRYPTED, wrapped: Wrapped | None = None
+) -> None:
     """Create the tables and write the state; `wrapped` is the wrapped key to store."""
     for statement in (f"PRAGMA application_id = {APPLICATION_ID}", f"PRAGMA user_version = {FORMAT}", *SCHEMA):
         db.execute(statement)
@@ -71,8 +73,8 @@ def create(db: sqlite3.Connection, state: CardState, seal: Seal = OPEN, wrapped:
     db.executemany("INSERT INTO property VALUES (?, ?)", properties)
     nothing = CardState(state.name, state.profile, state.atr, state.serial)
     first = changes(nothing, state.references, state.keys, state.objects)
-    digest = fold(seal, sum(row_digest(seal, "property", row) for row in properties), first)
-    for change in statements(seal, first, digest):
+    digest = fold(protection, sum(row_digest(protection, "property", row) for row in properties), first)
+    for change in statements(protection, first, digest):
         db.execute(*change)
 
 
@@ -84,7 +86,7 @@ Statement = tuple[str, Row]
 """SQL and its parameters."""
 
 
-class Change(NamedTuple):
+class RowChange(NamedTuple):
     """A row of a table, before and after; None where there is none."""
 
     table: str
@@ -103,11 +105,11 @@ def changes(
     references: Mapping[int, Reference] | None = None,
     keys: Mapping[int, StoredKey | None] | None = None,
     objects: Mapping[int, bytes] | None = None,
-) -> list[Change]:
+) -> list[RowChange]:
     """Return the rows that change when these are written over the state. No key and an empty object are deleted."""
     return [
         *_changes("reference", state.references, references or {}, _reference_row),
-        *_changes("tries", state.references, references or {}, _tries_row),
+        *_changes("tries", state.references, references or {}, _retry_counter_row),
         *_changes("key", state.keys, keys or {}, _key_row),
         *_changes("object", state.objects, objects or {}, _object_row),
     ]
@@ -121,9 +123,9 @@ def _reference_row(number: int, reference: Reference) -> Row:
     return number, reference.value, reference.maximum
 
 
-def _tries_row(number: int, reference: Reference) -> Row:
+def _retry_counter_row(number: int, reference: Reference) -> Row:
     """Return the row of a retry counter."""
-    return number, reference.tries
+    return number, reference.remaining
 
 
 def _key_row(slot: int, key: StoredKey) -> Row:
@@ -149,11 +151,11 @@ _T = TypeVar("_T")
 
 def _changes(
     table: str, held: Mapping[int, _T], new: Mapping[int, _T | None], row: Callable[[int, _T], Row]
-) -> Iterator[Change]:
+) -> Iterator[RowChange]:
     """Yield the changes of one table."""
     for number, value in new.items():
         before = row(number, held[number]) if number in held else None
-        yield Change(table, number, before, row(number, value) if value else None)
+        yield RowChange(table, number, before, row(number, value) if value else None)
 
 
 def _size(row: Row | None) -> int:
@@ -170,71 +172,71 @@ def update(held: dict[int, _T], new: Mapping[int, _T | None]) -> None:
             held.pop(number, None)
 
 
-# What is secret in a row, by its place
+# The index of the secret value in a row, by table
 _SECRET = {"reference": 1, "key": 2, "object": 1}
 
 
-def _stored(seal: Seal, table: str, row: Row) -> Row:
+def _stored(protection: Protection, table: str, row: Row) -> Row:
     """Return a row as it is stored."""
     if table == "tries":
-        return (*row, retry_counters.tag(seal, *row))
+        return (*row, retry_counters.tag(protection, *row))
     at = _SECRET[table]
-    return (*row[:at], seal.encrypt(f"{table} {row[0]}", row[at]), *row[at + 1 :])
+    return (*row[:at], protection.encrypt(f"{table} {row[0]}", row[at]), *row[at + 1 :])
 
 
-def read(seal: Seal, table: str, stored: Row) -> Row:
+def read(protection: Protection, table: str, stored: Row) -> Row:
     """Return a stored row in clear. Raises ValueError if it was changed."""
     if table not in _SECRET:
         return stored
     at = _SECRET[table]
-    return (*stored[:at], seal.decrypt(f"{table} {stored[0]}", stored[at]), *stored[at + 1 :])
+    return (*stored[:at], protection.decrypt(f"{table} {stored[0]}", stored[at]), *stored[at + 1 :])
 
 
-def statements(seal: Seal, changes: Iterable[Change], digest: int) -> list[Statement]:
+def statements(protection: Protection, changes: Iterable[RowChange], digest: int) -> list[Statement]:
     """Return the SQL of the changes, including the digest after them."""
     made: list[Statement] = []
     for table, number, _, after in changes:
         if after is None:
             made.append((f"DELETE FROM {table} WHERE rowid = ?", (number,)))
         else:
-            row = _stored(seal, table, after)
+            row = _stored(protection, table, after)
             made.append((f"REPLACE INTO {table} VALUES ({', '.join('?' * len(row))})", row))
-    sealed = seal.encrypt("digest", digest.to_bytes(_DIGEST_LENGTH, "big"))
-    return [*made, ("REPLACE INTO digest VALUES (0, ?)", (sealed,))]
+    protected = protection.encrypt("digest", digest.to_bytes(_DIGEST_LENGTH, "big"))
+    return [*made, ("REPLACE INTO digest VALUES (0, ?)", (protected,))]
 
 
-def count(seal: Seal, number: int, left: int) -> Statement:
+def count(protection: Protection, number: int, left: int) -> Statement:
     """Return the SQL that sets a retry counter; only its own digest covers it, and one page changes."""
     return "UPDATE tries SET remaining = ?, tag = ? WHERE number = ?", (
         left,
-        retry_counters.tag(seal, number, left),
+        retry_counters.tag(protection, number, left),
         number,
     )
 
 
 # The digest: SQLite itself notices only damage to its own structures. It is a sum over the rows, so that a change costs
-# what is changed and not what the card holds. Counters of tries are left out, they have digests of their own.
+# what is changed and not what the card holds. Retry counters are left out, because they have digests of their own.
 
 _DIGEST_LENGTH = 32
 _MODULUS = 1 << 8 * _DIGEST_LENGTH
 
 
-def row_digest(seal: Seal, table: str, row: Row) -> int:
+def row_digest(protection: Protection, table: str, row: Row) -> int:
     """Return what a row adds to the digest."""
     parts = [table.encode()]
     for value in row:
         part = value if isinstance(value, bytes) else str(value).encode()
         parts += (f"{type(value).__name__}{len(part)}:".encode(), part)
-    return int.from_bytes(seal.tag(b"".join(parts)), "big")
+    return int.from_bytes(protection.tag(b"".join(parts)), "big")
 
 
-def fold(seal: Seal, digest: int, changes: Iterable[Change]) -> int:
+def fold(protection: Protection, digest: int, changes: Iterable[RowChange]) -> int:
     """Return the digest after the changes."""
     for table, _, before, after in changes:
         if table == "tries":
             continue
-        digest -= row_digest(seal, table, before) if before is not None else 0
-        digest += row_digest(seal, table, after) if after is not None else 0
+        digest -= row_digest(protection, table, before) if before is not None else 0
+        digest += row_digest(protection, table, after) if after is not None else 0
     return digest % _MODULUS
 
 
@@ -250,20 +252,20 @@ def version(db: sqlite3.Connection) -> int:
     return int(pragma(db, "user_version"))
 
 
-def load(db: sqlite3.Connection, key: bytes | Seal | None = None) -> Image:
+def load(db: sqlite3.Connection, key: bytes | Protection | None = None) -> Image:
     """Read an image of this format, with its passphrase or protection. A superfluous passphrase is ignored.
 
     Raises NoPassphrase, WrongPassphrase; ValueError, KeyError, sqlite3.Error for a damaged image.
     """
     if [sql for (sql,) in db.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")] != list(SCHEMA):
         raise ValueError("its tables are not those of a card")
-    seal = unsealed(wrapped(db), key)
-    rows = {table: [read(seal, table, row) for row in db.execute(f"SELECT * FROM {table}")] for table in TABLES}
-    digest = checked(db, seal, rows)
-    left = {row[0]: retry_counters.left(seal, *row) for row in db.execute("SELECT * FROM tries")}
+    protection = protection_of(wrapped(db), key)
+    rows = {table: [read(protection, table, row) for row in db.execute(f"SELECT * FROM {table}")] for table in TABLES}
+    digest = checked(db, protection, rows)
+    left = {row[0]: retry_counters.left(protection, *row) for row in db.execute("SELECT * FROM tries")}
     if left.keys() != {number for number, *_ in rows["reference"]}:
         raise ValueError("its counters of tries are not those of its references")
-    return Image(card(rows, left), digest, seal)
+    return Image(card(rows, left), digest, protection)
 
 
 def wrapped(db: sqlite3.Connection) -> Wrapped | None:
@@ -272,17 +274,17 @@ def wrapped(db: sqlite3.Connection) -> Wrapped | None:
     return Wrapped(*rows[0]) if rows else None
 
 
-def unsealed(wrapped: Wrapped | None, key: bytes | Seal | None) -> Seal:
+def protection_of(wrapped: Wrapped | None, key: bytes | Protection | None) -> Protection:
     """Return the protection of an image, from its passphrase unless it is given already. Raises as `load`."""
     if key is not None and not isinstance(key, bytes):
         return key
-    return OPEN if wrapped is None else unwrap(wrapped, key)
+    return UNENCRYPTED if wrapped is None else unwrap(wrapped, key)
 
 
-def checked(db: sqlite3.Connection, seal: Seal, rows: Mapping[str, list[Row]]) -> int:
+def checked(db: sqlite3.Connection, protection: Protection, rows: Mapping[str, list[Row]]) -> int:
     """Compute the digest of an image's rows. Raises ValueError unless it is the stored one."""
-    digest = sum(row_digest(seal, table, row) for table in TABLES for row in rows[table]) % _MODULUS
-    stored = [seal.decrypt("digest", value) for (value,) in db.execute("SELECT value FROM digest")]
+    digest = sum(row_digest(protection, table, row) for table in TABLES for row in rows[table]) % _MODULUS
+    stored = [protection.decrypt("digest", value) for (value,) in db.execute("SELECT value FROM digest")]
     if stored != [digest.to_bytes(_DIGEST_LENGTH, "big")]:
         raise ValueError("its digest is of something else")
     return digest
@@ -303,7 +305,7 @@ def card(rows: Mapping[str, list[Row]], left: Mapping[int, int]) -> CardState:
     for number, reference, maximum in rows["reference"]:
         state.references[number] = Reference(reference, left[number], maximum)
     for slot, algorithm, value, imported, rule, touch in rows["key"]:
-        state.keys[slot] = StoredKey(algorithm, value, bool(imported), PIN_POLICIES[rule], Touch(touch))
+        state.keys[slot] = StoredKey(algorithm, value, bool(imported), PIN_POLICIES[rule], TouchPolicy(touch))
     state.objects.update(rows["object"])
     return state
 

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ..applet.security import PinRules
-from ..tables import PIN_POLICIES, SLOTS, PinRule, Touch
+from ..tables import PIN_POLICIES, SLOTS, PinRule, TouchPolicy
 from . import image_format
-from .encryption import OPEN, Seal, Wrapped
+from .encryption import UNENCRYPTED, Protection, Wrapped
 from .image_format import FORMAT, TABLES, Row
 from .state import DEFAULT_CAPACITY, CardState, Reference, StoredKey
 
@@ -31,11 +31,11 @@ class _Old(NamedTuple):
     """A card from an image of an earlier format, and its protection, which is kept."""
 
     state: CardState
-    seal: Seal = OPEN
+    protection: Protection = UNENCRYPTED
     wrapped: Wrapped | None = None
 
 
-def bring_up(db: sqlite3.Connection, key: bytes | Seal | None = None) -> bool:
+def bring_up(db: sqlite3.Connection, key: bytes | Protection | None = None) -> bool:
     """Migrate an image to the present format, within the open transaction; return whether that changed it.
 
     Raises NotAnImage, UnknownFormat, NoPassphrase, WrongPassphrase; ValueError, KeyError, sqlite3.Error for a damaged
@@ -77,28 +77,28 @@ def _digest_of_1(rows: _Rows) -> bytes:
 
 def _digest_of_2(rows: _Rows) -> bytes:
     """Return the digest of format 2, a sum over all columns with the retry counters."""
-    total = sum(image_format.row_digest(OPEN, table, row) for table in TABLES for row in rows[table])
+    total = sum(image_format.row_digest(UNENCRYPTED, table, row) for table in TABLES for row in rows[table])
     return (total % (1 << 256)).to_bytes(32, "big")
 
 
-def _read_1(db: sqlite3.Connection, _: bytes | Seal | None) -> _Old:
+def _read_1(db: sqlite3.Connection, _: bytes | Protection | None) -> _Old:
     """Read an image of format 1."""
     rows = _checked(db, _digest_of_1)
     state = _state(rows, DEFAULT_CAPACITY, PinRules())
     for slot, algorithm, value, imported in rows["key"]:
         rule = SLOTS[slot].pin_rule if slot in SLOTS else PinRule.ALWAYS
-        state.keys[slot] = StoredKey(algorithm, value, bool(imported), rule, Touch.NEVER)
+        state.keys[slot] = StoredKey(algorithm, value, bool(imported), rule, TouchPolicy.NEVER)
     return _Old(state)
 
 
-def _read_2(db: sqlite3.Connection, _: bytes | Seal | None) -> _Old:
+def _read_2(db: sqlite3.Connection, _: bytes | Protection | None) -> _Old:
     """Read an image of format 2."""
     rows = _checked(db, _digest_of_2)
     texts = {name: value.decode() for name, value in rows["property"] if name not in ("atr", "serial")}
     rules = PinRules(int(texts["pin_min"]), int(texts["pin_max"]), texts["pin_format"])
     state = _state(rows, int(texts["capacity"]), rules)
     for slot, algorithm, value, imported, rule, touch in rows["key"]:
-        state.keys[slot] = StoredKey(algorithm, value, bool(imported), PIN_POLICIES[rule], Touch(touch))
+        state.keys[slot] = StoredKey(algorithm, value, bool(imported), PIN_POLICIES[rule], TouchPolicy(touch))
     return _Old(state)
 
 
@@ -112,27 +112,31 @@ def _state(rows: _Rows, capacity: int, rules: PinRules) -> CardState:
     return state
 
 
-def _read_3(db: sqlite3.Connection, key: bytes | Seal | None) -> _Old:
+def _read_3(db: sqlite3.Connection, key: bytes | Protection | None) -> _Old:
     """Read an image of format 3."""
     wrapped = image_format.wrapped(db)
-    seal = image_format.unsealed(wrapped, key)
+    protection = image_format.protection_of(wrapped, key)
     stored = _rows(db)
-    left = {number: _count_of_3(seal, number, record) for number, *_, record in stored["reference"]}
+    left = {number: _count_of_3(protection, number, record) for number, *_, record in stored["reference"]}
     stored["reference"] = [row[:-1] for row in stored["reference"]]
-    rows = {table: [image_format.read(seal, table, row) for row in stored[table]] for table in TABLES}
-    image_format.checked(db, seal, rows)
-    return _Old(image_format.card(rows, left), seal, wrapped)
+    rows = {table: [image_format.read(protection, table, row) for row in stored[table]] for table in TABLES}
+    image_format.checked(db, protection, rows)
+    return _Old(image_format.card(rows, left), protection, wrapped)
 
 
 _COUNT_LENGTH, _RECORD_LENGTH = 4, 16
 
 
-def _count_of_3(seal: Seal, number: int, record: bytes) -> int:
+def _count_of_3(protection: Protection, number: int, record: bytes) -> int:
     """Return the retry counter in a record: four bytes and a truncated digest. Raises ValueError if it was changed."""
     value = record[:_COUNT_LENGTH]
-    if record != (value + seal.tag(b"tries %d %s" % (number, value)))[:_RECORD_LENGTH]:
+    if record != (value + protection.tag(b"tries %d %s" % (number, value)))[:_RECORD_LENGTH]:
         raise ValueError(f"the counter of reference {number:02X} is damaged")
     return int.from_bytes(value, "big")
 
 
-_READERS: dict[int, Callable[[sqlite3.Connection, bytes | Seal | None], _Old]] = {1: _read_1, 2: _read_2, 3: _read_3}
+_READERS: dict[int, Callable[[sqlite3.Connection, bytes | Protection | None], _Old]] = {
+    1: _read_1,
+    2: _read_2,
+    3: _read_3,
+}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ..applet.security import PinRules
-from ..tables import PinRule, Touch
+from ..tables import PinRule, TouchPolicy
 
 DEFAULT_CAPACITY = 1024 * 1024
 
@@ -16,11 +16,11 @@ class Reference(NamedTuple):
     """A PIN or PUK: its eight bytes, its retry counter, and the counter's limit."""
 
     value: bytes
-    tries: int
+    remaining: int
     maximum: int
 
     def __repr__(self) -> str:
-        return f"Reference(tries={self.tries}, maximum={self.maximum})"
+        return f"Reference(remaining={self.remaining}, maximum={self.maximum})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class StoredKey:
     value: bytes = field(repr=False)
     imported: bool = False
     pin_rule: PinRule = PinRule.ALWAYS
-    touch: Touch = Touch.NEVER
+    touch: TouchPolicy = TouchPolicy.NEVER
 
 
 @dataclass(slots=True)

@@ -23,7 +23,7 @@ from ..card import CardTorn
 from ..files import input_file, output_file
 from ..status import SW, CardError
 from . import image_format
-from .encryption import NoPassphrase, Sealed, WrongPassphrase
+from .encryption import Encryption, NoPassphrase, WrongPassphrase
 from .image_file import LONGEST, PATIENCE, UNSOUND, Estranged, ImageFile, InUse, InWalMode, load
 from .image_format import FORMAT, NotAnImage, Statement
 from .image_migration import UnknownFormat
@@ -70,7 +70,7 @@ class NotWritten(CardError):
 class Together:
     """A block of changes that immediately follow one another; the file is checked only before and after them.
 
-    What other programs do to it in these microseconds is noticed afterwards, if they have put another in its place.
+    What other programs do to it in these microseconds is noticed afterwards, if they have put another file at its path.
     """
 
     def __init__(self, change: threading.RLock, file: ImageFile) -> None:
@@ -108,17 +108,17 @@ class Store:
         self._trouble = ""
         with _explained(path), contextlib.ExitStack() as undo:
             self._file = undo.enter_context(contextlib.closing(ImageFile(path)))
-            self.state, self._digest, self._seal = self._file.open(passphrase)
+            self.state, self._digest, self._protection = self._file.open(passphrase)
             undo.pop_all()
         self._together = Together(self._change, self._file)
         self._used = self.state.used
-        self._counting = functools.lru_cache(maxsize=16)(lambda *count: (image_format.count(self._seal, *count),))
+        self._counting = functools.lru_cache(maxsize=16)(lambda *count: (image_format.count(self._protection, *count),))
         _OPEN.add(self)
 
     @property
     def is_encrypted(self) -> bool:
         """Return whether opening the image takes a passphrase."""
-        return isinstance(self._seal, Sealed)
+        return isinstance(self._protection, Encryption)
 
     def together(self) -> Together:
         """Return a context for changes that immediately follow one another, as counting a try and uncounting it."""
@@ -149,8 +149,8 @@ class Store:
             growth = sum(each.growth for each in changes)
             if growth > 0 and self._used + growth > state.capacity:
                 raise CardFull(growth, max(state.capacity - self._used, 0))
-            digest = image_format.fold(self._seal, self._digest, changes)
-            self._write(image_format.statements(self._seal, changes, digest))
+            digest = image_format.fold(self._protection, self._digest, changes)
+            self._write(image_format.statements(self._protection, changes, digest))
             self._used, self._digest = self._used + growth, digest
             if keys or objects:
                 self.revision += 1
@@ -158,19 +158,19 @@ class Store:
             image_format.update(state.keys, keys or {})
             image_format.update(state.objects, objects or {})
 
-    def count(self, owner: object, number: int, tries: int) -> None:
+    def count(self, owner: object, number: int, remaining: int) -> None:
         """Set the retry counter of a reference, within `together`. Raises as `commit`."""
         if self.owner is not owner:
             raise CardTorn
         references = self.state.references
         value, _, maximum = references[number]
-        self._write(self._counting(number, tries))
-        references[number] = Reference(value, tries, maximum)
+        self._write(self._counting(number, remaining))
+        references[number] = Reference(value, remaining, maximum)
 
     def _write(self, statements: Sequence[Statement]) -> None:
         """Write statements to the file. Raises NotWritten."""
         try:
-            self._file.write(statements, self.state, self._seal)
+            self._file.write(statements, self.state, self._protection)
         except (Estranged, OSError, sqlite3.Error) as error:
             raise NotWritten(self._tell(error)) from None
         if self._trouble:
@@ -184,7 +184,7 @@ class Store:
     def is_unchanged(self) -> bool:
         """Return whether no other program has written into the image."""
         with self._change:
-            return self._file.holds(self.state, self._seal)
+            return self._file.holds(self.state, self._protection)
 
     def close(self) -> None:
         """Close and unlock the file; nothing can be changed any more."""

@@ -30,7 +30,7 @@ _INVESTIGATED = b"\x01\x01\x00"
 """BOOLEAN: the holder's background investigation is not pending."""
 
 
-class Profile(NamedTuple):
+class CertificateProfile(NamedTuple):
     """`usages` are names of key usage bits; `policy` is the last number of one of the Common Policy's.
 
     One that `names_card` has its FASC-N and UUID for alternative names; one that `names_holder` has name and e-mail
@@ -49,16 +49,16 @@ _MAIL = (ExtendedKeyUsageOID.EMAIL_PROTECTION,)
 _LOGON = (ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SMARTCARD_LOGON, _KERBEROS_CLIENT)
 _SIGNATURE = ("digital_signature",)
 _PROFILES = {
-    0x9A: Profile(_SIGNATURE, _LOGON, 13, names_card=True),
-    0x9C: Profile((*_SIGNATURE, "content_commitment"), _MAIL, 7),
-    CARD_AUTHENTICATION: Profile(
+    0x9A: CertificateProfile(_SIGNATURE, _LOGON, 13, names_card=True),
+    0x9C: CertificateProfile((*_SIGNATURE, "content_commitment"), _MAIL, 7),
+    CARD_AUTHENTICATION: CertificateProfile(
         _SIGNATURE, (_CARD_AUTHENTICATION,), 17, names_card=True, names_holder=False, only=True
     ),
 }
 _RSA_KEY_MANAGEMENT, _EC_KEY_MANAGEMENT = (
-    Profile((usage,), _MAIL, 7) for usage in ("key_encipherment", "key_agreement")
+    CertificateProfile((usage,), _MAIL, 7) for usage in ("key_encipherment", "key_agreement")
 )
-_CONTENT_SIGNER = Profile(_SIGNATURE, (_CONTENT_SIGNING,), 39, only=True)
+_CONTENT_SIGNER = CertificateProfile(_SIGNATURE, (_CONTENT_SIGNING,), 39, only=True)
 _AS_THE_PROFILE = CertificateOptions()
 
 
@@ -88,7 +88,11 @@ def certify_issuer(
 
 
 def _issue(
-    ca: TestCA, person: Cardholder, profile: Profile, key: CertificatePublicKeyTypes, options: CertificateOptions
+    ca: TestCA,
+    person: Cardholder,
+    profile: CertificateProfile,
+    key: CertificatePublicKeyTypes,
+    options: CertificateOptions,
 ) -> x509.Certificate:
     kind, name = NameOID.COMMON_NAME, person.name
     if not profile.names_holder:
@@ -103,7 +107,7 @@ def _issue(
 
 
 def _extensions(
-    person: Cardholder, profile: Profile, options: CertificateOptions
+    person: Cardholder, profile: CertificateProfile, options: CertificateOptions
 ) -> Iterator[tuple[x509.ExtensionType, bool]]:
     """Return the extensions, each with whether it is critical."""
     policy = x509.ObjectIdentifier(f"{_COMMON_POLICY}.{profile.policy}")
@@ -131,7 +135,7 @@ def _extensions(
         yield x509.UnrecognizedExtension(_INTERIM, _INVESTIGATED), False
 
 
-def _alternative_names(person: Cardholder, profile: Profile) -> Iterator[x509.GeneralName]:
+def _alternative_names(person: Cardholder, profile: CertificateProfile) -> Iterator[x509.GeneralName]:
     if profile.names_card:
         yield x509.OtherName(_FASC_N, octets(person.fasc_n))
         yield x509.UniformResourceIdentifier(person.uri)

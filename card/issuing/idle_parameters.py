@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Protocol
 
-from ..applet.variants import Make
+from ..applet.variants import CardVariant
 
 
 class Requested(Protocol):
@@ -19,7 +19,7 @@ class Requested(Protocol):
     @property
     def objects(self) -> str: ...
     @property
-    def make(self) -> Make: ...
+    def variant(self) -> CardVariant: ...
     @property
     def pin_initialised(self) -> bool: ...
 
@@ -35,10 +35,10 @@ _RULES: tuple[Rule, ...] = (
     (_OF_CERTIFICATES, lambda card: card.has_no_keys and card.objects != "full", "comes without keys and certificates"),
     (
         _OF_ISSUER,
-        lambda card: card.has_no_keys and card.objects != "full" and not card.make.attests,
+        lambda card: card.has_no_keys and card.objects != "full" and not card.variant.attests,
         "comes without certificates",
     ),
-    (frozenset({"objects", "protocol"}), lambda card: card.make.attests, "is as its maker makes it"),
+    (frozenset({"objects", "protocol"}), lambda card: card.variant.attests, "is as its maker makes it"),
     (frozenset({"pin", "pin_left"}), lambda card: not card.pin_initialised, "has no PIN before C_InitPIN sets one"),
 )
 """Parameters, the cards on which they do nothing, and why."""

@@ -24,7 +24,7 @@ from .. import atr
 from ..applet import keys
 from ..applet.management import DEFAULT_MANAGEMENT_KEY, SALT_LENGTH, derived_key, kept_for
 from ..applet.security import PIN_LENGTH
-from ..applet.variants import Make, make_of
+from ..applet.variants import CardVariant, variant_of
 from ..files import output_file
 from ..image.state import DEFAULT_CAPACITY, CardState, Reference, StoredKey
 from ..image.store import ImageExists, create_image
@@ -49,7 +49,7 @@ from ..tables import (
     TRAITS_OBJECT,
     Algorithm,
     PinRule,
-    Touch,
+    TouchPolicy,
 )
 from ..token_traits import CERTIFICATE_RULES, RULES, Traits, rule_of, with_full_path
 from ..wording import meant
@@ -244,9 +244,9 @@ class CardRequest(Traits):
             raise ProfileError(f"that PIN does not fit: a PIN has {lengths} {_CHARACTERS[self.pin_format]} ({others})")
         if self.primary_pin == "global" and self.global_pin is None:
             raise ProfileError("without a global PIN that cannot be the primary one")
-        if self.firmware is not None and not self.make.attests:
+        if self.firmware is not None and not self.variant.attests:
             raise ProfileError(f"a card of profile {self.profile!r} tells no firmware; one of 'yubikey' does")
-        if self.management_key_algorithm not in self.make.algorithms:
+        if self.management_key_algorithm not in self.variant.algorithms:
             raise ProfileError(f"firmware {self.firmware} has no management keys of AES")
         length = MANAGEMENT_KEY_LENGTHS[self.management_key_algorithm]
         if self.management in _OF_24_BYTES and length != len(DEFAULT_MANAGEMENT_KEY):
@@ -282,8 +282,8 @@ class CardRequest(Traits):
         """Return the algorithm of the card's management key."""
         if self.management_algorithm is not None:
             return Algorithm[self.management_algorithm.upper()]
-        if self.management == "default" or Algorithm.AES192 not in self.make.algorithms:
-            return self.make.management_key_algorithm
+        if self.management == "default" or Algorithm.AES192 not in self.variant.algorithms:
+            return self.variant.management_key_algorithm
         return Algorithm.AES192
 
     @property
@@ -297,9 +297,9 @@ class CardRequest(Traits):
         return not PROFILES[self.profile].keys
 
     @property
-    def make(self) -> Make:
+    def variant(self) -> CardVariant:
         """Return the variant of the card."""
-        return make_of(self.profile, self)
+        return variant_of(self.profile, self)
 
     @property
     def address(self) -> str:
@@ -346,16 +346,16 @@ def create(wanted: CardRequest, path: Path, ca: TestCA, passphrase: bytes | None
         raise ProfileError(f"a card of profile {wanted.profile!r} keeps nothing and has no image")
     if path.exists():
         raise ImageExists(path)
-    make = wanted.make
+    variant = wanted.variant
     guid = uuid.uuid4().bytes
     if wanted.serial is not None:
         guid = guid[:8] + bytes.fromhex(wanted.serial.rjust(16, "0"))
-    elif make.attests:
+    elif variant.attests:
         guid = guid[:8] + random.SystemRandom().randrange(*_DEVICE_NUMBERS).to_bytes(8, "big")
     state = CardState(
         name=wanted.name,
         profile=wanted.profile,
-        atr=atr.YUBIKEY if make.attests else atr.PIV[wanted.protocol],
+        atr=atr.YUBIKEY if variant.attests else atr.PIV[wanted.protocol],
         serial=guid[8:],
         references=_references(wanted),
         objects={LABEL_OBJECT: data((0x80, wanted.name.encode()))},
@@ -455,7 +455,7 @@ def _provide_management_key(wanted: CardRequest, state: CardState) -> None:
 def _piv_objects(wanted: CardRequest, person: Cardholder, ca: TestCA) -> dict[int, bytes]:
     """Return PIV's data objects but certificates; a YubiKey has the discovery object only."""
     usage = _PIN_USAGE[wanted.global_pin is not None, wanted.primary_pin]
-    if wanted.make.attests:
+    if wanted.variant.attests:
         return {DISCOVERY: contents.discovery(usage)}
     profile = PROFILES[wanted.profile]
     retired = len(RETIRED_SLOTS & profile.keys.keys())
@@ -475,7 +475,7 @@ _PIN_USAGE = {
 
 def _provide_keys(wanted: CardRequest, state: CardState, person: Cardholder, ca: TestCA) -> None:
     """Make the key pairs with their certificates, and the attestation key."""
-    touch = Touch[wanted.touch.upper()]
+    touch = TouchPolicy[wanted.touch.upper()]
     for slot, algorithm in PROFILES[wanted.profile].keys.items():
         private = keys.generate(algorithm)
         state.keys[slot] = StoredKey(algorithm, keys.pack(private), pin_rule=SLOTS[slot].pin_rule, touch=touch)
@@ -484,7 +484,7 @@ def _provide_keys(wanted: CardRequest, state: CardState, person: Cardholder, ca:
         except ValueError as error:
             raise ProfileError(f"no certificate for slot {slot:02X}: {error}") from None
         state.objects[SLOTS[slot].certificate] = contents.certificate(certificate, wanted.compressed)
-    if wanted.make.attests:
+    if wanted.variant.attests:
         attesting = keys.generate(Algorithm.P256)
         state.keys[ATTESTATION] = StoredKey(Algorithm.P256, keys.pack(attesting), imported=True, pin_rule=PinRule.ONCE)
         issued = ca.issue_attestation_ca(attesting.public_key())

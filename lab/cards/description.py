@@ -23,13 +23,13 @@ from ...card.tables import (
     SLOTS,
     TRAITS_OBJECT,
     Algorithm,
+    KeySlot,
     PinRule,
-    Slot,
 )
 from ...card.token_traits import Traits
 from ...p11 import image_objects
 
-_SLOTS = SLOTS | {ATTESTATION: Slot("Attestation", PinRule.NEVER, ATTESTATION_CERTIFICATE)}
+_SLOTS = SLOTS | {ATTESTATION: KeySlot("Attestation", PinRule.NEVER, ATTESTATION_CERTIFICATE)}
 
 
 def describe(path: Path, passphrase: bytes | None = None) -> dict[str, Any]:
@@ -41,8 +41,8 @@ def describe(path: Path, passphrase: bytes | None = None) -> dict[str, Any]:
         "profile": state.profile,
         "serial": guid[-8:].hex().upper() or str(int.from_bytes(state.serial[-4:], "big")),
         "atr": state.atr.hex().upper(),
-        "pin_tries": state.references[PIN].tries,
-        "puk_tries": state.references[PUK].tries,
+        "pin_tries": state.references[PIN].remaining,
+        "puk_tries": state.references[PUK].remaining,
         "capacity": state.capacity,
         "used": state.used,
         "traits": json.loads(Traits.decode(state.objects.get(TRAITS_OBJECT)).encode()),
@@ -66,7 +66,7 @@ def _guid(chuid: bytes) -> bytes:
         return b""
 
 
-def _slot(number: int, slot: Slot, state: CardState) -> dict[str, Any]:
+def _slot(number: int, slot: KeySlot, state: CardState) -> dict[str, Any]:
     """A key slot; `certificate` is the subject, `of_another_key` true for one that is not the key's."""
     key, value = state.keys.get(number), state.objects.get(slot.certificate)
     certificate = read(certificates.decode(value))

@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from ...card import certificates
 from ...card.applet import keys
 from ...card.applet.security import PIN_FORMATS, PIN_LENGTH, PinRules
-from ...card.applet.variants import make_of
+from ...card.applet.variants import variant_of
 from ...card.certificate_reader import NO_KEY
 from ...card.files import json_text
 from ...card.image.state import CardState, Reference, StoredKey
@@ -32,7 +32,7 @@ from ...card.tables import (
     Access,
     Algorithm,
     PinRule,
-    Touch,
+    TouchPolicy,
     object_rules,
 )
 from ...card.token_traits import Traits
@@ -80,7 +80,7 @@ class _Key(_Part):
 
     def stored(self) -> StoredKey:
         """Raises ValueError."""
-        algorithm, touch = Algorithm[self.algorithm], Touch[self.touch.upper()]
+        algorithm, touch = Algorithm[self.algorithm], TouchPolicy[self.touch.upper()]
         if self.slot == MANAGEMENT_KEY:
             if len(self.value or b"") != MANAGEMENT_KEY_LENGTHS.get(algorithm):
                 raise ValueError(f"no management key of {self.algorithm}")
@@ -126,7 +126,9 @@ def as_json(state: CardState, with_keys: bool) -> str:
         capacity=state.capacity,
         pin_rules=_PinRules(minimum=rules.minimum, maximum=rules.maximum, format=rules.form),
         references=[
-            _Reference(number=number, tries=each.tries, maximum=each.maximum, value=each.value if with_keys else None)
+            _Reference(
+                number=number, tries=each.remaining, maximum=each.maximum, value=each.value if with_keys else None
+            )
             for number, each in sorted(state.references.items())
         ],
         keys=[_exported_key(slot, key, with_keys) for slot, key in sorted(state.keys.items())],
@@ -155,7 +157,7 @@ def from_json(content: bytes, name: str) -> CardState:
             raise ValueError(f"there is no profile {export.profile!r}")
         if export.pin_rules.format not in PIN_FORMATS:
             raise ValueError(f"there is no PIN format {export.pin_rules.format!r}")
-        further = make_of(export.profile, Traits()).further_objects
+        further = variant_of(export.profile, Traits()).further_objects
         for tag in export.objects:
             if object_rules(int(tag, 16)) is None and int(tag, 16) not in further:
                 raise ValueError(f"a card has no object {tag}")

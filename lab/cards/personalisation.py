@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ...card import certificate_reader, certificates, tlv
 from ...card.applet import keys
-from ...card.applet.variants import make_of_state
+from ...card.applet.variants import variant_of_state
 from ...card.certificate_reader import Certificate
 from ...card.image.state import CardState, StoredKey
 from ...card.image.store import CardFull, ImageError, NotWritten, Store
@@ -105,7 +105,7 @@ def put_object(path: Path, passphrase: bytes | None, tag: str, content: bytes, n
         raise ValueError(f"the tag of a data object is hexadecimal, as 5FC102, not {tag!r}") from None
     with _changing(path, passphrase) as (state, changes):
         rules = object_rules(number)
-        if rules is None and number not in make_of_state(state).further_objects:
+        if rules is None and number not in variant_of_state(state).further_objects:
             raise ValueError(f"a card of profile {state.profile} has no data object {number:X}")
         value = _bare(number, content)
         limit = OBJECT_LIMIT if rules is None else rules.limit
@@ -162,7 +162,7 @@ def _stored(key: object, slot: int, state: CardState, file: str) -> StoredKey:
         algorithm = keys.algorithm_of(key)
     except ValueError as error:
         raise ValueError(f"{file} cannot be taken: {error}") from None
-    if algorithm not in make_of_state(state).algorithms:
+    if algorithm not in variant_of_state(state).algorithms:
         name = Algorithm(algorithm).name
         hint = "; one made with --set legacy=true has" if algorithm in DSA_BITS and state.profile != "yubikey" else ""
         raise ValueError(f"{file} cannot be taken: a card of profile {state.profile} has no keys of {name}{hint}")

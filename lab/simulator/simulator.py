@@ -19,7 +19,7 @@ from ...csrc import module_path
 from ...p11.application import Application
 from ...p11.functions import HANDLERS
 from ...p11.server import ModuleServer
-from ...reader.errors import CardMute, CardRemoved, NoTries, PcscdFailed, PcscdNotOurs, ReaderEmpty, TestbedError
+from ...reader.errors import CardMute, CardRemoved, NoRetryCounter, PcscdFailed, PcscdNotOurs, ReaderEmpty, TestbedError
 from ...reader.pcsc.slot_adapter import Daemon
 from ...reader.pcsc.vpcd_slots import PcscSlots, VpcdSlots
 from ...reader.pin_pad import Entry
@@ -204,10 +204,10 @@ class SimulatorCore(Closable):
         insertion = place.occupied()
         card = insertion.card
         if not isinstance(card, PivCard):
-            raise NoTries(card.name, reader)
+            raise NoRetryCounter(card.name, reader)
         with insertion.lock:
             try:
-                card.set_tries(PUK if puk else PIN, left)
+                card.set_retry_counter(PUK if puk else PIN, left)
             except CardTorn:  # pulled out, or put into another reader, meanwhile
                 raise ReaderEmpty(reader) from None
             self.testbed.trace.verb("block-pin", reader, f"{'PUK' if puk else 'PIN'}, {left} left")

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from typing import TYPE_CHECKING, Any
 
-from ...card.applet.touch import NO_SENSOR, TouchSensor
+from ...card.applet.touch import NO_TOUCH_INPUT, TouchInput
 from ...card.card import CardTorn
 from ...card.tables import INS
 from ..card_lock import TransactionLock
@@ -65,7 +65,7 @@ class PcscCard:
     # What a reader needs of a card
 
     def activate(
-        self, sensor: TouchSensor = NO_SENSOR, is_contactless: bool = False, is_warm: bool = False
+        self, sensor: TouchInput = NO_TOUCH_INPUT, is_contactless: bool = False, is_warm: bool = False
     ) -> PcscActivation:
         """Reset the card, or connect to it again. Returns at once; the first command waits."""
         activation = self._activation = PcscActivation(self, self._atr)

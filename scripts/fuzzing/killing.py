@@ -62,20 +62,20 @@ def commands(chance: random.Random, state: CardState) -> Iterator[CardCommand]:
 
 
 def _wrong_pin(chance: random.Random, state: CardState) -> CardCommand:
-    if state.references[PIN].tries < 2:
+    if state.references[PIN].remaining < 2:
         return _unblock(chance, state)
     return CardCommand(0x20, 0, PIN, _WRONG, 0x63, lambda after: _count(after, PIN), PIN)
 
 
 def _right_pin(chance: random.Random, state: CardState) -> CardCommand:
-    if state.references[PIN].tries < 1:
+    if state.references[PIN].remaining < 1:
         return _unblock(chance, state)
     value = state.references[PIN].value
     return CardCommand(0x20, 0, PIN, value, 0x90, lambda after: _renew(after, PIN, value), PIN)
 
 
 def _change_pin(chance: random.Random, state: CardState) -> CardCommand:
-    if state.references[PIN].tries < 1:
+    if state.references[PIN].remaining < 1:
         return _unblock(chance, state)
     old, new = state.references[PIN].value, chance.choice(_PINS)
     return CardCommand(0x24, 0, PIN, old + new, 0x90, lambda after: _renew(after, PIN, new), PIN)
@@ -135,12 +135,12 @@ _KINDS = (_wrong_pin, _wrong_pin, _right_pin, _change_pin, _unblock, _put, _put,
 
 def _count(state: CardState, number: int) -> None:
     held = state.references[number]
-    state.references[number] = held._replace(tries=held.tries - 1)
+    state.references[number] = held._replace(remaining=held.remaining - 1)
 
 
 def _renew(state: CardState, number: int, value: bytes) -> None:
     held = state.references[number]
-    state.references[number] = held._replace(value=value, tries=held.maximum)
+    state.references[number] = held._replace(value=value, remaining=held.maximum)
 
 
 # The child

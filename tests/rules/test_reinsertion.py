@@ -40,7 +40,7 @@ def test_R25_the_same_card_again(simulator: Simulator, host: Host, user_session:
     session = host.call(Module.open_session, 0)
     assert host.call(Module.session_state, session) == CKS.RO_PUBLIC_SESSION
     assert host.call(Module.find, session, {CKA.CLASS: CKO.PRIVATE_KEY, CKA.ID: b"\1"}) == []
-    assert card.store.state.references[0x80].tries == 2  # type: ignore[attr-defined]
+    assert card.store.state.references[0x80].remaining == 2  # type: ignore[attr-defined]
     host.call(Module.login, session)
     assert len(host.call(probes.sign_with, session, b"\1")) == 256
 

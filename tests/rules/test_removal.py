@@ -152,4 +152,4 @@ def test_R23_pin_counter(simulator: Simulator, host: Host, ro_session: int, when
     remove_at(simulator, when, ins=0x20)
     assert host.rv(Module.login, ro_session, "999999") == CKR.DEVICE_REMOVED
     card = simulator.insert("front")
-    assert card.store.state.references[0x80].tries == left  # type: ignore[attr-defined]
+    assert card.store.state.references[0x80].remaining == left  # type: ignore[attr-defined]

@@ -76,7 +76,7 @@ def test_what_else_a_killed_process_leaves_is_found(answers: int) -> None:
     killing._compare(seed, model(), after(seed, answers + 1), answers)
     wrong = [after(seed, answers) for _ in range(2)]
     held = wrong[0].references[PIN]
-    wrong[0].references[PIN] = Reference(held.value, held.tries + 1, held.maximum)
+    wrong[0].references[PIN] = Reference(held.value, held.remaining + 1, held.maximum)
     wrong[1].objects[0x5FFF8000] = b"half of it"
     for state in wrong:
         with pytest.raises(killing.ImageDamage, match="neither before nor after"):
@@ -92,7 +92,7 @@ def test_each_kind_of_command_comes() -> None:
         before = deepcopy(state)
         if (command.ins, command.status) == (0x20, 0x63):
             command.effect(before)
-            assert before.references[PIN].tries == state.references[PIN].tries - 1
+            assert before.references[PIN].remaining == state.references[PIN].remaining - 1
     assert seen == {(0x20, 0x63), (0x20, 0x90), (0x24, 0x90), (0x2C, 0x90), (0xDB, 0x90), (0xFE, 0x90), (0xF6, 0x90)}
 
 

@@ -156,7 +156,7 @@ def test_malformed_values_are_wrong_ones_to_yubicos_make(
         card = new_card(profile)
         terminal = power(card)
         assert [terminal.command(ins, 0, p2, data)[1] for _ in answers] == answers, profile
-        assert card.store.state.references[reference].tries == (0 if profile == "yubikey" else 3)
+        assert card.store.state.references[reference].remaining == (0 if profile == "yubikey" else 3)
 
 
 @pytest.mark.parametrize(
@@ -168,5 +168,5 @@ def test_a_malformed_new_pin_costs_no_try(
     card = new_card("yubikey")
     terminal = power(card)
     assert terminal.command(ins, 0, 0x80, proved + EMPTY)[1] == 0x6A80
-    assert card.store.state.references[reference].tries == 3
+    assert card.store.state.references[reference].remaining == 3
     assert terminal.verify() == 0x9000

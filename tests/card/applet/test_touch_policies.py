@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from cardtear.card.applet.management import DEFAULT_MANAGEMENT_KEY
-from cardtear.card.applet.touch import NO_SENSOR
+from cardtear.card.applet.touch import NO_TOUCH_INPUT
 from cardtear.card.card import CardTorn
 from cardtear.card.piv_card import PivCard
 from cardtear.card.tables import Algorithm
@@ -37,7 +37,7 @@ def test_how_often_a_key_asks(new_card: Callable[..., PivCard], policy: str, ask
 def test_nobody_is_there(new_card: Callable[..., PivCard]) -> None:
     """The PIN stays verified; without a sensor at all it is the same."""
     card = new_card("piv", touch="always")
-    for sensor in (Finger(is_there=False), NO_SENSOR):
+    for sensor in (Finger(is_there=False), NO_TOUCH_INPUT):
         powered = card.activate(sensor)
         terminal = Terminal(powered)
         terminal.select()

@@ -118,7 +118,7 @@ def test_copied_while_it_is_written(image: Callable[..., Path], tmp_path: Path) 
         for number in range(60):
             store.copy_image(card.store.path, tmp_path / f"{number}.copy")
             state = read_image(tmp_path / f"{number}.copy")
-            seen.add(state.references[PIN].tries)
+            seen.add(state.references[PIN].remaining)
             assert state.objects.get(0x5FFF8000, b"") == state.objects.get(0x5FFF8001, b"") * 1000
     finally:
         stop.set()

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from cardtear.card.image import image_format
-from cardtear.card.image.encryption import OPEN, Wrapped, unwrap
+from cardtear.card.image.encryption import UNENCRYPTED, Wrapped, unwrap
 from cardtear.card.image.state import CardState
 from cardtear.card.image.store import ImageEncrypted, ImageError, Store, copy_image, create_image, read_image
 from cardtear.card.issuing.profiles import open_card
@@ -44,7 +44,7 @@ def in_format_1(state: CardState, path: Path) -> Path:
             "INSERT INTO property VALUES (?, ?)", {**texts, "atr": state.atr, "serial": state.serial}.items()
         )
         for number, each in state.references.items():
-            db.execute("INSERT INTO reference VALUES (?, ?, ?, ?)", (number, each.value, each.tries, each.maximum))
+            db.execute("INSERT INTO reference VALUES (?, ?, ?, ?)", (number, each.value, each.remaining, each.maximum))
         for slot, key in state.keys.items():
             db.execute("INSERT INTO key VALUES (?, ?, ?, ?)", (slot, key.algorithm, key.value, key.imported))
         db.executemany("INSERT INTO object VALUES (?, ?)", state.objects.items())
@@ -75,7 +75,7 @@ def in_format_2(state: CardState, path: Path) -> Path:
     rows: dict[str, list[tuple[Any, ...]]] = {
         "property": [(name, str(text).encode()) for name, text in texts.items()]
         + [("atr", state.atr), ("serial", state.serial)],
-        "reference": [(number, each.value, each.tries, each.maximum) for number, each in state.references.items()],
+        "reference": [(number, each.value, each.remaining, each.maximum) for number, each in state.references.items()],
         "key": [
             (slot, int(key.algorithm), key.value, int(key.imported), PIN_RULES[key.pin_rule], int(key.touch))
             for slot, key in state.keys.items()
@@ -127,9 +127,9 @@ def in_format_3(state: CardState, path: Path, passphrase: bytes | None = None) -
         for table in ("property", "key", "object", "digest", "seal"):
             db.execute(f"INSERT INTO {table} SELECT * FROM present.{table}")
         wrapped = db.execute("SELECT * FROM seal").fetchall()
-        own = unwrap(Wrapped(*wrapped[0]), passphrase) if wrapped else OPEN
+        own = unwrap(Wrapped(*wrapped[0]), passphrase) if wrapped else UNENCRYPTED
         for number, value, maximum in db.execute("SELECT * FROM present.reference").fetchall():
-            count = state.references[number].tries.to_bytes(4, "big")
+            count = state.references[number].remaining.to_bytes(4, "big")
             record = count + own.tag(b"tries %d %s" % (number, count))[:12]
             db.execute("INSERT INTO reference VALUES (?, ?, ?, ?)", (number, value, maximum, record))
     path.with_name("present").unlink()
@@ -144,7 +144,7 @@ def old_image(image: Callable[..., Path], tmp_path: Path, request: pytest.Fixtur
     """An image of an earlier format, and what it should be."""
     state = read_image(image())
     state.keys[MANAGEMENT_KEY] = dataclasses.replace(state.keys[MANAGEMENT_KEY], pin_rule=PinRule.ALWAYS)
-    state.references[PIN] = state.references[PIN]._replace(tries=2)
+    state.references[PIN] = state.references[PIN]._replace(remaining=2)
     return WRITERS[request.param](state, tmp_path / "old.card"), state
 
 
@@ -195,7 +195,7 @@ def test_interrupted_on_the_way_to_another_format(
 def test_an_encrypted_image_of_an_earlier_format(image: Callable[..., Path], tmp_path: Path) -> None:
     """It stays encrypted under the same passphrase, and is copied as it is by who does not know that."""
     state = read_image(image())
-    state.references[PIN] = state.references[PIN]._replace(tries=1)
+    state.references[PIN] = state.references[PIN]._replace(remaining=1)
     path = in_format_3(state, tmp_path / "old.card", b"secret")
     before = path.read_bytes()
     copy_image(path, tmp_path / "copy.card")

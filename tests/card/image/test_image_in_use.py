@@ -128,7 +128,7 @@ def test_the_file_is_another(pair: Pair, power: Callable[..., Any], command: str
     content = pair.files()
     for _ in range(2):
         assert changes(terminal) == [SW.MEMORY_FAILURE] * 2
-    assert terminal.send("00200080")[1] == 0x63C0 + before.references[PIN].tries
+    assert terminal.send("00200080")[1] == 0x63C0 + before.references[PIN].remaining
     assert pair.card.store.state == before
     pair.card.close()
     assert pair.files() == content
@@ -304,7 +304,7 @@ def test_others_have_it_open_for_writing(
         writer.stdin.close()
         writer.wait(DEADLINE)
     assert f"a.card is open for writing in another program (process {writer.pid}: sh -c" in caplog.text
-    assert changes(terminal) == [0x63C0 + before.references[PIN].tries - 1, 0x9000]
+    assert changes(terminal) == [0x63C0 + before.references[PIN].remaining - 1, 0x9000]
 
 
 def test_a_file_system_without_leases(pair: Pair, power: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -362,7 +362,7 @@ def test_no_descriptors(pair: Pair, power: Callable[..., Any], room: int) -> Non
     assert all(each in (SW.MEMORY_FAILURE, 0x63C2, 0x9000) for each in said)
     assert room > 0 or not is_full or said == [SW.MEMORY_FAILURE] * 2
     assert said[0] != SW.MEMORY_FAILURE or pair.card.store.state.references == before.references
-    left = pair.card.store.state.references[PIN].tries
+    left = pair.card.store.state.references[PIN].remaining
     assert changes(terminal) == [0x63C0 + left - 1, 0x9000]
     with pytest.raises(ImageError, match="in another simulator"):
         Store(pair.card.store.path)

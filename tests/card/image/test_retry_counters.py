@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cardtear.card.applet import references
 from cardtear.card.image import retry_counters
-from cardtear.card.image.encryption import OPEN
+from cardtear.card.image.encryption import UNENCRYPTED
 from cardtear.card.image.state import Reference
 from cardtear.card.image.store import ImageError, read_image
 from cardtear.card.piv_card import PivCard
@@ -27,7 +27,7 @@ def left_in_file(card: PivCard, tmp_path: Path) -> tuple[int, int]:
     copy = tmp_path / "taken.card"
     copy.write_bytes(card.store._file.read())  # nobody can open it in the middle of a change
     state = read_image(copy)
-    return state.references[PIN].tries, state.references[PUK].tries
+    return state.references[PIN].remaining, state.references[PUK].remaining
 
 
 @pytest.mark.parametrize("is_right", [True, False])
@@ -77,7 +77,7 @@ def test_more_references_than_a_page_holds(card: PivCard, tmp_path: Path) -> Non
             card.store.count(owner, number, 1)
     card.close()
     found = read_image(card.store.path).references
-    assert {number for number, reference in found.items() if reference.tries == 1} == {PIN, 1000, 1199}
+    assert {number for number, reference in found.items() if reference.remaining == 1} == {PIN, 1000, 1199}
 
 
 @pytest.mark.parametrize("at", range(-1, TAG_LENGTH))
@@ -85,7 +85,7 @@ def test_a_damaged_counter(card: PivCard, at: int) -> None:
     """In the digest, and in the count, which stands before it."""
     card.close()
     content = bytearray(card.store.path.read_bytes())
-    content[content.index(retry_counters.tag(OPEN, PIN, 3).to_bytes(TAG_LENGTH, "big")) + at] ^= 1
+    content[content.index(retry_counters.tag(UNENCRYPTED, PIN, 3).to_bytes(TAG_LENGTH, "big")) + at] ^= 1
     card.store.path.write_bytes(content)
     with pytest.raises(ImageError, match="the counter of reference 80 is damaged"):
         read_image(card.store.path)
@@ -95,11 +95,11 @@ def test_rows() -> None:
     """Each digest takes eight bytes in SQLite, also one that begins with zeros."""
     for number in (0, PIN, PUK):
         for count in (0, 1, 3, 255, 10_000):
-            tag = retry_counters.tag(OPEN, number, count)
+            tag = retry_counters.tag(UNENCRYPTED, number, count)
             assert 1 << 47 < tag < 1 << 63
-            assert retry_counters.left(OPEN, number, count, tag) == count
+            assert retry_counters.left(UNENCRYPTED, number, count, tag) == count
             for wrong in ((count, tag + 1), (count + 1, tag), (count, -1), (-1, tag), (1 << 40, tag), (count, 0)):
                 with pytest.raises(ValueError, match="damaged"):
-                    retry_counters.left(OPEN, number, *wrong)
+                    retry_counters.left(UNENCRYPTED, number, *wrong)
             with pytest.raises(ValueError, match="damaged"):
-                retry_counters.left(OPEN, number + 1, count, tag)
+                retry_counters.left(UNENCRYPTED, number + 1, count, tag)

@@ -330,10 +330,10 @@ def test_tries_never_come_back_whatever_the_moment(card: PivCard) -> None:
     shaker.join(DEADLINE)
     assert answered >= 30
     assert torn >= 30
-    left = store.state.references[PIN].tries
+    left = store.state.references[PIN].remaining
     assert answered <= 10_000 - left <= answered + torn
     card.close()
-    assert open_card(store.path).store.state.references[PIN].tries == left
+    assert open_card(store.path).store.state.references[PIN].remaining == left
 
 
 # Killed
@@ -358,7 +358,7 @@ from cardtear.card.image.state import Reference
 store = open_card(Path(sys.argv[1])).store
 store.own(owner := object())
 os.write(1, b"!")
-count = store.state.references[0x80].tries
+count = store.state.references[0x80].remaining
 while True:
     count += 1
     text = str(count).encode()
@@ -398,7 +398,7 @@ def test_killed_in_the_middle_of_pin_tries(many_tries: Path, answers: int) -> No
     """Killing the simulator saves no try: all that were answered are counted, and at most one more."""
     given = kill_after(VERIFIER, many_tries, answers)
     card = open_card(many_tries)
-    used = 10_000 - card.store.state.references[PIN].tries
+    used = 10_000 - card.store.state.references[PIN].remaining
     card.close()
     assert given <= used <= given + 1
 
@@ -408,7 +408,7 @@ def test_killed_in_the_middle_of_a_change_that_touches_much(many_tries: Path, an
     given = kill_after(WRITER, many_tries, answers)
     card = open_card(many_tries)
     state = card.store.state
-    count = state.references[PIN].tries
+    count = state.references[PIN].remaining
     assert given <= count - 10_000 <= given + 1
     if count > 10_000:
         assert state.objects == {0x5FFF21: str(count).encode() * 2000, 0x5FFF22: str(count).encode()}

@@ -270,8 +270,8 @@ def test_a_card_in_use_is_copied_but_not_changed(cli: Cli, image: Path, tmp_path
         words = f"process {os.getpid()}"
         refused(cli("card", "import", image, "good.pem", "--slot", "9A"), "in another simulator", words, code=1)
         refused(cli("card", "export", image), "in another simulator", words, code=1)
-    assert read_image(tmp_path / "copy.card").references[PIN].tries == 2
-    assert read_image(image).references[PIN].tries == 1
+    assert read_image(tmp_path / "copy.card").references[PIN].remaining == 2
+    assert read_image(image).references[PIN].remaining == 1
     assert stat.S_IMODE((tmp_path / "copy.card").stat().st_mode) == 0o600
 
 
