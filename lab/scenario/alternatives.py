@@ -20,16 +20,18 @@ def kind_of(value: Any, kinds: dict[str, type[Model]], what: str) -> str:
         if isinstance(value, model):
             return key
     found = [str(key) for key in value if key in kinds] if isinstance(value, dict) else []
+    if not found and (near := _near(value, kinds)) is not None:
+        raise ValueError(f"{what} has no field {near[0]!r}{near[1]}")
     if len(found) != 1:
-        got = f"not {' and '.join(found)} at once" if found else f"not {_shown(value)}{_meant(value, kinds)}"
+        got = f"not {' and '.join(found)} at once" if found else f"not {_shown(value)}"
         raise ValueError(f"{what} has one of: {', '.join(kinds)}; {got}")
     return found[0]
 
 
-def _meant(value: Any, kinds: Iterable[str]) -> str:
-    """A question for who may have written a key wrongly."""
-    keys = map(str, value) if isinstance(value, dict) else [value] if isinstance(value, str) else ()
-    return next(filter(None, (meant(key, kinds) for key in keys)), "")
+def _near(value: Any, kinds: Iterable[str]) -> tuple[str, str] | None:
+    """Return the word that is a few slips away from a key, with the question whether that was meant."""
+    words = map(str, value) if isinstance(value, dict) else [value] if isinstance(value, str) else ()
+    return next(((word, question) for word in words if (question := meant(word, kinds))), None)
 
 
 def _shown(value: Any) -> str:

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from ...card.files import input_file
 from ...card.shown import shown
 from ...card.wording import meant
+from ..simulator.verbs import TABLE, Type
 from .checking import Contradiction
 from .scenario import Scenario
 
@@ -168,6 +169,9 @@ def _lines(
         mark = next(marks[place[:length]] for length in range(len(place), -1, -1) if place[:length] in marks)
         field = _field(place)
         message = str(cause) if isinstance(cause, Exception) else _plain(each["msg"])
+        if each["type"] == "string_type":
+            message = _text_wanted(place, each["input"])
+        message = _WANTED.get(each["type"], message)
         if each["type"] in _OF_NUMBERS:
             message += f", not {each['input']!r}"
         if each["type"] == "extra_forbidden":
@@ -181,6 +185,29 @@ _OF_NUMBERS = frozenset(
     | {"greater_than", "greater_than_equal", "less_than", "less_than_equal", "bool_type", "bool_parsing"}
 )
 """Pydantic's errors of values that are never secret, and which its sentences do not repeat."""
+
+
+_WANTED = {
+    "model_type": "a mapping of its fields is wanted",
+    "dict_type": "a mapping is wanted, as {NAME: ...}",
+    "list_type": "a list is wanted",
+}
+"""Words for Pydantic's errors that name classes of Python."""
+
+
+def _text_wanted(place: Place, value: Any) -> str:
+    """Say what text is wanted at a place, and that something else is there; not what, it may be a PIN."""
+    verb = TABLE.get(str(place[-1]))
+    if place[:1] == ("readers",):
+        wanted = "the name of a card under `cards` is wanted, or `empty`"
+    elif verb is not None and verb.parameters and verb.parameters[0].type in (Type.READER, Type.NEW_READER):
+        wanted = f"the name of a reader is wanted, as {place[-1]}: front"
+    else:
+        wanted = "a name or text is wanted"
+    if value is None:
+        return f"{wanted}; there is none"
+    kinds: dict[type, str] = {dict: "a mapping", list: "a list"}
+    return f"{wanted}, not {kinds.get(type(value), 'a number, true or false; write it in quotes')}"
 
 
 def _place(location: tuple[str | int, ...], content: Any) -> Place:

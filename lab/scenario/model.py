@@ -6,14 +6,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from ...card.issuing.profiles import CardRequest, request
 from ...card.token_traits import with_full_path
 from ...p11.token_mechanisms import require_known
 from .fields import Duration, Environment, Model, Name, Pattern
 from .steps import AnyStep, Files
-from .triggers import Moment, TriggerModel
+from .triggers import Moment, TriggerModel, named
 
 __all__ = ["EMPTY", "Card", "Client", "FailsWith", "Moment", "ScenarioFields", "TriggerModel"]
 
@@ -83,7 +83,7 @@ class ScenarioFields(Model):
     needs: list[Name] = Field(default_factory=list)
     environment: Environment = Field(default_factory=dict)
     files: Files = Field(default_factory=dict)
-    triggers: dict[Name, TriggerModel] = Field(default_factory=dict)
+    triggers: Annotated[dict[Name, TriggerModel], BeforeValidator(named)] = Field(default_factory=dict)
     steps: Annotated[list[AnyStep], Field(min_length=1)]
     within: Duration = 10.0
     deadline: Duration = 60.0

@@ -18,7 +18,7 @@ from .conditions import START, AnyCondition, AnyHappening
 from .expressions import CallText, read_call
 from .fields import Command, Duration, Environment, ExitCodes, Model, Name, Pattern, SignalNumber, StatusWords
 from .state_conditions import ProgramDoes
-from .triggers import TriggerModel
+from .triggers import TriggerModel, named
 from .verbs import VERBS, AttachPcsc, DetachPcsc, Signal, Step, word
 
 MAIN = "main"
@@ -224,7 +224,7 @@ class Expect(Step):
 class Arm(Step):
     """Arm triggers, by name."""
 
-    arm: Annotated[dict[Name, TriggerModel], Field(min_length=1)]
+    arm: Annotated[dict[Name, TriggerModel], Field(min_length=1), BeforeValidator(named)]
 
 
 class Disarm(Step):

@@ -105,6 +105,18 @@ class TriggerModel(Model):
         )
 
 
+def named(value: Any) -> Any:
+    """Refuse triggers without names, as {on: ..., do: ...}. Raises ValueError."""
+    if not isinstance(value, dict):
+        raise ValueError("triggers are written by their names: {NAME: {on: ..., do: ...}}")
+    parts = {"on", "do"} & set(value)
+    if parts and not all(isinstance(value[part], dict) and {"on", "do"} & set(value[part]) for part in parts):
+        name = value.get("name")
+        name = name if isinstance(name, str) else "NAME"
+        raise ValueError(f"a trigger stands under its name: {{{name}: {{on: ..., do: ...}}}}")
+    return value
+
+
 def arguments_of(action: Step, cards: Cards) -> tuple[str, dict[str, Any]]:
     """Verb and arguments of an action, as lab/simulator/faults.py and the simulator's methods take them."""
     verb = verb_of(action)

@@ -78,7 +78,10 @@ def test_json(write: Write) -> None:
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("steps:\n- remov: front\n", ":2: steps[0]: a step has one of"), (None, "no scenario of that name comes with")],
+    [
+        ("steps:\n- remov: front\n", ":2: steps[0]: a step has no field 'remov'; did you mean 'remove'?"),
+        (None, "no scenario of that name comes with"),
+    ],
 )
 def test_what_cannot_be_read_is_not_played(write: Write, tmp_path: Path, text: str | None, said: str) -> None:
     """Nothing is played of a list in which one cannot be read."""
