@@ -11,28 +11,9 @@ from pydantic import Field, model_validator
 from ..simulator.moments import On, moment_of
 from ..simulator.trigger import Trigger
 from ..simulator.value_types import CardSource
-from ..simulator.verbs import Request
+from ..simulator.verbs import TABLE, Request, Type, Verb
 from .fields import Change, Duration, HexByte, Model, Name
-from .verbs import (
-    PCSC,
-    Action,
-    Answer,
-    BlockPin,
-    Cut,
-    Delay,
-    Garble,
-    Hang,
-    Insert,
-    Later,
-    Pcscd,
-    PinPad,
-    Plug,
-    Release,
-    Return,
-    Step,
-    Swap,
-    verb_of,
-)
+from .verbs import PCSC, Action, AttachPcsc, Insert, Later, PinPad, Step, Swap, verb_of
 
 Cards = Mapping[str, CardSource]
 
@@ -118,7 +99,7 @@ def named(value: Any) -> Any:
 
 
 def arguments_of(action: Step, cards: Cards) -> tuple[str, dict[str, Any]]:
-    """Verb and arguments of an action, as lab/simulator/faults.py and the simulator's methods take them."""
+    """Verb and arguments of an action, as the table of verbs has them."""
     verb = verb_of(action)
     match action:
         case Insert() | Swap():
@@ -126,32 +107,23 @@ def arguments_of(action: Step, cards: Cards) -> tuple[str, dict[str, Any]]:
             is_usual = action.card is None or is_of_pcsc(action, cards)
             card = {} if is_usual else {"card": cards[str(action.card)]}
             return verb, {"reader": action.reader, **card, **atr}
-        case Plug():
-            return verb, {"reader": action.reader, "contactless": action.contactless}
         case PinPad():
             return verb, {"reader": action.reader, **({} if action.pin is None else {"pin": action.pin})}
-        case BlockPin():
-            return verb, {"reader": action.reader, "left": action.left, "puk": action.puk}
         case Later():
             return verb, {"seconds": action.later, "then": Request(*arguments_of(action.do, cards))}
-        case Answer():
-            return verb, {"status": action.answer, "data": bytes.fromhex(action.data)}
-        case Garble():
-            return verb, {"count": action.garble or 1, "seed": action.seed}
-        case Cut():
-            return verb, {"length": action.cut or 0}
-        case Return():
-            return verb, {"value": action.return_}
-        case Delay():
-            return verb, {"seconds": action.delay}
-        case Hang():
-            return verb, {"gate": action.hang}
-        case Release():
-            return verb, {"gate": action.release}
-        case Pcscd():
-            return verb, {"action": action.pcscd}
-    reader = getattr(action, "reader", None)
-    return verb, {} if reader is None else {"reader": reader}
+        case AttachPcsc():
+            return verb, {"reader": action.reader, "name": action.name, "exclusive": action.exclusive}
+    return verb, _plain_arguments(TABLE[verb], action)
+
+
+def _plain_arguments(row: Verb, action: Step) -> dict[str, Any]:
+    """Return the arguments of a step whose first one is under the verb's own name, the others under theirs."""
+    arguments = {}
+    for number, each in enumerate(row.parameters):
+        value = getattr(action, each.name if number else row.method)
+        value = each.default if value is None else value
+        arguments[each.name] = bytes.fromhex(value) if each.type is Type.DATA and isinstance(value, str) else value
+    return arguments
 
 
 def is_of_pcsc(action: Insert | Swap, cards: Container[str]) -> bool:

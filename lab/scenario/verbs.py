@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, create_model, field_validator
 
+from ..simulator.verbs import FAULTS as TABLE_OF_FAULTS
+from ..simulator.verbs import LONGEST_RESPONSE, PCSCD_ACTIONS, Parameter, Type, Use, Verb, usable
 from .alternatives import kind_of, one_of
 from .fields import Duration, Model, Name, Pin, ReturnValue, StatusWord
 
@@ -25,8 +27,8 @@ class OnReader(Step):
 
     @property
     def reader(self) -> str:
-        """The reader."""
-        return str(getattr(self, type(self).__name__.lower()))
+        """The reader, which is under the verb's own name."""
+        return str(next(getattr(self, name) for name in type(self).model_fields if name != "note"))
 
 
 class Plug(OnReader):
@@ -52,13 +54,8 @@ class Logout(OnReader):
     logout: Name
 
 
-class CloseSessions(Step):
+class CloseSessions(OnReader):
     close_sessions: Name
-
-    @property
-    def reader(self) -> str:
-        """The reader."""
-        return self.close_sessions
 
 
 class Touch(OnReader):
@@ -152,15 +149,10 @@ class AttachPcsc(Step):
         return "" if wanted == "any" else wanted
 
 
-class DetachPcsc(Step):
+class DetachPcsc(OnReader):
     """`detach-pcsc: front`: the end of that."""
 
     detach_pcsc: Name
-
-    @property
-    def reader(self) -> str:
-        """The reader."""
-        return self.detach_pcsc
 
 
 class PinPad(Step):
@@ -179,17 +171,12 @@ class PinPad(Step):
         return None if isinstance(self.pin_pad, str) else next(iter(self.pin_pad.values()))
 
 
-class BlockPin(Step):
+class BlockPin(OnReader):
     """`block-pin: front`, with the tries that are `left`, or of the PUK."""
 
     block_pin: Name
     left: Annotated[int, Field(ge=0, le=15, strict=True)] = 0
     puk: bool = False
-
-    @property
-    def reader(self) -> str:
-        """The reader."""
-        return self.block_pin
 
 
 # The simulator
@@ -224,10 +211,16 @@ class Restart(Step):
     restart: None
 
 
+if TYPE_CHECKING:
+    _PcscdAction = str
+else:
+    _PcscdAction = Literal[PCSCD_ACTIONS]
+
+
 class Pcscd(Step):
     """`pcscd: stop` ends the scenario's pcscd, `pcscd: start` starts it again."""
 
-    pcscd: Literal["stop", "start"]
+    pcscd: _PcscdAction
 
 
 class Later(Step):
@@ -250,14 +243,14 @@ class Answer(Step):
 class Garble(Step):
     """So many bytes of the answer are others."""
 
-    garble: Annotated[int, Field(ge=1, le=65536, strict=True)] | None
+    garble: Annotated[int, Field(ge=1, le=LONGEST_RESPONSE, strict=True)] | None
     seed: int = 0
 
 
 class Cut(Step):
     """Only so many bytes of the answer arrive."""
 
-    cut: Annotated[int, Field(ge=0, le=65536, strict=True)] | None
+    cut: Annotated[int, Field(ge=0, le=LONGEST_RESPONSE, strict=True)] | None
 
 
 class Return(Step):
@@ -289,35 +282,38 @@ class CrashApplication(Step):
     crash_application: None
 
 
-VERBS: dict[str, type[Model]] = {
-    "plug": Plug,
-    "unplug": Unplug,
-    "insert": Insert,
-    "remove": Remove,
-    "swap": Swap,
-    "reset": Reset,
-    "logout": Logout,
-    "close-sessions": CloseSessions,
-    "touch": Touch,
-    "pin-pad": PinPad,
-    "block-pin": BlockPin,
-    "mute": Mute,
-    "kill": Kill,
-    "release": Release,
-    "crash": Crash,
-    "restart": Restart,
-    "pcscd": Pcscd,
-    "later": Later,
+_FIELDS: dict[Type, Any] = {
+    Type.READER: Name,
+    Type.NEW_READER: Name,
+    Type.TEXT: str,
+    Type.WORD: Name,
+    Type.FLAG: bool,
+    Type.NUMBER: Annotated[int, Field(strict=True)],
+    Type.SECONDS: Duration,
 }
-FAULTS: dict[str, type[Model]] = {
-    "answer": Answer,
-    "garble": Garble,
-    "cut": Cut,
-    "return": Return,
-    "delay": Delay,
-    "hang": Hang,
-    "crash-application": CrashApplication,
-}
+"""The fields that a step can have without a class of its own above."""
+
+
+def _field(parameter: Parameter) -> Any:
+    """Return the type of a field, with the limits of a number."""
+    return Annotated[_FIELDS[parameter.type], Field(ge=parameter.least, le=parameter.most)]
+
+
+def _model(row: Verb) -> type[Model]:
+    """Return the class above that has the name of the row, or make one: its first parameter is under its own name."""
+    name = row.name.title().replace("-", "")
+    if name in globals():
+        found: type[Model] = globals()[name]
+        return found
+    first, *others = row.parameters or (None,)
+    fields: dict[str, Any] = {row.method: (type(None) if first is None else _field(first), ...)}
+    fields |= {each.name: (_field(each), ... if each.needed else each.default) for each in others}
+    base = OnReader if first is not None and first.type in (Type.READER, Type.NEW_READER) else Step
+    return create_model(name, __base__=base, **fields)
+
+
+VERBS: dict[str, type[Model]] = {name: _model(row) for name, row in usable(Use.ARM).items()}
+FAULTS: dict[str, type[Model]] = {name: _model(row) for name, row in TABLE_OF_FAULTS.items()}
 
 
 def word(value: Any) -> Any:

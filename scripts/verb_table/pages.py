@@ -6,11 +6,11 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Iterable
 from functools import partial
-from inspect import signature
 
-from cardtear.lab.control.remote import RemoteReader, RemoteSimulator
 from cardtear.lab.simulator.verbs import FAULTS, TABLE, VERBS, Result, Use, Verb, usable
 from cardtear.reader.events import Change
+
+from .remote import is_of_readers
 
 _WIDTH = 100
 
@@ -92,11 +92,11 @@ def _sweep() -> str:
 def _methods() -> str:
     rows = []
     for row in usable(Use.METHOD).values():
-        method = getattr(RemoteReader, row.method, None)
-        owner = "bench" if method is None else "reader"
-        taken = list(signature(method or getattr(RemoteSimulator, row.method)).parameters.values())[1:]
-        words = ", ".join(each.name if each.default is each.empty else f"{each.name}=" for each in taken)
-        rows.append((f"`{owner}.{row.method}({words})`", row.help))
+        is_of_reader = is_of_readers(row)
+        words = ", ".join(
+            each.name if each.needed else f"{each.name}=" for each in row.parameters[1 if is_of_reader else 0 :]
+        )
+        rows.append((f"`{'reader' if is_of_reader else 'bench'}.{row.method}({words})`", row.help))
     return _table(("method", "what it does"), rows)
 
 

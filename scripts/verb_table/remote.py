@@ -75,8 +75,13 @@ _RESULTS = {
 def text() -> str:
     """Return the file's content."""
     rows = usable(Use.METHOD).values()
-    of_readers = [row for row in rows if row.parameters[:1] and row.parameters[0].name == "reader"]
+    of_readers = filter(is_of_readers, rows)
     return _HEAD + "".join(map(_of_simulator, rows)) + _READER + "".join(map(_of_reader, of_readers))
+
+
+def is_of_readers(row: Verb) -> bool:
+    """Return whether the verb is one of a reader."""
+    return row.parameters[:1] != () and row.parameters[0].type in (Type.READER, Type.NEW_READER)
 
 
 def _of_simulator(row: Verb) -> str:

@@ -9,17 +9,22 @@ from typing import Any
 
 import pytest
 from cardtear.card.issuing.profiles import ProfileError
+from cardtear.lab.cli import main
 from cardtear.lab.control.client import Control
 from cardtear.lab.control.simulator import Simulator
+from cardtear.lab.scenario.steps import STEPS
+from cardtear.lab.scenario.verbs import FAULTS as STEP_FAULTS
 from cardtear.lab.simulator import faults
 from cardtear.lab.simulator.requests import RequestError, decode
 from cardtear.lab.simulator.simulator import SimulatorCore
 from cardtear.lab.simulator.trigger import Trigger
 from cardtear.lab.simulator.value_types import TYPES
-from cardtear.lab.simulator.verbs import FAULTS, TABLE, VERBS, Request, Type, Use, usable
+from cardtear.lab.simulator.verbs import FAULTS, TABLE, VERBS, Request, Type, Use, Verb, commands, usable
+from cardtear.lab.trace import timeline
 from cardtear.reader.events import Change
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 OWN = {"ping", "shutdown", "trace", "events"}
 """What the control channel answers itself."""
@@ -168,3 +173,43 @@ def test_every_type_is_handled() -> None:
 def test_every_event_is_brought_about_by_a_verb() -> None:
     """And no row speaks of another one."""
     assert {change for row in TABLE.values() for change in row.changes} == {str(each) for each in Change}
+
+
+def test_every_row_has_its_step() -> None:
+    """With the parameters of the row, those that the step's own form does not name."""
+    for name, row in {**usable(Use.STEP), **FAULTS}.items():
+        fields = set(STEPS.get(name, STEP_FAULTS.get(name)).model_fields)  # type: ignore[union-attr]
+        named = {each.name for each in row.parameters} & fields
+        assert fields - {"note"} == {row.method} | named | ({"do"} if name == "later" else set()), name
+
+
+@pytest.mark.parametrize("row", [row for row in TABLE.values() if row.method in {"block_pin", "garble", "cut"}])
+def test_steps_have_the_limits_of_the_table(row: Verb) -> None:
+    """Both ends are taken, and nothing beyond them."""
+    (limited,) = [each for each in row.parameters if each.most is not None]
+    assert limited.least is not None
+    assert limited.most is not None
+    model = {**STEPS, **STEP_FAULTS}[row.name]
+    key = row.method if limited is row.parameters[0] else limited.name
+    others = {} if limited is row.parameters[0] else {row.method: "front"}
+    for value in (limited.least, limited.most):
+        assert getattr(model(**others, **{key: value}), key) == value
+    for value in (limited.least - 1, limited.most + 1):
+        with pytest.raises(ValidationError):
+            model(**others, **{key: value})
+
+
+def test_every_command_and_event_is_in_the_help() -> None:
+    """The commands of the table are those of its files, and each has the help of its row."""
+    for file in ("readers", "simulators", "triggers"):
+        for name in commands(file):
+            command = main._commands(file)[name]
+            assert command.help.partition("\n")[0].startswith(TABLE[name].help), name
+    (event,) = [each for each in main._commands("triggers")["arm"].params if each.name == "event"]
+    assert all(str(change) in str(event.help) for change in Change)  # type: ignore[attr-defined]
+
+
+def test_every_event_has_its_words() -> None:
+    assert set(timeline.EVENTS) == set(Change)
+    signs = [sign for sign, _, _ in (timeline.EVENTS[each] for each in (*Change,)[:4])]
+    assert len(set(signs)) == 4, "plug, unplug, insert and remove are told apart without colour"
