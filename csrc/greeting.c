@@ -142,7 +142,7 @@ static void send_hello(int fd, const Frame *hello, int64_t end)
 }
 
 /* Receive the welcome; errno is EPERM for the simulator of another user, EPROTO for another program. */
-static Greeting receive_welcome(int fd, uint32_t *flags, int64_t end)
+static Greeting receive_welcome(int fd, uint32_t *flags, int64_t end, Receive *receive)
 {
     uint32_t welcome[3];
     size_t have = 0;
@@ -151,7 +151,7 @@ static Greeting receive_welcome(int fd, uint32_t *flags, int64_t end)
         int ready = wait_ready(fd, POLLIN, end);
         if (ready <= 0)
             return ready == 0 ? NO_REPLY : NO_RESOURCES;
-        ssize_t got = pool_receive(fd, (uint8_t *)welcome + have, sizeof welcome - have, &was_cut);
+        ssize_t got = receive(fd, (uint8_t *)welcome + have, sizeof welcome - have, &was_cut);
         if (got < 0 && (errno == EINTR || errno == EAGAIN))
             continue;
         if (got <= 0) {
@@ -189,7 +189,8 @@ void greeting_put_hello(Frame *hello, const uint8_t *application, const char *pr
 }
 
 /* Connect a socket, send the hello and receive the welcome with its `flags`. */
-Greeting greeting_exchange(int fd, const struct sockaddr_un *address, const Frame *hello, uint32_t *flags, int64_t end)
+Greeting greeting_exchange(int fd, const struct sockaddr_un *address, const Frame *hello, uint32_t *flags, int64_t end,
+                           Receive *receive)
 {
     if (hello->broken)
         return NO_RESOURCES;
@@ -205,5 +206,5 @@ Greeting greeting_exchange(int fd, const struct sockaddr_un *address, const Fram
         return NO_SIMULATOR;
     }
     send_hello(fd, hello, end);
-    return receive_welcome(fd, flags, end);
+    return receive_welcome(fd, flags, end, receive);
 }

@@ -93,7 +93,6 @@ static void forked_child(void)
     pool.count = 0;
     pool.had_simulator = false;
     begin_generation(false);
-    transport_forget_thread();
     slots_unlock();
     slots_forget();
     unlock_pool();
@@ -247,7 +246,7 @@ static void close_fd(int fd)
 
 /* Read a part of the welcome without waiting; keep the record of the slots, which comes with it, in the
  * connection. Set `was_cut` if there was no descriptor left for it. */
-ssize_t pool_receive(int fd, void *data, size_t size, bool *was_cut)
+static ssize_t receive_welcome(int fd, void *data, size_t size, bool *was_cut)
 {
     union {
         struct cmsghdr header;
@@ -305,7 +304,7 @@ static Greeting connect_to_simulator(int fd)
     greeting_put_hello(&hello, application, pool.program, (continues ? CONTINUES : 0) | (pool.was_alone ? COMES_LATER : 0));
     unlock_pool();
     uint32_t flags = 0;
-    Greeting greeting = greeting_exchange(fd, &address, &hello, &flags, end);
+    Greeting greeting = greeting_exchange(fd, &address, &hello, &flags, end, receive_welcome);
     int error = errno;
     frame_drop(&hello);
     greeting_set_patience(fd, PATIENCE_MS);

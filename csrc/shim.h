@@ -65,7 +65,6 @@ typedef enum CallResult {
 
 CK_RV transport_announce(void);
 CallResult transport_call(uint16_t number, Frame *frame);
-void transport_forget_thread(void);
 
 /* greeting.c: finding a simulator; the flags of the hello and of the welcome. */
 #define CONTINUES 1u   /* the simulator knows this application already */
@@ -88,7 +87,12 @@ bool greeting_find(const char *path, struct sockaddr_un *address);
 void greeting_read_name(char name[17]);
 void greeting_set_patience(int fd, int64_t milliseconds);
 void greeting_put_hello(Frame *hello, const uint8_t *application, const char *program, uint32_t flags);
-Greeting greeting_exchange(int fd, const struct sockaddr_un *address, const Frame *hello, uint32_t *flags, int64_t end);
+
+/* Reads a part of the welcome, with the descriptor that comes with it; sets `was_cut` if that was lost. */
+typedef ssize_t Receive(int fd, void *data, size_t size, bool *was_cut);
+
+Greeting greeting_exchange(int fd, const struct sockaddr_un *address, const Frame *hello, uint32_t *flags, int64_t end,
+                           Receive *receive);
 
 /* pool.c: connections to the simulator. */
 CK_RV pool_open(const char *path);
@@ -99,7 +103,6 @@ int pool_take(unsigned *generation, bool *fresh, Greeting *greeting);
 void pool_give_back(int fd, unsigned generation, bool sound);
 bool pool_simulator_runs(void);
 struct sockaddr_un pool_address(void);
-ssize_t pool_receive(int fd, void *data, size_t size, bool *was_cut);
 
 /* slots.c: the slots after the end of a simulator. */
 void slots_lock(void);

@@ -4,6 +4,7 @@
 #include "shim.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -12,9 +13,14 @@
 static _Thread_local uint32_t thread_id;
 
 /* Forget the number of this thread, which is another one in a child of fork. */
-void transport_forget_thread(void)
+static void forget_thread(void)
 {
     thread_id = 0;
+}
+
+__attribute__((constructor)) static void watch_forks(void)
+{
+    pthread_atfork(NULL, NULL, forget_thread);
 }
 
 /* Connect to the simulator, if there is one: from now on it records slot events for the application. */
