@@ -14,9 +14,12 @@ MODULE = Extension(
     "cardtear.csrc.libcardtear-pkcs11",
     sources=[
         f"csrc/{name}.c"
-        for name in ("greeting", "marshal", "module", "notice", "parameters", "pool", "slots", "transport", "wire")
+        for name in (
+            *("greeting", "interfaces", "invoke", "marshal", "module"),
+            *("notice", "parameters", "pool", "slots", "transport", "wire"),
+        )
     ],
-    depends=[f"csrc/{name}.h" for name in ("cryptoki", "functions", "shim", "stubs")],
+    depends=[f"csrc/{name}.h" for name in ("cryptoki", "functions", "listed", "shim", "stubs")],
     extra_compile_args=["-std=gnu11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden", "-pthread"],
     extra_link_args=["-pthread", "-Wl,-z,defs"],
 )

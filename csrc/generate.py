@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Generates functions.h, stubs.h, declarations.py and p11/constants.py from the call table and the header.
+"""Generates functions.h, listed.h, stubs.h, declarations.py and p11/constants.py from the call table and the header.
 
 `python -m cardtear.csrc.generate` writes the files, `--check` fails when one is stale.
 """
@@ -50,7 +50,7 @@ C_TYPES: dict[str, tuple[str, ...]] = {
     "0": ("void *",),
 }
 
-# The functions that module.c writes by hand, with their parameters.
+# The functions that module.c and interfaces.c have by hand, with their parameters.
 BY_HAND = {
     "C_Initialize": ("void *",),
     "C_Finalize": ("void *",),
@@ -108,7 +108,7 @@ def functions_h() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _listed() -> list[str]:
+def listed_h() -> str:
     """Generate a C function that returns a value as it is if the function's list has it (p11/return_values.py)."""
     cases = [
         line
@@ -125,8 +125,10 @@ def _listed() -> list[str]:
             "        return rv;",
         )
     ]
-    return [
-        "/* What a function says that has come to `rv` without the simulator (p11/return_values.py). */",
+    lines = [
+        "/* SPDX-License-Identifier: MIT */",
+        f"/* {NOTICE} */",
+        "/* Return what a function has for `rv`, which it got without the simulator (p11/return_values.py). */",
         "static CK_RV listed(uint16_t number, CK_RV rv)",
         "{",
         "    switch (rv) {",
@@ -134,12 +136,12 @@ def _listed() -> list[str]:
         "    }",
         "    return rv;",
         "}",
-        "",
     ]
+    return "\n".join(lines) + "\n"
 
 
 def stubs_h() -> str:
-    """Generate a stub for each call that module.c does not write by hand, and the interfaces with their function lists.
+    """Generate a stub for each call that is not in BY_HAND, and the interfaces with their function lists.
 
     C_GetInfo returns the version of the list that it is called through (PKCS #11 base specification, 5.4), so each list
     has its own.
@@ -151,7 +153,6 @@ def stubs_h() -> str:
         "CK_RV C_GetInterfaceList(CK_INTERFACE *, CK_ULONG *);",
         "CK_RV C_GetInterface(CK_UTF8CHAR *, CK_VERSION *, CK_INTERFACE **, CK_FLAGS);",
         "",
-        *_listed(),
     ]
     for call in CALLS:
         if call.name in BY_HAND:
@@ -255,6 +256,7 @@ CK_RV C_GetInterface(char *name, CK_VERSION *version, CK_INTERFACE **interface, 
 
 FILES = {
     "csrc/functions.h": functions_h,
+    "csrc/listed.h": listed_h,
     "csrc/stubs.h": stubs_h,
     "csrc/declarations.py": declarations_py,
     "p11/constants.py": constants_py,

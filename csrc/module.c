@@ -1,128 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* The functions of the module: those that it carries out itself (C_Initialize, C_GetInfo, the function lists), the
- * way of all others to the simulator, and their return values without simulator. */
+/* The functions that the module carries out itself: C_Initialize, C_Finalize and C_GetInfo. */
 #include "shim.h"
 #include "functions.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 #include <unistd.h>
-
-#define RECONNECT_MS 50
-
-#define EXPORT __attribute__((visibility("default")))
-
-static CK_RV listed(uint16_t number, CK_RV rv);
-
-static CK_RV offline_slot_list(va_list arguments)
-{
-    bool present = (va_arg(arguments, int) & 0xFF) != 0;
-    CK_SLOT_ID *ids = va_arg(arguments, CK_SLOT_ID *);
-    CK_ULONG *count = va_arg(arguments, CK_ULONG *);
-    CK_ULONG room = *count;
-    *count = present ? 0 : slots_list(ids, room);
-    return ids != NULL && *count > room ? CKR_BUFFER_TOO_SMALL : CKR_OK;
-}
-
-/* Carry out a function without simulator: the known slots exist and are empty. */
-static CK_RV offline(uint16_t number, va_list arguments)
-{
-    if (!slots_settle())
-        return CKR_HOST_MEMORY;
-    switch (number) {
-    case CALL_C_Finalize:
-        return CKR_OK;
-    case CALL_C_GetSlotList:
-        return offline_slot_list(arguments);
-    case CALL_C_GetSlotInfo: {
-        CK_SLOT_ID id = va_arg(arguments, CK_SLOT_ID);
-        return slots_info(id, va_arg(arguments, CK_SLOT_INFO *)) ? CKR_OK : CKR_SLOT_ID_INVALID;
-    }
-    case CALL_C_GetTokenInfo:
-    case CALL_C_GetMechanismList:
-    case CALL_C_GetMechanismInfo:
-    case CALL_C_InitToken:
-    case CALL_C_OpenSession:
-    case CALL_C_CloseAllSessions:
-        return slots_know(va_arg(arguments, CK_SLOT_ID)) ? CKR_TOKEN_NOT_PRESENT : CKR_SLOT_ID_INVALID;
-    default:
-        return CKR_SESSION_HANDLE_INVALID;
-    }
-}
-
-/* Carry out C_WaitForSlotEvent without simulator: return the events of the cards removed with it, then wait for
- * another simulator. */
-static bool offline_wait(va_list arguments, CK_RV *rv)
-{
-    CK_FLAGS flags = va_arg(arguments, CK_FLAGS);
-    CK_SLOT_ID *id = va_arg(arguments, CK_SLOT_ID *);
-    if (!slots_settle() || slots_take_event(id)) {
-        *rv = slots_settle() ? CKR_OK : CKR_HOST_MEMORY;
-        return true;
-    }
-    if ((flags & CKF_DONT_BLOCK) != 0) {
-        *rv = CKR_NO_EVENT;
-        return true;
-    }
-    poll(NULL, 0, RECONNECT_MS);
-    return false;
-}
-
-CK_RV invoke(uint16_t number, const char *signature, ...)
-{
-    if (!pool_is_open())
-        return CKR_CRYPTOKI_NOT_INITIALIZED;
-    unsigned generation = pool_generation();
-    for (;;) {
-        va_list arguments;
-        Frame frame;
-        frame_start(&frame);
-        frame.used = 3 * sizeof(uint32_t); /* the header, filled in when the frame is sent */
-        va_start(arguments, signature);
-        CK_RV rv = pack_arguments(&frame, signature, arguments);
-        va_end(arguments);
-        if (rv != CKR_OK) {
-            frame_drop(&frame);
-            return listed(number, rv);
-        }
-        CallResult result = transport_call(number, &frame);
-        bool done = true;
-        va_start(arguments, signature);
-        switch (result) {
-        case REPLIED:
-            (void)get_u32(&frame);
-            rv = get_u64(&frame);
-            if (frame.broken || !unpack_results(&frame, rv, signature, arguments))
-                rv = listed(number, CKR_DEVICE_ERROR);
-            break;
-        case NO_ROOM: /* C_Finalize closes all connections, and that is as good */
-            rv = number == CALL_C_Finalize ? CKR_OK : CKR_FUNCTION_FAILED;
-            break;
-        case NO_MEMORY:
-            rv = CKR_HOST_MEMORY;
-            break;
-        case FINALIZED:
-            rv = CKR_CRYPTOKI_NOT_INITIALIZED;
-            break;
-        default:
-            if (number == CALL_C_WaitForSlotEvent)
-                done = offline_wait(arguments, &rv);
-            else
-                rv = result == LOST && number != CALL_C_GetSlotList && number != CALL_C_GetSlotInfo &&
-                             number != CALL_C_Finalize
-                         ? CKR_DEVICE_REMOVED
-                         : offline(number, arguments);
-            break;
-        }
-        va_end(arguments);
-        frame_drop(&frame);
-        if (done)
-            return rv;
-        if (pool_generation() != generation)
-            return CKR_CRYPTOKI_NOT_INITIALIZED;
-    }
-}
 
 /* Return whether a pointer can be read at all: some callers pass garbage in a reserved field. */
 static bool readable(const void *pointer)
@@ -130,7 +13,7 @@ static bool readable(const void *pointer)
     return access(pointer, F_OK) == 0 || errno != EFAULT;
 }
 
-static CK_RV C_Initialize(CK_VOID_PTR pInitArgs)
+CK_RV C_Initialize(CK_VOID_PTR pInitArgs)
 {
     const CK_C_INITIALIZE_ARGS *args = pInitArgs;
     const char *path = NULL;
@@ -160,7 +43,7 @@ static CK_RV C_Initialize(CK_VOID_PTR pInitArgs)
     return rv;
 }
 
-static CK_RV C_Finalize(CK_VOID_PTR pReserved)
+CK_RV C_Finalize(CK_VOID_PTR pReserved)
 {
     CK_RV rv = invoke(CALL_C_Finalize, SIGNATURE_C_Finalize, pReserved);
     if (rv == CKR_OK)
@@ -174,7 +57,7 @@ static void fill(CK_UTF8CHAR *field, size_t size, const char *text)
     memcpy(field, text, strlen(text));
 }
 
-static CK_RV get_info(CK_VERSION version, CK_INFO *pInfo)
+CK_RV get_info(CK_VERSION version, CK_INFO *pInfo)
 {
     if (!pool_is_open())
         return CKR_CRYPTOKI_NOT_INITIALIZED;
@@ -186,46 +69,4 @@ static CK_RV get_info(CK_VERSION version, CK_INFO *pInfo)
     fill(pInfo->manufacturerID, sizeof pInfo->manufacturerID, "cardtear");
     fill(pInfo->libraryDescription, sizeof pInfo->libraryDescription, "cardtear virtual smart card");
     return CKR_OK;
-}
-
-#include "stubs.h"
-
-EXPORT CK_RV C_GetFunctionList(CK_FUNCTION_LIST **ppFunctionList)
-{
-    if (ppFunctionList == NULL)
-        return CKR_ARGUMENTS_BAD;
-    *ppFunctionList = &functions_2_40;
-    return CKR_OK;
-}
-
-EXPORT CK_RV C_GetInterfaceList(CK_INTERFACE *pInterfacesList, CK_ULONG *pulCount)
-{
-    const CK_ULONG count = sizeof interfaces / sizeof *interfaces;
-    if (pulCount == NULL)
-        return CKR_ARGUMENTS_BAD;
-    CK_ULONG room = *pulCount;
-    *pulCount = count;
-    if (pInterfacesList == NULL)
-        return CKR_OK;
-    if (room < count)
-        return CKR_BUFFER_TOO_SMALL;
-    memcpy(pInterfacesList, interfaces, sizeof interfaces);
-    return CKR_OK;
-}
-
-EXPORT CK_RV C_GetInterface(CK_UTF8CHAR *pInterfaceName, CK_VERSION *pVersion, CK_INTERFACE **ppInterface,
-                            CK_FLAGS flags)
-{
-    if (ppInterface == NULL)
-        return CKR_ARGUMENTS_BAD;
-    for (size_t i = 0; i < sizeof interfaces / sizeof *interfaces; i++) {
-        const CK_VERSION *version = interfaces[i].pFunctionList;
-        if ((pInterfaceName == NULL || strcmp((const char *)pInterfaceName, "PKCS 11") == 0) &&
-            (pVersion == NULL || (pVersion->major == version->major && pVersion->minor == version->minor)) &&
-            (interfaces[i].flags & flags) == flags) {
-            *ppInterface = &interfaces[i];
-            return CKR_OK;
-        }
-    }
-    return CKR_ARGUMENTS_BAD; /* nothing of that name, version and abilities */
 }

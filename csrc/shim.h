@@ -121,7 +121,12 @@ void slots_put(Frame *hello);
 void notice_no_simulator(const char *path, int error);
 void notice_not_needed(void);
 
-/* module.c: one call, from the stub's arguments to its return value. */
+/* invoke.c: one call, from the stub's arguments to its return value. */
 CK_RV invoke(uint16_t number, const char *signature, ...);
+
+/* module.c: the functions that need no simulator. */
+CK_RV C_Initialize(CK_VOID_PTR pInitArgs);
+CK_RV C_Finalize(CK_VOID_PTR pReserved);
+CK_RV get_info(CK_VERSION version, CK_INFO *pInfo);
 
 #endif

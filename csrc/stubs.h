@@ -4,36 +4,6 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST **);
 CK_RV C_GetInterfaceList(CK_INTERFACE *, CK_ULONG *);
 CK_RV C_GetInterface(CK_UTF8CHAR *, CK_VERSION *, CK_INTERFACE **, CK_FLAGS);
 
-/* What a function says that has come to `rv` without the simulator (p11/return_values.py). */
-static CK_RV listed(uint16_t number, CK_RV rv)
-{
-    switch (rv) {
-    case CKR_ARGUMENTS_BAD:
-        switch (number) {
-        case CALL_C_EncryptInit:
-            return CKR_MECHANISM_INVALID;
-        case CALL_C_MessageEncryptInit:
-            return CKR_MECHANISM_INVALID;
-        case CALL_C_EncryptMessageBegin:
-            return CKR_MECHANISM_PARAM_INVALID;
-        case CALL_C_GetSessionValidationFlags:
-            return CKR_FUNCTION_FAILED;
-        }
-        return rv;
-    case CKR_DEVICE_ERROR:
-        switch (number) {
-        case CALL_C_Finalize:
-            return CKR_FUNCTION_FAILED;
-        case CALL_C_GetSlotList:
-            return CKR_FUNCTION_FAILED;
-        case CALL_C_WaitForSlotEvent:
-            return CKR_FUNCTION_FAILED;
-        }
-        return rv;
-    }
-    return rv;
-}
-
 static CK_RV C_GetSlotList(CK_BBOOL a0, CK_ULONG *a1, CK_ULONG *a2)
 {
     return invoke(CALL_C_GetSlotList, SIGNATURE_C_GetSlotList, a0, a1, a2);
