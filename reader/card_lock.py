@@ -2,7 +2,7 @@
 """The transaction lock of a card that two sides share: our own adapters, and pcscd's programs with their own queue.
 
 Ours wait for each other, then stand in the other side's queue, and only then take the card: so neither side holds what
-the other waits for. The door to the other side takes the card alone, for its programs have waited already.
+the other waits for. The adapter to the other side takes the card alone, for its programs have waited already.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class CardLock(TransactionLock):
     def __init__(self, side: OtherSide, waits: Callable[[], object]) -> None:
         super().__init__(waits)
         self.inside = _Inside(self)
-        """The same lock, for the door to the other side."""
+        """The same lock, for the adapter to the other side."""
         self._side = side
         self._ours = threading.Lock()
         self._card = threading.Lock()
@@ -148,8 +148,8 @@ class CardLock(TransactionLock):
     def _take_between_sequences(self) -> OtherQueue | None:
         """Take the lock, and return the other side's queue to wait in, if any.
 
-        A program that declares nothing has the card in its door's hands while it speaks. It is not interrupted by our
-        turn either, but for `PATIENCE` only.
+        A program that declares nothing has the card through its adapter while it sends commands. It is not interrupted
+        by our turn either, but for `PATIENCE` only.
         """
         end = monotonic() + PATIENCE
         while True:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Observers of what happens: parts, called in the thread itself, and watchers, called in a thread of their own.
 
-A part makes up the world or its record: tokens, applications, doors to PC/SC, triggers, a scenario's history. It is
+A part makes up the world or its record: tokens, applications, adapters to PC/SC, triggers, a scenario's history. It is
 told inside the change, in the thread that makes it, before that goes on; it must be quick, and what it does counts.
 A watcher only looks: it has a queue and a thread of its own, and nobody waits for it. Whatever either does, the change
 goes on, and the others are told.

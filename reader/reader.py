@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """One reader and the insertions of cards into it.
 
-A removal never waits for a card that is at work: it ends the stay, and whoever still speaks to the card through it gets
-CardRemoved as soon as the card's thread comes back.
+A removal never waits for a card that is at work: it ends the insertion, and whoever still speaks to the card through it
+gets CardRemoved as soon as the card's thread comes back.
 """
 
 from __future__ import annotations
@@ -96,9 +96,10 @@ class ReaderTestbed(Protocol):
 class Insertion:
     """One insertion of a card into a reader, until its removal.
 
-    `lock` is the transaction lock: hold it over APDUs that belong together. The door to programs that wait for each
-    other in a queue of their own takes `inner_lock` instead (card_lock.py). `removed` is set for good when the stay
-    ends; a thread that has to wait on the card's behalf waits on it, others look at `is_over`, which says the same.
+    `lock` is the transaction lock: hold it over APDUs that belong together. The adapter to programs that wait for each
+    other in a queue of their own takes `inner_lock` instead (card_lock.py). `removed` is set for good when the
+    insertion ends; a thread that has to wait on the card's behalf waits on it, others look at `is_over`, which says the
+    same.
     """
 
     def __init__(self, reader: Reader, card: Card, atr: bytes | None = None) -> None:
@@ -108,7 +109,7 @@ class Insertion:
         self.removed = threading.Event()
         self.is_over = False
         self.is_reader_gone = False
-        """Whether the stay has ended because the reader was unplugged."""
+        """Whether the insertion has ended because the reader was unplugged."""
         self.is_mute = card.is_dead
         self.sensor = TouchSensor()
         self._atr = atr
@@ -223,7 +224,7 @@ class Reader:
         self.is_contactless = False
         self.insertion: Insertion | None = None
         self.new_other_side: Callable[[Insertion], OtherSide] | None = None
-        """For each stay that begins from now on: a door to programs that have a queue of their own."""
+        """For each insertion from now on: an adapter for programs that have a queue of their own."""
         self.pin_pad = PinPad()
 
     def insert(self, card: Card, atr: bytes | None = None) -> Insertion:
@@ -249,9 +250,9 @@ class Reader:
         """
         with self.testbed.lock:
             self._require_plugged()
-            return self.end_stay(self.occupied())
+            return self.end_insertion(self.occupied())
 
-    def end_stay(self, insertion: Insertion) -> Card:
+    def end_insertion(self, insertion: Insertion) -> Card:
         """End the insertion, by removal of the card or of the reader (then not `plugged`).
 
         The caller holds the testbed's lock.

@@ -73,7 +73,7 @@ class Testbed:
             reader = self.reader(name)
             reader.plugged = False
             if reader.insertion is not None:
-                reader.end_stay(reader.insertion)
+                reader.end_insertion(reader.insertion)
             self.announce(Event(Change.UNPLUG, reader))
 
     def reader(self, name: str) -> Reader:
@@ -99,9 +99,9 @@ class Testbed:
     def add_part(self, part: Listener) -> Callable[[], None]:
         """Call `part` inside every change, with the lock held, until the returned function is called.
 
-        For what makes up the world beside readers and cards: tokens, applications, doors, triggers. When a method that
-        makes a change returns, every part has run: there is no window in which a card is gone and somebody does not
-        know.
+        For what makes up the world beside readers and cards: tokens, applications, adapters, triggers. When a method
+        that makes a change returns, every part has run: there is no window in which a card is gone and somebody does
+        not know.
         """
         with self.lock:
             self._parts += (part,)

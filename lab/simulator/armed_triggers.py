@@ -40,12 +40,12 @@ class Triggers:
     def __init__(
         self,
         testbed: Testbed,
-        agenda: Scheduler,
-        gates: Barriers,
+        scheduler: Scheduler,
+        barriers: Barriers,
         carry_out: Callable[[str, Mapping[str, Any]], str | None],
         acted: Callable[[Trigger], None],
     ) -> None:
-        self._testbed, self._agenda, self._gates = testbed, agenda, gates
+        self._testbed, self._scheduler, self._barriers = testbed, scheduler, barriers
         self._carry_out, self._acted = carry_out, acted
         self._armed: dict[int, tuple[Trigger, Callable[[], None]]] = {}
         self._last = 0
@@ -67,7 +67,7 @@ class Triggers:
             case OnEvent():
                 disarm = self._testbed.add_part(partial(self._hear, number, trigger))
             case OnTime(seconds=seconds):
-                self._agenda.enter(partial(self._act, number, trigger, None), seconds)
+                self._scheduler.enter(partial(self._act, number, trigger, None), seconds)
             case OnCall() | OnApdu() | OnPlace():
                 watch = partial(self._act, number, trigger)
                 self._testbed.watch(watch)
@@ -105,9 +105,9 @@ class Triggers:
     def _hear(self, number: int, trigger: Trigger, event: Event) -> None:
         """Listeners hold the testbed's lock and hear of changes in turn; what follows from one comes after it."""
         if trigger.fires(event):
-            self._agenda.enter(partial(self._do, trigger))
+            self._scheduler.enter(partial(self._do, trigger))
             if trigger.is_over:
-                self._agenda.enter(partial(self.disarm, number))
+                self._scheduler.enter(partial(self.disarm, number))
 
     def _act(self, number: int, trigger: Trigger, moment: Moment | str | None) -> bytes | int | None:
         """Fire if it is time. The answer is a fault's."""
@@ -120,7 +120,7 @@ class Triggers:
             reader = moment.insertion.reader.name if isinstance(moment, ApduMoment) else None
             self._testbed.trace.verb(trigger.verb, reader, action_words(trigger))
             self._acted(trigger)
-            return fault(self._gates, moment, **trigger.arguments)
+            return fault(self._barriers, moment, **trigger.arguments)
         self._do(trigger)
         return None
 

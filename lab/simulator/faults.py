@@ -24,12 +24,12 @@ _DYING = 5.0
 """Seconds that an application may take to die of its signal; one that does not is answered after all."""
 
 
-def answer(_gates: Barriers, _moment: ApduMoment, status: int, data: bytes = b"") -> bytes:
+def answer(_barriers: Barriers, _moment: ApduMoment, status: int, data: bytes = b"") -> bytes:
     """Return this response; before the APDU, the card never gets it."""
     return data + status.to_bytes(2, "big")
 
 
-def garble(_gates: Barriers, moment: ApduMoment, count: int = 1, seed: int = 0) -> bytes:
+def garble(_barriers: Barriers, moment: ApduMoment, count: int = 1, seed: int = 0) -> bytes:
     """Return the response with `count` bytes changed; which ones and how, `seed` decides."""
     chance, response = random.Random(seed), bytearray(moment.response)
     for place in chance.sample(range(len(response)), min(count, len(response))):
@@ -37,17 +37,17 @@ def garble(_gates: Barriers, moment: ApduMoment, count: int = 1, seed: int = 0) 
     return bytes(response)
 
 
-def cut(_gates: Barriers, moment: ApduMoment, length: int = 0) -> bytes:
+def cut(_barriers: Barriers, moment: ApduMoment, length: int = 0) -> bytes:
     """Return the first `length` bytes of the response."""
     return moment.response[:length]
 
 
-def return_(_gates: Barriers, _moment: CallMoment, value: int) -> int:
+def return_(_barriers: Barriers, _moment: CallMoment, value: int) -> int:
     """Return this CK_RV; before the call, nothing of it is carried out."""
     return value
 
 
-def delay(_gates: Barriers, moment: Moment, seconds: float) -> None:
+def delay(_barriers: Barriers, moment: Moment, seconds: float) -> None:
     """Wait; after the APDU the card has had it, and its response comes late (waiting time extension)."""
     if isinstance(moment, ApduMoment):
         moment.insertion.removed.wait(seconds)
@@ -64,16 +64,16 @@ def _wait(caller: Waiting, seconds: float) -> None:
         caller.wait(left)
 
 
-def hang(gates: Barriers, moment: Moment, gate: str = "") -> None:
+def hang(barriers: Barriers, moment: Moment, gate: str = "") -> None:
     """Wait until the gate is opened by `release`, or the card or the application is gone."""
     if isinstance(moment, ApduMoment):
-        gates.wait(gate, moment.insertion)
+        barriers.wait(gate, moment.insertion)
     else:
         assert moment.caller is not None
-        gates.wait_for(gate, moment.caller)
+        barriers.wait_for(gate, moment.caller)
 
 
-def crash_application(_gates: Barriers, moment: Moment) -> None:
+def crash_application(_barriers: Barriers, moment: Moment) -> None:
     """End the application by a segmentation fault in the call, as when the middleware in it crashes."""
     call = moment if isinstance(moment, CallMoment) else moment.call
     if call is not None:

@@ -39,11 +39,11 @@ class NoCardInPcsc(TestbedError):
 
 
 class FromPcsc:
-    """The doors by the names of our readers. Each ends with `close`."""
+    """The adapters by the names of our readers. Each ends with `close`."""
 
     def __init__(self, testbed: Testbed) -> None:
         self._testbed = testbed
-        self._doors: dict[str, PcscReader] = {}
+        self._adapters: dict[str, PcscReader] = {}
         self._lock = threading.Lock()
 
     def attach(self, reader: str, name: str, exclusive: bool) -> str | None:
@@ -59,37 +59,37 @@ class FromPcsc:
                 raise
             raise NoPyscard from None
         with self._lock:
-            if reader in self._doors:
+            if reader in self._adapters:
                 raise AttachedAlready(reader)
             if (insertion := place.insertion) is not None:
                 raise ReaderOccupied(reader, insertion.card.name, "remove it first")
-            door = self._doors[reader] = PcscReader(place, name, exclusive)
-        door.ready.wait(_PATIENCE)
-        return None if door.card is None else door.card.name
+            adapter = self._adapters[reader] = PcscReader(place, name, exclusive)
+        adapter.ready.wait(_PATIENCE)
+        return None if adapter.card is None else adapter.card.name
 
     def detach(self, reader: str) -> bool:
         """The card leaves `reader`; others stay away. Returns False if it is not attached."""
-        door = self._doors.pop(reader, None)
-        if door is not None:
-            door.close()
-        return door is not None
+        adapter = self._adapters.pop(reader, None)
+        if adapter is not None:
+            adapter.close()
+        return adapter is not None
 
     def name_of(self, reader: str) -> str | None:
         """By what the reader of PC/SC is found whose cards are in `reader`, "" for any; None if it is not attached."""
-        door = self._doors.get(reader)
-        return None if door is None else door.wanted
+        adapter = self._adapters.get(reader)
+        return None if adapter is None else adapter.wanted
 
     def card(self, reader: str) -> PcscCard | None:
         """The card to put back into an attached reader; None for another reader. Raises TestbedError."""
-        door = self._doors.get(reader)
-        if door is None:
+        adapter = self._adapters.get(reader)
+        if adapter is None:
             return None
-        card = door.card
+        card = adapter.card
         if card is None or card.is_lost:
             raise NoCardInPcsc(reader)
         return card
 
     def close(self) -> None:
         """Detach all."""
-        for reader in list(self._doors):
+        for reader in list(self._adapters):
             self.detach(reader)

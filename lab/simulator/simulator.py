@@ -57,11 +57,11 @@ class SimulatorCore(Closable):
         scratch = TempDir()
         self._scratch = scratch.path
         self.testbed = Testbed()
-        self._gates = Barriers(self.testbed)
-        self._agenda = Scheduler()
+        self._barriers = Barriers(self.testbed)
+        self._scheduler = Scheduler()
         self._from_pcsc = FromPcsc(self.testbed)
         self._triggers = Triggers(
-            self.testbed, self._agenda, self._gates, self._carry_out, lambda trigger: self.acted(trigger)
+            self.testbed, self._scheduler, self._barriers, self._carry_out, lambda trigger: self.acted(trigger)
         )
         self._shelf = CardShelf(self.testbed, self._scratch)
         self._undo = contextlib.ExitStack()
@@ -74,8 +74,8 @@ class SimulatorCore(Closable):
             self._pcsc_place = pcsc
             self.pcsc = self._new_pcsc()
             self._undo.callback(self._close_pcsc)
-            self._undo.callback(self._agenda.close)
-            self._undo.callback(self._gates.close)
+            self._undo.callback(self._scheduler.close)
+            self._undo.callback(self._barriers.close)
             self._undo.callback(self._from_pcsc.close)
         except BaseException:
             self._undo.close()
@@ -226,7 +226,7 @@ class SimulatorCore(Closable):
     def release(self, gate: str = "") -> int:
         """Let go on what hangs at a gate (the fault `hang`), and return how much that is."""
         self.testbed.trace.verb("release", None, gate)
-        return self._gates.open(gate)
+        return self._barriers.open(gate)
 
     def crash(self) -> bool:
         """Be gone for every application, as a simulator that died: connections break, in the middle of calls too.
@@ -287,7 +287,7 @@ class SimulatorCore(Closable):
         """
         self.check(Trigger("later", {"seconds": seconds, "then": then}, OnTime(seconds)))
         self._prepare_for(then.verb, then.arguments)
-        self._agenda.enter(lambda: self._carry_out(then.verb, then.arguments), seconds)
+        self._scheduler.enter(lambda: self._carry_out(then.verb, then.arguments), seconds)
 
     def put_away(self) -> None:
         """Close the images that were given by path and are in no reader now, so that others can open them."""

@@ -15,13 +15,13 @@ def of_reader(reader: Reader, slots: VpcdSlots | None, from_pcsc: FromPcsc) -> d
     """Its card, and how it is tied to PC/SC. The caller holds the testbed's lock."""
     insertion = reader.insertion
     card = None if insertion is None else insertion.card
-    door = None if slots is None else slots.door_of(reader)
+    adapter = None if slots is None else slots.adapter_of(reader)
     return {
         "name": reader.name,
         "card": None if card is None else card.name,
         "profile": card.profile if isinstance(card, PivCard | ForeignCard) else None,
         "atr": None if insertion is None else insertion.atr.hex().upper(),
         "contactless": reader.is_contactless,
-        "pcsc": None if door is None else {"port": door.port, "shown": door.is_shown},
+        "pcsc": None if adapter is None else {"port": adapter.port, "shown": adapter.is_shown},
         "from_pcsc": from_pcsc.name_of(reader.name),
     }

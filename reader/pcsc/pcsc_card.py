@@ -84,10 +84,10 @@ class PcscCard:
                 future.set_exception(CardTorn())
         self._do(lambda: self._disconnect(power_off=True))
 
-    def lock_for(self, insertion: Insertion) -> Transaction:
+    def lock_for(self, insertion: Insertion) -> PcscLock:
         """Return the lock for an insertion that begins, which also keeps other programs from the card."""
         self._insertion = insertion
-        return Transaction(self, insertion.reader.testbed.call_under_way)
+        return PcscLock(self, insertion.reader.testbed.call_under_way)
 
     # What happens to it in PC/SC
 
@@ -105,7 +105,7 @@ class PcscCard:
             testbed = insertion.reader.testbed
             with testbed.lock:
                 if not insertion.removed.is_set():
-                    insertion.reader.end_stay(insertion)
+                    insertion.reader.end_insertion(insertion)
         self._do(lambda: self._disconnect(power_off=False))
         self._jobs.put(None)
 
@@ -219,7 +219,7 @@ class PcscActivation:
         return self._card.transmit(self, command)
 
 
-class Transaction(TransactionLock):
+class PcscLock(TransactionLock):
     """A lock among our threads that is also a transaction of PC/SC. Reentrant."""
 
     def __init__(self, card: PcscCard, waits: Callable[[], object]) -> None:

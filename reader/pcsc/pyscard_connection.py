@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Adapter for Python programs with pyscard: its Reader and CardConnection over a virtual reader, without pcscd.
 
-A connection is what pcscd would give the program, with pyscard's own exceptions: it ends with the stay of the card, and
-a reset by anybody else asks for a reconnect. It does not simulate sharing: exclusive connections are not exclusive.
+A connection is what pcscd would give the program, with pyscard's own exceptions: it ends with the insertion of the
+card, and a reset by anybody else asks for a reconnect. It does not simulate sharing: exclusive connections are not
+exclusive.
 """
 
 from __future__ import annotations

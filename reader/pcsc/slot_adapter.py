@@ -22,7 +22,7 @@ from . import pcscd_call, tcp_peer, vpcd_wire
 from .vpcd_dialogue import Dialogue
 
 if TYPE_CHECKING:
-    from .transactions import PcscTurn
+    from .transactions import PcscdTransactions
 
 LOG = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Daemon(Protocol):
 class SlotAdapter(ABC):
     """Shows a reader to pcscd until `close`, in one slot of vpcd.
 
-    vpcd may come later, go, and come back; a word about it is logged. Other doors of the same reader stay open: who
+    vpcd may come later, go, and come back; a word about it is logged. Other adapters of the same reader stay open: who
     shares a card shares its state, and a reset through PC/SC takes the login of everybody.
     """
 
@@ -76,9 +76,9 @@ class SlotAdapter(ABC):
         self._shown = threading.Condition(testbed.lock)
         self._dialogue: Dialogue | None = None
         """With the card that pcscd has in this slot now."""
-        self._held: Dialogue | None = None
+        self._reserved: Dialogue | None = None
         """That which may keep its card between commands. Our thread's own."""
-        self._turn = _new_turn()
+        self._transactions = _new_transactions()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._unsubscribe = testbed.add_part(self._hear)
         self._thread = threading.Thread(target=self._run, name=f"vpcd-{port}", daemon=True)
@@ -99,8 +99,8 @@ class SlotAdapter(ABC):
             if not self._closing:
                 self._closing = True
                 self._cut()
-        if self._turn is not None:
-            self._turn.close()
+        if self._transactions is not None:
+            self._transactions.close()
         if wait and threading.current_thread() is not self._thread:
             self._thread.join(_GRACE)
 
@@ -117,9 +117,9 @@ class SlotAdapter(ABC):
 
     def _share(self, reader: Reader | None) -> None:
         """Have users of other adapters wait in pcscd's queue for cards inserted from now on."""
-        turn = self._turn
-        if reader is not None and turn is not None:
-            reader.new_other_side = lambda insertion: _Programs(self, turn, insertion)
+        transactions = self._transactions
+        if reader is not None and transactions is not None:
+            reader.new_other_side = lambda insertion: _Programs(self, transactions, insertion)
 
     def dialogue_with(self, insertion: Insertion) -> Dialogue | None:
         """Return the dialogue of pcscd with the card of this insertion."""
@@ -128,8 +128,8 @@ class SlotAdapter(ABC):
 
     def _hear(self, event: Event) -> None:
         if event.reader is self.reader and event.change in (Change.INSERT, Change.REMOVE):
-            if self._turn is not None:
-                self._turn.cut()
+            if self._transactions is not None:
+                self._transactions.cut()
             self._cut()
 
     def _run(self) -> None:
@@ -156,13 +156,13 @@ class SlotAdapter(ABC):
     @property
     def _patience(self) -> float | None:
         """Return the seconds until `_let_go`, if nothing comes."""
-        return self._held.patience if self._held is not None else None
+        return self._reserved.patience if self._reserved is not None else None
 
     def _let_go(self) -> None:
         """Release the card that was kept between the commands of a program."""
-        held, self._held = self._held, None
-        if held is not None:
-            held.let_go()
+        reserved, self._reserved = self._reserved, None
+        if reserved is not None:
+            reserved.let_go()
 
     def _bodies(self, connection: socket.socket) -> Iterator[bytes]:
         """Yield the messages that vpcd sends, until it ends or this adapter closes.
@@ -177,7 +177,7 @@ class SlotAdapter(ABC):
             ready = ready_within(patience)
             if self._wake in ready:
                 os.eventfd_read(self._wake)
-                if self._held is not self._dialogue:
+                if self._reserved is not self._dialogue:
                     self._let_go()
             elif not ready and not decoder.is_unfinished:
                 self._let_go()
@@ -238,30 +238,30 @@ class SlotAdapter(ABC):
 class _Programs:
     """PC/SC's programs as the other side of one insertion's lock (card_lock.py)."""
 
-    def __init__(self, door: SlotAdapter, turn: PcscTurn, insertion: Insertion) -> None:
-        self._door, self._turn, self._insertion = door, turn, insertion
+    def __init__(self, adapter: SlotAdapter, transactions: PcscdTransactions, insertion: Insertion) -> None:
+        self._adapter, self._transactions, self._insertion = adapter, transactions, insertion
 
     @property
     def is_in_use(self) -> bool:
-        dialogue = self._door.dialogue_with(self._insertion)
+        dialogue = self._adapter.dialogue_with(self._insertion)
         return dialogue is not None and dialogue.is_powered
 
     def begin(self) -> OtherQueue | None:
-        dialogue = self._door.dialogue_with(self._insertion)
-        return None if dialogue is None else self._turn.begin(dialogue.told_atr, self._insertion.removed)
+        dialogue = self._adapter.dialogue_with(self._insertion)
+        return None if dialogue is None else self._transactions.begin(dialogue.told_atr, self._insertion.removed)
 
     def tell_of_reset(self) -> None:
-        dialogue = self._door.dialogue_with(self._insertion)
+        dialogue = self._adapter.dialogue_with(self._insertion)
         if dialogue is not None:
-            self._turn.tell_of_reset(dialogue.told_atr, self._insertion.removed)
+            self._transactions.tell_of_reset(dialogue.told_atr, self._insertion.removed)
 
 
-def _new_turn() -> PcscTurn | None:
+def _new_transactions() -> PcscdTransactions | None:
     """Return the transactions at this slot's reader; None without pyscard."""
     try:
-        from .transactions import PcscTurn  # nobody else needs pyscard
+        from .transactions import PcscdTransactions  # nobody else needs pyscard
     except ModuleNotFoundError as error:
         if error.name != "smartcard":
             raise
         return None
-    return PcscTurn()
+    return PcscdTransactions()

@@ -2,8 +2,8 @@
 """Our transactions in pcscd's queue, for a card that programs of PC/SC use behind vpcd.
 
 vpcd is not told of the transactions that programs declare (SCardBeginTransaction): pcscd keeps them to itself. But
-pcscd lets a program wait for the end of another's, and so whoever wants the card through another door declares one as
-well. Which of pcscd's readers is ours, a secret tells: it is sent to readers with our card's ATR, and known at one.
+pcscd lets a program wait for the end of another's, and so whoever wants the card through another adapter declares one
+as well. Which of pcscd's readers is ours, a secret tells: it is sent to readers with our card's ATR, and known at one.
 """
 
 from __future__ import annotations
@@ -45,21 +45,21 @@ class _Order(Enum):
 class Transaction:
     """One of our transactions at pcscd: requested, begun or over."""
 
-    def __init__(self, turn: PcscTurn, atr: bytes) -> None:
+    def __init__(self, transactions: PcscdTransactions, atr: bytes) -> None:
         self.atr = atr
         self.begun: Future[bool] = Future()
         """Whether it has begun; False: it is not to be had, or no longer wanted."""
         self.told = threading.Event()
         """Set when the others have been told of a reset, or cannot be."""
-        self._turn = turn
+        self._transactions = transactions
 
     def end(self) -> None:
         """End it; the card is left as it is. Does not wait."""
-        self._turn.end(self)
+        self._transactions.end(self)
 
     def tell_of_reset(self) -> None:
         """Tell the other programs that the card was reset; waits for `_TOLD` seconds at most."""
-        self._turn.reset(self)
+        self._transactions.reset(self)
         self.told.wait(_TOLD)
 
     def cut(self) -> None:
@@ -68,7 +68,7 @@ class Transaction:
             self.begun.set_result(False)
 
 
-class PcscTurn:
+class PcscdTransactions:
     """Transactions at the pcscd reader of one slot of vpcd. Any thread may begin one."""
 
     def __init__(self) -> None:

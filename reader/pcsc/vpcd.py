@@ -25,7 +25,7 @@ from .network_namespace import Inside
 from .pcscd_call import call_pcscd, may_listen
 from .slot_adapter import LOOPBACK, Daemon, SlotAdapter
 from .vpcd_dialogue import Dialogue
-from .vpcd_wire import Control
+from .vpcd_wire import VpcdControl
 
 _HINT = "is pcscd running? `cardtear doctor` says what is missing"
 
@@ -42,7 +42,7 @@ _SOMETHING = object()
 """A card that pcscd believes in and that has never been one of ours."""
 
 
-class VpcdDoor(SlotAdapter):
+class VpcdAdapter(SlotAdapter):
     """The slot of a vpcd that listens on a port. `hint` says what to do if it does not; the rest as in PcscSlots."""
 
     def __init__(
@@ -154,15 +154,15 @@ class VpcdDoor(SlotAdapter):
 
         Return whether to connect again at once: after a break-off of ours, not when vpcd has gone.
         """
-        control: Control | None = None
+        control: VpcdControl | None = None
         is_first = True
         for body in self._bodies(connection):
-            was_power_on, control = control in (Control.ON, Control.RESET), vpcd_wire.control(body)
+            was_power_on, control = control in (VpcdControl.ON, VpcdControl.RESET), vpcd_wire.control(body)
             dialogue = self._take_up(is_first)
             is_first = False
             if dialogue is None or dialogue.overlooks(control):
                 # The ATR after a power-on is for the program that wants it; any other one is pcscd's look.
-                if dialogue is None and control is Control.ATR and not was_power_on:
+                if dialogue is None and control is VpcdControl.ATR and not was_power_on:
                     self._believed = None
                 elif dialogue is not None:
                     self._believed = _SOMETHING
@@ -183,12 +183,12 @@ class VpcdDoor(SlotAdapter):
         with self._testbed.lock:
             insertion = self._insertion()
             if is_first and insertion is not None and self._believed in (None, insertion):
-                self._dialogue = Dialogue(insertion, insertion is self._powered, self._turn)
+                self._dialogue = Dialogue(insertion, insertion is self._powered, self._transactions)
                 self._believed = insertion
             dialogue = self._dialogue
             self._is_answering = dialogue is not None
         if dialogue is not None:
-            self._held = dialogue
+            self._reserved = dialogue
         return dialogue
 
     def _answer(self, connection: socket.socket, dialogue: Dialogue, body: bytes) -> bool:

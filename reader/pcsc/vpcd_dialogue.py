@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The card's side of the vpicc protocol over one connection: messages in, replies out. No sockets.
 
-Several doors may lead to one card. Of transactions that programs of PC/SC declare, vpcd is not told; who comes through
-another door stands in pcscd's queue for that (pcsc_turn.py). For a program that declares none the card is kept while
-its commands follow each other closely: a chained command, a long answer, a PIN and the signature that needs it come
-through in one piece.
+Several adapters may lead to one card. Of transactions that programs of PC/SC declare, vpcd is not told; who comes
+through another adapter stands in pcscd's queue for that (transactions.py). For a program that declares none the card is
+kept while its commands follow each other closely: a chained command, a long answer, a PIN and the signature that needs
+it come through in one piece.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from ..card_lock import PATIENCE
 from ..errors import CardMute
 from ..reader import Insertion
 from . import vpcd_wire
-from .vpcd_wire import Control
+from .vpcd_wire import VpcdControl
 
 if TYPE_CHECKING:
-    from .transactions import PcscTurn
+    from .transactions import PcscdTransactions
 
 SILENCE = 0.1
 """Seconds without a command after which others may use the card."""
@@ -40,16 +40,19 @@ _LOOKS, _AT_ONCE = 2, 0.3
 class Dialogue:
     """The card of one insertion in vpcd's protocol. One thread uses and closes it.
 
-    `is_powered_up`: pcscd has powered the card up before, in this stay. If not, the first power-on need not reset it,
-    and until then no command reaches it. `turn`: where those who come through other doors stand in pcscd's queue.
+    `is_powered_up`: pcscd has powered the card up before, in this insertion. If not, the first power-on need not reset
+    it, and until then no command reaches it. `transactions`: where those who come through other adapters stand in
+    pcscd's queue.
     """
 
-    def __init__(self, insertion: Insertion, is_powered_up: bool = False, turn: PcscTurn | None = None) -> None:
+    def __init__(
+        self, insertion: Insertion, is_powered_up: bool = False, transactions: PcscdTransactions | None = None
+    ) -> None:
         self.insertion = insertion
         self.told_atr = b""
         """What pcscd takes for the card's ATR."""
         self.is_powered_up = is_powered_up
-        self._turn = turn
+        self._transactions = transactions
         self._powered = not is_powered_up
         self._first_look: float | None = None
         self._looks = 0
@@ -65,25 +68,25 @@ class Dialogue:
         match vpcd_wire.control(body):
             case None if not self.is_powered_up:
                 raise CardMute(self.insertion.reader.name)
-            case None if self._turn is not None and body == self._turn.secret:
-                return self._turn.known
+            case None if self._transactions is not None and body == self._transactions.secret:
+                return self._transactions.known
             case None:
                 self._keep()
                 return self.insertion.transmit(body)
-            case Control.ATR:
+            case VpcdControl.ATR:
                 self._first_look = self._first_look or monotonic()
                 self._looks += 1
                 self._atrs = None if self._atrs is None else self._atrs + 1
                 self.told_atr = NO_ATR if self.insertion.card.is_dead else self.insertion.atr
                 return self.told_atr
-            case Control.OFF:
+            case VpcdControl.OFF:
                 # Felt at the next power-on: pcscd saves power after seconds of rest, and that alone must not
-                # end the logins of those who use the card through another door.
+                # end the logins of those who use the card through another adapter.
                 self._powered = False
-            case Control.ON | Control.RESET as wanted:
-                if not self._is_ours(wanted) and (wanted is Control.RESET or not self._powered):
+            case VpcdControl.ON | VpcdControl.RESET as wanted:
+                if not self._is_ours(wanted) and (wanted is VpcdControl.RESET or not self._powered):
                     with self.insertion.inner_lock:
-                        self.insertion.reset(is_warm=wanted is Control.RESET, is_known=True)
+                        self.insertion.reset(is_warm=wanted is VpcdControl.RESET, is_known=True)
                 self._powered = self.is_powered_up = True
                 self._atrs = self._atrs or 0
         return None
@@ -93,7 +96,7 @@ class Dialogue:
         """Return whether a program may use the card; pcscd cuts the power soon after the last one ends."""
         return self._powered and self._atrs is not None
 
-    def overlooks(self, control: Control | None) -> bool:
+    def overlooks(self, control: VpcdControl | None) -> bool:
         """Return whether pcscd, by this message, takes the card for an earlier one.
 
         When its own thread has seen a card come, it powers the card up at once, and has looked twice by then: once to
@@ -101,9 +104,9 @@ class Dialogue:
         """
         if self.is_powered_up:
             return False
-        if control is Control.ATR:
+        if control is VpcdControl.ATR:
             return self._first_look is not None and monotonic() > self._first_look + _AT_ONCE
-        return control is not Control.ON or self._looks < _LOOKS
+        return control is not VpcdControl.ON or self._looks < _LOOKS
 
     @property
     def is_shown(self) -> bool:
@@ -121,15 +124,15 @@ class Dialogue:
             return None
         return max(0.0, min(SILENCE, self._kept_since + LONGEST - monotonic()))
 
-    def _is_ours(self, wanted: Control) -> bool:
+    def _is_ours(self, wanted: VpcdControl) -> bool:
         """Return whether this message was caused by ourselves, as one of pcscd's programs, and must not reach the card.
 
         A reset is told to the others in this way when it has happened; and pcscd may just have taken the power away
         when we come to stand in its queue.
         """
-        if self._turn is None:
+        if self._transactions is None:
             return False
-        return self._turn.is_resetting if wanted is Control.RESET else self._turn.is_connecting
+        return self._transactions.is_resetting if wanted is VpcdControl.RESET else self._transactions.is_connecting
 
     def _keep(self) -> None:
         if self._kept_since is None:

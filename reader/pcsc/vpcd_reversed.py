@@ -22,7 +22,7 @@ from . import tcp_peer, vpcd_wire
 from .network_namespace import Inside
 from .slot_adapter import LOG, LOOPBACK, SlotAdapter
 from .vpcd_dialogue import NO_ATR, Dialogue
-from .vpcd_wire import Control
+from .vpcd_wire import VpcdControl
 
 _HINT = "start pcscd now, and stop it before this simulator (docs/pcsc.md)"
 
@@ -33,7 +33,7 @@ _GONE = b"\x6f\x00"
 """The answer to a command that no card answers: an error must not be a broken connection here."""
 
 
-class ReversedDoor(SlotAdapter):
+class ReversedVpcdAdapter(SlotAdapter):
     """A slot of a vpcd that connects to our port. `inside` as in PcscSlots. Raises SocketError."""
 
     def __init__(
@@ -115,10 +115,10 @@ class ReversedDoor(SlotAdapter):
             answer = dialogue.answer(body) if dialogue is not None else None
         except (CardMute, CardRemoved):
             answer = None
-        if answer is None and control in (None, Control.ATR):
-            answer = NO_ATR if control is Control.ATR else _GONE
+        if answer is None and control in (None, VpcdControl.ATR):
+            answer = NO_ATR if control is VpcdControl.ATR else _GONE
         with self._testbed.lock:
-            is_due = self._owes_an_answer or control is Control.ATR
+            is_due = self._owes_an_answer or control is VpcdControl.ATR
             self._owes_an_answer = False
         if is_due and answer is not None:
             connection.sendall(vpcd_wire.encode(answer))
@@ -133,8 +133,8 @@ class ReversedDoor(SlotAdapter):
             if insertion is None:
                 dialogue = self._dialogue = None
             elif dialogue is None or dialogue.insertion is not insertion:
-                dialogue = self._dialogue = Dialogue(insertion, turn=self._turn)
-        if dialogue is not self._held:
+                dialogue = self._dialogue = Dialogue(insertion, transactions=self._transactions)
+        if dialogue is not self._reserved:
             self._let_go()
-            self._held = dialogue
+            self._reserved = dialogue
         return dialogue

@@ -17,8 +17,8 @@ from ..testbed import Testbed
 from . import vpcd_wire
 from .network_namespace import Inside
 from .slot_adapter import Daemon, SlotAdapter
-from .vpcd import VpcdDoor
-from .vpcd_reversed import ReversedDoor
+from .vpcd import VpcdAdapter
+from .vpcd_reversed import ReversedVpcdAdapter
 
 SLOTS_OF_VPCD = 2
 """How many slots a reader of Debian's vpcd has in pcscd."""
@@ -53,8 +53,8 @@ class VpcdSlots:
             raise ValueError(f"not a TCP port: {place.port}")
         self._testbed = testbed
         self._place = place
-        self._doors: list[SlotAdapter] = []
-        self._add_doors(None)
+        self._adapters: list[SlotAdapter] = []
+        self._add_adapters(None)
         with testbed.lock:
             for reader in testbed.readers:
                 self._find_slot(Event(Change.PLUG, reader))
@@ -63,46 +63,46 @@ class VpcdSlots:
     def close(self, wait: bool = True) -> None:
         """Take all cards from pcscd; with `wait` after their current commands."""
         self._unsubscribe()
-        for door in self._doors:
-            door.close(wait)
+        for adapter in self._adapters:
+            adapter.close(wait)
 
-    def door_of(self, reader: Reader) -> SlotAdapter | None:
+    def adapter_of(self, reader: Reader) -> SlotAdapter | None:
         """Return the adapter of the slot that a reader is in, None if there is none."""
-        return next((door for door in self._doors if door.reader is reader), None)
+        return next((adapter for adapter in self._adapters if adapter.reader is reader), None)
 
     def wait_until_shown(self, seconds: float) -> list[str]:
         """Wait until pcscd has all inserted cards, or for so long; return the readers it lacks."""
         deadline = monotonic() + seconds
         return [
-            door.reader.name
-            for door in self._doors
-            if door.reader is not None
-            and door.reader.insertion is not None
-            and not door.wait_until_shown(max(0.0, deadline - monotonic()))
+            adapter.reader.name
+            for adapter in self._adapters
+            if adapter.reader is not None
+            and adapter.reader.insertion is not None
+            and not adapter.wait_until_shown(max(0.0, deadline - monotonic()))
         ]
 
     def _find_slot(self, event: Event) -> None:
         """Give a slot to each reader that is plugged in. Called with the testbed's lock held."""
         reader = event.reader
-        if event.change is not Change.PLUG or any(door.reader is reader for door in self._doors):
+        if event.change is not Change.PLUG or any(adapter.reader is reader for adapter in self._adapters):
             return
-        for door in self._doors:
-            if door.reader is None or not door.reader.plugged:
-                door.show(reader)
+        for adapter in self._adapters:
+            if adapter.reader is None or not adapter.reader.plugged:
+                adapter.show(reader)
                 return
-        self._add_doors(reader)
+        self._add_adapters(reader)
 
-    def _add_doors(self, reader: Reader | None) -> None:
+    def _add_adapters(self, reader: Reader | None) -> None:
         """Add slots: one by one for readers, or all at once for a vpcd that connects to all of them."""
-        first = self._place.port + len(self._doors)
+        first = self._place.port + len(self._adapters)
         if not self._place.is_reversed:
             if reader is not None and first <= _LAST_PORT:
-                hint = {} if len(self._doors) < SLOTS_OF_VPCD else {"hint": _TOO_MANY}
+                hint = {} if len(self._adapters) < SLOTS_OF_VPCD else {"hint": _TOO_MANY}
                 place = self._place
-                self._doors.append(
-                    VpcdDoor(self._testbed, first, reader, inside=place.inside, daemon=place.daemon, **hint)
+                self._adapters.append(
+                    VpcdAdapter(self._testbed, first, reader, inside=place.inside, daemon=place.daemon, **hint)
                 )
             return
         for port in range(first, min(first + SLOTS_OF_VPCD, _LAST_PORT + 1)):
-            self._doors.append(ReversedDoor(self._testbed, port, reader, self._place.inside))
+            self._adapters.append(ReversedVpcdAdapter(self._testbed, port, reader, self._place.inside))
             reader = None

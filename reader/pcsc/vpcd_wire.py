@@ -25,7 +25,7 @@ _LENGTH = struct.Struct(">H")
 
 
 @unique
-class Control(IntEnum):
+class VpcdControl(IntEnum):
     """A control message of vpcd, in place of an APDU."""
 
     OFF = 0
@@ -63,9 +63,9 @@ def encode(body: bytes) -> bytes:
     return _LENGTH.pack(len(body)) + body
 
 
-def control(body: bytes) -> Control | None:
+def control(body: bytes) -> VpcdControl | None:
     """Return the control message in a body; None for an APDU, and for an unknown control byte."""
     return _CONTROLS.get(body)
 
 
-_CONTROLS = {bytes([each]): each for each in Control}
+_CONTROLS = {bytes([each]): each for each in VpcdControl}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.simulator.trigger import Trigger
-from cardtear.reader.pcsc.vpcd import VpcdDoor
+from cardtear.reader.pcsc.vpcd import VpcdAdapter
 from cardtear.reader.trace import ApduEntry
 
 from ...shared.programs import Ended, Run, Succeed, runner, well
@@ -45,12 +45,14 @@ def context(pcscd: OwnPcscd) -> Iterator[pcsc.Context]:
 
 
 @pytest.fixture
-def door(simulator: Simulator, context: pcsc.Context, pcscd: OwnPcscd) -> Iterator[VpcdDoor]:
+def adapter(simulator: Simulator, context: pcsc.Context, pcscd: OwnPcscd) -> Iterator[VpcdAdapter]:
     """The standard card in a reader that pcscd sees."""
-    door = VpcdDoor(simulator.testbed, pcscd.place.port, simulator.testbed.reader("front"), inside=pcscd.place.inside)
+    adapter = VpcdAdapter(
+        simulator.testbed, pcscd.place.port, simulator.testbed.reader("front"), inside=pcscd.place.inside
+    )
     context.wait(READER, pcsc.PRESENT, DEADLINE)
-    yield door
-    door.close()
+    yield adapter
+    adapter.close()
     context.wait(READER, pcsc.EMPTY, DEADLINE)
 
 

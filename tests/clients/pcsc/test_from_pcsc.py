@@ -24,7 +24,7 @@ from cardtear.p11.constants import CKR
 from cardtear.reader import ApduMoment, CardMute, CardRemoved, Change, Insertion, Moment, TestbedError, When
 from cardtear.reader.pcsc.pcsc_reader import PcscReader
 from cardtear.reader.pcsc.reader_conf import configuration, find_driver
-from cardtear.reader.pcsc.vpcd import VpcdDoor
+from cardtear.reader.pcsc.vpcd import VpcdAdapter
 from cardtear.reader.trace import ApduEntry
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -78,7 +78,7 @@ def empty() -> Iterator[Near]:
 
 
 @pytest.fixture
-def near(empty: Near, door: VpcdDoor) -> Near:
+def near(empty: Near, adapter: VpcdAdapter) -> Near:
     """A reader in which the card from PC/SC lies."""
     empty.simulator.attach_pcsc("front")
     assert empty.next() is Change.INSERT
@@ -333,7 +333,7 @@ def test_another_programs_transaction_is_waited_for(near: Near, context: pcsc.Co
     other.disconnect(pcsc.LEAVE)
 
 
-def test_exclusive(empty: Near, door: VpcdDoor, context: pcsc.Context) -> None:
+def test_exclusive(empty: Near, adapter: VpcdAdapter, context: pcsc.Context) -> None:
     """A card that another program has for itself comes when that lets go; then nobody else gets it."""
     other = context.connect(READER, exclusive=True)
     empty.simulator.attach_pcsc("front", exclusive=True)
@@ -348,7 +348,7 @@ def test_exclusive(empty: Near, door: VpcdDoor, context: pcsc.Context) -> None:
 
 
 def test_a_card_that_is_not_powered_up_yet(
-    empty: Near, door: VpcdDoor, new_host: NewHost, monkeypatch: pytest.MonkeyPatch
+    empty: Near, adapter: VpcdAdapter, new_host: NewHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """pcscd tells of it, without an ATR, before it counts it: it comes once, when that is done."""
     wait, tell_early = PcscReader._wait, [True]
@@ -439,7 +439,7 @@ def test_scripts_have_the_last_word(near: Near, simulator: Simulator) -> None:
 
 def test_faults_for_other_programs_of_pcsc(near: Near, pcscd: OwnPcscd, context: pcsc.Context) -> None:
     """The card goes through our reader back into PC/SC, as another one: pulled there, it is still in the first."""
-    door = VpcdDoor(near.simulator.testbed, pcscd.place.port + 1, near.reader, inside=pcscd.place.inside)
+    adapter = VpcdAdapter(near.simulator.testbed, pcscd.place.port + 1, near.reader, inside=pcscd.place.inside)
     atr = context.wait(SECOND_READER, pcsc.PRESENT, DEADLINE)
     assert atr == context.wait(READER, pcsc.PRESENT, DEADLINE)
     program = context.connect(SECOND_READER)
@@ -454,11 +454,11 @@ def test_faults_for_other_programs_of_pcsc(near: Near, pcscd: OwnPcscd, context:
     context.wait(READER, pcsc.PRESENT, DEADLINE)
     near.simulator.insert("front")
     context.wait(SECOND_READER, pcsc.PRESENT, DEADLINE)
-    door.close()
+    adapter.close()
     context.wait(SECOND_READER, pcsc.EMPTY, DEADLINE)
 
 
-def test_command_line(door: VpcdDoor, run: Run) -> None:
+def test_command_line(adapter: VpcdAdapter, run: Run) -> None:
     tool = ("--", "sh", "-c", 'pkcs11-tool --module "$CARDTEAR_MODULE" --list-token-slots')
     listed = run(CARDTEAR, "run", "--from-pcsc", "PCD 00 00", *tool)
     assert listed.code == 0, listed.output
@@ -480,7 +480,7 @@ def test_commands_pull_it_and_put_it_back(near: Near, succeed: Succeed) -> None:
     assert "Bob" in succeed(CARDTEAR, "status", **environment)
 
 
-def test_a_running_simulator_is_attached(empty: Near, door: VpcdDoor, run: Run, succeed: Succeed) -> None:
+def test_a_running_simulator_is_attached(empty: Near, adapter: VpcdAdapter, run: Run, succeed: Succeed) -> None:
     """By commands, which `status` then knows of; the card is found behind a reader that is unplugged meanwhile."""
     simulator, environment = empty.simulator, empty.simulator.environment
     assert "no reader 'back'" in run(CARDTEAR, "attach-pcsc", "back", **environment).output
@@ -498,7 +498,7 @@ def test_a_running_simulator_is_attached(empty: Near, door: VpcdDoor, run: Run, 
 
 
 @pytest.mark.needs("pkcs11-tool")
-def test_a_scenario_plays_on_it(door: VpcdDoor, tmp_path: Path) -> None:
+def test_a_scenario_plays_on_it(adapter: VpcdAdapter, tmp_path: Path) -> None:
     """The card is pulled from the application and given back; it never leaves its reader in PC/SC."""
     (tmp_path / "pull.yaml").write_text(SCENARIO)
     outcome = play_file(tmp_path / "pull.yaml")
@@ -522,7 +522,7 @@ steps:
 """
 
 
-def test_readers_are_chosen_by_name(empty: Near, door: VpcdDoor) -> None:
+def test_readers_are_chosen_by_name(empty: Near, adapter: VpcdAdapter) -> None:
     empty.simulator.attach_pcsc("front", "no such")
     assert empty.nothing_happened()
     with pytest.raises(TestbedError, match="already"):
@@ -535,7 +535,7 @@ def test_readers_are_chosen_by_name(empty: Near, door: VpcdDoor) -> None:
 
 
 def test_a_card_that_speaks_t0(
-    empty: Near, simulator: Simulator, door: VpcdDoor, context: pcsc.Context, new_host: NewHost
+    empty: Near, simulator: Simulator, adapter: VpcdAdapter, context: pcsc.Context, new_host: NewHost
 ) -> None:
     """No command has both Lc and Le then (ISO/IEC 7816-3, 12.2.1)."""
     atr = bytes.fromhex("3B6500000102030405")

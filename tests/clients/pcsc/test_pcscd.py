@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The door to pcscd against the real one: a card of the bench as PC/SC programs see it."""
+"""The adapter to pcscd against the real one: a card of the bench as PC/SC programs see it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from cardtear.card.issuing.profiles import CardRequest
 from cardtear.lab.control.simulator import Simulator
 from cardtear.reader import ApduMoment, Change, Moment, When
-from cardtear.reader.pcsc.vpcd import VpcdDoor
+from cardtear.reader.pcsc.vpcd import VpcdAdapter
 
 from . import pcsc
 from .pcsc import DEADLINE, READER, SELECT, succeed_in_time
@@ -22,7 +22,7 @@ PIN_STATUS = bytes.fromhex("00200080")
 
 
 @pytest.fixture
-def card(context: pcsc.Context, door: VpcdDoor) -> pcsc.Card:
+def card(context: pcsc.Context, adapter: VpcdAdapter) -> pcsc.Card:
     """A connection to the card, with the PIV application selected."""
     return connect_and_select(context)
 
@@ -34,7 +34,7 @@ def connect_and_select(context: pcsc.Context) -> pcsc.Card:
     return card
 
 
-def test_insertion_and_removal(simulator: Simulator, door: VpcdDoor, context: pcsc.Context) -> None:
+def test_insertion_and_removal(simulator: Simulator, adapter: VpcdAdapter, context: pcsc.Context) -> None:
     insertion = simulator.testbed.reader("front").insertion
     assert insertion is not None
     assert context.wait(READER, pcsc.PRESENT, DEADLINE) == insertion.atr

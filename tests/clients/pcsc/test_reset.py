@@ -151,13 +151,13 @@ def test_a_removal_while_the_programs_are_told(
     shown: Simulator, card: pcsc.Card, context: pcsc.Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The later of both is what they hear; nothing hangs."""
-    tell = transactions.PcscTurn._reset
+    tell = transactions.PcscdTransactions._reset
 
-    def pulled(turn: transactions.PcscTurn, transaction: transactions.Transaction) -> None:
+    def pulled(turn: transactions.PcscdTransactions, transaction: transactions.Transaction) -> None:
         shown.remove("front")
         tell(turn, transaction)
 
-    monkeypatch.setattr(transactions.PcscTurn, "_reset", pulled)
+    monkeypatch.setattr(transactions.PcscdTransactions, "_reset", pulled)
     start = monotonic()
     shown.reset("front")
     assert monotonic() - start < DEADLINE / 2

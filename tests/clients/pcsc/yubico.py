@@ -10,7 +10,7 @@ import pytest
 from cardtear.card.issuing.profiles import CardRequest
 from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.simulator.trigger import Trigger
-from cardtear.reader.pcsc.vpcd import VpcdDoor
+from cardtear.reader.pcsc.vpcd import VpcdAdapter
 from cardtear.reader.trace import ApduEntry
 
 from . import pcsc
@@ -32,7 +32,7 @@ class YubiKey:
         self._reader = simulator.plug("front")
         self._card = simulator.insert("front", CardRequest(profile="yubikey", **parameters))
         self._context = pcsc.Context()
-        self._door = VpcdDoor(simulator.testbed, pcscd.place.port, self._reader, inside=pcscd.place.inside)
+        self._door = VpcdAdapter(simulator.testbed, pcscd.place.port, self._reader, inside=pcscd.place.inside)
         self._context.wait(READER, pcsc.PRESENT, DEADLINE)
 
     def close(self) -> None:

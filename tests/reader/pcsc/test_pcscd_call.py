@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 from cardtear.reader import Reader
 from cardtear.reader.pcsc import pcscd_call, tcp_peer
-from cardtear.reader.pcsc.vpcd import VpcdDoor
-from cardtear.reader.pcsc.vpcd_reversed import ReversedDoor
+from cardtear.reader.pcsc.vpcd import VpcdAdapter
+from cardtear.reader.pcsc.vpcd_reversed import ReversedVpcdAdapter
 from cardtear.reader.pcsc.vpcd_slots import PcscSlots, VpcdSlots
-from cardtear.reader.pcsc.vpcd_wire import Control, encode
+from cardtear.reader.pcsc.vpcd_wire import VpcdControl, encode
 
 from .test_vpcd import Vpcd
 
@@ -131,14 +131,14 @@ def test_the_door_says_it(
     with (
         closing(vpcd),
         pcscd(tmp_path, monkeypatch, hang_up),
-        closing(VpcdDoor(front.testbed, vpcd.port, front)) as door,  # type: ignore[arg-type]
+        closing(VpcdAdapter(front.testbed, vpcd.port, front)) as adapter,  # type: ignore[arg-type]
     ):
         vpcd.accept()
         for _ in range(2):  # as pcscd looks before it powers a card up
             vpcd.atr()
-        vpcd.control(Control.ON)
+        vpcd.control(VpcdControl.ON)
         vpcd.atr()
-        assert door.wait_until_shown(10)
+        assert adapter.wait_until_shown(10)
         for _ in range(3):
             vpcd.atr()
         assert caplog.text.count("refuses the programs of user") == 1
@@ -273,7 +273,7 @@ def test_the_service_connects(service: Path, front: Reader, echo: Any, caplog: p
     """In the reversed mode whoever connects is this user or root."""
     front.insert(echo)
     port = free_port()
-    with closing(ReversedDoor(front.testbed, port, front)), vpcd_of_the_service(CONNECT, port) as process:  # type: ignore[arg-type]
+    with closing(ReversedVpcdAdapter(front.testbed, port, front)), vpcd_of_the_service(CONNECT, port) as process:  # type: ignore[arg-type]
         assert process.stdout is not None
         assert process.stdout.readline().strip() == ""
     assert f"user {SERVICE}" in caplog.text

@@ -17,9 +17,9 @@ import pytest
 from cardtear.reader import Reader
 from cardtear.reader.pcsc import tcp_peer
 from cardtear.reader.pcsc.network_namespace import NetworkNamespace
-from cardtear.reader.pcsc.vpcd import VpcdDoor
-from cardtear.reader.pcsc.vpcd_reversed import ReversedDoor
-from cardtear.reader.pcsc.vpcd_wire import Control, encode
+from cardtear.reader.pcsc.vpcd import VpcdAdapter
+from cardtear.reader.pcsc.vpcd_reversed import ReversedVpcdAdapter
+from cardtear.reader.pcsc.vpcd_wire import VpcdControl, encode
 
 from ...shared.waiting import wait_until
 
@@ -27,7 +27,7 @@ DEADLINE = 10.0
 STRANGER = 64321
 """A user who has nothing."""
 
-COMMAND = encode(bytes([Control.ON])) + encode(bytes.fromhex("00200080"))
+COMMAND = encode(bytes([VpcdControl.ON])) + encode(bytes.fromhex("00200080"))
 """Power, without which a card gets no command, and one."""
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can be another user")
@@ -80,7 +80,7 @@ def test_a_stranger_connects(
         "try: print(connection.recv(100).hex(), flush=True)\n"
         "except OSError: print(flush=True)"
     )
-    with closing(ReversedDoor(front.testbed, port, front)):  # type: ignore[arg-type]
+    with closing(ReversedVpcdAdapter(front.testbed, port, front)):  # type: ignore[arg-type]
         with stranger(program, address, port, message) as process:
             assert line(process) == ""
         wait_for_log(caplog, f"user {STRANGER}")
@@ -112,7 +112,7 @@ def test_a_stranger_is_gone_before_we_look(
         "connection = socket.create_connection(('127.0.0.1', int(sys.argv[1])))\n"
         f"connection.sendall(bytes.fromhex('{COMMAND.hex()}'))\n{end}\nprint(flush=True)\nsys.stdin.read()"
     )
-    with closing(ReversedDoor(front.testbed, port, front)):  # type: ignore[arg-type]
+    with closing(ReversedVpcdAdapter(front.testbed, port, front)):  # type: ignore[arg-type]
         with stranger(program, port) as process:
             line(process)
             assert looked.wait(DEADLINE)
@@ -142,10 +142,10 @@ def test_a_stranger_listens(front: Reader, echo: Any, caplog: pytest.LogCaptureF
     port = free_port()
     with stranger(LISTEN, port, message) as process:
         line(process)
-        with closing(VpcdDoor(front.testbed, port, front)) as door:  # type: ignore[arg-type]
+        with closing(VpcdAdapter(front.testbed, port, front)) as adapter:  # type: ignore[arg-type]
             assert line(process) == ""
             wait_for_log(caplog, f"port {port}: its other end belongs to user {STRANGER}")
-            assert not door.is_shown
+            assert not adapter.is_shown
     assert echo.active.commands == []
 
 
@@ -163,14 +163,14 @@ def test_a_stranger_listens_and_does_not_accept(front: Reader, echo: Any) -> Non
     )
     with stranger(program, port, COMMAND.hex()) as process:
         line(process)
-        with closing(VpcdDoor(front.testbed, port, front)) as door:  # type: ignore[arg-type]
+        with closing(VpcdAdapter(front.testbed, port, front)) as adapter:  # type: ignore[arg-type]
             front.remove()
             insertion = front.insert(echo)
             assert process.stdin is not None
             process.stdin.write("\n")
             process.stdin.flush()
             line(process)
-            assert door.dialogue_with(insertion) is None or not door.is_shown
+            assert adapter.dialogue_with(insertion) is None or not adapter.is_shown
     assert echo.active.commands == []
 
 

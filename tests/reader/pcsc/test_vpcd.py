@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The door to pcscd, against a vpcd of the test's own: when it is connected, what it answers, how it ends."""
+"""The adapter to pcscd, against a vpcd of the test's own: when it is connected, what it answers, how it ends."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from cardtear.reader import CardRemoved, Change, Reader, Testbed
 from cardtear.reader.pcsc import slot_adapter, vpcd_dialogue
-from cardtear.reader.pcsc.vpcd import VpcdDoor
-from cardtear.reader.pcsc.vpcd_wire import BROKEN_OFF, Control, Decoder, encode
+from cardtear.reader.pcsc.vpcd import VpcdAdapter
+from cardtear.reader.pcsc.vpcd_wire import BROKEN_OFF, Decoder, VpcdControl, encode
 
 from ...shared.waiting import wait_until
 
@@ -42,7 +42,7 @@ class Vpcd:
     def see_empty(self) -> None:
         """Look, and find the slot empty."""
         self.accept()
-        self.send(bytes([Control.ATR]))
+        self.send(bytes([VpcdControl.ATR]))
         assert self.gone()
 
     def power_up(self) -> bytes:
@@ -50,7 +50,7 @@ class Vpcd:
         self.accept()
         assert self.atr()
         assert self.atr()
-        self.send(bytes([Control.ON]))
+        self.send(bytes([VpcdControl.ON]))
         return self.atr()
 
     def nobody_comes(self) -> bool:
@@ -82,7 +82,7 @@ class Vpcd:
 
     def leaves(self) -> bool:
         """Look, and find that the card has gone."""
-        self.send(bytes([Control.ATR]))
+        self.send(bytes([VpcdControl.ATR]))
         return self.gone()
 
     def gone(self) -> bool:
@@ -97,13 +97,13 @@ class Vpcd:
         self.send(body)
         return self.receive()
 
-    def control(self, wanted: Control) -> None:
+    def control(self, wanted: VpcdControl) -> None:
         """A control without an answer; the ATR after it proves that it was carried out."""
         self.send(bytes([wanted]))
         assert self.atr()
 
     def atr(self) -> bytes:
-        return self.ask(bytes([Control.ATR]))
+        return self.ask(bytes([VpcdControl.ATR]))
 
     def drop(self) -> None:
         """End the connection, as an ejected card sees it."""
@@ -119,7 +119,7 @@ class Vpcd:
 @pytest.fixture(autouse=True)
 def no_pcscd(monkeypatch: pytest.MonkeyPatch) -> None:
     """Behind this vpcd there is no queue of programs to stand in."""
-    monkeypatch.setattr(slot_adapter, "_new_turn", lambda: None)
+    monkeypatch.setattr(slot_adapter, "_new_transactions", lambda: None)
 
 
 @pytest.fixture
@@ -130,24 +130,24 @@ def vpcd() -> Iterator[Vpcd]:
 
 
 @contextmanager
-def door_of(reader: Reader, port: int) -> Iterator[VpcdDoor]:
-    door = VpcdDoor(reader.testbed, port, reader)  # type: ignore[arg-type]
+def adapter_of(reader: Reader, port: int) -> Iterator[VpcdAdapter]:
+    adapter = VpcdAdapter(reader.testbed, port, reader)  # type: ignore[arg-type]
     try:
-        yield door
+        yield adapter
     finally:
-        closer = threading.Thread(target=door.close, daemon=True)
+        closer = threading.Thread(target=adapter.close, daemon=True)
         closer.start()
         closer.join(DEADLINE)
-        assert not closer.is_alive(), "the door does not close"
+        assert not closer.is_alive(), "the adapter does not close"
 
 
 @pytest.fixture
-def door(front: Reader, vpcd: Vpcd) -> Iterator[VpcdDoor]:
-    with door_of(front, vpcd.port) as door:
-        yield door
+def adapter(front: Reader, vpcd: Vpcd) -> Iterator[VpcdAdapter]:
+    with adapter_of(front, vpcd.port) as adapter:
+        yield adapter
 
 
-@pytest.mark.usefixtures("door")
+@pytest.mark.usefixtures("adapter")
 def test_connected_while_a_card_is_in(front: Reader, echo: Any, vpcd: Vpcd) -> None:
     assert vpcd.nobody_comes()
     insertion = front.insert(echo)
@@ -160,13 +160,13 @@ def test_connected_while_a_card_is_in(front: Reader, echo: Any, vpcd: Vpcd) -> N
 
 def test_a_card_that_is_in_already(front: Reader, echo: Any, vpcd: Vpcd) -> None:
     insertion = front.insert(echo)
-    with door_of(front, vpcd.port):
+    with adapter_of(front, vpcd.port):
         vpcd.accept()
         assert vpcd.atr() == insertion.atr
     assert vpcd.gone()
 
 
-@pytest.mark.usefixtures("door")
+@pytest.mark.usefixtures("adapter")
 def test_only_its_own_reader(bench: Testbed, echo: Any, new_card: Any, front: Reader, vpcd: Vpcd) -> None:
     back = bench.plug("back")
     back.insert(echo)
@@ -178,7 +178,7 @@ def test_only_its_own_reader(bench: Testbed, echo: Any, new_card: Any, front: Re
     assert vpcd.atr()
 
 
-@pytest.mark.usefixtures("door")
+@pytest.mark.usefixtures("adapter")
 def test_a_swap_is_another_connection(front: Reader, echo: Any, new_card: Any, vpcd: Vpcd) -> None:
     """pcscd looks before anything else happens, and sees an empty slot."""
     front.insert(echo)
@@ -191,11 +191,11 @@ def test_a_swap_is_another_connection(front: Reader, echo: Any, new_card: Any, v
     assert other.active.commands == [COMMAND]
 
 
-@pytest.mark.usefixtures("door")
+@pytest.mark.usefixtures("adapter")
 @pytest.mark.parametrize("swaps", [1, 2, 5])
 @pytest.mark.parametrize(
     "sent",
-    [COMMAND, bytes([Control.RESET]), bytes([Control.ON]), bytes([Control.OFF])],
+    [COMMAND, bytes([VpcdControl.RESET]), bytes([VpcdControl.ON]), bytes([VpcdControl.OFF])],
     ids=["APDU", "reset", "on", "off"],
 )
 def test_a_swap_that_a_program_notices_first(
@@ -216,12 +216,12 @@ def test_a_swap_that_a_program_notices_first(
     assert vpcd.ask(COMMAND) == COMMAND + b"\x90\x00"
 
 
-@pytest.mark.usefixtures("door")
+@pytest.mark.usefixtures("adapter")
 def test_the_answer_to_a_power_on_is_no_look(front: Reader, echo: Any, new_card: Any, vpcd: Vpcd) -> None:
     """The ATR that a program waits for fails, and the slot is empty when pcscd looks."""
     front.insert(echo)
     vpcd.power_up()
-    vpcd.send(bytes([Control.RESET]))
+    vpcd.send(bytes([VpcdControl.RESET]))
     wait_for_reset(echo)
     front.swap(new_card("other"))
     assert vpcd.leaves()
@@ -234,10 +234,10 @@ def wait_for_reset(card: Any) -> None:
     wait_until(lambda: card.activations >= 2)
 
 
-@pytest.mark.usefixtures("door")
+@pytest.mark.usefixtures("adapter")
 @pytest.mark.parametrize(
     "sent",
-    [COMMAND, bytes([Control.RESET]), bytes([Control.ON]), bytes([Control.OFF])],
+    [COMMAND, bytes([VpcdControl.RESET]), bytes([VpcdControl.ON]), bytes([VpcdControl.OFF])],
     ids=["APDU", "reset", "a program's power-on", "off"],
 )
 def test_a_card_that_pcscd_takes_for_another(front: Reader, echo: Any, vpcd: Vpcd, sent: bytes) -> None:
@@ -253,7 +253,7 @@ def test_a_card_that_pcscd_takes_for_another(front: Reader, echo: Any, vpcd: Vpc
     assert vpcd.ask(COMMAND) == COMMAND + b"\x90\x00"
 
 
-@pytest.mark.usefixtures("door")
+@pytest.mark.usefixtures("adapter")
 def test_a_card_that_pcscd_looks_at_again(
     front: Reader, echo: Any, vpcd: Vpcd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,7 +269,7 @@ def test_a_card_that_pcscd_looks_at_again(
     assert vpcd.power_up()
 
 
-@pytest.mark.usefixtures("door")
+@pytest.mark.usefixtures("adapter")
 @pytest.mark.parametrize("comes_back", [False, True])
 def test_pulled_before_pcscd_has_looked(
     front: Reader, echo: Any, vpcd: Vpcd, caplog: pytest.LogCaptureFixture, comes_back: bool
@@ -287,7 +287,7 @@ def test_pulled_before_pcscd_has_looked(
     assert "waits for vpcd" not in caplog.text
 
 
-@pytest.mark.usefixtures("door")
+@pytest.mark.usefixtures("adapter")
 @pytest.mark.parametrize("looks", [1, 2, 3, 4, 5])
 def test_pulled_while_it_is_shown(
     front: Reader, echo: Any, new_card: Any, vpcd: Vpcd, caplog: pytest.LogCaptureFixture, looks: int
@@ -295,9 +295,9 @@ def test_pulled_while_it_is_shown(
     """At each step of pcscd's: no word about vpcd, which is there."""
     front.insert(echo)
     vpcd.accept()
-    for control in (Control.ATR, Control.ATR, Control.ON, Control.ATR, Control.ATR)[:looks]:
+    for control in (VpcdControl.ATR, VpcdControl.ATR, VpcdControl.ON, VpcdControl.ATR, VpcdControl.ATR)[:looks]:
         vpcd.send(bytes([control]))
-        if control is Control.ATR:
+        if control is VpcdControl.ATR:
             assert vpcd.receive()
     front.swap(new_card("other"))
     assert vpcd.leaves()
@@ -307,7 +307,7 @@ def test_pulled_while_it_is_shown(
     assert "waits for vpcd" not in caplog.text
 
 
-@pytest.mark.usefixtures("door")
+@pytest.mark.usefixtures("adapter")
 def test_removal_cuts_off_an_apdu_at_once(front: Reader, echo: Any, vpcd: Vpcd) -> None:
     """PC/SC programs learn of it while the card's own thread is still at work."""
     front.insert(echo)
@@ -325,26 +325,26 @@ def test_removal_cuts_off_an_apdu_at_once(front: Reader, echo: Any, vpcd: Vpcd) 
     assert vpcd.ask(COMMAND) == COMMAND + b"\x90\x00"
 
 
-@pytest.mark.usefixtures("door")
+@pytest.mark.usefixtures("adapter")
 def test_reset_and_power(bench: Testbed, front: Reader, echo: Any, vpcd: Vpcd) -> None:
     """A reset is one at once; no power is felt when it comes back; the first power-on finds a fresh card."""
     front.insert(echo)
     changes: list[Change] = []
     bench.subscribe(lambda event: changes.append(event.change))
     vpcd.power_up()
-    vpcd.control(Control.ON)
-    vpcd.control(Control.OFF)
+    vpcd.control(VpcdControl.ON)
+    vpcd.control(VpcdControl.OFF)
     assert changes == []
-    vpcd.control(Control.ON)
+    vpcd.control(VpcdControl.ON)
     assert changes == [Change.RESET]
-    vpcd.control(Control.RESET)
-    vpcd.control(Control.OFF)
-    vpcd.control(Control.RESET)
-    vpcd.control(Control.ON)
+    vpcd.control(VpcdControl.RESET)
+    vpcd.control(VpcdControl.OFF)
+    vpcd.control(VpcdControl.RESET)
+    vpcd.control(VpcdControl.ON)
     assert changes == 3 * [Change.RESET]
 
 
-@pytest.mark.usefixtures("door")
+@pytest.mark.usefixtures("adapter")
 def test_a_card_that_vpcd_lost_was_without_power(bench: Testbed, front: Reader, echo: Any, vpcd: Vpcd) -> None:
     front.insert(echo)
     changes: list[Change] = []
@@ -352,11 +352,11 @@ def test_a_card_that_vpcd_lost_was_without_power(bench: Testbed, front: Reader, 
     vpcd.power_up()
     vpcd.drop()
     vpcd.accept()
-    vpcd.control(Control.ON)
+    vpcd.control(VpcdControl.ON)
     assert changes == [Change.RESET]
 
 
-@pytest.mark.usefixtures("door")
+@pytest.mark.usefixtures("adapter")
 def test_another_programs_reset_changes_the_atr(front: Reader, echo: Any, vpcd: Vpcd) -> None:
     front.insert(echo)
     vpcd.accept()
@@ -365,7 +365,7 @@ def test_another_programs_reset_changes_the_atr(front: Reader, echo: Any, vpcd: 
     assert vpcd.atr() != before
 
 
-@pytest.mark.usefixtures("door")
+@pytest.mark.usefixtures("adapter")
 def test_strange_messages_are_for_the_card(front: Reader, echo: Any, vpcd: Vpcd) -> None:
     """An empty body and unknown single bytes get the card's answer: vpcd waits for one."""
     front.insert(echo)
@@ -374,18 +374,18 @@ def test_strange_messages_are_for_the_card(front: Reader, echo: Any, vpcd: Vpcd)
         assert vpcd.ask(body) == body + b"\x90\x00"
 
 
-@pytest.mark.usefixtures("door")
+@pytest.mark.usefixtures("adapter")
 def test_several_messages_at_once(front: Reader, echo: Any, vpcd: Vpcd) -> None:
     insertion = front.insert(echo)
     vpcd.power_up()
     assert vpcd._connection is not None
-    vpcd._connection.sendall(encode(bytes([Control.ON])) + encode(bytes([Control.ATR])) + encode(COMMAND)[:3])
+    vpcd._connection.sendall(encode(bytes([VpcdControl.ON])) + encode(bytes([VpcdControl.ATR])) + encode(COMMAND)[:3])
     assert vpcd.receive() == insertion.atr
     vpcd._connection.sendall(encode(COMMAND)[3:])
     assert vpcd.receive() == COMMAND + b"\x90\x00"
 
 
-@pytest.mark.usefixtures("door")
+@pytest.mark.usefixtures("adapter")
 def test_a_slow_vpcd(front: Reader, echo: Any, vpcd: Vpcd) -> None:
     """Byte by byte, and with others of our own at the card in between."""
     insertion = front.insert(echo)
@@ -397,7 +397,7 @@ def test_a_slow_vpcd(front: Reader, echo: Any, vpcd: Vpcd) -> None:
     assert vpcd.receive() == COMMAND + b"\x90\x00"
 
 
-@pytest.mark.usefixtures("door")
+@pytest.mark.usefixtures("adapter")
 def test_vpcd_goes_and_comes_back(front: Reader, echo: Any, vpcd: Vpcd) -> None:
     front.insert(echo)
     for _ in range(3):
@@ -412,7 +412,7 @@ def test_vpcd_comes_later(front: Reader, echo: Any) -> None:
     first = Vpcd()
     first.close()
     front.insert(echo)
-    with door_of(front, first.port):
+    with adapter_of(front, first.port):
         vpcd = Vpcd(first.port)
         try:
             vpcd.accept()
@@ -422,7 +422,7 @@ def test_vpcd_comes_later(front: Reader, echo: Any) -> None:
 
 
 def test_pcscd_is_woken(front: Reader, echo: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where it is started for its first program: the door is one until it ends, and does not insist later on."""
+    """Where it is started for its first program: the adapter is one until it ends, and does not insist later on."""
     monkeypatch.setenv("PCSCLITE_CSOCK_NAME", str(tmp_path / "pcscd.comm"))
     first = Vpcd()
     first.close()
@@ -431,7 +431,7 @@ def test_pcscd_is_woken(front: Reader, echo: Any, tmp_path: Path, monkeypatch: p
         activator.bind(str(tmp_path / "pcscd.comm"))
         activator.listen()
         activator.settimeout(DEADLINE)
-        with door_of(front, first.port):
+        with adapter_of(front, first.port):
             program, _ = activator.accept()
             vpcd = Vpcd(first.port)
             vpcd.accept()
@@ -450,11 +450,11 @@ def test_pcscd_is_woken(front: Reader, echo: Any, tmp_path: Path, monkeypatch: p
 
 
 def test_close_without_vpcd(front: Reader, echo: Any) -> None:
-    """The pause between two attempts ends with the door."""
+    """The pause between two attempts ends with the adapter."""
     absent = Vpcd()
     absent.close()
     front.insert(echo)
-    with door_of(front, absent.port):
+    with adapter_of(front, absent.port):
         pass
     assert front.insertion is not None
 
@@ -467,14 +467,14 @@ def test_close_while_nobody_accepts(front: Reader, echo: Any) -> None:
     port = listener.getsockname()[1]
     with listener, socket.create_connection(("127.0.0.1", port)):
         front.insert(echo)
-        with door_of(front, port):
+        with adapter_of(front, port):
             front.remove()
             front.insert(echo)
 
 
 def test_close_in_the_middle_of_an_apdu(front: Reader, echo: Any, vpcd: Vpcd) -> None:
     front.insert(echo)
-    with door_of(front, vpcd.port):
+    with adapter_of(front, vpcd.port):
         vpcd.power_up()
         vpcd.send(COMMAND)
         assert vpcd.receive() == COMMAND + b"\x90\x00"
@@ -484,7 +484,7 @@ def test_close_in_the_middle_of_an_apdu(front: Reader, echo: Any, vpcd: Vpcd) ->
         echo.go_on.set()
 
 
-@pytest.mark.usefixtures("door")
+@pytest.mark.usefixtures("adapter")
 def test_many_fast_cycles_end_consistent(front: Reader, echo: Any, vpcd: Vpcd) -> None:
     front.insert(echo)
     for _ in range(200):
@@ -500,7 +500,7 @@ def test_many_fast_cycles_end_consistent(front: Reader, echo: Any, vpcd: Vpcd) -
     assert echo.active.commands == [COMMAND]
 
 
-@pytest.mark.usefixtures("door")
+@pytest.mark.usefixtures("adapter")
 @pytest.mark.parametrize(
     "stream",
     [
@@ -514,7 +514,7 @@ def test_many_fast_cycles_end_consistent(front: Reader, echo: Any, vpcd: Vpcd) -
     ids=["half a length", "cut off", "empty", "many", "HTTP", "bytes"],
 )
 def test_nonsense_does_no_harm(front: Reader, new_card: Any, vpcd: Vpcd, stream: bytes) -> None:
-    """Whatever is sent and however it ends, the door comes again and the card answers."""
+    """Whatever is sent and however it ends, the adapter comes again and the card answers."""
     front.insert(new_card())
     vpcd.accept()
     assert vpcd._connection is not None
@@ -528,11 +528,11 @@ def test_nonsense_does_no_harm(front: Reader, new_card: Any, vpcd: Vpcd, stream:
         except ConnectionError:
             continue
     assert vpcd.atr()
-    vpcd.control(Control.ON)
+    vpcd.control(VpcdControl.ON)
     assert vpcd.ask(COMMAND) == COMMAND + b"\x90\x00"
 
 
-@pytest.mark.usefixtures("door")
+@pytest.mark.usefixtures("adapter")
 def test_a_message_that_does_not_end(
     front: Reader, echo: Any, vpcd: Vpcd, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -549,7 +549,7 @@ def test_a_message_that_does_not_end(
     assert vpcd.ask(COMMAND) == COMMAND + b"\x90\x00"
 
 
-@pytest.mark.usefixtures("door")
+@pytest.mark.usefixtures("adapter")
 def test_who_hangs_up_at_once_is_not_called_all_the_time(front: Reader, echo: Any, vpcd: Vpcd, caplog: Any) -> None:
     """The pauses grow, and there is one word about it."""
     front.insert(echo)
@@ -561,7 +561,7 @@ def test_who_hangs_up_at_once_is_not_called_all_the_time(front: Reader, echo: An
     assert caplog.text.count("waits for vpcd") == 1
 
 
-@pytest.mark.usefixtures("door")
+@pytest.mark.usefixtures("adapter")
 def test_others_wait_for_a_program_that_speaks(
     front: Reader, echo: Any, vpcd: Vpcd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -576,7 +576,7 @@ def test_others_wait_for_a_program_that_speaks(
     assert 0.15 < monotonic() - start < DEADLINE
 
 
-@pytest.mark.usefixtures("door")
+@pytest.mark.usefixtures("adapter")
 def test_a_program_that_speaks_loses_its_card(
     front: Reader, echo: Any, new_card: Any, vpcd: Vpcd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -592,7 +592,7 @@ def test_a_program_that_speaks_loses_its_card(
     assert front.insert(new_card()).transmit(COMMAND) == COMMAND + b"\x90\x00"
 
 
-@pytest.mark.usefixtures("door")
+@pytest.mark.usefixtures("adapter")
 def test_no_descriptors(front: Reader, echo: Any, vpcd: Vpcd, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
     """It is said, and tried again until there are some."""
     tried = threading.Semaphore(0)
@@ -602,7 +602,7 @@ def test_no_descriptors(front: Reader, echo: Any, vpcd: Vpcd, monkeypatch: pytes
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     with monkeypatch.context() as full:
-        full.setattr(VpcdDoor, "_new_socket", none_left)
+        full.setattr(VpcdAdapter, "_new_socket", none_left)
         front.insert(echo)
         for _ in range(3):
             assert tried.acquire(timeout=DEADLINE)

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from cardtear.reader import Reader, Testbed
 from cardtear.reader.pcsc import slot_adapter, vpcd
-from cardtear.reader.pcsc.vpcd import VpcdDoor
-from cardtear.reader.pcsc.vpcd_reversed import ReversedDoor
-from cardtear.reader.pcsc.vpcd_wire import Control, Decoder, encode
+from cardtear.reader.pcsc.vpcd import VpcdAdapter
+from cardtear.reader.pcsc.vpcd_reversed import ReversedVpcdAdapter
+from cardtear.reader.pcsc.vpcd_wire import Decoder, VpcdControl, encode
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -24,7 +24,7 @@ DEADLINE = 20.0
 MESSAGES = st.lists(
     st.one_of(
         st.binary(max_size=12),
-        st.sampled_from([encode(bytes([each])) for each in Control]),
+        st.sampled_from([encode(bytes([each])) for each in VpcdControl]),
         st.binary(max_size=20).map(encode),
         st.sampled_from([b"\0\0", b"\xff\xff", b"\0\1", b"\0\0\0\0"]),
     ),
@@ -35,7 +35,7 @@ MESSAGES = st.lists(
 @pytest.fixture(autouse=True)
 def no_pcscd(monkeypatch: pytest.MonkeyPatch) -> None:
     """Behind this vpcd there is no queue of programs to stand in; and it may be asked again at once."""
-    monkeypatch.setattr(slot_adapter, "_new_turn", lambda: None)
+    monkeypatch.setattr(slot_adapter, "_new_transactions", lambda: None)
     monkeypatch.setattr(vpcd, "_FIRST_PAUSE", 0.001)
     monkeypatch.setattr(vpcd, "_LONGEST_PAUSE", 0.001)
 
@@ -49,16 +49,16 @@ def listener() -> Iterator[socket.socket]:
 
 
 @pytest.fixture
-def door(bench: Testbed, front: Reader, listener: socket.socket, new_card: Any) -> Iterator[VpcdDoor]:
-    door = VpcdDoor(bench, listener.getsockname()[1], front)
+def adapter(bench: Testbed, front: Reader, listener: socket.socket, new_card: Any) -> Iterator[VpcdAdapter]:
+    adapter = VpcdAdapter(bench, listener.getsockname()[1], front)
     front.insert(new_card())
-    yield door
-    door.close()
+    yield adapter
+    adapter.close()
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(MESSAGES, st.integers(1, 9))
-def test_whatever_vpcd_sends(door: VpcdDoor, listener: socket.socket, messages: list[bytes], size: int) -> None:
+def test_whatever_vpcd_sends(adapter: VpcdAdapter, listener: socket.socket, messages: list[bytes], size: int) -> None:
     """In pieces, and then the connection ends: the card connects again, and tells its ATR."""
     connection, _ = listener.accept()
     sent = b"".join(messages)
@@ -72,7 +72,7 @@ def test_whatever_vpcd_sends(door: VpcdDoor, listener: socket.socket, messages: 
     connection, _ = listener.accept()
     with connection:
         connection.settimeout(DEADLINE)
-        connection.sendall(encode(bytes([Control.ATR])))
+        connection.sendall(encode(bytes([VpcdControl.ATR])))
         decoder = Decoder()
         answers: list[bytes] = []
         while not answers:
@@ -83,19 +83,21 @@ def test_whatever_vpcd_sends(door: VpcdDoor, listener: socket.socket, messages: 
 
 
 @pytest.fixture
-def reversed_door(bench: Testbed, front: Reader, new_card: Any) -> Iterator[ReversedDoor]:
+def reversed_door(bench: Testbed, front: Reader, new_card: Any) -> Iterator[ReversedVpcdAdapter]:
     """A card that waits for vpcd."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    door = ReversedDoor(bench, port, front)
+    adapter = ReversedVpcdAdapter(bench, port, front)
     front.insert(new_card())
-    yield door
-    door.close()
+    yield adapter
+    adapter.close()
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(MESSAGES, st.integers(1, 9))
-def test_whatever_a_vpcd_sends_that_connects(reversed_door: ReversedDoor, messages: list[bytes], size: int) -> None:
+def test_whatever_a_vpcd_sends_that_connects(
+    reversed_door: ReversedVpcdAdapter, messages: list[bytes], size: int
+) -> None:
     """Likewise: the next one that connects is told the ATR."""
     sent = b"".join(messages)
     where = ("127.0.0.1", reversed_door.port)
@@ -106,7 +108,7 @@ def test_whatever_a_vpcd_sends_that_connects(reversed_door: ReversedDoor, messag
         while connection.recv(1 << 16):
             pass
     with socket.create_connection(where, DEADLINE) as connection:
-        connection.sendall(encode(bytes([Control.ATR])))
+        connection.sendall(encode(bytes([VpcdControl.ATR])))
         answers: list[bytes] = []
         decoder = Decoder()
         while not answers:
@@ -116,9 +118,9 @@ def test_whatever_a_vpcd_sends_that_connects(reversed_door: ReversedDoor, messag
         assert answers[0][:1] == b"\x3b"
 
 
-@pytest.mark.parametrize("begun", [b"\0", b"\xff\xff", encode(bytes([Control.ON])) + b"\0\5\0"])
+@pytest.mark.parametrize("begun", [b"\0", b"\xff\xff", encode(bytes([VpcdControl.ON])) + b"\0\5\0"])
 def test_a_message_that_is_never_whole(
-    door: VpcdDoor, listener: socket.socket, monkeypatch: pytest.MonkeyPatch, begun: bytes
+    adapter: VpcdAdapter, listener: socket.socket, monkeypatch: pytest.MonkeyPatch, begun: bytes
 ) -> None:
     """Also if a byte comes now and then, the connection ends, and the card connects again."""
     monkeypatch.setattr(slot_adapter, "UNFINISHED", 0.2)

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 from cardtear.reader.pcsc import vpcd_wire
-from cardtear.reader.pcsc.vpcd_wire import Control, Decoder, control, encode
+from cardtear.reader.pcsc.vpcd_wire import Decoder, VpcdControl, control, encode
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -76,6 +76,6 @@ def test_longest_body() -> None:
 def test_controls_are_single_bytes_of_known_value() -> None:
     known = {value: control(bytes([value])) for value in range(256)}
     assert {value for value, meaning in known.items() if meaning is not None} == {0, 1, 2, 4}
-    assert known[2] is Control.RESET
+    assert known[2] is VpcdControl.RESET
     assert control(b"") is None
     assert control(b"\0\0") is None
