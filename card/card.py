@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from .applet.touch import NO_TOUCH_INPUT, TouchInput
+from .touch import NO_TOUCH_INPUT, TouchInput
 
 
 class CardTorn(Exception):

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .applet.security import PIN_FORMATS, PIN_LENGTH, PinRules
 from .files import json_text
+from .pin_rules import PIN_FORMATS, PIN_LENGTH, PinRules
 
 MANAGEMENT_POLICIES = {
     "pin": "a random key, kept on the card for whoever has the PIN",

@@ -10,9 +10,9 @@ from functools import lru_cache
 
 from ..card import atr as answer_to_reset
 from ..card import tlv
-from ..card.applet.security import PIN_LENGTH
 from ..card.crypto.dsa_keys import Domain
 from ..card.crypto.edwards import Variant
+from ..card.pin_rules import PIN_LENGTH
 from ..card.status import SW
 from ..card.tables import DISCOVERY, EDWARDS_VARIANTS, INS, PIN, PIV_AID, PUK, SELF_TAGGED, Algorithm, PinRule
 from ..reader.errors import CardMute

@@ -7,11 +7,11 @@ from .. import tlv
 from ..status import SW, CardError
 from ..tables import ATTESTATION, CARD_AUTHENTICATION, EDWARDS_VARIANTS, MANAGEMENT_KEY, TRAITS_OBJECT, TouchPolicy
 from ..token_traits import Traits
+from ..touch import CACHED_SECONDS
 from . import management
 from .commands import GeneralAuthenticate
 from .context import CommandContext
 from .keys import EcKey, EdwardsKey, MontgomeryKey, PrivateKey
-from .touch import CACHED_SECONDS
 
 _CHALLENGE, _RESPONSE, _EXPONENTIATION, _VARIANT = 0x81, 0x82, 0x85, 0x8E
 _TEMPLATE = 0x7C

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from .. import tlv
 from ..apdu import Command
+from ..pin_rules import PIN_LENGTH
 from ..status import SW, CardError
 from ..tables import (
     ATTESTATION,
@@ -29,7 +30,6 @@ from ..tables import (
     PinRule,
     TouchPolicy,
 )
-from .security import PIN_LENGTH
 
 _TAG_LIST = 0x5C
 _DYNAMIC_AUTHENTICATION = 0x7C

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from ..image.state import Reference, StoredKey
 from ..image.store import Store
+from ..touch import NO_TOUCH_INPUT, TouchInput
 from .keys import KeyRing
 from .security import SecurityStatus
-from .touch import NO_TOUCH_INPUT, TouchInput
 from .variants import NEUTRAL, CardVariant
 
 

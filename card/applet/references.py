@@ -11,11 +11,11 @@ import hmac
 from collections.abc import Mapping
 
 from ..image.state import Reference
+from ..pin_rules import PIN_LENGTH
 from ..status import SW, CardError, verification_failed
 from ..tables import PIN, PUK
 from .commands import ChangeReferenceData, QueryVerification, ResetRetryCounter, ResetVerification, Verify
 from .context import CommandContext
-from .security import PIN_LENGTH
 
 DEFAULTS = {PIN: b"123456\xff\xff", PUK: b"12345678"}
 """PIN and PUK of a new card."""

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
-from ..applet.security import PinRules
+from ..pin_rules import PinRules
 from ..tables import PIN_POLICIES, TouchPolicy
 from . import retry_counters
 from .encryption import UNENCRYPTED, Protection, Wrapped, new_encryption, unwrap

@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ..applet.security import PinRules
+from ..pin_rules import PinRules
 from ..tables import PIN_POLICIES, SLOTS, PinRule, TouchPolicy
 from . import image_format
 from .encryption import UNENCRYPTED, Protection, Wrapped

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ..applet.security import PinRules
+from ..pin_rules import PinRules
 from ..tables import PinRule, TouchPolicy
 
 DEFAULT_CAPACITY = 1024 * 1024

@@ -23,12 +23,12 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from .. import atr
 from ..applet import keys
 from ..applet.management import DEFAULT_MANAGEMENT_KEY, SALT_LENGTH, derived_key, kept_for
-from ..applet.security import PIN_LENGTH
+from ..applet.piv_card import ForeignCard, PivCard
 from ..applet.variants import CardVariant, variant_of
 from ..files import output_file
 from ..image.state import DEFAULT_CAPACITY, CardState, Reference, StoredKey
 from ..image.store import ImageExists, create_image
-from ..piv_card import ForeignCard, PivCard
+from ..pin_rules import PIN_LENGTH
 from ..tables import (
     ADMIN_DATA,
     ATTESTATION,

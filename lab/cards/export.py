@@ -17,12 +17,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 
 from ...card import certificates
 from ...card.applet import keys
-from ...card.applet.security import PIN_FORMATS, PIN_LENGTH, PinRules
 from ...card.applet.variants import variant_of
 from ...card.certificate_reader import NO_KEY
 from ...card.files import json_text
 from ...card.image.state import CardState, Reference, StoredKey
 from ...card.issuing.profiles import PROFILES
+from ...card.pin_rules import PIN_FORMATS, PIN_LENGTH, PinRules
 from ...card.shown import shown
 from ...card.tables import (
     ATTESTATION,

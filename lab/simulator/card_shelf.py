@@ -13,12 +13,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from ...card.applet.piv_card import PivCard
 from ...card.card import Card
 from ...card.files import output_file
 from ...card.image import passphrase
 from ...card.image.store import ImageError
 from ...card.issuing import profiles
-from ...card.piv_card import PivCard
 from ...p11.token_mechanisms import require_known
 from ...reader.events import Change
 from ...reader.reader import Event, Reader, SharedCard

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...card.applet.piv_card import PivCard
 from ...card.card import Card, CardTorn
 from ...card.image.store import ImageError
 from ...card.issuing.profiles import CardRequest
-from ...card.piv_card import PivCard
 from ...card.tables import PIN, PUK
 from ...card.wording import reason
 from ...csrc import module_path

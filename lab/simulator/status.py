@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...card.piv_card import ForeignCard, PivCard
+from ...card.applet.piv_card import ForeignCard, PivCard
 from ...reader.pcsc.vpcd_slots import VpcdSlots
 from ...reader.reader import Reader
 from .from_pcsc import FromPcsc

@@ -13,8 +13,8 @@ from time import monotonic
 from typing import Any
 from weakref import WeakValueDictionary
 
+from ...card.applet.piv_card import ForeignCard
 from ...card.card import Card
-from ...card.piv_card import ForeignCard
 from ...reader.errors import CardRemoved
 from ...reader.events import Change
 from ...reader.reader import Event, Insertion

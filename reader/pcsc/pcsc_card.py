@@ -15,9 +15,9 @@ from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from typing import TYPE_CHECKING, Any
 
-from ...card.applet.touch import NO_TOUCH_INPUT, TouchInput
 from ...card.card import CardTorn
 from ...card.tables import INS
+from ...card.touch import NO_TOUCH_INPUT, TouchInput
 from ..card_lock import TransactionLock
 from ..errors import CardMute
 from .pcsc_channel import Channel, PcscError

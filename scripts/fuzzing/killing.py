@@ -20,10 +20,10 @@ from typing import NamedTuple
 from cardtear.card import tlv
 from cardtear.card.applet import keys
 from cardtear.card.applet.management import DEFAULT_MANAGEMENT_KEY
+from cardtear.card.applet.piv_card import PoweredCard
 from cardtear.card.image.state import CardState, StoredKey
 from cardtear.card.image.store import read_image
 from cardtear.card.issuing.profiles import open_card
-from cardtear.card.piv_card import PoweredCard
 from cardtear.card.tables import MANAGEMENT_KEY, PIN, PIV_AID, PUBLIC_RECORDS, PUK, SLOTS, Algorithm
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher, modes

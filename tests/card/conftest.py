@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from cardtear.card import tlv
 from cardtear.card.applet.management import DEFAULT_MANAGEMENT_KEY
+from cardtear.card.applet.piv_card import PivCard
 from cardtear.card.card import Activation, Card
 from cardtear.card.issuing.ca import TestCA
 from cardtear.card.issuing.profiles import CardRequest, open_card, ready_image
-from cardtear.card.piv_card import PivCard
 from cardtear.card.tables import PIV_AID
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes

@@ -8,9 +8,9 @@ import json
 from typing import Any
 
 import pytest
-from cardtear.card.applet.security import PIN_FORMATS
 from cardtear.card.issuing import certificate_options
 from cardtear.card.issuing.profiles import CardRequest
+from cardtear.card.pin_rules import PIN_FORMATS
 from cardtear.card.tables import OBJECT_LIMIT
 from cardtear.card.token_traits import CERTIFICATE_RULES, MANAGEMENT_POLICIES, RULES, Traits, from_text
 from hypothesis import given

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 from cardtear.card import apdu
+from cardtear.card.applet.piv_card import PivCard
 from cardtear.card.card import Activation
 from cardtear.card.image.state import CardState, Reference
 from cardtear.card.issuing.ca import TestCA
 from cardtear.card.issuing.profiles import CardRequest, open_card, ready_image
-from cardtear.card.piv_card import PivCard
 from cardtear.card.tables import INS, PIN
 from fuzzing import flood, killing
 from fuzzing.targets import TARGETS

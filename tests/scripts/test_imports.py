@@ -30,6 +30,9 @@ LAB = (
 ORDER = (*BELOW_LAB, *LAB)
 """The rooms, from below to above: each may import from itself and from those before it."""
 
+INSIDE_CARD = ("card/files", "card", "card/crypto", "card/image", "card/applet", "card/issuing")
+"""The folders of card/, likewise."""
+
 FREE = ("scenarios", "__version__")
 """What every room may import: files that come along, and the version."""
 
@@ -78,6 +81,21 @@ def test_rooms_import_only_from_below(where: str) -> None:
     for file in inside:
         for module in imported(file):
             assert room(module) in may, f"{dotted(file)} imports {module}"
+
+
+@pytest.mark.parametrize("folder", INSIDE_CARD)
+def test_folders_of_card_import_only_from_below(folder: str) -> None:
+    inside = list((ROOT / folder).glob("*.py"))
+    assert inside
+    may = {ROOT / each for each in INSIDE_CARD[: INSIDE_CARD.index(folder) + 1]}
+    for file in inside:
+        for module in imported(file):
+            path = ROOT.joinpath(*module.split("."))
+            assert (path if path.is_dir() else path.parent) in may, f"{dotted(file)} imports {module}"
+
+
+def test_every_folder_of_card_has_its_order() -> None:
+    assert {str(file.parent.relative_to(ROOT)) for file in (ROOT / "card").rglob("*.py")} == set(INSIDE_CARD)
 
 
 def test_no_circles() -> None:

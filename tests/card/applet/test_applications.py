@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from cardtear.card.apdu import Command
-from cardtear.card.piv_card import PivCard
+from cardtear.card.applet.piv_card import PivCard
 from cardtear.card.status import SW, CardError
 
 PURSE, PIV, MANAGER = "A00000030800FF", "A000000308000010", "A000000151"

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from cardtear.card import certificates, tlv
+from cardtear.card.applet.piv_card import PivCard
 from cardtear.card.issuing.ca import TestCA
-from cardtear.card.piv_card import PivCard
 from cardtear.card.tables import SLOTS, Algorithm
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization

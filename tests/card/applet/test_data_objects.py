@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from cardtear.card import tlv
-from cardtear.card.piv_card import PivCard
+from cardtear.card.applet.piv_card import PivCard
 from cardtear.card.tables import OBJECT_LIMIT, OBJECTS, PRIVATE_OBJECTS, PUBLIC_OBJECTS, SELF_TAGGED, Access
 
 FACIAL_IMAGE, SIGNATURE_CERTIFICATE = 0x5FC108, 0x5FC10A

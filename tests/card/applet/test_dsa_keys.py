@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from cardtear.card import tlv
 from cardtear.card.applet import keys
+from cardtear.card.applet.piv_card import PivCard
 from cardtear.card.crypto import dsa_keys
 from cardtear.card.crypto.dsa_keys import Domain
 from cardtear.card.issuing.profiles import open_card
-from cardtear.card.piv_card import PivCard
 from cardtear.card.tables import DSA_BITS, SLOTS, Algorithm
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes

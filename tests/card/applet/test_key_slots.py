@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from cardtear.card import tlv
-from cardtear.card.piv_card import PivCard
+from cardtear.card.applet.piv_card import PivCard
 from cardtear.card.tables import (
     DSA_BITS,
     KEY_PAIR_ALGORITHMS,

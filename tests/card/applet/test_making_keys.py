@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from cardtear.card import tlv
-from cardtear.card.piv_card import PivCard
+from cardtear.card.applet.piv_card import PivCard
 from cardtear.card.tables import OWN_ALGORITHMS, RSA_BITS, Algorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519

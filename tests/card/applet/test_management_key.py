@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cardtear.card import tlv
 from cardtear.card.applet.management import DEFAULT_MANAGEMENT_KEY
-from cardtear.card.piv_card import PivCard
+from cardtear.card.applet.piv_card import PivCard
 from cardtear.card.tables import MANAGEMENT_KEY_LENGTHS, Algorithm
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes

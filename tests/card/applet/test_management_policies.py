@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from cardtear.card import tlv
 from cardtear.card.applet.management import DEFAULT_MANAGEMENT_KEY, derived_key
+from cardtear.card.applet.piv_card import PivCard
 from cardtear.card.issuing.profiles import CardRequest
-from cardtear.card.piv_card import PivCard
 from cardtear.card.tables import Algorithm
 from cardtear.card.token_traits import MANAGEMENT_POLICIES
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES

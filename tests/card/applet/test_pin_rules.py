@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from cardtear.card.applet.security import PIN_FORMATS, PinRules
+from cardtear.card.applet.piv_card import PivCard
 from cardtear.card.issuing.profiles import CardRequest, ProfileError
-from cardtear.card.piv_card import PivCard
+from cardtear.card.pin_rules import PIN_FORMATS, PinRules
 from cardtear.card.tables import PIN, PUK
 from hypothesis import given
 from hypothesis import strategies as st

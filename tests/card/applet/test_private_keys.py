@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from cardtear.card import tlv
-from cardtear.card.piv_card import PivCard
+from cardtear.card.applet.piv_card import PivCard
 from cardtear.card.tables import SLOTS, Algorithm
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature

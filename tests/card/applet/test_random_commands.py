@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from cardtear.card.applet.piv_card import PivCard
 from cardtear.card.issuing.profiles import open_card
-from cardtear.card.piv_card import PivCard
 from cardtear.card.tables import INS, SLOTS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from cardtear.card import atr
-from cardtear.card.piv_card import PivCard
+from cardtear.card.applet.piv_card import PivCard
 from cardtear.reader import Testbed
 
 from ..conftest import Terminal

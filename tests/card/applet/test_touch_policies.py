@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from cardtear.card.applet.management import DEFAULT_MANAGEMENT_KEY
-from cardtear.card.applet.touch import NO_TOUCH_INPUT
+from cardtear.card.applet.piv_card import PivCard
 from cardtear.card.card import CardTorn
-from cardtear.card.piv_card import PivCard
 from cardtear.card.tables import Algorithm
+from cardtear.card.touch import NO_TOUCH_INPUT
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from ..conftest import Finger, Terminal

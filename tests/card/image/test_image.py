@@ -20,6 +20,7 @@ from time import perf_counter
 from typing import Any
 
 import pytest
+from cardtear.card.applet.piv_card import PivCard
 from cardtear.card.card import CardTorn
 from cardtear.card.image import encryption, image_format, image_migration, store
 from cardtear.card.image.encryption import WrongPassphrase
@@ -28,7 +29,6 @@ from cardtear.card.image.image_migration import UnknownFormat
 from cardtear.card.image.state import CardState, Reference
 from cardtear.card.image.store import ImageError, ImageExists, Store, create_image, read_image
 from cardtear.card.issuing.profiles import open_card
-from cardtear.card.piv_card import PivCard
 from cardtear.card.status import CardError
 from cardtear.card.tables import PIN
 from hypothesis import HealthCheck, given, settings
@@ -39,7 +39,7 @@ WRONG = bytes.fromhex("0020008008313233343537FFFF")
 OPEN_AND_WAIT = """
 import sys
 from pathlib import Path
-from cardtear.card.piv_card import PivCard
+from cardtear.card.applet.piv_card import PivCard
 from cardtear.card.issuing.profiles import open_card
 card = open_card(Path(sys.argv[1]))
 print("open", flush=True)
@@ -399,7 +399,7 @@ def test_an_idle_card_takes_little_memory(image: Callable[..., Path], tmp_path: 
     script = """
 import os, sys
 from pathlib import Path
-from cardtear.card.piv_card import PivCard
+from cardtear.card.applet.piv_card import PivCard
 from cardtear.card.issuing.profiles import open_card
 def used(path):
     card = open_card(path)

@@ -21,10 +21,10 @@ from typing import Any, NamedTuple
 
 import pytest
 from cardtear.card.applet import references
+from cardtear.card.applet.piv_card import PivCard
 from cardtear.card.card import CardTorn
 from cardtear.card.image.store import ImageError, Store, create_image, read_image
 from cardtear.card.issuing.profiles import open_card
-from cardtear.card.piv_card import PivCard
 from cardtear.card.status import SW
 from cardtear.card.tables import PIN
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from cardtear.card import tlv
+from cardtear.card.applet.piv_card import PivCard
 from cardtear.card.image.store import Store
-from cardtear.card.piv_card import PivCard
 from cardtear.card.tables import (
     OBJECT_LIMIT,
     OBJECTS,

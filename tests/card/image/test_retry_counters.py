@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from cardtear.card.applet import references
+from cardtear.card.applet.piv_card import PivCard
 from cardtear.card.image import retry_counters
 from cardtear.card.image.encryption import UNENCRYPTED
 from cardtear.card.image.state import Reference
 from cardtear.card.image.store import ImageError, read_image
-from cardtear.card.piv_card import PivCard
 from cardtear.card.tables import PIN, PUK
 
 RIGHT, WRONG = b"123456\xff\xff", b"123457\xff\xff"

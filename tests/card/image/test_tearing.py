@@ -18,11 +18,11 @@ import pytest
 from cardtear.card import atr, tlv
 from cardtear.card.applet import keys, references
 from cardtear.card.applet.management import DEFAULT_MANAGEMENT_KEY
+from cardtear.card.applet.piv_card import PivCard
 from cardtear.card.card import CardTorn
 from cardtear.card.image.state import CardState, Reference, StoredKey
 from cardtear.card.image.store import Store, create_image
 from cardtear.card.issuing.profiles import open_card
-from cardtear.card.piv_card import PivCard
 from cardtear.card.tables import MANAGEMENT_KEY, PIN, PUK, Algorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
 

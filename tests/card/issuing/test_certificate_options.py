@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 from asn1crypto.x509 import GeneralNames
+from cardtear.card.applet.piv_card import PivCard
 from cardtear.card.issuing.ca import key_usage
 from cardtear.card.issuing.profiles import PROFILES, CardRequest, ProfileError, ready_image, request
-from cardtear.card.piv_card import PivCard
 from cardtear.card.tables import SLOTS
 from cardtear.card.token_traits import from_text
 from cryptography import x509

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from cardtear.card import tlv
+from cardtear.card.applet.piv_card import PivCard
 from cardtear.card.issuing import cms
 from cardtear.card.issuing.cardholder import Cardholder, fasc_n
-from cardtear.card.piv_card import PivCard
 from cardtear.card.tables import SLOTS
 from cryptography import x509
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 from cardtear.card import tlv
+from cardtear.card.applet.piv_card import PivCard
 from cardtear.card.issuing import cms
 from cardtear.card.issuing.ca import TestCA
-from cardtear.card.piv_card import PivCard
 from cardtear.card.tables import PIV_OBJECTS, SELF_TAGGED, SLOTS, Access
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7

@@ -16,8 +16,8 @@ import pytest
 from asn1crypto import algos
 from asn1crypto import cms as asn1_cms
 from cardtear.card import tlv
+from cardtear.card.applet.piv_card import PivCard
 from cardtear.card.issuing import cms
-from cardtear.card.piv_card import PivCard
 from cardtear.card.tables import (
     BIT_GROUP,
     CCC,

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from cardtear.card import atr as answers
 from cardtear.card import tlv
+from cardtear.card.applet.piv_card import PivCard
 from cardtear.card.image.state import Reference, StoredKey
 from cardtear.card.image.store import ImageExists, read_image
 from cardtear.card.issuing.ca import TestCA
@@ -29,7 +30,6 @@ from cardtear.card.issuing.profiles import (
     ready_image,
     request,
 )
-from cardtear.card.piv_card import PivCard
 from cardtear.card.tables import SLOTS
 from cardtear.card.token_traits import Traits
 from cryptography import x509

@@ -8,8 +8,8 @@ import threading
 from typing import Any
 
 import pytest
+from cardtear.card.applet.piv_card import ForeignCard
 from cardtear.card.issuing.profiles import CardRequest
-from cardtear.card.piv_card import ForeignCard
 from cardtear.lab.cli import tables
 from cardtear.lab.control.client import ControlFailure
 from cardtear.lab.control.remote import RemoteSimulator

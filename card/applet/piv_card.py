@@ -8,21 +8,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from . import atr
-from .applet.applet import PivApplet
-from .applet.applications import Applet, Applications
-from .applet.card_manager import CardManager
-from .applet.chaining import ByteProtocol, Chaining
-from .applet.context import CommandContext
-from .applet.device import Device
-from .applet.keys import KeyRing
-from .applet.touch import NO_TOUCH_INPUT, TouchInput
-from .applet.variants import variant_of_state
-from .card import CardTorn
-from .image.store import ImageError, NotWritten, Store
-from .status import SW
-from .tables import TRAITS_OBJECT, TouchPolicy
-from .token_traits import Traits
+from .. import atr
+from ..card import CardTorn
+from ..image.store import ImageError, NotWritten, Store
+from ..status import SW
+from ..tables import TRAITS_OBJECT, TouchPolicy
+from ..token_traits import Traits
+from ..touch import NO_TOUCH_INPUT, TouchInput
+from .applet import PivApplet
+from .applications import Applet, Applications
+from .card_manager import CardManager
+from .chaining import ByteProtocol, Chaining
+from .context import CommandContext
+from .device import Device
+from .keys import KeyRing
+from .variants import variant_of_state
 
 LOG = logging.getLogger(__name__)
 
