@@ -126,6 +126,7 @@ def _place_of_serial(fields: list[Element]) -> int:
 
 
 def _date(element: Element) -> datetime.datetime | None:
+    """Return the moment in a UTCTime or GeneralizedTime; None for anything else."""
     kind = _TIMES.get(element.tag) if element.class_ == _UNIVERSAL else None
     try:
         value = kind.load(element.whole).native if kind is not None else None
@@ -164,6 +165,7 @@ def dotted(element: Element) -> str:
 
 @lru_cache(64)
 def _public_key(info: bytes) -> Any:
+    """Load a SubjectPublicKeyInfo (DER); None for a key that cryptography does not support."""
     try:
         return load_der_public_key(info)
     except NO_KEY:

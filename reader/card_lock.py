@@ -103,12 +103,13 @@ class OwnLock(TransactionLock):
         self._release()
 
     def _wait(self) -> bool:
+        """Announce the wait, and wait for the lock."""
         self.waits()
         return self._acquire()
 
 
 class CardLock(TransactionLock):
-    """Reentrant, as threading.RLock."""
+    """Lock of a card that both sides reach. Reentrant, as threading.RLock."""
 
     def __init__(self, side: OtherSide, waits: Callable[[], object]) -> None:
         super().__init__(waits)
@@ -197,6 +198,8 @@ class CardLock(TransactionLock):
 
 
 class _Inside(TransactionLock):
+    """The same lock for the other side's adapter, whose programs have waited in their queue already."""
+
     def __init__(self, lock: CardLock) -> None:
         super().__init__(lock.waits)
         self._lock = lock

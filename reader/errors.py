@@ -14,6 +14,8 @@ class TestbedError(Exception):
 
 
 class NoSuchReader(TestbedError):
+    """Raised when no reader of that name is plugged in."""
+
     code = "no-such-reader"
 
     def __init__(self, name: str, known: Iterable[str] = ()) -> None:
@@ -24,6 +26,8 @@ class NoSuchReader(TestbedError):
 
 
 class ReaderExists(TestbedError):
+    """Raised when a reader of that name is plugged in already."""
+
     code = "reader-exists"
 
     def __init__(self, name: str) -> None:
@@ -31,6 +35,8 @@ class ReaderExists(TestbedError):
 
 
 class ReaderOccupied(TestbedError):
+    """Raised when the reader holds a card already."""
+
     code = "reader-occupied"
 
     def __init__(self, name: str, card: str, remedy: str = "remove or swap it") -> None:
@@ -38,6 +44,8 @@ class ReaderOccupied(TestbedError):
 
 
 class ReaderEmpty(TestbedError):
+    """Raised when the reader holds no card."""
+
     code = "reader-empty"
 
     def __init__(self, name: str) -> None:
@@ -45,6 +53,8 @@ class ReaderEmpty(TestbedError):
 
 
 class NoRetryCounter(TestbedError):
+    """Raised when the card is not a PIV card, and so has no retry counter to set."""
+
     code = "no-tries"
 
     def __init__(self, card: str, reader: str) -> None:
@@ -55,6 +65,8 @@ class NoRetryCounter(TestbedError):
 
 
 class CardElsewhere(TestbedError):
+    """Raised when the card is in another reader."""
+
     code = "card-elsewhere"
 
     def __init__(self, card: str, reader: str, remedy: str = "; remove it there first") -> None:
@@ -62,6 +74,8 @@ class CardElsewhere(TestbedError):
 
 
 class PcscdNotOurs(TestbedError):
+    """Raised when the simulator has no pcscd of its own to stop or start."""
+
     code = "pcscd-not-ours"
 
     def __init__(self) -> None:

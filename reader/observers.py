@@ -84,6 +84,7 @@ class Watcher(Generic[T]):
             self._drop(f"has not ended within {LAST_WORDS:g} s")
 
     def _run(self) -> None:
+        """Call the function with queued values until `close` or a failure."""
         while (pending := self._pending.get()) is not None and not self._is_over:
             self._begun = monotonic()
             try:
@@ -96,6 +97,7 @@ class Watcher(Generic[T]):
             self._begun = None
 
     def _drop(self, why: str) -> None:
+        """Discard the queue, call the function no more, and log why."""
         self._is_over = True
         self._forget()
         with contextlib.suppress(queue.Empty):

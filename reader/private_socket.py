@@ -30,6 +30,8 @@ class SocketError(Exception):
 
 
 class SocketInUse(SocketError):
+    """Raised when another process listens on the socket."""
+
     code = "socket-in-use"
 
     def __init__(self, path: Path) -> None:
@@ -39,6 +41,8 @@ class SocketInUse(SocketError):
 
 
 class UnsafeFolder(SocketError):
+    """Raised when the socket's folder is not private to this user."""
+
     code = "unsafe-folder"
 
     def __init__(self, folder: Path, reason: str, advice: str = "remove it, or choose another folder") -> None:
@@ -159,6 +163,7 @@ def serve_each(
 def _begin(
     prepare: Callable[[socket.socket], Callable[[], None]], connection: socket.socket, path: Path, name: str
 ) -> bool:
+    """Start the thread that serves a connection; return False, and log it, if that fails."""
     try:
         threading.Thread(target=prepare(connection), name=name, daemon=True).start()
     except (RuntimeError, MemoryError, OSError) as error:
@@ -168,11 +173,13 @@ def _begin(
 
 
 def _refuse(connection: socket.socket, refusal: bytes) -> None:
+    """Send a refusal without waiting, and close the connection."""
     with connection, contextlib.suppress(OSError):
         connection.send(refusal, socket.MSG_DONTWAIT)
 
 
 def _open_reserve() -> int | None:
+    """Open a spare descriptor, to be closed when there are no more; None if there is none."""
     try:
         return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -187,6 +194,7 @@ def peer_is_ours(connection: socket.socket) -> bool:
 
 
 def _is_alive(path: Path) -> bool:
+    """Return whether a process listens on the socket."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:

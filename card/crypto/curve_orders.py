@@ -41,5 +41,6 @@ def require_in_range(key: object) -> None:
 
 
 def _require_below(number: int, curve: ec.EllipticCurve) -> None:
+    """Require a number from 1 to the order of the curve less one. Raises ValueError."""
     if not 1 <= number < _ORDERS.get(curve.name, number + 1):
         raise ValueError("a number beyond the order of the curve")

@@ -69,6 +69,7 @@ def _candidates(bits: int) -> Iterator[int]:
 
 
 def _order(bits: int, may_stop: MayStop) -> int:
+    """Generate a prime of this many bits. Raises Stopped."""
     import gmpy2
 
     while True:
@@ -79,6 +80,7 @@ def _order(bits: int, may_stop: MayStop) -> int:
 
 
 def _base(p: int, q: int) -> int:
+    """Return a generator of the subgroup of order q modulo p (FIPS 186-4, A.2.1)."""
     h = 2
     while (g := power(h, (p - 1) // q, p)) == 1:
         h += 1
@@ -86,6 +88,7 @@ def _base(p: int, q: int) -> int:
 
 
 def _look(may_stop: MayStop) -> None:
+    """Raise Stopped if the generation may stop."""
     if may_stop():
         raise Stopped
 
@@ -102,12 +105,14 @@ def _small_primes() -> tuple[int, ...]:
 
 @cache
 def _product() -> Any:
+    """Return the product of the primes up to 2000."""
     import gmpy2
 
     return gmpy2.primorial(2000)
 
 
 def _no_small_factor(p: int) -> bool:
+    """Return whether a number has no prime factor up to 2000."""
     import gmpy2
 
     return bool(gmpy2.gcd(p, _product()) == 1)

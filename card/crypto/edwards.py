@@ -63,6 +63,7 @@ class _Context(bytes):
 
 
 def _scheme(key: Any, variant: Variant) -> Any:
+    """Return the signature scheme of a key under a variant."""
     from Crypto.Signature import eddsa
 
     return eddsa.new(key, "rfc8032", _Context(variant.context))

@@ -31,11 +31,13 @@ def loads(text: str | bytes) -> Any:
 
 
 def _float(digits: str) -> float | _NoNumber:
+    """Return a finite float, else a placeholder."""
     value = float(digits)
     return value if math.isfinite(value) else _shortened(digits)
 
 
 def _int(digits: str) -> int | _NoNumber:
+    """Return an integer, else a placeholder for one with too many digits."""
     try:
         return int(digits)
     except ValueError:  # longer than Python reads (sys.set_int_max_str_digits)
@@ -43,6 +45,7 @@ def _int(digits: str) -> int | _NoNumber:
 
 
 def _shortened(digits: str) -> _NoNumber:
+    """Return a placeholder that shows the beginning of a long number."""
     return _NoNumber(digits if len(digits) <= _SHOWN else f"{digits[:_SHOWN]}... ({len(digits)} characters)")
 
 

@@ -117,6 +117,7 @@ def is_replaced(path: Path) -> bool:
 
 
 def _write(path: Path, content: str | bytes, is_new: bool) -> None:
+    """Write to a file, a FIFO, a device or a descriptor. Raises OSError with the path."""
     data = content if isinstance(content, bytes) else content.encode(errors="backslashreplace")
     with _named(path):
         target = _target(path)

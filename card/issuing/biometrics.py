@@ -20,6 +20,8 @@ _CREATOR = b"cardtear"
 
 
 class _Kind(NamedTuple):
+    """A kind of record: the codes in its header."""
+
     owner: int
     format: int
     type: int
@@ -125,6 +127,7 @@ def _iris(eye: int, day: datetime.date, chance: random.Random) -> bytes:
 
 
 def _chunk(name: bytes, body: bytes) -> bytes:
+    """Encode a PNG chunk."""
     return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
 
@@ -160,4 +163,5 @@ def _jpeg(width: int, height: int, chance: random.Random) -> bytes:
 
 
 def _segment(marker: int, body: bytes) -> bytes:
+    """Encode a JPEG segment."""
     return struct.pack(">BBH", 0xFF, marker, 2 + len(body)) + body

@@ -135,6 +135,7 @@ class TestCA:
         return _certificate_builder(subject, self.certificate.subject, public_key, authority, until, since)
 
     def _sign(self, builder: x509.CertificateBuilder) -> x509.Certificate:
+        """Sign a certificate."""
         is_edwards = isinstance(self._key, ed25519.Ed25519PrivateKey)
         return builder.sign(self._key, None if is_edwards else hashes.SHA256())
 
@@ -168,6 +169,7 @@ def _write_first(path: Path, content: bytes) -> None:
 
 
 def _pem(key: CertificateIssuerPrivateKeyTypes) -> bytes:
+    """Encode a private key as PEM, without encryption."""
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

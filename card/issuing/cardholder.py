@@ -64,4 +64,5 @@ def fasc_n(*fields: str) -> bytes:
 
 
 def _with_parity(code: int) -> str:
+    """Return the bits of a digit, the lowest first, with odd parity."""
     return f"{code:04b}"[::-1] + str(1 - code.bit_count() % 2)

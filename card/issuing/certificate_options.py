@@ -158,6 +158,7 @@ def _check_text(name: str, text: str | bytes | None) -> None:
 
 
 def _time(text: str | None) -> datetime.datetime | None:
+    """Parse a date or a moment, in UTC unless it has a time zone; None for an empty text. Raises ValueError."""
     if not text:
         return None
     try:
@@ -171,6 +172,7 @@ def _time(text: str | None) -> datetime.datetime | None:
 
 
 def _extended(word: str) -> x509.ObjectIdentifier:
+    """Return an extended key usage by its name or OID. Raises ValueError."""
     try:
         return _EXTENDED.get(word) or x509.ObjectIdentifier(word)
     except ValueError:

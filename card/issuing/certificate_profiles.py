@@ -31,7 +31,7 @@ _INVESTIGATED = b"\x01\x01\x00"
 
 
 class CertificateProfile(NamedTuple):
-    """`usages` are names of key usage bits; `policy` is the last number of one of the Common Policy's.
+    """A certificate profile: `usages` are names of key usage bits; `policy` is the last arc of a Common Policy OID.
 
     One that `names_card` has its FASC-N and UUID for alternative names; one that `names_holder` has name and e-mail
     address. A key `only` for its extended usages is refused for any other.

@@ -108,6 +108,7 @@ def _serial(certificate: Certificate) -> str | None:
 
 
 def _sequence(der: bytes) -> list[Element]:
+    """Return the elements in a SEQUENCE."""
     return [each for outer in elements(der)[:1] for each in elements(outer.content)]
 
 
@@ -191,4 +192,5 @@ def _leaves(data: bytes, depth: int = 0) -> Iterator[Element]:
 
 
 def _hex(data: bytes) -> str:
+    """Return bytes as hexadecimal digits."""
     return data.hex().upper()

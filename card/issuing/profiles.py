@@ -323,6 +323,7 @@ def request(parameters: dict[str, Any]) -> CardRequest:
 
 
 def _check(name: str, value: object) -> None:
+    """Check the name and the value of a parameter. Raises ProfileError."""
     rule = rule_of(name)
     if rule is None:
         known = sorted((*RULES, *CERTIFICATE_RULES))
@@ -398,6 +399,7 @@ def _issuers(wanted: CardRequest, ca: TestCA) -> Iterator[bytes]:
 
 
 def _own_ca(options: CertificateOptions) -> TestCA | None:
+    """Return the user's own CA in the options, if any. Raises ProfileError."""
     try:
         return options.issuer()
     except ValueError as error:
@@ -492,4 +494,5 @@ def _provide_keys(wanted: CardRequest, state: CardState, person: Cardholder, ca:
 
 
 def _padded(value: str) -> bytes:
+    """Return a PIN, padded with FF."""
     return value.encode("utf-8", "replace").ljust(PIN_LENGTH, b"\xff")

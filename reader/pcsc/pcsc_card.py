@@ -146,6 +146,7 @@ class PcscCard:
         self._do(lambda: self._channel.end() if self._channel is not None else None)
 
     def _was_reset(self, activation: PcscActivation) -> None:
+        """Record that another program has reset the card: begin a new activation."""
         self.revision += 1
         insertion = self._insertion
         if insertion is not None:
@@ -157,6 +158,7 @@ class PcscCard:
     # The thread that speaks to it; all below runs there but what gives it something to do
 
     def _do(self, work: Callable[[], Any]) -> Future[Any]:
+        """Queue work for the card's thread."""
         future: Future[Any] = Future()
         self._jobs.put((future, work))
         return future
@@ -175,6 +177,7 @@ class PcscCard:
                 self._waiting.discard(future)
 
     def _work(self) -> None:
+        """Carry out queued work, in order."""
         while (job := self._jobs.get()) is not None:
             future, work = job
             with contextlib.suppress(InvalidStateError):  # nobody waits for it any more
@@ -184,6 +187,7 @@ class PcscCard:
                     future.set_exception(error)
 
     def _power_up(self, activation: PcscActivation) -> None:
+        """Connect to the card, or reset it if connected, unless the activation is over."""
         if activation is not self._activation or self.is_lost:
             return
         if self._channel is None:
@@ -202,6 +206,7 @@ class PcscCard:
         return self._channel
 
     def _disconnect(self, power_off: bool) -> None:
+        """Close the channel."""
         channel, self._channel = self._channel, None
         if channel is not None:
             channel.close(power_off)

@@ -62,6 +62,7 @@ def may_listen(uid: int) -> bool:
 
 
 def _is_the_services(uid: int) -> bool:
+    """Return whether this is the user of the pcscd service, who owns its socket and folder."""
     place = Path(_SOCKET)
     try:
         here, folder, service = place.lstat(), place.parent.lstat(), pwd.getpwnam(_SERVICE).pw_uid
@@ -103,6 +104,7 @@ def _hangs_up() -> bool:
 
 
 def _place() -> str:
+    """Return the path of pcscd's socket."""
     return os.environ.get("PCSCLITE_CSOCK_NAME", _SOCKET)
 
 

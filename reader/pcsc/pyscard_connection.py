@@ -123,11 +123,13 @@ class PyscardConnection(CardConnection):
         return insertion.is_reader_gone or not self._reader.plugged
 
     def _connected(self) -> Insertion:
+        """Return the current insertion. Raises CardConnectionException."""
         if self._insertion is None:
             raise CardConnectionException("Card not connected")
         return self._insertion
 
     def _begin(self, insertion: Insertion, wanted: int | None) -> None:
+        """Begin with an insertion and choose a protocol. Raises CardConnectionException."""
         offered = _offered(insertion.atr)
         chosen = next((each for each in offered if each & (wanted or _ANY)), None)
         if chosen is None:
@@ -147,4 +149,5 @@ def _offered(atr: bytes) -> list[int]:
 
 
 def _error(what: str, code: int) -> CardConnectionException:
+    """Return the exception with a PC/SC error code."""
     return CardConnectionException(what, hresult=code)

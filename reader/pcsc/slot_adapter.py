@@ -197,6 +197,7 @@ class SlotAdapter(ABC):
 
     @staticmethod
     def _require_end(decoder: vpcd_wire.Decoder, begun: float) -> None:
+        """Raise OSError if a message has not ended in time."""
         if decoder.is_unfinished and monotonic() >= begun + UNFINISHED:
             raise OSError(errno.EPROTO, "a message that does not end; is that vpcd?")
 

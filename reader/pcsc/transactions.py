@@ -36,6 +36,8 @@ _TOLD = 2.0
 
 
 class _Order(Enum):
+    """What the thread is to do."""
+
     BEGIN = auto()
     RESET = auto()
     END = auto()
@@ -112,6 +114,7 @@ class PcscdTransactions:
         self._jobs.put((_Order.RESET, transaction))
 
     def _ask(self, order: _Order, atr: bytes, gone: threading.Event) -> Transaction | None:
+        """Queue an order; return its transaction, None after `close`."""
         transaction = Transaction(self, atr)
         with self._mutex:
             if self._is_closed:
@@ -126,6 +129,7 @@ class PcscdTransactions:
         return transaction
 
     def _discard(self, transaction: Transaction) -> None:
+        """Drop a transaction for which nobody waits any more."""
         with self._mutex:
             self._wanted.discard(transaction)
 
@@ -149,6 +153,7 @@ class PcscdTransactions:
     # The thread that speaks to pcscd; all below runs there
 
     def _work(self) -> None:
+        """Carry out orders until CLOSE."""
         while True:
             order, transaction = self._jobs.get()
             if order is _Order.BEGIN and transaction is not None:
@@ -162,6 +167,7 @@ class PcscdTransactions:
                 return
 
     def _begin(self, transaction: Transaction) -> None:
+        """Begin a transaction, and set the result of `begun`."""
         self._let_go()  # of that of a card that has gone
         has_begun = False
         try:
