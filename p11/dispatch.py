@@ -97,7 +97,7 @@ class Dispatcher:
         except CardRemoved:
             value = CKR.DEVICE_REMOVED
         except CallerGone:
-            testbed.trace.answer(call, name, CKR.FUNCTION_CANCELED)
+            testbed.trace.returned(call, name, CKR.FUNCTION_CANCELED)
             testbed.end_call()
             raise
         except Exception as error:
@@ -110,7 +110,7 @@ class Dispatcher:
             value, results = self._finish(moment, value, results)
         if value and value != CKR.BUFFER_TOO_SMALL:
             _end_operation(caller, name, arguments)
-        testbed.trace.answer(call, name, value)
+        testbed.trace.returned(call, name, value)
         return codec.encode(value, results, arguments)
 
     def _refuse(self, caller: Caller, codec: Codec, session: int) -> bytes:
@@ -119,7 +119,7 @@ class Dispatcher:
         call = trace.call(caller.application.name, caller.thread, name, ())
         _end_operation(caller, name, (session,))
         value = returned(name, CKR.ARGUMENTS_BAD)
-        trace.answer(call, name, value)
+        trace.returned(call, name, value)
         return codec.encode(value, (), ())
 
     def _finish(self, moment: CallMoment, value: int, results: tuple[Any, ...]) -> tuple[int, tuple[Any, ...]]:
@@ -128,7 +128,7 @@ class Dispatcher:
         try:
             forced = testbed.notify(replace(moment, when=When.AFTER, value=value))
         except CallerGone:
-            testbed.trace.answer(moment.number, moment.name, CKR.FUNCTION_CANCELED)
+            testbed.trace.returned(moment.number, moment.name, CKR.FUNCTION_CANCELED)
             raise
         finally:
             testbed.end_call()

@@ -101,7 +101,7 @@ class CardRemoved(Exception):
 
 
 class CardMute(Exception):
-    """The card does not answer: it needs a reset, or stays mute. It is still in the reader."""
+    """The card does not respond: it needs a reset, or stays mute. It is still in the reader."""
 
     code = "card-mute"
 

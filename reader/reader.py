@@ -50,8 +50,8 @@ class ApduMoment:
     """An APDU is about to be sent (BEFORE) or its response has come (AFTER). `call` is the call it is sent for.
 
     Watchers are called in the thread that sends the APDU, without the testbed's lock: they may remove the card. A
-    watcher may return a response: BEFORE, it is the answer and the card never gets the command; AFTER, it takes the
-    place of the card's answer.
+    watcher may return a response: BEFORE, it is the response and the card never gets the command; AFTER, it takes the
+    place of the card's response.
     """
 
     when: When
@@ -156,16 +156,16 @@ class Insertion:
             return response
 
     def _before(self, command: bytes) -> bytes | None:
-        """Return what watchers answer in the card's place."""
+        """Return the response that watchers give in place of the card's, or None."""
         testbed = self.reader.testbed
-        answer = testbed.notify(ApduMoment(When.BEFORE, self, command, call=testbed.call_under_way()))
-        return answer if isinstance(answer, bytes) else None
+        replacement = testbed.notify(ApduMoment(When.BEFORE, self, command, call=testbed.call_under_way()))
+        return replacement if isinstance(replacement, bytes) else None
 
     def _after(self, command: bytes, response: bytes) -> bytes:
         """Return the response, or what watchers replace it with."""
         testbed = self.reader.testbed
-        answer = testbed.notify(ApduMoment(When.AFTER, self, command, response, testbed.call_under_way()))
-        return answer if isinstance(answer, bytes) else response
+        replacement = testbed.notify(ApduMoment(When.AFTER, self, command, response, testbed.call_under_way()))
+        return replacement if isinstance(replacement, bytes) else response
 
     def _require_answering(self) -> None:
         if self.is_over:

@@ -153,7 +153,7 @@ class Testbed:
 
         One that raises is logged and dropped. Raises CallerIsGone, as a fault does that waits for a caller.
         """
-        answer = None
+        result = None
         for watcher in self.watchers:
             try:
                 given = watcher(moment)
@@ -165,8 +165,8 @@ class Testbed:
                 LOG.exception("the watcher %r failed and is dropped", watcher)
                 self.unwatch(watcher)
                 continue
-            answer = given if given is not None else answer
-        return answer
+            result = given if given is not None else result
+        return result
 
     def begin_call(self, moment: CallMoment) -> bytes | int | None:
         """Begin a call in this thread: its moment BEFORE. APDUs until `end_call` are sent for it."""

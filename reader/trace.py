@@ -192,28 +192,28 @@ class Trace:
         self._record = self._record_and_tell if parts else self._entries.append
 
     def call(self, application: str, thread: int, name: str, arguments: tuple[object, ...]) -> int:
-        """Record the arrival of a call and return its number, which this thread's entries carry until `answer`."""
+        """Record the arrival of a call and return its number, which this thread's entries carry until `returned`."""
         number = self._thread.call = next(self._numbers)
         self._record(_entry(CallEntry, (number, monotonic(), number, application, thread, name, arguments)))
         return number
 
-    def answer(self, call: int, name: str, value: int) -> None:
+    def returned(self, call: int, name: str, value: int) -> None:
         """Record a call's return value."""
         self._record(_entry(ReturnEntry, (next(self._numbers), monotonic(), call, name, value)))
         self._thread.call = None
 
     def apdu(self, insertion: _Insertion, command: bytes, response: bytes | None) -> None:
         """Record an APDU and its response, None if the card was removed before it."""
-        shown, answer, length, status = command[:4], b"", 0, None
+        shown, data, length, status = command[:4], b"", 0, None
         if response is not None:
             length, status = len(response) - 2, int.from_bytes(response[-2:], "big")
         if command[1:2] in _OPEN_COMMANDS:
             shown = command
             if response is not None and (command[1] != INS.GET_DATA or _anybody_may_read(command)):
-                answer = response[:-2]
+                data = response[:-2]
         number, call = next(self._numbers), self._thread.call
         reader, card = insertion.reader.name, insertion.card.name
-        fields = (number, monotonic(), call, reader, card, shown, len(command), answer, length, status)
+        fields = (number, monotonic(), call, reader, card, shown, len(command), data, length, status)
         self._record(_entry(ApduEntry, fields))
 
     def event(self, event: _Event) -> None:

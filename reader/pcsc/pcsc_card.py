@@ -37,7 +37,7 @@ _READING = frozenset(
 class PcscCard:
     """The card in the PC/SC reader `name`, from its insertion there until `lost`.
 
-    `channel` is a first connection to it, None for a card that does not answer. Thread-safe.
+    `channel` is a first connection to it, None for a card that does not respond. Thread-safe.
     """
 
     asks_for_touches = False
@@ -93,7 +93,7 @@ class PcscCard:
 
     @property
     def is_lost(self) -> bool:
-        """Return whether the card has left PC/SC; it is then in no reader and answers nothing."""
+        """Return whether the card has left PC/SC; it is then in no reader and does not respond."""
         return self._gone.is_set()
 
     def lost(self) -> None:
@@ -220,7 +220,7 @@ class PcscActivation:
         self._card = card
 
     def transmit(self, command: bytes) -> bytes:
-        """Transmit one APDU. Raises CardTorn if the card has gone, CardMute if it is there and does not answer."""
+        """Transmit one APDU. Raises CardTorn if the card has gone, CardMute if it is there and does not respond."""
         return self._card.transmit(self, command)
 
 

@@ -46,8 +46,8 @@ class PcscError(Exception):
 
 def call(name: str, *arguments: Any) -> list[Any]:
     """Call a function of PC/SC; return its results without the code. Raises PcscError."""
-    answer = getattr(scard, name)(*arguments)
-    code, *values = answer if isinstance(answer, list | tuple) else (answer,)
+    result = getattr(scard, name)(*arguments)
+    code, *values = result if isinstance(result, list | tuple) else (result,)
     if code != scard.SCARD_S_SUCCESS:
         raise PcscError(name, code)
     return values

@@ -45,7 +45,7 @@ def call_pcscd() -> socket.socket | None:
         try:
             connection = undo.enter_context(socket.socket(socket.AF_UNIX))
             connection.setblocking(False)
-            connection.connect(_place())
+            connection.connect(_socket_path())
         except OSError:
             return None
         undo.pop_all()
@@ -63,9 +63,9 @@ def may_listen(uid: int) -> bool:
 
 def _is_the_services(uid: int) -> bool:
     """Return whether this is the user of the pcscd service, who owns its socket and folder."""
-    place = Path(_SOCKET)
+    path = Path(_SOCKET)
     try:
-        here, folder, service = place.lstat(), place.parent.lstat(), pwd.getpwnam(_SERVICE).pw_uid
+        here, folder, service = path.lstat(), path.parent.lstat(), pwd.getpwnam(_SERVICE).pw_uid
     except (OSError, KeyError):
         return False
     return (
@@ -95,7 +95,7 @@ def _hangs_up() -> bool:
     """Begin as clients do; return whether pcscd hangs up. Raises OSError."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(_PATIENCE)
-        connection.connect(_place())
+        connection.connect(_socket_path())
         try:
             connection.sendall(_GREETING)
             return not connection.recv(1)
@@ -103,7 +103,7 @@ def _hangs_up() -> bool:
             return True
 
 
-def _place() -> str:
+def _socket_path() -> str:
     """Return the path of pcscd's socket."""
     return os.environ.get("PCSCLITE_CSOCK_NAME", _SOCKET)
 

@@ -31,7 +31,7 @@ _NO_POLKIT = "--disable-polkit"
 
 _ENTRY = """\
 FRIENDLYNAME "{name}"
-DEVICENAME   {place}:{port}
+DEVICENAME   {device}:{port}
 LIBPATH      {driver}
 CHANNELID    {port}
 """
@@ -39,7 +39,7 @@ CHANNELID    {port}
 
 def find_driver(root: Path = Path("/usr/lib")) -> str | None:
     """Return the path of the distribution's vpcd; None if it is not installed."""
-    return next((str(path) for place in _DRIVERS for path in root.glob(place)), None)
+    return next((str(path) for pattern in _DRIVERS for path in root.glob(pattern)), None)
 
 
 def find_daemon() -> str | None:
@@ -54,10 +54,10 @@ def options(daemon: str) -> tuple[str, ...]:
     It is asked itself, for that depends on how it was built, too.
     """
     try:
-        asked = subprocess.run((daemon, "--help"), capture_output=True, text=True, check=False, timeout=30)
+        usage = subprocess.run((daemon, "--help"), capture_output=True, text=True, check=False, timeout=30)
     except (OSError, subprocess.TimeoutExpired):
         return ()
-    return (_NO_POLKIT,) if _NO_POLKIT in asked.stdout + asked.stderr else ()
+    return (_NO_POLKIT,) if _NO_POLKIT in usage.stdout + usage.stderr else ()
 
 
 def check_name(name: str) -> str:
@@ -87,11 +87,11 @@ def configuration(
     Raises ValueError for a name that no reader can have.
     """
     check_name(name)
-    place = "127.0.0.1" if is_reversed else "/dev/null"
+    device = "127.0.0.1" if is_reversed else "/dev/null"
     entries = []
     for number, path in enumerate([driver, *copies(driver, readers)]):
         title = name if number == 0 else f"{name} {number + 1}"
-        entries.append(_ENTRY.format(name=title, place=place, port=port + SLOTS_OF_VPCD * number, driver=path))
+        entries.append(_ENTRY.format(name=title, device=device, port=port + SLOTS_OF_VPCD * number, driver=path))
     return "\n".join(entries)
 
 

@@ -230,8 +230,8 @@ class PcscdTransactions:
         for name in (name for name, _, seen in states if seen == atr):
             try:
                 protocol = self._connect(name)
-                (answer,) = call("SCardTransmit", self._card, protocol, list(self.secret))
-                if bytes(each & 0xFF for each in answer) == self.known:
+                (response,) = call("SCardTransmit", self._card, protocol, list(self.secret))
+                if bytes(each & 0xFF for each in response) == self.known:
                     return str(name)
             except PcscError as error:
                 trouble = error

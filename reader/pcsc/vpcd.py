@@ -168,7 +168,7 @@ class VpcdAdapter(SlotAdapter):
                     self._believed = _SOMETHING
                 self._break_off(connection)
                 return True
-            if not self._answer(connection, dialogue, body):
+            if not self._respond(connection, dialogue, body):
                 return True
         if is_first and not self._closing:
             self._miss("nobody there who speaks to a card")
@@ -177,7 +177,7 @@ class VpcdAdapter(SlotAdapter):
     def _take_up(self, is_first: bool) -> Dialogue | None:
         """Return the dialogue with the card in the slot, or None for an empty slot.
 
-        `is_first`: the connection has only just been accepted. From the return until `_answer` has ended, a removal
+        `is_first`: the connection has only just been accepted. From the return until `_respond` has ended, a removal
         fails what is under way.
         """
         with self._testbed.lock:
@@ -191,11 +191,11 @@ class VpcdAdapter(SlotAdapter):
             self._reserved = dialogue
         return dialogue
 
-    def _answer(self, connection: socket.socket, dialogue: Dialogue, body: bytes) -> bool:
+    def _respond(self, connection: socket.socket, dialogue: Dialogue, body: bytes) -> bool:
         """Send the card's response. Returns False if the connection is over: the card has gone, or is mute."""
         was_shown = dialogue.is_shown
         try:
-            answer = dialogue.answer(body)
+            response = dialogue.respond(body)
         except (CardMute, CardRemoved):
             self._break_off(connection)
             return False
@@ -205,8 +205,8 @@ class VpcdAdapter(SlotAdapter):
             self._is_answering = False
             if dialogue.is_powered_up:
                 self._powered = dialogue.insertion
-        if answer is not None:
-            connection.sendall(vpcd_wire.encode(answer))
+        if response is not None:
+            connection.sendall(vpcd_wire.encode(response))
         if dialogue.is_shown and not was_shown:
             self._greet()
         return True

@@ -3,8 +3,8 @@
 
 Several adapters may lead to one card. Of transactions that programs of PC/SC declare, vpcd is not told; who comes
 through another adapter stands in pcscd's queue for that (transactions.py). For a program that declares none the card is
-kept while its commands follow each other closely: a chained command, a long answer, a PIN and the signature that needs
-it come through in one piece.
+kept while its commands follow each other closely: a chained command, a long response, a PIN and the signature that
+needs it come through in one piece.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Dialogue:
         self._kept = ExitStack()
         self._kept_since: float | None = None
 
-    def answer(self, body: bytes) -> bytes | None:
+    def respond(self, body: bytes) -> bytes | None:
         """Return the reply to a message, None if it has none. Raises CardRemoved, CardMute.
 
         A card that has no power yet is mute for commands.

@@ -3,7 +3,7 @@
 
 Debian's vpcd (3.3) connects once, when pcscd starts, and takes the whole of pcscd down when that connection ends. So it
 never ends before we do, and a slot without a card cannot be shown as empty: vpcd believes in a card for as long as it
-is connected. What it gets is a card that does not answer: its commands fail with 6F00, and it cannot be powered up.
+is connected. What it gets is a card that does not respond: its commands fail with 6F00, and it cannot be powered up.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _RESPITE = 0.1
 """Seconds before the next connection is accepted after one that has failed."""
 
 _GONE = b"\x6f\x00"
-"""The answer to a command that no card answers: an error must not be a broken connection here."""
+"""The response to a command without a card: an error must not be a broken connection here."""
 
 
 class ReversedVpcdAdapter(SlotAdapter):
@@ -52,7 +52,7 @@ class ReversedVpcdAdapter(SlotAdapter):
                 raise
             raise SocketError(f"port {port} is taken; is vpcd itself listening there? See docs/pcsc.md") from None
         self._connection: socket.socket | None = None
-        self._owes_an_answer = False
+        self._owes_a_response = False
         super().__init__(testbed, port, reader, _HINT)
 
     def _cut(self) -> None:
@@ -60,8 +60,8 @@ class ReversedVpcdAdapter(SlotAdapter):
         self._dialogue = None
         if self._connection is not None:
             with contextlib.suppress(OSError):
-                if self._owes_an_answer:
-                    self._owes_an_answer = False
+                if self._owes_a_response:
+                    self._owes_a_response = False
                     self._connection.send(vpcd_wire.encode(_GONE), socket.MSG_DONTWAIT)
                 if self._closing:
                     self._connection.shutdown(socket.SHUT_RDWR)
@@ -96,32 +96,32 @@ class ReversedVpcdAdapter(SlotAdapter):
             self._connection = connection
         try:
             for body in self._bodies(connection):
-                self._answer(connection, body)
+                self._respond(connection, body)
         finally:
             self._let_go()
             if self._closing:
                 LOG.warning("vpcd was connected to port %d until now: see whether pcscd still runs", self.port)
             with self._testbed.lock:
                 self._connection = self._dialogue = None
-                self._owes_an_answer = False
+                self._owes_a_response = False
 
-    def _answer(self, connection: socket.socket, body: bytes) -> None:
+    def _respond(self, connection: socket.socket, body: bytes) -> None:
         dialogue = self._turn_to_the_card()
         control = vpcd_wire.control(body)
         was_shown = dialogue is not None and dialogue.is_shown
         with self._testbed.lock:
-            self._owes_an_answer = control is None
+            self._owes_a_response = control is None
         try:
-            answer = dialogue.answer(body) if dialogue is not None else None
+            response = dialogue.respond(body) if dialogue is not None else None
         except (CardMute, CardRemoved):
-            answer = None
-        if answer is None and control in (None, VpcdControl.ATR):
-            answer = NO_ATR if control is VpcdControl.ATR else _GONE
+            response = None
+        if response is None and control in (None, VpcdControl.ATR):
+            response = NO_ATR if control is VpcdControl.ATR else _GONE
         with self._testbed.lock:
-            is_due = self._owes_an_answer or control is VpcdControl.ATR
-            self._owes_an_answer = False
-        if is_due and answer is not None:
-            connection.sendall(vpcd_wire.encode(answer))
+            is_due = self._owes_a_response or control is VpcdControl.ATR
+            self._owes_a_response = False
+        if is_due and response is not None:
+            connection.sendall(vpcd_wire.encode(response))
         if dialogue is not None and dialogue.is_shown and not was_shown:
             self._greet()
 

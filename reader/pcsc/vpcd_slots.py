@@ -48,11 +48,11 @@ class VpcdSlots:
     An unplugged reader keeps its slot until another needs it. Raises ValueError for ports that do not exist.
     """
 
-    def __init__(self, testbed: Testbed, place: PcscSlots) -> None:
-        if not 0 < place.port <= _LAST_PORT:
-            raise ValueError(f"not a TCP port: {place.port}")
+    def __init__(self, testbed: Testbed, slots: PcscSlots) -> None:
+        if not 0 < slots.port <= _LAST_PORT:
+            raise ValueError(f"not a TCP port: {slots.port}")
         self._testbed = testbed
-        self._place = place
+        self._slots = slots
         self._adapters: list[SlotAdapter] = []
         self._add_adapters(None)
         with testbed.lock:
@@ -94,15 +94,15 @@ class VpcdSlots:
 
     def _add_adapters(self, reader: Reader | None) -> None:
         """Add slots: one by one for readers, or all at once for a vpcd that connects to all of them."""
-        first = self._place.port + len(self._adapters)
-        if not self._place.is_reversed:
+        first = self._slots.port + len(self._adapters)
+        if not self._slots.is_reversed:
             if reader is not None and first <= _LAST_PORT:
                 hint = {} if len(self._adapters) < SLOTS_OF_VPCD else {"hint": _TOO_MANY}
-                place = self._place
+                slots = self._slots
                 self._adapters.append(
-                    VpcdAdapter(self._testbed, first, reader, inside=place.inside, daemon=place.daemon, **hint)
+                    VpcdAdapter(self._testbed, first, reader, inside=slots.inside, daemon=slots.daemon, **hint)
                 )
             return
         for port in range(first, min(first + SLOTS_OF_VPCD, _LAST_PORT + 1)):
-            self._adapters.append(ReversedVpcdAdapter(self._testbed, port, reader, self._place.inside))
+            self._adapters.append(ReversedVpcdAdapter(self._testbed, port, reader, self._slots.inside))
             reader = None

@@ -3,7 +3,7 @@
 
 A message is a big-endian length of two bytes and as many bytes of body. A body of one byte is a control byte, for no
 APDU is that short; any other body is a command APDU, and its response goes back as a message of the same form. Of the
-controls only ATR is answered, with the card's ATR.
+controls only ATR has a response, the card's ATR.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PORT = 0x8C7B
 BODY_LIMIT = 0xFFFF
 
 BROKEN_OFF = b"\xff\xff"
-"""The length of an answer that never comes. Then a reset of the connection fails the APDU that vpcd waits for; without
+"""The length of a response that never comes. Then a reset of the connection fails the APDU that vpcd waits for; without
 it vpcd reports success and an empty response, as it does after an orderly end."""
 
 _LENGTH = struct.Struct(">H")

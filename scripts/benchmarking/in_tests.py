@@ -115,7 +115,7 @@ def cost(entries: Sequence[Entry]) -> float:
             case CallEntry():
                 calls[entry.call] = again.call(entry.application, entry.thread, entry.name, entry.arguments)
             case ReturnEntry():
-                again.answer(calls.get(entry.call, 0), entry.name, entry.value)
+                again.returned(calls.get(entry.call, 0), entry.name, entry.value)
             case ApduEntry():
                 again.apdu(*_exchange(entry))
     return thread_time() - start

@@ -164,10 +164,10 @@ def test_a_watcher_that_is_too_far_behind(monkeypatch: pytest.MonkeyPatch, caplo
     monkeypatch.setattr(observers, "ROOM", 100)
     trace, slow = Trace(), Watching("slow")
     trace.subscribe(slow)
-    trace.answer(0, "C_GetInfo", 0)
+    trace.returned(0, "C_GetInfo", 0)
     assert slow.called.wait(DEADLINE)
     for _ in range(200):
-        trace.answer(0, "C_GetInfo", 0)
+        trace.returned(0, "C_GetInfo", 0)
     slow.released.set()
     assert "is 100 entries behind; it is told nothing more" in caplog.text
     assert trace._parts == ()
@@ -179,9 +179,9 @@ def test_a_watcher_that_does_not_come_back(monkeypatch: pytest.MonkeyPatch, capl
     monkeypatch.setattr(observers, "PATIENCE", 0.0)
     trace, slow = Trace(), Watching("slow")
     trace.subscribe(slow)
-    trace.answer(0, "C_GetInfo", 0)
+    trace.returned(0, "C_GetInfo", 0)
     assert slow.called.wait(DEADLINE)
-    trace.answer(0, "C_GetInfo", 0)
+    trace.returned(0, "C_GetInfo", 0)
     slow.released.set()
     assert "has not come back for 0 s" in caplog.text
     assert trace._parts == ()
@@ -192,7 +192,7 @@ def test_the_end_of_a_watcher_that_hangs(monkeypatch: pytest.MonkeyPatch, caplog
     monkeypatch.setattr(observers, "LAST_WORDS", 0.05)
     trace, slow = Trace(), Watching("slow")
     stop = trace.subscribe(slow)
-    trace.answer(0, "C_GetInfo", 0)
+    trace.returned(0, "C_GetInfo", 0)
     assert slow.called.wait(DEADLINE)
     stop()
     slow.released.set()

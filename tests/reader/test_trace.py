@@ -125,7 +125,7 @@ def test_calls_and_what_happens_in_them(bench: Testbed, front: Reader, echo: Any
     number = trace.call("app[1]", 7, "C_Login", (1, 1, Hidden(6)))
     insertion.transmit(bytes.fromhex("0020008008"))
     front.remove()
-    trace.answer(number, "C_Login", 0x32)
+    trace.returned(number, "C_Login", 0x32)
     front.insert(echo)
     kinds = [(type(entry), entry.call) for entry in trace.entries() if not isinstance(entry, EventEntry)]
     assert kinds == [(CallEntry, number), (ApduEntry, number), (ReturnEntry, number)]
@@ -138,7 +138,7 @@ def test_another_thread_is_in_no_call(bench: Testbed, front: Reader, echo: Any) 
     thread = threading.Thread(target=front.insert, args=(echo,))
     thread.start()
     thread.join(10)
-    bench.trace.answer(number, "C_Sign", 0)
+    bench.trace.returned(number, "C_Sign", 0)
     (insert,) = [entry for entry in bench.trace.entries() if isinstance(entry, EventEntry) and entry.change == "insert"]
     assert insert.call is None
 
@@ -146,7 +146,7 @@ def test_another_thread_is_in_no_call(bench: Testbed, front: Reader, echo: Any) 
 def test_numbers_times_and_after() -> None:
     trace = Trace()
     for _ in range(5):
-        trace.answer(trace.call("app[1]", 1, "C_GetInfo", ()), "C_GetInfo", 0)
+        trace.returned(trace.call("app[1]", 1, "C_GetInfo", ()), "C_GetInfo", 0)
     entries = trace.entries()
     assert [entry.number for entry in entries] == list(range(1, 11))
     assert [entry.time for entry in entries] == sorted(entry.time for entry in entries)
@@ -157,7 +157,7 @@ def test_numbers_times_and_after() -> None:
 def test_old_entries_fall_out() -> None:
     trace = Trace()
     for _ in range(trace_file.LENGTH + 5):
-        trace.answer(0, "C_GetInfo", 0)
+        trace.returned(0, "C_GetInfo", 0)
     entries = trace.entries()
     assert len(entries) == trace_file.LENGTH
     assert entries[0].number == 6
@@ -167,9 +167,9 @@ def test_subscribers_get_each_entry_until_they_stop() -> None:
     trace = Trace()
     got: list[Entry] = []
     stop = trace.subscribe(got.append)
-    trace.answer(0, "C_GetInfo", 0)
+    trace.returned(0, "C_GetInfo", 0)
     stop()
-    trace.answer(0, "C_GetInfo", 0)
+    trace.returned(0, "C_GetInfo", 0)
     assert got == trace.entries()[:1]
 
 
@@ -180,7 +180,7 @@ def test_threads_record_without_loss() -> None:
 
     def work() -> None:
         for _ in range(500):
-            trace.answer(trace.call("app[1]", threading.get_ident(), "C_GetInfo", ()), "C_GetInfo", 0)
+            trace.returned(trace.call("app[1]", threading.get_ident(), "C_GetInfo", ()), "C_GetInfo", 0)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
