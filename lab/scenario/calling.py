@@ -30,23 +30,21 @@ class Calling:
         except ExpressionError as error:
             raise StepFailed(str(error)) from None
         if text.function == "fork":
-            arguments.append(self._context.clients.await_child(arguments[0]))
+            clients = self._context.clients
+            arguments.append(clients.await_child(arguments[0]))
         pending = client.call(step.thread, text.function, arguments)
         if text.function in ("C_Initialize", "C_Finalize"):
             client.initialized = True  # from now on it is the scenario's business
         if step.background is not None:
             self._context.background[step.background] = step, pending
             return
-        self._context.history.wait(lambda: pending.is_over, self._context.until(step.within))
+        self._context.wait(lambda: pending.is_over, self._context.until(step.within))
         self.settle(step, pending, self._context.seconds(step.within))
         if text.function == "fork":
             child = arguments[0]
-            if not self._context.history.wait(
-                lambda: child in self._context.clients.by_name, self._context.until(step.within)
-            ):
+            if not self._context.wait(lambda: self._context.has_client(child), self._context.until(step.within)):
                 raise StepFailed(f"the child {child!r} does not begin")
-            self._context.clients.by_name[child].initialized = True
-            self._context.clients.by_name[child].pid = pending.answer[1] if isinstance(pending.answer, tuple) else 0
+            clients.begin_child(child, pending.answer[1] if isinstance(pending.answer, tuple) else 0)
 
     def settle(self, step: s.Call, pending: Pending, within: float) -> None:
         """Hold what came of a call against what was expected, and save the result. Raises StepFailed."""
@@ -68,12 +66,12 @@ class Calling:
     def _save(self, step: s.Call, result: Any) -> None:
         text = step.text
         if not text.unpacks:
-            self._context.saved.update(dict.fromkeys(text.targets, result))
+            self._context.save(dict.fromkeys(text.targets, result))
             return
         values = result if isinstance(result, list) else []
         if len(values) != len(text.targets):
             raise StepFailed(f"awaited {len(text.targets)} values from {text.function}, but came {result!r}")
-        self._context.saved.update(zip(text.targets, values, strict=True))
+        self._context.save(dict(zip(text.targets, values, strict=True)))
 
     def _value(self, argument: Any) -> Any:
         return evaluate(argument, _Names(self._context))
@@ -87,25 +85,16 @@ class Calling:
 
     def _client(self, name: str, initialize: bool) -> ClientProcess:
         """A client, started and initialised when that has not been done."""
-        client = self._context.clients.by_name.get(name)
-        if client is None or client.is_gone:
-            about = self._context.scenario.clients.get(name)
-            environment = {key: self._context.fill(text) for key, text in (about.environment if about else {}).items()}
-            module = (
-                about.module
-                if about is not None and about.module
-                else self._context.simulator.environment["CARDTEAR_MODULE"]
-            )
+        client = self._context.running_client(name)
+        if client is None:
             try:
-                client = self._context.clients.start(
-                    name, self._context.fill(module), {**self._context.environment(), **environment}
-                )
+                client = self._context.start_client(name)
             except OSError as error:
                 raise StepFailed(f"the client {name!r} cannot load the module: {error}") from None
         if initialize and not client.initialized:
             client.initialized = True
             pending = client.call(s.MAIN, "C_Initialize", [])
-            self._context.history.wait(lambda: pending.is_over, self._context.until(None))
+            self._context.wait(lambda: pending.is_over, self._context.until(None))
             if not isinstance(pending.answer, tuple) or pending.answer[0] != 0:
                 raise StepFailed(f"awaited C_Initialize -> CKR_OK in {name!r}, but {_came(pending)}")
         return client
@@ -118,13 +107,7 @@ class _Names(Mapping[str, Any]):
         self._context = context
 
     def __getitem__(self, name: str) -> Any:
-        if name in self._context.saved:
-            return self._context.saved[name]
-        for application in self._context.simulator.applications:
-            for number, slot in application.slots.items():
-                if slot.name == name:
-                    return number
-        raise KeyError(name)
+        return self._context.lookup(name)
 
     def __contains__(self, name: object) -> bool:
         try:

@@ -68,11 +68,12 @@ class StaticCheck:
             self._steps(("steps",), self._scenario.steps)
         except Refusal as refusal:
             raise Contradiction(self._path, str(refusal)) from None
-        for name, path in self._calls.unseen.items():
+        for name, path in self._calls.never_seen():
             raise Contradiction(path, f"what this call returns is never looked at: wait: {{background: {name}}}")
 
     def _beginning(self) -> None:
-        for name, card in self._scenario.readers.items():
+        readers = self._scenario.readers
+        for name, card in readers.items():
             self._path = ("readers", name)
             self._readers.begin_with(name, card)
         for path, text in self._texts():
@@ -87,7 +88,8 @@ class StaticCheck:
         for part in ("environment", "files"):
             for name, text in getattr(self._scenario, part).items():
                 yield (part, name), text
-        for name, client in self._scenario.clients.items():
+        clients = self._scenario.clients
+        for name, client in clients.items():
             for variable, text in client.environment.items():
                 yield ("clients", name, "environment", variable), text
 

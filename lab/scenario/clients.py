@@ -138,6 +138,20 @@ class Clients:
         client = self.by_name[name] = ClientProcess(connection, process, self._changed)
         return client
 
+    def named(self, name: str) -> ClientProcess | None:
+        """Return a client, also one that has ended; None for one that was not started."""
+        return self.by_name.get(name)
+
+    def running(self, name: str) -> ClientProcess | None:
+        """Return a client that runs."""
+        client = self.by_name.get(name)
+        return None if client is None or client.is_gone else client
+
+    def begin_child(self, name: str, pid: int) -> None:
+        """Record the process id of a forked child that has connected; it is initialised as its parent was."""
+        child = self.by_name[name]
+        child.initialized, child.pid = True, pid
+
     def await_child(self, name: str) -> str:
         """The address, in the scenario's private folder, to which a forked child of this name is to connect."""
         self.by_name.pop(name, None)

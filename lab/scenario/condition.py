@@ -15,9 +15,9 @@ from .fields import Model, in_words
 
 if TYPE_CHECKING:
     from .history import Fits, Occurrence
-    from .played import Counted
     from .possibilities import Possibilities
     from .programs import Program
+    from .scenario_simulator import Counted
 
 NOTHING = "nothing of the kind"
 """In a message: nothing came that is worth naming."""

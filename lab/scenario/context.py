@@ -18,12 +18,13 @@ from ..processes.temp_dir import TempDir, for_sockets
 from ..simulator.value_types import CardSource, EncryptedImage
 from . import in_pcsc
 from . import steps as s
-from .clients import SOCKET, Clients, Pending
+from .clients import SOCKET, ClientProcess, Clients, Pending
 from .conditions import START
 from .history import Fits, History, Occurrence
-from .played import Counted, Played
+from .model import Client
 from .programs import DRAINING, Program
 from .scenario import Scenario
+from .scenario_simulator import Counted, ScenarioSimulator
 from .substitution import filled, places
 from .triggers import TriggerModel
 
@@ -46,6 +47,7 @@ class Context(Closable):
         self.marks = {START: 0}
         self.done_since = 0
         self._within = scenario.within
+        self._clients = scenario.clients
         self.deadline = monotonic() + scenario.deadline
         self._here = here
         self._undo = contextlib.ExitStack()
@@ -58,7 +60,7 @@ class Context(Closable):
             self.pcscd = in_pcsc.InPcsc()
             if scenario.pcsc:
                 self.pcscd = in_pcsc.start(self._undo, scratch.path / "pcscd", scenario)
-            self.simulator = self._undo.enter_context(Played(self.history, quirks, self.pcscd.place))
+            self.simulator = self._undo.enter_context(ScenarioSimulator(self.history, quirks, self.pcscd.place))
             self._undo.callback(kill_who_knows, self.simulator.folder)
             sockets = for_sockets(self.folder, SOCKET, self._undo)
             sockets.mkdir(mode=0o700, exist_ok=True)
@@ -77,7 +79,8 @@ class Context(Closable):
     def _prepare(self) -> None:
         """Cards, readers, files and triggers; what takes long is done before the clock runs."""
         self.cards = {name: self._card(name) for name in self.scenario.cards}
-        for reader, card in self.scenario.readers.items():
+        scenario = self.scenario
+        for reader, card in scenario.readers.items():
             self.simulator.plug(reader)
             if card is not None:
                 self.simulator.insert(reader, self.cards[card])
@@ -87,7 +90,7 @@ class Context(Closable):
             raise OSError(f"pcscd has not taken the cards within {_PCSCD_PATIENCE:.0f} s{self.pcscd.said()}")
         self._names: dict[str, Any] = places(self.simulator.environment, self.folder, self._here)
         self.write(self.scenario.files)
-        for name, trigger in self.scenario.triggers.items():
+        for name, trigger in scenario.triggers.items():
             self.arm(name, trigger)
         self.deadline = monotonic() + self.scenario.deadline
 
@@ -151,11 +154,37 @@ class Context(Closable):
         return self.background[background][1].is_over
 
     def session_state(self, handle: int) -> int | None:
-        for application in self.simulator.applications:
-            session = application.sessions.get(handle)
-            if session is not None:
-                return int(session.state)
-        return None
+        return self.simulator.session_state(handle)
+
+    # Clients and saved values
+
+    def running_client(self, name: str) -> ClientProcess | None:
+        """Return a client that runs."""
+        return self.clients.running(name)
+
+    def has_client(self, name: str) -> bool:
+        """Return whether a client of this name has connected."""
+        return name in self.clients.by_name
+
+    def start_client(self, name: str) -> ClientProcess:
+        """Start a client with its module loaded. Raises OSError."""
+        settings = self._clients.get(name, Client())
+        module = settings.module or self.simulator.module
+        own = {key: self.fill(text) for key, text in settings.environment.items()}
+        return self.clients.start(name, self.fill(module), {**self.environment(), **own})
+
+    def save(self, values: Mapping[str, Any]) -> None:
+        """Save values under names."""
+        self.saved.update(values)
+
+    def lookup(self, name: str) -> Any:
+        """Return a saved value, or the slot of a reader. Raises KeyError."""
+        if name in self.saved:
+            return self.saved[name]
+        slot = self.simulator.slot(name)
+        if slot is None:
+            raise KeyError(name)
+        return slot
 
     def wait_for_pcscd(self, seconds: float) -> bool:
         """Until it has all cards, or so long; at once without one, and when it is stopped."""
@@ -181,7 +210,8 @@ class Context(Closable):
 
     def environment(self) -> dict[str, str]:
         """The variables of every program and client."""
-        own = {name: self.fill(text) for name, text in self.scenario.environment.items()}
+        variables = self.scenario.environment
+        own = {name: self.fill(text) for name, text in variables.items()}
         return {
             **os.environ,
             "TMPDIR": str(self._temporary),

@@ -37,7 +37,8 @@ class Occurrence(NamedTuple):
     @property
     def program(self) -> str:
         """The name of the program that made the call; "" without a call."""
-        return "" if self.call is None else self.call.application.rpartition("[")[0]
+        application = "" if self.call is None else self.call.application
+        return application.rpartition("[")[0]
 
     def is_call(self, pattern: str, application: str) -> bool:
         """Return whether the call's name and its program's name fit these patterns."""

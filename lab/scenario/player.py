@@ -17,13 +17,13 @@ from ...p11.quirks import Quirks
 from ...reader.observers import Watcher
 from ..trace.records import as_record
 from . import in_pcsc
+from .execution import Execution
 from .failure import StepFailed
 from .fields import in_words
 from .loading import Place, loads_with_lines, read
 from .needs import lacking
 from .outcome import Outcome, Status, StepResult
 from .scenario import Scenario
-from .stage import Stage
 from .steps import Repeat
 from .wording import in_one_line, secrets_of
 
@@ -53,13 +53,13 @@ def play(
         return play_file(Path(scenario), quirks=quirks, progress=progress)
     started = monotonic()
     watcher = Watcher(progress, f"the progress {progress!r}") if progress is not None else None
-    performance = _Performance(scenario, origin, lines or {}, watcher.tell if watcher is not None else None)
+    run = ScenarioRun(scenario, origin, lines or {}, watcher.tell if watcher is not None else None)
     if reason := lacking(scenario.needs):
         status, message = Status.SKIPPED, reason
     elif scenario.pcsc and (unmet := in_pcsc.missing()) is not None:
         status, message = Status.SKIPPED, f"needs PC/SC: {unmet}"
     else:
-        status, message = performance.run(here or Path.cwd(), [*scenario.quirks, *quirks])
+        status, message = run.play(here or Path.cwd(), [*scenario.quirks, *quirks])
     if watcher is not None:
         watcher.close()
     if scenario.finding:
@@ -70,8 +70,8 @@ def play(
         status,
         monotonic() - started,
         message,
-        performance.results,
-        [as_record(entry) for entry in performance.entries],
+        run.results,
+        [as_record(entry) for entry in run.entries],
         list(quirks),
     )
 
@@ -83,7 +83,9 @@ _OF_FINDINGS = {
 """What the outcome of a scenario means that plays a fault."""
 
 
-class _Performance:
+class ScenarioRun:
+    """One scenario played from its first step to its last, or to the first that fails."""
+
     def __init__(self, scenario: Scenario, origin: str, lines: Mapping[Place, int], progress: Progress | None) -> None:
         self._scenario = scenario
         self._origin = origin
@@ -93,14 +95,14 @@ class _Performance:
         self.results: list[StepResult] = []
         self.entries: list[Any] = []
 
-    def run(self, here: Path, quirks: list[str]) -> tuple[Status, str]:
-        """From the first to the last step, or to the first that fails."""
+    def play(self, here: Path, quirks: list[str]) -> tuple[Status, str]:
+        """Play the steps up to the first that fails; return what came of them."""
         try:
-            with Stage(self._scenario, here, Quirks.parse(quirks)) as stage:
+            with Execution(self._scenario, here, Quirks.parse(quirks)) as execution:
                 try:
-                    return self._steps(stage)
+                    return self._steps(execution)
                 finally:
-                    self.entries = stage.history.entries()
+                    self.entries = execution.history.entries()
         except (ImageError, ProfileError, OSError, ValueError) as error:
             return Status.ERROR, f"{shown(self._origin or self._scenario.name)}: cannot be played: {error}"
 
@@ -108,18 +110,18 @@ class _Performance:
         """The text without the PINs and PUKs of the scenario's cards."""
         return self._secrets.sub("<PIN>", text) if self._secrets is not None else text
 
-    def _steps(self, stage: Stage) -> tuple[Status, str]:
+    def _steps(self, execution: Execution) -> tuple[Status, str]:
         for number, place, step in _numbered(self._scenario.steps):
             started = monotonic()
             status, message = Status.PASSED, ""
             try:
-                stage.do(step)
+                execution.do(step)
             except StepFailed as failure:
                 status, message = Status.FAILED, str(failure)
-                if monotonic() >= stage.deadline:
+                if monotonic() >= execution.deadline:
                     message += f"\n(the scenario's deadline of {in_words(self._scenario.deadline)} is over)"
                 if "has ended" not in message:
-                    message = "\n".join((message, *stage.ends))
+                    message = "\n".join((message, *execution.ends))
             except Exception as error:
                 LOG.exception("step %s", number)
                 status, message = Status.ERROR, f"{type(error).__name__}: {error}"

@@ -6,7 +6,7 @@ Every method raises Refusal for what cannot be.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 from .condition import Refusal
@@ -123,7 +123,7 @@ class CallStates:
 
     def __init__(self, clients: set[str]) -> None:
         self.clients = clients
-        self.unseen: dict[str, Path] = {}
+        self._unseen: dict[str, Path] = {}
         """Calls in the background that have to return something else than CKR_OK, and that no step has waited for."""
         self._started: set[str] = set()
         self._background: dict[str, Call] = {}
@@ -150,12 +150,12 @@ class CallStates:
             raise Refusal(f"another call in the background is known as {name!r}")
         self._background[name] = step
         if step.has_to_fail:
-            self.unseen[name] = path
+            self._unseen[name] = path
         self._busy[step.client, step.thread] = name
 
     def require_background(self, name: str) -> None:
         """Refuse a call that is not under way in the background; its result counts as looked at."""
-        self.unseen.pop(name, None)
+        self._unseen.pop(name, None)
         if name not in self._background:
             raise Refusal(f"no call {name!r} is under way in the background here")
 
@@ -165,6 +165,10 @@ class CallStates:
         self._busy = {place: busy for place, busy in self._busy.items() if busy != name}
         return self._background.pop(name).targets
 
+    def never_seen(self) -> Iterable[tuple[str, Path]]:
+        """Return the calls whose results are never looked at, with the paths of their steps."""
+        return self._unseen.items()
+
     def exit(self, client: str) -> None:
         """End a client, and what is under way in it."""
         if client not in self._started:
@@ -173,7 +177,7 @@ class CallStates:
         for place in [place for place in self._busy if place[0] == client]:
             name = self._busy.pop(place)
             self._background.pop(name)
-            self.unseen.pop(name, None)
+            self._unseen.pop(name, None)
 
 
 class ProgramStates:

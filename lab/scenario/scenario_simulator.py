@@ -11,7 +11,7 @@ from ..simulator.trigger import Trigger
 from .history import History
 
 
-class Played(Simulator):
+class ScenarioSimulator(Simulator):
     """A simulator that tells a history of words and of triggers that have done their work."""
 
     def __init__(self, history: History, quirks: Quirks, pcsc: PcscSlots | None) -> None:
@@ -26,6 +26,27 @@ class Played(Simulator):
         heard = super().signal(signal)
         self._history.signal(signal)
         return heard._replace(waiting=heard.waiting + 1)
+
+    @property
+    def module(self) -> str:
+        """The path of the module that belongs to it."""
+        return self.environment["CARDTEAR_MODULE"]
+
+    def session_state(self, handle: int) -> int | None:
+        """Return a session's state in any application, None if there is no such session; makes no call."""
+        for application in self.applications:
+            session = application.sessions.get(handle)
+            if session is not None:
+                return int(session.state)
+        return None
+
+    def slot(self, reader: str) -> int | None:
+        """Return the number of a reader's slot in the first application that has one."""
+        for application in self.applications:
+            for number, slot in application.slots.items():
+                if slot.name == reader:
+                    return number
+        return None
 
     def check(self, trigger: Trigger) -> None:
         """Check nothing: that was done with the whole scenario (checking.py), where readers may come later."""

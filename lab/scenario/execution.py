@@ -34,7 +34,7 @@ from .scenario import Scenario
 from .triggers import arguments_of
 
 
-class Stage(Context):
+class Execution(Context):
     """Carry out the steps of a scenario."""
 
     def __init__(self, scenario: Scenario, here: Path, quirks: Quirks) -> None:
@@ -218,7 +218,7 @@ class Stage(Context):
             program.kill(step.with_)
             over: Callable[[], bool] = lambda: program.exit_code is not None  # noqa: E731
         else:
-            client = self.clients.by_name.get(step.stop)
+            client = self.clients.named(step.stop)
             if client is None or client.pid == 0:
                 return
             with contextlib.suppress(ProcessLookupError):
@@ -229,8 +229,8 @@ class Stage(Context):
 
     def _exit(self, step: s.Exit) -> None:
         within = self.seconds(step.within)
-        client = self.clients.by_name.get(step.exit)
-        if client is None or client.is_gone:
+        client = self.running_client(step.exit)
+        if client is None:
             return
         client.leave()
         process = client.process
