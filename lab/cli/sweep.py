@@ -132,7 +132,7 @@ def sweep(
     """
     from ..sweep import options
     from ..sweep.runner import NotSweepable
-    from ..sweep.session import Session
+    from ..sweep.session import SweepSession
 
     sides = {"before": before, "during": during, "after": after}
     wanted = options.Asked(
@@ -155,7 +155,7 @@ def sweep(
             card.refuse_with_image()
         options.part([], shard)
         is_printed = writable((json_file, junit, html, svg), inputs=(image, *_files(command), *card.files))
-        session = Session(
+        session = SweepSession(
             wanted,
             wanted.plan(image or card.request()),
             _workers(dask, jobs),

@@ -47,12 +47,17 @@ class Ended:
         return (self.code or 0) - 128
 
     @property
-    def words(self) -> str:
-        """For people."""
-        how = "hung" if self.hung else self.signal if self.signal is not None else f"exit {self.code}"
+    def how(self) -> str:
+        """How it ended, in words."""
         if self.crashed and self.signal is None:
-            how = f"exit {self.code}, which is {_signal_name(self._told_signal)},"
-        return f"{how} after {self.seconds:.2f} s"
+            return f"exit {self.code}, which is {_signal_name(self._told_signal)}"
+        return "hung" if self.hung else self.signal if self.signal is not None else f"exit {self.code}"
+
+    @property
+    def words(self) -> str:
+        """How it ended and after how long, in words."""
+        comma = "," if "," in self.how else ""
+        return f"{self.how}{comma} after {self.seconds:.2f} s"
 
 
 class _Output:

@@ -15,7 +15,7 @@ from ...p11.number_names import name_of
 from ...reader.events import Change
 from ...reader.trace import ApduEntry, CallEntry, Entry, EventEntry, ReturnEntry
 from ..trace.records import Record, as_record
-from .outcome import Repeat
+from .outcome import RepeatedLogins
 
 BEFORE, AFTER = 60, 400
 """Entries of the time line that are kept: before the action, and from it on."""
@@ -32,7 +32,7 @@ class Log:
     def __init__(self, card: str, before: int = BEFORE, after: int = AFTER) -> None:
         self.logins = 0
         self.verifies = 0
-        self.repeats: list[Repeat] = []
+        self.repeats: list[RepeatedLogins] = []
         """What was accepted after each end of the logins."""
         self.strange = 0
         """PINs that another card got."""
@@ -79,7 +79,7 @@ class Log:
                             self._accept(verifies=1)
                 case EventEntry():
                     if entry.change in _ENDS_LOGINS:
-                        self.repeats.append(Repeat())
+                        self.repeats.append(RepeatedLogins())
 
     def mark(self) -> None:
         """The action begins."""
@@ -103,7 +103,7 @@ class Log:
         """Count what was accepted, if logins have ended before it."""
         if self.repeats:
             last = self.repeats[-1]
-            self.repeats[-1] = Repeat(last.logins + logins, last.verifies + verifies)
+            self.repeats[-1] = RepeatedLogins(last.logins + logins, last.verifies + verifies)
 
     def _keep(self, entry: Entry) -> None:
         if not self.marked:

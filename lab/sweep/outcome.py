@@ -41,7 +41,7 @@ MEANING = {
 }
 
 
-class Repeat(NamedTuple):
+class RepeatedLogins(NamedTuple):
     """Logins and PINs that were accepted after one end of the logins, until the next."""
 
     logins: int = 0
@@ -49,7 +49,7 @@ class Repeat(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Run:
+class CommandRun:
     """A run of the command: how it ended, and what it did at its card."""
 
     ended: Ended
@@ -60,7 +60,7 @@ class Run:
     verifies: int = 0
     calls: int = 0
     apdus: int = 0
-    repeats: tuple[Repeat, ...] = ()
+    repeats: tuple[RepeatedLogins, ...] = ()
     strange: int = 0
     """PINs that another card got."""
 
@@ -69,7 +69,7 @@ class Run:
         """What it has made, for people."""
         return f"{counted(self.calls, 'call')} and {counted(self.apdus, 'APDU')}"
 
-    def more_than(self, first: Run) -> Repeat:
+    def more_than(self, first: CommandRun) -> RepeatedLogins:
         """Return the C_Logins and PINs beyond those of the first run.
 
         Each end of the logins (removal, reset, logout) allows what the first run did once more, if it is accepted: it
@@ -77,11 +77,11 @@ class Run:
         """
         logins = first.logins + sum(min(each.logins, first.logins) for each in self.repeats)
         verifies = first.verifies + sum(min(each.verifies, first.verifies) for each in self.repeats)
-        return Repeat(max(self.logins - logins, 0), max(self.verifies - verifies, 0))
+        return RepeatedLogins(max(self.logins - logins, 0), max(self.verifies - verifies, 0))
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PointOutcome:
     """A point that was played. `again` is how the command ended with the card back, `overhead` seconds of our own.
 
     `records` is the time line (records.py) of a point that is not fine, or that was played alone.
@@ -91,10 +91,10 @@ class Outcome:
     name: str
     about: str
     verdict: Verdict
-    run: Run | None = None
+    run: CommandRun | None = None
     again: Ended | None = None
     logins: int = 0
-    """C_Login beyond those that were needed (Run.more_than)."""
+    """C_Login beyond those that were needed (CommandRun.more_than)."""
     verifies: int = 0
     """PINs sent to the card beyond those that were needed."""
     earlier: Verdict | None = None
@@ -104,7 +104,7 @@ class Outcome:
     records: list[Record] = field(default_factory=list)
 
     @classmethod
-    def of_json(cls, value: dict[str, Any]) -> Outcome:
+    def of_json(cls, value: dict[str, Any]) -> PointOutcome:
         """What dataclasses.asdict has made of one. Raises TypeError, KeyError, ValueError."""
         run, again = value["run"], value["again"]
         return cls(
@@ -118,9 +118,13 @@ class Outcome:
         )
 
 
-def _run(value: dict[str, Any]) -> Run:
-    return Run(
-        **{**value, "ended": _ended(value["ended"]), "repeats": tuple(Repeat(*each) for each in value["repeats"])}
+def _run(value: dict[str, Any]) -> CommandRun:
+    return CommandRun(
+        **{
+            **value,
+            "ended": _ended(value["ended"]),
+            "repeats": tuple(RepeatedLogins(*each) for each in value["repeats"]),
+        }
     )
 
 
@@ -128,7 +132,7 @@ def _ended(value: dict[str, Any]) -> Ended:
     return Ended(**{**value, "left": tuple(value["left"])})
 
 
-def judge(first: Run, run: Run, again: Ended | None, reached: bool) -> Verdict:
+def judge(first: CommandRun, run: CommandRun, again: Ended | None, reached: bool) -> Verdict:
     """What is to be said of a run with the action, next to the first run without it."""
     if not reached:
         return Verdict.UNREACHED
@@ -143,15 +147,15 @@ def judge(first: Run, run: Run, again: Ended | None, reached: bool) -> Verdict:
     return Verdict.SUCCESS if run.ended.code == first.ended.code else Verdict.CLEAN
 
 
-def tell(outcome: Outcome) -> str:
-    """One sentence for people about an outcome."""
+def tell(outcome: PointOutcome, timed: bool = True) -> str:
+    """Return one sentence about an outcome; without times it is the same for all points that fail of one cause."""
     if outcome.words or outcome.run is None:
         return outcome.words
     run = outcome.run
-    parts = [run.ended.words]
-    if run.ended.hung:
-        waiting = f"in {', '.join(run.open_calls)}" if run.open_calls else "outside the module"
-        parts[0] = f"{run.ended.words}, {waiting}"
+    ended = run.ended
+    parts = [ended.words if timed else ended.how]
+    if ended.hung:
+        parts[0] += f", in {', '.join(run.open_calls)}" if run.open_calls else ", outside the module"
     if run.failures:
         parts.append(f"first error {next(iter(run.failures))}")
     elif run.last:
@@ -161,9 +165,10 @@ def tell(outcome: Outcome) -> str:
     if run.strange > 0:
         parts.append(f"{counted(run.strange, 'PIN')} at another card")
     if outcome.again is not None and outcome.verdict is Verdict.STUCK:
-        parts.append(f"with the card back: {outcome.again.words}")
+        again = outcome.again
+        parts.append(f"with the card back: {again.words if timed else again.how}")
     if outcome.earlier is not None and outcome.earlier is not outcome.verdict:
         parts.append(f"the first time: {outcome.earlier}")
-    if run.ended.left:
-        parts.append(f"left behind: {', '.join(run.ended.left)}")
+    if ended.left:
+        parts.append(f"left behind: {', '.join(ended.left)}")
     return "; ".join(parts)

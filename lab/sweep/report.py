@@ -13,7 +13,7 @@ from typing import Any
 from ... import __version__
 from ...card.files import input_file, json_text
 from .command import Ended
-from .outcome import FINE, Outcome, Run, Verdict, tell
+from .outcome import FINE, CommandRun, PointOutcome, Verdict, tell
 from .points import Point, parse
 
 _LONGEST = 256 << 20
@@ -30,11 +30,11 @@ class Report:
     """
 
     settings: dict[str, Any]
-    first: Run
+    first: CommandRun
     deadline: float
     points: list[Point]
     odd: list[str] = field(default_factory=list)
-    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    outcomes: dict[int, PointOutcome] = field(default_factory=dict)
     version: str = __version__
     seconds: float = 0.0
     interrupted: bool = False
@@ -54,11 +54,11 @@ class Report:
         """Points that have not been played."""
         return [each for each in self.points if each.number not in self.outcomes]
 
-    def in_order(self) -> list[Outcome]:
+    def in_order(self) -> list[PointOutcome]:
         """The outcomes by number."""
         return [self.outcomes[number] for number in sorted(self.outcomes)]
 
-    def failing(self, allowed: Iterable[Verdict] = ()) -> list[Outcome]:
+    def failing(self, allowed: Iterable[Verdict] = ()) -> list[PointOutcome]:
         """Those that are neither fine nor allowed."""
         good = FINE | set(allowed)
         return [each for each in self.in_order() if each.verdict not in good]
@@ -89,10 +89,10 @@ class Report:
             raise ValueError(f"{path} is not a report of a sweep ({error}); {_REMEDY}") from None
         try:
             points = [(parse(each["name"]), each) for each in value["points"]]
-            outcomes = [Outcome.of_json(each) for each in value["outcomes"]]
+            outcomes = [PointOutcome.of_json(each) for each in value["outcomes"]]
             return cls(
                 value["settings"],
-                Run(**{**value["first"], "ended": Ended(**value["first"]["ended"])}),
+                CommandRun(**{**value["first"], "ended": Ended(**value["first"]["ended"])}),
                 value["deadline"],
                 [Point(point.place, point.when, each["about"], each["number"]) for point, each in points],
                 value["odd"],

@@ -22,7 +22,7 @@ from ...card.wording import counted
 from ..trace.records import Record
 from ..trace.timeline import Timeline
 from .options import again
-from .outcome import MEANING, Outcome, Verdict, tell
+from .outcome import MEANING, PointOutcome, Verdict, tell
 from .points import Point
 from .report import Report
 
@@ -103,7 +103,7 @@ def _map(report: Report, failing: Collection[int]) -> Iterable[str]:
         yield f'<div class="row"><span class="name">{escape(name)}</span><div class="cells">{cells}</div></div>'
 
 
-def _cell(point: Point, outcome: Outcome | None, failing: Collection[int]) -> str:
+def _cell(point: Point, outcome: PointOutcome | None, failing: Collection[int]) -> str:
     verdict = "waiting" if outcome is None else outcome.verdict
     kind = "cell call" if point.place.apdu is None else "cell"
     words = f"{point.number} {point.name} {point.about}: {verdict}".replace(" :", ":")
@@ -114,7 +114,7 @@ def _cell(point: Point, outcome: Outcome | None, failing: Collection[int]) -> st
     return f'<span role="img" {attributes}>{sign}</span>'
 
 
-def _point(outcome: Outcome, report: Report) -> str:
+def _point(outcome: PointOutcome, report: Report) -> str:
     """A point that fails: what came of it, its time line, what the command printed, and how to play it again."""
     run, then = outcome.run, outcome.again
     sections = [("Play it again", f'<pre class="again">{escape(again(report.settings, outcome.name))}</pre>')]
@@ -133,7 +133,7 @@ def _point(outcome: Outcome, report: Report) -> str:
     )
 
 
-def _row(outcome: Outcome) -> str:
+def _row(outcome: PointOutcome) -> str:
     return (
         f'<tr class="{_class(outcome.verdict)}"><td>{outcome.number}</td>'
         f'<td><span class="badge">{escape(outcome.verdict)}</span></td>'
@@ -145,7 +145,7 @@ def _output(text: str) -> str:
     return f'<pre tabindex="0">{escape(text.rstrip())}</pre>' if text.strip() else '<p class="soft">nothing</p>'
 
 
-def _where(outcome: Outcome) -> str:
+def _where(outcome: PointOutcome) -> str:
     return f"{outcome.name}  {outcome.about}".rstrip()
 
 

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 from ...card.shown import lines
 from ..trace.junit import document
-from .outcome import FINE, MEANING, Outcome, Verdict, tell
+from .outcome import FINE, MEANING, PointOutcome, Verdict, tell
 from .report import Report
 
 
@@ -42,7 +42,7 @@ def text(report: Report, allowed: Collection[Verdict]) -> str:
     return document(suite)
 
 
-def _is_skipped(outcome: Outcome, failing: Collection[int]) -> bool:
+def _is_skipped(outcome: PointOutcome, failing: Collection[int]) -> bool:
     return outcome.number not in failing and outcome.verdict not in FINE
 
 

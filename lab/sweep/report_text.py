@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -15,7 +15,7 @@ from ..processes import terminal
 from ..processes.terminal import styled
 from ..trace.records import follow
 from ..trace.timeline import Timeline
-from .outcome import MEANING, Outcome, Verdict, tell
+from .outcome import MEANING, PointOutcome, Verdict, tell
 from .report import Report
 from .worker import Watch
 
@@ -38,20 +38,31 @@ def console(stream_is_errors: bool = False) -> Console:
 
 
 def table(report: Report, allowed: Collection[Verdict], all_points: bool = False) -> RenderableType:
-    """How many points have which verdict, and every point that fails (or every point)."""
-    shown = report.in_order() if all_points else report.failing(allowed)
+    """Return how many points have which verdict, and the points that fail, by cause (or every point)."""
+    groups = [[each] for each in report.in_order()] if all_points else _by_cause(report.failing(allowed))
     parts: list[RenderableType] = []
-    if shown:
+    if groups:
         rows = Table(box=None, pad_edge=False, header_style="dim")
         for name, justify in (("point", "right"), ("", "left"), ("where", "left"), ("what came of it", "left")):
             rows.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
-        for each in shown:
-            rows.add_row(str(each.number), badge(each.verdict), where(each), styled(tell(each), "dim"))
+        for group in groups:
+            numbers = "\n".join(str(each.number) for each in group)
+            first = group[0]
+            words = styled(tell(first, timed=len(group) == 1), "dim")
+            rows.add_row(numbers, badge(first.verdict), Text("\n").join(map(where, group)), words)
         parts += [rows, Text()]
     return Group(*parts, *_summary(report, allowed))
 
 
-def line(outcome: Outcome) -> Text:
+def _by_cause(outcomes: Iterable[PointOutcome]) -> list[list[PointOutcome]]:
+    """Return the outcomes of which the same is said side by side, in the order of the first of each."""
+    groups: dict[tuple[Verdict, str], list[PointOutcome]] = {}
+    for each in outcomes:
+        groups.setdefault((each.verdict, tell(each, timed=False)), []).append(each)
+    return list(groups.values())
+
+
+def line(outcome: PointOutcome) -> Text:
     """One point in one line."""
     return Text.assemble(
         f"{outcome.number:>5}  ", badge(outcome.verdict), "  ", where(outcome), "  ", (shown(tell(outcome)), "dim")
@@ -64,7 +75,7 @@ def badge(verdict: Verdict) -> Text:
     return Text(f"{sign} {verdict}", style)
 
 
-def where(outcome: Outcome) -> Text:
+def where(outcome: PointOutcome) -> Text:
     """A point's name, with what the APDU is."""
     about = f"  {outcome.about}" if outcome.about else ""
     return Text.assemble((shown(outcome.name), "cyan"), (shown(about), "dim"))
@@ -100,7 +111,7 @@ def watching(out: Console) -> Watch:
     return watch
 
 
-def story(outcome: Outcome) -> RenderableType:
+def story(outcome: PointOutcome) -> RenderableType:
     """What came of a point that has been watched, and what the command printed."""
     output = outcome.run.ended.output if outcome.run is not None else ""
     parts: list[RenderableType] = [Text("it printed:", "dim"), _printed(output)]

@@ -18,7 +18,7 @@ from ..processes import subreaper
 from ..processes.reaper import guarded_folder, guarded_temporaries
 from . import worker
 from .command import Ended
-from .outcome import Outcome, Run, Verdict
+from .outcome import CommandRun, PointOutcome, Verdict
 from .plan import Plan
 from .points import Choice, Point, common
 
@@ -50,7 +50,7 @@ class NotSweepable(Exception):
 class Survey:
     """What the runs without the action have shown. `odd` are points that only one of them came to."""
 
-    first: Run
+    first: CommandRun
     points: list[Point]
     odd: list[Point]
 
@@ -85,10 +85,10 @@ def prepared(executor: Executor, plan: Plan, script: str, deadline: float = FIRS
 def sweep(
     workers: Workers,
     plan: Plan,
-    first: Run,
+    first: CommandRun,
     points: Iterable[Point],
     deadline: float,
-    tell: Callable[[Outcome], None],
+    tell: Callable[[PointOutcome], None],
     watch: worker.Watch | None = None,
 ) -> None:
     """Play the points, in parallel; `tell` hears of each as it is done. An interruption ends what is being played.
@@ -119,9 +119,9 @@ class _Playing:
     def __init__(
         self,
         workers: Workers,
-        subject: tuple[Plan, Run],
+        subject: tuple[Plan, CommandRun],
         options: tuple[float, worker.Watch | None],
-        tell: Callable[[Outcome], None],
+        tell: Callable[[PointOutcome], None],
     ) -> None:
         self._workers, self._subject, self._options, self._tell = workers, subject, options, tell
         self._earlier: dict[Point, Verdict] = {}
@@ -130,7 +130,7 @@ class _Playing:
     def play(self, points: list[Point]) -> tuple[list[Point], list[Point]]:
         """Play until all is done or the executor is broken: what is to be played, and what it may have broken with."""
         left, again = iter(points), list[Point]()
-        under_way: dict[Future[Outcome], Point] = {}
+        under_way: dict[Future[PointOutcome], Point] = {}
         try:
             with self._workers(len(points)) as executor:
                 while self._submit(executor, left, under_way):
@@ -152,7 +152,7 @@ class _Playing:
             raise
         return again, []
 
-    def _submit(self, executor: Executor, left: Iterator[Point], under_way: dict[Future[Outcome], Point]) -> bool:
+    def _submit(self, executor: Executor, left: Iterator[Point], under_way: dict[Future[PointOutcome], Point]) -> bool:
         """Give the executor enough to do; whether there is anything to wait for."""
         for point in itertools.islice(left, max(0, AHEAD - len(under_way))):
             try:
@@ -163,7 +163,7 @@ class _Playing:
             under_way[future] = point
         return bool(under_way)
 
-    def _done(self, point: Point, future: Future[Outcome]) -> list[Point]:
+    def _done(self, point: Point, future: Future[PointOutcome]) -> list[Point]:
         """Tell what came of a point, or that it is to be played again. Raises BrokenExecutor."""
         try:
             outcome = future.result()
@@ -178,8 +178,8 @@ class _Playing:
         return []
 
 
-def _broken(point: Point, words: str) -> Outcome:
-    return Outcome(point.number, point.name, point.about, Verdict.BROKEN, words=words)
+def _broken(point: Point, words: str) -> PointOutcome:
+    return PointOutcome(point.number, point.name, point.about, Verdict.BROKEN, words=words)
 
 
 def local(jobs: int) -> Workers:
@@ -283,7 +283,7 @@ def _attempt(plan: Plan, future: Future[T]) -> T:
         raise NotSweepable(f"cannot run {plan.command[0]!r}: {error.strerror or error}") from None
 
 
-def _require_good(run: Run) -> None:
+def _require_good(run: CommandRun) -> None:
     """What is not good without any action is no measure for what comes of one."""
     ended: Ended = run.ended
     if ended.hung:

@@ -15,14 +15,14 @@ from ...card.wording import counted
 from ..processes.terminal import styled
 from . import options, report_html, report_junit, report_svg, report_text, runner
 from .options import Asked
-from .outcome import Outcome, Verdict
+from .outcome import PointOutcome, Verdict
 from .plan import Plan, span
 from .points import Choice
 from .report import Report
 from .runner import Workers
 
 
-class Session:
+class SweepSession:
     """One use of `cardtear sweep`: what is asked for, where it is played, and where it is told."""
 
     def __init__(
@@ -66,7 +66,7 @@ class Session:
         watch = report_text.watching(out)
         report.points, report.settings = points, {**report.settings, "only": names}
 
-        def tell(outcome: Outcome) -> None:
+        def tell(outcome: PointOutcome) -> None:
             report.outcomes[outcome.number] = outcome
             out.print(report_text.story(outcome))
 
@@ -126,7 +126,7 @@ class Session:
         with self._progress() as bar:
             task = bar.add_task("", total=len(report.points), completed=len(report.outcomes))
 
-            def tell(outcome: Outcome) -> None:
+            def tell(outcome: PointOutcome) -> None:
                 nonlocal written
                 report.outcomes[outcome.number] = outcome
                 report.seconds = before + time.monotonic() - started

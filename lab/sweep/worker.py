@@ -30,7 +30,7 @@ from ..processes.temp_dir import TempDir
 from ..simulator.trigger import Trigger
 from .command import Ended, run
 from .log import Log
-from .outcome import FINE, Outcome, Run, judge
+from .outcome import FINE, CommandRun, PointOutcome, judge
 from .plan import READER, Plan, pack, unpack
 from .points import Point, Recorder
 
@@ -137,7 +137,7 @@ def prepare(plan: Plan, script: str, deadline: float) -> tuple[Ended, Plan]:
         return ended, replace(plan, image=place.card.read_bytes(), folder=pack(place.folder))
 
 
-def record(plan: Plan, deadline: float) -> tuple[Run, list[Point]]:
+def record(plan: Plan, deadline: float) -> tuple[CommandRun, list[Point]]:
     """Run the command without any action: how it ended, and where a point could be. Raises OSError."""
     recorder = Recorder()
     with _ONE_AT_A_TIME, bed(plan) as place, place.simulator.testbed.watching(recorder):
@@ -148,7 +148,7 @@ def record(plan: Plan, deadline: float) -> tuple[Run, list[Point]]:
     return _run(ended, log), recorder.points
 
 
-def play(plan: Plan, first: Run, point: Point, deadline: float, watch: Watch | None = None) -> Outcome:
+def play(plan: Plan, first: CommandRun, point: Point, deadline: float, watch: Watch | None = None) -> PointOutcome:
     """Run the command with the action at the point, then once more with the card back. Who watches sees it live.
 
     Raises OSError if the command cannot be started.
@@ -175,7 +175,7 @@ def play(plan: Plan, first: Run, point: Point, deadline: float, watch: Watch | N
         verdict = judge(first, done, again, triggers[0].fired > 0)
         more = done.more_than(first)
         spent = ended.seconds + (again.seconds if again is not None else 0.0)
-        return Outcome(
+        return PointOutcome(
             point.number,
             point.name,
             point.about,
@@ -204,8 +204,8 @@ class _Marking(Trigger):
         return fired
 
 
-def _run(ended: Ended, log: Log) -> Run:
-    return Run(
+def _run(ended: Ended, log: Log) -> CommandRun:
+    return CommandRun(
         ended,
         log.last,
         dict(log.failures),

@@ -14,7 +14,7 @@ from time import perf_counter
 from cardtear.card.issuing.profiles import CardRequest
 from cardtear.lab.sweep import runner
 from cardtear.lab.sweep.options import Asked
-from cardtear.lab.sweep.outcome import Outcome
+from cardtear.lab.sweep.outcome import PointOutcome
 from cardtear.lab.sweep.plan import Plan
 from cardtear.lab.sweep.points import Choice
 
@@ -46,10 +46,10 @@ def sweeps(run: BenchmarkRun) -> Iterator[ResultRow]:
     yield ResultRow(what, share, None, "%", references, f">= {limit:.0f} %", share, limit, at_least=True)
 
 
-def _swept(plan: Plan, survey: runner.Survey, count: int, jobs: int) -> tuple[list[Outcome], float, float]:
+def _swept(plan: Plan, survey: runner.Survey, count: int, jobs: int) -> tuple[list[PointOutcome], float, float]:
     """Sweep `count` points; return their outcomes, the seconds, and the share of the free CPU time used, in %."""
     points = list(itertools.islice(survey.points, count))
-    told: list[Outcome] = []
+    told: list[PointOutcome] = []
     start, worked, idle = perf_counter(), _worked(), _idle()
     runner.sweep(runner.local(jobs), plan, survey.first, points, survey.deadline, told.append)
     seconds, worked, idle = perf_counter() - start, _worked() - worked, _idle() - idle

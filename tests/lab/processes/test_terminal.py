@@ -25,7 +25,7 @@ from cardtear.lab.control.simulator import Simulator
 from cardtear.lab.simulator.call_counter import Place
 from cardtear.lab.sweep import report_html, report_svg, report_text
 from cardtear.lab.sweep.command import Ended
-from cardtear.lab.sweep.outcome import Outcome, Run, Verdict
+from cardtear.lab.sweep.outcome import CommandRun, PointOutcome, Verdict
 from cardtear.lab.sweep.points import Point
 from cardtear.lab.sweep.report import Report
 from cardtear.lab.trace.timeline import Timeline
@@ -143,10 +143,10 @@ def test_the_report_of_pytest(text: str) -> None:
 def swept(text: str) -> Report:
     """A report of one point that fails, with a text wherever there can be one."""
     ended = Ended(code=1, signal=None, output=f"{text}\n{text}", seconds=0.1)
-    run = Run(ended, text, {text: 1}, (text,), 0, 0, 1, 1)
+    run = CommandRun(ended, text, {text: 1}, (text,), 0, 0, 1, 1)
     point = Point(Place(text, 1, 1, "C_Sign", 1, None), "before", text, 1)
     records = [record(kind, text) for kind in ("call", "apdu", "event", "return")]
-    outcome = Outcome(1, point.name, text, Verdict.CRASH, run, ended, 0, 0, 0.0, records)  # type: ignore[arg-type]
+    outcome = PointOutcome(1, point.name, text, Verdict.CRASH, run, ended, 0, 0, 0.0, records)  # type: ignore[arg-type]
     asked = {"command": [text], "action": text, "when": ["before"], "then": [text], "quirks": [text], "card": [text]}
     asked |= {"prepare": text, "copy": text, "recover": text, "own_home": False, "seed": 0}
     return Report(asked, run, 1.0, [point], [text], {1: outcome})

@@ -19,7 +19,7 @@ from cardtear.card.issuing.profiles import CardRequest
 from cardtear.csrc import module_path
 from cardtear.lab.sweep import runner, worker
 from cardtear.lab.sweep.options import EVERYTHING, Asked
-from cardtear.lab.sweep.outcome import Outcome
+from cardtear.lab.sweep.outcome import PointOutcome
 from cardtear.lab.sweep.plan import Action, Plan, Then
 from cardtear.lab.sweep.points import parse
 
@@ -120,10 +120,10 @@ def survey(workers: Executor, plan: Plan) -> runner.Survey:
 
 
 @pytest.fixture
-def play(workers: Executor, plan: Plan, survey: runner.Survey) -> Callable[..., Outcome]:
+def play(workers: Executor, plan: Plan, survey: runner.Survey) -> Callable[..., PointOutcome]:
     """Plays a point by its name with an action, and what is to follow; here, if somebody watches."""
 
-    def one(action: str, name: str, *then: str, watch: worker.Watch | None = None, **changes: Any) -> Outcome:
+    def one(action: str, name: str, *then: str, watch: worker.Watch | None = None, **changes: Any) -> PointOutcome:
         asked = replace(plan, action=Action.parse(action), then=tuple(map(Then.parse, then)), **changes)
         if watch is not None:
             return worker.play(asked, survey.first, parse(name), DEADLINE, watch)

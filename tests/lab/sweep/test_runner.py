@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 
 import pytest
 from cardtear.lab.sweep import options, runner
-from cardtear.lab.sweep.outcome import Outcome, Verdict
+from cardtear.lab.sweep.outcome import PointOutcome, Verdict
 from cardtear.lab.sweep.plan import Action, Plan
 from cardtear.lab.sweep.points import Choice
 
@@ -30,8 +30,8 @@ def _every_third(survey: runner.Survey) -> list[Any]:
     return [each for each in survey.points if each in Choice()][::3]
 
 
-def _play(workers: runner.Workers, plan: Plan, survey: runner.Survey) -> list[Outcome]:
-    told: list[Outcome] = []
+def _play(workers: runner.Workers, plan: Plan, survey: runner.Survey) -> list[PointOutcome]:
+    told: list[PointOutcome] = []
     points = _every_third(survey)
     runner.sweep(workers, plan, survey.first, points, DEADLINE, told.append)
     assert {each.number for each in told} == {each.number for each in points}
@@ -71,7 +71,7 @@ def test_processes_share_the_work(plan: Plan, survey: runner.Survey) -> None:
     """Runs that wait are played at the same time: together they take less time than one after the other."""
     slow = replace(plan, action=Action.parse("delay:500ms"), recover="")
     points = [each for each in survey.points if each.place.apdu is None and each.when == "before"][:8]
-    told: list[Outcome] = []
+    told: list[PointOutcome] = []
     start = monotonic()
     runner.sweep(runner.local(8), slow, survey.first, points, DEADLINE, told.append)
     together = monotonic() - start
@@ -89,9 +89,9 @@ def test_there_are_no_more_processes_than_tasks() -> None:
 
 def test_an_interruption_tells_what_is_done(plan: Plan, survey: runner.Survey) -> None:
     """And nothing of it is lost when telling is what is interrupted."""
-    told: list[Outcome] = []
+    told: list[PointOutcome] = []
 
-    def tell(outcome: Outcome) -> None:
+    def tell(outcome: PointOutcome) -> None:
         told.append(outcome)
         if len(told) == 3:
             raise KeyboardInterrupt
@@ -103,7 +103,7 @@ def test_an_interruption_tells_what_is_done(plan: Plan, survey: runner.Survey) -
 
 def test_a_run_that_fails_by_itself(plan: Plan, survey: runner.Survey) -> None:
     """An error of the sweep's own is a verdict of that point; the others are played."""
-    told: list[Outcome] = []
+    told: list[PointOutcome] = []
     gone = replace(plan, command=("/nonexistent",))
     runner.sweep(runner.local(1), gone, survey.first, _every_third(survey)[:2], DEADLINE, told.append)
     assert {each.verdict for each in told} == {Verdict.BROKEN}
