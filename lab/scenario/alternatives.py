@@ -15,7 +15,7 @@ from .fields import Model
 
 
 def kind_of(value: Any, kinds: dict[str, type[Model]], what: str) -> str:
-    """The key that says which of several models a mapping or a value is. Raises ValueError."""
+    """Return the key that says which of several models a mapping or value is. Raises ValueError."""
     for key, model in kinds.items():
         if isinstance(value, model):
             return key
@@ -40,7 +40,7 @@ def _shown(value: Any) -> str:
 
 
 def one_of(kinds: dict[str, type[Model]], what: str, *first: BeforeValidator) -> Any:
-    """The type of a value that is one of several models, known by a key; `first` is done to it before that is asked.
+    """Return the type of a value that is one of several models, told by a key; `first` validators run before that.
 
     The tags begin with =, so that in the place of an error they are not taken for the key.
     """

@@ -77,14 +77,14 @@ class Calling:
         return evaluate(argument, _Names(self._context))
 
     def value(self, tree: Any) -> Any:
-        """What an expression comes to. Raises StepFailed."""
+        """Return the value of an expression. Raises StepFailed."""
         try:
             return self._value(tree)
         except ExpressionError as error:
             raise StepFailed(str(error)) from None
 
     def _client(self, name: str, initialize: bool) -> ClientProcess:
-        """A client, started and initialised when that has not been done."""
+        """Return a client; start and initialise it where that has not been done."""
         client = self._context.running_client(name)
         if client is None:
             try:
@@ -124,7 +124,7 @@ class _Names(Mapping[str, Any]):
 
 
 def _awaited(step: s.Call) -> str:
-    """What was expected of a call."""
+    """Return what was expected of a call, in words."""
     text = step.text
     if text.dies:
         return f"{text.function} -> {DIED}"

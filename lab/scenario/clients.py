@@ -117,7 +117,7 @@ class Clients:
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def start(self, name: str, module: str, environment: Mapping[str, str]) -> ClientProcess:
-        """A new process with the module loaded. Raises OSError when it cannot be."""
+        """Start a process with the module loaded. Raises OSError if that fails."""
         ours, theirs = socket.socketpair()
         with theirs:
             process = subprocess.Popen(
@@ -153,7 +153,7 @@ class Clients:
         child.initialized, child.pid = True, pid
 
     def await_child(self, name: str) -> str:
-        """The address, in the scenario's private folder, to which a forked child of this name is to connect."""
+        """Return the address, in the scenario's private folder, to which a forked child of this name connects."""
         self.by_name.pop(name, None)
         address = str(self._folder / SOCKET)
         if self._listener is None:

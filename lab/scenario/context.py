@@ -77,7 +77,7 @@ class Context(Closable):
         self._undo.close()
 
     def _prepare(self) -> None:
-        """Cards, readers, files and triggers; what takes long is done before the clock runs."""
+        """Prepare cards, readers, files and triggers; what takes long is done before the clock runs."""
         self.cards = {name: self._card(name) for name in self.scenario.cards}
         scenario = self.scenario
         for reader, card in scenario.readers.items():
@@ -110,11 +110,11 @@ class Context(Closable):
             path.write_text(self.fill(content))
 
     def fill(self, text: str) -> str:
-        """The text with ${...} filled in."""
+        """Return the text with ${...} filled in."""
         return filled(text, {**self._names, **self.saved})
 
     def until(self, within: float | None) -> float:
-        """The deadline of a wait that begins now."""
+        """Return the deadline of a wait that begins now."""
         return min(monotonic() + self.seconds(within), self.deadline)
 
     def seconds(self, within: float | None) -> float:
@@ -187,7 +187,7 @@ class Context(Closable):
         return slot
 
     def wait_for_pcscd(self, seconds: float) -> bool:
-        """Until it has all cards, or so long; at once without one, and when it is stopped."""
+        """Wait until pcscd has all cards, at most so long; return at once without a pcscd that runs."""
         pcsc = self.simulator.pcsc
         return pcsc is None or self.simulator.is_pcscd_stopped or not pcsc.wait_until_shown(max(0.0, seconds))
 
@@ -209,7 +209,7 @@ class Context(Closable):
         self.triggers[name] = self.simulator.arm(trigger), trigger
 
     def environment(self) -> dict[str, str]:
-        """The variables of every program and client."""
+        """Return the variables of every program and client."""
         variables = self.scenario.environment
         own = {name: self.fill(text) for name, text in variables.items()}
         return {

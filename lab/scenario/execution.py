@@ -98,7 +98,7 @@ class Execution(Context):
         self.calling.settle(call, pending, within)
 
     def _by_hand(self, verb: str, arguments: dict[str, Any], within: float | None = None) -> Any:
-        """A verb of the simulator, in a thread of its own: a card that hangs may hold it up. Returns its result.
+        """Carry out a verb in a thread of its own, as a card that hangs may hold it up; return its result.
 
         Raises StepFailed where it cannot be carried out, or can do nothing.
         """

@@ -86,7 +86,7 @@ class CallText:
 
 @lru_cache(1000)
 def read_call(text: str) -> CallText:
-    """Raises ExpressionError."""
+    """Parse a call. Raises ExpressionError."""
     match = _CALL.fullmatch(text.strip())
     assert match is not None  # it fits everything
     tree = _parse(match["left"], "exec")
@@ -112,7 +112,7 @@ def read_call(text: str) -> CallText:
 
 @lru_cache(1000)
 def read_expression(text: str) -> ast.expr:
-    """A value or comparison. Raises ExpressionError."""
+    """Parse a value or comparison. Raises ExpressionError."""
     tree = _parse(text.strip(), "eval")
     assert isinstance(tree, ast.Expression)
     _check(tree.body)
@@ -120,7 +120,7 @@ def read_expression(text: str) -> ast.expr:
 
 
 def names_in(tree: ast.expr) -> set[str]:
-    """The names that are no constants."""
+    """Return the names that are no constants."""
     found = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     return {name for name in found - {_LENGTH} if _constant(name) is None}
 
@@ -131,7 +131,7 @@ def compared_in(tree: ast.Compare) -> list[ast.expr]:
 
 
 def evaluate(tree: ast.expr, saved: Mapping[str, Any]) -> Any:
-    """Raises ExpressionError when a name is not there, or a value does not have what is asked of it."""
+    """Evaluate an expression. Raises ExpressionError for a missing name, or a value without such an attribute."""
     try:
         return _Evaluation(saved).value(tree)
     except (TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
@@ -203,7 +203,7 @@ def _parse(text: str, mode: str) -> ast.AST:
 
 
 def _targets(statement: ast.stmt) -> tuple[tuple[str, ...], bool, ast.expr | None]:
-    """The names that are assigned to, whether they are elements, and what is assigned."""
+    """Return the names that are assigned to, whether they are elements, and what is assigned."""
     if isinstance(statement, ast.Expr):
         return (), False, statement.value
     if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
@@ -221,7 +221,7 @@ def _targets(statement: ast.stmt) -> tuple[tuple[str, ...], bool, ast.expr | Non
 
 
 def _values(text: str | None) -> tuple[frozenset[int], bool]:
-    """The return values after the arrow, and whether it is none at all."""
+    """Return the return values after the arrow, and whether the program is to die instead."""
     if text is None:
         return frozenset({0}), False
     words = [word.strip() for word in text.split("|")]
@@ -257,7 +257,7 @@ def _check(tree: ast.expr) -> None:
 
 
 def _nodes(tree: ast.expr) -> Iterator[ast.expr]:
-    """The expressions in an expression; not the name in len(...)."""
+    """Iterate over the expressions in an expression, without the name in len(...)."""
     yield tree
     for child in ast.iter_child_nodes(tree):
         if isinstance(child, ast.expr) and not (isinstance(tree, ast.Call) and child is tree.func):
@@ -272,7 +272,7 @@ def _pairs(tree: ast.Dict) -> Iterator[tuple[ast.expr, ast.expr]]:
 
 @lru_cache(5000)
 def _constant(name: str) -> tuple[Any] | None:
-    """The value of a name that PKCS #11 gives, as CKM_RSA_PKCS, TRUE or NULL."""
+    """Return the value of a name of PKCS #11, as CKM_RSA_PKCS, TRUE or NULL, in a tuple."""
     if name in _WORDS:
         return (_WORDS[name],)
     kind, _, rest = name.partition("_")

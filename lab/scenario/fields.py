@@ -53,7 +53,7 @@ class Model(BaseModel):
 
 
 def duration(value: Any) -> float:
-    """Seconds of `500ms`, `2s`, `1.5 s`, `1m`; numbers are seconds. Raises ValueError."""
+    """Return the seconds of `500ms`, `2s`, `1.5 s`, `1m`; numbers are seconds. Raises ValueError."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         seconds = float(value)
     else:
@@ -67,12 +67,12 @@ def duration(value: Any) -> float:
 
 
 def in_words(seconds: float) -> str:
-    """A duration as people write it."""
+    """Write a duration as people do."""
     return f"{seconds * 1000:.0f}ms" if seconds < 1 else f"{seconds:g}s"
 
 
 def status_in_words(status: int | None) -> str:
-    """A status word as scenarios write it; None stands for no answer."""
+    """Write a status word as scenarios do; None stands for no response."""
     return NO_ANSWER if status is None else f"{status:04X}"
 
 
@@ -94,7 +94,7 @@ def _return_value(value: Any) -> int:
 
 
 def _return_values(value: Any) -> frozenset[int] | None:
-    """None for any."""
+    """Read return values; None for any."""
     if isinstance(value, frozenset):
         return value
     if value == "any" or value is None:
@@ -109,7 +109,7 @@ NO_ANSWER = "none"
 
 
 def _status_words(value: Any) -> frozenset[int | None] | None:
-    """Status words, None among them for no answer at all; None for any."""
+    """Read status words, None among them for no response at all; None for any."""
     if isinstance(value, frozenset):
         return value
     if value == "any":
@@ -119,7 +119,7 @@ def _status_words(value: Any) -> frozenset[int | None] | None:
 
 
 def _command(value: Any) -> str:
-    """An APDU in hexadecimal, with blanks or without; what ${...} stands for is looked at when it is sent.
+    """Read an APDU in hexadecimal, with or without blanks; what ${...} stands for is checked when it is sent.
 
     It may have a PIN in it, and is not shown.
     """
@@ -130,7 +130,7 @@ def _command(value: Any) -> str:
 
 
 def _exit_codes(value: Any) -> frozenset[int] | None:
-    """Exit codes; a signal is its negative number. None for any."""
+    """Read exit codes; a signal is its negative number. None for any."""
     if isinstance(value, frozenset):
         return value
     if value == "any" or value is None:
@@ -147,7 +147,7 @@ def _exit_code(value: Any) -> int:
 
 
 def _state(value: Any) -> int | None:
-    """A session's state; None when the session is to be gone."""
+    """Read a session's state; None if there is to be no such session."""
     if value == "gone" or value is None:
         return None
     if isinstance(value, int) and value in set(CKS):
@@ -177,7 +177,7 @@ def _pattern(value: Any) -> re.Pattern[str]:
 
 
 def _digits(value: Any) -> Any:
-    """Digits that YAML took for a number; only those without a leading zero are, so nothing is lost."""
+    """Return digits that YAML took for a number; only those without a leading zero are, so nothing is lost."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 

@@ -18,7 +18,7 @@ from .scenario import Scenario
 
 
 def missing() -> str | None:
-    """Why there is none, if there is none."""
+    """Return why there is no pcscd, None if there is one."""
     reason = why_not()
     return None if reason is None or vpcd_listens() else f"{reason}, and no pcscd with vpcd is running"
 

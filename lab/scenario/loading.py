@@ -65,7 +65,7 @@ def load(path: Path) -> Scenario:
 
 
 def read(path: Path) -> str:
-    """The text of a file. Raises ScenarioError, OSError."""
+    """Read the text of a file. Raises ScenarioError, OSError."""
     content = input_file.read(path, _LONGEST)
     try:
         return content.decode()
@@ -95,7 +95,7 @@ def loads_with_lines(text: str, origin: str, name: str) -> Loaded:
 
 
 def _read(text: str, origin: str) -> tuple[Any, dict[Place, _Mark]]:
-    """Plain values, and where each of them stands."""
+    """Read plain values, and the location of each of them."""
     if len(text) > _LONGEST:
         raise ScenarioError(f"{origin}:1: longer than {_LONGEST} characters")
     try:
@@ -126,7 +126,7 @@ class _Reading:
         self._count = 0
 
     def value(self, node: yaml.Node, place: Place) -> Any:
-        """The value of a node. Raises ScenarioError for what is no plain data."""
+        """Return the value of a node. Raises ScenarioError for what is no plain data."""
         self.marks.setdefault(place, self._mark(node))
         self._count += 1
         if self._count > MOST_NODES or len(place) > _DEEPEST:
@@ -161,7 +161,7 @@ class _Reading:
 def _lines(
     error: ValidationError, content: Any, marks: dict[Place, _Mark], origin: str, fields: dict[int, list[str]]
 ) -> list[str]:
-    """One line for each error, in the order of the file. `fields` are those that each mapping could have had."""
+    """Return one line for each error, in the order of the file; `fields` are those that each mapping could have."""
     found: dict[tuple[_Mark, str], None] = {}
     for each in error.errors(include_url=False):
         cause = each.get("ctx", {}).get("error")
@@ -211,7 +211,7 @@ def _text_wanted(place: Place, value: Any) -> str:
 
 
 def _place(location: tuple[str | int, ...], content: Any) -> Place:
-    """A location of pydantic's without the names of alternatives that it has on its way."""
+    """Return a location of pydantic's without the names of alternatives in it."""
     place: list[str | int] = []
     for number, each in enumerate(location):
         is_last = number == len(location) - 1
@@ -227,19 +227,19 @@ def _place(location: tuple[str | int, ...], content: Any) -> Place:
 
 
 def _found(content: Any, place: Place) -> Any:
-    """What is at a place."""
+    """Return the value at a location."""
     for each in place:
         content = content[each]
     return content
 
 
 def _possible(field: str, known: list[str]) -> str:
-    """What might have been meant by a field that does not exist."""
+    """Return what might have been meant by a field that does not exist."""
     return f"{meant(field, known) or ';'} there are: {', '.join(known)}" if known else ""
 
 
 def _field(place: Place) -> str:
-    """A place as people write it: steps[3].insert."""
+    """Write a location as people do: steps[3].insert."""
     text = ""
     for each in place:
         text += f"[{each}]" if isinstance(each, int) else f".{each}" if text else each
@@ -247,7 +247,7 @@ def _field(place: Place) -> str:
 
 
 def _plain(message: str) -> str:
-    """Pydantic's sentence, as the others are written."""
+    """Return pydantic's sentence, written as the others are."""
     known = {
         "Extra inputs are not permitted": "there is no such field",
         "Field required": "it is missing",

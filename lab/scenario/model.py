@@ -42,7 +42,7 @@ class Card(Model):
         return self
 
     def request(self, name: str, folder: Path = Path()) -> CardRequest:
-        """The ready-made card; `name` is on it unless a parameter says otherwise, paths count from `folder`.
+        """Return the ready-made card; `name` is on it unless a parameter says otherwise, paths count from `folder`.
 
         Raises ProfileError.
         """

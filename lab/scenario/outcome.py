@@ -64,7 +64,7 @@ class Outcome:
         return self.status is Status.PASSED
 
     def as_json(self) -> dict[str, Any]:
-        """For programs; without the time line."""
+        """Return the outcome for programs, without the time line."""
         steps = [vars(step) for step in self.steps]
         return {
             "name": self.name,
@@ -78,7 +78,7 @@ class Outcome:
 
 
 def write_junit(path: Path, outcomes: Iterable[Outcome]) -> None:
-    """One test case for each scenario. Raises OSError."""
+    """Write one test case for each scenario. Raises OSError."""
     outcomes = list(outcomes)
     counts = {status: sum(each.status is status for each in outcomes) for status in Status}
     suite = ElementTree.Element(

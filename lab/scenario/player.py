@@ -107,7 +107,7 @@ class ScenarioRun:
             return Status.ERROR, f"{shown(self._origin or self._scenario.name)}: cannot be played: {error}"
 
     def _open(self, text: str) -> str:
-        """The text without the PINs and PUKs of the scenario's cards."""
+        """Return the text without the PINs and PUKs of the scenario's cards."""
         return self._secrets.sub("<PIN>", text) if self._secrets is not None else text
 
     def _steps(self, execution: Execution) -> tuple[Status, str]:
@@ -136,7 +136,7 @@ class ScenarioRun:
 
 
 def _numbered(steps: Sequence[Any]) -> Iterator[tuple[str, Place, Any]]:
-    """Every step with its number and place, as often as it is repeated."""
+    """Iterate over every step with its number and location, as often as it is repeated."""
     for top, step in enumerate(steps):
         yield from _unrolled(str(top + 1), ("steps", top), step)
 

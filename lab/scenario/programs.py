@@ -44,7 +44,7 @@ class Stream:
         return len(self._content)
 
     def line_after(self, length: int) -> str | None:
-        """The first whole line that came after so many bytes."""
+        """Return the first whole line that came after so many bytes."""
         line, end, _ = self._content[length:].partition(b"\n")
         return line.decode("utf-8", "replace") if end else None
 
@@ -154,5 +154,5 @@ class Program:
 
 
 def exit_in_words(code: int) -> str:
-    """An exit code as scenarios write it."""
+    """Write an exit code as scenarios do."""
     return signal.Signals(-code).name if -code in set(signal.Signals) else str(code)

@@ -22,7 +22,7 @@ class ScenarioSimulator(Simulator):
         testbed.watch(history.watch)
 
     def signal(self, signal: str) -> Heard:
-        """As every simulator; the scenario itself hears all words."""
+        """Send a signal; the scenario itself waits for all signals, too."""
         heard = super().signal(signal)
         self._history.signal(signal)
         return heard._replace(waiting=heard.waiting + 1)

@@ -19,7 +19,7 @@ FILE = Path(__file__).resolve().parents[2] / "docs" / "scenario.schema.json"
 
 
 def schema() -> dict[str, Any]:
-    """The schema (draft 2020-12). Shorthands that are no mappings are in it too."""
+    """Return the schema (draft 2020-12). Shorthands that are no mappings are in it too."""
     made = Scenario.model_json_schema(by_alias=True)
     made["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     made["$comment"] = f"made with pydantic {_version()}"
@@ -29,12 +29,12 @@ def schema() -> dict[str, Any]:
 
 
 def text() -> str:
-    """The file's content."""
+    """Return the file's content."""
     return json.dumps(schema(), indent=1, sort_keys=True) + "\n"
 
 
 def is_fresh(kept: str) -> bool:
-    """Whether that is the schema. Releases of pydantic word it differently: of others only the names are compared."""
+    """Return whether that is the schema. Of other releases of pydantic only the names are compared."""
     try:
         found = json.loads(kept)
     except ValueError:
@@ -46,13 +46,13 @@ def is_fresh(kept: str) -> bool:
 
 
 def _names(some: dict[str, Any]) -> dict[str, list[str]]:
-    """Models and their fields."""
+    """Return models and their fields."""
     models = {"": some, **some.get("$defs", {})}
     return {name: sorted(model.get("properties", {})) for name, model in models.items()}
 
 
 def _version() -> str:
-    """Major and minor."""
+    """Return major and minor version of pydantic."""
     return ".".join(pydantic.VERSION.split(".")[:2])
 
 

@@ -10,17 +10,17 @@ from ...scenarios import folder
 
 
 def shipped() -> list[Path]:
-    """Their files, in order."""
+    """Return the files of the shipped scenarios, in order."""
     return sorted(folder().glob("*.yaml"))
 
 
 def findings() -> list[Path]:
-    """Those that play what the sweep has found in real programs (docs/findings.md)."""
+    """Return the files of what the sweep has found in real programs (docs/findings.md)."""
     return sorted(folder().glob("findings/*.yaml"))
 
 
 def find(name: str) -> Path:
-    """The file of that path, or of the shipped scenario of that name. Raises FileNotFoundError."""
+    """Return the file at a path, or of the shipped scenario of that name. Raises FileNotFoundError."""
     if name == "-":
         raise FileNotFoundError(2, "a scenario comes out of a file, not out of standard input", name)
     path, own = Path(name), folder() / f"{name}.yaml"

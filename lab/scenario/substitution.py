@@ -13,7 +13,7 @@ _PLACE = re.compile(r"\$\{([^}]*)\}")
 
 
 def places(environment: Mapping[str, str], folder: Path, here: Path) -> dict[str, Any]:
-    """What the names that are no saved ones stand for (checking.PLACES)."""
+    """Return what the names that are no saved ones stand for (checking.PLACES)."""
     return {
         "module": environment["CARDTEAR_MODULE"],
         "socket": environment["CARDTEAR_SOCKET"],
@@ -25,5 +25,5 @@ def places(environment: Mapping[str, str], folder: Path, here: Path) -> dict[str
 
 
 def filled(text: str, names: Mapping[str, Any]) -> str:
-    """The text with every ${name} replaced; what has no value is left as it is."""
+    """Replace every ${name} in a text; what has no value is left as it is."""
     return _PLACE.sub(lambda match: str(names.get(match[1], match[0])), text)

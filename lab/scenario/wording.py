@@ -18,7 +18,7 @@ _HEADER = 8
 
 
 def secrets_of(scenario: Scenario) -> re.Pattern[str] | None:
-    """What finds the PINs and PUKs of the cards, which may stand in commands."""
+    """Return a pattern that finds the PINs and PUKs of the cards, which may stand in commands."""
     found: set[str] = set()
     for name, card in scenario.cards.items():
         if card.path is None:
@@ -28,7 +28,7 @@ def secrets_of(scenario: Scenario) -> re.Pattern[str] | None:
 
 
 def in_one_line(step: Any) -> str:
-    """For people; not exactly what the file says."""
+    """Write a step in one line for people; not exactly what the file says."""
     verb = kind_of(step, s.STEPS, "a step")
     match step:
         case s.Call():

@@ -82,7 +82,7 @@ class Log:
                         self.repeats.append(RepeatedLogins())
 
     def mark(self) -> None:
-        """The action begins."""
+        """Record that the action begins."""
         with self._lock:
             self.marked = True
 
@@ -93,7 +93,7 @@ class Log:
             return list(self._open.values())
 
     def records(self) -> list[Record]:
-        """The time line. What had to be left out is a record `lost`."""
+        """Return the time line. What had to be left out is a record `lost`."""
         with self._lock:
             entries, left_out = [*self._earlier, *self._later], self._left_out
         records = [as_record(each) for each in sorted(entries)]

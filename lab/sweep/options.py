@@ -48,11 +48,11 @@ class Asked:
         return Choice(self.at in ("calls", "both"), self.at in ("apdus", "both"), self.when)
 
     def settings(self) -> dict[str, Any]:
-        """As JSON has them."""
+        """Return the settings as JSON has them."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     def plan(self, card: CardRequest | Path) -> Plan:
-        """Raises ValueError, ImageError, OSError."""
+        """Make the plan. Raises ValueError, ImageError, OSError."""
         action = Action.parse(self.action, self.seed)
         if self.seed and action.verb != "garble":
             raise ValueError("--seed is for --action garble: nothing else is left to chance")
@@ -67,7 +67,7 @@ class Asked:
 
 
 def possible(points: list[Point], action: Action) -> list[Point]:
-    """The points at which the action can be, numbered anew. Raises ValueError when there is none."""
+    """Return the points at which the action can be, numbered anew. Raises ValueError if there is none."""
     problems = [action.problem(each) for each in points]
     found = [each for each, problem in zip(points, problems, strict=True) if problem is None]
     if not found:
@@ -76,7 +76,7 @@ def possible(points: list[Point], action: Action) -> list[Point]:
 
 
 def chosen(points: list[Point], names: list[str], action: Action) -> list[Point]:
-    """Points by number, or by name; a name need not be among the points. Raises ValueError."""
+    """Return points by number or name; a name need not be among the points. Raises ValueError."""
     by_number = {str(each.number): each for each in points}
     by_name = {each.name: each for each in points}
     found: list[Point] = []
@@ -92,7 +92,7 @@ def chosen(points: list[Point], names: list[str], action: Action) -> list[Point]
 
 
 def part(points: list[Point], shard: str) -> list[Point]:
-    """The i-th of n parts, as `2/4`. Raises ValueError."""
+    """Return the i-th of n parts, as `2/4`. Raises ValueError."""
     first, _, count = shard.partition("/")
     if not (first.isdigit() and count.isdigit() and 1 <= int(first) <= int(count)):
         raise ValueError(f"a part of a sweep is called as 1/4, not {shard!r}")
@@ -100,7 +100,7 @@ def part(points: list[Point], shard: str) -> list[Point]:
 
 
 def verdicts(names: list[str]) -> set[Verdict]:
-    """Verdicts that are no failure. Raises ValueError."""
+    """Return the verdicts that are no failure. Raises ValueError."""
     known = [str(each) for each in Verdict if each not in FINE]
     for name in names:
         if name not in known:
@@ -109,7 +109,7 @@ def verdicts(names: list[str]) -> set[Verdict]:
 
 
 def again(settings: Mapping[str, Any], point: str) -> str:
-    """The command that plays one point of a sweep again."""
+    """Return the command that plays one point of a sweep again."""
     words = ["cardtear", "sweep", "--only", point]
     for name in ("action", "prepare", "copy", "recover"):
         if settings[name] is not None and (name, settings[name]) != ("action", "remove"):

@@ -105,7 +105,7 @@ class PointOutcome:
 
     @classmethod
     def of_json(cls, value: dict[str, Any]) -> PointOutcome:
-        """What dataclasses.asdict has made of one. Raises TypeError, KeyError, ValueError."""
+        """Read what dataclasses.asdict has made of an outcome. Raises TypeError, KeyError, ValueError."""
         run, again = value["run"], value["again"]
         return cls(
             **{
@@ -133,7 +133,7 @@ def _ended(value: dict[str, Any]) -> Ended:
 
 
 def judge(first: CommandRun, run: CommandRun, again: Ended | None, reached: bool) -> Verdict:
-    """What is to be said of a run with the action, next to the first run without it."""
+    """Return the verdict of a run with the action, compared with the first run without it."""
     if not reached:
         return Verdict.UNREACHED
     if run.ended.hung:

@@ -75,7 +75,7 @@ class Choice:
 
 
 def common(first: Iterable[Point], second: Iterable[Point]) -> tuple[list[Point], list[Point]]:
-    """The points of two recordings that are in both, numbered in the order of the first; and those that are in one."""
+    """Return the points that are in both recordings, numbered in the order of the first; and those in one only."""
     mine, theirs = {each.name: each for each in first}, {each.name: each for each in second}
     steady = [each for name, each in mine.items() if name in theirs]
     odd = [each for name, each in (mine | theirs).items() if name not in mine or name not in theirs]

@@ -55,16 +55,16 @@ class Report:
         return [each for each in self.points if each.number not in self.outcomes]
 
     def in_order(self) -> list[PointOutcome]:
-        """The outcomes by number."""
+        """Return the outcomes by number."""
         return [self.outcomes[number] for number in sorted(self.outcomes)]
 
     def failing(self, allowed: Iterable[Verdict] = ()) -> list[PointOutcome]:
-        """Those that are neither fine nor allowed."""
+        """Return the outcomes that are neither fine nor allowed."""
         good = FINE | set(allowed)
         return [each for each in self.in_order() if each.verdict not in good]
 
     def as_json(self) -> str:
-        """The report as `read` reads it."""
+        """Write the report as `read` reads it."""
         value = {
             "cardtear": self.version,
             "settings": self.settings,
@@ -81,7 +81,7 @@ class Report:
 
     @classmethod
     def read(cls, path: Path) -> Report:
-        """Raises OSError, ValueError when it is no report of this program."""
+        """Read a report. Raises OSError; ValueError for what is no report of this program."""
         content = input_file.read_regular(path, _LONGEST)
         try:
             value = json_text.loads(content)

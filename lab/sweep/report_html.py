@@ -46,7 +46,7 @@ def escape(text: str) -> str:
 
 
 def page(report: Report, allowed: Collection[Verdict]) -> str:
-    """The page."""
+    """Return the page."""
     failing = report.failing(allowed)
     settings = report.settings
     command = shlex.join(report.command)
@@ -96,7 +96,7 @@ def _tile(verdict: Verdict, count: int, is_allowed: bool) -> str:
 
 
 def _map(report: Report, failing: Collection[int]) -> Iterable[str]:
-    """A row for each call, with a cell for each point of it: the call's own first, then its APDUs."""
+    """Return a row for each call, with a cell for each of its points: the call's own first, then its APDUs."""
     for place, points in groupby(report.points, key=lambda each: each.place._replace(apdu=None)):
         name = f"{place.program}#{place.process}:{place.thread} {place.call}#{place.nth}"
         cells = "".join(_cell(point, report.outcomes.get(point.number), failing) for point in points)
@@ -115,7 +115,7 @@ def _cell(point: Point, outcome: PointOutcome | None, failing: Collection[int]) 
 
 
 def _point(outcome: PointOutcome, report: Report) -> str:
-    """A point that fails: what came of it, its time line, what the command printed, and how to play it again."""
+    """Return a point that fails: its outcome, time line and output, and how to play it again."""
     run, then = outcome.run, outcome.again
     sections = [("Play it again", f'<pre class="again">{escape(again(report.settings, outcome.name))}</pre>')]
     if outcome.records:
@@ -177,7 +177,7 @@ def _timeline(records: Iterable[Record]) -> str:
 
 
 def _marked(text: Text) -> str:
-    """A text with its spans, which do not overlap, as HTML."""
+    """Return a text with its spans, which do not overlap, as HTML."""
     parts, position = [], 0
     for span in text.spans:
         words = str(span.style).split()

@@ -14,7 +14,7 @@ from .report import Report
 
 
 def text(report: Report, allowed: Collection[Verdict]) -> str:
-    """A failure for a point that is neither fine nor allowed, `skipped` for one that was not played or reached."""
+    """Write a failure for a point that is neither fine nor allowed, `skipped` for one not played or reached."""
     outcomes = report.in_order()
     failing = {each.number for each in report.failing(allowed)}
     suite = ElementTree.Element(

@@ -18,7 +18,7 @@ _WIDTH = 150
 
 
 def picture(report: Report, allowed: Collection[Verdict]) -> str:
-    """What is printed at the end, with the command above it."""
+    """Draw what is printed at the end, with the command above it."""
     console = Console(record=True, width=_WIDTH, highlight=False, markup=False, file=io.StringIO())
     sides = " ".join(f"--{side}" for side in report.settings["when"])
     console.print(styled(f"$ cardtear sweep {sides} -- {shlex.join(report.command)}", "bold"))

@@ -33,7 +33,7 @@ STYLES = {
 
 
 def console(stream_is_errors: bool = False) -> Console:
-    """As wide as need be when it is not a terminal. What goes to standard error is said beside the work."""
+    """Return a console, wide if it is not a terminal. What goes to standard error is printed beside the work."""
     return terminal.console(stream_is_errors, is_aside=stream_is_errors, width=200)
 
 
@@ -63,20 +63,20 @@ def _by_cause(outcomes: Iterable[PointOutcome]) -> list[list[PointOutcome]]:
 
 
 def line(outcome: PointOutcome) -> Text:
-    """One point in one line."""
+    """Write one point in one line."""
     return Text.assemble(
         f"{outcome.number:>5}  ", badge(outcome.verdict), "  ", where(outcome), "  ", (shown(tell(outcome)), "dim")
     )
 
 
 def badge(verdict: Verdict) -> Text:
-    """A verdict with its sign."""
+    """Write a verdict with its sign."""
     sign, style = STYLES[verdict]
     return Text(f"{sign} {verdict}", style)
 
 
 def where(outcome: PointOutcome) -> Text:
-    """A point's name, with what the APDU is."""
+    """Write a point's name, with what the APDU is."""
     about = f"  {outcome.about}" if outcome.about else ""
     return Text.assemble((shown(outcome.name), "cyan"), (shown(about), "dim"))
 
@@ -96,7 +96,7 @@ def _summary(report: Report, allowed: Collection[Verdict]) -> list[Text]:
 
 
 def watching(out: Console) -> Watch:
-    """Shows on a console what happens in a run, as it happens."""
+    """Return a function that shows on a console what happens in a run, as it happens."""
 
     def watch(trace: Trace) -> Callable[[], None]:
         timeline = Timeline(out)
@@ -112,7 +112,7 @@ def watching(out: Console) -> Watch:
 
 
 def story(outcome: PointOutcome) -> RenderableType:
-    """What came of a point that has been watched, and what the command printed."""
+    """Return the outcome of a point that has been watched, and what the command printed."""
     output = outcome.run.ended.output if outcome.run is not None else ""
     parts: list[RenderableType] = [Text("it printed:", "dim"), _printed(output)]
     if outcome.again is not None:

@@ -75,7 +75,7 @@ def survey(executor: Executor, plan: Plan, choice: Choice, deadline: float = FIR
 
 
 def prepared(executor: Executor, plan: Plan, script: str, deadline: float = FIRST_DEADLINE) -> Plan:
-    """The plan with what a shell command leaves in the folder and on the card. Raises NotSweepable."""
+    """Return the plan with what a shell command leaves in the folder and on the card. Raises NotSweepable."""
     ended, plan = _attempt(plan, executor.submit(worker.prepare, plan, script, deadline))
     if ended.hung or ended.code != 0:
         raise NotSweepable(f"the preparation did not work: {ended.words}\n{ended.output}".rstrip())
@@ -183,7 +183,7 @@ def _broken(point: Point, words: str) -> PointOutcome:
 
 
 def local(jobs: int) -> Workers:
-    """Processes on this machine, which are forked: what is imported here is there at once.
+    """Start processes on this machine, which are forked: what is imported here is there at once.
 
     What is temporary lies in a guarded folder, so that nothing stays of one that is killed, nor when all are.
     """
@@ -211,7 +211,7 @@ def local(jobs: int) -> Workers:
 
 @contextlib.contextmanager
 def _signals_wait() -> Iterator[None]:
-    """Let a request to end wait, here and in what is forked meanwhile.
+    """Delay a request to end, here and in what is forked meanwhile.
 
     Blocking alone would not do: another thread may get the signal, and the handler runs in this one.
     """
@@ -229,7 +229,7 @@ def _signals_wait() -> Iterator[None]:
 
 
 def _nothing() -> None:
-    """Nothing has to be done."""
+    """Do nothing."""
 
 
 class _Here(Executor):
@@ -244,13 +244,13 @@ class _Here(Executor):
 
 @contextlib.contextmanager
 def here(_tasks: int) -> Iterator[Executor]:
-    """This process, one point after another: what happens can be watched."""
+    """Play in this process, one point after another: what happens can be watched."""
     with guarded_temporaries():
         yield _Here()
 
 
 def dask(address: str) -> Workers:
-    """A Dask cluster, by the address of its scheduler. Raises ModuleNotFoundError without the extra `dask`."""
+    """Connect to a Dask cluster by its scheduler's address. Raises ModuleNotFoundError without the extra `dask`."""
     from distributed import Client
 
     @contextlib.contextmanager
@@ -270,7 +270,7 @@ def dask(address: str) -> Workers:
 
 
 def jobs() -> int:
-    """As many runs at a time as keep the processors busy while some of them wait."""
+    """Return how many runs at a time keep the processors busy while some of them wait."""
     return 2 * len(os.sched_getaffinity(0))
 
 
@@ -284,7 +284,7 @@ def _attempt(plan: Plan, future: Future[T]) -> T:
 
 
 def _require_good(run: CommandRun) -> None:
-    """What is not good without any action is no measure for what comes of one."""
+    """Refuse a run that fails without any action: nothing can be compared with it."""
     ended: Ended = run.ended
     if ended.hung:
         raise NotSweepable(

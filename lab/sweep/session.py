@@ -77,7 +77,7 @@ class SweepSession:
         return 1 if report.failing(self.allowed) else 0
 
     def _begun(self, shard: str, deadline: str | None, choice: Choice) -> Report:
-        """A report with nothing played yet."""
+        """Return a report with nothing played yet."""
         longest = runner.FIRST_DEADLINE if deadline is None else span(deadline)
         with self.console.status("running it without any action ..."), self.workers(1) as executor:
             if self.wanted.prepare is not None:
@@ -93,7 +93,7 @@ class SweepSession:
         )
 
     def _resumed(self, shard: str) -> Report | None:
-        """The report in the JSON file, if there is one. Raises ValueError for one of another sweep."""
+        """Return the report in the JSON file, if there is one. Raises ValueError for one of another sweep."""
         path = self.files["json"]
         if path is None:
             raise ValueError("--resume goes on with the report in a file: give it with --json FILE")

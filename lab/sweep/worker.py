@@ -45,7 +45,7 @@ _WHOLE = 500, 2000
 
 
 def begin(folder: str, parent: int) -> None:
-    """What a process does that plays runs only: it ends with its parent, and leaves nothing when it is ended.
+    """Prepare a process that plays runs only: it ends with its parent, and leaves nothing when it is ended.
 
     Temporary files go into a folder of its own in this one.
     """
@@ -85,7 +85,7 @@ class Bed:
         return run(words, self._environment(), self.folder if self.plan.folder is not None else None, deadline)
 
     def bring_back(self) -> None:
-        """The card is in the reader again, if it was not, and answers.
+        """Insert the card again, if it is out, and wait until it responds.
 
         After a garbled answer it is put in anew: what cannot be told from the truth is believed until then.
         """
@@ -111,7 +111,7 @@ class Bed:
 
 @contextlib.contextmanager
 def bed(plan: Plan) -> Iterator[Bed]:
-    """A simulator with a copy of the plan's card in its reader, and a folder of the run's own."""
+    """Open a simulator with a copy of the plan's card in its reader, and a folder of the run's own."""
     with TempDir() as own_folder:
         scratch = own_folder.path
         for name in ("dir", "tmp", "home"):
@@ -197,7 +197,7 @@ class _Marking(Trigger):
         self._log = log
 
     def fires(self, moment: Moment | Event | str | None) -> bool:
-        """As every trigger."""
+        """Return whether this is the moment, as every trigger does."""
         fired = super().fires(moment)
         if fired:
             self._log.mark()
