@@ -48,7 +48,7 @@ class NothingHappens(Condition):
         return self.nothing.signals()
 
 
-_HAPPENINGS: dict[str, type[Model]] = {
+HAPPENINGS: dict[str, type[Model]] = {
     "event": EventHappens,
     "call": CallHappens,
     "apdu": ApduHappens,
@@ -57,8 +57,9 @@ _HAPPENINGS: dict[str, type[Model]] = {
     "background": BackgroundReturns,
     "program": ProgramDoes,
 }
+"""Those that can be waited for, by the key by which they are known."""
 _STATES: dict[str, type[Model]] = {"session": SessionIs, "count": CountIs, "value": ValueIs, "nothing": NothingHappens}
-CONDITIONS: dict[str, type[Model]] = _HAPPENINGS | _STATES
+CONDITIONS: dict[str, type[Model]] = HAPPENINGS | _STATES
 """Conditions by the key by which they are known."""
 
 
@@ -70,6 +71,6 @@ if TYPE_CHECKING:
     AnyHappening = Condition
     AnyCondition = Condition
 else:
-    AnyHappening = one_of(_HAPPENINGS, "what happens")
+    AnyHappening = one_of(HAPPENINGS, "what happens")
     AnyCondition = one_of(CONDITIONS, "an expectation", BeforeValidator(_text))
 NothingHappens.model_rebuild()
