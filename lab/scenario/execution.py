@@ -83,7 +83,11 @@ class Execution(Context):
                 self._by_hand("detach-pcsc", {"reader": step.reader})
             case _:
                 self._by_hand(*arguments_of(step, self.cards))
-        if isinstance(step, v.Insert | v.Swap | v.Pcscd) and not self.wait_for_pcscd(self.until(None) - monotonic()):
+        if isinstance(step, v.Insert | v.Swap | v.Pcscd):
+            self._require_pcscd()
+
+    def _require_pcscd(self) -> None:
+        if not self.wait_for_pcscd(self.until(None) - monotonic()):
             raise StepFailed(f"pcscd does not take the card{self.pcscd.said()}")
 
     def _require(self, condition: Condition, within: float | None) -> None:

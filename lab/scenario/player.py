@@ -54,10 +54,8 @@ def play(
     started = monotonic()
     watcher = Watcher(progress, f"the progress {progress!r}") if progress is not None else None
     run = ScenarioRun(scenario, origin, lines or {}, watcher.tell if watcher is not None else None)
-    if reason := lacking(scenario.needs):
+    if reason := _unmet(scenario):
         status, message = Status.SKIPPED, reason
-    elif scenario.pcsc and (unmet := in_pcsc.missing()) is not None:
-        status, message = Status.SKIPPED, f"needs PC/SC: {unmet}"
     else:
         status, message = run.play(here or Path.cwd(), [*scenario.quirks, *quirks])
     if watcher is not None:
@@ -74,6 +72,14 @@ def play(
         [as_record(entry) for entry in run.entries],
         list(quirks),
     )
+
+
+def _unmet(scenario: Scenario) -> str:
+    """Return what the scenario needs and this machine does not have, "" if it has everything."""
+    if reason := lacking(scenario.needs):
+        return reason
+    missing = in_pcsc.missing() if scenario.pcsc else None
+    return "" if missing is None else f"needs PC/SC: {missing}"
 
 
 _OF_FINDINGS = {
