@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The steps of a scenario beside the verbs of verbs.py: calls, programs, waits, expectations, triggers, repetition.
 
-Values only; stage.py carries them out.
+Values only; execution.py carries them out.
 """
 
 from __future__ import annotations
