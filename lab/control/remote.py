@@ -22,7 +22,7 @@ DEADLINE = 30.0
 
 
 class RemoteSimulator(SimulatorVerbs["RemoteReader"]):
-    """The simulator that `environment` names, until `close`; `end` is called then. Threads may share it.
+    """Client of the simulator that `environment` names. `close` also calls `end`. Threads may share it.
 
     What a verb refuses is a ControlFailure, and has changed nothing.
     """
@@ -36,13 +36,13 @@ class RemoteSimulator(SimulatorVerbs["RemoteReader"]):
         self._end = end
 
     def close(self) -> None:
-        """End it, if it is ours to end."""
+        """Close the connection, and end the simulator if this object started it."""
         self._control.close()
         if self._end is not None:
             self._end()
 
     def do(self, verb: str, **arguments: Any) -> Any:
-        """Any verb of the control channel (docs/control.md); returns when it has taken effect."""
+        """Send any verb of the control channel (docs/control.md), and return its result when it has taken effect."""
         with self._lock:
             return self._control.do(verb, **arguments)
 
@@ -62,12 +62,12 @@ class RemoteSimulator(SimulatorVerbs["RemoteReader"]):
         return int(self.do("arm", **as_request(trigger))["trigger"])
 
     def status(self) -> dict[str, Any]:
-        """Readers, applications, and what is armed."""
+        """Return readers, applications and armed triggers."""
         found: dict[str, Any] = self.do("status")
         return found
 
     def trace(self, after: int = 0) -> list[Record]:
-        """The entries of the trace with a number above `after`: calls, APDUs and events in their order."""
+        """Return the entries of the trace with a number above `after`: calls, APDUs and events in their order."""
         with Control(self._path) as control:
             control.limit(DEADLINE)
             return list(control.stream("trace", after=after, follow=False))
@@ -91,20 +91,20 @@ class RemoteSimulator(SimulatorVerbs["RemoteReader"]):
 
 
 class RemoteReader(ReaderVerbs):
-    """One reader of a simulator in another process."""
+    """Client of one reader of a simulator in another process."""
 
     simulator: RemoteSimulator
 
     @property
     def card(self) -> str | None:
-        """The name of the card in it, or None."""
+        """Return the name of the card in it, or None."""
         for each in self.simulator.status()["readers"]:
             if each["name"] == self.name:
                 return each["card"]  # type: ignore[no-any-return]
         raise ControlFailure("no-such-reader", f"there is no reader {self.name!r}")
 
     def wait_for_pcsc(self, deadline: float = DEADLINE) -> None:
-        """Until pcscd has the card that is in it. Raises TimeoutError."""
+        """Wait until pcscd has the card that is in it. Raises TimeoutError."""
         end = monotonic() + deadline
         while not self._is_in_pcscd():
             if monotonic() > end:

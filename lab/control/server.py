@@ -39,7 +39,7 @@ LINE_LIMIT = 64 * 1024
 
 
 class ControlServer:
-    """Serves the verbs of one simulator, each connection in a thread of its own."""
+    """Server of one simulator's verbs, each connection in a thread of its own."""
 
     def __init__(self, simulator: SimulatorCore, path: Path) -> None:
         self.path = path
@@ -105,7 +105,7 @@ class ControlServer:
                 self._gone.set()
 
     def _answer(self, line: bytes, connection: socket.socket) -> Iterator[dict[str, Any]]:
-        """What is sent for one line: one answer; for a stream its entries too."""
+        """Yield what is sent for one line: one reply, and for a stream its entries."""
         number: object = None
         try:
             if len(line) > LINE_LIMIT:
@@ -150,7 +150,7 @@ class ControlServer:
         after: int | None = None,
         follow: bool = True,
     ) -> Iterator[dict[str, Any]]:
-        """Entries that are kept and numbered above `after`, then new ones until the other end closes, or this one.
+        """Yield kept entries with a number above `after`, then new ones until either end closes.
 
         Nothing is missed from the answer on. Without `after` and without `follow` all that is kept is sent.
         """

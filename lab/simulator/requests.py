@@ -20,7 +20,7 @@ class RequestError(ValueError):
 
 
 def parse(line: bytes) -> dict[str, Any]:
-    """One line as an object. Raises RequestError."""
+    """Return the object of one line. Raises RequestError."""
     try:
         asked = json_text.loads(line.decode())
     except ValueError as error:
@@ -37,7 +37,8 @@ def decode(asked: object) -> Request:
     verb = asked["do"]
     row = TABLE.get(verb)
     if row is None:
-        raise RequestError(f"there is no verb {verb!r}{meant(verb, TABLE) or ';'} there are: {', '.join(TABLE)}")
+        question = meant(verb, TABLE) or f"; there are: {', '.join(TABLE)}"
+        raise RequestError(f"there is no verb {verb!r}{question}")
     given = {name: value for name, value in asked.items() if name != "do"}
     known = {each.name: each for each in row.parameters}
     try:

@@ -82,22 +82,22 @@ class SimulatorCore(Closable):
             raise
 
     def close(self) -> None:
-        """End: applications see their cards go, images are closed, sockets and temporary files removed."""
+        """Remove all cards, close images, and remove sockets and temporary files."""
         self._undo.close()
 
     @property
     def bench(self) -> Testbed:
-        """Another name of `testbed`."""
+        """Return the testbed: the name that fixtures use."""
         return self.testbed
 
     @property
     def module_socket(self) -> Path:
-        """Where the PKCS #11 module finds this simulator (CARDTEAR_SOCKET)."""
+        """Return the socket of the PKCS #11 module (CARDTEAR_SOCKET)."""
         return self._server.path
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables by which programs find the module, and the module this simulator."""
+        """Return the environment variables for programs: the path of the module, and this simulator's socket."""
         return {"CARDTEAR_MODULE": str(module_path()), "CARDTEAR_SOCKET": str(self.module_socket)}
 
     # The verbs
@@ -107,14 +107,14 @@ class SimulatorCore(Closable):
         return self.testbed.plug(reader, contactless)
 
     def unplug(self, reader: str) -> None:
-        """Pull a reader out, with the card that is in it."""
+        """Unplug a reader, with the card in it."""
         self.testbed.unplug(reader)
 
     def insert(self, reader: str, card: CardSource | Card | None = None, atr: bytes | None = None) -> Card:
-        """Put a card into a reader, and return it: by default the one that was last in it, as it was left.
+        """Insert a card into a reader, and return it: by default the card that was last in it, as it was left.
 
-        In a reader that has had none that is the standard one, in one that is attached to PC/SC the card there. With
-        `atr` (1 to 33 bytes) that one arrives instead of the card's own, as over a bad contact.
+        The default is the standard card in a reader that has had none, and the card of PC/SC in one that is attached
+        to PC/SC. `atr` (1 to 33 bytes) replaces the card's own ATR, as over a bad contact.
         Raises TestbedError, ImageError, ProfileError, with nothing changed.
         """
         check("insert", {"reader": reader, "card": card, "atr": atr})
@@ -125,11 +125,11 @@ class SimulatorCore(Closable):
         return chosen
 
     def remove(self, reader: str) -> Card:
-        """Pull the card out; when this returns, no application has anything left of it."""
+        """Remove the card; when this returns, all sessions on it are closed, for every application."""
         return self.testbed.reader(reader).remove()
 
     def swap(self, reader: str, card: CardSource | Card, atr: bytes | None = None) -> Card:
-        """Exchange the card for another at one instant, and return the new one. Raises as `insert`."""
+        """Remove the card and insert another in one step; return the new one. Raises as `insert`."""
         check("swap", {"reader": reader, "card": card, "atr": atr})
         place = self.testbed.reader(reader)
         with self._shelf.taken(card) as chosen:
@@ -137,29 +137,30 @@ class SimulatorCore(Closable):
         return chosen
 
     def attach_pcsc(self, reader: str, name: str = "", exclusive: bool = False) -> str | None:
-        """From now on the card in the first PC/SC reader that has `name` in its own lies in this reader, too.
+        """Mirror the card of the first PC/SC reader that has `name` in its name in this reader.
 
-        It comes and goes as it does there; `remove` takes it from our applications, `insert` gives it back. With
-        `exclusive` other PC/SC programs cannot use it. The name of the card if there is one now. Raises TestbedError.
+        It is inserted and removed as it is there; `remove` removes it for our applications, `insert` inserts it again.
+        With `exclusive` other PC/SC programs cannot use it. Returns the card's name, None without a card. Raises
+        TestbedError.
         """
         self.testbed.reader(reader)
         self.testbed.trace.verb("attach-pcsc", reader, name or "any")
         return self._from_pcsc.attach(reader, name, exclusive)
 
     def detach_pcsc(self, reader: str) -> bool:
-        """The end of that; the card leaves the reader. Returns False if it was not attached."""
+        """Undo attach_pcsc; the mirrored card is removed. Returns False if the reader was not attached."""
         self.testbed.reader(reader)
         self.testbed.trace.verb("detach-pcsc", reader)
         return self._from_pcsc.detach(reader)
 
     def reset(self, reader: str) -> None:
-        """Reset the card, as another program could: every login is lost, sessions stay."""
+        """Reset the card, as another program could: logins are lost, sessions stay."""
         self.testbed.reader(reader).reset()
 
     def pin_pad(self, reader: str, pin: str | None = None) -> bool:
-        """Type a PIN at the reader's PIN pad, or press its red key. It waits there until a program asks for it.
+        """Enter a PIN at the reader's PIN pad, or cancel; the entry is kept until a program asks for a PIN there.
 
-        Returns False if the card that is in the reader now asks for none there. Raises ReaderEmpty.
+        Returns False if the card in the reader uses no PIN pad. Raises ReaderEmpty.
         """
         place = self.testbed.reader(reader)
         check("pin-pad", {"reader": reader, "pin": pin})
@@ -170,20 +171,20 @@ class SimulatorCore(Closable):
         return card.asks_at_the_pin_pad and not card.is_dead
 
     def touch(self, reader: str) -> bool:
-        """Lay a finger on the card: one key that asks for a touch, now or later, gets it.
+        """Touch the card: one key that requires a touch, now or later, gets it.
 
-        Returns False if no key that is on the card now asks for one, or the card is mute. Raises ReaderEmpty.
+        Returns False if no key on the card requires one, or the card is mute. Raises ReaderEmpty.
         """
         insertion = self.testbed.reader(reader).touch()
         self.testbed.trace.verb("touch", reader)
         return insertion.card.asks_for_touches and not insertion.is_mute
 
     def logout(self, reader: str) -> None:
-        """Take the PIN's verification back, as another program could: logins are lost, sessions stay."""
+        """Log out of the card, as another program could: logins are lost, sessions stay."""
         self.testbed.reader(reader).log_out()
 
     def close_sessions(self, reader: str) -> None:
-        """End every session on the card, which stays, as a module's idle time-out does; logins end with them."""
+        """Close all sessions on the card with their logins, as a module's idle time-out does; the card stays."""
         self._server.close_sessions(self.testbed.reader(reader))
 
     def apdu(self, reader: str, command: bytes) -> bytes:
@@ -196,7 +197,7 @@ class SimulatorCore(Closable):
         return insertion.transmit(command)
 
     def block_pin(self, reader: str, left: int = 0, puk: bool = False) -> None:
-        """Leave so many tries to the PIN (or PUK), as if somebody had typed wrong ones. Logins are lost.
+        """Use up tries of the PIN (or PUK) until `left` remain, as wrong PINs would. Logins are lost.
 
         Raises TestbedError, ImageError, ValueError for more tries than it has.
         """
@@ -214,24 +215,24 @@ class SimulatorCore(Closable):
             place.log_out()
 
     def mute(self, reader: str) -> None:
-        """The card does not answer any more until it is reset or taken out."""
+        """Make the card stop answering until it is reset or removed."""
         self.testbed.reader(reader).mute()
         self.testbed.trace.verb("mute", reader)
 
     def kill(self, reader: str) -> None:
-        """The card does not answer any more, in any reader, for as long as this simulator knows it."""
+        """Make the card stop answering for good, in any reader of this simulator."""
         self.testbed.reader(reader).mute(for_life=True)
         self.testbed.trace.verb("kill", reader)
 
     def release(self, gate: str = "") -> int:
-        """Let go on what hangs at a gate (the fault `hang`), and return how much that is."""
+        """Resume what the fault `hang` has stopped at a gate; return how many calls and APDUs that are."""
         self.testbed.trace.verb("release", None, gate)
         return self._barriers.open(gate)
 
     def crash(self) -> bool:
-        """Be gone for every application, as a simulator that died: connections break, in the middle of calls too.
+        """Break all connections, as a simulator that died: applications cannot reach it, also in the middle of calls.
 
-        Returns False if it was gone already.
+        Returns False if that was so already.
         """
         self.testbed.trace.verb("crash")
         was_there, self._is_gone = not self._is_gone, True
@@ -240,7 +241,7 @@ class SimulatorCore(Closable):
         return was_there
 
     def restart(self) -> bool:
-        """Be there again after `crash`, with the testbed as it is now. Returns False if it was there."""
+        """Accept connections again after `crash`, with the testbed as it is. Returns False without a crash before."""
         if not self._is_gone:
             self.testbed.trace.verb("restart")
             return False
@@ -253,9 +254,9 @@ class SimulatorCore(Closable):
         return True
 
     def pcscd(self, action: str) -> bool:
-        """Stop the pcscd that is this simulator's own, or start it again: `stop`, `start`.
+        """Stop or start this simulator's own pcscd: `stop`, `start`.
 
-        Returns when it is gone, or answers; False if that was so already. Raises TestbedError.
+        Returns when it has ended, or answers; False if that was so already. Raises TestbedError.
         """
         daemon = self._own_pcscd()
         self.testbed.trace.verb("pcscd", None, action)
@@ -266,7 +267,7 @@ class SimulatorCore(Closable):
 
     @property
     def is_pcscd_stopped(self) -> bool:
-        """Whether there is a pcscd of its own that does not run."""
+        """Return whether this simulator has a pcscd of its own that does not run."""
         place = self._pcsc_place
         return place is not None and place.daemon is not None and not place.daemon.is_running
 
@@ -276,7 +277,7 @@ class SimulatorCore(Closable):
         return self._pcsc_place.daemon
 
     def signal(self, signal: str) -> Heard:
-        """Fire the triggers that wait for a word; return how many wait for it, and which could not do their action."""
+        """Fire the triggers that wait for a signal; return how many these are, and whose action failed."""
         self.testbed.trace.verb("signal", None, signal)
         return self._triggers.say(signal)
 
@@ -294,21 +295,21 @@ class SimulatorCore(Closable):
         self._shelf.put_away(self.testbed.readers)
 
     def prepare(self, card: CardSource) -> None:
-        """Make or open a card now, so that it is in a reader at once later on. Raises ImageError, ProfileError."""
+        """Make or open a card now, so that inserting it later takes no time. Raises ImageError, ProfileError."""
         self._prepare_for("insert", {"card": card})
 
     # Triggers
 
     def acted(self, trigger: Trigger) -> None:
-        """A trigger has done its verb, or begins its fault. Nothing here; for those who want to know."""
+        """Hook for subclasses: a trigger has carried out its verb, or begins its fault."""
 
     @property
     def triggers(self) -> dict[int, Trigger]:
-        """Those that are armed and not over, by number."""
+        """Return the armed triggers that can fire again, by number."""
         return self._triggers.armed
 
     def arm(self, trigger: Trigger) -> int:
-        """Do what the trigger says when its moment comes; a number for `disarm`.
+        """Arm a trigger, and return its number for `disarm`.
 
         Raises ImageError, ProfileError, TestbedError (a reader that never was), ValueError (a moment that never comes).
         """
@@ -321,7 +322,7 @@ class SimulatorCore(Closable):
         possible_trigger.check(trigger, self.triggers.values(), lambda: self.testbed.known, self.quirks is not None)
 
     def disarm(self, trigger: int) -> bool:
-        """Take the trigger of this number back, and return whether it was not over yet. Raises ValueError for none."""
+        """Cancel a trigger; return whether it could still fire. Raises ValueError for an unknown number."""
         return self._triggers.disarm(trigger)
 
     def _prepare_for(self, verb: str, arguments: Mapping[str, Any]) -> None:
@@ -337,23 +338,23 @@ class SimulatorCore(Closable):
                     pass
 
     def _carry_out(self, verb: str, arguments: Mapping[str, Any]) -> str | None:
-        """Do a verb whose time has come; return why it cannot be done, or does nothing."""
+        """Carry out an armed verb; return why it failed or changed nothing, or None."""
         try:
             if getattr(self, TABLE[verb].method)(**arguments) is False:
                 return TABLE[verb].useless or None
         except (TestbedError, CardRemoved, CardMute, ImageError, OSError, ValueError) as error:
             # What it should act on, or the file of a passphrase, may be gone by then.
-            LOG.warning("an armed %s came to nothing: %s", verb, reason(error))
+            LOG.warning("armed action %s failed: %s", verb, reason(error))
             return reason(error)
         return None
 
     @property
     def applications(self) -> list[Application]:
-        """Those that have the module initialised."""
+        """Return the applications that have the module initialised."""
         return self._server.applications
 
     def status(self) -> dict[str, Any]:
-        """Readers with their cards, and the applications that have the module initialised."""
+        """Return readers with their cards, applications and armed triggers, as `status` shows them."""
         with self.testbed.lock:
             readers = [of_reader(reader, self.pcsc, self._from_pcsc) for reader in self.testbed.readers]
         applications = [
@@ -372,7 +373,7 @@ class SimulatorCore(Closable):
     # Parts
 
     def _own_folder(self) -> Path:
-        """Where the sockets lie if nobody says: beside the cards, unless TMPDIR is too deep for a socket."""
+        """Return a folder for the sockets: beside the cards, unless that path is too long for a socket."""
         return for_sockets(self._scratch / "run", paths.CONTROL_SOCKET, self._undo)
 
     def _new_server(self) -> ModuleServer:
