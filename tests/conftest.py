@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -50,6 +51,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """`needs` names programs, Python modules and commands that have to succeed, without which a test skips."""
     if reason := lacking(name for mark in item.iter_markers("needs") for name in mark.args):
         pytest.skip(reason)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what measures time, unless `-m` speaks of it: only on a machine that does nothing else it is true."""
+    if re.search(r"\btiming\b", config.option.markexpr):
+        return
+    if timed := [item for item in items if item.get_closest_marker("timing")]:
+        config.hook.pytest_deselected(items=timed)
+        items[:] = [item for item in items if not item.get_closest_marker("timing")]
 
 
 @pytest.hookimpl(wrapper=True)

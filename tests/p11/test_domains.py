@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -210,9 +209,7 @@ def test_a_removal_ends_it(module: tuple[Simulator, Any], session: int, work: An
     calculation = Calculation(lambda: work(m, session))
     assert len(m.random(session)) > 0
     simulator.remove("front")
-    before = time.monotonic()
     assert calculation.result() == CKR.DEVICE_REMOVED
-    assert time.monotonic() - before < DEADLINE / 2
     simulator.insert("front")
     again = m.open_session(0, read_write=True)
     m.login(again)

@@ -8,6 +8,7 @@ import time
 from concurrent.futures import FIRST_COMPLETED, wait
 from typing import Any
 
+import pytest
 from cardtear.card.issuing.profiles import CardRequest
 from cardtear.lab.clients.pkcs11 import Module
 from cardtear.lab.control.simulator import Simulator
@@ -132,9 +133,7 @@ def test_R10_polling(simulator: Simulator, host: Host) -> None:
     simulator.remove("front")
     simulator.unplug("second")
     assert sorted(host.call(probes.events)) == [0, 1]
-    started = time.monotonic()
     assert host.rv(Module.wait_for_slot_event, block=False) == CKR.NO_EVENT
-    assert time.monotonic() - started < 10
 
     def reserved(m: Module) -> Any:
         return m.call("C_WaitForSlotEvent", 1, m.ffi.new("CK_ULONG *"), m.ffi.cast("void *", 1))
@@ -149,8 +148,8 @@ def wait_until_blocked(simulator: Simulator, after: int = 0) -> None:
     wait_until(lambda: any(getattr(each, "name", "") == "C_WaitForSlotEvent" for each in trace.entries(after)))
 
 
-def test_R11_blocked_waiter_returns_soon_and_state_is_new(simulator: Simulator, host: Host) -> None:
-    """Within 100 ms, and what the slot says right afterwards is the new state."""
+def seconds_until_told(simulator: Simulator, host: Host) -> list[float]:
+    """Remove the card five times under a blocked waiter; return how long each took to return with the new state."""
     times = []
     for _ in range(5):
         before = max((each.number for each in simulator.testbed.trace.entries()), default=0)
@@ -162,6 +161,18 @@ def test_R11_blocked_waiter_returns_soon_and_state_is_new(simulator: Simulator, 
         times.append(time.monotonic() - started)
         simulator.insert("front")
         assert host.call(probes.events) == [0]
+    return times
+
+
+def test_R11_blocked_waiter_returns_and_state_is_new(simulator: Simulator, host: Host) -> None:
+    """What the slot says right afterwards is the new state."""
+    assert len(seconds_until_told(simulator, host)) == 5
+
+
+@pytest.mark.timing
+def test_R11_blocked_waiter_returns_soon(simulator: Simulator, host: Host) -> None:
+    """Within 100 ms."""
+    times = seconds_until_told(simulator, host)
     assert sorted(times)[2] < 0.1  # most of them: once, another program may have the processor
 
 

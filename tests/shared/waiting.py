@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from threading import Thread
 from time import monotonic, sleep
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import pytest
 
 Value = TypeVar("Value")
+P = ParamSpec("P")
 
 DEADLINE = 30.0
 """Seconds that a wait may take: an upper limit for what hangs, also on a busy machine."""
@@ -57,6 +59,20 @@ def assert_waits_on(future: Future[Any], seconds: float) -> None:
     """Fail the test if the call behind a future ends within so many seconds."""
     with pytest.raises(TimeoutError):
         future.result(seconds)
+
+
+def call_with_deadline(function: Callable[P, Value], *arguments: P.args, **named: P.kwargs) -> Value:
+    """Return what a call returns, or raise what it raises; fail the test if it takes longer than DEADLINE."""
+    future: Future[Value] = Future()
+
+    def call() -> None:
+        try:
+            future.set_result(function(*arguments, **named))
+        except BaseException as error:
+            future.set_exception(error)
+
+    Thread(target=call, daemon=True).start()
+    return future.result(DEADLINE)
 
 
 def take_time(seconds: float) -> None:

@@ -376,6 +376,7 @@ def test_a_change_is_whole_or_not_at_all(image: Callable[..., Path]) -> None:
     again.close()
 
 
+@pytest.mark.timing
 def test_opening_takes_milliseconds(image: Callable[..., Path]) -> None:
     path = image()
     times = []

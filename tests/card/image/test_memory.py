@@ -166,6 +166,7 @@ def test_a_full_card_counts_wrong_pins(new_card: Callable[..., PivCard], power: 
     assert terminal.verify() == 0x9000
 
 
+@pytest.mark.timing
 def test_a_write_costs_the_same_however_much_is_there(
     new_card: Callable[..., PivCard], power: Callable[..., Any]
 ) -> None:

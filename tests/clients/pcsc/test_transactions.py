@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from time import monotonic
 from typing import Any
 
 import pytest
@@ -134,10 +133,8 @@ def test_a_removal_ends_the_wait(
     card.begin()
     waiting = host.start_rv(call, session, key)
     assert_waits_on(waiting, PAUSE)
-    start = monotonic()
     shown.remove("front")
     waiting.result(DEADLINE)
-    assert monotonic() - start < DEADLINE / 2
     assert host.rv(Module.session_state, session) == CKR.SESSION_HANDLE_INVALID
     context.wait(READER, pcsc.EMPTY, DEADLINE)
 

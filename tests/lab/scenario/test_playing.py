@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
@@ -101,7 +100,6 @@ def test_failures_say_what_was_awaited_and_what_came(play: Play, steps: str, num
 
 def test_a_card_that_hangs_in_the_hand(play: Play) -> None:
     """A reset waits for the card's command, but the scenario does not wait for it; what hangs is let go at the end."""
-    started = time.monotonic()
     outcome = play(
         """
         within: 300ms
@@ -115,7 +113,6 @@ def test_a_card_that_hangs_in_the_hand(play: Play) -> None:
         """
     )
     assert "reset does not come to an end" in outcome.message
-    assert time.monotonic() - started < 20
 
 
 def _lives(pid: int) -> bool:

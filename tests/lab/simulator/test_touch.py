@@ -91,14 +91,12 @@ def test_the_wait_ends_with_the_power(
     host, names = touched
     signing = host.start_rv(probes.sign, **names)
     wait_until_awaited(bare_simulator)
-    start = time.monotonic()
     if event == "crash":
         bare_simulator.crash()
     else:
         getattr(bare_simulator, event)("front")
     wanted = {"reset": CKR.USER_NOT_LOGGED_IN, "mute": CKR.DEVICE_ERROR}.get(event, CKR.DEVICE_REMOVED)
-    assert signing.result(10) == wanted
-    assert time.monotonic() - start < 5
+    assert signing.result(10) == wanted  # the card itself would wait for 15 seconds
 
 
 def test_a_trigger_touches(bare_simulator: Simulator, touched: tuple[Any, dict[str, int]]) -> None:

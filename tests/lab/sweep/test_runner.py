@@ -67,6 +67,7 @@ def test_nothing_is_left(plan: Plan, survey: runner.Survey, tmp_path: Path, monk
     assert min(each.overhead for each in told) < MOST_OVERHEAD
 
 
+@pytest.mark.timing
 def test_processes_share_the_work(plan: Plan, survey: runner.Survey) -> None:
     """Runs that wait are played at the same time: together they take less time than one after the other."""
     slow = replace(plan, action=Action.parse("delay:500ms"), recover="")
