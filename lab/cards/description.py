@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is on a card image, for people."""
+"""The description of a card image that `cardtear card show` prints."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ _SLOTS = SLOTS | {ATTESTATION: KeySlot("Attestation", PinRule.NEVER, ATTESTATION
 
 
 def describe(path: Path, passphrase: bytes | None = None) -> dict[str, Any]:
-    """Name, profile, serial, tries, memory, traits, and keys with their certificates. Raises ImageError."""
+    """Return name, profile, serial number, retry counters, memory, traits and keys with certificates of an image.
+
+    Raises ImageError.
+    """
     state = read_image(path, passphrase)
     guid = _guid(state.objects.get(CHUID, b""))
     return {
@@ -59,7 +62,7 @@ def describe(path: Path, passphrase: bytes | None = None) -> dict[str, Any]:
 
 
 def _guid(chuid: bytes) -> bytes:
-    """The card's number in the CHUID; empty for one that cannot be read."""
+    """Return the GUID in the CHUID (SP 800-73-5 part 1, 3.1.2); nothing if it cannot be read."""
     try:
         return dict(tlv.decode(chuid)).get(0x34, b"")
     except tlv.TlvError:
@@ -67,7 +70,10 @@ def _guid(chuid: bytes) -> bytes:
 
 
 def _slot(number: int, slot: KeySlot, state: CardState) -> dict[str, Any]:
-    """A key slot; `certificate` is the subject, `of_another_key` true for one that is not the key's."""
+    """Return the description of a key slot.
+
+    `certificate` is the subject; `of_another_key` tells that the certificate is not for the key in the slot.
+    """
     key, value = state.keys.get(number), state.objects.get(slot.certificate)
     certificate = read(certificates.decode(value))
     told = None if certificate is None else certificate_text.describe(certificate)

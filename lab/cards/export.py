@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What is on a card as a file for people and other programs, and the card that such a file makes again.
+"""Export of a card as JSON or PEM, and import of such a JSON file.
 
-An export is JSON. With keys it is all that makes up the card, and makes it again; without, it has nothing that a card
-does not tell everybody. PEM has the certificates, with keys also these.
+JSON with keys is the whole card, and can be imported; without keys it has only what the card tells without PIN. PEM
+has the certificates, and with keys the private keys.
 """
 
 from __future__ import annotations
@@ -39,14 +39,16 @@ from ...card.token_traits import Traits
 from ...p11 import image_objects
 
 LONGEST = 64 << 20
-"""Bytes of an export that is read; it has two for each on the card, whose capacity usually is far below."""
+"""Most bytes of an export that is read; a byte on the card takes two in it."""
 
 
 def _number(value: object) -> object:
+    """Return a number from its hexadecimal text."""
     return int(value, 16) if isinstance(value, str) else value
 
 
 def _octets(value: object) -> object:
+    """Return bytes from their hexadecimal text."""
     return bytes.fromhex(value) if isinstance(value, str) else value
 
 
@@ -55,6 +57,8 @@ _Octets = Annotated[bytes, BeforeValidator(_octets), PlainSerializer(lambda valu
 
 
 class _Part(BaseModel):
+    """Base class of an export's parts, which have no other fields."""
+
     model_config = ConfigDict(extra="forbid")
 
 
@@ -79,7 +83,7 @@ class _Key(_Part):
     value: _Octets | None = None
 
     def stored(self) -> StoredKey:
-        """Raises ValueError."""
+        """Return the key as a card image has it. Raises ValueError."""
         algorithm, touch = Algorithm[self.algorithm], TouchPolicy[self.touch.upper()]
         if self.slot == MANAGEMENT_KEY:
             if len(self.value or b"") != MANAGEMENT_KEY_LENGTHS.get(algorithm):
@@ -95,13 +99,15 @@ class _Key(_Part):
 
 
 class _PinRules(_Part):
+    """What can be a PIN."""
+
     minimum: int = Field(ge=0, le=PIN_LENGTH)
     maximum: int = Field(ge=0, le=PIN_LENGTH)
     format: str
 
 
 class _Export(_Part):
-    """A card. `objects` are by tag; what is not told to everybody is null where keys are left out."""
+    """A whole card. `objects` are by tag; without keys, those that cannot be read without PIN are null."""
 
     cardtear: Literal[1] = 1
     name: str = Field(min_length=1, max_length=32)
@@ -116,7 +122,7 @@ class _Export(_Part):
 
 
 def as_json(state: CardState, with_keys: bool) -> str:
-    """The export of a card."""
+    """Return the export of a card as JSON."""
     rules, objects = state.pin_rules, sorted(state.objects.items())
     export = _Export(
         name=state.name,
@@ -138,7 +144,7 @@ def as_json(state: CardState, with_keys: bool) -> str:
 
 
 def from_json(content: bytes, name: str) -> CardState:
-    """The card of an export with keys; `name` is the file's. Raises ValueError with the field that is wrong."""
+    """Return the card of an export with keys; `name` is the file's. Raises ValueError that names the wrong field."""
     is_json = content.lstrip().startswith(b"{")
     if not is_json and b"-----BEGIN " in content:
         raise ValueError(
@@ -185,7 +191,7 @@ def from_json(content: bytes, name: str) -> CardState:
 
 
 def as_pem(state: CardState, with_keys: bool) -> str:
-    """The certificates of the key slots, each after its name, and the private keys before them; then all others."""
+    """Return PEM of each key slot, with keys the private key first, then of all other certificates."""
     parts = []
     for number, slot in SLOTS.items():
         stored, certificate = state.keys.get(number), certificates.decode(state.objects.get(slot.certificate))
@@ -201,6 +207,7 @@ def as_pem(state: CardState, with_keys: bool) -> str:
 
 
 def _exported_key(slot: int, key: StoredKey, with_keys: bool) -> _Key:
+    """Return the export of a key; without keys, what is known about it."""
     secret: dict[str, Any] = {}
     if with_keys:
         secret = {"value": key.value} if slot == MANAGEMENT_KEY else {"private_key": _pem(key)}
@@ -209,11 +216,13 @@ def _exported_key(slot: int, key: StoredKey, with_keys: bool) -> _Key:
 
 
 def _is_public(tag: int) -> bool:
+    """Return whether a data object can be read without PIN."""
     rules = object_rules(tag)
     return rules is not None and rules.read is Access.ALWAYS
 
 
 def _pem(stored: StoredKey) -> str:
+    """Return a private key as PEM (PKCS #8)."""
     private = serialization.load_der_private_key(stored.value, None, unsafe_skip_rsa_key_validation=True)
     return private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

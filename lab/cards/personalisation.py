@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Put keys, certificates and data objects onto a card that lies there, all of a file or nothing.
+"""Import of keys, certificates and data objects into a card image, all of a file or nothing.
 
-A key and its certificate go into a key slot; certificates of others, such as CAs, beside the slots, where the module
-and the programs that use it find them. A key and a certificate that do not belong together never share a slot.
+A key and its certificate go into a key slot; certificates of others, such as CAs, into further data objects, where the
+module finds them. A slot never has a key and a certificate that do not belong together.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from ...p11 import image_objects
 
 _DATA = 0x53
 LONGEST = 1 << 20
-"""Bytes of a file that is looked at; each data object has a limit of its own, which is far below."""
+"""Most bytes of a file that is read; the limit of a data object is far below."""
 
 
 @dataclass
 class _Changes:
-    """What is to be written, and a line for people about each part of it."""
+    """What is to be written, and a line of output about each part of it."""
 
     keys: dict[int, StoredKey] = field(default_factory=dict)
     objects: dict[int, bytes] = field(default_factory=dict)
@@ -39,9 +39,10 @@ class _Changes:
 
 
 def put_in_slot(path: Path, passphrase: bytes | None, slot: str, contents: Contents, name: str) -> list[str]:
-    """Write a key, its certificate, or both into a key slot, and the certificates of its issuers beside the slots.
+    """Write a key, its certificate, or both into a key slot, and other certificates beside the slots.
 
-    What is in the slot is replaced. Return what has been done. Raises ValueError, ImageError: nothing is changed.
+    What is in the slot is replaced. Return lines that say what was done. Raises ValueError and ImageError, with
+    nothing changed.
     """
     number = next((each for each in SLOTS if f"{each:02X}" == slot.upper()), None)
     if number is None:
@@ -67,9 +68,9 @@ def put_in_slot(path: Path, passphrase: bytes | None, slot: str, contents: Conte
 
 
 def put_certificates(path: Path, passphrase: bytes | None, contents: Contents, name: str) -> list[str]:
-    """Write certificates: each beside its key if that is on the card, otherwise beside the slots.
+    """Write certificates: each into the slot of its key if that is on the card, otherwise beside the slots.
 
-    Return what has been done. Raises ValueError, ImageError: nothing is changed.
+    Return lines that say what was done. Raises ValueError and ImageError, with nothing changed.
     """
     if contents.keys:
         raise ValueError(f"there is a private key in {name}: say into which slot it goes with --slot 9A or another")
@@ -95,9 +96,9 @@ def put_certificates(path: Path, passphrase: bytes | None, contents: Contents, n
 
 
 def put_object(path: Path, passphrase: bytes | None, tag: str, content: bytes, name: str) -> list[str]:
-    """Write a data object as it is, with or without the tag in which it travels; nothing deletes it.
+    """Write a data object unchanged, given with or without its outer tag (53); empty content deletes it.
 
-    Return what has been done. Raises ValueError, ImageError: nothing is changed.
+    Return lines that say what was done. Raises ValueError and ImageError, with nothing changed.
     """
     try:
         number = int(tag, 16)
@@ -135,7 +136,7 @@ def put_object(path: Path, passphrase: bytes | None, tag: str, content: bytes, n
 
 @contextlib.contextmanager
 def _changing(path: Path, passphrase: bytes | None) -> Iterator[tuple[CardState, _Changes]]:
-    """A card and the changes to it, which are made at the end, at once. Raises ValueError, ImageError."""
+    """Open a card image for changes, which are written at once when the block ends. Raises ValueError, ImageError."""
     store = Store(path, passphrase)
     store.logs = False
     try:
@@ -158,6 +159,7 @@ def _changing(path: Path, passphrase: bytes | None) -> Iterator[tuple[CardState,
 
 
 def _stored(key: object, slot: int, state: CardState, file: str) -> StoredKey:
+    """Return a key as a card image has it. Raises ValueError if cards of this kind have no such keys."""
     try:
         algorithm = keys.algorithm_of(key)
     except ValueError as error:
@@ -170,13 +172,14 @@ def _stored(key: object, slot: int, state: CardState, file: str) -> StoredKey:
 
 
 def _read(der: bytes) -> Certificate:
+    """Return a certificate that is known to be readable."""
     certificate = certificate_reader.read(der)
     assert certificate is not None
     return certificate
 
 
 def _own(ders: list[bytes], key: StoredKey | None, slot: str) -> tuple[Certificate | None, list[Certificate]]:
-    """The certificate for a slot, and those of others. Raises ValueError if there are some and none is for the slot."""
+    """Return the certificate for a slot, and the others. Raises ValueError if none of them is for the slot."""
     found = [_read(der) for der in ders]
     if not found:
         return None, []
@@ -197,12 +200,12 @@ def _own(ders: list[bytes], key: StoredKey | None, slot: str) -> tuple[Certifica
 
 
 def _end(certificate: Certificate) -> float:
-    """When it ends, for the choice between several of one key; what cannot be read comes last."""
+    """Return when a certificate expires, to choose between several of one key; unreadable ones come last."""
     return float("-inf") if certificate.not_after is None else certificate.not_after.timestamp()
 
 
 def _remove_stranger(slot: int, new: StoredKey, state: CardState, changes: _Changes) -> None:
-    """The certificate of another key does not stay beside the new one: signatures would not verify against it."""
+    """Remove the certificate of another key from the slot: signatures of the new key would not verify against it."""
     tag = SLOTS[slot].certificate
     certificate = certificate_reader.read(certificates.decode(state.objects.get(tag)))
     if state.objects.get(tag) and (certificate is None or not keys.belongs(certificate, new)):
@@ -214,7 +217,7 @@ def _remove_stranger(slot: int, new: StoredKey, state: CardState, changes: _Chan
 
 
 def _forget_old(slot: int, new: StoredKey, state: CardState, changes: _Changes) -> None:
-    """What applications have said of the key that is replaced goes with it."""
+    """Remove the attributes that applications have set for the replaced key."""
     old = state.keys.get(slot)
     if old is None or not keys.same_pair(old, new):
         changes.objects |= image_objects.without_overlay(state.objects, slot)
@@ -223,7 +226,7 @@ def _forget_old(slot: int, new: StoredKey, state: CardState, changes: _Changes) 
 
 
 def _say_replaced(slot: int, new: Certificate, state: CardState, changes: _Changes) -> None:
-    """Say that another certificate has been in the slot, which a renewed one replaces."""
+    """Add a line of output about the certificate in the slot that is replaced."""
     old = certificates.decode(state.objects.get(SLOTS[slot].certificate))
     if old and old != new.der:
         certificate = certificate_reader.read(old)
@@ -232,7 +235,7 @@ def _say_replaced(slot: int, new: Certificate, state: CardState, changes: _Chang
 
 
 def _add(certificate: Certificate, state: CardState, changes: _Changes, path: Path) -> None:
-    """One more beside the slots, unless the card has it."""
+    """Write a certificate beside the slots, unless the card has it."""
     objects = {**state.objects, **changes.objects}
     label = certificate_text.common_name(certificate)
     kind = "CA certificate" if certificate.is_authority else "certificate"
@@ -246,6 +249,7 @@ def _add(certificate: Certificate, state: CardState, changes: _Changes, path: Pa
 
 
 def _object(certificate: Certificate) -> bytes:
+    """Return the content of a certificate's data object. Raises ValueError if it is too long."""
     value = certificates.encode(certificate.der)
     if len(value) > OBJECT_LIMIT:
         raise ValueError(f"a certificate of {len(certificate.der)} bytes is too long for a data object of the card")
@@ -253,7 +257,7 @@ def _object(certificate: Certificate) -> bytes:
 
 
 def _bare(tag: int, content: bytes) -> bytes:
-    """The value without the tag in which it travels (SP 800-73-5 part 2, 3.1.2)."""
+    """Return the value without its outer tag (SP 800-73-5 part 2, 3.1.2)."""
     with contextlib.suppress(tlv.TlvError):
         outer, value, end = tlv.read(content)
         if end == len(content) and outer == (tag if tag in SELF_TAGGED else _DATA):

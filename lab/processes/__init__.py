@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Processes, temporary folders and terminals: started so that nothing is left behind."""
+"""Processes, temporary folders, sockets' paths and terminals."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is closed at the end of a `with`."""
+"""Base class whose close() runs on leaving a `with` block."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Self
 
 
 class Closable(ABC):
-    """Something with a `close`, which is a context manager by that."""
+    """Base class whose close() runs on leaving a `with` block."""
 
     @abstractmethod
     def close(self) -> None:
-        """The end of it."""
+        """Release what the object holds."""
 
     def __enter__(self) -> Self:
         return self

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A daemon that is started again when it ends by itself."""
+"""KeptProcess: a daemon that is restarted when it ends by itself."""
 
 from __future__ import annotations
 
@@ -16,49 +16,49 @@ from time import monotonic, sleep
 LOG = logging.getLogger(__name__)
 
 DEADLINE = 20.0
-"""Seconds that it may take to start, or to end."""
+"""Seconds within which the process has to be ready, or to end."""
 
 _ENDS, _PERIOD = 5, 10.0
-"""It is not started again when it has ended by itself so often within so many seconds."""
+"""The process is given up when it has ended by itself so often within so many seconds."""
 
 
 class ProcessError(Exception):
-    """It does not start or end; the message has what it has said."""
+    """The process does not start or end; the message has its output."""
 
 
 class KeptProcess:
-    """A process from `start` to `stop`, by whatever threads they are called.
+    """A process that runs from `start` to `stop`, and is restarted meanwhile; threads may share it.
 
-    `spawn` starts one, `answers` says whether it is ready, and `log` what it has said.
+    `spawn` starts a process, `is_ready` returns whether it is ready, `log` returns its output.
     """
 
     def __init__(
         self,
         name: str,
         spawn: Callable[[], subprocess.Popen[bytes]],
-        answers: Callable[[], bool],
+        is_ready: Callable[[], bool],
         log: Callable[[], str],
     ) -> None:
-        self._name, self._spawn, self._answers, self._log = name, spawn, answers, log
+        self._name, self._spawn, self._is_ready, self._log = name, spawn, is_ready, log
         self._process: subprocess.Popen[bytes] | None = None
         self._is_kept = False
-        self._has_answered = False
+        self._was_ready = False
         self._starts = threading.Lock()
         self._change = threading.Lock()
 
     @property
     def is_running(self) -> bool:
-        """Whether it has been started, and has not ended."""
+        """Whether the process has been started and has not ended."""
         process = self._process
         return process is not None and process.poll() is None
 
     @property
     def is_there(self) -> bool:
-        """Whether it has answered since it was started, and has not been stopped; it may be starting again."""
-        return self._is_kept and self._has_answered
+        """Whether the process has been ready and has not been stopped; it may be restarting at the moment."""
+        return self._is_kept and self._was_ready
 
     def start(self) -> bool:
-        """Start it, and return True when it answers; False if it runs, or is just started again.
+        """Start the process and wait until it is ready; return False if it runs or is restarting already.
 
         Raises ProcessError.
         """
@@ -66,14 +66,14 @@ class KeptProcess:
             with self._change:
                 if self._is_kept:
                     return False
-                self._is_kept, self._has_answered = True, False
+                self._is_kept, self._was_ready = True, False
             started: Future[None] = Future()
             threading.Thread(target=self._keep, args=(started,), name=self._name, daemon=True).start()
             started.result()
             return True
 
     def stop(self) -> bool:
-        """End it, and return True when it is gone; False if it did not run.
+        """End the process and wait for its end; return False if it did not run.
 
         Raises ProcessError if it had to be killed.
         """
@@ -93,21 +93,21 @@ class KeptProcess:
         return was_running
 
     def kill(self) -> None:
-        """Let it die at once, as of a fault of its own; what it leaves behind stays."""
+        """Kill the process, as if it had crashed; the files that it leaves behind stay."""
         process = self._let_go()
         if process is not None:
             process.kill()
             process.wait()
 
     def _let_go(self) -> subprocess.Popen[bytes] | None:
-        """Return the process that runs now, which is not started again from now on."""
+        """Return the running process, and do not restart it any more."""
         with self._change:
             self._is_kept = False
             process, self._process = self._process, None
         return process
 
     def _keep(self, started: Future[None]) -> None:
-        """Start it, and again whenever it ends by itself, in one thread: it may end with the one that began it."""
+        """Start and restart the process from one thread, for PR_SET_PDEATHSIG means the thread that started it."""
         ends: deque[float] = deque(maxlen=_ENDS)
         process = None
         while True:
@@ -119,13 +119,13 @@ class KeptProcess:
                         process = self._process = self._spawn()
                 except OSError as error:
                     return self._give_up(started, str(error))
-            is_ready = self._is_ready(process)
+            is_ready = self._wait_until_ready(process)
             if not started.done():
                 if not is_ready:
                     process.kill()
                     process.wait()
                     return self._give_up(started, f"{self._name} does not start. {self.said}")
-                self._has_answered = True
+                self._was_ready = True
                 started.set_result(None)
             process.wait()
             with self._change:
@@ -137,36 +137,38 @@ class KeptProcess:
             LOG.warning("%s has ended by itself (%s) and is started again. %s", self._name, _how(process), self.said)
 
     def _give_up(self, started: Future[None], why: str) -> None:
+        """Report the reason to `start` if it waits, otherwise to the log; do not restart the process."""
         self._is_kept = False
         if started.done():
             LOG.error("%s", why)
         else:
             started.set_exception(ProcessError(why))
 
-    def _is_ready(self, process: subprocess.Popen[bytes]) -> bool:
-        """Wait until it answers. Return False when it has ended, or has not answered in time."""
+    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> bool:
+        """Wait until the process is ready. Return False if it ended, or was not ready in time."""
         deadline = monotonic() + DEADLINE
-        while not self._answers():
+        while not self._is_ready():
             if process.poll() is not None or monotonic() > deadline:
                 return False
-            sleep(0.01)  # it tells nobody when it is ready
+            sleep(0.01)  # no event tells when it is ready
         return True
 
     @property
     def said(self) -> str:
-        """Return what it has said, as a sentence of an error."""
+        """The process's output, as a sentence for an error message."""
         log = self._log()
         return f"It said:\n{log}" if log else "It has said nothing."
 
 
 def _how(process: subprocess.Popen[bytes]) -> str:
+    """Return how a process ended: its exit code or signal."""
     code = process.returncode
     return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
 
 
 @contextlib.contextmanager
 def _all_signals() -> Iterator[None]:
-    """What is started here can be ended by signals, whatever this thread holds back (process.py)."""
+    """Unblock all signals in the block, for the processes started there: a signal mask is inherited (process.py)."""
     held = signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
         yield

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Keep the warnings of libraries, such as deprecations, from the terminals of users, who can do nothing about them."""
+"""Suppress the warnings of libraries, such as deprecations: users of a command can do nothing about them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _FOLDER = str(Path(__file__).resolve().parents[2])
 
 
 def silence_library_warnings() -> None:
-    """Show no warning but our own in this process, unless Python was asked for them (-W, PYTHONWARNINGS).
+    """Show only this package's warnings in this process, unless Python was started with -W or PYTHONWARNINGS.
 
-    Ours are those of a class of ours, and those of Python's own classes, except deprecations, that come from our files.
-    The file alone does not tell: libraries put their warnings to the account of the caller.
+    These are warnings of a class of this package, and those of Python's own classes, except deprecations, that come
+    from its files. The file alone does not decide: with `stacklevel`, libraries name the caller's file.
     """
     if sys.warnoptions:
         return

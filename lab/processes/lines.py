@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Read the lines that somebody sends over a socket, with bounds for their length and for the time each may take."""
+"""Lines read from a socket, with a limit on their length and on the time from their first byte to their end."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from time import monotonic
 from ...reader.waiting import readable
 
 LINE_SECONDS = 10.0
-"""Within which a line that has begun has to be whole; between two lines it may take for ever."""
+"""Seconds from the first byte of a line to its end; there is no limit on the time between two lines."""
 
 _CHUNK = 1 << 16
 
 
 class UnfinishedLine(Exception):
-    """A line has begun and not ended in time."""
+    """A line was not complete in time."""
 
 
 class Lines:
-    """The lines of a connection. What is kept is what has come, and at most `limit` bytes and one more read."""
+    """The lines of a connection. The buffer holds at most `limit` bytes and what one read returns."""
 
     def __init__(self, connection: socket.socket, limit: int) -> None:
         self._connection, self._limit = connection, limit
         self._pending = bytearray()
 
     def read(self) -> bytes:
-        """Return the next line with its end, or what there is of it when the connection has ended: at last nothing.
+        """Return the next line with its line feed; at the end of the connection what there is of it, then nothing.
 
-        Of a line with more than `limit` bytes these and one more come. Raises UnfinishedLine, OSError.
+        A line longer than `limit` is returned in parts of `limit` + 1 bytes. Raises UnfinishedLine, OSError.
         """
         pending, looked, end = self._pending, 0, 0.0
-        while (place := pending.find(b"\n", looked)) < 0 and len(pending) <= self._limit:
+        while (position := pending.find(b"\n", looked)) < 0 and len(pending) <= self._limit:
             looked = len(pending)
             if pending:
                 end = end or monotonic() + LINE_SECONDS
@@ -39,10 +39,10 @@ class Lines:
                     raise UnfinishedLine
             part = self._connection.recv(_CHUNK)
             if not part:
-                place = looked
+                position = looked
                 break
             pending += part
-        length = min(place if place >= 0 else self._limit, self._limit) + 1
+        length = min(position if position >= 0 else self._limit, self._limit) + 1
         line = bytes(pending[:length])
         del pending[:length]
         return line

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The log of a command, on standard error: written by a thread of its own, so that nobody who logs waits for a reader.
+"""The log of a command, on standard error, written by its own thread.
 
-A terminal that is stopped, a pipe that is full, or one whose reader is gone then changes nothing for who is served.
+So a terminal that is stopped, or a pipe that is full or has no reader, does not block the thread that logs.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from ...card.shown import shown
 from .terminal import Output
 
 _LAST_WORDS = 1.0
-"""Seconds for which the end of the program waits until the log is written."""
+"""Seconds for which the program waits at its end until the log is written."""
 
 
 class PatientHandler(logging.Handler):
-    """Writes each record as a line on standard error, in a thread of its own."""
+    """Log handler that writes each record as a line on standard error, in its own thread."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,9 +28,9 @@ class PatientHandler(logging.Handler):
         self._thread: threading.Thread | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Hand over a record; it is one line, and a traceback below it.
+        """Pass a record to the thread: one line, with a traceback below it.
 
-        Where there is no room for a thread now, it is written when the next one comes and there is.
+        If no thread can be started now, the record is written together with a later one.
         """
         head, newline, trace = self.format(record).partition("\n")
         lines = "".join(f"\n{shown(line)}" for line in trace.split("\n")) if newline else ""
@@ -43,17 +43,19 @@ class PatientHandler(logging.Handler):
                 atexit.register(self._end)
 
     def _run(self) -> None:
+        """Write lines until None is in the queue."""
         output = Output(to_errors=True)
         while (line := self._lines.get()) is not None:
-            with contextlib.suppress(OSError):  # who should read it does not
+            with contextlib.suppress(OSError):  # the reader is gone
                 output.write(line)
 
     def _end(self) -> None:
+        """Wait for the thread, at most _LAST_WORDS."""
         self._lines.put(None)
         assert self._thread is not None
         self._thread.join(_LAST_WORDS)
 
 
 def to_standard_error() -> None:
-    """Log warnings and errors of this process there."""
+    """Log warnings and errors of this process on standard error."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[PatientHandler()])

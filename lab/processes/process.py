@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Programs run on somebody's behalf, and the signals that end them. Works with blocked signals only: no handlers."""
+"""Running a program to its end, and the signals that end a command. Signals are blocked and waited for: no handlers."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import threading
 from collections.abc import Mapping
 
 ENDING = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
-"""Signals that ask for the end."""
+"""Signals at which a command ends."""
 
 _FORWARDED = ENDING | {signal.SIGUSR1, signal.SIGUSR2}
 _SI_KERNEL = 0x80  # siginfo(7); the terminal's Ctrl-C comes with it
 
 
 def allow_many_files() -> None:
-    """As many open files as the system lets this process have: each card's image is one."""
+    """Raise the limit of open files to the hard limit: each card's image is an open file."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def hold_signals() -> None:
-    """From now on signals wait for `run_program` or `wait_for_the_end`. Call it before any thread is started."""
+    """Block the signals that `run_program` and `wait_for_the_end` wait for. Call it before any thread is started."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED | {signal.SIGCHLD})
 
 
 def wait_for_the_end(stopped: threading.Event) -> None:
-    """Sleep until a signal asks for the end, or `stopped` is set."""
+    """Wait for one of the ENDING signals, or until `stopped` is set."""
 
     def watch() -> None:
         stopped.wait()
@@ -39,9 +39,9 @@ def wait_for_the_end(stopped: threading.Event) -> None:
 
 
 def run_program(command: list[str], environment: Mapping[str, str]) -> int:
-    """Run a program to its end with this process's terminal and files, and return its exit code as a shell has it.
+    """Run a program to its end with this process's terminal and files; return its exit code, 128 + N for signal N.
 
-    Signals that were sent to this process are passed on; those of the terminal the program gets by itself. Raises
+    Signals sent to this process are passed on; those of the terminal go to the whole process group anyway. Raises
     OSError if the program cannot be started.
     """
     program = os.posix_spawnp(

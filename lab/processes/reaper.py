@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Sees to it that nothing outlives a program that starts others, also when it is killed together with its children.
+"""A guard process that ends all processes a program started, also if the program itself is killed.
 
-The guard is this file, run as a process of its own in a session of its own. It sleeps until nobody has the other end of
-its standard input any more: neither the program nor what it has forked. Nothing of the package is imported here, so
-that it is there at once.
+The guard is this file, run as a process in its own session. It waits for the end of its standard input, that is until
+neither the program nor a fork of it has the other end. This file imports nothing of the package, to start fast.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _PATIENCE = 10.0
-"""Seconds until what was killed and is still there is given up: it hangs in the kernel."""
+"""Seconds until a process that was killed and still exists is given up: it hangs in the kernel."""
 
 _BETWEEN_LOOKS = 0.005
 _ALL_IS_WELL = b"."
@@ -28,7 +27,7 @@ _ALL_IS_WELL = b"."
 
 @contextlib.contextmanager
 def guarded_folder() -> Iterator[Path]:
-    """A temporary folder. At its end, and at the end of this process, it is removed with all processes that know it."""
+    """Create a temporary folder for the block; afterwards remove it and kill all processes that know it."""
     folder = Path(tempfile.mkdtemp(prefix="cardtear-"))
     with guarded(folder):
         try:
@@ -40,7 +39,7 @@ def guarded_folder() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def guarded(folder: Path) -> Iterator[None]:
-    """When this process is killed meanwhile, the folder is removed with all processes that know it.
+    """Have a guard remove the folder, and kill all processes that know it, if this process is killed in the block.
 
     A process knows the folder when a variable in its environment has a path below it, as TMPDIR or CARDTEAR_SOCKET.
     """
@@ -64,7 +63,7 @@ def guarded(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def guarded_temporaries() -> Iterator[None]:
-    """All temporary files of this process lie in a guarded folder."""
+    """Put all temporary files of this process into a guarded folder during the block."""
     before = tempfile.tempdir
     try:
         with guarded_folder() as folder:
@@ -75,9 +74,9 @@ def guarded_temporaries() -> Iterator[None]:
 
 
 def kill_who_knows(path: Path) -> int:
-    """Kill all processes but this one that have a path below this one in their environment; how many there were.
+    """Kill all other processes whose environment has a path below this one; return how many there were.
 
-    Children that have left their group or session are found so.
+    This finds children, too, that have left their process group or session.
     """
     mark = f"={path}/".encode()
     deadline, found = time.monotonic() + _PATIENCE, set[int]()
@@ -93,11 +92,12 @@ def kill_who_knows(path: Path) -> int:
 
 
 def _processes() -> list[int]:
+    """Return the numbers of all other processes."""
     return [int(each) for each in os.listdir("/proc") if each.isdigit() and int(each) != os.getpid()]
 
 
 def _has(pid: int, mark: bytes) -> bool:
-    """Whether the words are in its environment. That of a dead process, which waits to be buried, is empty."""
+    """Return whether the environment of a process has `mark` in it. That of a zombie is empty."""
     try:
         return mark in Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
@@ -105,6 +105,7 @@ def _has(pid: int, mark: bytes) -> bool:
 
 
 def _main(folder: Path) -> None:
+    """Clean up at the end of standard input, unless the program has written there that it did so itself."""
     if sys.stdin.buffer.read() != _ALL_IS_WELL:
         kill_who_knows(folder)
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Processes below this one: what a command leaves behind is found and ended, daemons too. Linux only (prctl(2))."""
+"""Finding and ending all descendants of this process, daemons too, by PR_SET_CHILD_SUBREAPER (Linux, prctl(2))."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _PATIENCE = 10.0
-"""Seconds until a process that was killed is given up: it hangs in the kernel."""
+"""Seconds until a process that was killed and still exists is given up: it hangs in the kernel."""
 
 
 def adopt() -> None:
-    """Whoever among this process's descendants loses its parent becomes a child of this process."""
+    """Make this process the parent of those of its descendants that lose theirs (PR_SET_CHILD_SUBREAPER)."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def end_with_parent(number: int = signal.SIGTERM) -> None:
-    """This process gets a signal when its parent is gone."""
+    """Have this process get a signal when its parent ends (PR_SET_PDEATHSIG)."""
     _prctl(_PR_SET_PDEATHSIG, number)
 
 
 def children() -> set[int]:
-    """The direct children of this process."""
+    """Return the direct children of this process."""
     return _tree().get(os.getpid(), set())
 
 
 def end(known: set[int]) -> list[str]:
-    """Kill and reap all descendants but the children that are `known`; the names of those that were still running.
+    """Kill and reap all descendants but the children in `known`; return the names of those that were still running.
 
-    A process that forks while it is killed is found the next time round: its child has become one of ours by then.
+    The child of a process that forks while it is killed becomes a child of this one, and is found in the next turn.
     """
     names: list[str] = []
     deadline = time.monotonic() + _PATIENCE
@@ -54,6 +54,7 @@ def end(known: set[int]) -> list[str]:
 
 
 def _reap(pid: int, deadline: float) -> None:
+    """Wait for the end of a child until `deadline`, and reap it."""
     with contextlib.suppress(ChildProcessError, ProcessLookupError):
         handle = os.pidfd_open(pid)
         try:
@@ -66,7 +67,7 @@ def _reap(pid: int, deadline: float) -> None:
 
 
 def _tree() -> dict[int, set[int]]:
-    """Children by parent, of all processes."""
+    """Return the children of each process."""
     tree: dict[int, set[int]] = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
@@ -80,6 +81,7 @@ def _tree() -> dict[int, set[int]]:
 
 
 def _below(tree: dict[int, set[int]], roots: set[int]) -> list[int]:
+    """Return `roots` and all their descendants."""
     found, todo = [], list(roots)
     while todo:
         pid = todo.pop()
@@ -89,7 +91,7 @@ def _below(tree: dict[int, set[int]], roots: set[int]) -> list[int]:
 
 
 def _name(pid: int) -> str:
-    """The name of a process that runs; nothing for one that has ended and waits to be reaped."""
+    """Return the name of a running process; nothing for a zombie."""
     with contextlib.suppress(OSError):
         head, _, rest = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")
         return "" if rest.split()[0] == "Z" else head.partition("(")[2]
@@ -97,6 +99,7 @@ def _name(pid: int) -> str:
 
 
 def _prctl(option: int, value: int) -> None:
+    """Call prctl(2). Raises OSError."""
     library = ctypes.CDLL(None, use_errno=True)
     if library.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""A simulator's temporary folder, with the cards in it that were made for it; none outlives its simulator.
+"""TempDir: a simulator's temporary folder, with the cards made for it, which is removed at the simulator's end.
 
-Each folder holds a file that its simulator has locked. Who dies without tidying up loses the lock, and a process that
-waits for that takes the folder away; if that was killed, too, the next simulator of the same user does.
+Each folder holds a file that its simulator has locked. If the simulator is killed, the lock is released, and a guard
+process (temp_dir_guard.py) removes the folder; if that was killed, too, the next simulator of the same user does.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class TempDir(Closable):
             # Another simulator has swept it away between the two.
 
     def close(self) -> None:
-        """Remove it with everything in it."""
+        """Remove the folder with everything in it."""
         shutil.rmtree(self.path, ignore_errors=True)
         if self._lock is not None:
             os.close(self._lock)
@@ -44,9 +44,9 @@ class TempDir(Closable):
 
 
 def for_sockets(folder: Path, longest: str, undo: contextlib.ExitStack) -> Path:
-    """Return a folder, which need not be there yet, that can have sockets of names up to `longest`.
+    """Return a folder, which need not exist yet, for sockets of names up to `longest`.
 
-    It is the one that is given, beside other temporary files, or one in /tmp until `undo` where TMPDIR is too deep.
+    It is `folder`, or one in /tmp until `undo` closes if the path of `folder` is too long for sockets.
     """
     if paths.can_be_socket(folder / longest):
         return folder
@@ -54,15 +54,15 @@ def for_sockets(folder: Path, longest: str, undo: contextlib.ExitStack) -> Path:
 
 
 _GUARDS: dict[tuple[int, Path], subprocess.Popen[bytes]] = {}
-"""By process, for a forked one has none, and folder."""
+"""Guards by process (a fork has none) and folder."""
 
 _STARTING = threading.Lock()
 
 
 def _guard(parent: Path) -> None:
-    """Have what is left in the folder removed when this process has ended, however it does.
+    """Start a guard that removes the temporary folders in `parent` when this process has ended.
 
-    Who has become another user may be unable to start Python again, and leaves it to the next simulator.
+    A process that has changed its user may be unable to start Python; then the next simulator removes them.
     """
     with _STARTING, contextlib.suppress(OSError):
         if (os.getpid(), parent) not in _GUARDS:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Remove the temporary folders of simulators that are no more.
+"""Removal of the temporary folders of simulators that have ended.
 
-As a program it does so when a process has ended, of which the number is its second argument. Nothing of the package is
-imported here, so that it is there at once.
+As a program this file waits for the end of a process, whose number is the second argument, and removes its folders.
+It imports nothing of the package, to start fast.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LOCK = "alive"
 
 
 def remove_left(parent: Path) -> None:
-    """Remove the folders in `parent` whose simulators have ended without doing so."""
+    """Remove the folders in `parent` of simulators that have ended without removing them."""
     for folder in parent.glob(f"{PREFIX}*"):
         if folder.is_symlink() or (lock := locked(folder / LOCK)) is None:
             continue
@@ -29,7 +29,7 @@ def remove_left(parent: Path) -> None:
 
 
 def locked(path: Path, more: int = 0) -> int | None:
-    """The file, locked; None if somebody else holds it, or it is missing, or not ours, or has just been removed."""
+    """Lock a file and return its descriptor; None if it is locked, missing, another user's, or was just removed."""
     try:
         file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | more, 0o600)
     except OSError:
@@ -44,6 +44,7 @@ def locked(path: Path, more: int = 0) -> int | None:
 
 
 def _main(parent: Path, process: int) -> None:
+    """Wait for the end of a process, then remove the folders."""
     with contextlib.suppress(ProcessLookupError):  # it has ended already
         poll = select.poll()
         poll.register(os.pidfd_open(process), select.POLLIN)

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The way by which text gets to a terminal: whatever came from outside is shown as text, and never carried out.
+"""Printing to terminals: control characters in text from outside are made visible, so no terminal carries them out.
 
-A program's name, a card's, a file's, a label, an exception may have control characters in them: escape sequences that
-colour, move, retitle or type into a terminal, or marks that turn its direction. Here they become visible. JSON is not
-made here: it has its own escapes, and stays faithful.
+Names of programs, cards and files, labels and exceptions may have control characters: escape sequences that colour,
+move, retitle or type into a terminal, or marks that change its direction. JSON needs none of this: it has its escapes.
 """
 
 from __future__ import annotations
@@ -22,44 +21,45 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 STANDARD_OUTPUT = "standard output"
-"""What an OSError has for a file name when that cannot be written."""
+"""File name of an OSError when standard output cannot be written."""
 
 
 def say(text: str, to_errors: bool = False, several: bool = False) -> None:
-    """Print a line, as `shown` has it, or with `several` lines as they are. Raises OSError."""
+    """Print a line with control characters made visible; with `several`, lines. Raises OSError."""
     stream = sys.stderr if to_errors else sys.stdout
     stream.flush()  # what has been printed comes first
     Output(to_errors).write(f"{lines(text) if several else shown(text)}\n")
 
 
 def say_exactly(text: str) -> None:
-    """Print text for another program, as it is; to a terminal, as `lines` has it. Raises OSError."""
+    """Print text for another program unchanged; to a terminal, with control characters visible. Raises OSError."""
     sys.stdout.flush()
     output = Output()
     output.write(lines(text) if output.isatty() else text)
 
 
 def styled(text: str, style: str = "") -> Text:
-    """Return text from outside for a rich console."""
+    """Return text from outside for a rich console, with control characters visible."""
     from rich.text import Text
 
     return Text(shown(text), style)
 
 
 def console(to_errors: bool = False, is_aside: bool = False, width: int | None = None) -> Console:
-    """Return a rich console that prints to standard output or error; `width` is for what is no terminal.
+    """Return a rich console that prints to standard output or error; `width` is used where that is no terminal.
 
-    Text that reaches it with control characters is shown, too; who makes it has `styled`.
+    Control characters in text that reaches it are made visible.
     """
     from rich.console import Console
     from rich.segment import Segment
 
     class Visible(Console):
         def on_broken_pipe(self) -> None:
-            """Raise what it is, for rich would end the program, and in a watcher's thread only that."""
+            """Raise BrokenPipeError: rich would end the program, or in another thread only that thread."""
             raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
         def render(self, *arguments: Any, **options: Any) -> Iterable[Segment]:
+            """Yield rich's segments with control characters visible."""
             for each in super().render(*arguments, **options):
                 yield each if each.control else Segment(lines(each.text), each.style)
 
@@ -69,9 +69,10 @@ def console(to_errors: bool = False, is_aside: bool = False, width: int | None =
 
 
 class _Shown(io.TextIOWrapper):
-    """A standard stream in which control characters are shown, whoever prints: click, a warning, a traceback."""
+    """A standard stream that makes control characters visible, also of click, warnings and tracebacks."""
 
     def write(self, text: str) -> int:
+        """Write text with control characters visible."""
         super().write(lines(text))
         return len(text)
 
@@ -81,7 +82,7 @@ class _Shown(io.TextIOWrapper):
 
 
 def open_closed() -> None:
-    """Open what of the standard streams was closed, so that nothing else gets their numbers; it leads nowhere."""
+    """Open those standard streams that are closed on /dev/null, so that no other file gets their numbers."""
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(number, True)
     os.close(number)
@@ -93,7 +94,7 @@ def open_closed() -> None:
 
 
 def protect() -> None:
-    """Let everything that is printed from now on be shown as text; `console` is for what has styles."""
+    """Make control characters visible in all that is printed from now on; `console` prints with styles."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is not None:
@@ -102,9 +103,9 @@ def protect() -> None:
 
 
 class Output(io.TextIOBase):
-    """Standard output or error, unbuffered and on a descriptor of its own: its failure is not that of others there.
+    """Standard output or error, unbuffered, on a duplicate of its descriptor, so that closing it affects no other.
 
-    With `is_aside` what cannot be written is left out, for what is said beside the work.
+    With `is_aside`, text that cannot be written is dropped.
     """
 
     def __init__(self, to_errors: bool = False, is_aside: bool = False) -> None:
@@ -126,7 +127,7 @@ class Output(io.TextIOBase):
         return "utf-8"
 
     def write(self, text: str) -> int:
-        """Write all of it. Raises OSError."""
+        """Write the whole text. Raises OSError."""
         if self._number < 0:
             return self._stream.write(text)
         view = memoryview(text.encode(errors="backslashreplace"))

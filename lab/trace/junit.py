@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Make the text of a JUnit XML file of its elements. Text from outside goes into them as terminal.lines() has it."""
+"""The text of a JUnit XML file. Elements have text from outside as lines() of card/shown.py returns it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from xml.etree import ElementTree
 
 
 def document(suite: ElementTree.Element) -> str:
-    """Return the file with this element in it."""
+    """Return the XML file of a test suite."""
     ElementTree.indent(suite)
     return f"<?xml version='1.0' encoding='utf-8'?>\n{ElementTree.tostring(suite, encoding='unicode')}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Trace entries as records of JSON values, with the numbers of PKCS #11 by name (docs/control.md lists the fields)."""
+"""Trace entries as records of JSON values, with PKCS #11's numbers by name (docs/control.md lists the fields)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ...reader.trace import ApduEntry, CallEntry, Entry, EventEntry, Hidden, Ret
 Record = dict[str, Any]
 
 _HANDLE_FLOOR = 1 << 32
-"""Handles have a random epoch above this, and a counter below it, which is what people tell them apart by."""
+"""A handle is a random epoch above this, and a counter below it; the counter is what is shown."""
 
 
 _OF_ALL = ("number", "time", "call")
@@ -30,7 +30,7 @@ FIELDS = {
 
 
 def check(kind: str, fields: Iterable[str]) -> None:
-    """Refuse a kind of record, or a field, that there is none of. Raises ValueError."""
+    """Raise ValueError for an unknown kind of record or field."""
     if kind not in FIELDS:
         raise ValueError(f"the trace has no {kind!r}{meant(kind, FIELDS) or ';'} it has: {', '.join(FIELDS)}")
     for name in fields:
@@ -40,12 +40,12 @@ def check(kind: str, fields: Iterable[str]) -> None:
 
 
 def as_record(entry: Entry) -> Record:
-    """An entry as programs and `timeline` take it."""
+    """Return a trace entry as a record."""
     return {"kind": _KINDS[type(entry)], "number": entry.number, "time": entry.time, "call": entry.call, **_rest(entry)}
 
 
 def follow(trace: Trace, add: Callable[[Record], object]) -> Callable[[], None]:
-    """Hand on every record from now on, one at a time, until the returned function is called. `add` is a watcher."""
+    """Pass every later record to `add`, one at a time; return a function that ends this."""
 
     def show(entry: Entry) -> None:
         add(as_record(entry))
@@ -57,6 +57,7 @@ _KINDS = {CallEntry: "call", ReturnEntry: "return", ApduEntry: "apdu", EventEntr
 
 
 def _rest(entry: Entry) -> Record:
+    """Return the fields that only this kind of record has."""
     match entry:
         case CallEntry():
             return {
@@ -84,7 +85,7 @@ def _rest(entry: Entry) -> Record:
 
 
 def _arguments(name: str, arguments: tuple[object, ...]) -> list[str]:
-    """What goes into a call: mechanisms, attributes and flags by name, byte strings by their length."""
+    """Return a call's inputs as text: mechanisms, attributes and flags by name, byte strings by length."""
     letters = [letter for letter in BY_NAME[name].signature if letter in _INPUTS or letter in _ROOMS]
     return [
         _SPECIAL.get((name, position), _INPUTS.get(letter, _plain))(value)
@@ -94,6 +95,7 @@ def _arguments(name: str, arguments: tuple[object, ...]) -> list[str]:
 
 
 def _plain(value: Any) -> str:
+    """Return a value as text; of a handle the counter, of hidden bytes the length."""
     if value is None:
         return "NULL"
     if isinstance(value, Hidden):
@@ -108,14 +110,18 @@ def _mechanism(value: Any) -> str:
 
 
 def _template(value: Any) -> str:
+    """Return the names of a template's attributes."""
     return "{" + ", ".join(name_of(CKA, kind) for kind in value) + "}"
 
 
 def _query(value: Any) -> str:
+    """Return the names of the attributes in a template of C_GetAttributeValue."""
     return _template([kind for kind, _room in value])
 
 
 def _flags(names: Mapping[int, str]) -> Callable[[Any], str]:
+    """Return a function that shows flags by these names, and others as a number."""
+
     def words(value: Any) -> str:
         rest = value & ~sum(names)
         return " | ".join([name for flag, name in names.items() if value & flag] + [f"0x{rest:X}"] * bool(rest)) or "0"
@@ -128,7 +134,7 @@ def _user(value: Any) -> str:
 
 
 _ROOMS = "BLF"
-"""The letters of parameters that say how much room there is for the answer."""
+"""Signature letters of output parameters: the length of the caller's buffer."""
 
 _INPUTS: dict[str, Callable[[Any], str]] = {
     **dict.fromkeys("uylbnrspP", _plain),
@@ -136,7 +142,7 @@ _INPUTS: dict[str, Callable[[Any], str]] = {
     "t": _template,
     "q": _query,
 }
-"""The letters of parameters that go in (p11/calls.py)."""
+"""How inputs are shown, by signature letter (p11/calls.py)."""
 
 _SPECIAL: dict[tuple[str, int], Callable[[Any], str]] = {
     ("C_OpenSession", 1): _flags({CKF.RW_SESSION: "CKF_RW_SESSION", CKF.SERIAL_SESSION: "CKF_SERIAL_SESSION"}),
