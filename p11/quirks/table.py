@@ -23,7 +23,7 @@ from .values import (
     SHARE,
     CallOutcome,
     Calls,
-    ValueType,
+    QuirkValueType,
     by_call,
     choice,
     show,
@@ -42,14 +42,14 @@ _SOFTHSM = "https://github.com/softhsm/SoftHSMv2/blob/develop/src/lib/SoftHSM.cp
 class QuirkRow(NamedTuple):
     """The description of a quirk."""
 
-    kind: ValueType
+    kind: QuirkValueType
     about: str
     seen: str
     link: str
     bugs: tuple[str, ...] = ()
 
 
-def _row(default: Any, kind: ValueType, about: str, seen: str, link: str, bugs: str = "") -> Any:
+def _row(default: Any, kind: QuirkValueType, about: str, seen: str, link: str, bugs: str = "") -> Any:
     return dataclasses.field(default=default, metadata={"row": QuirkRow(kind, about, seen, link, tuple(bugs.split()))})
 
 

@@ -28,7 +28,7 @@ Calls = tuple[str, ...]
 """Names of functions, also with * and ?."""
 
 
-class ValueType(NamedTuple):
+class QuirkValueType(NamedTuple):
     """A type of value: `words` describe it, `read` parses it from text or raises ValueError."""
 
     words: str
@@ -103,37 +103,37 @@ def _calls(text: str) -> Calls:
     return tuple(_call(each) for each in text.split(",") if each)
 
 
-def choice(*names: str) -> ValueType:
+def choice(*names: str) -> QuirkValueType:
     """Return the type of one of some words."""
 
     def read(text: str) -> str:
         return names[names.index(text)]
 
-    return ValueType(" | ".join(names), read)
+    return QuirkValueType(" | ".join(names), read)
 
 
-def subset(*names: str) -> ValueType:
+def subset(*names: str) -> QuirkValueType:
     """Return the type of several of some words, separated by commas."""
 
     def read(text: str) -> tuple[str, ...]:
         return tuple(names[names.index(each)] for each in text.split(",") if each)
 
-    return ValueType(f"some of {', '.join(names)}", read)
+    return QuirkValueType(f"some of {', '.join(names)}", read)
 
 
-def by_call(kind: ValueType) -> ValueType:
+def by_call(kind: QuirkValueType) -> QuirkValueType:
     """Return the type of values by function: C_NAME:VALUE, separated by commas."""
 
     def read(text: str) -> tuple[tuple[str, Any], ...]:
         pairs = (each.split(":", 1) for each in text.split(",") if each)
         return tuple((_call(name), kind.read(value)) for name, value in pairs)
 
-    return ValueType(f"C_NAME:VALUE,... ({kind.words})", read)
+    return QuirkValueType(f"C_NAME:VALUE,... ({kind.words})", read)
 
 
-FLAG = ValueType("true | false", _flag)
-OUTCOME = ValueType("CKR_... | crash | hang", _outcome)
-SECONDS = ValueType("seconds", _seconds)
-SHARE = ValueType("0 to 1", _share)
-COUNT = ValueType("a whole number", _count)
-CALLS = ValueType("C_NAME,...", _calls)
+FLAG = QuirkValueType("true | false", _flag)
+OUTCOME = QuirkValueType("CKR_... | crash | hang", _outcome)
+SECONDS = QuirkValueType("seconds", _seconds)
+SHARE = QuirkValueType("0 to 1", _share)
+COUNT = QuirkValueType("a whole number", _count)
+CALLS = QuirkValueType("C_NAME,...", _calls)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import tomllib
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -146,3 +147,25 @@ def test_every_package_is_installed() -> None:
     folders = {"card", "reader", "p11", "lab", "csrc", "scenarios"}
     found = {file.parent.relative_to(ROOT) for folder in folders for file in (ROOT / folder).rglob("__init__.py")}
     assert set(packages) == {"cardtear"} | {".".join(("cardtear", *path.parts)) for path in found}
+
+
+SHARED_NAMES = {
+    "Card": "a card, and its fields in a scenario file",
+    "PinPad": "a reader's PIN pad, and its step in a scenario file",
+    "Outcome": "of a scenario, and of a point of a sweep",
+    "Repeat": "a step of a scenario, and a point of a sweep that is run again",
+    "Run": "of a scenario, and of a program in a sweep",
+    "Session": "of PKCS #11, and the processes of a sweep",
+}
+"""Names that two classes have, and why."""
+
+
+def test_no_two_classes_share_a_name() -> None:
+    """One word has one meaning, in the product and in the scripts for maintainers."""
+    found = defaultdict(list)
+    for file in (*files(), *(ROOT / "scripts").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ClassDef):
+                found[node.name].append(file.relative_to(ROOT).as_posix())
+    shared = {name: where for name, where in found.items() if len(where) > 1 and name not in SHARED_NAMES}
+    assert not shared
