@@ -23,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 from .lines import say, serve
-from .nss_library import Nss, NssLibraryError
+from .nss_library import Nss, NssError
 
 _PATIENCE = 4.0
 _BETWEEN_LOOKS = 0.02
@@ -66,7 +66,7 @@ class NssCommands:
             while True:
                 slot = self._nss.wait()
                 say(f"event {slot}; {self._tokens()}")
-        except NssLibraryError as error:
+        except NssError as error:
             say(f"no more events: {error}")
 
     def _cancel(self) -> str:
@@ -97,7 +97,7 @@ def _at_once(threads: int, work: Callable[[], str]) -> str:
         barrier.wait()
         try:
             return work()
-        except NssLibraryError as error:
+        except NssError as error:
             return str(error)
 
     with ThreadPoolExecutor(threads) as pool:

@@ -47,7 +47,7 @@ _LATENCY = 100
 """Milliseconds between two looks of NSS, where a module has no events."""
 
 
-class NssLibraryError(Exception):
+class NssError(Exception):
     """The name of what PR_GetError says."""
 
 
@@ -60,7 +60,7 @@ def interface() -> FFI:
 
 
 class Nss:
-    """One module in NSS. Prompts are answered with `pin`, and counted. Raises NssLibraryError, OSError."""
+    """One module in NSS. Prompts are answered with `pin`, and counted. Raises NssError, OSError."""
 
     def __init__(self, module: str, pin: str = "123456") -> None:
         self._ffi = interface()
@@ -117,7 +117,7 @@ class Nss:
     def sign(self, slot: Any) -> bytes:
         """With the token's first RSA key; the PIN is asked for if need be."""
         if self.token(slot) is None:
-            raise NssLibraryError("no token")
+            raise NssError("no token")
         self.log_in(slot)
         keys = self._nss.PK11_ListPrivKeysInSlot(slot, self._ffi.NULL, self._ffi.NULL)
         if not keys:
@@ -125,7 +125,7 @@ class Nss:
         try:
             key = first_rsa_key(self._ffi, keys)
             if key is None:
-                raise NssLibraryError(f"no RSA key, or none that NSS could read; its last error: {self._error()}")
+                raise NssError(f"no RSA key, or none that NSS could read; its last error: {self._error()}")
             return self._signature(key)
         finally:
             self._nss.SECKEY_DestroyPrivateKeyList(keys)
@@ -145,10 +145,10 @@ class Nss:
         if status != 0:
             raise self._error()
 
-    def _error(self) -> NssLibraryError:
+    def _error(self) -> NssError:
         number = self._nspr.PR_GetError()
         name = self._nspr.PR_ErrorToName(number)
-        return NssLibraryError(self._text(name) if name else str(number))
+        return NssError(self._text(name) if name else str(number))
 
     def _text(self, text: Any) -> str:
         found = self._ffi.string(text)
