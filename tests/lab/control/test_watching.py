@@ -179,7 +179,7 @@ def test_a_bad_follower_on_the_control_channel(simulator: Simulator, host: Host,
 def test_logout_in_a_scenario_that_fails(tmp_path: Path) -> None:
     """The time line has it; no traceback."""
     scenario = tmp_path / "fails.yaml"
-    steps = "steps:\n  - logout: front\n  - expect: {count: events, of: remove, exactly: 1}\n"
+    steps = "within: 300ms\nsteps:\n  - logout: front\n  - expect: {count: events, of: remove, exactly: 1}\n"
     scenario.write_text(f"about: Logged out.\n{steps}")
     done = subprocess.run([*CARDTEAR, "play", scenario], capture_output=True, text=True, timeout=DEADLINE, check=False)
     assert done.returncode == 1
