@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The application of the demonstration: another process that has the module loaded and does what it is told."""
+"""The application of the demonstration: another process that loads the module and carries out steps."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ MESSAGE = b"pull me out"
 
 
 class ApplicationFailed(Exception):
-    """The application died, or does not answer in time."""
+    """The application died, or did not finish a step in time."""
 
 
 class DemoApplication:
-    """The process, seen from outside; a PKCS #11 failure is a result like any other: its name."""
+    """Handle of the application's process. A step that fails in PKCS #11 returns the name of its CK_RV."""
 
     def __init__(self, socket: Path) -> None:
         context = multiprocessing.get_context("spawn")
@@ -37,7 +37,7 @@ class DemoApplication:
         there.close()
 
     def do(self, step: str, *arguments: Any) -> Any:
-        """Carry out a step (a method of Steps) there, and return its result. Raises ApplicationFailed."""
+        """Carry out a step (a method of Steps) in the process, and return its result. Raises ApplicationFailed."""
         try:
             self._pipe.send((step, arguments))
             if self._pipe.poll(DEADLINE):
@@ -47,7 +47,7 @@ class DemoApplication:
         raise ApplicationFailed(f"the application does not come back from {step!r}")
 
     def close(self) -> None:
-        """End the process, one way or another."""
+        """End the process; kill it if it does not end by itself."""
         with contextlib.suppress(OSError):
             self._pipe.send(None)
         self._process.join(DEADLINE)
@@ -56,7 +56,7 @@ class DemoApplication:
 
 
 class Steps:
-    """What the application can be told to do."""
+    """The steps of the application, run in its process."""
 
     def __init__(self, socket: str) -> None:
         self._module = Module(module_path())
@@ -68,7 +68,7 @@ class Steps:
         self._woken: int | str | None = None
 
     def wait_in_a_thread(self) -> None:
-        """Let a thread block in C_WaitForSlotEvent."""
+        """Start a thread that waits in C_WaitForSlotEvent."""
 
         def wait() -> None:
             try:
@@ -80,18 +80,18 @@ class Steps:
         self._waiter.start()
 
     def woken(self) -> int | str | None:
-        """What that thread was woken with: the slot's number."""
+        """Return the number of the slot that C_WaitForSlotEvent reported, or the name of its CK_RV."""
         if self._waiter is not None:
             self._waiter.join(DEADLINE / 2)
         return self._woken
 
     def open_session(self) -> int:
-        """A new session, the one that the other steps use; its handle."""
+        """Open the session that the other steps use, and return its handle."""
         self._session, self._keys = self._module.open_session(self._slot), {}
         return self._session
 
     def state(self) -> int:
-        """The session's state."""
+        """Return the session's state (CKS_...)."""
         return self._module.session_state(self._session)
 
     def log_in(self, user: int = CKU.USER) -> str:
@@ -100,11 +100,11 @@ class Steps:
         return rv_name(CKR.OK)
 
     def sees_key(self, identity: bytes) -> bool:
-        """Whether the private key of a CKA_ID can be found."""
+        """Return whether the private key of a CKA_ID can be found."""
         return bool(self._module.find(self._session, {CKA.CLASS: CKO.PRIVATE_KEY, CKA.ID: identity}))
 
     def certificate(self, identity: bytes) -> bytes:
-        """The certificate of a CKA_ID, DER."""
+        """Return the certificate of a CKA_ID, DER."""
         (found,) = self._module.find(self._session, {CKA.CLASS: CKO.CERTIFICATE, CKA.ID: identity})
         return self._module.attribute(self._session, found, CKA.VALUE)
 
@@ -120,15 +120,15 @@ class Steps:
         return self._module.sign(self._session, MESSAGE)
 
     def use_everywhere(self, session: int) -> list[str]:
-        """What functions say that are given this session."""
+        """Call functions with this session, and return the names of their CK_RV."""
         return [rv_name(value) for value in self._use(session)]
 
     def token_is_present(self) -> bool:
-        """CKF_TOKEN_PRESENT in CK_SLOT_INFO."""
+        """Return CKF_TOKEN_PRESENT of C_GetSlotInfo."""
         return self._module.is_present(self._slot)
 
     def label(self) -> str:
-        """The token's label."""
+        """Return the token's label."""
         return self._module.token_info(self._slot)[0]
 
     def _use(self, session: int) -> Iterator[int]:

@@ -16,7 +16,7 @@ _TOOLS = ("certutil", "modutil")
 
 
 def missing_tools() -> list[str]:
-    """The programs that are needed and not installed."""
+    """Return the programs that are needed and not installed."""
     return [name for name in _TOOLS if shutil.which(name) is None]
 
 
@@ -28,7 +28,7 @@ class NssDatabase:
 
     @classmethod
     def create(cls, folder: Path, module: Path, pin: str) -> Self:
-        """A new one in an empty folder, with the module in it. Raises NssToolError, TimeoutExpired."""
+        """Create a database with the module in an empty folder. Raises NssToolError, TimeoutExpired."""
         database = cls(folder)
         database.pin_file.touch(mode=0o600)
         database.pin_file.write_text(f"{pin}\n")
@@ -38,7 +38,7 @@ class NssDatabase:
 
     @property
     def name(self) -> str:
-        """As the option -d of NSS's tools wants it."""
+        """Name of the database for the option -d of NSS's tools."""
         return f"sql:{self.folder}"
 
     @property

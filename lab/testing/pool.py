@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Simulators for a test run: all in one process beside it, which is started once and ends with it.
+"""Pool: the simulators of a test run, all in one other process, which is started once and ends with the run.
 
-Beside it, because a client library that keeps Python's interpreter lock during a call (PyKCS11 does) would wait forever
-for a simulator in its own process. And once, because a start is imports: what is left of it is a millisecond.
+In another process, because a client library that keeps Python's global lock during a call (PyKCS11) would wait forever
+for a simulator in its own. Started once, because most of a start is imports; one more simulator takes a millisecond.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from ..control.remote import RemoteSimulator
 from ..processes.closable import Closable
 
 DEADLINE = 60.0
-"""Seconds that the process may take for anything; the first card of its kind is made then."""
+"""Seconds that the process may take for a request, which may create the first card of its kind."""
 
 
 class PoolError(Exception):
-    """No simulator came, and why."""
+    """The pool's process refused a request, or has ended; the message has the reason."""
 
 
 class Pool(Closable):
@@ -36,17 +36,17 @@ class Pool(Closable):
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """End all of them, and the process."""
+        """End all simulators and their process."""
         with self._lock:
             self._end()
 
     @property
     def process_id(self) -> int | None:
-        """The process they are in, once there was one."""
+        """Number of the simulators' process; None before the first one was started."""
         return None if self._host is None else self._host.pid
 
     def start(self, quirks: list[str] | None = None, pcsc: str | None = None) -> RemoteSimulator:
-        """A new simulator without readers. Raises PoolError.
+        """Start a simulator without readers. Raises PoolError.
 
         With `pcsc` its readers are in a pcscd, the same one for all simulators of the run: its own, whose readers have
         this in their names, for root, and the machine's otherwise.
@@ -55,17 +55,17 @@ class Pool(Closable):
         return RemoteSimulator(started["environment"], end=lambda: self._finish(started["number"]))
 
     def _finish(self, number: int) -> None:
-        """End one. If the process is gone, it has ended."""
+        """End a simulator; does nothing if the process is gone, and the simulator with it."""
         with self._lock:
             if self._host is not None and self._host.poll() is None:
                 self._exchange(self._host, "end", number=number)
 
     def make_folder(self) -> Path:
-        """A folder that is removed when the run ends, however it does. Raises PoolError."""
+        """Create a folder that is removed when the run ends, also if it is killed. Raises PoolError."""
         return Path(self._ask("make-folder")["folder"])
 
     def adopt(self, process: int) -> None:
-        """Kill that process when the run ends, however it does. Raises PoolError."""
+        """Have a process killed when the run ends, also if the run is killed. Raises PoolError."""
         self._ask("adopt", process=process)
 
     def _ask(self, verb: str, **arguments: Any) -> dict[str, Any]:

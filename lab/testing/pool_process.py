@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The process of a pool: makes and ends simulators as lines of JSON on standard input say, one answer for each.
+"""The process of a pool: starts and ends simulators by lines of JSON on standard input, with one reply for each.
 
-It ends, with all of its simulators and files, when standard input does or the process that started it is gone, however
-that went. What is left of one that was killed itself, the next one clears away.
+It ends, with all its simulators and files, at the end of standard input or of the process that started it. If it is
+killed itself, the next one removes its files.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _GRACE = 5.0
 
 
 class PooledSimulators:
-    """The simulators by number, and other programs that are to end with the run."""
+    """The simulators by number, and other programs that end with the run."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -41,7 +41,7 @@ class PooledSimulators:
         self._pcscd: OwnPcscd | None = None
 
     def carry_out(self, line: bytes) -> dict[str, Any]:
-        """Carry out the request of a line, by its verb; the answer has `error` when it cannot be."""
+        """Carry out the request of a line and return the reply; it has `error` if the request failed."""
         try:
             request = json.loads(line)
             return self._VERBS[request["do"]](self, **request["arguments"])
@@ -49,7 +49,7 @@ class PooledSimulators:
             return {"error": f"{type(error).__name__}: {error}"}
 
     def close(self) -> None:
-        """End all."""
+        """End the simulators, the pcscd and the adopted programs."""
         for simulator in self._simulators.values():
             simulator.close()
         if self._pcscd is not None:
@@ -100,7 +100,7 @@ class PooledSimulators:
 
 
 def lines(parent: int) -> Iterator[bytes]:
-    """The lines of standard input, until its end or the parent's: a child of it may hold the other end for longer."""
+    """Yield the lines of standard input until its end or the parent's: a fork of the parent may keep it open."""
     poll = select.poll()
     poll.register(0, select.POLLIN)
     try:
@@ -117,7 +117,7 @@ def lines(parent: int) -> Iterator[bytes]:
 
 
 def main() -> None:
-    """The entry point; the argument is the process with which all ends."""
+    """Serve requests; the argument is the number of the parent process."""
     silence_library_warnings()
     with TempDir() as scratch, contextlib.closing(PooledSimulators(scratch.path)) as host:
         tempfile.tempdir = str(scratch.path)
