@@ -30,7 +30,7 @@ DEADLINE = 40.0
 _PRELOAD = "LD_PRELOAD"
 
 NOT_PRESENT, NOT_LOGGED_IN, LOGGED_IN = 1, 3, 4
-"""What nsIPKCS11Slot.status says of a removable slot."""
+"""Values of nsIPKCS11Slot.status for a removable slot."""
 
 # Counts PIN prompts in a preference and answers them; while a gate is set, not before the gate's file is there. What
 # the program says otherwise is kept, counted and agreed to.
@@ -96,7 +96,7 @@ return db.getCerts().map(each => [each.tokenName, each.commonName]);
 
 
 class MozillaError(Exception):
-    """The program did not do what it was asked to; the message says what came instead."""
+    """The program did not do what was requested; the message has what it did instead."""
 
 
 class MozillaSlot(NamedTuple):
@@ -163,7 +163,7 @@ class Mozilla(Closable):
 
     @classmethod
     def missing_parts(cls) -> list[str]:
-        """What is needed and not installed: the program, its driver."""
+        """Return what is needed and not installed: the program, its driver."""
         missing = [] if cls.path() is not None else [cls.PROGRAM]
         if importlib.util.find_spec("marionette_driver") is None:
             missing.append("marionette-driver (pip install cardtear[firefox])")
@@ -181,7 +181,7 @@ class Mozilla(Closable):
 
     @property
     def process_id(self) -> int:
-        """The program's own process."""
+        """Number of the program's main process."""
         return int(self._marionette.process_id)
 
     # Slots and certificates
@@ -195,7 +195,7 @@ class Mozilla(Closable):
             raise MozillaError(f"the module {path} cannot be loaded: {said}")
 
     def slots(self, module: str = MODULE_NAME) -> list[MozillaSlot]:
-        """The module's slots as far as the program knows them now: none, while the module knows of no simulator."""
+        """Return the module's slots as the program sees them now: none while the module finds no simulator."""
 
         found = self.read_async(_SLOTS, module)
         if not isinstance(found, list):
@@ -203,19 +203,19 @@ class Mozilla(Closable):
         return [MozillaSlot(*each) for each in found]
 
     def slot(self, name: str = "front") -> MozillaSlot:
-        """One of them, by the name of its reader."""
+        """Return a slot by the name of its reader."""
         return next((each for each in self.slots() if each.name == name), MozillaSlot(name))
 
     def wait_for_status(self, status: int, slot: str = "front") -> None:
-        """Until the slot has that status; the program looks at most every few seconds. Raises MozillaError."""
+        """Wait until the slot has that status; the program polls every few seconds. Raises MozillaError."""
         self.wait(lambda: self.slot(slot), lambda found: found.status == status, f"status {status}")
 
     def wait_for_token(self, token: str, slot: str = "front") -> None:
-        """Until the program sees a card of that name in the slot. Raises MozillaError."""
+        """Wait until the program sees a card of that name in the slot. Raises MozillaError."""
         self.wait(lambda: self.slot(slot), lambda found: found.token == token, f"the card {token}")
 
     def wait_for_card(self, token: str, slot: str = "front") -> None:
-        """Until the program sees that card, with nobody logged in, and certificates on it. Raises MozillaError.
+        """Wait until the program sees that card, without login, and its certificates. Raises MozillaError.
 
         It remembers for a second what card there is, and for another whether somebody is logged in; so a card that
         is put in anew can be told from the one before by its name only.
@@ -225,31 +225,31 @@ class Mozilla(Closable):
         self.wait(self.certificates, lambda found: token in dict(found), f"certificates of {token}")
 
     def certificates(self) -> list[tuple[str, str]]:
-        """Token and common name of every certificate in the program's list."""
+        """Return token and common name of every certificate in the program's list."""
         return [(token, name) for token, name in self.read(_CERTIFICATES)]
 
     # Prompts
 
     def prompts(self) -> int:
-        """How many PIN prompts there have been."""
+        """Return the number of PIN prompts so far."""
         return int(self.read('return Services.prefs.getIntPref("cardtear.prompts");'))
 
     def alerts(self) -> tuple[int, str]:
-        """How often the program has said something that can only be agreed to, and what it was last."""
+        """Return the number of alerts so far, and the text of the last one."""
         get = 'return [Services.prefs.getIntPref("cardtear.alerts"), Services.prefs.getStringPref("cardtear.said")];'
         count, words = self.read(get)
         return count, words
 
     def answer_with(self, pin: str) -> None:
-        """The PIN for prompts from now on."""
+        """Set the PIN that is entered at later prompts."""
         self.script('Services.prefs.setStringPref("cardtear.pin", arguments[0]);', pin)
 
     def hold_prompts(self, gate: Path | None) -> None:
-        """Leave prompts open until the file `gate` is there; None: answer them at once."""
+        """Leave prompts open until the file `gate` exists; with None, answer them at once."""
         self.script('Services.prefs.setStringPref("cardtear.gate", arguments[0]);', "" if gate is None else str(gate))
 
     def wait_for_prompt(self, is_open: bool) -> None:
-        """Until a prompt is open (one that is held), or none is any more. Raises MozillaError."""
+        """Wait until a prompt is open, or none is open any more. Raises MozillaError."""
         from marionette_driver.errors import UnexpectedAlertOpen
 
         def look() -> bool:
@@ -264,18 +264,18 @@ class Mozilla(Closable):
     # Scripts
 
     def script(self, script: str, *arguments: object) -> Any:
-        """What a script with the program's own rights returns, as soon as no prompt is open.
+        """Run a script with the program's own rights as soon as no prompt is open, and return its result.
 
         When a prompt opens meanwhile it is None, whether or not the script has done its work.
         """
         return self._retry(self._marionette.execute_script, script, arguments)
 
     def read(self, script: str, *arguments: object) -> Any:
-        """What a script returns that changes nothing, so that it can be repeated until it returns something."""
+        """Run a script that changes nothing, again until it returns something, and return that."""
         return self._read(self._marionette.execute_script, script, arguments)
 
     def read_async(self, script: str, *arguments: object) -> Any:
-        """The same for a script that ends by calling its last argument."""
+        """Do as `read` for a script that ends by calling its last argument."""
         return self._read(self._marionette.execute_async_script, script, arguments)
 
     def _read(self, execute: Callable[..., Any], script: str, arguments: tuple[object, ...]) -> Any:
@@ -286,7 +286,7 @@ class Mozilla(Closable):
         return found
 
     def _retry(self, execute: Callable[..., Any], script: str, arguments: tuple[object, ...]) -> Any:
-        """Carry out a script as soon as no prompt is open: until then Marionette refuses."""
+        """Run a script as soon as no prompt is open: until then Marionette refuses it."""
         from marionette_driver.errors import UnexpectedAlertOpen
 
         end = time.monotonic() + DEADLINE
@@ -299,7 +299,7 @@ class Mozilla(Closable):
                 time.sleep(0.02)
 
     def wait(self, look: Callable[[], T], good: Callable[[T], bool], awaited: str) -> T:
-        """Look until what is found is good. Raises MozillaError.
+        """Call `look` until its result is good, and return that. Raises MozillaError at the deadline.
 
         What cannot be looked at now (a window that is just being built, a list behind a prompt) can be in a moment.
         """
@@ -321,7 +321,7 @@ class Mozilla(Closable):
 
 @contextlib.contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Marionette gives the program this process's environment."""
+    """Set variables in this process's environment, which Marionette gives to the program, during the block."""
     before = dict(os.environ)
     os.environ.update(variables)
     try:
@@ -333,7 +333,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _reached_by_us_only() -> Iterator[None]:
-    """What is started in the block serves this user and root only: Marionette's port is open to the whole machine."""
+    """Let programs started in the block accept this user and root only: Marionette's port is open to all users."""
     loaded = os.environ.get(_PRELOAD)
     with _environment({_PRELOAD: ":".join(filter(None, (loaded, only_us_preload())))}):
         yield
