@@ -152,10 +152,6 @@ def test_every_package_is_installed() -> None:
 SHARED_NAMES = {
     "Card": "a card, and its fields in a scenario file",
     "PinPad": "a reader's PIN pad, and its step in a scenario file",
-    "Outcome": "of a scenario, and of a point of a sweep",
-    "Repeat": "a step of a scenario, and a point of a sweep that is run again",
-    "Run": "of a scenario, and of a program in a sweep",
-    "Session": "of PKCS #11, and the processes of a sweep",
 }
 """Names that two classes have, and why."""
 
