@@ -14,7 +14,7 @@ import pytest
 from markdown.extensions.toc import slugify
 
 ROOT = Path(__file__).resolve().parents[2]
-PROSE = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "examples/README.md"]
+PROSE = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "examples/README.md"]
 
 
 def build(root: Path, site: Path) -> subprocess.CompletedProcess[str]:
