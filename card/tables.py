@@ -82,11 +82,11 @@ EDWARDS_ALGORITHMS = frozenset({Algorithm.ED25519, Algorithm.ED448})
 MONTGOMERY_ALGORITHMS = frozenset({Algorithm.X25519, Algorithm.X448})
 KEY_PAIR_ALGORITHMS = frozenset({*RSA_BITS, *DSA_BITS, *EC_ALGORITHMS, *EDWARDS_ALGORITHMS, *MONTGOMERY_ALGORITHMS})
 EDWARDS_VARIANTS = {0xFA: Algorithm.ED25519, 0xFB: Algorithm.ED448}
-"""Of nobody's card but ours: identifiers with which a key signs with a context or a hash (edwards.py)."""
+"""Identifiers of our own, for signatures with a context or a hash (edwards.py)."""
 OWN_ALGORITHMS = frozenset(
     {Algorithm.RSA1536, Algorithm.P224, Algorithm.P521, Algorithm.K256, Algorithm.ED448, Algorithm.X448, *DSA_BITS}
 )
-"""Of keys that neither PIV nor Yubico has, but that software tokens have; DSA's only a card that is asked for them."""
+"""Algorithms of software tokens that neither PIV nor Yubico has; those of DSA need `legacy=true`."""
 MANAGEMENT_KEY_LENGTHS = {Algorithm.TDES: 24, Algorithm.AES128: 16, Algorithm.AES192: 24, Algorithm.AES256: 32}
 BLOCK_LENGTHS = {Algorithm.TDES: 8, Algorithm.AES128: 16, Algorithm.AES192: 16, Algorithm.AES256: 16}
 

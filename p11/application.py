@@ -343,7 +343,7 @@ class Application:
             )
 
     def note_event(self, slot: Slot, _event: Event) -> None:
-        """Set the slot's event flag and wake the waiters."""
+        """Set the slot's event flag, and wake calls of C_WaitForSlotEvent."""
         slot.event = True
         self.wake_waiters()
 

@@ -10,7 +10,7 @@ from .constants import CKS, CKU
 
 
 class Right(NamedTuple):
-    """What a login entitles to: the role, and the SO's PUK, which the card wants at each of the SO's steps.
+    """What a login entitles to: the role, and the SO's PUK, which the card requires at each command of the SO.
 
     The user's PIN is not part of it: another application may change it (see Logins.pin).
     """

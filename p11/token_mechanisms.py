@@ -51,4 +51,4 @@ def require_known(wanted: CardRequest) -> None:
         if rule is None:
             raise ProfileError(f"no token here has the mechanism {name!r}; those that there are: docs/mechanisms.md")
         if _is_old(rule) and not wanted.legacy:
-            raise ProfileError(f"the mechanism {name!r} is an old one: it wants legacy=true, too")
+            raise ProfileError(f"the mechanism {name!r} is an old one: it needs legacy=true, too")

@@ -144,7 +144,7 @@ class _Thread(threading.local):
 
 
 class Trace:
-    """A ring of entries. Thread-safe; who is told of them beside it, observers.py says."""
+    """A ring of entries. Thread-safe; parts and watchers (observers.py) get each entry, too."""
 
     def __init__(self) -> None:
         self._entries: deque[Entry] = deque(maxlen=LENGTH)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a trigger that is about to be armed needs, so that one that can never fire or act is refused or told of."""
+"""Checks of a trigger that is about to be armed: one that can never fire or act is refused or reported."""
 
 from __future__ import annotations
 

@@ -597,13 +597,22 @@ _FAULTS = (
     ),
 )
 
-VERBS: dict[str, Verb] = {each.name: each for each in _VERBS}
+
+def _by_name(rows: tuple[Verb, ...]) -> dict[str, Verb]:
+    """Return rows by their names. Raises ValueError if two have the same."""
+    found = {each.name: each for each in rows}
+    if len(found) < len(rows):
+        raise ValueError("two rows of the table of verbs have the same name")
+    return found
+
+
+VERBS = _by_name(_VERBS)
 """The verbs by name: all requests of the control channel."""
 
-FAULTS: dict[str, Verb] = {each.name: each for each in _FAULTS}
+FAULTS = _by_name(_FAULTS)
 """The faults by name, which only triggers can do."""
 
-TABLE: dict[str, Verb] = VERBS | FAULTS
+TABLE = _by_name((*VERBS.values(), *FAULTS.values()))
 """All of them."""
 
 MOMENT: dict[str, Parameter] = {

@@ -346,7 +346,7 @@ class Quirks:
                 question = meant(name, [*PROFILES, *ROWS]) or f"; the profiles are {', '.join(PROFILES)}"
                 raise ValueError(f"there is no quirk {name!r}{question} (`cardtear quirks` lists them)")
             if not equals and row.kind is not FLAG:
-                raise ValueError(f"the quirk {name!r} wants a value: {name}={row.kind.words}")
+                raise ValueError(f"the quirk {name!r} needs a value: {name}={row.kind.words}")
             try:
                 value = row.kind.read(text if equals else "true")
             except (ValueError, KeyError, IndexError):

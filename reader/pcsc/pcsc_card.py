@@ -41,7 +41,7 @@ class PcscCard:
     """
 
     asks_for_touches = False
-    """A key of it that wants a touch has a sensor of its own."""
+    """A key of it that requires a touch is touched at the card itself."""
     asks_at_the_pin_pad = True
     """It may be one that says so; only an APDU would tell."""
 

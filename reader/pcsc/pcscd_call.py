@@ -24,7 +24,7 @@ _GREETING = struct.pack("=IIiiI", 12, _CMD_VERSION, _MAJOR, _MINOR, 0)
 """What each client begins with (pcsc-lite, winscard_msg.h: rxHeader, version_struct). It answers whom it lets in."""
 
 _PAUSES = (0.0, 0.05, 0.2)
-"""Seconds before each time that a pcscd is asked which hangs up."""
+"""Seconds to wait before each attempt at a pcscd that hangs up."""
 
 _PATIENCE = 2.0
 """Seconds for which pcscd's answer is waited for."""

@@ -77,7 +77,7 @@ class PcscdTransactions:
         self.secret = b"\xff\xff\xff\xff\x10" + os.urandom(16)
         """A command APDU of a class that no card has (ISO/IEC 7816-4, 5.4.1)."""
         self.known = os.urandom(16) + b"\x90\x00"
-        """What is answered to it by who knows it."""
+        """The response to `secret` from our own card."""
         self.is_connecting = False
         """Whether a power-on may be our own doing."""
         self.is_resetting = False
@@ -110,7 +110,7 @@ class PcscdTransactions:
         self._ask(_Order.RESET, atr, gone)
 
     def reset(self, transaction: Transaction) -> None:
-        """Tell them of it in a transaction that has begun. Sets `told`."""
+        """Tell pcscd's programs of a reset in a transaction that has begun. Sets `told`."""
         self._jobs.put((_Order.RESET, transaction))
 
     def _ask(self, order: _Order, atr: bytes, gone: threading.Event) -> Transaction | None:
@@ -222,7 +222,7 @@ class PcscdTransactions:
         return False
 
     def _find(self, atr: bytes) -> str | None:
-        """Return the reader that knows our secret. Raises PcscError, also when one cannot be asked now."""
+        """Return the reader whose card answers `secret`. Raises PcscError, also when one cannot be asked now."""
         (names,) = call("SCardListReaders", self._context, [])
         unknown = [(name, scard.SCARD_STATE_UNAWARE) for name in names]
         states = wait_for_change(self._context, 0, unknown)

@@ -39,7 +39,7 @@ _WORTH_IT = 1.0
 """Seconds for which a connection lasts if the other end means it."""
 
 _SOMETHING = object()
-"""A card that pcscd believes in and that has never been one of ours."""
+"""A card that pcscd reports, and that no insertion of ours has put there."""
 
 
 class VpcdAdapter(SlotAdapter):

@@ -105,7 +105,8 @@ def check(records: list[Record]) -> None:
 
 def test_every_verb_is_known_here() -> None:
     """Those of the control channel, the faults, and the rows of the time line."""
-    assert {*RUN, *QUERIES, *PLANS, *FAULTS} == set(TABLE)
+    known = {*RUN, *QUERIES, *PLANS, *FAULTS}
+    assert known == set(TABLE), f"give a row in RUN to each of {sorted(set(TABLE) ^ known)}"
     assert set(timeline.EVENTS) == {str(each) for each in Change}
     names = {name for _, shown in RUN.values() for name in shown}
     assert set(timeline.VERBS) == (names - {str(each) for each in Change}) | set(FAULTS)

@@ -188,7 +188,7 @@ WRONG_MECHANISMS = [
     (("CKM_RSA_PKC",), {}, "there is no mechanism 'CKM_RSA_PKC'; did you mean 'CKM_RSA_PKCS'?"),
     (("CKM_ECDSA", "CKM_RSA_PKC"), {}, "did you mean 'CKM_RSA_PKCS'?"),
     (("CKM_ECDSA", "CKM_AES_XTS"), {}, "no token here has the mechanism 'CKM_AES_XTS'"),
-    (("CKM_ECDSA", "CKM_DSA"), {}, "the mechanism 'CKM_DSA' is an old one: it wants legacy=true, too"),
+    (("CKM_ECDSA", "CKM_DSA"), {}, "the mechanism 'CKM_DSA' is an old one: it needs legacy=true, too"),
     (("CKM_DSA", "CKM_NONE"), {"legacy": True}, "there is no mechanism 'CKM_NONE'"),
 ]
 

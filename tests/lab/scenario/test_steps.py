@@ -476,7 +476,8 @@ def test_the_stories_have_everything() -> None:
     used: set[str] = set()
     for text in (STORIES | WITH_PYSCARD | WITH_PCSCD).values():
         _gather(loads(textwrap.dedent(text)).model_dump(by_alias=True), used)
-    assert (set(STEPS) | set(CONDITIONS) | set(FAULTS)) - used == set()
+    left_out = (set(STEPS) | set(CONDITIONS) | set(FAULTS)) - used
+    assert not left_out, f"put each of {sorted(left_out)} into one of the scenarios above"
 
 
 def test_the_language_has_everything_that_triggers_can_do() -> None:

@@ -18,20 +18,20 @@ ROOT = Path(cardtear.__file__).resolve().parent
 DEADLINE = 120
 
 ROW = """    Verb(
-        "blink",
-        "Blink the lamp of a reader.",
+        "twinkle",
+        "Twinkle the lamp of a reader.",
         (_READER, Parameter("times", Type.NUMBER, "How often.", needed=False, default=1, least=1, most=9)),
         _HAND,
         command="readers",
-        done="{reader} blinks",
-        words="{reader} blinks: {about}",
+        done="{reader} twinkles",
+        words="{reader} twinkles: {about}",
     ),
 """
 METHOD = '''
-    def blink(self, reader: str, times: int = 1) -> None:
-        """Blink the lamp of a reader."""
+    def twinkle(self, reader: str, times: int = 1) -> None:
+        """Twinkle the lamp of a reader."""
         self.testbed.reader(reader)
-        self.testbed.trace.verb("blink", reader, f"{times} times")
+        self.testbed.trace.verb("twinkle", reader, f"{times} times")
 '''
 SCRIPT = """
 import contextlib, inspect, io, json, sys
@@ -46,7 +46,7 @@ from cardtear.lab.trace.records import as_record
 from cardtear.lab.trace.timeline import Timeline
 
 found = {}
-asked = {"do": "blink", "reader": "front", "times": 2}
+asked = {"do": "twinkle", "reader": "front", "times": 2}
 found["request"] = list(decode(asked))
 later = {"do": "later", "seconds": 1, "then": asked | {"times": 0}}
 for name, wrong in (("request", asked | {"times": 10}), ("later", later)):
@@ -57,27 +57,27 @@ for name, wrong in (("request", asked | {"times": 10}), ("later", later)):
 with Simulator() as simulator:
     simulator.plug("front")
     run = lambda *words: CliRunner(env=simulator.environment).invoke(app, list(words)).output
-    found["command"] = run("blink", "front", "--times", "3")
-    found["help"] = run("blink", "--help")
-    found["arm"] = run("arm", "blink", "front", "4", "--signal", "go")
-    simulator.later(0, Request("blink", {"reader": "front", "times": 5}))
+    found["command"] = run("twinkle", "front", "--times", "3")
+    found["help"] = run("twinkle", "--help")
+    found["arm"] = run("arm", "twinkle", "front", "4", "--signal", "go")
+    simulator.later(0, Request("twinkle", {"reader": "front", "times": 5}))
     remote = RemoteSimulator(simulator.environment)
-    found["signature"] = str(inspect.signature(remote.reader("front").blink))
-    remote.reader("front").blink(6)
-    remote.blink("front", 7)
+    found["signature"] = str(inspect.signature(remote.reader("front").twinkle))
+    remote.reader("front").twinkle(6)
+    remote.twinkle("front", 7)
     found["heard"] = remote.signal("go")
-    remote.wait_for("verb", verb="blink", about="5 times")
+    remote.wait_for("verb", verb="twinkle", about="5 times")
     remote.close()
     stream = io.StringIO()
     line = Timeline(Console(file=stream, width=200))
     for entry in simulator.testbed.trace.entries():
         line.add(as_record(entry))
     found["time line"] = stream.getvalue()
-text = "readers: {front: empty}\\ntriggers: {t: {on: {signal: go}, do: {blink: front, times: 2}}}\\nsteps:\\n"
-scenario = loads(text + "  - blink: front\\n    times: 8\\n  - signal: go\\n  - expect: {trigger: t}\\n")
+text = "readers: {front: empty}\\ntriggers: {t: {on: {signal: go}, do: {twinkle: front, times: 2}}}\\nsteps:\\n"
+scenario = loads(text + "  - twinkle: front\\n    times: 8\\n  - signal: go\\n  - expect: {trigger: t}\\n")
 outcome = play(scenario)
 found["scenario"] = "" if outcome.passed else outcome.message
-found["schema"] = schema.schema()["$defs"].get("Blink")
+found["schema"] = schema.schema()["$defs"].get("Twinkle")
 print(json.dumps(found))
 """
 
@@ -122,36 +122,38 @@ def found(copy: Path) -> dict[str, Any]:
 
 def test_requests(found: dict[str, Any]) -> None:
     """Decoded, and held to the limits of the row, also in a `later`."""
-    assert found["request"] == ["blink", {"reader": "front", "times": 2}]
-    assert found["request refused"] == "'times' of 'blink' is 1 to 9, not 10"
-    assert "'times' of 'blink' is 1 to 9, not 0" in found["later refused"]
+    assert found["request"] == ["twinkle", {"reader": "front", "times": 2}]
+    assert found["request refused"] == "'times' of 'twinkle' is 1 to 9, not 10"
+    assert "'times' of 'twinkle' is 1 to 9, not 0" in found["later refused"]
 
 
 def test_the_command_line(found: dict[str, Any]) -> None:
-    assert found["command"] == "front blinks\n"
-    assert "Blink the lamp of a reader." in found["help"]
+    assert found["command"] == "front twinkles\n"
+    assert "Twinkle the lamp of a reader." in found["help"]
     assert "How often." in found["help"]
-    assert found["arm"] == "armed as 1: blink front 4\n"
+    assert found["arm"] == "armed as 1: twinkle front 4\n"
 
 
 def test_the_remote_objects(found: dict[str, Any], copy: Path) -> None:
     """With real signatures, in the generated file."""
     assert found["signature"] == "(times: 'int' = 1) -> 'None'"
-    assert "def blink(self, reader: str, times: int = 1)" in (copy / "lab" / "control" / "remote_verbs.py").read_text()
+    assert (
+        "def twinkle(self, reader: str, times: int = 1)" in (copy / "lab" / "control" / "remote_verbs.py").read_text()
+    )
 
 
 def test_triggers_and_the_time_line(found: dict[str, Any]) -> None:
     assert found["heard"] == 1
     for times in range(3, 8):
-        assert f"front blinks: {times} times" in found["time line"]
+        assert f"front twinkles: {times} times" in found["time line"]
 
 
 def test_scenarios(found: dict[str, Any]) -> None:
     assert found["scenario"] == ""
     assert found["schema"]["properties"]["times"]["maximum"] == 9
-    assert found["schema"]["required"] == ["blink"]
+    assert found["schema"]["required"] == ["twinkle"]
 
 
 @pytest.mark.parametrize("page", ["control.md", "scenarios.md", "pytest.md"])
 def test_the_documentation(copy: Path, page: str) -> None:
-    assert "blink" in (copy / "docs" / page).read_text()
+    assert "twinkle" in (copy / "docs" / page).read_text()
