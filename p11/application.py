@@ -140,7 +140,7 @@ class Application:
 
     @property
     def is_logged_in(self) -> bool:
-        """Whether the application is logged in to any card."""
+        """Return whether the application is logged in to any card."""
         with self.testbed.lock:
             return any(self in token.logins.rights for token in self._tokens_in_slots())
 

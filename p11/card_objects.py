@@ -67,7 +67,7 @@ class CardObjects:
 
     @property
     def is_fresh(self) -> bool:
-        """Whether the card has not changed since it was read."""
+        """Return whether the card has not changed since it was read."""
         return self._revision == self._card.revision
 
     def visible(self, logged_in: bool) -> list[P11Object]:

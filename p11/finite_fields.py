@@ -136,7 +136,7 @@ class DomainOfKeys:
 
     @property
     def for_card(self) -> dsa_keys.Domain | None:
-        """The domain for a DSA key on the card, None for Diffie-Hellman."""
+        """Return the domain for a DSA key on the card, None for Diffie-Hellman."""
         return _dsa_domain(self.parameters) if self.key_type == CKK.DSA else None
 
     @property

@@ -78,12 +78,12 @@ class MechanismRule:
 
     @property
     def block(self) -> int:
-        """The bytes of a block of its cipher."""
+        """Return the bytes of a block of its cipher."""
         return 16 if CKK.AES in self.key_types else 8
 
     @property
     def key_type(self) -> CKK | None:
-        """The key type of a mechanism that has only one, else None."""
+        """Return the key type of a mechanism that has only one, else None."""
         return self.key_types[0] if self.key_types else None
 
 

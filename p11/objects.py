@@ -45,7 +45,7 @@ class P11Object:
 
     @property
     def key(self) -> Key | None:
-        """The key, made from the attributes at the first use unless it was given."""
+        """Return the key, made from the attributes at the first use unless it was given."""
         if self._key is None:
             self._key = _material(self.attributes)
         return self._key
@@ -56,12 +56,12 @@ class P11Object:
 
     @property
     def object_class(self) -> int:
-        """The CK_OBJECT_CLASS."""
+        """Return the CK_OBJECT_CLASS."""
         return as_ulong(self.attributes[CKA.CLASS])
 
     @property
     def key_type(self) -> int | None:
-        """The CK_KEY_TYPE of a key."""
+        """Return the CK_KEY_TYPE of a key."""
         value = self.attributes.get(_KEY_TYPE)
         return None if value is None else as_ulong(value)
 

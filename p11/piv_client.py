@@ -51,7 +51,7 @@ class PivClient:
 
     @property
     def is_authenticated(self) -> bool:
-        """Whether the management key has been authenticated since the last reset."""
+        """Return whether the management key has been authenticated since the last reset."""
         return self._authenticated is self.insertion.activation
 
     @is_authenticated.setter
@@ -60,7 +60,7 @@ class PivClient:
 
     @property
     def revision(self) -> tuple[object, int]:
-        """A value that changes whenever keys or data on the card do."""
+        """Return a value that changes whenever keys or data on the card do."""
         card = self.insertion.card
         return card, card.revision
 

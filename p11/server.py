@@ -75,7 +75,7 @@ class ModuleServer:
 
     @property
     def applications(self) -> list[Application]:
-        """The applications that have the module initialised now."""
+        """Return the applications that have the module initialised now."""
         with self._lock:
             return [application for application, _ in self._applications.values()]
 

@@ -36,22 +36,22 @@ class Session:
 
     @property
     def right(self) -> Right:
-        """The right of the application's login to the token, NOBODY without one."""
+        """Return the right of the application's login to the token, NOBODY without one."""
         return self.token.logins.rights.get(self._application, NOBODY)
 
     @property
     def role(self) -> CKU | None:
-        """The role in which the application is logged in to the token, None without login."""
+        """Return the role in which the application is logged in to the token, None without login."""
         return self.right.role
 
     @property
     def is_user(self) -> bool:
-        """Whether the application is logged in as the user."""
+        """Return whether the application is logged in as the user."""
         return self.token.logins.rights.get(self._application, NOBODY).role is _USER
 
     @property
     def state(self) -> CKS:
-        """The session state of CK_SESSION_INFO, from memory; sends no APDU."""
+        """Return the session state of CK_SESSION_INFO from memory; sends no APDU."""
         return STATES[self.role, self.read_write]
 
     def begin(self, kind: OperationKind, operation: Operation) -> None:

@@ -32,12 +32,12 @@ class Slot:
 
     @property
     def true_info(self) -> bytes:
-        """CK_SLOT_INFO without quirks; sends no APDU."""
+        """Return CK_SLOT_INFO without quirks; sends no APDU."""
         return self._empty if self.token is None else self._occupied
 
     @property
     def info(self) -> bytes:
-        """CK_SLOT_INFO as C_GetSlotInfo returns it; sends no APDU."""
+        """Return CK_SLOT_INFO as C_GetSlotInfo does; sends no APDU."""
         return self.true_info
 
 

@@ -62,7 +62,7 @@ class Token:
 
     @property
     def is_present(self) -> bool:
-        """Whether the card has not been removed; False stays False."""
+        """Return whether the card has not been removed; False stays False."""
         return not self.insertion.removed.is_set()
 
     def require_recognised(self) -> None:
@@ -132,7 +132,7 @@ class Token:
 
     @property
     def _awaits_signature(self) -> bool:
-        """Whether a PIN was verified for a signature that is still to come: another command would use it up."""
+        """Return whether a PIN was verified for a signature still to come: another command would use it up."""
         operations = (each for session in tuple(self.sessions) for each in tuple(session.operations.values()))
         return any(operation.context_login for operation in operations)
 
@@ -288,7 +288,7 @@ class Token:
 
     @property
     def is_fresh(self) -> bool:
-        """Whether no other program has changed the card since it was read."""
+        """Return whether no other program has changed the card since it was read."""
         return self._objects is None or self._objects.is_fresh
 
     def create(self, item: P11Object, right: Right) -> P11Object:

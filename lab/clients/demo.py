@@ -54,7 +54,7 @@ class Demonstration:
         self._waiting = threading.Event()
 
     def play(self) -> None:
-        """All of it. Raises Wrong, ApplicationFailed."""
+        """Play the whole demonstration. Raises Wrong, ApplicationFailed."""
         started = time.monotonic()
         with Simulator() as simulator:
             stop = simulator.testbed.trace.add_part(self._show)
@@ -117,7 +117,7 @@ class Demonstration:
     # What the application does, and what has to come of it
 
     def _wait_for_event(self, application: DemoApplication) -> None:
-        """A thread of the application is in C_WaitForSlotEvent when this returns."""
+        """Start a thread of the application that waits in C_WaitForSlotEvent; return when it waits."""
         self._waiting.clear()
         application.do("wait_in_a_thread")
         if not self._waiting.wait(DEADLINE):
@@ -127,7 +127,7 @@ class Demonstration:
         return x509.load_der_x509_certificate(application.do("certificate", identity))
 
     def _rsa_fits(self, application: DemoApplication, certificate: x509.Certificate) -> bool:
-        """Whether a signature made now fits the certificate."""
+        """Return whether a signature made now verifies with the certificate."""
         public = certificate.public_key()
         assert isinstance(public, rsa.RSAPublicKey)
         application.do("sign_init", RSA_KEY, CKM.SHA256_RSA_PKCS)
@@ -138,7 +138,7 @@ class Demonstration:
         return True
 
     def _ec_fits(self, application: DemoApplication) -> bool:
-        """The same with the signature key, which wants the PIN for every signature."""
+        """Return the same for the signature key, which needs the PIN for every signature."""
         public = self._certificate(application, EC_KEY).public_key()
         assert isinstance(public, ec.EllipticCurvePublicKey)
         application.do("sign_init", EC_KEY, CKM.ECDSA_SHA256)

@@ -95,7 +95,7 @@ class Steps:
         return self._module.session_state(self._session)
 
     def log_in(self, user: int = CKU.USER) -> str:
-        """C_Login with the PIN of ready-made cards."""
+        """Call C_Login with the PIN of ready-made cards."""
         self._module.login(self._session, user=user)
         return rv_name(CKR.OK)
 
@@ -109,14 +109,14 @@ class Steps:
         return self._module.attribute(self._session, found, CKA.VALUE)
 
     def sign_init(self, identity: bytes, mechanism: int) -> str:
-        """C_SignInit with the private key of a CKA_ID."""
+        """Call C_SignInit with the private key of a CKA_ID."""
         if identity not in self._keys:
             (self._keys[identity],) = self._module.find(self._session, {CKA.CLASS: CKO.PRIVATE_KEY, CKA.ID: identity})
         self._module.sign_init(self._session, self._keys[identity], mechanism)
         return rv_name(CKR.OK)
 
     def sign(self) -> bytes:
-        """C_Sign over MESSAGE."""
+        """Call C_Sign over MESSAGE."""
         return self._module.sign(self._session, MESSAGE)
 
     def use_everywhere(self, session: int) -> list[str]:
@@ -145,7 +145,7 @@ class Steps:
 
 
 def _serve(pipe: Connection, socket: str) -> None:
-    """The main loop of the process."""
+    """Run the main loop of the process."""
     Path("/proc/self/comm").write_text(NAME)  # the name under which the time line shows it
     steps = Steps(socket)
     while (asked := pipe.recv()) is not None:

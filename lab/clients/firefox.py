@@ -96,7 +96,7 @@ class Firefox(Mozilla):
         self.script(_LOAD, url)
 
     def page(self, url: str) -> str:
-        """Title, or address of the error page, of what is being loaded."""
+        """Return the title, or the address of the error page, of the page that loads."""
 
         def is_there(page: tuple[str, str, bool]) -> bool:
             address, title, loading = page
@@ -106,7 +106,7 @@ class Firefox(Mozilla):
         return title if address == url else address
 
     def choose_certificates(self, token: str | None) -> None:
-        """For pages that ask for a certificate: the one on that token; None: what the browser finds by itself."""
+        """Choose the certificate on that token for pages that ask for one; None: the browser's own choice."""
         self.script(_CHOOSE, token or "")
 
     def _page(self) -> tuple[str, str, bool]:

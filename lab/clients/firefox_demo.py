@@ -28,7 +28,7 @@ class FirefoxDemonstration:
         self._start = time.monotonic()
 
     def play(self) -> None:
-        """All of it."""
+        """Play the whole demonstration."""
         ca = paths.test_ca()
         with Simulator() as simulator, TlsServer(ca) as server:
             simulator.plug(READER)

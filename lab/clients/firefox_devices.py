@@ -112,7 +112,7 @@ class DeviceManager:
         self._slot = slot
 
     def state(self) -> SlotState:
-        """What is shown now; a person who wants to see news selects again."""
+        """Return what is shown now; the page is updated by selecting an entry again."""
         return SlotState(*self._firefox.read(_STATE))
 
     def wait_for(self, status: str) -> SlotState:
@@ -126,15 +126,15 @@ class DeviceManager:
         return self._firefox.wait(look, lambda found: found[:3] == (status, *buttons), f"the status {status!r}")
 
     def log_in(self) -> None:
-        """The button; the PIN prompt is answered as all of them are. Raises MozillaError when it cannot be pressed."""
+        """Press the button; the PIN prompt is answered as all prompts are. Raises MozillaError if it is disabled."""
         self._press("login_button")
 
     def log_out(self) -> None:
-        """The button. Raises MozillaError when it cannot be pressed."""
+        """Press the button. Raises MozillaError if it is disabled."""
         self._press("logout_button")
 
     def change_password(self, old: str, new: str) -> str:
-        """The button, and the dialog filled in: what Firefox says afterwards. Raises MozillaError."""
+        """Press the button and fill in the dialog; return Firefox's message. Raises MozillaError."""
         said: int = self._firefox.alerts()[0]
         self._press("change_pw_button")
         self._once(_PASSWORDS, "the dialog for a new password", old, new)

@@ -156,7 +156,7 @@ class Mozilla(Closable):
 
     @classmethod
     def path(cls) -> Path | None:
-        """The program itself: what is on the search path may be a script that starts it."""
+        """Return the path of the program itself; the one on the search path may be a script that starts it."""
         found = shutil.which(cls.PROGRAM)
         candidates = (Path(found).resolve(), Path("/usr/lib", cls.PROGRAM, cls.PROGRAM)) if found is not None else ()
         return next((each for each in candidates if each.with_name("application.ini").exists()), None)

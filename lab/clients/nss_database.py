@@ -43,7 +43,7 @@ class NssDatabase:
 
     @property
     def pin_file(self) -> Path:
-        """The file with the PIN, for the option -f."""
+        """Return the file with the PIN, for the option -f."""
         return self.folder / "pin"
 
     def run(self, program: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:

@@ -197,7 +197,7 @@ class Thunderbird(Mozilla):
 
 
 def _purpose(certificate: x509.Certificate) -> str | None:
-    """What a certificate on a PIV card is for in mail: digital signature (9C) or key management (9D)."""
+    """Return what a certificate on a PIV card is for in mail: digital signature (9C) or key management (9D)."""
     usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
     if usage.content_commitment:
         return "signing"
@@ -205,7 +205,7 @@ def _purpose(certificate: x509.Certificate) -> str | None:
 
 
 def _make_databases(profile: Path, module: Path, ca: x509.Certificate) -> None:
-    """NSS's databases of a profile, with the module and a CA that is trusted for mail. Raises MozillaError."""
+    """Make a profile's NSS databases, with the module and a CA trusted for mail. Raises MozillaError."""
     database = f"sql:{profile}"
     authority = profile / "authority.pem"
     authority.write_bytes(ca.public_bytes(Encoding.PEM))

@@ -66,12 +66,12 @@ class TlsServer:
 
     @property
     def url(self) -> str:
-        """Where the page is."""
+        """Return the address of the page."""
         return f"https://{HOST}:{self._server.server_address[1]}/"
 
     @property
     def requests(self) -> int:
-        """How many requests have been answered."""
+        """Return how many requests have been answered."""
         return self._server.answered
 
     def hang_up(self) -> None:
@@ -101,7 +101,7 @@ class _Server(http.server.ThreadingHTTPServer):
         return True
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Browsers open connections that they give up again; a failed handshake is the client's business."""
+        """Ignore errors: browsers open connections and drop them, and a failed handshake is the client's."""
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -147,7 +147,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(page)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing is logged."""
+        """Log nothing."""
 
 
 class _KeepAliveHandler(_Handler):

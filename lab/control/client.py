@@ -72,7 +72,7 @@ class Control(Closable):
         self._socket.close()
 
     def do(self, verb: str, **arguments: Any) -> Any:
-        """Any verb with its arguments; the result as JSON has it."""
+        """Send any verb with its arguments; return the result as JSON has it."""
         try:
             with contextlib.suppress(BrokenPipeError):  # it may have said why before it closed the connection
                 self._socket.sendall(json.dumps({"do": verb, **arguments}).encode() + b"\n")
@@ -92,11 +92,11 @@ class Control(Closable):
         raise ControlFailure(code, message)
 
     def limit(self, timeout: float) -> None:
-        """The seconds that a stream may be silent, from now on; then it raises TimeoutError."""
+        """Set the seconds that a stream may be silent from now on; then it raises TimeoutError."""
         self._socket.settimeout(timeout)
 
     def stream(self, verb: str, **arguments: Any) -> Iterator[dict[str, Any]]:
-        """The entries of `trace` or `events`, until the simulator ends or, without `follow`, all are there.
+        """Yield the entries of `trace` or `events` until the simulator ends, or, without `follow`, all there are.
 
         What happens after this has returned is in it.
         """
@@ -112,7 +112,7 @@ class Control(Closable):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEVAL.pack(0, 0))
 
     def _await_answer(self) -> None:
-        """Making a card can take long; but a simulator that does not even answer a ping is stopped or hangs."""
+        """Wait for the reply: making a card takes long, but a simulator that answers no ping is stopped or hangs."""
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         while not poll.poll(PATIENCE * 1000):
@@ -132,7 +132,7 @@ class Control(Closable):
         return ControlFailure("no-answer", message)
 
     def _line(self) -> bytes:
-        """The next line, without its end if the simulator has gone in the middle of it. Raises OSError."""
+        """Return the next line, without its end if the simulator ended in the middle of it. Raises OSError."""
         try:
             line = self._lines.read()
         except UnfinishedLine:

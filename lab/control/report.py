@@ -19,7 +19,7 @@ LINES = 300
 
 
 def time_line(simulator: RemoteSimulator) -> str:
-    """What has happened so far, or why that cannot be said. Raises nothing: a report must not end the run."""
+    """Return what has happened so far, or why it cannot be told. Raises nothing: a report must not end the run."""
     try:
         return _time_line(simulator)
     except (ControlFailure, OSError) as error:

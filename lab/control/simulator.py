@@ -35,7 +35,7 @@ class Simulator(SimulatorCore):
 
     @property
     def control_socket(self) -> Path:
-        """Where scripts find it (CARDTEAR_CONTROL)."""
+        """Return the path where scripts find it (CARDTEAR_CONTROL)."""
         return self._control.path
 
     @property
@@ -45,5 +45,5 @@ class Simulator(SimulatorCore):
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables by which programs find the module and this simulator."""
+        """Return the variables by which programs find the module and this simulator."""
         return {**super().environment, "CARDTEAR_CONTROL": str(self.control_socket)}

@@ -38,7 +38,7 @@ class TraceStream(Closable):
         self._woken.close()
 
     def until_closed(self, connection: socket.socket) -> Iterator[list[Entry]]:
-        """The entries since the last time, whenever there are some, until the other end of `connection` is closed."""
+        """Yield the new entries as they come, until the other end of `connection` is closed."""
         poll = select.poll()
         poll.register(connection, select.POLLIN)
         poll.register(self._woken, select.POLLIN)

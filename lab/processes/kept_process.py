@@ -48,13 +48,13 @@ class KeptProcess:
 
     @property
     def is_running(self) -> bool:
-        """Whether the process has been started and has not ended."""
+        """Return whether the process has been started and has not ended."""
         process = self._process
         return process is not None and process.poll() is None
 
     @property
     def is_there(self) -> bool:
-        """Whether the process has been ready and has not been stopped; it may be restarting at the moment."""
+        """Return whether the process has been ready and has not been stopped; it may be restarting."""
         return self._is_kept and self._was_ready
 
     def start(self) -> bool:
@@ -155,7 +155,7 @@ class KeptProcess:
 
     @property
     def said(self) -> str:
-        """The process's output, as a sentence for an error message."""
+        """Return the process's output, as a sentence for an error message."""
         log = self._log()
         return f"It said:\n{log}" if log else "It has said nothing."
 

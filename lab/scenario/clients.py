@@ -42,7 +42,7 @@ class Pending:
 
     @property
     def is_over(self) -> bool:
-        """Whether anything will still come."""
+        """Return whether nothing more will come."""
         return self.answer is not None or self.is_lost
 
     def __str__(self) -> str:

@@ -175,7 +175,7 @@ class Execution(Context):
 
     @property
     def ends(self) -> list[str]:
-        """What programs in the background have failed at, in words, beside what a step has awaited in vain."""
+        """Return how programs in the background failed, in words, beside what a step awaits in vain."""
         failed = [each for each in self.left_alone.items() if (each[1].exit_code or 0) > 0]
         for _, program in failed:
             self.drain(program)

@@ -73,12 +73,12 @@ class CallText:
 
     @property
     def names(self) -> set[str]:
-        """The saved names, or readers, that it wants."""
+        """Return the saved names, or readers, that it needs."""
         return {name for argument in self.arguments for name in names_in(argument)}
 
     @property
     def children(self) -> set[str]:
-        """The names of the clients that it forks."""
+        """Return the names of the clients that it forks."""
         if self.function != "fork":
             return set()
         return {str(getattr(argument, "value", "")) for argument in self.arguments}

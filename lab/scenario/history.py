@@ -36,7 +36,7 @@ class Occurrence(NamedTuple):
 
     @property
     def program(self) -> str:
-        """The name of the program that made the call; "" without a call."""
+        """Return the name of the program that made the call; "" without a call."""
         application = "" if self.call is None else self.call.application
         return application.rpartition("[")[0]
 
@@ -106,7 +106,7 @@ class History:
 
     @property
     def now(self) -> int:
-        """The current position."""
+        """Return the current position."""
         with self._condition:
             return len(self._entries)
 

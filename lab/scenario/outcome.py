@@ -55,12 +55,12 @@ class Outcome:
 
     @property
     def title(self) -> str:
-        """The name, with the quirks."""
+        """Return the name, with the quirks."""
         return f"{self.name} with {' '.join(self.quirks)}" if self.quirks else self.name
 
     @property
     def passed(self) -> bool:
-        """Whether all was as it has to be."""
+        """Return whether the scenario passed."""
         return self.status is Status.PASSED
 
     def as_json(self) -> dict[str, Any]:

@@ -35,12 +35,12 @@ class Stream:
 
     @property
     def text(self) -> str:
-        """So far."""
+        """Return the output so far."""
         return self._content.decode("utf-8", "replace")
 
     @property
     def length(self) -> int:
-        """Bytes so far."""
+        """Return the bytes of output so far."""
         return len(self._content)
 
     def line_after(self, length: int) -> str | None:
@@ -49,7 +49,7 @@ class Stream:
         return line.decode("utf-8", "replace") if end else None
 
     def tail(self, lines: int = 5) -> str:
-        """Its last lines, for a report."""
+        """Return the last lines of output, for a report."""
         return "\n".join(self.text.rstrip().splitlines()[-lines:])
 
     def _read(self) -> None:
@@ -124,7 +124,7 @@ class Program:
 
     @property
     def is_drained(self) -> bool:
-        """Whether all its output has been read."""
+        """Return whether all output has been read."""
         return self.output.is_over and self.errors.is_over
 
     def kill(self, number: int) -> None:

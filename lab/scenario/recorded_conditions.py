@@ -107,7 +107,7 @@ class CallHappens(Recorded):
 
     @property
     def is_answered(self) -> bool:
-        """Whether it has to have returned."""
+        """Return whether the call has to have returned."""
         return self.when == "after" or "returns" in self.model_fields_set
 
     @model_validator(mode="after")

@@ -29,7 +29,7 @@ class ScenarioSimulator(Simulator):
 
     @property
     def module(self) -> str:
-        """The path of the module that belongs to it."""
+        """Return the path of the module that belongs to it."""
         return self.environment["CARDTEAR_MODULE"]
 
     def session_state(self, handle: int) -> int | None:

@@ -35,7 +35,7 @@ class Moment(Model):
 
     @property
     def on(self) -> On:
-        """The moment. Raises ValueError when the fields do not go together."""
+        """Return the moment. Raises ValueError if the fields do not go together."""
         fields = {name: getattr(self, name) for name in self.model_fields_set}
         if "time" in fields:
             fields["seconds"] = fields.pop("time")
@@ -64,16 +64,16 @@ class TriggerModel(Model):
 
     @property
     def reader(self) -> str | None:
-        """The reader to which its moment is limited."""
+        """Return the reader to which its moment is limited."""
         return self.on.reader
 
     @property
     def time(self) -> float | None:
-        """Seconds from arming to its moment, if that is a time."""
+        """Return the seconds from arming to its moment, if that is a time."""
         return self.on.time
 
     def trigger(self, cards: Cards) -> Trigger:
-        """The trigger for a simulator. Raises ValueError for one that can never fire."""
+        """Return the trigger for a simulator. Raises ValueError for one that can never fire."""
         verb, arguments = arguments_of(self.do, cards)
         return Trigger(
             verb,
@@ -99,7 +99,7 @@ def named(value: Any) -> Any:
 
 
 def arguments_of(action: Step, cards: Cards) -> tuple[str, dict[str, Any]]:
-    """Verb and arguments of an action, as the table of verbs has them."""
+    """Return verb and arguments of an action, as the table of verbs has them."""
     verb = verb_of(action)
     match action:
         case Insert() | Swap():
@@ -127,7 +127,7 @@ def _plain_arguments(row: Verb, action: Step) -> dict[str, Any]:
 
 
 def is_of_pcsc(action: Insert | Swap, cards: Container[str]) -> bool:
-    """Whether the card is the one that PC/SC has, and no card of the scenario by that name."""
+    """Return whether the card is PC/SC's, and no card of the scenario by that name."""
     return isinstance(action, Insert) and action.card == PCSC and PCSC not in cards
 
 

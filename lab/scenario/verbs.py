@@ -329,5 +329,5 @@ Later.model_rebuild()
 
 
 def verb_of(action: Step) -> str:
-    """The verb by which a trigger's action is known."""
+    """Return the verb of a trigger's action."""
     return kind_of(action, VERBS | FAULTS, "what a trigger does")

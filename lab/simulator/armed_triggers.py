@@ -53,7 +53,7 @@ class Triggers:
 
     @property
     def armed(self) -> dict[int, Trigger]:
-        """Those that are not over, by number."""
+        """Return the triggers that are not over, by number."""
         with self._lock:
             return {number: trigger for number, (trigger, _) in self._armed.items()}
 
@@ -89,7 +89,7 @@ class Triggers:
         return trigger is not None
 
     def say(self, signal: str) -> Heard:
-        """Fire those that wait for a word."""
+        """Fire the triggers that wait for a signal."""
         waiting = [each for each in self.armed.items() if each[1].on == OnSignal(signal)]
         failures = []
         for number, trigger in waiting:
@@ -103,14 +103,14 @@ class Triggers:
         return f"armed are: {', '.join(map(str, sorted(self._armed)))}" if self._armed else "none is armed"
 
     def _hear(self, number: int, trigger: Trigger, event: Event) -> None:
-        """Listeners hold the testbed's lock and hear of changes in turn; what follows from one comes after it."""
+        """Take a change. Listeners hold the testbed's lock; what follows from a change comes after it."""
         if trigger.fires(event):
             self._scheduler.enter(partial(self._do, trigger))
             if trigger.is_over:
                 self._scheduler.enter(partial(self.disarm, number))
 
     def _act(self, number: int, trigger: Trigger, moment: Moment | str | None) -> bytes | int | None:
-        """Fire if it is time. The answer is a fault's."""
+        """Fire the triggers whose moment it is; return what a fault answers."""
         if not trigger.fires(moment):
             return None
         if trigger.is_over:
@@ -133,4 +133,4 @@ class Triggers:
 
 
 def _nothing() -> None:
-    """Nothing has to be undone."""
+    """Do nothing: nothing has to be undone."""

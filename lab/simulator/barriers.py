@@ -34,7 +34,7 @@ class Barriers:
             return self._cards[gate] + len(self._waiting.get(gate, ()))
 
     def close(self) -> None:
-        """Nobody waits any more, and nobody will."""
+        """Release all calls, and block none from now on."""
         self._unsubscribe()
         with self._changed:
             self._is_over = True

@@ -36,7 +36,7 @@ class CallCounter:
         self._open: dict[int, Place] = {}
 
     def place(self, moment: Moment) -> Place | None:
-        """Where the moment lies; None for an APDU of no call, or of a call that began unseen."""
+        """Return the position of the moment; None for an APDU of no call, or of a call that began unseen."""
         if isinstance(moment, ApduMoment):
             return self._place_apdu(moment)
         if moment.when is When.BEFORE:

@@ -65,7 +65,7 @@ class CardShelf:
 
     @contextlib.contextmanager
     def taken(self, source: CardSource | Card | PutAway) -> Iterator[Card]:
-        """The card of a source, which is not put away before it is in a reader.
+        """Yield the card of a source, which is not put away before it is in a reader.
 
         Raises ImageError, ProfileError; of a passphrase's file OSError, and ValueError also if the image needs none.
         """
@@ -103,7 +103,7 @@ class CardShelf:
             card.close()
 
     def _prepared(self, source: CardSource | Card | PutAway) -> Path | EncryptedImage | Card | PutAway:
-        """The image of a source, made if need be: a path that is given, or this simulator's own copy."""
+        """Return the image of a source, made if needed: a given path, or this simulator's own copy."""
         if isinstance(source, Path):
             return Path(os.path.realpath(source))
         if isinstance(source, EncryptedImage):

@@ -47,7 +47,7 @@ class FromPcsc:
         self._lock = threading.Lock()
 
     def attach(self, reader: str, name: str, exclusive: bool) -> str | None:
-        """From now on the cards of the reader of PC/SC with this name come and go in `reader`. Raises TestbedError.
+        """Mirror the cards of the PC/SC reader with this name into `reader` from now on. Raises TestbedError.
 
         Returns when it has been looked for a first time: the name of the card, if there is one.
         """
@@ -68,19 +68,19 @@ class FromPcsc:
         return None if adapter.card is None else adapter.card.name
 
     def detach(self, reader: str) -> bool:
-        """The card leaves `reader`; others stay away. Returns False if it is not attached."""
+        """Take the card out of `reader`, and mirror no others. Returns False if it is not attached."""
         adapter = self._adapters.pop(reader, None)
         if adapter is not None:
             adapter.close()
         return adapter is not None
 
     def name_of(self, reader: str) -> str | None:
-        """By what the reader of PC/SC is found whose cards are in `reader`, "" for any; None if it is not attached."""
+        """Return the name of the PC/SC reader mirrored into `reader`, "" for any; None if it is not attached."""
         adapter = self._adapters.get(reader)
         return None if adapter is None else adapter.wanted
 
     def card(self, reader: str) -> PcscCard | None:
-        """The card to put back into an attached reader; None for another reader. Raises TestbedError."""
+        """Return the card to put back into an attached reader; None for another reader. Raises TestbedError."""
         adapter = self._adapters.get(reader)
         if adapter is None:
             return None

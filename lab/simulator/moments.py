@@ -140,7 +140,7 @@ class MomentFields(TypedDict, total=False):
 
 
 def moment_of(fields: Mapping[str, Any]) -> On:
-    """The moment of its fields by name: the one kind that has them all. Raises ValueError."""
+    """Return the moment with these fields: the one kind that has them all. Raises ValueError."""
     for kind, key in _KEYS.items():
         if key in fields and not (kind is OnCall and "ins" in fields):  # an APDU may be one of a certain call
             try:

@@ -59,7 +59,7 @@ _LINES = 20
 
 
 def why_not() -> str | None:
-    """Why there can be none, if there can be none."""
+    """Return why there can be no pcscd of one's own, None if there can be one."""
     if find_daemon() is None or find_driver() is None:
         return "pcscd and vpcd are not installed (Debian: pcscd, vsmartcard-vpcd)"
     if os.getuid() != 0:
@@ -109,7 +109,7 @@ class OwnPcscd(KeptProcess):
         self.close()
 
     def start(self) -> bool:
-        """As every process that is kept. Raises ProcessError, also if it refuses us."""
+        """Start it as every kept process. Raises ProcessError, also if it refuses us."""
         has_begun = super().start()
         if has_begun and (refused := refusal()) is not None:
             self.stop()
@@ -126,17 +126,17 @@ class OwnPcscd(KeptProcess):
 
     @property
     def socket(self) -> Path:
-        """Where programs reach it."""
+        """Return the path where programs reach it."""
         return (self._run if self._hidden else _RUN) / _SOCKET
 
     @property
     def environment(self) -> dict[str, str]:
-        """By which programs find it."""
+        """Return the variables by which programs find it."""
         return {_NAME: str(self.socket)}
 
     @property
     def log(self) -> str:
-        """The last of what it has said, as text."""
+        """Return the end of its output as text."""
         try:
             said = (self._folder / "log").read_text(errors="replace")
         except FileNotFoundError:
@@ -144,7 +144,7 @@ class OwnPcscd(KeptProcess):
         return lines("\n".join(said.splitlines()[-_LINES:]))
 
     def configure(self, text: str) -> None:
-        """The reader.conf of the next start."""
+        """Set the reader.conf of the next start."""
         (self._configuration / "vpcd").write_text(text)
 
     @property
@@ -188,7 +188,7 @@ class OwnPcscd(KeptProcess):
         return PcscSlots(PORT, inside=network.entered, daemon=self)
 
     def _driver(self, driver: str, readers: int) -> str:
-        """Where vpcd is; for more readers than it has slots a copy of ours, with further copies beside it.
+        """Return the path of vpcd; for more readers than it has slots a copy, with further copies beside it.
 
         It lies with our other files, or in /tmp where reader.conf cannot have their path.
         """
@@ -218,7 +218,7 @@ class OwnPcscd(KeptProcess):
 
     @property
     def _variables(self) -> dict[str, str]:
-        """Its environment. What has a folder and a network of its own needs nothing that keeps others out."""
+        """Return its environment. With a folder and a network of its own it needs nothing that keeps others out."""
         is_alone = self._hidden and self.place.inside is not contextlib.nullcontext
         return dict(os.environ) if is_alone else {**os.environ, "LD_PRELOAD": only_us_preload()}
 
@@ -231,7 +231,7 @@ class OwnPcscd(KeptProcess):
 
 @functools.cache
 def _socket_here() -> Path:
-    """Where this process looks for any pcscd of its own: once, when it first needs PC/SC, and so it is always there."""
+    """Return where this process looks for a pcscd of its own, decided once when it first needs PC/SC."""
     undo = contextlib.ExitStack()
     atexit.register(undo.close)
     folder = for_sockets(undo.enter_context(TempDir()).path, _SOCKET, undo)
@@ -240,7 +240,7 @@ def _socket_here() -> Path:
 
 
 def _be_found(place: Path | None) -> tuple[Path | None, str | None]:
-    """Lead this process to a socket; to where it led before, and what the variable was."""
+    """Lead this process to a socket; return where it led before, and the variable's value."""
     link, known = _socket_here(), os.environ.get(_NAME)
     before = link.readlink() if link.is_symlink() else None
     link.unlink(missing_ok=True)
@@ -251,7 +251,7 @@ def _be_found(place: Path | None) -> tuple[Path | None, str | None]:
 
 
 def _be_found_again(before: Path | None, known: str | None) -> None:
-    """As it was before `_be_found`."""
+    """Restore what `_be_found` changed."""
     _be_found(before)
     if known is None:
         del os.environ[_NAME]
@@ -260,7 +260,7 @@ def _be_found_again(before: Path | None, known: str | None) -> None:
 
 
 def free_ports(count: int) -> int:
-    """The first of so many free ports in a row, another each time. Raises ProcessError."""
+    """Return the first of so many consecutive free ports, others each time. Raises ProcessError."""
     for _ in range(100):
         port = random.SystemRandom().choice(_PORTS)
         with contextlib.suppress(OSError):

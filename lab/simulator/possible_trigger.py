@@ -94,7 +94,7 @@ def doubt(trigger: Trigger) -> str | None:
 
 
 def _calls(trigger: Trigger) -> set[str]:
-    """The calls of a trigger that fires during them; none for another one."""
+    """Return the calls of a trigger that fires during them; none for another one."""
     if not isinstance(trigger.on, OnCall) or trigger.on.when != "during":
         return set()
     return _matching(trigger.on.call)

@@ -301,7 +301,7 @@ class SimulatorCore(Closable):
     # Triggers
 
     def acted(self, trigger: Trigger) -> None:
-        """Hook for subclasses: a trigger has carried out its verb, or begins its fault."""
+        """Note, in subclasses, that a trigger has carried out its verb, or begins its fault."""
 
     @property
     def triggers(self) -> dict[int, Trigger]:

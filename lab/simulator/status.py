@@ -12,7 +12,7 @@ from .from_pcsc import FromPcsc
 
 
 def of_reader(reader: Reader, slots: VpcdSlots | None, from_pcsc: FromPcsc) -> dict[str, Any]:
-    """Its card, and how it is tied to PC/SC. The caller holds the testbed's lock."""
+    """Return its card, and how it is connected to PC/SC. The caller holds the testbed's lock."""
     insertion = reader.insertion
     card = None if insertion is None else insertion.card
     adapter = None if slots is None else slots.adapter_of(reader)

@@ -77,11 +77,11 @@ class Trigger:
 
     @property
     def is_over(self) -> bool:
-        """Whether it will never fire again."""
+        """Return whether it will never fire again."""
         return self.times is not None and self.fired >= self.times
 
     def fires(self, moment: Moment | Event | str | None) -> bool:
-        """Whether this is the moment; counts the ones that fit. A string is a signal; None stands for the time."""
+        """Return whether this is the moment, and count matches. A string is a signal; None stands for the time."""
         with self._lock:
             if self.is_over or not self._fits(moment):
                 return False

@@ -140,7 +140,7 @@ def _reader_problem(name: str) -> str | None:
 
 
 def _atr_problem(atr: bytes) -> str | None:
-    """Not even one over a bad contact is like that (ISO/IEC 7816-3, 8.2.1)."""
+    """Return what is wrong with an ATR that not even a bad contact would cause (ISO/IEC 7816-3, 8.2.1)."""
     return None if 1 <= len(atr) <= LONGEST_ATR else f"an ATR has 1 to {LONGEST_ATR} bytes, not {len(atr)}"
 
 
@@ -155,7 +155,7 @@ def _read_real(value: Any) -> Any:
 
 
 def _read_digits(digits: int) -> Callable[[Any], Any]:
-    """Two or four hexadecimal digits, or a number."""
+    """Read two or four hexadecimal digits, or a number."""
 
     def read(value: Any) -> Any:
         if not isinstance(value, str):
@@ -168,7 +168,7 @@ def _read_digits(digits: int) -> Callable[[Any], Any]:
 
 
 def _read_bytes(value: Any) -> bytes:
-    """Hexadecimal digits; what they are is in no message, for it may be secret."""
+    """Read hexadecimal digits; no message has their value, for it may be secret."""
     try:
         return bytes.fromhex(value)
     except (TypeError, ValueError):

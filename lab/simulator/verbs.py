@@ -149,13 +149,13 @@ class Verb(NamedTuple):
 
     @property
     def method(self) -> str:
-        """The name in Python: `close_sessions`, `return_`."""
+        """Return the name in Python: `close_sessions`, `return_`."""
         name = self.name.replace("-", "_")
         return f"{name}_" if iskeyword(name) else name
 
     @property
     def is_fault(self) -> bool:
-        """Whether it needs a call or an APDU."""
+        """Return whether it needs a call or an APDU."""
         return bool(self.calls or self.apdus)
 
     def parameter(self, name: str) -> Parameter | None:

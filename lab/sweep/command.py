@@ -39,7 +39,7 @@ class Ended:
 
     @property
     def crashed(self) -> bool:
-        """Whether it died of a signal that nobody sent; a shell says that of its last command by 128 + number."""
+        """Return whether it died of a signal that it was not sent; a shell exits with 128 + number for that."""
         return not self.hung and (self.signal is not None or self._told_signal in _CRASHES)
 
     @property
@@ -48,14 +48,14 @@ class Ended:
 
     @property
     def how(self) -> str:
-        """How it ended, in words."""
+        """Return how it ended, in words."""
         if self.crashed and self.signal is None:
             return f"exit {self.code}, which is {_signal_name(self._told_signal)}"
         return "hung" if self.hung else self.signal if self.signal is not None else f"exit {self.code}"
 
     @property
     def words(self) -> str:
-        """How it ended and after how long, in words."""
+        """Return how it ended and after how long, in words."""
         comma = "," if "," in self.how else ""
         return f"{self.how}{comma} after {self.seconds:.2f} s"
 

@@ -88,7 +88,7 @@ class Log:
 
     @property
     def open_calls(self) -> list[str]:
-        """Calls that are not answered."""
+        """Return the calls that have not returned."""
         with self._lock:
             return list(self._open.values())
 

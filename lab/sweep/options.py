@@ -44,7 +44,7 @@ class Asked:
 
     @property
     def choice(self) -> Choice:
-        """Which moments are points."""
+        """Return which moments are points."""
         return Choice(self.at in ("calls", "both"), self.at in ("apdus", "both"), self.when)
 
     def settings(self) -> dict[str, Any]:

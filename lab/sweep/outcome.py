@@ -66,7 +66,7 @@ class CommandRun:
 
     @property
     def made(self) -> str:
-        """What it has made, for people."""
+        """Return what it has made, in words."""
         return f"{counted(self.calls, 'call')} and {counted(self.apdus, 'APDU')}"
 
     def more_than(self, first: CommandRun) -> RepeatedLogins:

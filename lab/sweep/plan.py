@@ -60,7 +60,7 @@ class Action:
         raise ValueError(f"there is no action {text!r}; there are: {known}")
 
     def problem(self, point: Point) -> str | None:
-        """Why this cannot be done at a point; None when it can."""
+        """Return why this cannot be done at a point; None if it can."""
         if (fault := FAULTS.get(self.verb)) is not None:
             is_call = point.place.apdu is None
             what, other, possible = ("a call", "apdus", fault.calls) if is_call else ("an APDU", "calls", fault.apdus)
@@ -133,7 +133,7 @@ class Plan:
 
 
 def seconds(text: str) -> float:
-    """A span of time as `500ms` or `2s`. Raises ValueError."""
+    """Parse a duration such as `500ms` or `2s`. Raises ValueError."""
     match = re.fullmatch(r"([0-9]{1,9}(?:[.][0-9]{1,9})?)(ms|s)", text)
     if match is None:
         raise ValueError(f"not a span of time: {text!r}; as 500ms or 2s")
@@ -165,14 +165,14 @@ def _files(folder: Path) -> Iterator[tuple[Path, int]]:
 
 
 def span(text: str) -> float:
-    """A span of time that is more than nothing. Raises ValueError."""
+    """Parse a duration that is longer than zero. Raises ValueError."""
     if not (found := seconds(text)):
         raise ValueError(f"{text!r} is no time at all; as 500ms or 2s")
     return found
 
 
 def pack(folder: Path, wants_all: bool = False) -> bytes:
-    """A folder with everything in it as a tar archive, but no sockets.
+    """Return a folder with everything in it but sockets as a tar archive.
 
     Raises ValueError for one that is too large, or with `wants_all` has pipes, sockets or devices in it; OSError.
     """
@@ -186,6 +186,6 @@ def pack(folder: Path, wants_all: bool = False) -> bytes:
 
 
 def unpack(archive: bytes, folder: Path) -> None:
-    """What `pack` has packed."""
+    """Unpack an archive of `pack`."""
     with tarfile.open(fileobj=io.BytesIO(archive)) as files:
         files.extractall(folder, filter="tar")

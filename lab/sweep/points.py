@@ -29,7 +29,7 @@ class Point:
 
     @property
     def name(self) -> str:
-        """As `pkcs11-tool#1:1/C_Sign#1/apdu#2@before`: program, process, thread, call, which one of it, APDU."""
+        """Return the name, as `pkcs11-tool#1:1/C_Sign#1/apdu#2@before`: program, process, thread, call, APDU."""
         place = self.place
         apdu = f"/apdu#{place.apdu}" if place.apdu is not None else ""
         where = f"{place.program}#{place.process}:{place.thread}/{place.call}#{place.nth}"

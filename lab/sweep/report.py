@@ -41,17 +41,17 @@ class Report:
 
     @property
     def command(self) -> list[str]:
-        """The command that was swept."""
+        """Return the command that was swept."""
         return list(self.settings["command"])
 
     @property
     def counts(self) -> Counter[Verdict]:
-        """How many points have which verdict."""
+        """Return how many points have which verdict."""
         return Counter(each.verdict for each in self.outcomes.values())
 
     @property
     def left(self) -> list[Point]:
-        """Points that have not been played."""
+        """Return the points that have not been played."""
         return [each for each in self.points if each.number not in self.outcomes]
 
     def in_order(self) -> list[PointOutcome]:

@@ -56,7 +56,7 @@ class Survey:
 
     @property
     def deadline(self) -> float:
-        """Seconds that a run with the action may take: ten times as long as without it, and some for a busy machine."""
+        """Return the seconds that a run with the action may take: ten times those without it, and some more."""
         return 3.0 + 10 * self.first.ended.seconds
 
 

@@ -40,7 +40,7 @@ class SweepSession:
         self.console = report_text.console(stream_is_errors=True)
 
     def all(self, shard: str, resume: bool, deadline: str | None, all_points: bool) -> int:
-        """Sweep all points, or what is left of them; the exit code."""
+        """Sweep all points, or those that are left; return the exit code."""
         report = self._resumed(shard) if resume else None
         if report is None or (report.left and self.wanted.prepare is not None):
             fresh = self._begun(shard, deadline, self.wanted.choice)

@@ -68,7 +68,7 @@ class PooledSimulators:
         return {"number": number, "environment": simulator.environment | variables}
 
     def _pcsc(self, name: str) -> tuple[PcscSlots, dict[str, str]]:
-        """Where pcscd is, and by which variables programs find it. Raises ProcessError, ValueError."""
+        """Return pcscd's place, and the variables by which programs find it. Raises ProcessError, ValueError."""
         if why_not() is not None:
             return PcscSlots(), {}
         if self._pcscd is None:

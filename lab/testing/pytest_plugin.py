@@ -52,7 +52,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The marker is known."""
+    """Register the marker."""
     config.addinivalue_line(
         "markers",
         "cardtear(quirks=[...], pcsc=True, **parameters): other quirks for a test, its readers in PC/SC, or another "
@@ -180,7 +180,7 @@ def firefox(cardtear_pool: Pool, bench: RemoteSimulator, card: CardRequest, modu
 
 
 def _wait_for_the_card(browser: Firefox, card: CardRequest) -> None:
-    """The browser knows a token a moment before it knows its certificates, and asks for no client certificate then."""
+    """Wait for the certificates: the browser knows a token first, and asks for no client certificate until then."""
     from ...card.issuing.profiles import PROFILES
 
     profile = PROFILES[card.profile]
@@ -207,7 +207,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def _pcsc(request: pytest.FixtureRequest) -> str | None:
-    """What is in the names of the readers in PC/SC; None if they are to be in none. Skips where there is none."""
+    """Return what the names of PC/SC's readers contain; None for no readers there. Skips without PC/SC."""
     from ...reader.pcsc.reader_conf import READER
 
     config = request.config
@@ -227,7 +227,7 @@ def _pcsc(request: pytest.FixtureRequest) -> str | None:
 
 
 def _wanted_card(request: pytest.FixtureRequest) -> CardRequest:
-    """The card that options and marker ask for. Fails the test for what none can be."""
+    """Return the card of options and marker. Fails the test for one that cannot be made."""
     from ...card.issuing.profiles import CardRequest, ProfileError
     from ...p11.token_mechanisms import require_known
 
@@ -241,7 +241,7 @@ def _wanted_card(request: pytest.FixtureRequest) -> CardRequest:
 
 
 def _marked(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """What the marker says, the closest to the test last. Fails the test for a value of the wrong type."""
+    """Return the marker's values, the closest to the test last. Fails the test for a value of the wrong type."""
     marks: dict[str, Any] = {}
     for mark in reversed(list(request.node.iter_markers("cardtear"))):
         if mark.args:

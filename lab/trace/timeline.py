@@ -142,7 +142,7 @@ class Timeline:
         self._end_row()
 
     def _answered(self, call: Record, answer: Record) -> None:
-        """A call with nothing between its beginning and its end: one line."""
+        """Write a call with nothing between its beginning and its end as one line."""
         if not self._folds:
             self._console.print(Text.assemble((" → ", "dim"), value_words(answer)), soft_wrap=True)
             return
@@ -155,7 +155,7 @@ class Timeline:
             self._row = Row(call["application"])
 
     def _begin(self, call: Record) -> None:
-        """A call that has more than one line: end its first."""
+        """End the first line of a call that has more than one."""
         if self._folds:
             self._end_row()
             self._line(call, *call_words(call))
@@ -215,7 +215,7 @@ def value_words(answer: Record) -> tuple[str, str]:
 
 
 def apdu_words(record: Record) -> Sequence[tuple[str, str]]:
-    """The command by name, what it is about, lengths of data in and out, and the status word with its meaning."""
+    """Return an APDU in words: command, object, lengths of data in and out, status word with its meaning."""
     command = bytes.fromhex(record["command"])
     sent = max(record["command_length"] - 5, 0)
     received = record["response_length"]
@@ -229,7 +229,7 @@ def apdu_words(record: Record) -> Sequence[tuple[str, str]]:
 
 
 def command_name(command: bytes) -> str:
-    """The instruction by name, with the key, PIN or data object that it is about; of malformed commands too."""
+    """Return the instruction by name, with its key, PIN or data object; of malformed commands too."""
     cla, ins, _p1, p2 = command[:4].ljust(4, b"\0")
     name = INS(ins).name.replace("_", " ") if ins in set(INS) else f"INS {ins:02X}"
     if ins in _ABOUT_P2:

@@ -103,7 +103,7 @@ class QuirkyModule:
 
     @property
     def is_latest(self) -> bool:
-        """Whether the process has not called C_Initialize again since."""
+        """Return whether the process has not called C_Initialize again since."""
         return self._modules.by_pid.get(self.application.pid) is self
 
     # Slots

@@ -37,12 +37,12 @@ class QuirkySlot(Slot):
 
     @property
     def is_plugged(self) -> bool:
-        """Whether the reader is plugged in."""
+        """Return whether the reader is plugged in."""
         return self.reader is not None and self.reader.plugged
 
     @property
     def info(self) -> bytes:
-        """CK_SLOT_INFO, or the outcome in its place. Raises OutcomeReached."""
+        """Return CK_SLOT_INFO, or the outcome in its place. Raises OutcomeReached."""
         quirks = self._quirks
         if self.token is None:
             outcome = quirks.slotinfo_rv if self.is_plugged else quirks.unplugged_rv or quirks.slotinfo_rv

@@ -199,7 +199,7 @@ _METHODS = {
 
 
 def _content(value: Any) -> bytes:
-    """Bytes of a string, bytes or truth value. A message has no value, which may be a PIN."""
+    """Return the bytes of a string, bytes or truth value. A message has no value, which may be a PIN."""
     if isinstance(value, bool):
         return bytes([value])
     if isinstance(value, str):
@@ -216,7 +216,7 @@ def _attribute(kind: int, value: bytes) -> Any:
 
 
 def _fields(ffi: Any, struct: Any) -> dict[str, Any]:
-    """A struct as a dictionary: padded strings as text, versions as [major, minor]."""
+    """Return a struct as a dictionary: padded strings as text, versions as [major, minor]."""
     found: dict[str, Any] = {}
     for name in dir(struct):
         value = getattr(struct, name)

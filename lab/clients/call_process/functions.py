@@ -43,17 +43,17 @@ class Function(NamedTuple):
 
     @property
     def most(self) -> int:
-        """How many arguments it takes."""
+        """Return how many arguments it takes."""
         return len(self.given)
 
     @property
     def least(self) -> int:
-        """How many it needs; the last ones have defaults."""
+        """Return how many arguments it needs; the last ones have defaults."""
         return len(self.given) - len(self.defaults)
 
     @property
     def usage(self) -> str:
-        """What it takes, in words."""
+        """Return the arguments in words."""
         words = [WORDS[letter] for letter in self.given]
         optional = [f"{word} (may be left out)" for word in words[self.least :]]
         return "; ".join(words[: self.least] + optional) or "nothing"

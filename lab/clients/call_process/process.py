@@ -35,7 +35,7 @@ class Process:
         self._sending = threading.Lock()
 
     def serve(self) -> None:
-        """Until the player says that it is over."""
+        """Carry out requests until the player ends."""
         while (asked := self._asked()) is not None:
             thread, number, function, arguments = asked
             if thread not in self._threads:
@@ -66,7 +66,7 @@ class Process:
         return self._calls.call(function, arguments)
 
     def _fork(self, name: str, address: str) -> tuple[int, Any]:
-        """A child, which is a client with a connection of its own: its process number."""
+        """Fork a child that is a client with a connection of its own; return its process number."""
         with self._sending:  # no half-sent answer is copied
             child = os.fork()
         if child == 0:
@@ -86,12 +86,12 @@ class Process:
 
 
 def _name_yourself(name: str) -> None:
-    """The name by which the trace knows this process."""
+    """Set the name by which the trace knows this process."""
     Path("/proc/self/comm").write_text(name[:15])
 
 
 def main() -> None:
-    """The process; it ends without C_Finalize if the scenario makes no such call, but with the module's destructors."""
+    """Run the process; it ends without C_Finalize unless the scenario calls it, but with the module's destructors."""
     silence_library_warnings()  # Python's own of a fork beside threads, too: it is asked for
     descriptor, module, name = sys.argv[1:]
     _name_yourself(name)

@@ -41,7 +41,7 @@ class Browser:
         self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cardtear-firefox-")))
 
     def commands(self) -> dict[str, Callable[..., str]]:
-        """By their words."""
+        """Return the commands by their words."""
         names = ("start", "slots", "until", "open", "hold", "opened", "certificates", "prompts")
         return {name: getattr(self, f"_{name}") for name in names}
 
@@ -91,7 +91,7 @@ def _shown(slot: MozillaSlot) -> str:
 
 
 def main() -> None:
-    """Until the input ends, or the scenario does."""
+    """Carry out commands until the input or the scenario ends."""
     with contextlib.ExitStack() as stack:
         serve(Browser(stack).commands())
         sys.stdout.flush()

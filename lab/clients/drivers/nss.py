@@ -36,7 +36,7 @@ class NssCommands:
         self._nss = nss
 
     def commands(self) -> dict[str, Callable[..., str]]:
-        """By their words."""
+        """Return the commands by their words."""
         names = ("tokens", "until", "update", "events", "cancel", "login", "sign", "look", "prompts")
         return {name: getattr(self, f"_{name}") for name in names}
 
@@ -90,7 +90,7 @@ class NssCommands:
 
 
 def _at_once(threads: int, work: Callable[[], str]) -> str:
-    """What comes of it in each of some threads, counted: `8 times 256 bytes`."""
+    """Run it in some threads, and count the results: `8 times 256 bytes`."""
     barrier = Barrier(threads)
 
     def one() -> str:
@@ -106,7 +106,7 @@ def _at_once(threads: int, work: Callable[[], str]) -> str:
 
 
 def main() -> None:
-    """Until the input ends; NSS is not shut down, as Firefox does not."""
+    """Carry out commands until the input ends; NSS is not shut down, as in Firefox."""
     serve(NssCommands(Nss(os.environ["CARDTEAR_MODULE"])).commands())
     sys.stdout.flush()
     os._exit(0)

@@ -52,7 +52,7 @@ class NssError(Exception):
 
 
 def interface() -> FFI:
-    """What NSS declares, as far as it is used here."""
+    """Declare the functions of NSS that are used here."""
     ffi = FFI()
     for part in (_DECLARATIONS, _UTIL, _NSPR):
         ffi.cdef(part)
@@ -79,15 +79,15 @@ class Nss:
 
     @property
     def slots(self) -> list[Any]:
-        """As NSS has them now."""
+        """Return the slots that NSS has now."""
         return list(self._ffi.unpack(self._module.slots, self._module.slotCount))
 
     def slot_name(self, slot: Any) -> str:
-        """The reader's name."""
+        """Return the reader's name."""
         return self._text(self._nss.PK11_GetSlotName(slot))
 
     def token(self, slot: Any) -> str | None:
-        """The token's name if one is present; NSS remembers for a second whether it is."""
+        """Return the token's name if one is present; NSS caches for a second whether it is."""
         if not self._nss.PK11_IsPresent(slot):
             return None
         return self._text(self._nss.PK11_GetTokenName(slot))
@@ -97,7 +97,7 @@ class Nss:
         self._check(self._nss.SECMOD_UpdateSlotList(self._module))
 
     def wait(self) -> str:
-        """Until something happens to a token: which slot."""
+        """Wait for an event of a token, and return its slot."""
         latency = self._nspr.PR_MillisecondsToInterval(_LATENCY)
         slot = self._nss.SECMOD_WaitForAnyTokenEvent(self._module, 0, latency)
         if not slot:
@@ -115,7 +115,7 @@ class Nss:
         self._check(self._nss.PK11_Authenticate(slot, 0, self._ffi.NULL))
 
     def sign(self, slot: Any) -> bytes:
-        """With the token's first RSA key; the PIN is asked for if need be."""
+        """Sign with the token's first RSA key, and ask for the PIN if needed."""
         if self.token(slot) is None:
             raise NssError("no token")
         self.log_in(slot)

@@ -28,7 +28,7 @@ class Server:
         self.server = TlsServer(paths.test_ca(), watcher=self._watch)
 
     def commands(self) -> dict[str, Callable[..., str]]:
-        """By their words."""
+        """Return the commands by their words."""
         return {"port": self._port, "request": self._request, "answer": self._answer}
 
     def _watch(self, title: str, is_resumed: bool) -> None:
@@ -47,7 +47,7 @@ class Server:
 
 
 def main() -> None:
-    """Until the input ends."""
+    """Carry out commands until the input ends."""
     server = Server()
     with server.server:
         serve(server.commands())
