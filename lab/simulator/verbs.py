@@ -250,7 +250,7 @@ _VERBS = (
         command="readers",
         done="the card in {reader} is reset",
         changes=("reset",),
-        sweep="the card is reset by somebody else",
+        sweep="another program resets the card",
     ),
     Verb(
         "logout",
@@ -260,7 +260,7 @@ _VERBS = (
         command="readers",
         done="nobody is logged in to the card in {reader}",
         changes=("logout",),
-        sweep="somebody else takes the PIN's verification back",
+        sweep="another program ends the PIN's verification",
     ),
     Verb(
         "close-sessions",
@@ -405,7 +405,7 @@ _VERBS = (
         command="triggers",
         command_help="Exit 1: no trigger waits for it, or an action failed.",
         form="`signal: NAME`",
-        words="somebody says: {about}",
+        words="the signal {about} is sent",
         notes="Triggers that wait for it have fired; `failed` has objects with `trigger`, `do` and `problem` for "
         "actions that could not be carried out.",
         step="Say a word, for which triggers wait.",
