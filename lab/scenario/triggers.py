@@ -13,7 +13,7 @@ from ..simulator.trigger import Trigger
 from ..simulator.value_types import CardSource
 from ..simulator.verbs import TABLE, Request, Type, Verb
 from .fields import Change, Duration, HexByte, Model, Name
-from .verbs import PCSC, Action, AttachPcsc, Insert, Later, PinPad, Step, Swap, verb_of
+from .verbs import PCSC, Action, Insert, Later, PinPad, Step, Swap, verb_of
 
 Cards = Mapping[str, CardSource]
 
@@ -111,8 +111,6 @@ def arguments_of(action: Step, cards: Cards) -> tuple[str, dict[str, Any]]:
             return verb, {"reader": action.reader, **({} if action.pin is None else {"pin": action.pin})}
         case Later():
             return verb, {"seconds": action.later, "then": Request(*arguments_of(action.do, cards))}
-        case AttachPcsc():
-            return verb, {"reader": action.reader, "name": action.name, "exclusive": action.exclusive}
     return verb, _plain_arguments(TABLE[verb], action)
 
 
