@@ -10,7 +10,7 @@ from functools import cached_property
 from time import monotonic
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from ...card.wording import counted
 from ...p11.constants import CKS
@@ -174,17 +174,20 @@ def _matches(pattern: re.Pattern[str], stream: Stream) -> bool:
     return pattern.search(stream.text) is not None
 
 
+def _readable(text: str) -> str:
+    """Return an expression that can be read. Raises ValueError."""
+    read_expression(text)
+    return text
+
+
+Expression = Annotated[str, AfterValidator(_readable)]
+
+
 class SessionIs(Condition):
     """The state of a session, as the simulator knows it, without a call: a state, or `gone`."""
 
-    session: str
+    session: Expression
     state: State
-
-    @field_validator("session")
-    @classmethod
-    def _readable(cls, text: str) -> str:
-        read_expression(text)
-        return text
 
     @cached_property
     def _tree(self) -> ast.expr:
@@ -211,13 +214,7 @@ def _state(state: int | None) -> str:
 class ValueIs(Condition):
     """A comparison of saved values, as `info.state == CKS_RO_USER_FUNCTIONS`; in YAML only the text."""
 
-    value: str
-
-    @field_validator("value")
-    @classmethod
-    def _readable(cls, text: str) -> str:
-        read_expression(text)
-        return text
+    value: Expression
 
     @cached_property
     def _tree(self) -> ast.expr:
